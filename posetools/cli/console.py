@@ -1,0 +1,76 @@
+"""What the commands print with: tables of findings, and progress as a bar on a terminal or plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from posetools.findings import Finding
+    from posetools.progress import Progress as Report
+
+# Findings of one code beyond this are counted, not listed; --json and conversion.json hold all of them.
+LISTED_PER_CODE = 20
+
+
+def console() -> Console:
+    """Return a console on stdout; off a terminal lines are not cut to 80 columns."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Give a progress function: a bar on a terminal, a plain line per tenth of the work elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def _plain_lines() -> Report:
+    told: dict[str, int] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 10
+        if told.get(what, -1) < tenth and (total >= 100 or done == total):
+            told[what] = tenth
+            print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
+
+    return report
+
+
+def print_findings(findings: Sequence[Finding], out: Console) -> None:
+    """Print the findings, grouped by code, then a table of counts."""
+    from posetools.findings import RULES, count_by_code
+
+    counts = count_by_code(findings)
+    for code in counts:
+        of_code = [finding for finding in findings if finding.code == code]
+        colour = "red" if code.startswith("E") else "yellow"
+        out.print(f"[bold {colour}]{code} {RULES[code].title}[/] ({len(of_code)})")
+        for finding in of_code[:LISTED_PER_CODE]:
+            out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
+            if finding.hint:
+                out.print(f"    [dim]{escape(finding.hint)}[/]")
+        if len(of_code) > LISTED_PER_CODE:
+            out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
+    table = Table("code", "rule", "severity", "count", title="findings")
+    for code, number in counts.items():
+        table.add_row(code, RULES[code].title, "error" if code.startswith("E") else "warning", str(number))
+    out.print(table)

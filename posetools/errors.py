@@ -1,0 +1,111 @@
+"""Every error that a user of posetools can cause.
+
+The tree::
+
+    PosetoolsError            exit status 2 ("could not run") unless said otherwise
+    ├── InputError            a file holds what it may not: file, place in it, rule, value
+    ├── RequestError          the command, an option or an argument asks for what cannot be done
+    ├── MissingExtraError     the command needs packages that are not installed
+    ├── OutputError           what was asked for could not be written
+    └── RunError              a training or evaluation run ended before its end (exit status 1)
+
+Lower-level errors (OSError, pydantic's ValidationError, a library's own) are translated where they arise, always
+with ``raise ... from exc``. The command line turns a PosetoolsError into text and an exit status in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_LONGEST_VALUE = 80
+
+
+class PosetoolsError(Exception):
+    """Base of every error that posetools raises on purpose."""
+
+    exit_status = 2
+
+
+class InputError(PosetoolsError):
+    """A file holds what it may not.
+
+    The text is ``<file>: <place>: <field> must be <rule>, got <value>``, then the hint, if any, on its own line.
+
+    Attributes:
+        path: the file.
+        place: the place in it (``shapes[3]``), empty when it is the file as a whole.
+        problem: the sentence without file and place.
+        hint: what to do about it, empty when that is not known.
+    """
+
+    def __init__(self, path: Path | str, place: str, problem: str, *, hint: str = "") -> None:
+        self.path = Path(path)
+        self.place = place
+        self.problem = problem
+        self.hint = hint
+        where = f"{path}: {place}" if place else str(path)
+        super().__init__(f"{where}: {problem}" + (f"\n  {hint}" if hint else ""))
+
+
+class RequestError(PosetoolsError):
+    """What was asked for cannot be done."""
+
+
+class MissingExtraError(PosetoolsError):
+    """The command needs packages that an extra brings.
+
+    Attributes:
+        extra: the name of the extra.
+    """
+
+    def __init__(self, what: str, extra: str, missing: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{what} needs the '{extra}' extra ({missing} is not installed)\n"
+            f"  install it with: uv sync --extra {extra}   (or `make install` in a checkout; see docs/install.md)"
+        )
+
+
+class OutputError(PosetoolsError):
+    """What was asked for could not be written."""
+
+
+class RunError(PosetoolsError):
+    """A training or evaluation run ended before its end."""
+
+    exit_status = 1
+
+
+def must_be(field: str, rule: str, value: object) -> str:
+    """Return the sentence ``<field> must be <rule>, got <value>``, with an over-long value cut."""
+    return f"{field} must be {rule}, got {show_value(value)}"
+
+
+def show_value(value: object) -> str:
+    """Return ``repr(value)``, cut to one readable length."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def join_place(parts: Sequence[str | int]) -> str:
+    """Return a place inside a document: ``("shapes", 3, "points")`` becomes ``shapes[3].points``."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def from_validation(path: Path | str, error: ValidationError) -> InputError:
+    """Return the InputError for the first problem that pydantic found in the file at ``path``."""
+    first, *rest = error.errors(include_url=False)
+    message = first["msg"].removeprefix("Value error, ")
+    location = join_place(first["loc"])
+    if first["type"] != "value_error":
+        message = f"{message[:1].lower()}{message[1:]}, got {show_value(first['input'])}"
+    hint = f"and {len(rest)} more problem{'s' if len(rest) > 1 else ''} in this file" if rest else ""
+    return InputError(path, location, message, hint=hint)

@@ -1,0 +1,183 @@
+"""Files: read whole or not at all, written atomically.
+
+A file is written beside its target and moved over it; a folder is built beside its target and moved into its place.
+Whatever happens in between, the target is the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal
+
+from posetools.errors import InputError, OutputError, RequestError
+
+Transfer = Literal["copy", "hardlink", "symlink"]
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise InputError(path, f"byte {exc.start}", "text must be UTF-8, which this byte is not") from exc
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: it cannot be read or is not JSON; the place is the line and column.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, atomically, with line feeds as line ends on every platform.
+
+    Raises:
+        OutputError: it cannot be written; the target is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file, atomically: one line per entry of a top-level list, so that it can be read and compared."""
+    write_text(path, dump_json(document))
+
+
+def dump_json(document: Mapping[str, Any]) -> str:
+    """Return JSON text with one line per key, and one line per entry of a list of objects."""
+    lines = []
+    for key, value in document.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            entries = ",\n".join(_compact(entry) for entry in value)
+            lines.append(f"{_compact(key)}: [\n{entries}\n]")
+        else:
+            lines.append(f"{_compact(key)}: {_compact(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+@contextmanager
+def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a new folder beside ``target`` to fill; on success it takes the place of ``target``, else it is removed.
+
+    Raises:
+        RequestError: ``target`` holds something and ``overwrite`` is not set.
+        OutputError: it cannot be written.
+    """
+    check_free(target, overwrite=overwrite)
+    target = target.absolute()
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        staging.mkdir(parents=True)
+        yield staging
+        _move_into_place(staging, target)
+    except OSError as exc:
+        raise OutputError(f"{exc.filename or target}: cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_free(target: Path, *, overwrite: bool = False) -> None:
+    """Refuse a target that holds something, unless ``overwrite`` is set.
+
+    Raises:
+        RequestError: it is a file, or a folder that is not empty.
+    """
+    if target.exists() and not target.is_dir():
+        raise RequestError(f"{target}: must be a folder, but is a file")
+    if not overwrite and target.is_dir() and any(target.iterdir()):
+        raise RequestError(f"{target}: exists and is not empty\n  --overwrite replaces it; or choose another --out")
+
+
+def _move_into_place(staging: Path, target: Path) -> None:
+    if not target.exists():
+        staging.rename(target)
+        return
+    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    target.rename(old)
+    try:
+        staging.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def transfer(source: Path, target: Path, how: Transfer) -> None:
+    """Bring a file to ``target`` byte for byte, as a copy or as a link to the original.
+
+    Raises:
+        OutputError: the system refuses (hard links need one file system; symbolic links a right on Windows).
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if how == "copy":
+            shutil.copyfile(source, target)
+        elif how == "hardlink":
+            target.hardlink_to(source.resolve())
+        else:
+            target.symlink_to(source.resolve())
+    except OSError as exc:
+        hint = "" if how == "copy" else f"\n  --images {how} is not possible here; --images copy is"
+        raise OutputError(f"{target}: cannot {how} {source}: {exc.strerror or exc}{hint}") from exc
+
+
+def portable_path(text: str) -> Path | None:
+    """Return a path from an annotation file with backslashes counted as slashes, or None when it is absolute.
+
+    Absolute means: from the root, with a drive letter, or on a network share.
+    """
+    windows = PureWindowsPath(text)
+    if windows.drive or windows.root:
+        return None
+    return Path(*windows.parts)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether ``path``, with every link followed, lies in ``folder``."""
+    return path.resolve().is_relative_to(folder.resolve())

@@ -1,0 +1,169 @@
+"""What checks and readers find: data with stable codes, printed elsewhere.
+
+A code is a letter for the severity (E error, W warning), three digits, never reused. 1xx: the COCO file and its
+pictures. 2xx: plausibility. 3xx: reading annotations of another format. docs/findings.md is generated from this table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is: an error spoils training or evaluation, a warning is worth a look."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of the table of codes: its short name, and what breaks when it is broken."""
+
+    title: str
+    why: str
+
+
+RULES: dict[str, Rule] = {
+    # The COCO file.
+    "E101": Rule("missing-field", "Training or evaluation stops with a KeyError, or drops the object without a word."),
+    "E102": Rule("wrong-type", "A field holds another type than COCO's readers expect."),
+    "E103": Rule("not-finite", "NaN or infinity in one label turns the loss, and with it the model, into NaN."),
+    "E104": Rule(
+        "area",
+        "OKS divides by area: with an area of 0 or 1, AP is 0 and AP(M) = AP(L) = -1 on perfect "
+        "predictions; without one, evaluation stops with KeyError: 'area'.",
+    ),
+    "E105": Rule("num-keypoints", "COCO's evaluation ignores objects by num_keypoints; a wrong count moves AP."),
+    "E106": Rule("keypoints-length", "K keypoints are 3K numbers; anything else fails to reshape while training."),
+    "E107": Rule("visibility", "Visibility is 0 (not labelled), 1 (labelled but hidden) or 2 (visible)."),
+    "E108": Rule("bbox-size", "Boxes without width or height are dropped by MMDet and MMPose without a word."),
+    "E109": Rule("duplicate-id", "COCO's readers keep one of several entries with the same id."),
+    "E110": Rule("unknown-image", "An annotation of a picture that is not listed is never seen."),
+    "E111": Rule("category", "MMPose drops category_id != 1 of detections, and 0-based ids shift classes."),
+    "E112": Rule("category-differs", "Train and val disagree about the categories: AP is 0."),
+    "E113": Rule("category-keypoints", "The file's keypoints are not the skeleton's: points are learned as others."),
+    "E114": Rule("skeleton-edges", "COCO's edges are 1-based; 0-based ones draw the wrong lines or fail."),
+    "E115": Rule("iscrowd", "MMDet and pycocotools read iscrowd without asking whether it is there."),
+    "E116": Rule("empty-split", "A split without pictures or objects cannot be trained on or evaluated."),
+    # The pictures.
+    "E121": Rule("picture-missing", "Training stops when the data loader reaches it."),
+    "E122": Rule("picture-unreadable", "Training stops when the data loader reaches it."),
+    "E123": Rule("size-mismatch", "Width and height differ from the file's: boxes and points lie elsewhere."),
+    "E124": Rule(
+        "exif-rotation", "The annotation was made in the unrotated frame; OpenCV and labelme see the upright one."
+    ),
+    "E125": Rule("file-name", "The name leads out of the picture folder."),
+    "E126": Rule("duplicate-across-splits", "The same picture in train and val: the evaluation is of training data."),
+    # The skeleton and the configs.
+    "E131": Rule("sigmas-length", "MMPose accepts sigmas of any length and evaluates nonsense."),
+    "E132": Rule("swap", "A one-sided swap makes random flips teach left for right."),
+    "E133": Rule("config-classes", "Classes given as a string, or not in the JSON, filter every picture away."),
+    # Plausibility.
+    "W201": Rule("bbox-outside", "The box leaves the picture."),
+    "W202": Rule("point-outside-box", "A labelled point lies outside its box by more than a margin."),
+    "W203": Rule("unlabelled-with-coordinates", "Visibility 0 with coordinates: the point is ignored; was it meant?"),
+    "W204": Rule("labelled-at-origin", "A labelled point at (0, 0): usually a missing one with the wrong visibility."),
+    "W205": Rule("duplicate-box", "Two boxes of one picture overlap by more than 0.95: the object is labelled twice."),
+    "W206": Rule("duplicate-picture", "Two pictures have the same content."),
+    "W208": Rule("no-hidden-points", "Only visibility 0 and 2 in the whole set: were hidden points left out?"),
+    "W209": Rule("rare-point", "A keypoint that is never or rarely labelled will not be learned."),
+    "W210": Rule("no-annotation", "Pictures without objects: negatives for RTMDet, unused by RTMPose."),
+    "W211": Rule("few-iterations", "An epoch has too few iterations for the stock schedule."),
+    "W212": Rule("one-size-class", "All boxes are in one COCO size class: AP of the other two is not defined."),
+    "W213": Rule(
+        "keypoints-as-categories", "Keypoints were exported as objects: as many categories as points, tiny boxes."
+    ),
+    # Reading other formats.
+    "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),
+    "E302": Rule("unsupported-shape", "A shape that is neither a box nor a point."),
+    "E303": Rule("point-without-object", "A point that belongs to no box."),
+    "E304": Rule("ambiguous-point", "A point that could belong to several objects."),
+    "E305": Rule("duplicate-point", "A keypoint that an object has twice."),
+    "E306": Rule("object-without-box", "Points with a group but no rectangle."),
+    "E307": Rule("several-boxes", "Two rectangles with the same group."),
+    "E308": Rule("picture-outside", "The picture lies outside the source folder."),
+    "E309": Rule("bad-line", "A line that does not have the declared form."),
+    "E310": Rule("unreadable-file", "An annotation file that cannot be read."),
+    "E311": Rule("bad-value", "A value that breaks the format's rules."),
+    "E312": Rule("lossy", "The target format cannot hold what is there."),
+    "W321": Rule("no-group", "Points without group_id were given to the smallest box that holds them."),
+    "W322": Rule("no-annotation-file", "A picture without an annotation file, taken as one without objects."),
+    "W323": Rule("not-carried", "Something in the source that COCO keypoints written by posetools do not hold."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        code: a key of RULES.
+        file: the file it is in, as the user named or would name it.
+        place: the place in that file (``annotations[3] (id 7)``, ``shapes[2]``, ``line 4``), or empty.
+        message: one sentence: ``<field> must be <rule>, got <value>``.
+        hint: what to do, or empty.
+        fixable: whether ``validate --fix`` has one right answer for it.
+    """
+
+    code: str
+    file: str
+    place: str
+    message: str
+    hint: str = ""
+    fixable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.code not in RULES:
+            raise ValueError(f"code must be one of RULES, got {self.code!r}")
+
+    @property
+    def severity(self) -> Severity:
+        """Error or warning, by the code's letter."""
+        return Severity.ERROR if self.code.startswith("E") else Severity.WARNING
+
+    @property
+    def title(self) -> str:
+        """The rule's short name."""
+        return RULES[self.code].title
+
+    @property
+    def where(self) -> str:
+        """File and place, as one text."""
+        return f"{self.file}: {self.place}" if self.place else self.file
+
+    def as_dict(self) -> dict[str, str | bool]:
+        """Return the JSON form."""
+        return {
+            "code": self.code,
+            "title": self.title,
+            "severity": str(self.severity),
+            "file": self.file,
+            "place": self.place,
+            "message": self.message,
+            "hint": self.hint,
+            "fixable": self.fixable,
+        }
+
+
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return the findings by file, then place (numbers by value), then code."""
+    return tuple(sorted(findings, key=lambda f: (_natural(f.file), _natural(f.place), f.code, f.message)))
+
+
+def count_by_code(findings: Iterable[Finding]) -> dict[str, int]:
+    """Return how many findings there are of each code, by code."""
+    return dict(sorted(Counter(finding.code for finding in findings).items()))
+
+
+def has_errors(findings: Sequence[Finding]) -> bool:
+    """Return whether any finding is an error."""
+    return any(finding.severity is Severity.ERROR for finding in findings)
+
+
+def _natural(text: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text))

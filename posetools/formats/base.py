@@ -1,0 +1,95 @@
+"""What every annotation format is made of: the options it reads with, what reading gives, and its entry in FORMATS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from posetools.dataset import Dataset
+from posetools.files import Transfer
+from posetools.findings import Finding
+from posetools.progress import Progress, silent
+from posetools.skeleton import Skeleton
+
+BoxFrom = Literal["annotation", "keypoints"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadOptions:
+    """What a user may say about a source. A format ignores what it has no use for, and its docs page says so.
+
+    Attributes:
+        image_roots: further folders in which pictures may lie; there they are found by file name.
+        names: label in the source -> name in the skeleton (a keypoint's or the category's).
+        ignore: labels that are left out on purpose, and counted.
+        box_from: where a box comes from when the source has none: nowhere (a finding), or its labelled keypoints.
+        box_margin: how far a box from keypoints reaches beyond them, as a share of its sides.
+        label_pattern: labelme: a regular expression on labels with the groups ``name`` and, if wanted, ``instance``
+            and ``visibility``.
+        hidden: flags, description words or values of ``visibility`` that mean "labelled but hidden".
+        kpt_shape: YOLO: (K, 2 or 3) when data.yaml does not declare it.
+        kpt_order: YOLO: the keypoints' names in the order of the columns, when it is not the skeleton's.
+        assume_visible: take every point of a source without visibility as visible instead of refusing.
+        workers: processes that read in parallel.
+        progress: told how far it is.
+    """
+
+    image_roots: tuple[Path, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    ignore: frozenset[str] = frozenset()
+    box_from: BoxFrom = "annotation"
+    box_margin: float = 0.1
+    label_pattern: str | None = None
+    hidden: frozenset[str] = frozenset({"occluded", "hidden"})
+    kpt_shape: tuple[int, int] | None = None
+    kpt_order: tuple[str, ...] | None = None
+    assume_visible: bool = False
+    workers: int = 1
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What reading gave.
+
+    Nothing is lost: every object of the source is in ``dataset``, or in ``findings``, or counted in ``ignored``.
+
+    Attributes:
+        dataset: what could be read.
+        findings: what could not, and what is odd; sorted.
+        files: how many annotation files were read.
+        ignored: label -> how many shapes were left out on purpose.
+    """
+
+    dataset: Dataset
+    findings: tuple[Finding, ...]
+    files: int
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], ReadResult]
+# Writes the splits (name -> Dataset) into an empty folder; raises InputError when the format cannot hold something.
+Writer: TypeAlias = Callable[[Mapping[str, Dataset], Path, Transfer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One annotation format.
+
+    Attributes:
+        name: as on the command line.
+        title: as in tables and messages.
+        detect: whether a path given as source is unmistakably of this format (never by a count of columns).
+        signs: what ``detect`` looks for, for the message when nothing or several fit.
+        read: reads sources into one Dataset.
+        write: writes Datasets, or None when posetools only reads the format.
+    """
+
+    name: str
+    title: str
+    detect: Callable[[Path], bool]
+    signs: str
+    read: Reader
+    write: Writer | None = None

@@ -1,0 +1,101 @@
+"""Boxes and points, and every convention that a file format has for them.
+
+The canonical geometry is absolute pixels, float64, boxes as (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2. Pixel
+coordinates are continuous: (0, 0) is the corner of the picture, (width, height) the opposite one. Every other
+convention is a named pair of functions here.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+# Normalised coordinates come back from text with an error near 1e-13 of the picture; nothing finer is kept.
+_DECIMALS = 9
+
+
+def xywh_from_xyxy(boxes: Floats) -> Floats:
+    """Return (N, 4) boxes as (x, y, width, height): COCO's convention."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def xyxy_from_xywh(boxes: Floats) -> Floats:
+    """Return (N, 4) COCO boxes (x, y, width, height) as canonical ones."""
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def yolo_from_xyxy(boxes: Floats, size: tuple[int, int]) -> Floats:
+    """Return (N, 4) boxes as (centre x, centre y, width, height) in fractions of the picture's (width, height)."""
+    scale = np.array(size, dtype=np.float64)
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2 / scale, (boxes[:, 2:] - boxes[:, :2]) / scale], axis=1)
+
+
+def xyxy_from_yolo(boxes: Floats, size: tuple[int, int]) -> Floats:
+    """Return (N, 4) YOLO boxes as canonical ones in a picture of ``size`` (width, height), to 1e-9 px."""
+    scale = np.array(size, dtype=np.float64)
+    centre, half = boxes[:, :2] * scale, boxes[:, 2:] * scale / 2
+    return np.concatenate([centre - half, centre + half], axis=1).round(_DECIMALS)
+
+
+def normalise_points(points: Floats, size: tuple[int, int]) -> Floats:
+    """Return (..., 2) points in fractions of the picture's (width, height)."""
+    return points / np.array(size, dtype=np.float64)
+
+
+def denormalise_points(points: Floats, size: tuple[int, int]) -> Floats:
+    """Return (..., 2) points, given in fractions of ``size`` (width, height), in pixels, to 1e-9 px."""
+    pixels: Floats = (points * np.array(size, dtype=np.float64)).round(_DECIMALS)
+    return pixels
+
+
+def box_from_corners(points: Floats) -> Floats:
+    """Return the (4,) box round (M, 2) corner points given in any order."""
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])
+
+
+def box_area(boxes: Floats) -> Floats:
+    """Return the (N,) areas of (N, 4) boxes, in square pixels."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    area: Floats = sides[:, 0] * sides[:, 1]
+    return area
+
+
+def contains(boxes: Floats, point: Floats) -> Bools:
+    """Return for each of (N, 4) boxes whether the (2,) point lies in it or on its edge: (N,)."""
+    inside: Bools = ((boxes[:, :2] <= point) & (point <= boxes[:, 2:])).all(axis=1)
+    return inside
+
+
+def pairwise_iou(a: Floats, b: Floats) -> Floats:
+    """Return the (N, M) intersections over unions of (N, 4) and (M, 4) boxes; 0 where both are empty."""
+    sides = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0.0, None)
+    overlap = sides[..., 0] * sides[..., 1]
+    union = box_area(a)[:, None] + box_area(b)[None, :] - overlap
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou
+
+
+def clip_boxes(boxes: Floats, size: tuple[int, int]) -> Floats:
+    """Return (N, 4) boxes cut to a picture of ``size`` (width, height)."""
+    limit = np.array([*size, *size], dtype=np.float64)
+    clipped: Floats = np.clip(boxes, 0.0, limit)
+    return clipped
+
+
+def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int]) -> Floats:
+    """Return the (4,) box round the labelled ones of (K, 3) keypoints, wider by a share of its sides, in the picture.
+
+    Args:
+        keypoints: x, y, visibility; at least one labelled (visibility > 0).
+        margin: what each side moves outwards, as a fraction of the box's width or height.
+        size: the picture's (width, height), to which the box is cut.
+    """
+    box = box_from_corners(keypoints[keypoints[:, 2] > 0, :2])
+    grow = (box[2:] - box[:2]) * margin
+    return clip_boxes(np.concatenate([box[:2] - grow, box[2:] + grow])[None], size)[0]

@@ -1,0 +1,246 @@
+"""The skeleton: which keypoints an object has, and everything that follows from their names.
+
+A skeleton is a YAML file. ``schemas/car8.yaml`` is the default, ``schemas/coco17.yaml`` the second built-in; any other
+is a file of the user's own::
+
+    name: car8
+    category: {name: car, id: 1}
+    keypoints:
+      - {name: left-front-bumper, swap: right-front-bumper, color: [0, 0, 255]}
+      ...
+    links:
+      - {points: [left-front-bumper, left-rear-bumper], color: [100, 150, 200]}
+    sigmas: [0.05, ...]             # one per keypoint, in their order
+    joint_weights: [1.0, ...]       # likewise
+
+Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
+here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from posetools.errors import InputError, RequestError, from_validation
+
+BUILT_IN = ("car8", "coco17")
+DEFAULT = "car8"
+
+Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
+Channel = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Channel, Channel, Channel]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Category(_Part):
+    """The one object category that a skeleton describes."""
+
+    name: Name
+    id: Annotated[
+        int, Field(ge=1, description="COCO category id; 0 is refused because COCO's readers count from 1")
+    ] = 1
+
+
+class Keypoint(_Part):
+    """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its colour (RGB)."""
+
+    name: Name
+    swap: Name | None = None
+    color: Color = (255, 128, 0)
+
+
+class Link(_Part):
+    """A line drawn between two keypoints, and its colour (RGB)."""
+
+    points: tuple[Name, Name]
+    color: Color = (51, 153, 255)
+
+
+class Skeleton(_Part):
+    """The keypoints of one category and what belongs to them.
+
+    Attributes:
+        name: the skeleton's name, used in file names.
+        category: the object category.
+        keypoints: the K keypoints in the order of every array and file.
+        links: the lines between them.
+        sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
+        joint_weights: per-keypoint weights of the training loss.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    category: Category
+    keypoints: Annotated[tuple[Keypoint, ...], Field(min_length=1)]
+    links: tuple[Link, ...] = ()
+    sigmas: tuple[Positive, ...]
+    joint_weights: tuple[Positive, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Skeleton:
+        self._check_names()
+        self._check_swaps()
+        self._check_links()
+        for field in ("sigmas", "joint_weights"):
+            got = len(getattr(self, field))
+            if got != self.num_keypoints:
+                raise ValueError(
+                    f"{field} must be a list of {self.num_keypoints} numbers, one per keypoint, got {got} numbers"
+                )
+        return self
+
+    def _check_names(self) -> None:
+        for name, times in Counter(self.names).items():
+            if times > 1:
+                places = " and ".join(f"keypoints[{i}]" for i, other in enumerate(self.names) if other == name)
+                raise ValueError(f"{places}: name must be unique, got {name!r} {times} times")
+
+    def _check_swaps(self) -> None:
+        by_name = {point.name: point for point in self.keypoints}
+        for i, point in enumerate(self.keypoints):
+            if point.swap is None:
+                continue
+            where = f"keypoints[{i}] ({point.name}): swap"
+            if point.swap not in by_name:
+                raise ValueError(f"{where} must be the name of a keypoint, got {point.swap!r}")
+            if point.swap == point.name:
+                raise ValueError(f"{where} must be another keypoint, got its own name; leave swap out instead")
+            back = by_name[point.swap].swap
+            if back != point.name:
+                raise ValueError(
+                    f"{where} must go both ways: {point.name!r} swaps with {point.swap!r}, "
+                    f"but {point.swap!r} swaps with {back!r}"
+                )
+
+    def _check_links(self) -> None:
+        seen: dict[frozenset[str], int] = {}
+        for i, link in enumerate(self.links):
+            for name in link.points:
+                if name not in self.index:
+                    raise ValueError(f"links[{i}]: points must be names of keypoints, got {name!r}")
+            pair = frozenset(link.points)
+            if len(pair) == 1:
+                raise ValueError(f"links[{i}]: points must be two different keypoints, got {link.points[0]!r} twice")
+            if pair in seen:
+                raise ValueError(f"links[{i}]: points must be a new pair, got that of links[{seen[pair]}] again")
+            seen[pair] = i
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of keypoints."""
+        return len(self.keypoints)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The K names, in order."""
+        return tuple(point.name for point in self.keypoints)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Name to 0-based index."""
+        return {name: i for i, name in enumerate(self.names)}
+
+    @cached_property
+    def flip_indices(self) -> tuple[int, ...]:
+        """The K indices that a mirrored picture's keypoints come from (YOLO's ``flip_idx``): a permutation."""
+        return tuple(self.index[point.swap or point.name] for point in self.keypoints)
+
+    @property
+    def has_swaps(self) -> bool:
+        """Whether any keypoint changes its name in a mirrored picture."""
+        return any(point.swap is not None for point in self.keypoints)
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """The links as 0-based index pairs."""
+        return tuple((self.index[a], self.index[b]) for a, b in (link.points for link in self.links))
+
+    @property
+    def coco_edges(self) -> list[list[int]]:
+        """The links as COCO writes them: 1-based index pairs."""
+        return [[a + 1, b + 1] for a, b in self.edges]
+
+    def metainfo(self) -> dict[str, Any]:
+        """Return what MMPose's ``parse_pose_metainfo`` reads."""
+        return {
+            "dataset_name": self.name,
+            "keypoint_info": {
+                i: {"name": p.name, "id": i, "color": list(p.color), "type": "", "swap": p.swap or ""}
+                for i, p in enumerate(self.keypoints)
+            },
+            "skeleton_info": {
+                i: {"link": tuple(link.points), "id": i, "color": list(link.color)} for i, link in enumerate(self.links)
+            },
+            "joint_weights": list(self.joint_weights),
+            "sigmas": list(self.sigmas),
+        }
+
+
+def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
+    """Return the built-in skeleton of that name, or the one in the YAML file at that path.
+
+    Raises:
+        RequestError: it is neither a built-in name nor an existing file.
+        InputError: the file is not a valid skeleton.
+    """
+    if str(name_or_path) in BUILT_IN:
+        return read_skeleton(built_in_path(str(name_or_path)))
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise RequestError(
+            f"skeleton must be one of {', '.join(BUILT_IN)} or the path of a YAML file, got {str(name_or_path)!r}\n"
+            "  `posetools skeleton new FILE` writes one to start from"
+        )
+    return read_skeleton(path)
+
+
+def read_skeleton(path: Path) -> Skeleton:
+    """Return the skeleton in the YAML file at ``path``.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, or breaks a rule.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(path, "", f"cannot be read: {exc}") from exc
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(path, place, f"is not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+    try:
+        return Skeleton.model_validate(document)
+    except ValidationError as exc:
+        raise from_validation(path, exc) from exc
+
+
+def dump_skeleton(skeleton: Skeleton) -> str:
+    """Return the YAML text of a skeleton; ``read_skeleton`` gives it back unchanged."""
+    document = skeleton.model_dump(mode="json", exclude_none=True)
+    lines = [f"name: {skeleton.name}"]
+    lines.append(f"category: {_flow(document['category'])}")
+    lines += ["keypoints:", *(f"  - {_flow(point)}" for point in document["keypoints"])]
+    if skeleton.links:
+        lines += ["links:", *(f"  - {_flow(link)}" for link in document["links"])]
+    lines += [f"sigmas: {_flow(document['sigmas'])}", f"joint_weights: {_flow(document['joint_weights'])}"]
+    return "\n".join(lines) + "\n"
+
+
+def built_in_path(name: str) -> Path:
+    """Return the file of a built-in skeleton: in the installed package, else in the checkout's schemas/ folder."""
+    packaged = Path(str(resources.files("posetools"))) / "schemas" / f"{name}.yaml"
+    return packaged if packaged.is_file() else Path(__file__).resolve().parent.parent / "schemas" / f"{name}.yaml"
+
+
+def _flow(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
