@@ -40,7 +40,8 @@ def xyxy_from_yolo(boxes: Floats, size: tuple[int, int]) -> Floats:
     """Return (N, 4) YOLO boxes as canonical ones in a picture of ``size`` (width, height), to 1e-9 px."""
     scale = np.array(size, dtype=np.float64)
     centre, half = boxes[:, :2] * scale, boxes[:, 2:] * scale / 2
-    return np.concatenate([centre - half, centre + half], axis=1).round(_DECIMALS)
+    pixels: Floats = np.concatenate([centre - half, centre + half], axis=1).round(_DECIMALS)
+    return pixels
 
 
 def normalise_points(points: Floats, size: tuple[int, int]) -> Floats:
@@ -98,4 +99,5 @@ def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int]) 
     """
     box = box_from_corners(keypoints[keypoints[:, 2] > 0, :2])
     grow = (box[2:] - box[:2]) * margin
-    return clip_boxes(np.concatenate([box[:2] - grow, box[2:] + grow])[None], size)[0]
+    wider: Floats = clip_boxes(np.concatenate([box[:2] - grow, box[2:] + grow])[None], size)[0]
+    return wider

@@ -47,9 +47,7 @@ class Category(_Part):
     """The one object category that a skeleton describes."""
 
     name: Name
-    id: Annotated[
-        int, Field(ge=1, description="COCO category id; 0 is refused because COCO's readers count from 1")
-    ] = 1
+    id: Annotated[int, Field(ge=1, description="COCO category id, 1-based")] = 1
 
 
 class Keypoint(_Part):

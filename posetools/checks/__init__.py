@@ -1,0 +1,1 @@
+"""Checks: data in, findings out."""

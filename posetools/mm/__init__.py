@@ -1,0 +1,1 @@
+"""The only part of posetools that imports torch and OpenMMLab, and only inside functions."""
