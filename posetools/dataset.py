@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posetools.geometry import Bools, Floats, Ints, box_area
+from posetools.geometry import DECIMALS, Bools, Floats, Ints, box_area
 from posetools.skeleton import Skeleton
 
 
@@ -257,7 +257,7 @@ class DatasetBuilder:
 
         Args:
             file_name: the picture's.
-            box: (4,) x1, y1, x2, y2 in pixels.
+            box: (4,) x1, y1, x2, y2 in pixels, kept to 1e-9 px, which every format can give back exactly.
             keypoints: (K, 3) x, y, visibility; coordinates of points that are not labelled become 0.
             place: where it came from, for messages.
             area: in square pixels; None for the box's width times height.
@@ -265,7 +265,7 @@ class DatasetBuilder:
         """
         points = np.array(keypoints, dtype=np.float64)
         points[points[:, 2] == Visibility.NOT_LABELLED] = 0.0
-        self._boxes.append(np.array(box, dtype=np.float64))
+        self._boxes.append(np.array(box, dtype=np.float64).round(DECIMALS))
         self._keypoints.append(points)
         self._areas.append(area)
         self._iscrowd.append(iscrowd)

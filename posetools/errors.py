@@ -8,6 +8,7 @@ The tree::
     ├── MissingExtraError     the command needs packages that are not installed
     ├── OutputError           what was asked for could not be written
     └── RunError              a training or evaluation run ended before its end (exit status 1)
+        └── StoppedError      the user stopped it (exit status 130)
 
 Lower-level errors (OSError, pydantic's ValidationError, a library's own) are translated where they arise, always
 with ``raise ... from exc``. The command line turns a PosetoolsError into text and an exit status in one place.
@@ -79,6 +80,12 @@ class RunError(PosetoolsError):
     """A training or evaluation run ended before its end."""
 
     exit_status = 1
+
+
+class StoppedError(RunError):
+    """The user stopped a run."""
+
+    exit_status = 130
 
 
 def must_be(field: str, rule: str, value: object) -> str:

@@ -65,19 +65,57 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: it cannot be written; the target is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    write_texts({path: text})
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write UTF-8 files that belong together: each atomically, and all of them or none.
+
+    All are written beside their targets first, then moved over them one after the other; when a move fails, those
+    already moved get their old content back. Only a crash of the machine between two moves can tear them apart.
+
+    Raises:
+        OutputError: one cannot be written; the targets are as they were.
+    """
+    token = secrets.token_hex(4)
+    new = {path: path.with_name(f".{path.name}.{token}.tmp") for path in texts}
+    old = {path: path.with_name(f".{path.name}.{token}.old") for path in texts}
+    moved: list[Path] = []
+    path = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for path, text in texts.items():
+            _write_synced(new[path], text)
+            if len(texts) > 1 and path.exists():
+                shutil.copyfile(path, old[path])
+        for path, temporary in new.items():
+            temporary.replace(path)
+            moved.append(path)
     except OSError as exc:
+        for done in moved:
+            _put_back(old[done], done)
         raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for temporary in (*new.values(), *old.values()):
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_back(saved: Path, target: Path) -> None:
+    try:
+        if saved.exists():
+            saved.replace(target)
+        else:
+            target.unlink()
+    except OSError as exc:
+        raise OutputError(f"{target}: new, but cannot be put back after a failed write: {exc.strerror or exc}") from exc
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -180,4 +218,5 @@ def portable_path(text: str) -> Path | None:
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Return whether ``path``, with every link followed, lies in ``folder``."""
-    return path.resolve().is_relative_to(folder.resolve())
+    # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

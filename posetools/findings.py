@@ -50,6 +50,7 @@ RULES: dict[str, Rule] = {
     "E114": Rule("skeleton-edges", "COCO's edges are 1-based; 0-based ones draw the wrong lines or fail."),
     "E115": Rule("iscrowd", "MMDet and pycocotools read iscrowd without asking whether it is there."),
     "E116": Rule("empty-split", "A split without pictures or objects cannot be trained on or evaluated."),
+    "E117": Rule("annotation-id", "pycocotools takes a match with annotation id 0 for no match: AP falls."),
     # The pictures.
     "E121": Rule("picture-missing", "Training stops when the data loader reaches it."),
     "E122": Rule("picture-unreadable", "Training stops when the data loader reaches it."),
@@ -78,6 +79,7 @@ RULES: dict[str, Rule] = {
     "W213": Rule(
         "keypoints-as-categories", "Keypoints were exported as objects: as many categories as points, tiny boxes."
     ),
+    "W214": Rule("tiny-box", "MMDet drops boxes narrower or lower than 1 pixel without a word."),
     # Reading other formats.
     "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),
     "E302": Rule("unsupported-shape", "A shape that is neither a box nor a point."),
@@ -91,9 +93,11 @@ RULES: dict[str, Rule] = {
     "E310": Rule("unreadable-file", "An annotation file that cannot be read."),
     "E311": Rule("bad-value", "A value that breaks the format's rules."),
     "E312": Rule("lossy", "The target format cannot hold what is there."),
+    "E313": Rule("duplicate-annotation", "Two annotation files of one picture, or two pictures of one file."),
     "W321": Rule("no-group", "Points without group_id were given to the smallest box that holds them."),
-    "W322": Rule("no-annotation-file", "A picture without an annotation file, taken as one without objects."),
+    "W322": Rule("no-annotation-file", "A picture without an annotation file: not labelled yet, or without objects."),
     "W323": Rule("not-carried", "Something in the source that COCO keypoints written by posetools do not hold."),
+    "W324": Rule("repaired", "A value that has one right answer was put right while reading."),
 }
 
 

@@ -16,18 +16,25 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
-# Normalised coordinates come back from text with an error near 1e-13 of the picture; nothing finer is kept.
-_DECIMALS = 9
+# Normalised coordinates come back from text with an error near 1e-13 of the picture, and a box's far corner as a sum
+# (COCO) with one of 1e-13 px: boxes are kept to 1e-9 px, so that every format gives them back exactly.
+DECIMALS = 9
 
 
 def xywh_from_xyxy(boxes: Floats) -> Floats:
-    """Return (N, 4) boxes as (x, y, width, height): COCO's convention."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    """Return (N, 4) boxes as (x, y, width, height), COCO's convention, to 1e-9 px."""
+    pixels: Floats = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).round(DECIMALS)
+    return pixels
 
 
 def xyxy_from_xywh(boxes: Floats) -> Floats:
-    """Return (N, 4) COCO boxes (x, y, width, height) as canonical ones."""
-    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    """Return (N, 4) COCO boxes (x, y, width, height) as canonical ones, to 1e-9 px.
+
+    The sum of two float64 numbers cannot reach every float64 number; the rounding makes this the exact inverse of
+    ``xywh_from_xyxy`` for boxes on the grid of 1e-9 px.
+    """
+    pixels: Floats = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).round(DECIMALS)
+    return pixels
 
 
 def yolo_from_xyxy(boxes: Floats, size: tuple[int, int]) -> Floats:
@@ -40,7 +47,7 @@ def xyxy_from_yolo(boxes: Floats, size: tuple[int, int]) -> Floats:
     """Return (N, 4) YOLO boxes as canonical ones in a picture of ``size`` (width, height), to 1e-9 px."""
     scale = np.array(size, dtype=np.float64)
     centre, half = boxes[:, :2] * scale, boxes[:, 2:] * scale / 2
-    pixels: Floats = np.concatenate([centre - half, centre + half], axis=1).round(_DECIMALS)
+    pixels: Floats = np.concatenate([centre - half, centre + half], axis=1).round(DECIMALS)
     return pixels
 
 
@@ -51,7 +58,7 @@ def normalise_points(points: Floats, size: tuple[int, int]) -> Floats:
 
 def denormalise_points(points: Floats, size: tuple[int, int]) -> Floats:
     """Return (..., 2) points, given in fractions of ``size`` (width, height), in pixels, to 1e-9 px."""
-    pixels: Floats = (points * np.array(size, dtype=np.float64)).round(_DECIMALS)
+    pixels: Floats = (points * np.array(size, dtype=np.float64)).round(DECIMALS)
     return pixels
 
 

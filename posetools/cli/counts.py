@@ -1,0 +1,34 @@
+"""The table of counts that ``convert`` and ``split`` end with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from posetools.conversion_report import SplitCounts
+
+
+def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
+    """Print pictures, objects, and per keypoint visible / hidden / not labelled, a column per split."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from posetools.cli.console import console
+
+    out = console()
+    table = Table(title="per keypoint: visible / hidden / not labelled")
+    table.add_column("")
+    for split in counts:
+        table.add_column(split, justify="right")
+    table.add_row("pictures", *(str(each.pictures) for each in counts.values()))
+    table.add_row("instances", *(str(each.instances) for each in counts.values()), end_section=True)
+    for name in next(iter(counts.values())).keypoints:
+        cells = []
+        for each in counts.values():
+            missing, hidden, visible = each.keypoints[name]
+            cells.append(f"{visible} / {hidden} / {missing}")
+        table.add_row(escape(name), *cells)
+    out.print(table)
+    for line in (how, *notes):
+        out.print(escape(line))

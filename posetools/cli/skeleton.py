@@ -1,0 +1,99 @@
+"""``posetools skeleton``: look at a skeleton, check one's own file, write one to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from posetools.errors import RequestError
+
+if TYPE_CHECKING:
+    from posetools.skeleton import Skeleton
+
+app = typer.Typer(
+    help="Show a skeleton, check a skeleton file, or write one to start from.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="[NAME|FILE]", help="car8, coco17, or a skeleton file.")] = "car8",
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the file instead of the table.")] = False,
+) -> None:
+    """Show the keypoints, links and constants of a skeleton."""
+    from posetools.skeleton import dump_skeleton, load_skeleton
+
+    skeleton = load_skeleton(name)
+    if as_yaml:
+        print(dump_skeleton(skeleton), end="")
+    else:
+        _print_table(skeleton)
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton file.")]) -> None:
+    """Tell whether a skeleton file is valid: exit status 0, or 2 with what is wrong and where."""
+    from posetools.skeleton import read_skeleton
+
+    skeleton = read_skeleton(file)
+    pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
+    print(
+        f"{file}: valid: {skeleton.name}, category {skeleton.category.name!r}, {skeleton.num_keypoints} keypoints, "
+        f"{pairs} left/right pairs, {len(skeleton.links)} links"
+    )
+
+
+@app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="NAME|FILE", help="The skeleton to start from; car8 if left out.")
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Keypoints to start from; swaps follow from left/right in their names."),
+    ] = None,
+    category: Annotated[str, typer.Option(help="With --names: what the object is called.")] = "object",
+) -> None:
+    """Write a commented skeleton file to start from."""
+    from posetools.files import write_text
+    from posetools.skeleton import load_skeleton
+    from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, rename_skeleton
+
+    if start is not None and names is not None:
+        raise RequestError("--from and --names are two ways to start, but both were given")
+    if file.exists():
+        raise RequestError(f"{file}: exists already, and is left as it is; choose another name")
+    if names is not None:
+        skeleton = draft_skeleton(check_name(file), [name.strip() for name in names.split(",")], category)
+    else:
+        skeleton = rename_skeleton(load_skeleton(start or "car8"), check_name(file))
+    write_text(file, commented_yaml(skeleton))
+    print(f"wrote {file}; next: edit it, then posetools skeleton check {file}")
+
+
+def _print_table(skeleton: Skeleton) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from posetools.cli.console import console
+
+    category = skeleton.category
+    title = f"{skeleton.name}: category {category.name!r} (id {category.id}), {skeleton.num_keypoints} keypoints"
+    points = Table("", "keypoint", "swap", "sigma", "weight", "color (RGB)", title=escape(title))
+    for i, (point, sigma, weight) in enumerate(
+        zip(skeleton.keypoints, skeleton.sigmas, skeleton.joint_weights, strict=True)
+    ):
+        color = ", ".join(str(channel) for channel in point.color)
+        points.add_row(str(i), escape(point.name), escape(point.swap or "-"), f"{sigma:g}", f"{weight:g}", color)
+    links = Table("", "link", "color (RGB)")
+    for i, link in enumerate(skeleton.links):
+        links.add_row(str(i), escape(" - ".join(link.points)), ", ".join(str(channel) for channel in link.color))
+    out = console()
+    out.print(points)
+    if skeleton.links:
+        out.print(links)

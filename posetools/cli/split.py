@@ -1,0 +1,37 @@
+"""``posetools split``: train and val anew, in a finished data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def split(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder, as convert writes it.")],
+    val: Annotated[float, typer.Option(help="The share of the pictures that is for evaluation.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Another seed, another split; the same seed, the same split.")] = 0,
+    split_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="picture|parent|REGEX",
+            help="What stays together: nothing, the pictures of a folder, or those whose names match a regular "
+            "expression alike (its first group, or the whole match). Left out: clips, when the names look like "
+            "frames of clips, else nothing.",
+        ),
+    ] = None,
+) -> None:
+    """Split the pictures of a finished data set into train and val anew.
+
+    Rewrites train_coco.json and val_coco.json together; pictures, unknown keys and ids stay as they are, and so does
+    a test set.
+    """
+    from posetools.cli.counts import print_counts
+    from posetools.resplit import resplit
+
+    result = resplit(data, val=val, seed=seed, by=split_by)
+    notes = [f"{' and '.join(result.renumbered)} got new ids: theirs stood in both files"] if result.renumbered else []
+    notes += [f"{name}: left as it is" for name in result.untouched]
+    print_counts(result.counts, f"split: {result.plan.reason}", notes)
+    print(f"next: posetools validate {data}")

@@ -1,0 +1,345 @@
+"""Reading a source in one format and writing it, split, in another: the work behind ``posetools convert``.
+
+The output is built beside its target and moved into place as a whole, so that a conversion that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from posetools import __version__
+from posetools.conversion_report import count, findings_sections
+from posetools.dataset import Dataset
+from posetools.dataset_folder import CONVERSION, SPLITS
+from posetools.errors import OutputError, RequestError, must_be
+from posetools.files import Transfer, check_free, staged_folder, write_json
+from posetools.findings import Finding, has_errors, sort_findings
+from posetools.formats import FORMATS
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.pictures import is_picture, read_header, upright_bytes
+from posetools.progress import Progress, silent
+from posetools.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
+from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertRequest:
+    """What to convert, and how.
+
+    Attributes:
+        sources: files or folders of one format.
+        out: the folder to write.
+        source_format: a key of FORMATS, or None to find it from unmistakable signs.
+        target_format: a key of FORMATS.
+        skeleton: a built-in name or the path of a skeleton file.
+        val: the share for evaluation; None for 0.1, or for the split that the source declares.
+        seed: of the split.
+        split_by: ``picture``, ``parent`` or a regular expression (see ``posetools.split``); None to choose.
+        images: how the pictures come into ``out``.
+        read: what the user says about the source.
+        bake_rotation: rewrite pictures with an EXIF rotation upright.
+        keep_going: write what could be read although something could not.
+        overwrite: replace the data set that is in ``out``.
+    """
+
+    sources: tuple[Path, ...]
+    out: Path
+    source_format: str | None = None
+    target_format: str = "coco"
+    skeleton: str | Path = DEFAULT
+    val: float | None = None
+    seed: int = DEFAULT_SEED
+    split_by: str | None = None
+    images: Transfer = "copy"
+    read: ReadOptions = field(default_factory=ReadOptions)
+    bake_rotation: bool = False
+    keep_going: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitChoice:
+    """How the pictures were split.
+
+    Attributes:
+        by: ``picture``, ``parent``, ``clip``, a regular expression, ``declared``, or ``none``.
+        reason: the same in words.
+        val: the share that was asked for; None when nothing was planned.
+        seed: likewise.
+        groups: how many groups there were; likewise.
+    """
+
+    by: str
+    reason: str
+    val: float | None = None
+    seed: int | None = None
+    groups: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"by": self.by, "val": self.val, "seed": self.seed, "groups": self.groups, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertResult:
+    """What came of it.
+
+    Attributes:
+        written: whether ``out`` was written; it is not when there are errors and ``keep_going`` is not set, or when
+            there is no object.
+        source_format: the format that was read.
+        findings: what could not be read, and what is odd; sorted.
+        datasets: split -> its Dataset (``all`` in a format without splits); empty when reading failed.
+        split: how they were split; None when reading failed.
+        files: how many annotation files were read.
+        ignored: label -> how many shapes were left out on purpose.
+    """
+
+    written: bool
+    source_format: str
+    findings: tuple[Finding, ...]
+    datasets: Mapping[str, Dataset]
+    split: SplitChoice | None
+    files: int
+    ignored: Mapping[str, int]
+
+
+def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResult:
+    """Read the sources, split them, and write them with a conversion.json.
+
+    Raises:
+        RequestError: the request cannot be fulfilled: no such source, a format that cannot be told, an ``out`` that
+            holds something or lies in a source, a split that is not possible.
+        InputError: the skeleton breaks a rule, or the target format cannot hold what is there.
+        OutputError: ``out`` cannot be written; it is as it was.
+    """
+    skeleton = load_skeleton(request.skeleton)
+    target = _target(request)
+    check_split_request(val=_share(request), by=request.split_by)
+    _check_paths(request)
+    source = _format(request.source_format, "--from") if request.source_format else _told_format(request)
+    read = source.read(request.sources, skeleton, replace(request.read, progress=progress))
+    findings = [*read.findings, *_no_objects(read, request)]
+    datasets: dict[str, Dataset] = {}
+    choice = None
+    if len(read.dataset) and (request.keep_going or not has_errors(findings)):
+        datasets, choice = _split(read.dataset, target, request)
+        findings += _sides_without_objects(datasets, request)
+    ordered = sort_findings(findings)
+    written = choice is not None and (request.keep_going or not has_errors(ordered))
+    result = ConvertResult(
+        written=written,
+        source_format=source.name,
+        findings=ordered,
+        datasets=datasets,
+        split=choice,
+        files=read.files,
+        ignored=dict(sorted(read.ignored.items())),
+    )
+    if written:
+        _write(result, target, request, skeleton, progress)
+    return result
+
+
+def _format(name: str, option: str) -> Format:
+    known = [key for key, each in FORMATS.items() if option == "--from" or each.write]
+    if name not in known:
+        raise RequestError(must_be(option, f"one of {', '.join(known)}", name))
+    return FORMATS[name]
+
+
+def _target(request: ConvertRequest) -> Format:
+    target = _format(request.target_format, "--to")
+    if not target.keeps_splits and (request.val is not None or request.split_by is not None):
+        raise RequestError(
+            f"--val and --split-by must be left out with --to {target.name}, which keeps no splits, "
+            f"got {request.val!r} and {request.split_by!r}\n  pictures are split when they are converted to coco"
+        )
+    return target
+
+
+def _told_format(request: ConvertRequest) -> Format:
+    fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in request.sources)]
+    if len(fitting) == 1:
+        return fitting[0]
+    problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
+    looked_for = "\n".join(f"  {name}: {each.signs}" for name, each in FORMATS.items())
+    raise RequestError(
+        f"{_listed(request.sources)}: the format must be one that is told by its signs, but {problem}; "
+        f"looked for\n{looked_for}\n  --from NAME says which it is"
+    )
+
+
+def _check_paths(request: ConvertRequest) -> None:
+    if not request.sources:
+        raise RequestError("SRC must be at least one file or folder, got none")
+    for path in request.sources:
+        if not path.exists():
+            raise RequestError(f"{path}: SRC must be an existing file or folder, but there is none")
+    for path in request.read.image_roots:
+        if not path.is_dir():
+            raise RequestError(f"{path}: --image-root must be an existing folder, but there is none")
+    _check_out(request)
+
+
+def _check_out(request: ConvertRequest) -> None:
+    out = request.out.resolve()
+    skeleton = [] if str(request.skeleton) in BUILT_IN else [Path(request.skeleton)]
+    for path in (*request.sources, *request.read.image_roots, *skeleton):
+        other = path.resolve()
+        if other.is_relative_to(out) or (other.is_dir() and out.is_relative_to(other)):
+            raise RequestError(
+                f"--out must lie outside of what is read, and not around it, got {request.out} and {path}\n"
+                "  choose a folder beside it"
+            )
+    check_free(request.out, overwrite=request.overwrite)
+    holds_something = request.out.is_dir() and any(request.out.iterdir())
+    if holds_something and not (request.out / CONVERSION).is_file():
+        raise RequestError(
+            f"{request.out}: --overwrite replaces only what convert wrote, but there is no {CONVERSION} in it\n"
+            "  choose another --out, or remove the folder yourself"
+        )
+
+
+def _no_objects(read: ReadResult, request: ConvertRequest) -> Iterator[Finding]:
+    if len(read.dataset) == 0:
+        left_out = sum(read.ignored.values())
+        yield Finding(
+            "E116",
+            _listed(request.sources),
+            "",
+            f"objects must be at least 1, got 0 in {len(read.dataset.images)} pictures and {read.files} annotation "
+            f"files" + (f" ({left_out} shapes left out by --ignore)" if left_out else ""),
+            "are the labels those of --skeleton? --map OLD=NEW gives other names",
+        )
+
+
+def _sides_without_objects(datasets: Mapping[str, Dataset], request: ConvertRequest) -> Iterator[Finding]:
+    for split, dataset in datasets.items():
+        if len(dataset) == 0:
+            yield Finding(
+                "E116",
+                _listed(request.sources),
+                split,
+                f"objects must be at least 1 in each split, got 0 in {len(dataset.images)} pictures of {split}",
+                "another --seed, --val or --split-by gives another choice",
+            )
+
+
+def _listed(paths: tuple[Path, ...]) -> str:
+    return ", ".join(path.as_posix() for path in paths)
+
+
+def _split(dataset: Dataset, target: Format, request: ConvertRequest) -> tuple[dict[str, Dataset], SplitChoice]:
+    """Return the Datasets by split: as the source declares it, if it does so for every picture, else as planned."""
+    if not target.keeps_splits:
+        return {"all": dataset}, SplitChoice("none", f"none, for {target.title} keeps no splits")
+    declared = [image.split for image in dataset.images]
+    asked = request.val is not None or request.split_by is not None
+    if not asked and None not in declared and set(declared) >= set(SPLITS):
+        names = [split or "" for split in declared]
+        choice = SplitChoice("declared", "as the source declares it (--val or --split-by make another)")
+        return _select(dataset, names), choice
+    apart = [split if split not in (None, *SPLITS) else None for split in declared]
+    if None not in apart:
+        apart = [None] * len(declared)
+    free = [index for index, split in enumerate(apart) if split is None]
+    val = _share(request)
+    plan = plan_split(
+        [dataset.images[index].file_name for index in free], val=val, seed=request.seed, by=request.split_by
+    )
+    names = [split or "train" for split in apart]
+    for position in plan.val:
+        names[free[position]] = "val"
+    kept = sorted({split for split in apart if split})
+    reason = plan.reason + (f"; {', '.join(kept)} kept as the source declares it" if kept else "")
+    return _select(dataset, names), SplitChoice(plan.by, reason, val, request.seed, plan.groups)
+
+
+def _share(request: ConvertRequest) -> float:
+    return DEFAULT_VAL if request.val is None else request.val
+
+
+def _select(dataset: Dataset, names: list[str]) -> dict[str, Dataset]:
+    datasets = {}
+    for split in sorted(set(names), key=lambda name: (name not in SPLITS, name)):
+        part = dataset.select_images(index for index, name in enumerate(names) if name == split)
+        datasets[split] = replace(part, images=tuple(replace(image, split=split) for image in part.images))
+    return datasets
+
+
+def _write(
+    result: ConvertResult, target: Format, request: ConvertRequest, skeleton: Skeleton, progress: Progress
+) -> None:
+    if target.write is None:
+        raise RequestError(f"--to must be a format that posetools writes, got {target.name!r}")
+    with staged_folder(request.out, overwrite=request.overwrite) as folder:
+        progress("writing", 0, 1)
+        target.write(result.datasets, folder, request.images)
+        progress("writing", 1, 1)
+        if request.bake_rotation:
+            _bake_rotation(folder, progress)
+        record = folder / CONVERSION
+        if record.exists():
+            raise RequestError(
+                f"{CONVERSION} must be free for what convert writes, but is the {target.title} file of a picture\n"
+                "  give that picture another name"
+            )
+        write_json(record, _document(result, target, request, skeleton))
+
+
+def _bake_rotation(folder: Path, progress: Progress) -> None:
+    """Put upright files in the places of the pictures (or of the links to them) that carry an EXIF rotation."""
+    paths = sorted(path for path in folder.rglob("*") if is_picture(path))
+    for number, path in enumerate(paths, start=1):
+        if read_header(path).orientation != 1:
+            content = upright_bytes(path)
+            try:
+                # Taken away first: a hard link would write into the original.
+                path.unlink()
+                path.write_bytes(content)
+            except OSError as exc:
+                raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+        progress("turning upright", number, len(paths))
+
+
+def _document(result: ConvertResult, target: Format, request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
+    return {
+        "posetools": __version__,
+        "source": {
+            "format": result.source_format,
+            "paths": [path.as_posix() for path in request.sources],
+            "files": result.files,
+            "ignored": result.ignored,
+        },
+        "format": target.name,
+        "splits": {split: count(dataset).as_dict() for split, dataset in result.datasets.items()},
+        "split": result.split.as_dict() if result.split else None,
+        "options": _options(request),
+        **findings_sections(result.findings),
+        "skeleton": skeleton.model_dump(mode="json"),
+    }
+
+
+def _options(request: ConvertRequest) -> dict[str, Any]:
+    """Return the options that say what the output is; workers, progress and the output's place do not."""
+    read = request.read
+    return {
+        "skeleton": Path(request.skeleton).as_posix(),
+        "images": request.images,
+        "bake_rotation": request.bake_rotation,
+        "keep_going": request.keep_going,
+        "image_roots": [path.as_posix() for path in read.image_roots],
+        "map": dict(sorted(read.names.items())),
+        "ignore": sorted(read.ignore),
+        "box_from": read.box_from,
+        "box_margin": read.box_margin,
+        "label_pattern": read.label_pattern,
+        "hidden_flags": sorted(read.hidden),
+        "kpt_shape": read.kpt_shape,
+        "kpt_order": read.kpt_order,
+        "assume_visible": read.assume_visible,
+    }

@@ -1,0 +1,98 @@
+"""A data set on disk: ``images/``, ``train_coco.json``, ``val_coco.json``, and ``conversion.json`` if convert made it.
+
+The last holds the whole skeleton; a COCO file alone knows only the names and the links.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from posetools.errors import InputError, RequestError, from_validation
+from posetools.files import read_bytes, read_json
+from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton
+
+SPLITS = ("train", "val")
+IMAGES = "images"
+CONVERSION = "conversion.json"
+
+
+def ann_file(data_root: Path, split: str) -> Path:
+    """Return the COCO file of a split."""
+    return data_root / f"{split}_coco.json"
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file is the conversion.json that convert writes, which begins with the key ``posetools``.
+
+    Raises:
+        InputError: it is called so, and cannot be read.
+    """
+    return path.name == CONVERSION and read_bytes(path).startswith(b'{\n"posetools"')
+
+
+def splits_of(data_root: Path) -> tuple[str, ...]:
+    """Return the splits that are there: train and val first, then any further ones by name.
+
+    Raises:
+        RequestError: ``data_root`` is no folder, or holds no split.
+    """
+    if not data_root.is_dir():
+        raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
+    found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
+    if not found:
+        raise RequestError(
+            f"{data_root}: must be a data set folder with train_coco.json and val_coco.json, but has neither\n"
+            f"  `posetools convert SRC --out {data_root}` makes one"
+        )
+    return tuple(sorted(found, key=lambda name: (name not in SPLITS, name)))
+
+
+def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton:
+    """Return the skeleton of a data set: the one asked for, else conversion.json's, else the built-in that fits.
+
+    Args:
+        data_root: the data set's folder.
+        explicit: a built-in name or a path, when the user gave one.
+
+    Raises:
+        RequestError: none was given and none is known.
+        InputError: a file cannot be read or breaks a rule.
+    """
+    if explicit is not None:
+        return load_skeleton(explicit)
+    recorded = data_root / CONVERSION
+    if recorded.is_file():
+        return _recorded_skeleton(recorded)
+    for split in splits_of(data_root):
+        names = _category_keypoints(ann_file(data_root, split))
+        for built_in in BUILT_IN:
+            skeleton = load_skeleton(built_in)
+            if names == skeleton.names:
+                return skeleton
+    raise RequestError(
+        f"{data_root}: the keypoints are those of no built-in skeleton ({', '.join(BUILT_IN)})\n"
+        "  --skeleton FILE says which they are; `posetools skeleton new FILE` writes one to start from"
+    )
+
+
+def _recorded_skeleton(path: Path) -> Skeleton:
+    document = read_json(path)
+    if not isinstance(document, dict) or "skeleton" not in document:
+        raise InputError(path, "", "skeleton must be there, as convert writes it", hint="or give --skeleton")
+    try:
+        return Skeleton.model_validate(document["skeleton"])
+    except ValidationError as exc:
+        raise from_validation(path, exc) from exc
+
+
+def _category_keypoints(path: Path) -> tuple[str, ...] | None:
+    document = read_json(path)
+    categories = document.get("categories") if isinstance(document, dict) else None
+    if not isinstance(categories, list):
+        return None
+    for category in categories:
+        if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
+            return tuple(str(name) for name in category["keypoints"])
+    return None

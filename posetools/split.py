@@ -1,0 +1,187 @@
+"""Which pictures are for training and which for evaluation: a seeded plan over file names.
+
+A plan never tears a group apart. What a group is:
+
+- ``picture``: every picture is its own group.
+- ``parent``: the pictures of one folder.
+- a regular expression, searched in the file name (folders included): its first group, or else the whole match, is the
+  key, and pictures of one key belong together.
+- nothing said: by clip when the names look like frames of clips, else by picture. The clip of a picture is its file
+  name (folder included, suffix not) without its last run of digits: ``a/drive_0001.jpg`` and ``a/drive_0002.jpg`` are
+  frames of ``a/drive_``. Names look like frames of clips when there are at least two clips, and at least 80 % of the
+  pictures are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
+  numbers per picture. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by picture.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from posetools.errors import RequestError, must_be
+
+DEFAULT_VAL = 0.1
+DEFAULT_SEED = 0
+
+_FEWEST_FRAMES = 3
+_NUMBERS_PER_FRAME = 10
+_SHARE_IN_CLIPS = 0.8
+# A longer run of digits is a hash or an identifier, not the number of a frame.
+_LONGEST_NUMBER = 18
+_LISTED = 5
+_ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """Which pictures are for evaluation.
+
+    Attributes:
+        val: indices of the pictures for evaluation; all others are for training.
+        by: how they were grouped: ``picture``, ``parent``, ``clip``, or the regular expression.
+        groups: how many groups there were.
+        reason: why so, in words for a person.
+    """
+
+    val: frozenset[int]
+    by: str
+    groups: int
+    reason: str
+
+
+def plan_split(
+    names: Sequence[str], *, val: float = DEFAULT_VAL, seed: int = DEFAULT_SEED, by: str | None = None
+) -> SplitPlan:
+    """Return which of the pictures are for evaluation.
+
+    The plan depends on the set of names, ``val``, ``seed`` and ``by`` only, not on the order of the names. The number
+    of pictures for evaluation differs from ``val * len(names)`` by at most the size of the largest group, and neither
+    side is empty.
+
+    Args:
+        names: the pictures' file names, with forward slashes.
+        val: the share that is for evaluation, between 0 and 1, both excluded.
+        seed: another seed, another choice of groups.
+        by: ``picture``, ``parent``, a regular expression, or None to choose between clip and picture.
+
+    Raises:
+        RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
+    """
+    check_split_request(val=val, by=by)
+    keys, how, reason = _keys(names, by)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        groups[key].append(index)
+    if len(groups) < 2:
+        raise RequestError(_too_few(names, by))
+    chosen = _choose({key: len(members) for key, members in groups.items()}, val, seed)
+    indices = frozenset(index for key in chosen for index in groups[key])
+    if how != "picture":
+        reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} pictures are for evaluation"
+    return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason)
+
+
+def check_split_request(*, val: float, by: str | None) -> None:
+    """Refuse what no names could be split by, before they are known.
+
+    Raises:
+        RequestError: ``val`` is out of range, or ``by`` is no regular expression.
+    """
+    if not 0 < val < 1:
+        raise RequestError(
+            f"{must_be('--val', 'greater than 0 and less than 1', val)}\n"
+            "  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
+        )
+    try:
+        re.compile(by or "")
+    except re.error as exc:
+        rule = f"picture, parent, or a regular expression ({exc})"
+        raise RequestError(must_be("--split-by", rule, by)) from exc
+
+
+def _keys(names: Sequence[str], by: str | None) -> tuple[list[str], str, str]:
+    if by is None:
+        clips = _clip_keys(names)
+        if clips is not None:
+            return clips, "clip", "by clip, because the names look like frames of clips (--split-by picture ignores it)"
+        return list(names), "picture", "by picture"
+    if by == "picture":
+        return list(names), "picture", "by picture, as asked"
+    if by == "parent":
+        return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as asked"
+    return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as asked"
+
+
+def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
+    pattern = re.compile(expression)
+    keys, unmatched = [], []
+    for name in names:
+        match = pattern.search(name)
+        key = match and (match[1] if pattern.groups else match[0])
+        keys.append(key or "")
+        if key is None:
+            unmatched.append(name)
+    if unmatched:
+        listed = ", ".join(sorted(unmatched)[:_LISTED]) + (", ..." if len(unmatched) > _LISTED else "")
+        raise RequestError(
+            f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
+            f"{len(names)}: {listed}\n  the expression is searched in the name under images/, folders included"
+        )
+    return keys
+
+
+def _clip_keys(names: Sequence[str]) -> list[str] | None:
+    keys: list[str] = []
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for name in names:
+        key, number = _clip_and_number(name)
+        keys.append(key)
+        if number is not None:
+            numbers[key].append(number)
+    in_clips = sum(len(frames) for frames in numbers.values() if _is_clip(frames))
+    if len(set(keys)) < 2 or in_clips < _SHARE_IN_CLIPS * len(names):
+        return None
+    return keys
+
+
+def _clip_and_number(name: str) -> tuple[str, int | None]:
+    path = PurePosixPath(name)
+    match = re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", path.stem, re.DOTALL)
+    if match is None or len(match[2]) > _LONGEST_NUMBER:
+        return f"{path.parent}/{path.stem}", None
+    # A NUL, which no file name holds, marks where the number was: a1b and ab are of different clips.
+    return f"{path.parent}/{match[1]}\0{match[3]}", int(match[2])
+
+
+def _is_clip(frames: Sequence[int]) -> bool:
+    span = max(frames) - min(frames) + 1
+    return len(frames) >= _FEWEST_FRAMES and span <= _NUMBERS_PER_FRAME * len(frames)
+
+
+def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
+    """Return the keys of the groups for evaluation: taken in random order, each only if it brings the share nearer."""
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    total = sum(sizes.values())
+    target, taken, chosen = val * total, 0, set()
+    for key in order:
+        if abs(taken + sizes[key] - target) < abs(taken - target):
+            chosen.add(key)
+            taken += sizes[key]
+    smallest = min(order, key=lambda key: sizes[key])
+    if not chosen:
+        return {smallest}
+    if len(chosen) == len(sizes):
+        chosen.remove(smallest)
+    return chosen
+
+
+def _too_few(names: Sequence[str], by: str | None) -> str:
+    if len(names) < 2:
+        return f"a split needs at least 2 pictures, one for training and one for evaluation, got {len(names)}"
+    what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "picture") else "name"
+    return f"a split needs at least 2 groups, but all {len(names)} pictures are of one {what}\n{_ADVICE}"

@@ -1,0 +1,80 @@
+"""``posetools skeleton`` as typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from posetools.skeleton import BUILT_IN, load_skeleton, read_skeleton
+from tests.cli.run import run
+
+
+def test_show_prints_points_and_links() -> None:
+    done = run("skeleton", "show")
+    assert done.status == 0
+    assert "car8: category 'car' (id 1), 8 keypoints" in done.out
+    assert "│ 0 │ left-front-bumper │ right-front-bumper │ 0.05 │ 1 │ 0, 0, 255 │" in done.words
+    assert "right-front-tire - right-rear-tire" in done.words
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_show_yaml_is_a_skeleton_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "copy.yaml"
+    path.write_text(run("skeleton", "show", name, "--yaml").out)
+    assert read_skeleton(path) == load_skeleton(name)
+    assert run("skeleton", "show", path).out == run("skeleton", "show", name).out
+
+
+def test_check_says_valid_in_one_line_or_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    assert run("skeleton", "new", path).status == 0
+    done = run("skeleton", "check", path)
+    assert (done.status, done.err) == (0, "")
+    assert done.out == f"{path}: valid: own, category 'car', 8 keypoints, 4 left/right pairs, 4 links\n"
+    path.write_text(path.read_text().replace("sigmas: [0.05, ", "sigmas: ["))
+    done = run("skeleton", "check", path)
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"error: {path}: sigmas must be a list of 8 numbers, one per keypoint, got 7 numbers\n"
+
+
+def test_new_from_names(tmp_path: Path) -> None:
+    path = tmp_path / "dog.yaml"
+    done = run("skeleton", "new", path, "--names", "nose, left-ear,right-ear", "--category", "dog")
+    assert (done.status, done.err) == (0, "")
+    assert done.out == f"wrote {path}; next: edit it, then posetools skeleton check {path}\n"
+    skeleton = read_skeleton(path)
+    assert (skeleton.name, skeleton.category.name) == ("dog", "dog")
+    assert skeleton.names == ("nose", "left-ear", "right-ear")
+    assert skeleton.flip_indices == (0, 2, 1)
+
+
+def test_new_from_another(tmp_path: Path) -> None:
+    path = tmp_path / "people.yaml"
+    assert run("skeleton", "new", path, "--from", "coco17").status == 0
+    assert read_skeleton(path).names == load_skeleton("coco17").names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--from", "car8", "--names", "a,b"], "--from and --names are two ways to start, but both were given"),
+        (["--from", "car9"], "skeleton must be one of car8, coco17 or the path of a YAML file, got 'car9'"),
+        (["--names", "a,a"], "name must be unique, got 'a' 2 times"),
+    ],
+)
+def test_new_refuses(tmp_path: Path, arguments: list[str], part: str) -> None:
+    path = tmp_path / "own.yaml"
+    done = run("skeleton", "new", path, *arguments)
+    assert done.status == 2
+    assert part in done.err
+    assert not path.exists()
+
+
+def test_new_never_replaces_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("mine")
+    done = run("skeleton", "new", path)
+    assert done.status == 2
+    assert "exists already, and is left as it is" in done.err
+    assert path.read_text() == "mine"

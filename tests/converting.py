@@ -1,0 +1,36 @@
+"""Sources for the tests of convert, and what it left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from posetools.convert import ConvertRequest, ConvertResult, convert
+from posetools.dataset import Dataset
+from posetools.formats import FORMATS
+from tests.build import make_dataset
+
+NAMES = [f"{name}.jpg" for name in "abcdefghij"]
+
+
+def write_source(folder: Path, format_name: str, splits: Mapping[str, Dataset]) -> Path:
+    write = FORMATS[format_name].write
+    assert write
+    folder.mkdir(parents=True)
+    write(splits, folder, "copy")
+    return folder
+
+
+def labelme_source(tmp_path: Path, images: list[str] | None = None, **more: Any) -> tuple[Path, Dataset]:
+    """Write a labelme folder; return it and what is in it."""
+    dataset = make_dataset(tmp_path / "pictures", images=images or NAMES, **more)
+    return write_source(tmp_path / "src", "labelme", {"all": dataset}), dataset
+
+
+def convert_one(source: Path, out: Path, **more: Any) -> ConvertResult:
+    return convert(ConvertRequest(sources=(source,), out=out, **more))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,0 +1,190 @@
+"""The layering of the package, read from its source, and what starting the command line loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import posetools
+
+ROOT = Path(posetools.__file__).resolve().parent
+
+# Imports go from later lines to earlier ones, or stay within a line. A package stands for all modules in it, demo* for
+# all modules whose names begin so.
+LAYERS = (
+    "__init__ versions",
+    "errors skeleton geometry dataset",
+    "findings files pictures progress dataset_folder",
+    "formats checks split recipes metrics drawing render skeleton_draft conversion_report",
+    "convert resplit validate fix schema_files",
+    "mm",
+    "demo*",
+    "cli __main__",
+)
+
+TRAIN_ONLY = ("torch", "torchvision", "mmcv", "mmengine", "mmdet", "mmpose", "cv2", "xtcocotools")
+# What `posetools --help` may load besides the standard library and the commands' own modules.
+LIGHT = ("typer", "posetools", "posetools.errors")
+
+
+class Import(NamedTuple):
+    module: str
+    target: str
+    line: int
+    at_module_level: bool
+
+
+def _modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
+
+
+@cache
+def _imports() -> tuple[Import, ...]:
+    return tuple(found for path in _modules() for found in _imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy = {id(node) for function in _lazy_blocks(tree) for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: line {node.lineno}: imports must be absolute"
+            module = node.module or ""
+            targets = [_module_or_parent(module, alias.name) for alias in node.names]
+        else:
+            continue
+        for target in targets:
+            yield Import(_name(path), target, node.lineno, id(node) not in lazy)
+
+
+def _lazy_blocks(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield what does not run when the module is imported: functions, and blocks for the type checker."""
+    for node in ast.walk(tree):
+        type_checking = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or type_checking:
+            yield node
+
+
+def _module_or_parent(module: str, name: str) -> str:
+    """Return ``module.name`` when that is a module of posetools, else ``module``."""
+    if module.partition(".")[0] != "posetools":
+        return module
+    path = ROOT.joinpath(*module.split(".")[1:], name)
+    return f"{module}.{name}" if path.with_suffix(".py").is_file() or path.is_dir() else module
+
+
+def _own(target: str) -> str | None:
+    """Return a target's name within posetools, or None when it is somebody else's module."""
+    if target == "posetools":
+        return "__init__"
+    return target.removeprefix("posetools.") if target.startswith("posetools.") else None
+
+
+def _level(module: str) -> int | None:
+    top = module.partition(".")[0]
+    levels = (level for level, names in enumerate(LAYERS) if any(fnmatch(top, name) for name in names.split()))
+    return next(levels, None)
+
+
+def test_every_module_has_its_layer() -> None:
+    without = [name for name in map(_name, _modules()) if _level(name) is None]
+    assert without == [], "add them to LAYERS"
+
+
+def test_imports_go_one_way() -> None:
+    wrong = []
+    for found in _imports():
+        own = _own(found.target)
+        if own and (_level(own) or 0) > (_level(found.module) or 0):
+            wrong.append(f"{found.module}, line {found.line}: imports {own}, which is a later layer")
+    assert wrong == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph: dict[str, set[str]] = {}
+    for found in _imports():
+        own = _own(found.target)
+        if own and found.at_module_level and own != found.module:
+            graph.setdefault(found.module, set()).add(own)
+    # A package's __init__ runs before any of its modules, so a module may not be asked to come before it.
+    TopologicalSorter({module: {t for t in targets if t != "cli"} for module, targets in graph.items()}).prepare()
+
+
+def test_only_mm_imports_the_training_stack_and_only_inside_functions() -> None:
+    wrong = [
+        f"{found.module}, line {found.line}: {found.target}"
+        for found in _imports()
+        if found.target.partition(".")[0] in TRAIN_ONLY
+        and (found.module.partition(".")[0] != "mm" or found.at_module_level)
+    ]
+    assert wrong == []
+
+
+def test_commands_import_next_to_nothing_when_they_are_loaded() -> None:
+    loaded, waiting, heavy = set(), ["cli"], []
+    while waiting:
+        module = waiting.pop()
+        loaded.add(module)
+        for found in _imports():
+            if found.module != module or not found.at_module_level:
+                continue
+            if found.target.startswith("posetools.cli"):
+                waiting += {found.target.removeprefix("posetools.")} - loaded
+            elif found.target not in LIGHT and found.target.partition(".")[0] not in sys.stdlib_module_names:
+                heavy.append(f"{module}, line {found.line}: {found.target}")
+    assert {"cli.app", "cli.convert", "cli.train"} <= loaded
+    assert heavy == []
+
+
+@pytest.mark.parametrize("module", ["posetools.cli", "posetools"])
+def test_starting_loads_nothing_heavy(module: str) -> None:
+    heavy = [*TRAIN_ONLY, "numpy", "pydantic", "PIL", "yaml", "pycocotools"]
+    code = f"import sys, {module}; print(*sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_converting_loads_nothing_of_the_training_stack() -> None:
+    code = (
+        "import sys, posetools.convert, posetools.resplit, posetools.skeleton_draft\n"
+        f"print(*sorted(set({list(TRAIN_ONLY)!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", _modules(), ids=_name)
+def test_functions_and_files_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            length = _length(node) - _docstring_length(node)
+            # The methods of a class made in a function are functions of their own.
+            length -= sum(_length(inner) for inner in ast.walk(node) if isinstance(inner, ast.ClassDef))
+            assert length <= 50, f"{path.name}: {node.name} has {length} lines"
+
+
+def _length(node: ast.FunctionDef | ast.ClassDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def _docstring_length(node: ast.FunctionDef) -> int:
+    first = node.body[0]
+    return (first.end_lineno or first.lineno) - first.lineno + 1 if ast.get_docstring(node, clean=False) else 0
