@@ -85,6 +85,7 @@ class Format:
         signs: what ``detect`` looks for, for the message when nothing or several fit.
         read: reads sources into one Dataset.
         write: writes Datasets, or None when posetools only reads the format.
+        keeps_splits: whether what is written says which picture is for training and which for evaluation.
     """
 
     name: str
@@ -93,3 +94,4 @@ class Format:
     signs: str
     read: Reader
     write: Writer | None = None
+    keeps_splits: bool = True

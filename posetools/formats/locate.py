@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from posetools.errors import InputError, must_be
-from posetools.files import is_inside, portable_path
+from posetools.files import portable_path
 from posetools.findings import Finding
 from posetools.pictures import Header, is_picture, read_header
+
+# Bytes; beyond them Linux answers with an error instead of "there is no such file".
+_LONGEST_NAME = 255
+_LONGEST_PATH = 3000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,18 @@ class PictureFinder:
 
     root: Path
     extra_roots: Sequence[Path] = ()
-    _by_name: dict[str, list[Path]] | None = field(default=None, repr=False)
+    _real_root: str = field(default="", init=False, repr=False)
+    _by_name: dict[str, list[Path]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Followed and listed at once, so that it is done once for all files and in all worker processes.
+        self._real_root = os.path.realpath(self.root).rstrip(os.sep) + os.sep
+        for folder in self.extra_roots:
+            for path in sorted(folder.rglob("*")):
+                if is_picture(path) and path.is_file():
+                    known = self._by_name.setdefault(path.name, [])
+                    if not any(path.samefile(other) for other in known):
+                        known.append(path)
 
     def find(self, text: str, *, beside: Path, place: str) -> Path | Finding:
         """Return the picture that the file ``beside`` calls ``text``, or why there is none.
@@ -49,12 +65,13 @@ class PictureFinder:
         relative = portable_path(text)
         if relative is not None:
             path = beside.parent / relative
-            if path.is_file() and is_inside(path, self.root):
+            inside = _is_sane(path) and f"{os.path.realpath(path)}{os.sep}".startswith(self._real_root)
+            if inside and path.is_file():
                 return path
-            outside = not is_inside(path, self.root)
+            outside = _is_sane(path) and not inside
         else:
             outside = True
-        named = self._named(Path(text.replace("\\", "/")).name)
+        named = self._by_name.get(Path(text.replace("\\", "/")).name, [])
         if len(named) == 1:
             return named[0]
         if len(named) > 1:
@@ -77,14 +94,23 @@ class PictureFinder:
             f"looked for at {path}; --image-root DIR searches a further folder by file name",
         )
 
-    def _named(self, name: str) -> list[Path]:
-        if self._by_name is None:
-            self._by_name = {}
-            for folder in self.extra_roots:
-                for path in sorted(folder.rglob("*")):
-                    if is_picture(path) and path.is_file():
-                        self._by_name.setdefault(path.name, []).append(path)
-        return self._by_name.get(name, [])
+
+def _is_sane(path: Path) -> bool:
+    """Return whether the system can have a file of that name at all (no NUL, nothing too long)."""
+    parts = [len(os.fsencode(part)) for part in path.parts]
+    return "\0" not in str(path) and max(parts, default=0) <= _LONGEST_NAME and sum(parts) <= _LONGEST_PATH
+
+
+def name_below(path: Path, roots: Sequence[Path]) -> str:
+    """Return a path as seen from the first of the folders that holds it, with forward slashes.
+
+    Links to folders are followed, the file keeps the name it was found by; a file in none of them gives that alone.
+    """
+    folder = path.parent.resolve()
+    for root in roots:
+        if folder.is_relative_to(resolved := root.resolve()):
+            return (folder.relative_to(resolved) / path.name).as_posix()
+    return path.name
 
 
 def open_picture(path: Path) -> Located | Finding:

@@ -1,0 +1,79 @@
+"""The COCO keypoint file as pydantic models: the schema of record.
+
+``schemas/coco_keypoints.schema.json`` is generated from CocoFile. COCO is a foreign format: unknown keys are allowed
+and kept. What a model cannot say, because it needs the skeleton or another entry of the file (3K numbers, the ids that
+an annotation refers to, visibility, num_keypoints), posetools/checks/structure.py checks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# No picture is larger; below it, float64 holds every coordinate to 1e-9 pixel.
+MAX_COORDINATE = 1_000_000
+MIN_AREA = 1
+
+Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+Side = Annotated[float, Field(gt=0, le=MAX_COORDINATE)]
+Pixels = Annotated[int, Field(ge=1, le=MAX_COORDINATE)]
+Id = Annotated[int, Field(ge=0, lt=2**63)]
+Index = Annotated[int, Field(ge=0, lt=2**31)]
+# Strict tuples refuse the lists that JSON arrays become in Python; the numbers in them stay strict.
+Box = Annotated[tuple[Coordinate, Coordinate, Side, Side], Field(strict=False)]
+Edge = Annotated[tuple[Index, Index], Field(strict=False)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
+
+
+class CocoImage(_Entry):
+    """One picture."""
+
+    id: Id
+    file_name: Annotated[str, Field(min_length=1, description="path inside images/, with forward slashes")]
+    width: Annotated[Pixels, Field(description="of the upright picture, in pixels")]
+    height: Annotated[Pixels, Field(description="of the upright picture, in pixels")]
+
+
+class CocoAnnotation(_Entry):
+    """One object."""
+
+    id: Id
+    image_id: Id
+    category_id: Id
+    bbox: Annotated[Box, Field(description="x, y, width, height in pixels")]
+    area: Annotated[
+        float, Field(gt=MIN_AREA, le=MAX_COORDINATE**2, description="in square pixels; OKS divides distances by it")
+    ]
+    iscrowd: Annotated[int, Field(ge=0, le=1)]
+    num_keypoints: Annotated[int, Field(ge=0, description="how many keypoints have a visibility above 0")]
+    keypoints: Annotated[list[Coordinate], Field(description="3K numbers: x, y, visibility (0, 1 or 2) of each point")]
+    segmentation: Any = None
+
+
+class CocoCategory(_Entry):
+    """One category; that of the skeleton names its keypoints."""
+
+    id: Id
+    name: Annotated[str, Field(min_length=1)]
+    supercategory: str | None = None
+    keypoints: list[str] | None = None
+    skeleton: Annotated[list[Edge] | None, Field(description="the links as 1-based pairs of keypoints")] = None
+
+
+class CocoFile(_Entry):
+    """A COCO keypoint file."""
+
+    info: dict[str, Any] | None = None
+    licenses: list[Any] | None = None
+    images: list[CocoImage]
+    annotations: list[CocoAnnotation]
+    categories: list[CocoCategory]
+
+
+def plain_number(value: float) -> float | int:
+    """Return a number as JSON text shows it best: 3 instead of 3.0."""
+    return int(value) if value.is_integer() else value

@@ -1,0 +1,131 @@
+"""A COCO document made ready for the models: what a file may leave out is filled in, what can be mended is mended.
+
+Everything that is changed, left out on purpose, or not carried over is said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from posetools.formats.base import ReadOptions
+from posetools.formats.coco_errors import raw_place
+from posetools.formats.coco_model import CocoAnnotation, CocoImage
+from posetools.formats.coco_repair import OF_OBJECTS, image_sizes, repair
+from posetools.geometry import box_from_keypoints, xywh_from_xyxy
+from posetools.skeleton import Skeleton
+
+# Code, place, message, hint.
+Note = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document that is ready.
+
+    Attributes:
+        document: the document, changed.
+        ours: the ids of the categories that are the skeleton's.
+        ignored_ids: the ids of the categories left out on purpose.
+        ignored: name of such a category -> how many objects of it there are.
+        left_out: the places of those objects.
+        notes: what was changed, and what is not carried over.
+    """
+
+    document: Any
+    ours: frozenset[int] = frozenset()
+    ignored_ids: frozenset[int] = frozenset()
+    ignored: Counter[str] = field(default_factory=Counter)
+    left_out: frozenset[str] = frozenset()
+    notes: tuple[Note, ...] = ()
+
+
+def prepare(document: Any, skeleton: Skeleton, options: ReadOptions) -> Prepared:
+    """Return a COCO document made ready for the models; the argument stays as it is."""
+    if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):
+        return Prepared(document)
+    names = dict(_categories(document))
+    ours = frozenset(i for i, name in names.items() if options.names.get(name, name) == skeleton.category.name)
+    ignored_names = {i: name for i, name in names.items() if i not in ours and name in options.ignore}
+    places: set[str] = set()
+    ignored = Counter[str]()
+    for i, entry in enumerate(document["annotations"]):
+        if _category_of(entry) in ignored_names:
+            places.add(raw_place("annotations", i, entry))
+            ignored[ignored_names[entry["category_id"]]] += 1
+    filled, notes = _fill(document, ours, options)
+    mended, repairs = repair(filled, OF_OBJECTS)
+    hint = "the source stays as it is; `posetools validate --fix` mends a file itself"
+    notes += [("W324", done.place, done.message, hint) for done in repairs if done.place not in places]
+    return Prepared(
+        document=mended,
+        ours=ours,
+        ignored_ids=frozenset(ignored_names),
+        ignored=ignored,
+        left_out=frozenset(places),
+        notes=(*notes, *_not_carried(document, ours)),
+    )
+
+
+def _categories(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    categories = document.get("categories")
+    for entry in reversed(categories if isinstance(categories, list) else []):
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("id"), int):
+            yield entry["id"], entry["name"]
+
+
+def _category_of(entry: Any) -> int | None:
+    number = entry.get("category_id") if isinstance(entry, dict) else None
+    return number if isinstance(number, int) else None
+
+
+def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOptions) -> tuple[Any, list[Note]]:
+    """Give every object keypoints (none labelled), and a box where the user wants one made from them."""
+    filled: list[Any] = list(document["annotations"])
+    bare = [i for i, entry in enumerate(filled) if isinstance(entry, dict) and "keypoints" not in entry]
+    for i in bare:
+        filled[i] = {"keypoints": [], "num_keypoints": 0, **filled[i]}
+    if options.box_from == "keypoints":
+        sizes = image_sizes(document)
+        filled = [_with_box(entry, sizes, options.box_margin) for entry in filled]
+    notes: list[Note] = []
+    mine = [i for i in bare if _category_of(filled[i]) in ours]
+    if mine:
+        first = raw_place("annotations", mine[0], filled[mine[0]])
+        message = f"keypoints set to none labelled in {len(mine)} objects without any, the first is {first}"
+        notes.append(("W324", "annotations", message, "they train the detector, not the pose estimator"))
+    return {**document, "annotations": filled}, notes
+
+
+def _with_box(entry: Any, sizes: Mapping[int, tuple[int, int]], margin: float) -> Any:
+    if not isinstance(entry, dict) or "bbox" in entry or not isinstance(entry.get("image_id"), int):
+        return entry
+    keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])
+    if size is None or not isinstance(keypoints, list) or len(keypoints) % 3:
+        return entry
+    if not all(isinstance(value, int | float) for value in keypoints) or not any(v > 0 for v in keypoints[2::3]):
+        return entry
+    points = np.array(keypoints, dtype=np.float64).reshape(-1, 3)
+    if not np.isfinite(points).all():
+        return entry
+    return {**entry, "bbox": xywh_from_xyxy(box_from_keypoints(points, margin, size)[None])[0].tolist()}
+
+
+def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[Note]:
+    """Yield one note on all keys that a Dataset has no room for."""
+    counts = Counter[str]()
+    for kind, model in (("annotations", CocoAnnotation), ("images", CocoImage)):
+        entries = document.get(kind)
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and (kind == "images" or _category_of(entry) in ours):
+                extra = entry.keys() - model.model_fields.keys()
+                counts.update(f"{kind}.{key}" for key in extra)
+                counts.update(["annotations.segmentation"] if entry.get("segmentation") else [])
+    if counts:
+        listed = ", ".join(f"{key} ({number})" for key, number in sorted(counts.items()))
+        hint = "boxes, areas, iscrowd and keypoints are carried over; keep the source for the rest"
+        yield "W323", "", f"keys must be those of COCO keypoints to be carried over, got also {listed}", hint

@@ -1,0 +1,267 @@
+"""Reading COCO keypoint files; the format is described in posetools/formats/coco.py."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from posetools.dataset import DatasetBuilder, Image
+from posetools.errors import InputError, must_be
+from posetools.files import read_json
+from posetools.findings import Finding, sort_findings
+from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.coco_prepare import prepare
+from posetools.formats.coco_sources import Found, split_in
+from posetools.formats.coco_table import AnnotationColumns, CategoryRow, CocoTable, table_from, unreadable_table
+from posetools.formats.collect import unique_names
+from posetools.formats.labels import unknown_label
+from posetools.geometry import Floats, Ints, xyxy_from_xywh
+from posetools.skeleton import Skeleton
+
+
+class Lookup(Protocol):
+    """Finds the pictures of one COCO file."""
+
+    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
+        """Return the picture, or why it cannot be used."""
+
+
+class Columns(NamedTuple):
+    """How a category's keypoints become the skeleton's.
+
+    Attributes:
+        number: how many the category has.
+        source: indices in the category.
+        target: likewise in the skeleton, one for each of ``source``.
+        ignored: index in the category -> name, of those left out on purpose.
+    """
+
+    number: int
+    source: Ints
+    target: Ints
+    ignored: Mapping[int, str]
+
+
+@dataclass(eq=False)
+class Reading:
+    """What one COCO file gave.
+
+    Attributes:
+        table: the file as columns.
+        split: the split that its name declares, or None.
+        pictures: row in ``table.images`` -> the picture, for those that can be used.
+        columns: category id -> its keypoints, for the categories that are the skeleton's.
+        findings: what could not be read, and what is odd.
+        ignored: label -> how many were left out on purpose.
+        ignored_ids: the ids of the categories left out on purpose.
+    """
+
+    table: CocoTable
+    split: str | None
+    pictures: dict[int, Found] = field(default_factory=dict)
+    columns: dict[int, Columns] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    ignored_ids: frozenset[int] = frozenset()
+
+    def add(self, code: str, place: str, message: str, hint: str = "") -> None:
+        """Add a finding of this file."""
+        self.findings.append(Finding(code, str(self.table.path), place, message, hint))
+
+
+def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Lookup) -> Reading:
+    """Return what one COCO file holds.
+
+    Args:
+        path: the file.
+        skeleton: what its keypoints are mapped onto, by name.
+        options: names, what to ignore, where boxes come from, and who is told how far it is.
+        lookup: finds the pictures.
+    """
+    try:
+        document = read_json(path)
+    except InputError as exc:
+        table = unreadable_table(path, exc)
+        return Reading(table, None, findings=list(table.findings))
+    prepared = prepare(document, skeleton, options)
+    table = table_from(prepared.document, path)
+    reading = Reading(table, split_in(path.stem), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
+    reading.findings += [finding for finding in table.findings if finding.place not in prepared.left_out]
+    for code, place, message, hint in prepared.notes:
+        reading.add(code, place, message, hint)
+    for category in table.categories:
+        if category.id in prepared.ours and category.id not in reading.columns:
+            reading.columns[category.id] = _columns(category, skeleton, options, reading)
+    _find_pictures(reading, options, lookup)
+    return reading
+
+
+def join(readings: Sequence[Reading], skeleton: Skeleton) -> ReadResult:
+    """Return one Dataset of all files, with every finding and every count."""
+    _refuse_doubles(readings)
+    builder = DatasetBuilder(skeleton)
+    pictures = [(reading, row) for reading in readings for row in sorted(reading.pictures)]
+    wanted = [(reading.pictures[row].origin, reading.pictures[row].name) for reading, row in pictures]
+    names: dict[tuple[int, int], str] = {}
+    for (reading, row), name in zip(pictures, unique_names(wanted), strict=True):
+        found = reading.pictures[row]
+        builder.add_image(Image(name, *found.size, path=found.path, split=reading.split))
+        names[id(reading), row] = name
+    for reading in readings:
+        _add_objects(reading, skeleton, builder, {row: names[id(reading), row] for row in reading.pictures})
+    ignored = sum((reading.ignored for reading in readings), Counter[str]())
+    return ReadResult(
+        dataset=builder.build(),
+        findings=sort_findings(finding for reading in readings for finding in reading.findings),
+        files=len(readings),
+        ignored=dict(sorted(ignored.items())),
+    )
+
+
+def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
+    """Return how the file's keypoints map onto the skeleton's; names without a meaning become findings."""
+    source: dict[int, int] = {}
+    ignored: dict[int, str] = {}
+    file, place = str(reading.table.path), category.place
+    if category.keypoints is None:
+        message = must_be("keypoints", "the list of the keypoints' names", None)
+        reading.add("E113", place, message, "keypoints go by name; add the names to the category")
+    for i, label in enumerate(category.keypoints or ()):
+        name = options.names.get(label, label)
+        if name not in skeleton.index and label in options.ignore:
+            ignored[i] = label
+        elif name not in skeleton.index:
+            rule = f"a keypoint of skeleton {skeleton.name}"
+            found = unknown_label(label, skeleton.names, file=file, place=place, field=f"keypoints[{i}]", rule=rule)
+            reading.findings.append(found)
+        elif skeleton.index[name] in source:
+            rule = f"the only one that is {name!r} (keypoints[{source[skeleton.index[name]]}] is)"
+            reading.add("E305", place, must_be(f"keypoints[{i}]", rule, label), "correct the name, or --map")
+        else:
+            source[skeleton.index[name]] = i
+    return Columns(
+        number=len(category.keypoints or ()),
+        source=np.array(list(source.values()), dtype=np.int64),
+        target=np.array(list(source), dtype=np.int64),
+        ignored=ignored,
+    )
+
+
+def _find_pictures(reading: Reading, options: ReadOptions, lookup: Lookup) -> None:
+    images, seen = reading.table.images, dict[int, int]()
+    for row in range(len(images)):
+        number = int(images.ids[row])
+        place = images.place(row)
+        options.progress(f"looking for the pictures of {reading.table.path.name}", row + 1, len(images))
+        if number in seen:
+            message = must_be("id", f"unique among the images ({images.place(seen[number])} has it)", number)
+            reading.add("E109", place, message, "give every picture an id of its own")
+            continue
+        seen[number] = row
+        width, height = images.sizes[row].tolist()
+        found = lookup.find(images.file_names[row], (width, height), place)
+        if isinstance(found, Finding):
+            reading.findings.append(found)
+        else:
+            reading.pictures[row] = found
+
+
+def _refuse_doubles(readings: Sequence[Reading]) -> None:
+    """Leave out every picture that is listed twice: which entry is right is not known."""
+    at: dict[str, list[tuple[Reading, int]]] = {}
+    for reading in readings:
+        for row, found in reading.pictures.items():
+            at.setdefault(str(found.path.resolve()), []).append((reading, row))
+    for path, entries in at.items():
+        if len(entries) == 1:
+            continue
+        for reading, row in entries:
+            others = [f"{r.table.path}: {r.table.images.place(i)}" for r, i in entries if (r, i) != (reading, row)]
+            message = must_be("file_name", f"the only entry of {path}", reading.table.images.file_names[row])
+            hint = "name the files to read, or join the entries; none of them is read"
+            reading.add("E313", reading.table.images.place(row), f"{message}; also at {', '.join(others)}", hint)
+            del reading.pictures[row]
+
+
+def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, names: Mapping[int, str]) -> None:
+    table = reading.table.annotations
+    boxes, images = xyxy_from_xywh(table.bbox), reading.table.image_rows()
+    keypoints = _keypoints(reading, skeleton)
+    for row in range(len(table)):
+        if int(table.category_ids[row]) in reading.ignored_ids:
+            continue
+        problem = _category_problem(reading, row, skeleton.category.name) or _image_problem(
+            reading, row, int(images[row])
+        )
+        if problem:
+            reading.findings.append(problem)
+        elif row in keypoints:
+            builder.add_instance(
+                names[int(images[row])],
+                box=boxes[row],
+                keypoints=keypoints[row],
+                place=f"{reading.table.path}: {table.place(row)}",
+                area=float(table.areas[row]),
+                iscrowd=bool(table.iscrowd[row]),
+            )
+
+
+def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
+    """Return row -> (K, 3) keypoints in the skeleton's order; a wrong length or visibility becomes a finding."""
+    table = reading.table.annotations
+    usable: dict[int, Floats] = {}
+    for category, columns in reading.columns.items():
+        of_category = table.category_ids == category
+        empty = table.lengths == 0
+        fits = table.lengths == 3 * columns.number
+        for row in np.flatnonzero(of_category & ~fits & ~empty):
+            rule = f"3 numbers for each of the category's {columns.number} keypoints, {3 * columns.number} in all"
+            message = must_be("keypoints", rule, int(table.lengths[row]))
+            reading.add("E106", table.place(int(row)), message, "the category's keypoints say how many there are")
+        rows = np.flatnonzero(of_category & (fits | empty))
+        points = np.zeros((len(rows), columns.number, 3))
+        filled = np.flatnonzero(fits[rows])
+        points[filled] = table.points(rows[filled], columns.number)
+        for index, label in columns.ignored.items():
+            reading.ignored[label] += int((points[:, index, 2] > 0).sum())
+        mapped = np.zeros((len(rows), skeleton.num_keypoints, 3))
+        mapped[:, columns.target] = points[:, columns.source]
+        bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)
+        for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
+            reading.findings.append(_visibility(reading, table, row, wrong))
+        usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
+    return usable
+
+
+def _visibility(reading: Reading, table: AnnotationColumns, row: int, values: Floats) -> Finding:
+    index = int(np.flatnonzero(~np.isin(values, (0, 1, 2)))[0])
+    message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(values[index]))
+    return Finding("E107", str(reading.table.path), table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
+
+
+def _category_problem(reading: Reading, row: int, category: str) -> Finding | None:
+    table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
+    if number in reading.columns:
+        return None
+    place, file = table.place(row), str(reading.table.path)
+    named = [row.name for row in reading.table.categories if row.id == number]
+    if named:
+        rule = f"the skeleton's category {category!r}"
+        return unknown_label(named[0], (category,), file=file, place=place, field="category", rule=rule)
+    message = must_be("category_id", "the id of an entry in categories that can be read", number)
+    return Finding("E111", file, place, message, "add the category to categories")
+
+
+def _image_problem(reading: Reading, row: int, image: int) -> Finding | None:
+    if image in reading.pictures:
+        return None
+    table, number = reading.table.annotations, int(reading.table.annotations.image_ids[row])
+    listed = number in reading.table.image_ids
+    rule = "the id of a picture that can be read" if listed else "the id of an entry in images"
+    hint = "see the finding on the picture" if listed else "add the picture to images, or take the annotation out"
+    return Finding("E110", str(reading.table.path), table.place(row), must_be("image_id", rule, number), hint)

@@ -1,0 +1,182 @@
+"""Where COCO files and their pictures lie: which files of a folder are COCO, their splits, and picture look-up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from posetools.dataset_folder import IMAGES
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files import portable_path, read_json
+from posetools.findings import Finding
+from posetools.formats.coco_table import LISTS
+from posetools.formats.locate import PictureFinder, check_size, name_below, open_picture
+
+ANNOTATIONS = "annotations"
+
+_SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# labelme files say so in their first bytes, and a folder may hold many thousands of them.
+_HEAD = 4096
+# Most names are so; the others cost more.
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture that was found.
+
+    Attributes:
+        path: the file.
+        name: its name in the Dataset, if no other picture wants it.
+        origin: what is put before the name when another picture wants it too.
+        size: (width, height) of the upright picture.
+    """
+
+    path: Path
+    name: str
+    origin: str
+    size: tuple[int, int]
+
+
+class PictureLookup:
+    """Finds the pictures of one COCO file: below images/ beside it, beside it, or where a COCO release has them."""
+
+    def __init__(self, path: Path, root: Path, image_roots: Sequence[Path] = ()) -> None:
+        self.path = path
+        self.root = root
+        self._folders = picture_folders(path)
+        self._inside = PictureFinder(root)
+        self._anywhere = PictureFinder(root, image_roots)
+        self._roots = (root, *image_roots)
+
+    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
+        """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none."""
+        found = self._look(file_name)
+        if isinstance(found, Finding):
+            # A name that leaves the folder is a fault of the COCO file itself.
+            return replace(found, place=place, code="E125" if found.code == "E308" else found.code)
+        path, folder = found
+        located = open_picture(path)
+        if isinstance(located, Finding):
+            return located
+        wrong = check_size(located, *size, file=self.path, place="image")
+        if wrong:
+            return replace(wrong, place=place)
+        return Found(path, self._name(path, file_name, folder), self._origin(folder), located.header.size)
+
+    def _look(self, file_name: str) -> tuple[Path, Path | None] | Finding:
+        for folder in self._folders:
+            path = self._inside.find(file_name, beside=folder / self.path.name, place="file_name")
+            if isinstance(path, Path):
+                return path, folder
+        path = self._anywhere.find(file_name, beside=self.path, place="file_name")
+        return path if isinstance(path, Finding) else (path, None)
+
+    def _name(self, path: Path, file_name: str, folder: Path | None) -> str:
+        relative = portable_path(file_name)
+        if folder is None or relative is None or ".." in relative.parts:
+            return name_below(path, self._roots)
+        return relative.as_posix()
+
+    def _origin(self, folder: Path | None) -> str:
+        root = self.root.resolve()
+        if folder is None or folder.resolve() in (root, root / IMAGES):
+            return root.name
+        return name_below(folder / "x", (root,)).removesuffix("/x").replace("..", "") or root.name
+
+
+class TrustedPictures:
+    """The pictures of a data set of posetools' own: below one folder, with the sizes in the file; none is opened."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path = path
+        self.folder = folder
+
+    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
+        """Return the picture, or a finding when its name leaves the folder."""
+        name = safe_name(file_name)
+        if name is None:
+            message = must_be("file_name", f"a path that stays in {self.folder}", file_name)
+            return Finding("E125", str(self.path), place, message, "write the path as seen from images/")
+        return Found(self.folder / name, name, self.folder.parent.name, size)
+
+
+def safe_name(file_name: str) -> str | None:
+    """Return a file name, with forward slashes, that cannot leave the folder it is seen from; None when it could."""
+    if _PLAIN.fullmatch(file_name):
+        return file_name
+    relative = portable_path(file_name)
+    if relative is None or ".." in relative.parts or not relative.parts or "\0" in file_name:
+        return None
+    return relative.as_posix()
+
+
+def picture_folders(path: Path) -> tuple[Path, ...]:
+    """Return the folders that the file names in the COCO file ``path`` may be seen from, in the order to try them."""
+    beside = path.parent
+    folders = [beside / IMAGES, beside]
+    if beside.name == ANNOTATIONS:
+        root = beside.parent
+        names = dict.fromkeys(name for name in (re.split(r"[_\-. ]", path.stem)[-1], split_in(path.stem)) if name)
+        folders += [root / IMAGES, root]
+        folders += [folder / name for folder in (root / IMAGES, root) for name in names]
+    return tuple(folders)
+
+
+def split_in(stem: str) -> str | None:
+    """Return the split that a file's name declares: exactly one of its words is train, val or test."""
+    words = [_SPLIT_WORDS[word] for word in re.findall(r"[a-z]+", stem.lower()) if word in _SPLIT_WORDS]
+    return words[0] if len(words) == 1 else None
+
+
+def root_of(path: Path) -> Path:
+    """Return the folder that the pictures of a COCO file may not leave: its own, or the one above ``annotations/``."""
+    return path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
+
+
+def is_coco(path: Path) -> bool | None:
+    """Return whether a .json file has the three lists of COCO; None when it is not readable as JSON."""
+    try:
+        with path.open("rb") as file:
+            if b'"shapes"' in file.read(_HEAD):
+                return False
+        document = read_json(path)
+    except (OSError, InputError):
+        return None
+    return isinstance(document, dict) and all(isinstance(document.get(name), list) for name in LISTS)
+
+
+def detect(path: Path) -> bool:
+    """Return whether a path is a COCO file, or a folder that has one where COCO files lie."""
+    if path.is_dir():
+        return any(is_coco(file) for group in _groups(path) for file in group)
+    return path.suffix.lower() == ".json" and path.is_file() and bool(is_coco(path))
+
+
+def files_of(source: Path) -> tuple[Path, ...]:
+    """Return the COCO files of a source: itself, or those of the first place in the folder that has any.
+
+    The places are ``*_coco.json``, ``annotations/*.json`` and ``*.json``. A file there that is not JSON counts, so
+    that it is reported; one that is JSON without the lists of COCO does not.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if source.is_file():
+        return (source,)
+    for number, group in enumerate(_groups(source)):
+        files = tuple(file for file in group if number == 0 or is_coco(file) is not False)
+        if files:
+            return files
+    raise RequestError(
+        f"{source}: must be a COCO file or a folder with some (*_coco.json, annotations/*.json or *.json), "
+        + ("but holds none" if source.is_dir() else "but there is no such file or folder")
+    )
+
+
+def _groups(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    patterns = ("*_coco.json", f"{ANNOTATIONS}/*.json", "*.json")
+    one, two, three = ([path for path in sorted(folder.glob(pattern)) if path.is_file()] for pattern in patterns)
+    return one, two, three

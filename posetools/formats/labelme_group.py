@@ -1,0 +1,368 @@
+"""From the shapes of one labelme file to its objects: which points belong to which rectangle.
+
+With a group (``group_id``, or the instance that a label names) points belong to the rectangle of their group. Without
+one, a point belongs to the smallest rectangle that holds it, one point per name. Whatever has more than one reading is
+a finding and not read:
+
+- two equally small boxes hold the point;
+- two points without group have the same smallest box and the same name;
+- the smallest box already has that name while a larger one that holds the point lacks it;
+- the smallest box could not be read, or is left out on purpose while one that is read holds the point too;
+- some shape that could be a box cannot be read, so that nobody knows what it holds.
+
+Plain floats throughout: a file has a handful of shapes, for which arrays cost more than they save.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from posetools.dataset import Visibility
+from posetools.errors import must_be
+from posetools.findings import Finding
+from posetools.formats.base import ReadOptions
+from posetools.formats.collect import Corners, PointXYV, Row
+from posetools.formats.labelme_labels import Group, Label, Labels
+from posetools.formats.labelme_model import AnyShape, BadShape, Shape
+from posetools.formats.labels import unknown_label
+from posetools.geometry import box_from_keypoints
+from posetools.skeleton import Skeleton
+
+# Corners written by other tools are upright to within this many pixels.
+_UPRIGHT = 1.0
+_ABSENT: PointXYV = (0.0, 0.0, 0)
+
+
+class _Kind(Enum):
+    OBJECT = "an object's box"
+    IGNORED = "a box left out on purpose"
+    UNREAD = "something that could be a box and cannot be read"
+
+
+@dataclass(slots=True)
+class _Point:
+    index: int
+    group: Group | None
+    label: str
+    keypoint: int
+    value: PointXYV
+
+
+@dataclass(slots=True)
+class _Box:
+    index: int
+    group: Group | None
+    kind: _Kind
+    corners: Corners | None
+    points: list[_Point] = field(default_factory=list)
+
+    @property
+    def area(self) -> float:
+        x1, y1, x2, y2 = self.corners or (0.0, 0.0, 0.0, 0.0)
+        return (x2 - x1) * (y2 - y1)
+
+    def holds(self, point: _Point) -> bool:
+        if self.corners is None:
+            return False
+        x1, y1, x2, y2 = self.corners
+        return x1 <= point.value[0] <= x2 and y1 <= point.value[1] <= y2
+
+    def has(self, keypoint: int) -> bool:
+        return any(point.keypoint == keypoint for point in self.points)
+
+
+@dataclass
+class FileShapes:
+    """Reads the shapes of one file; every shape ends in ``rows``, in ``findings`` or in ``ignored``.
+
+    Attributes:
+        file: the file's name, for places.
+        size: (width, height) of the picture.
+        skeleton: the skeleton.
+        labels: how labels are read.
+        options: the user's options.
+        findings: what cannot be read, and what is odd.
+        ignored: label -> how many shapes are left out on purpose.
+    """
+
+    file: str
+    size: tuple[int, int]
+    skeleton: Skeleton
+    labels: Labels
+    options: ReadOptions
+    findings: list[Finding] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    _boxes: list[_Box] = field(default_factory=list)
+    _points: list[_Point] = field(default_factory=list)
+    _dropped: dict[str, list[int]] = field(default_factory=dict)
+
+    def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
+        """Return the objects in the order of their rectangles."""
+        for index, shape in enumerate(shapes):
+            self._sort(index, shape)
+        loose = [point for point in self._points if point.group is None]
+        rows = self._join_groups()
+        if loose:
+            self._place_loose(loose)
+        rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
+        for flag, indices in sorted(self._dropped.items()):
+            self._find(
+                "W323", indices, f"flag {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
+            )
+        return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
+
+    def _find(self, code: str, place: Iterable[int] | str, message: str, hint: str = "") -> None:
+        text = place if isinstance(place, str) else ", ".join(f"shapes[{index}]" for index in place)
+        self.findings.append(Finding(code, self.file, text, message, hint))
+
+    def _sort(self, index: int, shape: AnyShape) -> None:
+        if shape.label is not None and self.labels.is_ignored(shape.label):
+            self._leave_out(index, shape, shape.label)
+        elif isinstance(shape, BadShape):
+            place = f"shapes[{index}]" + (f".{shape.field}" if shape.field else "")
+            self._find("E311", place, shape.problem, "correct the shape in labelme, or delete it")
+            if not shape.is_point:
+                self._boxes.append(_Box(index, shape.group_id, _Kind.UNREAD, None))
+        else:
+            self._sort_known(index, shape, self.labels.read(shape.label))
+
+    def _leave_out(self, index: int, shape: AnyShape, label: str) -> None:
+        self.ignored[label] += 1
+        if isinstance(shape, Shape) and shape.shape_type == "rectangle" and shape.points:
+            instance = self.labels.read(label).instance
+            group = shape.group_id if instance is None else instance
+            self._boxes.append(_Box(index, group, _Kind.IGNORED, _extent(shape)))
+
+    def _sort_known(self, index: int, shape: Shape, label: Label) -> None:
+        group = shape.group_id if label.instance is None else label.instance
+        if shape.shape_type == "rectangle" and label.name == self.labels.category:
+            self._add_box(index, shape, group)
+        elif shape.shape_type == "point" and label.name in self.labels.index:
+            self._add_point(index, shape, label, group)
+        else:
+            self._refuse(index, shape, label.name)
+            if shape.shape_type != "point" and label.name not in self.labels.index:
+                corners = _extent(shape) if shape.points else None
+                self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
+
+    def _refuse(self, index: int, shape: Shape, name: str) -> None:
+        place = f"shapes[{index}]"
+        wanted = "rectangle" if name == self.labels.category else "point" if name in self.labels.index else None
+        if wanted is None:
+            known = (self.labels.category, *self.labels.index)
+            rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
+            self.findings.append(unknown_label(name, known, file=self.file, place=place, field="label", rule=rule))
+            return
+        field_name = f"shape_type of {shape.label!r}"
+        hint = f"draw it as a {wanted} in labelme, or leave it out with --ignore '{shape.label}'"
+        self._find("E302", place, must_be(field_name, repr(wanted), shape.shape_type), hint)
+
+    def _add_box(self, index: int, shape: Shape, group: Group | None) -> None:
+        if not _is_upright(shape):
+            rule = "2 opposite or 4 upright corners of a rectangle with width and height"
+            value = [list(point) for point in shape.points]
+            self._find("E311", f"shapes[{index}].points", must_be("points", rule, value), "draw the rectangle anew")
+            self._boxes.append(_Box(index, group, _Kind.UNREAD, _extent(shape) if shape.points else None))
+            return
+        self._note_flags(index, shape, frozenset())
+        self._boxes.append(_Box(index, group, _Kind.OBJECT, _extent(shape)))
+
+    def _add_point(self, index: int, shape: Shape, label: Label, group: Group | None) -> None:
+        if len(shape.points) != 1:
+            value = [list(point) for point in shape.points]
+            self._find("E311", f"shapes[{index}].points", must_be("points", "one pair (x, y)", value))
+            return
+        visibility = self.labels.visibility(shape, label.visibility)
+        if visibility is None:
+            rule = f"one of {self.labels.visibility_words}"
+            self._find(
+                "E311",
+                f"shapes[{index}].label",
+                must_be("visibility in the label", rule, label.visibility),
+                "--hidden-flag WORD adds a word that means hidden",
+            )
+            return
+        self._note_flags(index, shape, self.labels.hidden | {"difficult"})
+        x, y = shape.points[0]
+        keypoint = self.labels.index[label.name]
+        self._points.append(_Point(index, group, shape.label, keypoint, (x, y, int(visibility))))
+
+    def _note_flags(self, index: int, shape: Shape, understood: frozenset[str]) -> None:
+        flags = {"difficult": shape.difficult, **(shape.flags or {})}
+        for flag, on in flags.items():
+            if on and flag.casefold() not in understood:
+                self._dropped.setdefault(flag, []).append(index)
+
+    def _join_groups(self) -> list[tuple[int, Row]]:
+        """Give grouped points to their rectangle; return the objects whose box comes from their points."""
+        boxes: dict[Group, list[_Box]] = defaultdict(list)
+        points: dict[Group, list[_Point]] = defaultdict(list)
+        for box in self._boxes:
+            if box.group is not None:
+                boxes[box.group].append(box)
+        for point in self._points:
+            if point.group is not None:
+                points[point.group].append(point)
+        rows = []
+        for group in sorted({*boxes, *points}, key=lambda key: (isinstance(key, str), key)):
+            own = [box for box in boxes[group] if box.kind is _Kind.OBJECT]
+            if len(own) == 1:
+                own[0].points += self._once_each(points[group])
+            elif own:
+                self._refuse_several(group, own, points[group])
+            elif points[group]:
+                rows += self._without_box(group, boxes[group], points[group])
+        return rows
+
+    def _refuse_several(self, group: Group, boxes: Sequence[_Box], points: Sequence[_Point]) -> None:
+        indices = sorted([*(box.index for box in boxes), *(point.index for point in points)])
+        rule = f"one rectangle in group {group!r}"
+        self._find("E307", indices, must_be("the group", rule, len(boxes)), "give each object a group_id of its own")
+        for box in boxes:
+            box.kind = _Kind.UNREAD
+
+    def _without_box(self, group: Group, boxes: Sequence[_Box], points: Sequence[_Point]) -> list[tuple[int, Row]]:
+        if any(box.kind is _Kind.IGNORED for box in boxes):
+            self.ignored.update(point.label for point in points)
+            return []
+        indices = [point.index for point in points]
+        if self.options.box_from == "keypoints" and not boxes:
+            values = self._keypoints(self._once_each(points))
+            corners = _box_round(values, self.options.box_margin, self.size)
+            if corners is not None:
+                return [(indices[0], Row(corners, values, f"{self.file}: shapes[{indices[0]}]"))]
+            hint = "its labelled points span no box; draw the rectangle in labelme"
+        elif boxes:
+            hint = f"shapes[{boxes[0].index}] of this group cannot be read as its rectangle"
+        else:
+            hint = "draw the rectangle with this group_id, or make boxes from points with --box-from keypoints"
+        rule = f"one rectangle labelled {self.labels.category!r} in group {group!r}"
+        self._find("E306", indices, must_be("the group", rule, f"{len(points)} points and none"), hint)
+        return []
+
+    def _once_each(self, points: Sequence[_Point]) -> list[_Point]:
+        by_name: dict[int, list[_Point]] = defaultdict(list)
+        for point in points:
+            by_name[point.keypoint].append(point)
+        for keypoint, same in by_name.items():
+            if len(same) > 1:
+                self._refuse_twice(keypoint, same)
+        return [same[0] for same in by_name.values() if len(same) == 1]
+
+    def _refuse_twice(self, keypoint: int, points: Sequence[_Point], also: int | None = None) -> None:
+        name = self.skeleton.names[keypoint]
+        indices = [point.index for point in points]
+        got = f"{len(points)} points" if also is None else f"one more beside shapes[{also}]"
+        hint = "none of them is read: delete or relabel the wrong one"
+        self._find("E305", indices, must_be(name, "at most one point of an object", got), hint)
+
+    def _place_loose(self, points: Sequence[_Point]) -> None:
+        """Give each point without group to the smallest box that holds it, or report why not."""
+        unknown = [box.index for box in self._boxes if box.corners is None]
+        claims: dict[tuple[int, int], list[tuple[_Point, list[_Box]]]] = defaultdict(list)
+        for point in points:
+            if unknown:
+                self._refuse_ambiguous(point, f"shapes[{unknown[0]}] could be one and cannot be read")
+                continue
+            holders = sorted((box for box in self._boxes if box.holds(point)), key=lambda box: box.area)
+            if self._is_clear(point, holders):
+                claims[holders[0].index, point.keypoint].append((point, holders))
+        wanted = frozenset(claims)
+        accepted = []
+        for (_, keypoint), rivals in claims.items():
+            smallest = rivals[0][1][0]
+            elsewhere = any(
+                box.kind is _Kind.OBJECT and not box.has(keypoint) and (box.index, keypoint) not in wanted
+                for _, holders in rivals
+                for box in holders[1:]
+            )
+            if len(rivals) == 1 and not smallest.has(keypoint):
+                accepted.append((smallest, rivals[0][0]))
+            elif elsewhere:
+                for point, _ in rivals:
+                    self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, has that name twice")
+            else:
+                taken = next((point.index for point in smallest.points if point.keypoint == keypoint), None)
+                self._refuse_twice(keypoint, [point for point, _ in rivals], taken)
+        for box, point in accepted:
+            box.points.append(point)
+        if accepted:
+            message = f"group_id must be given to tell objects apart, got none for {len(accepted)} points"
+            self._find(
+                "W321", "", message, "each went to the smallest rectangle that holds it; look at overlapping ones"
+            )
+
+    def _is_clear(self, point: _Point, holders: Sequence[_Box]) -> bool:
+        """Return whether the first of the boxes is the one; else the point is counted as ignored, or reported."""
+        if not holders:
+            hint = "move it into its box, or give both the same group_id"
+            value = list(point.value[:2])
+            rule = f"in a rectangle labelled {self.labels.category!r}, or have a group_id"
+            self._find("E303", [point.index], must_be(f"point {point.label!r}", rule, value), hint)
+            return False
+        smallest = holders[0]
+        if len(holders) > 1 and holders[1].area == smallest.area:
+            self._refuse_ambiguous(point, f"shapes[{smallest.index}] and shapes[{holders[1].index}] are equally small")
+        elif smallest.kind is _Kind.UNREAD:
+            self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, cannot be read")
+        elif smallest.kind is _Kind.IGNORED and any(box.kind is not _Kind.IGNORED for box in holders):
+            self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, is left out on purpose")
+        elif smallest.kind is _Kind.IGNORED:
+            self.ignored[point.label] += 1
+        else:
+            return True
+        return False
+
+    def _refuse_ambiguous(self, point: _Point, reason: str) -> None:
+        rule = "in one rectangle that can only be its own"
+        self._find(
+            "E304",
+            [point.index],
+            f"{must_be(f'point {point.label!r}', rule, list(point.value[:2]))}: {reason}",
+            "give the point and its rectangle the same group_id",
+        )
+
+    def _keypoints(self, points: Iterable[_Point]) -> list[PointXYV]:
+        values = [_ABSENT] * self.skeleton.num_keypoints
+        for point in points:
+            values[point.keypoint] = point.value
+        return values
+
+    def _row(self, box: _Box) -> Row:
+        corners = box.corners or (0.0, 0.0, 0.0, 0.0)
+        return Row(corners, self._keypoints(box.points), f"{self.file}: shapes[{box.index}]")
+
+
+def _extent(shape: Shape) -> Corners:
+    xs = [x for x, _ in shape.points]
+    ys = [y for _, y in shape.points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _is_upright(shape: Shape) -> bool:
+    if len(shape.points) not in (2, 4):
+        return False
+    x1, y1, x2, y2 = _extent(shape)
+    if x1 == x2 or y1 == y2:
+        return False
+    if len(shape.points) == 2:
+        return True
+    corners = {
+        (x - x1 > x2 - x, y - y1 > y2 - y)
+        for x, y in shape.points
+        if min(x - x1, x2 - x) <= _UPRIGHT and min(y - y1, y2 - y) <= _UPRIGHT
+    }
+    return len(corners) == 4
+
+
+def _box_round(keypoints: Sequence[PointXYV], margin: float, size: tuple[int, int]) -> Corners | None:
+    values = np.array(keypoints, dtype=np.float64)
+    if not (values[:, 2] > Visibility.NOT_LABELLED).any():
+        return None
+    x1, y1, x2, y2 = (float(value) for value in box_from_keypoints(values, margin, size))
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None

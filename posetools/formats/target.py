@@ -1,0 +1,68 @@
+"""What the writers of formats with one annotation file per picture share: checks before writing, and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from posetools.dataset import Dataset
+from posetools.errors import InputError, OutputError, must_be
+from posetools.files import portable_path
+
+
+def check_holdable(splits: Mapping[str, Dataset], title: str, annotation_of: Callable[[str, str], str]) -> None:
+    """Refuse what a format with one annotation file per picture, boxes and points cannot hold.
+
+    Args:
+        splits: name -> Dataset.
+        title: the format's, for messages.
+        annotation_of: (split, file name of a picture) -> its annotation file's name.
+
+    Raises:
+        InputError: a group object (iscrowd), a box without width or height, a picture without a file, a name that
+            leads out of the folder, or two pictures with one annotation file.
+    """
+    pictures: dict[str, str] = {}
+    for split, dataset in splits.items():
+        _check_objects(dataset, title)
+        for image in dataset.images:
+            name = image.file_name
+            relative = portable_path(name)
+            if relative is None or ".." in relative.parts or PurePosixPath(name).name == "":
+                raise InputError(name, "", must_be("file_name", "a relative path that stays in its folder", name))
+            if image.path is None:
+                problem = must_be("path", f"a picture file, which {title} stands beside", None)
+                raise InputError(name, "", problem, hint="read the data set with its pictures, and write it then")
+            annotation = annotation_of(split, name)
+            if annotation in pictures:
+                rule = f"the only picture with the {title} file {annotation}"
+                other = pictures[annotation]
+                raise InputError(name, "", must_be("file_name", rule, other), hint="rename one of the two pictures")
+            pictures[annotation] = name
+
+
+def _check_objects(dataset: Dataset, title: str) -> None:
+    for row in np.flatnonzero(dataset.iscrowd):
+        instance = dataset[int(row)]
+        problem = must_be("iscrowd", f"0, for {title} has no groups of objects", 1)
+        raise InputError(instance.image.file_name, instance.place, problem, hint="leave such objects out")
+    for row in np.flatnonzero((dataset.boxes[:, 2:] <= dataset.boxes[:, :2]).any(axis=1)):
+        instance = dataset[int(row)]
+        problem = must_be("box", "x1, y1, x2, y2 with width and height", instance.box.tolist())
+        raise InputError(instance.image.file_name, instance.place, problem, hint="correct or delete the object")
+
+
+def put_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file with line feeds into a folder that is moved into its place as a whole.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc

@@ -1,0 +1,139 @@
+"""Which numbers of a YOLO-pose line are which keypoint: declared, never told by how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from posetools.errors import InputError, PosetoolsError, RequestError, must_be
+from posetools.formats.base import ReadOptions
+from posetools.formats.yolo_layout import Source
+from posetools.skeleton import Skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a data set's lines are made of.
+
+    Attributes:
+        dims: numbers per point: 2 (x, y) or 3 (x, y, visibility).
+        keypoints: for each point of a line its index in the skeleton, None for one left out on purpose.
+        classes: class index -> name, or None when classes have no names.
+    """
+
+    dims: int
+    keypoints: tuple[int | None, ...]
+    classes: Mapping[int, str] | None
+
+    @property
+    def per_line(self) -> int:
+        """How many numbers a line has."""
+        return 5 + len(self.keypoints) * self.dims
+
+
+def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions) -> Columns:
+    """Return the columns of a data set, by data.yaml and by the user's options.
+
+    Raises:
+        RequestError: what is missing must be given as an option, or an option contradicts data.yaml.
+        InputError: data.yaml contradicts itself or the skeleton.
+    """
+    count, dims = _shape(source, options)
+    if dims == 2 and not options.assume_visible:
+        raise RequestError(
+            f"{source.where}: kpt_shape must be [{count}, 3] to hold visibility, got [{count}, 2]\n"
+            "  --assume-visible takes every point as visible, and (0, 0) as not labelled"
+        )
+    classes = source.declared.names
+    order = _order(source, skeleton, options, count)
+    if len(order) != count:
+        problem = must_be("the keypoints' names", f"{count}, as kpt_shape says", list(order))
+        raise _refusal(source, options, problem, "correct one of the two")
+    keypoints = _in_skeleton(source, skeleton, options, order)
+    _check_flips(source, skeleton, keypoints)
+    return Columns(dims, keypoints, classes)
+
+
+def is_category(source_name: str, skeleton: Skeleton, options: ReadOptions) -> bool:
+    """Return whether a class of that name is the skeleton's category."""
+    return options.names.get(source_name, source_name) == skeleton.category.name
+
+
+def _shape(source: Source, options: ReadOptions) -> tuple[int, int]:
+    declared = source.declared.kpt_shape
+    if declared is None and options.kpt_shape is None:
+        raise RequestError(
+            f"{source.where}: kpt_shape must be declared in data.yaml or given, got neither\n"
+            "  --kpt-shape K,3 (or K,2) says how many points a line has and whether with visibility; "
+            "--kpt-order says which they are"
+        )
+    if declared is not None and options.kpt_shape is not None and declared != options.kpt_shape:
+        given = ",".join(map(str, options.kpt_shape))
+        raise RequestError(f"{source.where}: {must_be('kpt_shape', f'{given} as --kpt-shape says', list(declared))}")
+    shape = declared or options.kpt_shape or (0, 0)
+    return shape[0], shape[1]
+
+
+def _order(source: Source, skeleton: Skeleton, options: ReadOptions, count: int) -> Sequence[str]:
+    if options.kpt_order is not None:
+        return options.kpt_order
+    names = source.declared.keypoint_names()
+    if names is not None:
+        classes = source.declared.names or {0: skeleton.category.name}
+        own = [names[index] for index in names if is_category(classes.get(index, ""), skeleton, options)]
+        if not own or any(other != own[0] for other in own):
+            problem = must_be("kpt_names", f"one list for the class {skeleton.category.name!r}", dict(names))
+            raise InputError(source.where, "kpt_names", problem, hint="--kpt-order A,B,... says the order instead")
+        return own[0]
+    if count != skeleton.num_keypoints:
+        raise RequestError(
+            f"{source.where}: kpt_shape must be {skeleton.num_keypoints} points as skeleton {skeleton.name} has, "
+            f"got {count}\n  --kpt-order A,B,... names the {count} points in the order of the columns; "
+            "--skeleton FILE reads another skeleton"
+        )
+    return skeleton.names
+
+
+def _in_skeleton(
+    source: Source, skeleton: Skeleton, options: ReadOptions, order: Sequence[str]
+) -> tuple[int | None, ...]:
+    keypoints: list[int | None] = []
+    for label in order:
+        name = options.names.get(label, label)
+        if label in options.ignore:
+            keypoints.append(None)
+        elif name not in skeleton.index:
+            problem = must_be("the keypoints' names", f"names of skeleton {skeleton.name}", label)
+            hint = f"--map '{label}=NAME' takes it as one of {', '.join(skeleton.names)}; --ignore '{label}' skips it"
+            raise _refusal(source, options, problem, hint)
+        elif skeleton.index[name] in keypoints:
+            problem = must_be("the keypoints' names", "each keypoint once", list(order))
+            raise _refusal(source, options, problem, f"{name!r} stands there twice")
+        else:
+            keypoints.append(skeleton.index[name])
+    return tuple(keypoints)
+
+
+def _check_flips(source: Source, skeleton: Skeleton, keypoints: Sequence[int | None]) -> None:
+    """Hold flip_idx against the skeleton: a difference means other points, or another order, than we think."""
+    got = source.declared.flip_idx
+    if got is None:
+        return
+    expected = []
+    for column, keypoint in enumerate(keypoints):
+        mirrored = None if keypoint is None else skeleton.flip_indices[keypoint]
+        if mirrored is not None and mirrored in keypoints:
+            expected.append(keypoints.index(mirrored))
+        else:
+            # The mirrored point is in no column, so that nothing can be said: what the file says is right.
+            expected.append(got[column] if column < len(got) else column)
+    if got != expected:
+        problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
+        hint = "the columns have another order (--kpt-order A,B,... says which), or flip_idx is wrong: correct it"
+        raise InputError(source.where, "flip_idx", problem, hint=hint)
+
+
+def _refusal(source: Source, options: ReadOptions, problem: str, hint: str) -> PosetoolsError:
+    if options.kpt_order is not None:
+        return RequestError(f"--kpt-order: {problem}\n  {hint}")
+    return InputError(source.where, "kpt_names", problem, hint=hint)

@@ -1,0 +1,346 @@
+"""What a YOLO-pose data set declares, and where its pictures and label files lie.
+
+``data.yaml`` declares the splits (``train``, ``val``, ``test``: a folder of pictures, a list of folders, or a text file
+with a picture per line), ``kpt_shape`` (how many points, 2 or 3 numbers each), ``flip_idx``, the classes' ``names``
+and, in newer files, ``kpt_names``. Paths are seen from ``path``, and where that leads nowhere from data.yaml's own
+folder; ``../train/images``, as some exporters write it, is also found below that folder. Lines of a text file are seen
+from the file's folder, else from ``path``.
+
+Without splits in data.yaml, or without data.yaml, the folders say it: ``images/`` with ``labels/``, either of them with
+``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val.
+
+The label file of a picture has the same path with the last ``images`` folder replaced by ``labels``, and ends in .txt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+
+from posetools.errors import InputError, RequestError, from_validation, must_be
+from posetools.files import is_inside, portable_path, read_text
+from posetools.findings import Finding
+from posetools.formats.collect import walk_files
+from posetools.formats.locate import PictureFinder
+from posetools.pictures import is_picture
+
+SPLITS = ("train", "val", "test")
+DATA_YAML = ("data.yaml", "data.yml")
+IMAGES, LABELS = "images", "labels"
+
+_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+# LabelImg's list of classes lies among the labels and is none.
+_NO_LABELS = frozenset({"classes.txt"})
+
+
+# The key under which names of keypoints stand that are not told apart by class.
+_EVERY_CLASS = -1
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _by_number(value: object) -> object:
+    return dict(enumerate(value)) if isinstance(value, list) else value
+
+
+def _by_class(value: object) -> object:
+    if isinstance(value, list) and not any(isinstance(entry, list) for entry in value):
+        return {_EVERY_CLASS: value}
+    return _by_number(value)
+
+
+Entries = Annotated[list[StrictStr], BeforeValidator(_as_list)]
+
+
+class DataYaml(BaseModel):
+    """The keys of data.yaml that say something about boxes and keypoints, each brought into one form."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    path: StrictStr | None = None
+    train: Entries | None = None
+    val: Entries | None = None
+    test: Entries | None = None
+    kpt_shape: tuple[Annotated[int, Field(strict=True, gt=0)], Literal[2, 3]] | None = None
+    flip_idx: list[StrictInt] | None = None
+    names: Annotated[dict[int, StrictStr], BeforeValidator(_by_number)] | None = None
+    kpt_names: Annotated[dict[int, list[StrictStr]], BeforeValidator(_by_class)] | None = None
+
+    def entries(self) -> dict[str, list[str]]:
+        """Return for each declared split its folders and text files."""
+        given = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: texts for split, texts in given.items() if texts and any(texts)}
+
+    def keypoint_names(self) -> dict[int, list[str]] | None:
+        """Return class index -> names in the order of the columns, or None."""
+        if self.kpt_names is not None and _EVERY_CLASS in self.kpt_names:
+            return dict.fromkeys(self.names or {0: ""}, self.kpt_names[_EVERY_CLASS])
+        return self.kpt_names
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One YOLO-pose data set.
+
+    Attributes:
+        root: its folder.
+        file: its data.yaml, or None.
+        declared: what that declares (nothing, when there is none).
+    """
+
+    root: Path
+    file: Path | None
+    declared: DataYaml
+
+    @property
+    def where(self) -> Path:
+        """What messages about the declaration name."""
+        return self.file or self.root
+
+    @property
+    def home(self) -> Path:
+        """The folder that data.yaml's ``path`` names."""
+        text = self.declared.path or "."
+        return self.root / (portable_path(text) or text)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A picture of a data set.
+
+    Attributes:
+        picture: the file.
+        label: where its label file is, if it has one.
+        base: the folder that its name is seen from.
+        split: the split that it is declared for, or None.
+    """
+
+    picture: Path
+    label: Path
+    base: Path
+    split: str | None
+
+
+def open_source(source: Path) -> Source:
+    """Return the data set in a folder, or of a YAML file.
+
+    Raises:
+        RequestError: there is no such folder or file.
+        InputError: the YAML file cannot be read or breaks a rule.
+    """
+    if source.is_file():
+        return Source(source.parent, source, _read_yaml(source))
+    if not source.is_dir():
+        raise RequestError(must_be(str(source), "an existing folder or data.yaml", "nothing there"))
+    for name in DATA_YAML:
+        if (source / name).is_file():
+            return Source(source, source / name, _read_yaml(source / name))
+    return Source(source, None, DataYaml())
+
+
+def is_yolo_pose(path: Path) -> bool:
+    """Return whether the path is or holds a YAML file with kpt_shape, or a folder of images and one of labels."""
+    if path.is_file():
+        return path.suffix.lower() in {".yaml", ".yml"} and "kpt_shape" in _keys(path)
+    if any((path / name).is_file() and "kpt_shape" in _keys(path / name) for name in DATA_YAML):
+        return True
+    homes = [path, *(path / folder for folder in _SPLIT_FOLDERS)]
+    return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
+
+
+def label_path(picture: Path, roots: Iterable[Path]) -> Path:
+    """Return where the label file of a picture is: the last ``images`` folder below its root replaced by ``labels``."""
+    for root in roots:
+        below = _below(picture, root)
+        if below is not None:
+            parts = list(below.parts)
+            places = [i for i, part in enumerate(parts[:-1]) if part == IMAGES]
+            if places:
+                parts[places[-1]] = LABELS
+            return root.joinpath(*parts).with_suffix(".txt")
+    return picture.with_suffix(".txt")
+
+
+def list_pictures(source: Source, image_roots: Sequence[Path]) -> tuple[list[Listed], list[Finding]]:
+    """Return the pictures of a data set in order, each once, and what is wrong with the list.
+
+    Raises:
+        InputError: a declared folder or text file does not exist.
+        RequestError: there is no picture.
+    """
+    entries = source.declared.entries()
+    findings: list[Finding] = []
+    found = list(_declared(source, entries, image_roots, findings) if entries else _by_folders(source.root))
+    if not found and not findings:
+        raise RequestError(
+            f"{source.root}: must hold pictures in {IMAGES}/ or in the folders that data.yaml lists, got none"
+        )
+    listed = _once(source, found, findings)
+    findings += _unused_labels(source, listed)
+    return _own_labels(listed, findings), findings
+
+
+def _below(path: Path, root: Path) -> Path | None:
+    """Return a path as seen from a folder: as written, else with links followed; None when it is not in it."""
+    for real in (os.path.abspath, os.path.realpath):
+        seen = Path(real(path))
+        if seen.is_relative_to(real(root)):
+            return seen.relative_to(real(root))
+    return None
+
+
+def _keys(path: Path) -> frozenset[str]:
+    try:
+        document = yaml.safe_load(read_text(path))
+    except (InputError, yaml.YAMLError):
+        return frozenset()
+    return frozenset(map(str, document)) if isinstance(document, dict) else frozenset()
+
+
+def _has_labels(folder: Path) -> bool:
+    return folder.is_dir() and any(path.suffix == ".txt" for path in walk_files(folder))
+
+
+def _read_yaml(path: Path) -> DataYaml:
+    try:
+        document = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(path, place, f"is not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+    try:
+        return DataYaml.model_validate(document)
+    except ValidationError as exc:
+        raise from_validation(path, exc) from exc
+
+
+def _declared(
+    source: Source, entries: Mapping[str, Sequence[str]], image_roots: Sequence[Path], findings: list[Finding]
+) -> Iterator[Listed]:
+    roots = (source.root, *image_roots)
+    finder = PictureFinder(source.root, image_roots)
+    for split, texts in entries.items():
+        for number, text in enumerate(texts):
+            place = f"{split}[{number}]" if len(texts) > 1 else split
+            entry = _find_entry(source, text, place)
+            if entry.is_dir():
+                pictures = [(path, entry) for path in walk_files(entry) if is_picture(path)]
+            else:
+                pictures = list(_listed_in(entry, source, finder, findings))
+            for picture, base in pictures:
+                yield Listed(picture, label_path(picture, roots), base, split)
+
+
+def _find_entry(source: Source, text: str, place: str) -> Path:
+    home, declared = source.root, source.home
+    relative = portable_path(text)
+    tried = []
+    for base in dict.fromkeys((declared, home)):
+        below = [relative or Path(text)]
+        if relative is not None and relative.parts[:1] == ("..",):
+            below.append(Path(*relative.parts[1:]))
+        for path in below:
+            candidate = Path(os.path.normpath(base / path))
+            if candidate.exists():
+                return candidate
+            tried.append(str(candidate))
+    problem = must_be(place, "an existing folder or text file", text)
+    raise InputError(source.where, place, problem, hint=f"looked for at {', '.join(dict.fromkeys(tried))}")
+
+
+def _listed_in(
+    file: Path, source: Source, finder: PictureFinder, findings: list[Finding]
+) -> Iterator[tuple[Path, Path]]:
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        text = line.strip()
+        if not text:
+            continue
+        relative = portable_path(text)
+        by_home = relative is not None and not (file.parent / relative).is_file() and (source.home / relative).is_file()
+        beside = source.home / file.name if by_home else file
+        found = finder.find(text, beside=beside, place=f"line {number}")
+        if isinstance(found, Finding):
+            findings.append(Finding(found.code, str(file), found.place, found.message, found.hint))
+            continue
+        picture = Path(os.path.normpath(found))
+        parts = [i for i, parent in enumerate(picture.parents) if parent.name == IMAGES]
+        yield picture, picture.parents[parts[0]] if parts else source.root
+
+
+def _by_folders(root: Path) -> Iterator[Listed]:
+    for path in walk_files(root / IMAGES):
+        if is_picture(path):
+            first = path.relative_to(root / IMAGES).parts[0]
+            split = _SPLIT_FOLDERS.get(first)
+            yield Listed(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
+    for folder, split in _SPLIT_FOLDERS.items():
+        for path in walk_files(root / folder / IMAGES):
+            if is_picture(path):
+                yield Listed(path, label_path(path, [root]), root / folder / IMAGES, split)
+
+
+def _once(source: Source, found: Iterable[Listed], findings: list[Finding]) -> list[Listed]:
+    """Return each picture once; what a second split lists again is an error, for it is trained on and evaluated."""
+    first: dict[str, Listed] = {}
+    again: dict[tuple[str, str], list[Path]] = {}
+    for listed in found:
+        real = os.path.realpath(listed.picture)
+        kept = first.setdefault(real, listed)
+        if kept.split != listed.split:
+            again.setdefault((str(kept.split), str(listed.split)), []).append(listed.picture)
+    for (split, other), pictures in again.items():
+        rule = f"pictures that {split} does not list"
+        got = f"{len(pictures)} of them again, the first {pictures[0]}"
+        hint = f"they are taken for {split}; give {other} pictures of its own, or remove its line and split anew"
+        findings.append(Finding("E126", str(source.where), other, f"{other} must list {rule}, got {got}", hint))
+    return list(first.values())
+
+
+def _own_labels(listed: Sequence[Listed], findings: list[Finding]) -> list[Listed]:
+    """Return the pictures whose label file is theirs alone."""
+    by_label: dict[Path, list[Path]] = {}
+    for one in listed:
+        by_label.setdefault(one.label, []).append(one.picture)
+    for label, pictures in by_label.items():
+        if len(pictures) > 1:
+            got = " and ".join(path.name for path in pictures)
+            message = f"the label file must be of one picture, got {got}: none of them is read"
+            findings.append(Finding("E313", str(label), "", message, "rename all but one of the pictures"))
+    return [one for one in listed if len(by_label[one.label]) == 1]
+
+
+def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
+    """Return findings for label files that belong to no picture, or to pictures that no split lists."""
+    used = {one.label for one in listed}
+    files = walk_files(source.root)
+    others = {label_path(path, [source.root]) for path in files if is_picture(path)}
+    findings, left_out = [], []
+    for path in files:
+        folders = path.relative_to(source.root).parts[:-1]
+        if path.suffix != ".txt" or LABELS not in folders or path.name in _NO_LABELS or path in used:
+            continue
+        if path in others:
+            left_out.append(path)
+            continue
+        message = must_be("the label file", f"that of a picture in {IMAGES}/", "no picture of that name")
+        findings.append(Finding("E121", str(path), "", message, "add the picture, or remove the label file"))
+    if left_out:
+        message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"
+        findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))
+    return findings
+
+
+def outside(picture: Path, roots: Sequence[Path]) -> Finding | None:
+    """Return a finding when a picture lies in none of the folders that may be read."""
+    if any(is_inside(picture, root) for root in roots):
+        return None
+    message = must_be("the picture", f"inside {roots[0]}", str(picture))
+    return Finding("E308", str(picture), "", message, "--image-root DIR allows a further folder")

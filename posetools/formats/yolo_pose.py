@@ -1,0 +1,353 @@
+"""YOLO-pose: a text file per picture, a line per object, everything in fractions of the picture.
+
+A line is ``class cx cy w h`` and then K points of two (``x y``) or three numbers (``x y v``). Read as follows;
+yolo_layout says where files are looked for, yolo_columns which point is which.
+
+- ``kpt_shape`` and ``flip_idx`` are declared in data.yaml, or ``kpt_shape`` is given as an option; a line that has
+  another count of numbers is a finding. The columns' order is the option's, else ``kpt_names``'s, else the skeleton's
+  own when K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labelled.
+- The class whose name is the skeleton's category is read (class 0 where classes have no names), others must be left
+  out by name. A class without a name goes by its number.
+- ``v`` is 0 (not labelled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
+  visible; (0, 0) then means not labelled.
+- Fractions are of the upright picture (after EXIF rotation) and become pixels to 1e-9. The centre and the sides of a
+  box lie in [0, 1]; labelled points may lie outside.
+- A picture without a label file, or with an empty one, is one without objects (the former is reported).
+- The split that data.yaml or the folders declare is kept.
+
+Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx``, ``names``, ``kpt_names``
+and paths that are seen from its own folder; points that are not labelled as ``0 0 0``; numbers with all their digits.
+YOLO-pose holds no iscrowd (refused), no area of its own (width times height again when read), and no labelled point or
+box centre outside the picture (refused: ultralytics skips such pictures).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from posetools.dataset import Dataset, Visibility
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files import Transfer, read_text, transfer
+from posetools.findings import Finding
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.collect import FileReading, PointXYV, Row, collect, map_in_order
+from posetools.formats.labels import check_options, unknown_label
+from posetools.formats.locate import name_below, open_picture
+from posetools.formats.target import check_holdable, put_text
+from posetools.formats.yolo_columns import Columns, declare_columns, is_category
+from posetools.formats.yolo_layout import (
+    IMAGES,
+    SPLITS,
+    Listed,
+    Source,
+    is_yolo_pose,
+    label_path,
+    list_pictures,
+    open_source,
+    outside,
+)
+from posetools.geometry import Floats, denormalise_points, normalise_points, xyxy_from_yolo, yolo_from_xyxy
+from posetools.progress import silent
+from posetools.skeleton import Skeleton
+
+# What rounding in other tools may add to a fraction.
+_SLACK = 1e-6
+# No fraction of a picture, seen or not, comes near it; NaN and infinity are no numbers either.
+_LARGEST = 1e6
+
+
+class _Task(NamedTuple):
+    listed: Listed
+    source: Source
+    columns: Columns
+    origin: str
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what these YOLO-pose folders (or data.yaml files) hold.
+
+    Raises:
+        RequestError: a source is not there or has no pictures, or something must be given as an option.
+        InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
+    """
+    check_options(skeleton, options)
+    tasks: list[_Task] = []
+    findings: list[Finding] = []
+    for path in sources:
+        source = open_source(path)
+        columns = declare_columns(source, skeleton, options)
+        _check_classes(source, columns, skeleton, options)
+        listed, wrong = list_pictures(source, options.image_roots)
+        findings += wrong
+        home = source.root.resolve().name
+        tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
+    unique = list({os.path.realpath(task.listed.picture): task for task in reversed(tasks)}.values())[::-1]
+    portable = replace(options, progress=silent, names=dict(options.names))
+    work = partial(_read_picture, skeleton=skeleton, options=portable)
+    readings = map_in_order(
+        work, unique, workers=options.workers, progress=options.progress, what="reading YOLO-pose files"
+    )
+    return collect(readings, skeleton, findings, files=sum(task.listed.label.is_file() for task in unique))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write a YOLO-pose folder with data.yaml.
+
+    Raises:
+        RequestError: a split is not one of train, val and test.
+        InputError: YOLO-pose cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+    """
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown:
+        raise RequestError(must_be("splits of a YOLO-pose data set", f"among {', '.join(SPLITS)}", unknown))
+    check_holdable(splits, "YOLO-pose", lambda split, name: str(_label_name(split, name)))
+    for dataset in splits.values():
+        _check_inside(dataset)
+    for split, dataset in splits.items():
+        for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+            if image.path is not None:
+                transfer(image.path, folder / IMAGES / split / image.file_name, how)
+            part = slice(rows.start, rows.stop)
+            text = _label_text(dataset.boxes[part], dataset.keypoints[part], image.size)
+            put_text(folder / _label_name(split, image.file_name), text)
+    skeletons = [dataset.skeleton for dataset in splits.values()]
+    if skeletons:
+        put_text(folder / "data.yaml", _data_yaml(skeletons[0], [split for split in SPLITS if split in splits]))
+
+
+FORMAT = Format(
+    name="yolo-pose",
+    title="YOLO-pose",
+    detect=is_yolo_pose,
+    signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
+    read=read,
+    write=write,
+)
+
+
+def _check_classes(source: Source, columns: Columns, skeleton: Skeleton, options: ReadOptions) -> None:
+    """Refuse a data set none of whose named classes is the category: every line of it would be a finding."""
+    if columns.classes is None or any(is_category(name, skeleton, options) for name in columns.classes.values()):
+        return
+    names = list(columns.classes.values())
+    problem = must_be("names", f"classes with the category {skeleton.category.name!r} of the skeleton", names)
+    near = names[0] if names else "OLD"
+    raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' takes it so")
+
+
+def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
+    picture, label = task.listed.picture, task.listed.label
+    roots = (task.source.root, *options.image_roots)
+    elsewhere = outside(picture, roots)
+    located = elsewhere or open_picture(picture)
+    if isinstance(located, Finding):
+        return FileReading(label, findings=[replace(located, message=f"{located.message} (left out with {label})")])
+    lines = _Lines(str(label), located.header.size, task.columns, skeleton, options)
+    if label.is_file():
+        try:
+            lines.read(read_text(label))
+        except InputError as exc:
+            lines.findings.append(Finding("E310", str(label), exc.place, exc.problem, "save it as UTF-8"))
+    else:
+        message = f"the picture must have a label file, got none at {label}: taken as one without objects"
+        lines.findings.append(Finding("W322", str(picture), "", message, "an empty label file says that it shows none"))
+    return FileReading(
+        label,
+        picture=picture,
+        identity=os.path.realpath(picture),
+        name=name_below(picture, (task.listed.base, *roots)),
+        origin=task.origin,
+        size=located.header.size,
+        split=task.listed.split,
+        rows=lines.rows(),
+        findings=lines.findings,
+        ignored=lines.ignored,
+        objects=lines.objects,
+    )
+
+
+@dataclass
+class _Lines:
+    """Reads one label file; every line ends in ``rows``, in ``findings`` or in ``ignored``."""
+
+    file: str
+    size: tuple[int, int]
+    columns: Columns
+    skeleton: Skeleton
+    options: ReadOptions
+    findings: list[Finding] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    objects: int = 0
+    _numbers: list[int] = field(default_factory=list)
+    _values: list[list[float]] = field(default_factory=list)
+
+    def read(self, text: str) -> None:
+        for number, line in enumerate(text.split("\n"), start=1):
+            tokens = line.split()
+            if tokens:
+                self.objects += 1
+                if self._is_read(number, tokens[0]):
+                    self._add(number, tokens)
+
+    def rows(self) -> list[Row]:
+        """Return the objects in the order of their lines."""
+        if not self._values:
+            return []
+        table = np.array(self._values, dtype=np.float64)
+        points = table[:, 5:].reshape(len(table), -1, self.columns.dims)
+        places = denormalise_points(points[:, :, :2], self.size)
+        if self.columns.dims == 3:
+            visibility = points[:, :, 2]
+        else:
+            visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+        self._note_unlabelled(points, visibility)
+        keypoints = np.zeros((len(table), self.skeleton.num_keypoints, 3))
+        for column, keypoint in enumerate(self.columns.keypoints):
+            if keypoint is not None:
+                keypoints[:, keypoint, :2] = places[:, column]
+                keypoints[:, keypoint, 2] = visibility[:, column]
+        boxes = xyxy_from_yolo(table[:, 1:5], self.size)
+        return [
+            Row((x1, y1, x2, y2), _triples(values), f"{self.file}: line {number}")
+            for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints, self._numbers, strict=True)
+        ]
+
+    def _find(self, code: str, number: int, message: str, hint: str = "") -> None:
+        self.findings.append(Finding(code, self.file, f"line {number}", message, hint))
+
+    def _is_read(self, number: int, token: str) -> bool:
+        index = _as_index(token)
+        if index is None:
+            self._find("E311", number, must_be("class", "a whole number, 0 or more", token), "correct the line")
+            return False
+        classes = self.columns.classes
+        if classes is not None and index not in classes:
+            rule = f"one of the {len(classes)} in names, {sorted(classes)}"
+            self._find("E311", number, must_be("class", rule, index), "add it to names in data.yaml")
+            return False
+        name = str(index) if classes is None else classes[index]
+        if name in self.options.ignore:
+            self.ignored[name] += 1
+            return False
+        if is_category(name, self.skeleton, self.options) or (classes is None and index == 0):
+            return True
+        category = self.skeleton.category.name
+        rule = f"the category {category!r}"
+        place = f"line {number}"
+        self.findings.append(unknown_label(name, [category], file=self.file, place=place, field="class", rule=rule))
+        return False
+
+    def _add(self, number: int, tokens: Sequence[str]) -> None:
+        if len(tokens) != self.columns.per_line:
+            points = len(self.columns.keypoints)
+            rule = f"{self.columns.per_line} numbers (5 and {points} points of {self.columns.dims})"
+            hint = "kpt_shape declares another count; a line without points is a box that nothing can be learned from"
+            self._find("E309", number, must_be("the line", rule, f"{len(tokens)} numbers"), hint)
+            return
+        values = []
+        for column, token in enumerate(tokens, start=1):
+            value = _as_number(token)
+            if value is None:
+                self._find(
+                    "E311",
+                    number,
+                    must_be(f"number {column}", f"a finite number of at most {_LARGEST:.0f}", token),
+                    "correct the line",
+                )
+                return
+            values.append(value)
+        problem = self._wrong_value(values)
+        if problem:
+            self._find("E311", number, problem, "correct the line; all but class and visibility are fractions")
+            return
+        self._numbers.append(number)
+        self._values.append(values)
+
+    def _wrong_value(self, values: Sequence[float]) -> str:
+        for name, value in zip(("cx", "cy", "w", "h"), values[1:5], strict=True):
+            if not -_SLACK <= value <= 1 + _SLACK:
+                return must_be(name, "in [0, 1], a fraction of the picture", value)
+            if name in "wh" and value <= 0:
+                return must_be(name, "greater than 0", value)
+        if self.columns.dims == 3:
+            for point, value in enumerate(values[7::3]):
+                if value not in (0.0, 1.0, 2.0):
+                    return must_be(f"visibility of point {point}", "0, 1 or 2", value)
+        return ""
+
+    def _note_unlabelled(self, points: Floats, visibility: Floats) -> None:
+        odd = ((visibility == Visibility.NOT_LABELLED) & (points[:, :, :2] != 0).any(axis=2)).any(axis=1)
+        numbers = [number for number, wrong in zip(self._numbers, odd.tolist(), strict=True) if wrong]
+        if numbers:
+            listed = ", ".join(f"line {number}" for number in numbers)
+            message = "points with visibility 0 must be 0 0 0, got coordinates, which are not carried over"
+            self.findings.append(Finding("W203", self.file, listed, message, "visibility 1 means hidden but labelled"))
+
+
+def _triples(values: Floats) -> list[PointXYV]:
+    return [(x, y, int(visibility)) for x, y, visibility in values.tolist()]
+
+
+def _as_number(token: str) -> float | None:
+    try:
+        value = float(token)
+    except ValueError:
+        return None
+    return value if abs(value) <= _LARGEST else None
+
+
+def _as_index(token: str) -> int | None:
+    value = _as_number(token)
+    return int(value) if value is not None and value >= 0 and value.is_integer() else None
+
+
+def _label_name(split: str, file_name: str) -> Path:
+    picture = Path(IMAGES, split, *PurePosixPath(file_name).parts)
+    return label_path(picture, [Path()])
+
+
+def _check_inside(dataset: Dataset) -> None:
+    for instance in dataset:
+        box = yolo_from_xyxy(instance.box[None], instance.image.size)[0]
+        labelled = instance.keypoints[instance.keypoints[:, 2] > Visibility.NOT_LABELLED, :2]
+        points = normalise_points(labelled, instance.image.size)
+        for name, values, shown in (("box", box, instance.box), ("keypoints", points, labelled)):
+            if ((values < 0) | (values > 1)).any():
+                rule = f"in the picture of {instance.image.size} pixels for YOLO-pose (a box: its centre and its size)"
+                problem = must_be(name, rule, shown.tolist())
+                hint = "ultralytics skips the whole picture otherwise; correct the object, or leave it out"
+                raise InputError(instance.image.file_name, instance.place, problem, hint=hint)
+
+
+def _label_text(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> str:
+    lines = []
+    points = normalise_points(keypoints[:, :, :2], size).tolist()
+    visibility = keypoints[:, :, 2].astype(int).tolist()
+    for box, places, seen in zip(yolo_from_xyxy(boxes, size).tolist(), points, visibility, strict=True):
+        numbers = ["0", *map(repr, box)]
+        for (x, y), v in zip(places, seen, strict=True):
+            numbers += [repr(x), repr(y), str(v)] if v else ["0", "0", "0"]
+        lines.append(" ".join(numbers) + "\n")
+    return "".join(lines)
+
+
+def _data_yaml(skeleton: Skeleton, splits: Sequence[str]) -> str:
+    document = {
+        **{split: f"{IMAGES}/{split}" for split in splits},
+        "kpt_shape": [skeleton.num_keypoints, 3],
+        "flip_idx": list(skeleton.flip_indices),
+        "names": {0: skeleton.category.name},
+        "kpt_names": {0: list(skeleton.names)},
+    }
+    text = yaml.safe_dump(document, default_flow_style=None, sort_keys=False, allow_unicode=True, width=10_000)
+    return f"# Paths are seen from this file's folder: without `path`, ultralytics reads it so.\n{text}"

@@ -1,0 +1,172 @@
+"""Which points belong to which rectangle: groups, containment, and what is ambiguous; nothing is ever lost."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from posetools.findings import Severity
+from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.labelme_group import FileShapes
+from posetools.formats.labelme_labels import Labels
+from posetools.formats.labelme_model import Document, parse_document
+from posetools.skeleton import load_skeleton
+from tests.formats.test_labelme import Json, box, codes, document, message, point, read, visibility
+
+CAR8 = load_skeleton("car8")
+LFT, LRT = "left-front-tire", "left-rear-tire"
+OUTER, INNER = box(0, 0, 200, 200), box(50, 50, 100, 100)
+
+
+def labelled(result: ReadResult) -> list[dict[str, int]]:
+    return [visibility(result.dataset, row) for row in range(len(result.dataset))]
+
+
+def test_points_without_group_go_to_the_smallest_box(tmp_path: Path) -> None:
+    result = read(tmp_path, OUTER, INNER, point(LFT, 60, 60), point(LRT, 150, 60), point("left-rear-bumper", 100, 100))
+    assert labelled(result) == [{LRT: 2}, {LFT: 2, "left-rear-bumper": 2}]
+    assert codes(result) == [("W321", "")]
+    assert "got none for 3 points" in message(result)
+
+
+def test_drawing_order_is_covered_by_containment(tmp_path: Path) -> None:
+    result = read(tmp_path, box(0, 0, 50, 50), point(LFT, 9, 9), box(60, 0, 99, 50), point(LFT, 70, 9))
+    assert labelled(result) == [{LFT: 2}, {LFT: 2}]
+    assert codes(result) == [("W321", "")]
+
+
+def test_a_point_without_group_joins_a_box_with_one(tmp_path: Path) -> None:
+    result = read(tmp_path, box(0, 0, 50, 50, 0), point(LFT, 9, 9, 0), point(LRT, 19, 9))
+    assert labelled(result) == [{LFT: 2, LRT: 2}] and codes(result) == [("W321", "")]
+
+
+def test_groups_may_leave_their_box(tmp_path: Path) -> None:
+    result = read(tmp_path, box(0, 0, 50, 50, 0), point(LFT, 90, 90, 0))
+    assert labelled(result) == [{LFT: 2}] and codes(result) == []
+
+
+@pytest.mark.parametrize(
+    ("shapes", "expected", "part"),
+    [
+        pytest.param([OUTER, point(LFT, 250, 9)], [("E303", "shapes[1]")],
+                     "must be in a rectangle labelled 'car', or have a group_id, got [250.0, 9.0]", id="outside"),
+        pytest.param([INNER, INNER, point(LFT, 60, 60)], [("E304", "shapes[2]")],
+                     "shapes[0] and shapes[1] are equally small", id="two equal boxes"),
+        pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70)],
+                     [("E304", "shapes[2]"), ("E304", "shapes[3]")],
+                     "shapes[1], the smallest, has that name twice", id="two for one box, another could be meant"),
+        pytest.param([OUTER, box(50, 50, 100, 100, 4), point(LFT, 60, 60, 4), point(LFT, 70, 70)],
+                     [("E304", "shapes[3]")], "shapes[1], the smallest", id="name taken by a grouped point"),
+        pytest.param([INNER, point(LFT, 60, 60), point(LFT, 70, 70)], [("E305", "shapes[1], shapes[2]")],
+                     "left-front-tire must be at most one point of an object, got '2 points'", id="twice in one box"),
+        pytest.param([box(50, 50, 100, 100, 4), point(LFT, 60, 60, 4), point(LFT, 70, 70)], [("E305", "shapes[2]")],
+                     "got 'one more beside shapes[1]'", id="one too many for the only box"),
+        pytest.param([OUTER, INNER, point(LFT, 60, 60), point(LFT, 70, 70), point(LFT, 9, 9)],
+                     [("E305", "shapes[2], shapes[3]"), ("W321", "")], "got '2 points'", id="outer box has its own"),
+        pytest.param([OUTER, INNER | {"label": "bus"}, point(LFT, 60, 60)],
+                     [("E301", "shapes[1]"), ("E304", "shapes[2]")], "shapes[1], the smallest, cannot be read",
+                     id="smallest box has an unknown label"),
+        pytest.param([OUTER, INNER | {"points": [[1, float("nan")], [5, 5]]}, point(LFT, 60, 60)],
+                     [("E311", "shapes[1].points[0]"), ("E304", "shapes[2]")],
+                     "shapes[1] could be one and cannot be read", id="nobody knows what a broken box holds"),
+        pytest.param([OUTER, box(50, 50, 100, 100, 1), box(0, 0, 9, 9, 1), point(LFT, 60, 60)],
+                     [("E307", "shapes[1], shapes[2]"), ("E304", "shapes[3]")], "shapes[1], the smallest",
+                     id="the smallest box shares its group"),
+        pytest.param([OUTER, INNER | {"label": "dirt"}, point(LFT, 60, 60)], [("E304", "shapes[2]")],
+                     "shapes[1], the smallest, is left out on purpose", id="an ignored box is the smallest"),
+    ],
+)  # fmt: skip
+def test_ambiguous_points_are_reported(
+    tmp_path: Path, shapes: list[Json], expected: list[tuple[str, str]], part: str
+) -> None:
+    result = read(tmp_path, *shapes, ignore=frozenset({"dirt"}))
+    assert sorted(codes(result)) == sorted(expected)
+    assert part in message(result)
+    if "E304" in dict(expected):
+        assert "give the point and its rectangle the same group_id" in message(result)
+
+
+def test_points_of_an_ignored_box_are_counted_with_it(tmp_path: Path) -> None:
+    shapes = [box(0, 0, 50, 50), box(60, 0, 99, 50) | {"label": "bus"}, point(LFT, 70, 9), point(LRT, 9, 9)]
+    result = read(tmp_path, *shapes, ignore=frozenset({"bus"}))
+    assert result.ignored == {"bus": 1, LFT: 1}
+    assert labelled(result) == [{LRT: 2}] and codes(result) == [("W321", "")]
+
+
+def test_a_broken_point_is_lost_alone(tmp_path: Path) -> None:
+    shapes = [box(0, 0, 50, 50, 0), point(LFT, 9, 9, 0), point(LRT, 9, 9, 0) | {"points": [[9, "x"]]}]
+    result = read(tmp_path, *shapes)
+    assert labelled(result) == [{LFT: 2}] and codes(result) == [("E311", "shapes[2].points[0]")]
+
+
+def test_a_broken_box_loses_its_points_but_no_other_object(tmp_path: Path) -> None:
+    shapes = [box(0, 0, 50, 50, 0) | {"points": []}, point(LFT, 9, 9, 0), box(0, 0, 50, 50, 1), point(LFT, 9, 9, 1)]
+    result = read(tmp_path, *shapes, box_from="keypoints")
+    assert labelled(result) == [{LFT: 2}]
+    assert codes(result) == [("E311", "shapes[0].points"), ("E306", "shapes[1]")]
+    assert "shapes[0] of this group cannot be read as its rectangle" in message(result)
+
+
+# What a mutation puts in place of a value, or adds.
+JUNK: list[Any] = [None, 0, -1, 3.5, float("nan"), 1e300, "", "car", LFT, "bus", [], {}, [[1, 2]], [["a", 2]], True]
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Json:
+    """A file of some boxes and points, of which some values are replaced, deleted or doubled."""
+    groups = st.one_of(st.none(), st.integers(0, 2))
+    side = st.integers(-20, 300)
+    shapes: list[Json] = []
+    for _ in range(draw(st.integers(0, 8))):
+        if draw(st.booleans()):
+            shapes.append(box(draw(side), draw(side), draw(side), draw(side), draw(groups)))
+        else:
+            name = draw(st.sampled_from([LFT, LRT, "left-front-bumper"]))
+            x, y = draw(st.tuples(st.integers(0, 300), st.integers(0, 300)))
+            shapes.append(point(name, x, y, draw(groups)))
+    for _ in range(draw(st.integers(0, 3)) if shapes else 0):
+        shape = draw(st.sampled_from(shapes))
+        key = draw(st.sampled_from(["label", "points", "group_id", "shape_type", "flags", "extra"]))
+        if draw(st.booleans()):
+            shape[key] = draw(st.sampled_from(JUNK))
+        else:
+            shape.pop(key, None)
+    if draw(st.booleans()) and shapes:
+        shapes.insert(draw(st.integers(0, len(shapes))), draw(st.sampled_from(JUNK)))
+    return document(*shapes)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(content=documents(), ignore=st.sets(st.sampled_from(["bus", "car", LFT, ""])))
+def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[str]) -> None:
+    parsed = parse_document(json.dumps(content).encode(), "a.json")
+    assert isinstance(parsed, Document)
+    options = ReadOptions(ignore=frozenset(ignore))
+    shapes = FileShapes("a.json", (320, 240), CAR8, Labels.of(CAR8, options), options)
+    rows = shapes.read(parsed.shapes)
+    reported = [
+        int(index)
+        for finding in shapes.findings
+        if finding.severity is Severity.ERROR
+        for index in re.findall(r"shapes\[(\d+)\]", finding.place)
+    ]
+    assert len(reported) == len(set(reported)), "no shape is reported twice"
+    points = sum(v > 0 for row in rows for _, _, v in row.keypoints)
+    assert len(rows) + points + len(reported) + shapes.ignored.total() == len(content["shapes"])
+    assert all(x1 < x2 and y1 < y2 for (x1, y1, x2, y2), _, _ in rows)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(content=documents())
+def test_the_fast_way_refuses_what_the_thorough_way_refuses(content: Json) -> None:
+    quick = parse_document(json.dumps(content).encode(), "a.json")
+    # A wrong shape more forces the thorough way for all the others.
+    thorough = parse_document(json.dumps({**content, "shapes": [*content["shapes"], 0]}).encode(), "a.json")
+    assert isinstance(quick, Document) and isinstance(thorough, Document)
+    assert list(quick.shapes) == list(thorough.shapes)[:-1]

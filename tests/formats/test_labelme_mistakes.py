@@ -1,0 +1,129 @@
+"""A table of the ways to break one valid labelme file: code, file, place, rule and value of each finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import posetools.formats.labelme as labelme
+from posetools.formats.base import ReadOptions
+from posetools.skeleton import load_skeleton
+from tests.build import make_picture
+from tests.formats.test_labelme import SIZE, Json, box, read, save, valid
+
+CAR8 = load_skeleton("car8")
+
+
+def change(path: str, value: object) -> Callable[[Json], None]:
+    """Return what sets one place of a document: ``shapes.0.label``; the value ... deletes it."""
+
+    def apply(content: Any) -> None:
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in parents:
+            content = content[part]
+        if value is ...:
+            del content[last]
+        else:
+            content[last] = value
+
+    return apply
+
+
+NAN = float("nan")
+POLYGON = [[0, 0], [9, 0], [9, 9]]
+# (place to change, its value, code, place of the finding, parts of message and hint)
+MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
+    ("shapes.1.label", "left-front-tyre", "E301", "shapes[1]", ["label must be the category 'car' or a keypoint of",
+     "skeleton car8, got 'left-front-tyre'", "did you mean 'left-front-tire'?",
+     "--map 'left-front-tyre=left-front-tire'", "--ignore 'left-front-tyre'"]),
+    ("shapes.1.label", "qqq", "E301", "shapes[1]", ["got 'qqq'", "--map 'qqq=NAME'", "--ignore 'qqq'"]),
+    ("shapes.1.label", 7, "E311", "shapes[1].label", ["label must be a text, got 7"]),
+    ("shapes.1.label", ..., "E311", "shapes[1].label", ["label must be a text, got None"]),
+    ("shapes.1.shape_type", "circle", "E302", "shapes[1]",
+     ["shape_type of 'left-front-tire' must be 'point', got 'circle'"]),
+    ("shapes.1.label", "car", "E302", "shapes[1]", ["shape_type of 'car' must be 'rectangle', got 'point'"]),
+    ("shapes.1.shape_type", ..., "E302", "shapes[1]", ["must be 'point', got 'polygon'"]),
+    ("shapes.1.shape_type", 3, "E311", "shapes[1].shape_type", ["shape_type must be a text, got 3"]),
+    ("shapes.1.points", [], "E311", "shapes[1].points", ["points must be one pair (x, y), got []"]),
+    ("shapes.1.points", 3, "E311", "shapes[1].points", ["points must be a list of (x, y) pairs, got 3"]),
+    ("shapes.1.points.0", [NAN, 3], "E311", "shapes[1].points[0]",
+     ["points[0] must be two finite numbers (x, y) of at most 1000000 px, got [nan, 3]"]),
+    ("shapes.1.points.0", [10**400, 3], "E311", "shapes[1].points[0]", ["points[0] must be two finite numbers"]),
+    ("shapes.1.points.0", [1e300, 3], "E311", "shapes[1].points[0]", ["px, got [1e+300, 3]"]),
+    ("shapes.1.points.0", ["3", 3], "E311", "shapes[1].points[0]", ["got ['3', 3]"]),
+    ("shapes.1.points.0", [True, 3], "E311", "shapes[1].points[0]", ["got [True, 3]"]),
+    ("shapes.1.points.0", [1, 2, 3], "E311", "shapes[1].points[0]", ["got [1, 2, 3]"]),
+    ("shapes.1.group_id", "0", "E311", "shapes[1].group_id", ["group_id must be an integer or null, got '0'"]),
+    ("shapes.1.group_id", 9, "E306", "shapes[1]", ["the group must be one rectangle labelled 'car' in group 9"]),
+    ("shapes.1.flags", [], "E311", "shapes[1].flags", ["flags must be an object of true and false, or null, got []"]),
+    ("shapes.1.flags", {"occluded": 1}, "E311", "shapes[1].flags", ["flags must be", "got {'occluded': 1}"]),
+    ("shapes.1.description", 5, "E311", "shapes[1].description", ["description must be a text or null, got 5"]),
+    ("shapes.1.difficult", "no", "E311", "shapes[1].difficult", ["difficult must be true, false or null, got 'no'"]),
+    ("shapes.1", 5, "E311", "shapes[1]", ["a shape must be an object, got 5"]),
+    ("shapes.2.label", "left-front-tire", "E305", "shapes[1], shapes[2]",
+     ["left-front-tire must be at most one point of an object, got '2 points'"]),
+    ("shapes.3.points", [[1, 1], [1, 9]], "E311", "shapes[3].points",
+     ["points must be 2 opposite or 4 upright corners of a rectangle", "got [[1.0, 1.0], [1.0, 9.0]]"]),
+    ("shapes.3.points", [[0, 30], [30, 0], [60, 30], [30, 60]], "E311", "shapes[3].points", ["4 upright corners"]),
+    ("shapes.3.points", POLYGON, "E311", "shapes[3].points", ["2 opposite or 4 upright corners"]),
+    ("shapes.3.shape_type", "polygon", "E302", "shapes[3]",
+     ["shape_type of 'car' must be 'rectangle', got 'polygon'", "--ignore 'car'"]),
+    ("shapes.3.label", "left-rear-tire", "E302", "shapes[3]", ["must be 'point', got 'rectangle'"]),
+    ("shapes.3.label", "bus", "E301", "shapes[3]", ["got 'bus'"]),
+    ("shapes.3.group_id", 0, "E307", "shapes[0], shapes[1], shapes[2], shapes[3]",
+     ["the group must be one rectangle in group 0, got 2"]),
+    ("imagePath", ..., "E310", "imagePath", ["imagePath must be a text, got None"]),
+    ("imagePath", "", "E121", "imagePath", ["imagePath must be an existing picture, got ''"]),
+    ("imagePath", "b.jpg", "E121", "imagePath", ["an existing picture, got 'b.jpg'", "--image-root", "5 shapes left"]),
+    ("imagePath", "a\0.jpg", "E121", "imagePath", ["an existing picture"]),
+    ("imagePath", "a" * 999, "E121", "imagePath", ["an existing picture"]),
+    ("imagePath", "../../a.jpg", "E308", "imagePath", ["imagePath must be a path inside", "--image-root DIR allows"]),
+    ("imagePath", "/etc/a.jpg", "E308", "imagePath", ["got '/etc/a.jpg'", "--image-root"]),
+    ("imagePath", "C:\\cars\\a.jpg", "E308", "imagePath", ["imagePath must be a path inside"]),
+    ("imageWidth", 640, "E123", "imageWidth, imageHeight",
+     ["(width, height) must be (320, 240), the size of a.jpg, got (640, 240)", "resized", "5 shapes left out"]),
+    ("imageWidth", "320", "E311", "imageWidth", ["imageWidth must be a positive integer", "got '320'"]),
+    ("imageWidth", None, "E311", "imageWidth", ["imageWidth must be a positive integer", "got None"]),
+    ("imageHeight", ..., "E311", "imageHeight", ["imageHeight must be a positive integer", "got None"]),
+    ("imageHeight", 0, "E311", "imageHeight", ["imageHeight must be a positive integer", "got 0"]),
+    ("shapes", ..., "E310", "", ["the file must be a labelme file: an object with the keys shapes (a list)"]),
+    ("shapes", {}, "E310", "", ["the file must be a labelme file"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "value", "code", "place", "parts"), MISTAKES)
+def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str, parts: list[str]) -> None:
+    make_picture(tmp_path / "a.jpg", SIZE)
+    content = valid()
+    change(at, value)(content)
+    file = save(tmp_path, content)
+    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    found = [finding for finding in result.findings if (finding.code, finding.place) == (code, place)]
+    assert len(found) == 1, result.findings
+    assert found[0].file == str(file)
+    for part in parts:
+        assert part in f"{found[0].message}\n{found[0].hint}"
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "parts"),
+    [
+        (b"", "line 1, column 0", ["is not valid JSON in UTF-8: EOF"]),
+        (b'{"shapes": [\n  {"label": "car",', "line 2, column 18", ["is not valid JSON"]),
+        (b'{"imagePath": "\xff"}', "line 1, column 16", ["unicode"]),
+        (b"[" * 5000, "line 1, column 202", ["recursion limit"]),
+        (b"[]", "", ["the file must be a labelme file", "got []"]),
+        (b'{"images": [], "annotations": []}', "", ["got ['annotations', 'images']"]),
+    ],
+)
+def test_files_that_are_not_labelme(tmp_path: Path, content: bytes, place: str, parts: list[str]) -> None:
+    result = read(tmp_path, box(10, 20, 110, 90))
+    save(tmp_path, content, "b.json")
+    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    assert len(result.dataset) == 1, "the other file is read all the same"
+    assert [(f.code, f.file, f.place) for f in result.findings] == [("E310", str(tmp_path / "b.json"), place)]
+    for part in parts:
+        assert part in result.findings[0].message
