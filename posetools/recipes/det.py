@@ -1,0 +1,161 @@
+"""The text of an RTMDet config."""
+
+from __future__ import annotations
+
+from posetools.recipes import blocks
+from posetools.recipes.blocks import Lines, Stage, indent, title
+from posetools.recipes.facts import DataFacts
+from posetools.recipes.options import NONE, STOCK, STRIDE, DetOptions
+from posetools.recipes.stock import DET, DET_BATCH, DET_INPUT, DetStock
+from posetools.skeleton import Skeleton
+
+# Drawn boxes' colour (RGB), where MMDet draws them.
+_PALETTE = (0, 127, 255)
+
+
+def det_stage(data_root: str, options: DetOptions, workers: int, facts: DataFacts) -> Stage:
+    """Return what the shared parts of the config are made from; a sample is a picture, empty or not."""
+    return Stage(options, data_root, facts.train.pictures, "pictures", DET_BATCH, workers)
+
+
+def det_config(stage: Stage, options: DetOptions, skeleton: Skeleton, facts: DataFacts, seed: int) -> str:
+    """Return the config that trains RTMDet on one category."""
+    stock = DET[options.size]
+    negatives = facts.train.negatives
+    # Restated only where something in them differs: they are half of the file.
+    restated = options.input_size != DET_INPUT or negatives > 0
+    category = skeleton.category.name
+    lines = [
+        *blocks.header(f"RTMDet-{options.size} that finds {category!r} in {stage.data_root!r}", stock.base, "mmdet"),
+        *_data(stage, options, category, size=restated),
+        *blocks.schedule_numbers(stage, "the last ones, without mosaic and mixup"),
+        *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=seed),
+        *_model(options, stock),
+        *([title("pipelines"), *_pipelines(stage, stock, negatives > 0)] if restated else []),
+        *_loaders(stage, negatives, restated=restated),
+        *blocks.hooks(stage, ema=True, scope="", pipeline=_name("train_pipeline_stage2", restated=restated)),
+        "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json')",
+        "test_evaluator = val_evaluator",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _name(pipeline: str, *, restated: bool) -> str:
+    return pipeline if restated else f"_base_.{pipeline}"
+
+
+def _data(stage: Stage, options: DetOptions, category: str, *, size: bool) -> Lines:
+    return [
+        title("data"),
+        f"data_root = {stage.data_root!r}  # seen from the folder in which training is started",
+        "# A tuple, with the comma: of a plain string every letter would be a class.",
+        f"metainfo = dict(classes=({category!r}, ), palette=[{_PALETTE}])",
+        *([f"input_size = {options.input_size}  # width, height; multiples of 32"] if size else []),
+        "",
+    ]
+
+
+def _model(options: DetOptions, stock: DetStock) -> Lines:
+    init, note = blocks.init_cfg(options.backbone), []
+    if options.backbone in (STOCK, NONE) and not stock.pretrained:
+        init, note = [], ["# The stock recipe has no ImageNet weights for this size: the backbone starts at random."]
+    plain = ["    backbone=dict(norm_cfg=norm_cfg),"]
+    return [
+        title("model"),
+        "# SyncBN cannot run on the CPU in several processes; in a single one mmengine makes it BN itself.",
+        "norm_cfg = dict(type='BN')",
+        *note,
+        "model = dict(",
+        *(["    backbone=dict(", *indent(init, 8), "        norm_cfg=norm_cfg),"] if init else plain),
+        "    neck=dict(norm_cfg=norm_cfg),",
+        "    bbox_head=dict(norm_cfg=norm_cfg, num_classes=1))",
+        "",
+    ]
+
+
+def _pipelines(stage: Stage, stock: DetStock, negatives: bool) -> Lines:
+    crop = "crop_size=input_size" + (", allow_negative_crop=True" if negatives else "")
+    mosaic = f"img_scale=input_size, pad_val=114.0{', ' + stock.mosaic if stock.mosaic else ''}"
+    load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
+    scale = f"ratio_range=({stock.smallest}, 2.0), keep_ratio=True"
+    colour = [
+        f"dict(type='RandomCrop', {crop}),",
+        "dict(type='YOLOXHSVRandomAug'),",
+        "dict(type='RandomFlip', prob=0.5),",
+        "dict(type='Pad', size=input_size, pad_val=dict(img=(114, 114, 114))),",
+    ]
+    strong = [
+        *load,
+        f"dict(type='CachedMosaic', {mosaic}),",
+        f"dict(type='RandomResize', scale=(2 * input_size[0], 2 * input_size[1]), {scale}),",
+        *colour,
+        "dict(",
+        "    type='CachedMixUp', img_scale=input_size, ratio_range=(1.0, 1.0), pad_val=(114, 114, 114),",
+        f"    {stock.mixup}),",
+        "dict(type='PackDetInputs')",
+    ]
+    weak = [*load, f"dict(type='RandomResize', scale=input_size, {scale}),", *colour, "dict(type='PackDetInputs')"]
+    test = [
+        "dict(type='LoadImageFromFile'),",
+        "dict(type='Resize', scale=input_size, keep_ratio=True),",
+        "dict(type='Pad', size=input_size, pad_val=dict(img=(114, 114, 114))),",
+        "dict(type='LoadAnnotations', with_bbox=True),",
+        "dict(",
+        "    type='PackDetInputs',",
+        "    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))",
+    ]
+    why = "# The stock pipelines at this input size" + (
+        ", and with crops that hold no object: RandomCrop would skip\n# every picture without one."
+        if negatives
+        else "."
+    )
+    lines = [why]
+    if stage.options.stage2 < stage.options.epochs:
+        lines += _list("train_pipeline", strong)
+    if stage.options.stage2:
+        lines += _list("train_pipeline_stage2", weak)
+    return [*lines, *_list("test_pipeline", test), *_tta(stage.options.input_size), ""]
+
+
+def _tta(input_size: tuple[int, int]) -> Lines:
+    half = tuple(side // 2 for side in input_size)
+    # The padded picture has to divide by the networks' stride too.
+    more = tuple(-(-3 * side // (2 * STRIDE)) * STRIDE for side in input_size)
+    return [
+        f"tta_scales = [{input_size}, {half}, {more}]  # `test.py --tta`: the input size, half of it, one and a half",
+        "tta_pipeline = [",
+        "    dict(type='LoadImageFromFile'),",
+        "    dict(",
+        "        type='TestTimeAug',",
+        "        transforms=[",
+        "            [dict(type='Resize', scale=s, keep_ratio=True) for s in tta_scales],",
+        "            [dict(type='RandomFlip', prob=1.), dict(type='RandomFlip', prob=0.)],",
+        "            [dict(type='Pad', size=tta_scales[-1], pad_val=dict(img=(114, 114, 114)))],",
+        "            [dict(type='LoadAnnotations', with_bbox=True)],",
+        "            [dict(",
+        "                type='PackDetInputs',",
+        "                meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip',",
+        "                           'flip_direction'))]",
+        "        ])",
+        "]",
+    ]
+
+
+def _list(name: str, entries: Lines) -> Lines:
+    return [f"{name} = [", *indent(entries, 4), "]"]
+
+
+def _loaders(stage: Stage, negatives: int, *, restated: bool) -> Lines:
+    train = []
+    if negatives:
+        train.append(f"# {negatives} pictures without an object stay in: they teach what is none.")
+        train.append("filter_cfg=dict(filter_empty_gt=False),")
+    if restated or stage.first_pipeline != "train_pipeline":
+        train.append(f"pipeline={_name(stage.first_pipeline, restated=restated)},")
+    return [
+        title("loaders and evaluation"),
+        *blocks.loader("train", train),
+        *blocks.loader("val", ["pipeline=test_pipeline,"] if restated else []),
+        "test_dataloader = val_dataloader",
+        "",
+    ]

@@ -1,0 +1,92 @@
+"""What a recipe needs to know of a data set: how much there is to train on, and that it is the skeleton's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posetools.dataset_folder import ann_file
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files import read_json
+from posetools.skeleton import Skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFacts:
+    """Counts of one split.
+
+    Attributes:
+        pictures: all of them.
+        negatives: pictures without an object.
+        objects: all of them.
+        posed: objects that RTMPose uses: with a labelled keypoint, and no crowd.
+    """
+
+    pictures: int
+    negatives: int
+    objects: int
+    posed: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """Counts of both splits."""
+
+    train: SplitFacts
+    val: SplitFacts
+
+
+def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
+    """Return the facts of the data set in ``data_root``.
+
+    Raises:
+        RequestError: it is no data set, or a split has nothing to train on or to evaluate with.
+        InputError: a COCO file cannot be read, or is not of this skeleton.
+    """
+    if not data_root.is_dir():
+        raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
+    train, val = (_read_split(ann_file(data_root, split), skeleton) for split in ("train", "val"))
+    return DataFacts(train=train, val=val)
+
+
+def _read_split(path: Path, skeleton: Skeleton) -> SplitFacts:
+    if not path.is_file():
+        raise RequestError(
+            f"{path}: must be there: training needs a train and a val split\n"
+            f"  `posetools convert` writes both; `posetools split {path.parent}` splits anew"
+        )
+    document = read_json(path)
+    _check_category(path, _entries(path, document, "categories"), skeleton)
+    images = _entries(path, document, "images")
+    objects = _entries(path, document, "annotations")
+    posed = sum(1 for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0))
+    if not images or not posed:
+        raise RequestError(
+            f"{path}: must hold pictures and objects with labelled keypoints, "
+            f"got {len(images)} pictures and {posed} such objects"
+        )
+    negatives = len({entry.get("id") for entry in images} - {entry.get("image_id") for entry in objects})
+    return SplitFacts(len(images), negatives, len(objects), posed)
+
+
+def _entries(path: Path, document: object, key: str) -> list[dict[str, Any]]:
+    value = document.get(key) if isinstance(document, dict) else None
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        problem = must_be(key, "a list of objects, as in a COCO file", value)
+        raise InputError(path, key, problem, hint=f"`posetools validate {path.parent}` lists all problems")
+    return value
+
+
+def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: Skeleton) -> None:
+    hint = "--skeleton says which skeleton the data set has"
+    names = [category.get("name") for category in categories]
+    if skeleton.category.name not in names:
+        rule = f"one with the name {skeleton.category.name!r} (skeleton {skeleton.name}), or every picture is left out"
+        raise InputError(path, "categories", must_be("categories", rule, names), hint=hint)
+    place = f"categories[{names.index(skeleton.category.name)}].keypoints"
+    keypoints = categories[names.index(skeleton.category.name)].get("keypoints")
+    if keypoints != list(skeleton.names):
+        rule = f"the {skeleton.num_keypoints} names of skeleton {skeleton.name}, in its order"
+        raise InputError(path, place, must_be("keypoints", rule, keypoints), hint=hint)

@@ -1,0 +1,255 @@
+"""What a user may say about a recipe: every option with its default, from the command line or from a small TOML.
+
+The TOML has one table per stage and two keys that both share; every key may be left out::
+
+    seed = 21
+    workers = 4
+
+    [det]
+    size = "m"              # tiny, s, m, l, x
+    input_size = 640        # a square, or "WIDTHxHEIGHT"; multiples of 32
+    epochs = 200
+    stage2_epochs = 20      # the last epochs, with weaker augmentation
+    batch_size = 4
+    val_batch_size = 2
+    lr = 0.0005             # at this batch size
+    val_interval = 10       # epochs
+    backbone = "stock"      # stock, none, a file or a URL: what the backbone starts from
+    load_from = "det.pth"   # a checkpoint of the whole model to start from
+
+    [pose]                  # the same keys (size: t, s, m, l, x) and
+    sigma = [5.66, 5.66]    # width of the SimCC target, in pixels of the input, (x, y)
+    simcc_split_ratio = 2.0
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from math import gcd
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from posetools.errors import InputError, RequestError, show_value
+from posetools.files import read_text
+
+# What the networks' three strides of down-sampling divide the picture by.
+STRIDE = 32
+
+DetSize: TypeAlias = Literal["tiny", "s", "m", "l", "x"]
+PoseSize: TypeAlias = Literal["t", "s", "m", "l", "x"]
+DET_SIZES: tuple[DetSize, ...] = get_args(DetSize)
+POSE_SIZES: tuple[PoseSize, ...] = get_args(PoseSize)
+
+STOCK = "stock"
+NONE = "none"
+
+
+def parse_input_size(value: object) -> tuple[int, int]:
+    """Return (width, height) from ``256``, ``"256"``, ``"640x384"`` or ``(640, 384)``.
+
+    Raises:
+        ValueError: it is none of these, or a side is not a multiple of 32.
+    """
+    sides: list[object]
+    if isinstance(value, str):
+        sides = [int(side) if side.strip().isdigit() else side for side in value.lower().split("x")]
+    else:
+        sides = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = [side for side in sides if isinstance(side, int) and not isinstance(side, bool)]
+    if len(numbers) != len(sides) or len(numbers) not in (1, 2) or min(numbers) < STRIDE:
+        raise ValueError(f"must be a side or WIDTHxHEIGHT in pixels, got {show_value(value)}")
+    if gcd(STRIDE, *numbers) != STRIDE:
+        nearest = "x".join(str(max(STRIDE, round(side / STRIDE) * STRIDE)) for side in numbers)
+        raise ValueError(f"must be a multiple of {STRIDE} on both sides, got {show_value(value)}; {nearest} is near")
+    return numbers[0], numbers[-1]
+
+
+def _parse_sigma(value: object) -> object:
+    if isinstance(value, int | float):
+        return (value, value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+InputSize = Annotated[tuple[int, int], BeforeValidator(parse_input_size)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Options(BaseModel):
+    # Strict: in a TOML, epochs = "200" and batch_size = true are slips, not numbers.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class StageOptions(_Options):
+    """What both stages have.
+
+    Attributes:
+        input_size: (width, height) in pixels, multiples of 32.
+        epochs: how many in all.
+        stage2_epochs: how many of them, the last, run with weaker augmentation; None: a tenth, 20 at most. As many
+            as ``epochs`` means that the strong augmentation is never used, 0 that it always is.
+        batch_size: of training, on one device.
+        val_batch_size: of evaluation.
+        lr: the learning rate at ``batch_size``; None: the stock one scaled to it.
+        val_interval: epochs between evaluations; None: a tenth of all, 10 at most.
+        backbone: what the backbone starts from: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL.
+        load_from: a checkpoint of the whole model to start from: a file or a URL.
+    """
+
+    input_size: InputSize
+    epochs: Count
+    stage2_epochs: Annotated[int, Field(ge=0)] | None = None
+    batch_size: Count
+    val_batch_size: Count
+    lr: Positive | None = None
+    val_interval: Count | None = None
+    backbone: Annotated[str, Field(min_length=1)] = STOCK
+    load_from: Annotated[str, Field(min_length=1)] | None = None
+
+    @field_validator("stage2_epochs")
+    @classmethod
+    def _check(cls, value: int | None, others: ValidationInfo) -> int | None:
+        epochs = others.data.get("epochs")
+        if value is not None and epochs is not None and value > epochs:
+            raise ValueError(f"must be at most epochs ({epochs}), got {value}")
+        return value
+
+    @property
+    def stage2(self) -> int:
+        """How many of the last epochs run with weaker augmentation."""
+        return min(20, self.epochs // 10) if self.stage2_epochs is None else self.stage2_epochs
+
+    @property
+    def interval(self) -> int:
+        """Epochs between evaluations."""
+        return min(10, max(1, self.epochs // 10)) if self.val_interval is None else self.val_interval
+
+
+class DetOptions(StageOptions):
+    """RTMDet. Epochs and batch sizes are those of the car recipe that posetools replaces."""
+
+    size: DetSize = "m"
+    input_size: InputSize = (640, 640)
+    epochs: Count = 200
+    batch_size: Count = 4
+    val_batch_size: Count = 2
+
+
+class PoseOptions(StageOptions):
+    """RTMPose.
+
+    Attributes:
+        size: the model's.
+        sigma: width of the SimCC target in pixels of the input, (x, y); None: the stock rule at ``input_size``.
+        simcc_split_ratio: bins per pixel of the input.
+    """
+
+    size: PoseSize = "m"
+    input_size: InputSize = (256, 256)
+    epochs: Count = 210
+    batch_size: Count = 32
+    val_batch_size: Count = 8
+    sigma: Annotated[tuple[Positive, Positive], BeforeValidator(_parse_sigma)] | None = None
+    simcc_split_ratio: Positive = 2.0
+
+
+class RecipeOptions(_Options):
+    """All that can be said about a pair.
+
+    Attributes:
+        det: the detector.
+        pose: the pose estimator.
+        seed: of training.
+        workers: processes that load data, per loader; 0 loads in the training process.
+    """
+
+    det: DetOptions = DetOptions()
+    pose: PoseOptions = PoseOptions()
+    seed: Annotated[int, Field(ge=0)] = 21
+    workers: Annotated[int, Field(ge=0)] = 4
+
+
+def load_options(path: Path) -> dict[str, Any]:
+    """Return what the TOML file at ``path`` states, checked; ``RecipeOptions.model_validate`` takes it.
+
+    Raises:
+        InputError: it cannot be read, is no TOML, or a key or value is wrong; all of them are listed.
+    """
+    try:
+        document = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as exc:
+        raise InputError(path, "", f"is not valid TOML: {exc}") from exc
+    try:
+        RecipeOptions.model_validate(document)
+    except ValidationError as exc:
+        first, *rest = _problems(exc)
+        more = "".join(f"\n{path}: {place}: {problem}" for place, problem in rest)
+        raise InputError(path, first[0], first[1] + more, hint="docs/config.md lists the keys") from exc
+    return document
+
+
+def build_options(recipe: Path | None, stated: Mapping[str, Mapping[str, object]]) -> RecipeOptions:
+    """Return the options of a TOML file with what the command line states put over it.
+
+    Args:
+        recipe: the TOML file, if any.
+        stated: ``{"det": {...}, "pose": {...}, "": {...}}``; a value of None is one that was not stated.
+
+    Raises:
+        InputError: the file cannot be read or breaks a rule.
+        RequestError: something stated breaks a rule.
+    """
+    document = load_options(recipe) if recipe is not None else {}
+    for table, values in stated.items():
+        target = document.setdefault(table, {}) if table else document
+        target.update({key: value for key, value in values.items() if value is not None})
+    try:
+        return RecipeOptions.model_validate(document)
+    except ValidationError as exc:
+        problems = [f"{_option(place)}: {problem}" for place, problem in _problems(exc)]
+        raise RequestError("\n".join(problems)) from exc
+
+
+def _problems(error: ValidationError) -> list[tuple[str, str]]:
+    """Return (place, sentence) for each problem."""
+    found = []
+    for problem in error.errors(include_url=False):
+        *tables, key = [str(part) for part in problem["loc"] if not isinstance(part, int)]
+        place = ".".join([*tables, key])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"is not a key of the recipe{_did_you_mean(tables, key)}"
+        elif problem["type"] != "value_error":
+            message = f"{message[:1].lower()}{message[1:]}, got {show_value(problem['input'])}"
+        found.append((place, message))
+    return found
+
+
+def _did_you_mean(tables: list[str], key: str) -> str:
+    models: dict[str, type[_Options]] = {"det": DetOptions, "pose": PoseOptions}
+    known = list((models[tables[0]] if tables else RecipeOptions).model_fields)
+    near = get_close_matches(key, known, n=1, cutoff=0.5)
+    elsewhere = [table for table, model in models.items() if not tables and key in model.model_fields]
+    if elsewhere:
+        return f"; did you mean {' or '.join(f'[{table}] {key}' for table in elsewhere)}?"
+    return f"; did you mean {near[0]!r}?" if near else f"; the keys are {', '.join(known)}"
+
+
+def _option(place: str) -> str:
+    """Return the command line's name of a key: ``det.input_size`` is ``--input-size (det)``, ``det.size`` ``--det``."""
+    table, _, key = place.rpartition(".")
+    if key == "size":
+        return f"--{table}"
+    return f"--{key.replace('_', '-')}" + (f" ({table})" if table else "")

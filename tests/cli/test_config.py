@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from posetools.cli import main
+from tests.recipes.sample import write_coco
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_coco(Path("data/cars"), train=40)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["posetools", "config", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return int(stopped.value.code or 0)
+
+
+def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "data/cars", "--det", "tiny", "--pose", "s", "--out", "made") == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[:2] == ["made/rtmdet_tiny_car8.py", "made/rtmpose-s_car8.py"]
+    assert "det: 40 pictures in batches of 4; iterations: 10 per epoch, 2000 in all, 200 of them warm-up" in out
+    assert "next: posetools train --stage det --data data/cars" in out
+    assert "rtmdet_tiny_8xb32" in Path("made/rtmdet_tiny_car8.py").read_text(encoding="utf-8")
+
+
+def test_a_stages_own_option_wins_over_the_shared_one_and_both_over_the_toml(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("recipe.toml").write_text(
+        "seed = 4\nworkers = 1\n[det]\nepochs = 5\n[pose]\nepochs = 6\nval_batch_size = 3\nsigma = 4\n",
+        encoding="utf-8",
+    )
+    shared = ["--epochs", "30", "--input-size", "384", "--batch-size", "8", "--lr", "0.002", "--stage2-epochs", "3"]
+    own = ["--pose-epochs", "40", "--det-input-size", "640x384", "--pose-batch-size", "16", "--det-lr", "0.001"]
+    rest = ["--recipe", "recipe.toml", "--seed", "9", "--val-interval", "2", "--backbone", "none"]
+    assert run(monkeypatch, "data/cars", *shared, *own, *rest, "--pose-load-from", "https://example.org/p.pth") == 0
+    det = Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
+    pose = Path("configs/rtmpose-m_car8.py").read_text(encoding="utf-8")
+    for line in ("max_epochs = 30 ", "input_size = (640, 384) ", "batch_size = 8 ", "base_lr = 0.001 ", "(seed=9)"):
+        assert line in det
+    for line in ("max_epochs = 40 ", "input_size = (384, 384) ", "batch_size = 16 ", "base_lr = 0.002 ", "(seed=9)"):
+        assert line in pose
+    for line in ("stage2_num_epochs = 3 ", "val_interval = 2 ", "num_workers = 1 "):
+        assert line in det
+        assert line in pose
+    for line in ("val_batch_size = 3", "sigma=(4.0, 4.0)", "init_cfg=None", "load_from = 'https://example.org/p.pth'"):
+        assert line in pose
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["data/cars", "--pose-input-size", "200"], ["--input-size (pose): must be a multiple of 32", "got '200'"]),
+        (["data/cars", "--epochs", "5", "--stage2-epochs", "6"], ["--stage2-epochs (det): must be at most epochs (5)"]),
+        (["data/cars", "--backbone", "stok"], ["--backbone (det): must be stock, none, a URL or", "got 'stok'"]),
+        (["data/cars", "--recipe", "gone.toml"], ["gone.toml: cannot be read"]),
+        (["data/cars", "--skeleton", "coco17"], ["categories must be one with the name 'person'", "got ['car']"]),
+        (["data/none"], ["data/none: must be a data set folder"]),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], parts: list[str]
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    for part in parts:
+        assert part in error
+    assert not Path("configs").exists()
+
+
+def test_emitting_imports_no_openmmlab() -> None:
+    script = (
+        "import sys\nsys.argv = ['posetools', 'config', 'data/cars']\nfrom posetools.cli import main\n"
+        "try:\n    main()\nfinally:\n"
+        "    heavy = {'torch', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'cv2'} & set(sys.modules)\n"
+        "    assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert Path("configs/rtmpose-m_car8.py").is_file()

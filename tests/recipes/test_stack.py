@@ -1,0 +1,264 @@
+"""The emitted configs as OpenMMLab reads them: loaded, built, and run once forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posetools.recipes import stock
+from posetools.recipes.emit import emit_pair
+from posetools.recipes.options import DET_SIZES, POSE_SIZES, DetSize, PoseSize, RecipeOptions
+from posetools.skeleton import load_skeleton
+from tests.recipes.sample import write_coco
+
+pytestmark = pytest.mark.train
+CAR8 = load_skeleton("car8")
+X_RECIPE = "mmpose::body_2d_keypoint/rtmpose/body8/rtmpose-x_8xb256-700e_body8-halpe26-384x288.py"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_coco(tmp_path_factory.mktemp("stack") / "cars", pictures=True)
+
+
+@pytest.fixture(autouse=True)
+def _scopes() -> Iterator[None]:
+    """Register both packages, and leave the default scope as it was."""
+    import mmdet.utils
+    import mmpose.utils
+    from mmengine.registry import DefaultScope
+
+    mmdet.utils.register_all_modules(init_default_scope=False)
+    mmpose.utils.register_all_modules(init_default_scope=False)
+    with DefaultScope.overwrite_default_scope(None):
+        yield
+
+
+def load(path: Path) -> Any:
+    from mmengine.config import Config
+
+    return Config.fromfile(path)
+
+
+@cache
+def stock_config(base: str) -> Any:
+    from mmengine.config import Config
+
+    return Config.fromfile(_installed(base))
+
+
+def _installed(base: str) -> Path:
+    import mmdet
+    import mmpose
+
+    package, _, name = base.partition("::")
+    module = {"mmdet": mmdet, "mmpose": mmpose}[package]
+    return Path(module.__file__).parent / ".mim" / "configs" / name
+
+
+def build(config: Any, *, device: str = "meta") -> Any:
+    import torch
+    from mmengine.registry import MODELS, DefaultScope
+
+    scope = DefaultScope.overwrite_default_scope(config.default_scope)
+    with scope, torch.device(device):
+        return MODELS.build(config.model)
+
+
+def emit(data: Path, out: Path, **options: Any) -> tuple[Any, Any]:
+    pair = emit_pair(data, CAR8, RecipeOptions.model_validate(options), out, overwrite=True)
+    return load(pair.det), load(pair.pose)
+
+
+@pytest.mark.parametrize("size", DET_SIZES)
+def test_the_constants_of_rtmdet_are_those_of_the_installed_recipe(size: DetSize) -> None:
+    ours, theirs = stock.DET[size], stock_config(stock.DET[size].base)
+    steps = {step["type"]: step for step in theirs.train_pipeline}
+    assert theirs.base_lr == stock.BASE_LR
+    assert theirs.param_scheduler[0]["end"] == stock.WARMUP_ITERS
+    assert "8xb32" in ours.base
+    assert steps["RandomResize"]["ratio_range"] == (ours.smallest, 2.0)
+    assert steps["CachedMosaic"]["img_scale"] == stock.DET_INPUT
+    assert ("init_cfg" in theirs.model.backbone) == ours.pretrained
+    ema = {"type": "EMAHook", "ema_type": "ExpMomentumEMA", "momentum": 0.0002, "update_buffers": True, "priority": 49}
+    assert theirs.custom_hooks[0] == ema
+
+
+@pytest.mark.parametrize("size", POSE_SIZES)
+def test_the_constants_of_rtmpose_are_those_of_the_installed_recipe(size: PoseSize) -> None:
+    ours, theirs = stock.POSE[size], stock_config(stock.POSE[size].base)
+    assert theirs.base_lr == stock.BASE_LR
+    assert theirs.param_scheduler[0]["end"] == stock.WARMUP_ITERS
+    assert theirs.auto_scale_lr.base_batch_size == stock.POSE_BATCH
+    assert theirs.codec.sigma == stock.codec_sigma(theirs.codec.input_size)
+    assert theirs.codec.input_size == stock.POSE_INPUT
+    assert ("EMAHook" in [hook["type"] for hook in theirs.custom_hooks]) == ours.ema
+
+
+def test_the_constants_of_rtmpose_x_are_those_of_its_only_recipe() -> None:
+    theirs = stock_config(X_RECIPE)
+    backbone = theirs.model.backbone
+    assert (backbone.deepen_factor, backbone.widen_factor) == (stock.POSE_X.deepen_factor, stock.POSE_X.widen_factor)
+    assert theirs.model.head.in_channels == stock.POSE_X.in_channels
+    assert backbone.init_cfg.checkpoint == stock.POSE_X.checkpoint
+    assert theirs.codec.sigma == stock.codec_sigma(theirs.codec.input_size)
+
+
+def test_each_of_the_25_pairs_loads(data: Path, tmp_path: Path) -> None:
+    texts: dict[str, bytes] = {}
+    for det_size in DET_SIZES:
+        for pose_size in POSE_SIZES:
+            options = RecipeOptions.model_validate({"det": {"size": det_size}, "pose": {"size": pose_size}})
+            pair = emit_pair(data, CAR8, options, tmp_path / f"{det_size}-{pose_size}")
+            for path in (pair.det, pair.pose):
+                if path.name not in texts:
+                    texts[path.name] = path.read_bytes()
+                    assert load(path).model.type in ("RTMDet", "TopdownPoseEstimator")
+                # Byte for byte the one that was loaded here and is built below: one half does not depend on the other.
+                assert path.read_bytes() == texts[path.name]
+    assert len(texts) == 10
+
+
+@pytest.mark.parametrize("size", DET_SIZES)
+def test_rtmdet_builds_with_the_stock_sizes_parameters(data: Path, tmp_path: Path, size: DetSize) -> None:
+    config, _ = emit(data, tmp_path, det={"size": size})
+    theirs = stock_config(stock.DET[size].base).model
+    for part, keys in {
+        "backbone": ("deepen_factor", "widen_factor", "init_cfg"),
+        "neck": ("in_channels", "out_channels", "num_csp_blocks"),
+        "bbox_head": ("in_channels", "feat_channels", "exp_on_reg"),
+    }.items():
+        for key in keys:
+            assert config.model[part].get(key) == theirs[part].get(key), f"{part}.{key}"
+    model = build(config)
+    assert model.bbox_head.num_classes == model.bbox_head.cls_out_channels == 1
+    assert {type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__} == {"BatchNorm2d"}
+    # Inherited as they are; mmengine marks what it took from another package.
+    inherited = [{k: v for k, v in step.items() if k != "_scope_"} for step in config.train_pipeline]
+    assert inherited == stock_config(stock.DET[size].base).train_pipeline
+
+
+@pytest.mark.parametrize("size", POSE_SIZES)
+def test_rtmpose_builds_with_the_stock_sizes_parameters(data: Path, tmp_path: Path, size: PoseSize) -> None:
+    _, config = emit(data, tmp_path, pose={"size": size, "input_size": 1024})
+    theirs = stock_config(X_RECIPE if size == "x" else stock.POSE[size].base).model
+    for key in ("deepen_factor", "widen_factor", "init_cfg"):
+        assert config.model.backbone[key] == theirs.backbone[key]
+    assert config.model.head.in_channels == theirs.head.in_channels
+    assert config.model.head.in_featuremap_size == (32, 32)
+    model = build(config)
+    assert model.head.out_channels == CAR8.num_keypoints
+    assert model.head.cls_x.out_features == 2048
+    assert "SyncBatchNorm" not in {type(m).__name__ for m in model.modules()}
+
+
+@pytest.mark.parametrize("size", DET_SIZES)
+def test_restated_pipelines_differ_from_stock_only_in_the_size(data: Path, tmp_path: Path, size: DetSize) -> None:
+    config, _ = emit(data, tmp_path, det={"size": size, "input_size": 320})
+    theirs = stock_config(stock.DET[size].base)
+    halved = {(640, 640): (320, 320), (1280, 1280): (640, 640)}
+    for name in ("train_pipeline", "train_pipeline_stage2", "test_pipeline"):
+        expected = [
+            {key: halved.get(value, value) if isinstance(value, tuple) else value for key, value in step.items()}
+            for step in theirs[name]
+        ]
+        for step in expected:
+            step.pop("backend_args", None)
+        assert [dict(step) for step in config[name]] == expected
+    assert config.train_dataloader.dataset.pipeline == config.train_pipeline
+    assert config.custom_hooks[1].switch_pipeline == config.train_pipeline_stage2
+    assert config.val_dataloader.dataset.pipeline == config.test_dataloader.dataset.pipeline == config.test_pipeline
+
+
+def test_the_smallest_pair_runs_forward(data: Path, tmp_path: Path) -> None:
+    import torch
+
+    shape = {"input_size": "64x96", "backbone": "none"}
+    det_config, pose_config = emit(data, tmp_path, det={"size": "tiny", **shape}, pose={"size": "t", **shape})
+    det, pose = build(det_config, device="cpu").eval(), build(pose_config, device="cpu").eval()
+    picture = torch.rand(1, 3, 96, 64)
+    with torch.no_grad():
+        scores, boxes = det(picture, mode="tensor")
+        x, y = pose(picture, None, mode="tensor")
+    assert [tuple(level.shape) for level in scores] == [(1, 1, 12, 8), (1, 1, 6, 4), (1, 1, 3, 2)]
+    assert boxes[0].shape == (1, 4, 12, 8)
+    assert (x.shape, y.shape) == ((1, 8, 128), (1, 8, 192))
+
+
+def test_mmpose_reads_the_skeleton_from_the_config(data: Path, tmp_path: Path) -> None:
+    import numpy as np
+    from mmengine.registry import DATASETS, METRICS, DefaultScope
+
+    _, config = emit(data, tmp_path, pose={"input_size": 64})
+    with DefaultScope.overwrite_default_scope("mmpose"):
+        train = DATASETS.build(config.train_dataloader.dataset)
+        val = DATASETS.build(config.val_dataloader.dataset)
+        metric = METRICS.build(config.val_evaluator)
+        np.random.seed(0)
+        sample = train[0]
+    for meta in (train.metainfo, val.metainfo):
+        assert tuple(meta["keypoint_id2name"].values()) == CAR8.names
+        assert tuple(meta["flip_indices"]) == CAR8.flip_indices
+        assert tuple(meta["sigmas"]) == pytest.approx(CAR8.sigmas)
+        assert tuple(meta["dataset_keypoint_weights"]) == pytest.approx(CAR8.joint_weights)
+        assert [tuple(link) for link in meta["skeleton_links"]] == list(CAR8.edges)
+    assert (len(train), len(val)) == (8, 4)
+    assert sample["inputs"].shape == (3, 64, 64)
+    assert sample["data_samples"].gt_instances.keypoints.shape == (1, 8, 2)
+    assert sample["data_samples"].gt_instance_labels.keypoint_x_labels.shape == (1, 8, 128)
+    assert metric.use_area
+    assert val.bbox_file is None
+
+
+def test_mmpose_scores_with_the_skeletons_sigmas(data: Path, tmp_path: Path) -> None:
+    import numpy as np
+    from mmengine.registry import DATASETS, METRICS, DefaultScope
+
+    def ap(sigma: float) -> float:
+        skeleton = CAR8.model_copy(update={"sigmas": (sigma,) * 8})
+        pair = emit_pair(data, skeleton, RecipeOptions(), tmp_path, overwrite=True)
+        config = load(pair.pose)
+        with DefaultScope.overwrite_default_scope("mmpose"):
+            val = DATASETS.build(config.val_dataloader.dataset)
+            metric = METRICS.build(config.val_evaluator)
+        metric.dataset_meta = val.metainfo
+        for index in range(len(val)):
+            info = val.get_data_info(index)
+            shift = 0.04 * float(np.sqrt(info["area"]))
+            instances = {
+                "bboxes": info["bbox"],
+                "bbox_scores": np.ones(1),
+                "keypoints": info["keypoints"] + np.array([shift, 0.0]),
+                "keypoint_scores": np.ones((1, 8)),
+            }
+            ids = {"id": info["id"], "img_id": info["img_id"], "category_id": 1, "gt_instances": {"bbox_scores": [1]}}
+            metric.process([], [{**ids, "pred_instances": instances}])
+        return float(metric.evaluate(len(val))["coco/AP"])
+
+    # Off by 4 % of sqrt(area): exp(-(0.04 / sigma)^2 / 8) is 0.73 at 0.025, above 0.95 from 0.0625 on.
+    assert ap(0.1) == pytest.approx(1.0)
+    assert ap(0.025) == pytest.approx(0.5)
+
+
+def test_mmdet_keeps_the_cars_and_the_pictures_without_any(tmp_path: Path) -> None:
+    from mmengine.registry import DATASETS, DefaultScope
+
+    data = write_coco(tmp_path / "cars", train=5, empty=2, pictures=True)
+    config, _ = emit(data, tmp_path, det={"input_size": 64})
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        train = DATASETS.build(config.train_dataloader.dataset)
+        samples = [train[index] for index in range(5)]
+    assert train.metainfo["classes"] == ("car",)
+    assert sum(not train.get_data_info(index)["instances"] for index in range(5)) == 2
+    assert {tuple(sample["inputs"].shape) for sample in samples} == {(3, 64, 64)}
+
+
+def test_the_config_survives_being_written_and_read_back(data: Path, tmp_path: Path) -> None:
+    for config in emit(data, tmp_path / "a"):
+        dumped = tmp_path / "dumped.py"
+        config.dump(dumped)
+        assert load(dumped).to_dict() == config.to_dict()
