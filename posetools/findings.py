@@ -35,8 +35,8 @@ RULES: dict[str, Rule] = {
     "E103": Rule("not-finite", "NaN or infinity in one label turns the loss, and with it the model, into NaN."),
     "E104": Rule(
         "area",
-        "OKS divides by area: with an area of 0 or 1, AP is 0 and AP(M) = AP(L) = -1 on perfect "
-        "predictions; without one, evaluation stops with KeyError: 'area'.",
+        "OKS divides by area: with an area of 0 or 1, AP is 0 for predictions that are a pixel off, and "
+        "AP(M) = AP(L) = -1 for all; without one, evaluation stops with KeyError: 'area'.",
     ),
     "E105": Rule("num-keypoints", "COCO's evaluation ignores objects by num_keypoints; a wrong count moves AP."),
     "E106": Rule("keypoints-length", "K keypoints are 3K numbers; anything else fails to reshape while training."),

@@ -134,7 +134,7 @@ def _field_problem(error: ErrorDetails, kind: str, field: str) -> tuple[str, str
     if of in ("missing", "too_long"):
         # A missing number is told at its own index, one too many at the list.
         listed = join_place(loc[2:-1]) if of == "missing" else name
-        return ("E114" if field == "skeleton" else "E102"), listed, _ITEM_RULES[kind, field] if loc[3:-1] else whole
+        return ("E114", listed, _ITEM_RULES[kind, field]) if field == "skeleton" else ("E102", listed, whole)
     if of == "finite_number":
         return "E103", name, "a finite number"
     if of in _UPPER_TYPES and field != "iscrowd":

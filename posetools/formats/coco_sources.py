@@ -55,8 +55,9 @@ class PictureLookup:
         """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none."""
         found = self._look(file_name)
         if isinstance(found, Finding):
-            # A name that leaves the folder is a fault of the COCO file itself.
-            return replace(found, place=place, code="E125" if found.code == "E308" else found.code)
+            # A name that leaves the folder is a fault of the COCO file itself; a link that does is none.
+            leaves = found.code == "E308" and safe_name(file_name) is None
+            return replace(found, place=place, code="E125" if leaves else found.code)
         path, folder = found
         located = open_picture(path)
         if isinstance(located, Finding):
@@ -72,7 +73,14 @@ class PictureLookup:
             if isinstance(path, Path):
                 return path, folder
         path = self._anywhere.find(file_name, beside=self.path, place="file_name")
-        return path if isinstance(path, Finding) else (path, None)
+        if isinstance(path, Path):
+            return path, None
+        name = safe_name(file_name)
+        links = [folder / name for folder in self._folders if name and (folder / name).is_symlink()]
+        if path.code != "E121" or not links:
+            return path
+        message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {links[0].resolve()}"
+        return Finding("E308", str(self.path), "", message, f"--image-root {links[0].resolve().parent} allows it")
 
     def _name(self, path: Path, file_name: str, folder: Path | None) -> str:
         relative = portable_path(file_name)
@@ -82,9 +90,10 @@ class PictureLookup:
 
     def _origin(self, folder: Path | None) -> str:
         root = self.root.resolve()
-        if folder is None or folder.resolve() in (root, root / IMAGES):
-            return root.name
-        return name_below(folder / "x", (root,)).removesuffix("/x").replace("..", "") or root.name
+        at = root if folder is None else folder.resolve()
+        if at in (root, root / IMAGES) or not at.is_relative_to(root):
+            return root.name or IMAGES
+        return at.relative_to(root).as_posix()
 
 
 class TrustedPictures:

@@ -177,7 +177,7 @@ def read_table(path: Path) -> CocoTable:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from walking millions of new objects, none of them garbage: half of the time otherwise."""
+    """Keep the garbage collector from walking millions of new objects, none garbage: half of the time else."""
     enabled = gc.isenabled()
     gc.disable()
     try:

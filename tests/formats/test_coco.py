@@ -86,7 +86,7 @@ def test_a_written_annotation_has_all_that_coco_wants(tmp_path: Path) -> None:
 _COORDINATE = st.floats(-5e4, 5e4, allow_nan=False).map(lambda value: round(value, 9))
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.tuples(_COORDINATE, _COORDINATE), st.tuples(_COORDINATE, _COORDINATE))
 def test_a_box_comes_back_to_the_last_bit(a: tuple[float, float], b: tuple[float, float]) -> None:
     box = np.array([[*np.minimum(a, b), *np.maximum(a, b)]])
@@ -281,6 +281,19 @@ def test_a_picture_outside_is_an_error_that_names_image_root(tmp_path: Path, nam
     found = read(tmp_path / "cars", image_roots=(tmp_path / "elsewhere",))
     assert found.findings == ()
     assert "deep/x.jpg" in [image.file_name for image in found.dataset.images]
+
+
+def test_a_link_out_of_the_source_is_an_error_that_names_image_root(tmp_path: Path) -> None:
+    splits = write_sample(tmp_path / "cars")
+    coco.write(splits, tmp_path / "links", "symlink")
+    finding = next(f for f in read(tmp_path / "links").findings if f.place == "images[0] (id 1, a.jpg)")
+    assert finding.code == "E308"
+    target = tmp_path / "cars-source/a.jpg"
+    assert finding.message.endswith(f"got 'a.jpg', a link to {target.resolve()}")
+    assert f"--image-root {target.resolve().parent}" in finding.hint
+    found = read(tmp_path / "links", image_roots=(tmp_path / "cars-source",))
+    assert found.findings == ()
+    assert len(found.dataset) == 6
 
 
 # Names, categories, and what is put right.

@@ -1,0 +1,58 @@
+"""What the splits of a data set owe each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from posetools.dataset_folder import SPLITS, ann_file
+from posetools.errors import must_be
+from posetools.findings import Finding
+from posetools.formats.coco_table import CocoTable
+
+_NEEDS = {"train": "train on", "val": "evaluate on"}
+
+
+def check_splits(data_root: Path, tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
+    """Yield splits that are missing or empty.
+
+    Args:
+        data_root: the data set's folder.
+        tables: split -> file, for every file that is there.
+    """
+    for split in SPLITS:
+        if split not in tables:
+            file = ann_file(data_root, split)
+            message = f"{file.name} must be there, with pictures to {_NEEDS[split]}, but is missing"
+            yield Finding("E116", str(file), "", message, "`posetools split` makes both splits from one")
+    for split, table in tables.items():
+        for what, number in (("images", table.num_images), ("annotations", table.num_annotations)):
+            if table.readable and not number:
+                message = must_be(what, f"a list of one or more to {_NEEDS.get(split, 'evaluate on')}", [])
+                yield Finding("E116", str(table.path), what, message, "`posetools split` makes both splits anew")
+
+
+def check_same_categories(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
+    """Yield files whose categories (ids, names, keypoints) are not those of the first."""
+    readable = [t for t in tables.values() if t.readable and len(t.categories) == t.num_categories]
+    for table in readable[1:]:
+        first = readable[0]
+        if _identity(table) != _identity(first):
+            hint = "use one list of categories in all splits: ids, names and keypoints"
+            wanted, got = _shown(first, table), _shown(table, first)
+            message = f"categories must be those of {first.path.name} ({wanted}), got {got}"
+            yield Finding("E112", str(table.path), "categories", message, hint)
+
+
+def _identity(table: CocoTable) -> list[tuple[int, str, tuple[str, ...] | None]]:
+    return sorted(((c.id, c.name, c.keypoints) for c in table.categories), key=repr)
+
+
+def _shown(table: CocoTable, other: CocoTable) -> str:
+    """Return what is different: ids and names, or else the keypoints."""
+    named = [[(c.id, c.name) for c in t.categories] for t in (table, other)]
+    if sorted(named[0]) != sorted(named[1]):
+        return ", ".join(f"{number} {name}" for number, name in named[0]) or "none"
+    theirs = _identity(other)
+    mine = next(entry for entry in _identity(table) if entry not in theirs)
+    return f"{mine[1]} with the keypoints {', '.join(mine[2] or ('none',))}"

@@ -1,0 +1,208 @@
+"""What is allowed but seldom meant: boxes and points out of place, labels that are there twice or never."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from posetools.checks.structure import SoundObjects
+from posetools.errors import must_be
+from posetools.findings import Finding
+from posetools.formats.coco_repair import OUTSIDE
+from posetools.formats.coco_table import CocoTable
+from posetools.geometry import Bools, Floats, box_area
+from posetools.skeleton import Skeleton
+
+# A point this far outside its box, as a share of the box's larger side, is no longer a matter of how tightly the box
+# was drawn; small boxes are given some pixels besides.
+POINT_MARGIN = 0.1
+POINT_MARGIN_PIXELS = 2.0
+DUPLICATE_IOU = 0.95
+# A keypoint that fewer than this share of the labelled objects have is called rare.
+RARE = 0.05
+# The stock recipes warm up over 1000 iterations. That is a tenth of a schedule of 200 epochs, the default here, when
+# an epoch has 50 of them: 1600 objects in batches of 32.
+STOCK_WARM_UP = 1000
+STOCK_BATCH = 32
+LONGEST_WARM_UP_EPOCHS = 20
+# COCO's size classes by area: small below 32 x 32, large from 96 x 96.
+SIZE_CLASSES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
+_LISTED = 5
+
+
+def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
+    """Yield boxes that leave their picture, that MMDet drops for their size, and that are there twice."""
+    boxes, sizes = objects.boxes, objects.table.images.sizes[objects.images]
+    outside = (boxes[:, :2] < -OUTSIDE).any(axis=1) | (boxes[:, 2:] > sizes + OUTSIDE).any(axis=1)
+    for index in np.flatnonzero(outside):
+        width, height = sizes[index].tolist()
+        rule = f"inside the picture of {width} x {height}"
+        hint = "--fix cuts it to the picture where something is left of it"
+        yield objects.finding("W201", int(index), must_be("bbox", rule, _bbox(objects, int(index))), hint)
+    for index in np.flatnonzero((boxes[:, 2:] - boxes[:, :2] < 1).any(axis=1)):
+        message = must_be("bbox", "at least 1 pixel wide and high", _bbox(objects, int(index)))
+        yield objects.finding("W214", int(index), message, "draw it again, or take the annotation out")
+    for index, earlier, iou in _overlapping(objects):
+        other = objects.table.annotations.place(int(objects.rows[earlier]))
+        message = f"bbox must be of another object than that of {other}, got an overlap (IoU) of {iou:.3f}"
+        yield objects.finding("W205", index, message, "take one of the two out")
+
+
+def _bbox(objects: SoundObjects, index: int) -> list[float]:
+    numbers: list[float] = objects.table.annotations.bbox[objects.rows[index]].tolist()
+    return numbers
+
+
+def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
+    """Yield (index, earlier index, IoU) of boxes of one picture that overlap by more than DUPLICATE_IOU.
+
+    Objects are sorted by picture; then each pass compares every object with the one ``step`` places later, as long as
+    there is one in the same picture: as many passes as the fullest picture has objects.
+    """
+    order = np.lexsort((objects.rows, objects.images))
+    order = order[~objects.table.annotations.iscrowd[objects.rows[order]]]
+    images, boxes = objects.images[order], objects.boxes[order]
+    step, first = 1, np.arange(len(order))
+    while True:
+        first = first[first + step < len(order)]
+        first = first[images[first] == images[first + step]]
+        if not len(first):
+            return
+        iou = _iou(boxes[first], boxes[first + step])
+        for at in np.flatnonzero(iou > DUPLICATE_IOU):
+            yield int(order[first[at] + step]), int(order[first[at]]), float(iou[at])
+        step += 1
+
+
+def _iou(a: Floats, b: Floats) -> Floats:
+    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0.0, None)
+    overlap = sides[:, 0] * sides[:, 1]
+    iou: Floats = overlap / (box_area(a) + box_area(b) - overlap)
+    return iou
+
+
+def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
+    """Yield points far outside their box, unlabelled points with coordinates, and labelled ones at (0, 0)."""
+    points, labelled = objects.keypoints[:, :, :2], objects.keypoints[:, :, 2] > 0
+    low, high = objects.boxes[:, None, :2], objects.boxes[:, None, 2:]
+    side = (high - low).max(axis=2, keepdims=True)
+    margin = np.maximum(side * POINT_MARGIN, POINT_MARGIN_PIXELS)
+    at_origin = (points == 0).all(axis=2)
+    far = ((points < low - margin) | (points > high + margin)).any(axis=2) & labelled & ~at_origin
+    percent = f"{POINT_MARGIN:.0%}"
+    yield from _points(
+        objects,
+        skeleton,
+        ("W202", f"in the box, or outside it by at most {percent} of its larger side"),
+        far,
+        "is the point of another object, or the box too small?",
+    )
+    yield from _points(
+        objects,
+        skeleton,
+        ("W203", "0, 0 where the visibility is 0"),
+        ~labelled & ~at_origin,
+        "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant",
+    )
+    yield from _points(
+        objects,
+        skeleton,
+        ("W204", "a place in the picture where the visibility is above 0"),
+        labelled & at_origin,
+        "a point that is not labelled has visibility 0",
+    )
+
+
+def _points(
+    objects: SoundObjects, skeleton: Skeleton, rule: tuple[str, str], bad: Bools, hint: str
+) -> Iterator[Finding]:
+    for index in np.flatnonzero(bad.any(axis=1)):
+        which = np.flatnonzero(bad[index])
+        field = ", ".join(skeleton.names[i] for i in which)
+        values = [tuple(objects.keypoints[index, i, :2].tolist()) for i in which]
+        yield objects.finding(
+            rule[0], int(index), must_be(field, rule[1], values[0] if len(values) == 1 else values), hint
+        )
+
+
+def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> Iterator[Finding]:
+    """Yield what one file as a whole lacks: keypoints, pictures with objects, and, to train on, iterations."""
+    table, file = objects.table, str(objects.table.path)
+    yield from _rare_points(objects, skeleton)
+    empty = np.flatnonzero(~np.isin(table.images.ids, table.annotations.image_ids))
+    dropped = table.num_annotations - len(table.annotations)
+    if len(empty) and not dropped:
+        listed = [table.images.file_names[row] for row in empty[:_LISTED]]
+        got = f"{len(empty)} of {len(table.images)} without: {', '.join(listed)}{', ...' * (len(empty) > _LISTED)}"
+        hint = "RTMDet learns from them what is no object; RTMPose does not use them"
+        yield Finding("W210", file, "images", f"images must have an annotation each, got {got}", hint)
+    usable = int((objects.keypoints[:, :, 2] > 0).any(axis=1).sum())
+    if train and usable * LONGEST_WARM_UP_EPOCHS < STOCK_WARM_UP * STOCK_BATCH:
+        wanted = STOCK_WARM_UP * STOCK_BATCH // LONGEST_WARM_UP_EPOCHS
+        rule = (
+            f"at least {wanted}, so that the stock warm-up ({STOCK_WARM_UP} iterations in batches of {STOCK_BATCH}) "
+            f"ends within {LONGEST_WARM_UP_EPOCHS} epochs"
+        )
+        hint = (
+            "`posetools config` fits warm-up and schedule to the set; with the stock recipe the learning rate stays low"
+        )
+        yield Finding("W211", file, "annotations", must_be("objects with labelled keypoints", rule, usable), hint)
+
+
+def _rare_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
+    labelled = objects.keypoints[:, :, 2] > 0
+    total = int(labelled.any(axis=1).sum())
+    if not total:
+        return
+    for index, count in enumerate(labelled.sum(axis=0).tolist()):
+        if count < RARE * total:
+            rule = f"labelled in at least {RARE:.0%} of the objects with keypoints"
+            message = f"{skeleton.names[index]} must be {rule}, got {count} of {total}"
+            hint = "it will not be learned, and its evaluation means little: label it, or take it out of the skeleton"
+            yield Finding("W209", str(objects.table.path), f"keypoint {skeleton.names[index]}", message, hint)
+
+
+def check_categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
+    """Yield the sign of keypoints that were exported as objects of categories of their own."""
+    names = [category.name for category in table.categories]
+    points = {_plain(name) for name in skeleton.names}
+    as_points = [name for name in names if _plain(name) in points]
+    if len(as_points) > 1 or (len(names) == skeleton.num_keypoints + 1 and len(names) > 2):
+        shown = as_points or names
+        rule = f"objects ({skeleton.category.name!r}), not keypoints"
+        hint = (
+            "the tool that wrote this made an object, with a box of a pixel, of every point: convert its source "
+            "instead (`posetools convert LABELME_FOLDER --out DATA`), which keeps points as keypoints of one category"
+        )
+        yield Finding("W213", str(table.path), "categories", must_be("categories", rule, shown), hint)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())
+
+
+def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Finding]:
+    """Yield what the data set as a whole lacks: hidden points, boxes of more than one size."""
+    values = np.concatenate([np.empty(0), *(objects.keypoints[:, :, 2].ravel() for objects in splits.values())])
+    if (values == 2).any() and not (values == 1).any():
+        message = "visibility must be 1 for the points that are labelled but hidden, got only 0 and 2 in the whole set"
+        hint = "label the points that can be guessed though hidden, and mark them so; RTMPose learns them too"
+        yield Finding("W208", str(data), "", message, hint)
+    areas = [objects.table.annotations.areas[objects.rows] for objects in splits.values()]
+    classes = _size_classes(areas)
+    if len(classes) == 1:
+        (only,) = classes
+        others = " and ".join(f"AP ({name})" for name in SIZE_CLASSES if name != only)
+        message = f"area must be of more than one of COCO's size classes (32^2 and 96^2 apart), got only {only} objects"
+        yield Finding(
+            "W212", str(data), "", message, f"{others} cannot be computed: n/a, which COCO's tools print as -1"
+        )
+
+
+def _size_classes(areas: Sequence[Floats]) -> set[str]:
+    names = np.array(list(SIZE_CLASSES))
+    edges = np.array(list(SIZE_CLASSES.values()))
+    return {str(names[i]) for part in areas for i in np.unique(np.searchsorted(edges, part, side="right") - 1)}

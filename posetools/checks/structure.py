@@ -1,0 +1,207 @@
+"""Whether a COCO file is sound: ids, references, categories and keypoints, against itself and against the skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from posetools.errors import must_be
+from posetools.findings import Finding
+from posetools.formats.coco_errors import COUNT_HINT, EDGES_HINT
+from posetools.formats.coco_table import CategoryRow, CocoTable
+from posetools.geometry import Bools, Floats, Ints, xyxy_from_xywh
+from posetools.skeleton import Skeleton
+
+_VISIBILITIES = (0, 1, 2)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SoundObjects:
+    """The R objects of a file that are sound enough to be looked at: a known picture, and 3K good keypoints.
+
+    Attributes:
+        table: the file.
+        rows: (R,) rows of ``table.annotations``.
+        images: (R,) rows of ``table.images``.
+        boxes: (R, 4) x1, y1, x2, y2 in pixels.
+        keypoints: (R, K, 3) x, y, visibility.
+    """
+
+    table: CocoTable
+    rows: Ints
+    images: Ints
+    boxes: Floats
+    keypoints: Floats
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def finding(self, code: str, index: int, message: str, hint: str) -> Finding:
+        """Return a finding at the object ``index`` of the R."""
+        return Finding(code, str(self.table.path), self.table.annotations.place(int(self.rows[index])), message, hint)
+
+
+def sound_objects(table: CocoTable, skeleton: Skeleton) -> SoundObjects:
+    """Return the objects that have a picture, 3K keypoints and visibilities of 0, 1 or 2."""
+    annotations, k = table.annotations, skeleton.num_keypoints
+    images = table.image_rows()
+    rows = np.flatnonzero((annotations.lengths == 3 * k) & (images >= 0))
+    keypoints = annotations.points(rows, k)
+    good = np.isin(keypoints[:, :, 2], _VISIBILITIES).all(axis=1)
+    rows = rows[good]
+    return SoundObjects(table, rows, images[rows], xyxy_from_xywh(annotations.bbox[rows]), keypoints[good])
+
+
+def check_structure(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
+    """Yield what is wrong with one file: what breaks the models, ids and references, and the skeleton's part."""
+    yield from table.findings
+    if table.readable:
+        yield from _unique_ids(table)
+        yield from _references(table)
+        yield from check_against_skeleton(table, skeleton)
+
+
+def check_against_skeleton(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
+    """Yield where a file's categories and keypoints are not the skeleton's."""
+    yield from _categories(table, skeleton)
+    yield from _keypoints(table, skeleton)
+
+
+def _unique_ids(table: CocoTable) -> Iterator[Finding]:
+    file = str(table.path)
+    for kind, columns in (("images", table.images), ("annotations", table.annotations)):
+        for row, first in _repeated(columns.ids):
+            message = must_be("id", f"unique in {kind} ({columns.place(first)} has it)", int(columns.ids[row]))
+            yield Finding("E109", file, columns.place(row), message, "COCO's readers keep one of the two; number anew")
+    for row, first in _repeated(np.array([category.id for category in table.categories], dtype=np.int64)):
+        category, other = table.categories[row], table.categories[first]
+        message = must_be("id", f"unique in categories ({other.place} has it)", category.id)
+        yield Finding("E109", file, category.place, message, "COCO's readers keep one of the two; number anew")
+    for row in np.flatnonzero(table.annotations.ids == 0):
+        message = must_be("id", "an integer of at least 1", 0)
+        hint = "pycocotools takes a match with annotation id 0 for no match; number from 1"
+        yield Finding("E117", file, table.annotations.place(int(row)), message, hint)
+
+
+def _repeated(ids: Ints) -> Iterator[tuple[int, int]]:
+    """Yield (row, first row with the same id) for every row whose id stood before."""
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    first_rows = first[inverse]
+    for row in np.flatnonzero(first_rows != np.arange(len(ids))):
+        yield int(row), int(first_rows[row])
+
+
+def _references(table: CocoTable) -> Iterator[Finding]:
+    annotations, file = table.annotations, str(table.path)
+    images = np.array(sorted(table.image_ids), dtype=np.int64)
+    for row in np.flatnonzero(~np.isin(annotations.image_ids, images)):
+        message = must_be("image_id", "the id of an entry in images", int(annotations.image_ids[row]))
+        hint = "add the picture to images, or take the annotation out"
+        yield Finding("E110", file, annotations.place(int(row)), message, hint)
+    categories = np.array(sorted(table.category_ids), dtype=np.int64)
+    for row in np.flatnonzero(~np.isin(annotations.category_ids, categories)):
+        rule = f"the id of an entry in categories ({', '.join(map(str, categories)) or 'none'})"
+        message = must_be("category_id", rule, int(annotations.category_ids[row]))
+        hint = "COCO's category ids are 1-based; many home-made files start at 0"
+        yield Finding("E111", file, annotations.place(int(row)), message, hint)
+
+
+def _categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
+    file, name = str(table.path), skeleton.category.name
+    ours = [category for category in table.categories if category.name == name]
+    if not ours and len(table.categories) == table.num_categories:
+        rule = f"a list with the category {name!r} of skeleton {skeleton.name}"
+        message = must_be("categories", rule, [category.name for category in table.categories])
+        hint = f"`posetools convert --from coco --map OLD={name}` gives it this name"
+        yield Finding("E111", file, "categories", message, hint)
+    for category in table.categories:
+        if category.name != name:
+            message = must_be("name", f"{name!r}, the only category of skeleton {skeleton.name}", category.name)
+            hint = f"`posetools convert --from coco --ignore '{category.name}'` leaves its objects out"
+            yield Finding("E111", file, category.place, message, hint)
+        elif category is not ours[0]:
+            message = must_be("name", f"unique in categories ({ours[0].place} has it)", name)
+            yield Finding("E111", file, category.place, message, "join the two categories")
+        else:
+            yield from _own_category(category, skeleton, file)
+
+
+def _own_category(category: CategoryRow, skeleton: Skeleton, file: str) -> Iterator[Finding]:
+    def finding(code: str, message: str, hint: str) -> Finding:
+        return Finding(code, file, category.place, message, hint)
+
+    if category.id != skeleton.category.id:
+        rule = f"{skeleton.category.id}, the category id of skeleton {skeleton.name}"
+        hint = "category ids are 1-based, and MMPose drops detections of a category other than 1"
+        yield finding("E111", must_be("id", rule, category.id), hint)
+    if category.keypoints != skeleton.names:
+        hint = "`posetools convert --from coco` orders them by name (--map OLD=NEW); or give another --skeleton"
+        yield finding("E113", _names_problem(category, skeleton), hint)
+    elif category.edges is None or _as_links(category.edges) != _as_links(skeleton.coco_edges):
+        rule = f"the links of skeleton {skeleton.name}, {skeleton.coco_edges}"
+        shown = None if category.edges is None else [list(edge) for edge in category.edges]
+        yield finding("E114", must_be("skeleton", rule, shown), EDGES_HINT)
+
+
+def _as_links(edges: object) -> set[frozenset[int]]:
+    return {frozenset(edge) for edge in edges} if isinstance(edges, list | tuple) else set()
+
+
+def _names_problem(category: CategoryRow, skeleton: Skeleton) -> str:
+    rule = f"the {skeleton.num_keypoints} names of skeleton {skeleton.name} in its order"
+    if category.keypoints is None or len(category.keypoints) != skeleton.num_keypoints:
+        return must_be("keypoints", rule, None if category.keypoints is None else list(category.keypoints))
+    pairs = zip(category.keypoints, skeleton.names, strict=True)
+    index = next(i for i, (got, wanted) in enumerate(pairs) if got != wanted)
+    return must_be(f"keypoints[{index}]", f"{skeleton.names[index]!r} ({rule})", category.keypoints[index])
+
+
+def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
+    annotations, k = table.annotations, skeleton.num_keypoints
+
+    def each(code: str, rows: Ints, bad: Bools, message: Callable[[int, int], str], hint: str) -> Iterator[Finding]:
+        for index in np.flatnonzero(bad):
+            row = int(rows[index])
+            yield Finding(code, str(table.path), annotations.place(row), message(int(index), row), hint)
+
+    everyone = np.arange(len(annotations))
+    fits = annotations.lengths == 3 * k
+    rule = f"3K = {3 * k} numbers for the {k} keypoints of skeleton {skeleton.name}"
+    yield from each(
+        "E106",
+        everyone,
+        ~fits,
+        lambda _, row: f"keypoints must be {rule}, got {annotations.lengths[row]}",
+        "x, y and visibility of every keypoint, 0, 0, 0 for one that is not labelled",
+    )
+    rows = everyone[fits]
+    visibility = annotations.points(rows, k)[:, :, 2]
+    wrong = ~np.isin(visibility, _VISIBILITIES)
+    yield from each(
+        "E107",
+        rows,
+        wrong.any(axis=1),
+        lambda index, _: _visibility_problem(visibility[index], wrong[index], skeleton),
+        "0: not labelled, 1: labelled but hidden, 2: labelled and visible",
+    )
+    labelled = (visibility > 0).sum(axis=1)
+    yield from each(
+        "E105",
+        rows,
+        labelled != annotations.num_keypoints[rows],
+        lambda index, row: must_be(
+            "num_keypoints",
+            f"{labelled[index]}, the number of keypoints with a visibility above 0",
+            int(annotations.num_keypoints[row]),
+        ),
+        COUNT_HINT,
+    )
+
+
+def _visibility_problem(values: Floats, wrong: Bools, skeleton: Skeleton) -> str:
+    index = int(np.flatnonzero(wrong)[0])
+    field = f"keypoints[{3 * index + 2}] (visibility of {skeleton.names[index]})"
+    value = float(values[index])
+    return must_be(field, "0, 1 or 2", int(value) if value.is_integer() else value)

@@ -1,0 +1,77 @@
+"""``validate --fix``: the repairs of a COCO file that have one right answer, written atomically.
+
+What is repaired stands in posetools/formats/coco_repair.py. Keys, their order, and everything else in the file stay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from posetools.errors import InputError
+from posetools.files import dump_json, read_text, write_texts
+from posetools.formats.coco_repair import Repair, repair
+
+
+@dataclass(frozen=True, slots=True)
+class FixedFile:
+    """What was changed in one file.
+
+    Attributes:
+        path: the file.
+        repairs: every change.
+    """
+
+    path: Path
+    repairs: tuple[Repair, ...]
+
+
+def fix_files(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
+    """Mend COCO files, all of them or none; a file that needs nothing is not written.
+
+    Raises:
+        InputError: a file that needs mending is not JSON, or could not be written again as it is.
+        OutputError: a file cannot be written; all are as they were.
+    """
+    fixed: list[FixedFile] = []
+    texts: dict[Path, str] = {}
+    for path in paths:
+        document, repairs = repair(_parse(path, strict=False))
+        if repairs:
+            # Only now, for a file without anything to mend may hold what cannot be written.
+            _parse(path, strict=True)
+            fixed.append(FixedFile(path, repairs))
+            texts[path] = dump_json(document)
+    if texts:
+        write_texts(texts)
+    return tuple(fixed)
+
+
+def _parse(path: Path, *, strict: bool) -> Any:
+    """Return the document; ``strict`` refuses what would come out otherwise than it went in."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise _refusal(path, f"numbers must be finite, got {constant}")
+
+    def keep_all(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        document = dict(pairs)
+        if len(document) != len(pairs):
+            keys = [key for key, _ in pairs]
+            raise _refusal(path, f"keys must be unique, got {next(k for k in keys if keys.count(k) > 1)!r} twice")
+        return document
+
+    try:
+        if strict:
+            return json.loads(read_text(path), parse_constant=refuse, object_pairs_hook=keep_all)
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as exc:
+        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+
+
+def _refusal(path: Path, problem: str) -> InputError:
+    return InputError(path, "", problem, hint="--fix would lose this; mend it by hand first")

@@ -1,0 +1,237 @@
+"""Check a data set on disk: every finding on its files and pictures, and counts; and the repairs of ``--fix``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posetools.checks.across import check_same_categories, check_splits
+from posetools.checks.pictures import check_names, check_pictures
+from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
+from posetools.checks.structure import SoundObjects, check_structure, sound_objects
+from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of
+from posetools.errors import InputError, RequestError
+from posetools.files import read_json
+from posetools.findings import Finding, Severity, count_by_code, sort_findings
+from posetools.fix import FixedFile, fix_files
+from posetools.formats import coco_repair
+from posetools.formats.coco_sources import picture_folders, safe_name, split_in
+from posetools.formats.coco_table import CocoTable, read_table, unreadable_table
+from posetools.progress import Progress, silent
+from posetools.skeleton import Skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """What validation found.
+
+    Attributes:
+        data: the folder or file that was checked.
+        skeleton: the name of the skeleton that it was checked against.
+        findings: everything found, sorted.
+        splits: the splits that are there, by file.
+        images: split -> how many pictures its file lists.
+        instances: split -> how many objects its file lists.
+        keypoints: split -> how many keypoints of sound objects are not labelled, hidden, visible.
+        pictures: whether the pictures were looked at.
+        fixed: what was mended before.
+    """
+
+    data: Path
+    skeleton: str
+    findings: tuple[Finding, ...]
+    splits: tuple[str, ...]
+    images: Mapping[str, int]
+    instances: Mapping[str, int]
+    keypoints: Mapping[str, tuple[int, int, int]]
+    pictures: bool
+    fixed: tuple[FixedFile, ...] = field(default=())
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return sum(finding.severity is Severity.ERROR for finding in self.findings)
+
+    def ok(self, strict: bool = False) -> bool:
+        """Return whether there are no errors and, when ``strict``, no warnings either."""
+        return not self.findings if strict else not self.errors
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "data": self.data.as_posix(),
+            "skeleton": self.skeleton,
+            "pictures_checked": self.pictures,
+            "splits": [
+                {
+                    "name": split,
+                    "images": self.images[split],
+                    "instances": self.instances[split],
+                    "keypoints": dict(zip(("not_labelled", "hidden", "visible"), self.keypoints[split], strict=True)),
+                }
+                for split in self.splits
+            ],
+            "errors": self.errors,
+            "warnings": len(self.findings) - self.errors,
+            "counts": count_by_code(self.findings),
+            "fixed": [
+                {"file": fixed.path.as_posix(), "code": done.code, "place": done.place, "message": done.message}
+                for fixed in self.fixed
+                for done in fixed.repairs
+            ],
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+
+def validate(
+    data: Path,
+    *,
+    skeleton: str | Path | None = None,
+    pictures: bool = True,
+    fix: bool = False,
+    progress: Progress = silent,
+) -> ValidationReport:
+    """Check a data set folder, or one COCO file.
+
+    Args:
+        data: the folder or the file.
+        skeleton: a built-in name or a file; None for the data set's own.
+        pictures: look at the pictures too.
+        fix: mend first what has one right answer.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: there is no such data set, or its skeleton is not known.
+        InputError: a file needed beforehand cannot be read, or cannot be mended.
+        OutputError: a mended file cannot be written.
+    """
+    one_file = data.is_file()
+    known = _skeleton(data, skeleton)
+    fixed = (fix_files([data]) if one_file else fix_folder(data)) if fix else ()
+    check = validate_file if one_file else validate_folder
+    return replace(check(data, known, pictures=pictures, progress=progress), fixed=fixed)
+
+
+def fix_folder(data_root: Path) -> tuple[FixedFile, ...]:
+    """Mend the COCO files of a data set folder, all of them or none.
+
+    Raises:
+        RequestError: it is no data set folder.
+        InputError: a file is not JSON, or could not be written again as it is.
+        OutputError: a file cannot be written; all are as they were.
+    """
+    return fix_files([ann_file(data_root, split) for split in splits_of(data_root)])
+
+
+def validate_folder(
+    data_root: Path, skeleton: Skeleton, *, pictures: bool = True, progress: Progress = silent
+) -> ValidationReport:
+    """Check a data set folder.
+
+    Args:
+        data_root: the folder with ``images/`` and ``train_coco.json``.
+        skeleton: what its keypoints are.
+        pictures: look at the pictures too.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: it is no data set folder.
+    """
+    tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
+    findings = [*check_splits(data_root, tables), *check_same_categories(tables)]
+    return _report(data_root, tables, findings, skeleton, data_root / IMAGES if pictures else None, progress)
+
+
+def validate_file(
+    path: Path, skeleton: Skeleton, *, pictures: bool = True, progress: Progress = silent
+) -> ValidationReport:
+    """Check one COCO file alone.
+
+    Its pictures are those of the first folder that holds the first of them: ``images/`` beside it, its own folder, or
+    where a COCO release has them.
+
+    Args:
+        path: the file.
+        skeleton: what its keypoints are.
+        pictures: look at the pictures too.
+        progress: told how far it is.
+    """
+    tables = _load({split_in(path.stem) or path.stem: path}, progress)
+    folders = picture_folders(path)
+    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
+    first = next((name for name in names if name), "")
+    folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
+    return _report(path, tables, [], skeleton, folder if pictures else None, progress)
+
+
+def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
+    if data.is_file() and asked is None:
+        try:
+            return skeleton_of(data.parent)
+        except RequestError as exc:
+            raise RequestError(f"{data}: which skeleton its keypoints are is not known\n  --skeleton says it") from exc
+    return skeleton_of(data, asked)
+
+
+def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]:
+    tables = {}
+    for done, (split, path) in enumerate(files.items(), start=1):
+        try:
+            tables[split] = read_table(path)
+        except InputError as exc:
+            tables[split] = unreadable_table(path, exc)
+        progress("reading COCO files", done, len(files))
+    return tables
+
+
+def _report(
+    data: Path,
+    tables: Mapping[str, CocoTable],
+    findings: list[Finding],
+    skeleton: Skeleton,
+    images_folder: Path | None,
+    progress: Progress,
+) -> ValidationReport:
+    objects = {split: sound_objects(table, skeleton) for split, table in tables.items()}
+    for split, table in tables.items():
+        of_file = [*check_structure(table, skeleton), *check_categories(table, skeleton)]
+        of_file += check_boxes(objects[split])
+        of_file += check_points(objects[split], skeleton)
+        if table.num_annotations:
+            of_file += check_split(objects[split], skeleton, train=split == "train")
+        findings += _mark_fixable(table.path, of_file)
+    findings += check_whole(data, objects)
+    listed, problems = check_names(tables)
+    findings += problems
+    if images_folder is not None:
+        findings += check_pictures(listed, images_folder, progress)
+    return ValidationReport(
+        data=data,
+        skeleton=skeleton.name,
+        findings=sort_findings(findings),
+        splits=tuple(tables),
+        images={split: table.num_images for split, table in tables.items()},
+        instances={split: table.num_annotations for split, table in tables.items()},
+        keypoints={split: _visibilities(objects[split]) for split in tables},
+        pictures=images_folder is not None,
+    )
+
+
+def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:
+    counts = np.bincount(objects.keypoints[:, :, 2].astype(np.int64).ravel(), minlength=3)
+    return int(counts[0]), int(counts[1]), int(counts[2])
+
+
+def _mark_fixable(path: Path, findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield the findings with ``fixable`` set on those that ``--fix`` mends: what it would do is asked, not guessed."""
+    if not any(finding.code in coco_repair.ALL for finding in findings):
+        yield from findings
+        return
+    _, repairs = coco_repair.repair(read_json(path))
+    mended = {(done.code, done.place) for done in repairs}
+    for finding in findings:
+        yield replace(finding, fixable=(finding.code, finding.place) in mended)

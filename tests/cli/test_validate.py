@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.run import run
+from tests.coco_sample import edit, write_sample
+
+TRAIN = "train_coco.json"
+
+
+@pytest.fixture
+def cars(tmp_path: Path) -> Path:
+    write_sample(tmp_path / "cars")
+    return tmp_path / "cars"
+
+
+def spoil(document: dict[str, Any]) -> None:
+    document["annotations"][1]["area"] = 1.0
+
+
+def test_warnings_alone_are_printed_and_exit_with_0_but_with_1_when_strict(cars: Path) -> None:
+    done = run("validate", cars)
+    assert done.status == 0
+    assert "W211 few-iterations (1)" in done.out
+    assert "errors: 0, warnings: 1" in done.out
+    assert run("validate", cars, "--strict").status == 1
+    assert run("validate", cars / "val_coco.json", "--strict").status == 0
+
+
+def test_an_error_exits_with_1_and_says_code_place_rule_value_and_hint(cars: Path) -> None:
+    edit(cars / TRAIN, spoil)
+    done = run("validate", cars)
+    assert done.status == 1
+    assert "E104 area (1)" in done.out
+    rule = "area must be a number greater than 1 (square pixels), got 1.0"
+    assert f"{cars / TRAIN}: annotations[1] (id 2): {rule}" in done.words
+    assert "AP is 0 for predictions that are a pixel off" in done.words
+    assert "errors: 1, warnings: 1; --fix mends 1" in done.words
+
+
+def test_fix_says_what_it_changed_and_exits_by_what_is_left(cars: Path) -> None:
+    edit(cars / TRAIN, spoil)
+    done = run("validate", cars, "--fix")
+    assert done.status == 0
+    assert f"fixed {cars / TRAIN} (changes: 1)" in done.words
+    assert "E104 annotations[1] (id 2): area set to 2770.76, was 1.0" in done.words
+    assert "fixed" not in run("validate", cars, "--fix").out
+
+
+def test_json_holds_everything_and_is_the_same_twice(cars: Path, tmp_path: Path) -> None:
+    edit(cars / TRAIN, spoil)
+    texts = []
+    for name in ("one.json", "two.json"):
+        run("validate", cars, "--json", tmp_path / name)
+        texts.append((tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+    document = json.loads(texts[0])
+    assert document["counts"] == {"E104": 1, "W211": 1}
+    assert document["findings"][1]["fixable"] is True
+
+
+def test_what_cannot_run_exits_with_2_without_a_traceback(tmp_path: Path, cars: Path) -> None:
+    for arguments in ([tmp_path / "nothing"], [tmp_path], [cars, "--skeleton", "horse"]):
+        done = run("validate", *arguments)
+        assert done.status == 2
+        assert done.err.startswith("error: ")
+        assert "Traceback" not in done.err
+
+
+def test_pictures_are_left_alone_when_asked(cars: Path) -> None:
+    (cars / "images/a.jpg").unlink()
+    assert run("validate", cars).status == 1
+    assert run("validate", cars, "--no-pictures").status == 0
+
+
+def test_the_set_of_another_skeleton_is_told(cars: Path) -> None:
+    done = run("validate", cars, "--skeleton", "coco17")
+    assert done.status == 1
+    assert "E111 category" in done.out
+    assert "E106 keypoints-length" in done.out
+
+
+def test_help_says_what_the_exit_status_means() -> None:
+    words = run("validate", "--help").words.replace("│ │", "")
+    assert "0 no errors (warnings are printed, and do not count without --strict), 1 findings, 2 could not run" in words
