@@ -1,0 +1,77 @@
+"""What ``posetools demo`` shows while it runs, and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.markup import escape
+from rich.table import Table
+
+from posetools.cli.console import console, progress
+from posetools.cli.train_display import display
+from posetools.demo import DemoResult
+from posetools.mm.evaluate import PoseScores
+from posetools.mm.hooks import TrainListener
+from posetools.progress import Progress
+
+
+class Display:
+    """Numbered steps, each with the command that does the same."""
+
+    def __init__(self) -> None:
+        self._out = console()
+        self._number = 0
+
+    def step(self, title: str, command: str) -> None:
+        """Print what is done next."""
+        self._number += 1
+        self._out.print(f"\n[bold]{self._number}. {escape(title)}[/]")
+        if command:
+            self._out.print(f"   [cyan]$ {escape(command)}[/]")
+
+    def say(self, line: str) -> None:
+        """Print a sentence."""
+        self._out.print(f"   {escape(line)}")
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Give a progress bar, or plain lines."""
+        return progress()
+
+    @contextmanager
+    def training(self) -> Iterator[TrainListener]:
+        """Give what ``posetools train`` shows."""
+        with display() as listener:
+            yield listener
+
+
+def print_result(result: DemoResult) -> None:
+    """Print the numbers, the times, and what there is to look at."""
+    out = console()
+    table = Table("model", "on", "metric", "value", title="on pictures that training never saw")
+    boxes = result.det.scores
+    table.add_row("detector", "pictures", "AP50", _share(boxes.ap50))
+    table.add_row("", "", "AP (0.5:0.95)", _share(boxes.ap))
+    _add_pose(table, "pose estimator", "labelled boxes", result.pose.labelled)
+    if result.pose.detected:
+        _add_pose(table, "", "detected boxes", result.pose.detected)
+    out.print()
+    out.print(table)
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
+    out.print(f"{sum(result.seconds.values()) / 60:.1f} minutes: {times}")
+    trained = " and ".join(f"{number} iterations ({stage})" for stage, number in result.iterations.items())
+    out.print(f"trained from random weights for {trained}; a real training takes hours, not minutes")
+    out.print("\nlook at:")
+    for path, what in result.files.items():
+        out.print(f"  {escape(str(path))}  {escape(what)}")
+
+
+def _add_pose(table: Table, model: str, where: str, scores: PoseScores) -> None:
+    points = {subset: keypoints.overall.as_dict() for subset, keypoints in scores.points.items()}
+    table.add_row(model, where, "PCK@0.1", _share(points["labelled"]["PCK@0.1"]))
+    table.add_row("", "", "PCK@0.1, visible points", _share(points["visible"]["PCK@0.1"]))
+    table.add_row("", "", "OKS AP", _share(scores.oks.ap))
+
+
+def _share(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

@@ -1,0 +1,27 @@
+"""Who is told what the demo does."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from posetools.progress import Progress
+
+if TYPE_CHECKING:
+    from posetools.mm.hooks import TrainListener
+
+
+class DemoListener(Protocol):
+    """Who is told."""
+
+    def step(self, title: str, command: str) -> None:
+        """Take what is done next, and the command that would do it (or none)."""
+
+    def say(self, line: str) -> None:
+        """Take a sentence."""
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Give a function to tell how far one step is."""
+
+    def training(self) -> AbstractContextManager[TrainListener]:
+        """Give a listener for one training run."""

@@ -1,0 +1,76 @@
+"""The demo's picture: labels and predictions side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image as Pillow
+
+from posetools.dataset import Dataset, Visibility
+from posetools.drawing import contact_sheet, draw_instances
+from posetools.errors import OutputError
+
+if TYPE_CHECKING:
+    from posetools.mm.inference import Detector, PoseEstimator
+
+_TITLE = "Left: labels (rings: hidden points). Right: what the two models predict on the same picture."
+
+
+def prediction_sheet(
+    dataset: Dataset,
+    images: Path,
+    detector: Detector,
+    estimator: PoseEstimator,
+    *,
+    shown: int,
+    columns: int,
+    min_score: float,
+) -> Pillow.Image:
+    """Return a contact sheet of pictures, each with its labels on the left and the predictions on the right.
+
+    Args:
+        dataset: the pictures and their labels.
+        images: the folder that they are in.
+        detector: finds the boxes; its first class is the one that counts.
+        estimator: finds the keypoints in them.
+        shown: how many pictures, spread evenly over the data set: they are not chosen by how they look.
+        columns: pictures in a row.
+        min_score: boxes with a lower score are left out.
+    """
+    count = min(shown, len(dataset.images))
+    chosen = dataset.select_images(np.linspace(0, len(dataset.images) - 1, count).round().astype(int).tolist())
+    tiles, captions = [], []
+    for image, rows in zip(chosen.images, chosen.rows_of_images(), strict=True):
+        with Pillow.open(images / image.file_name) as file:
+            picture = file.convert("RGB")
+        bgr = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+        found = detector([bgr])[0].select(label=0, min_score=min_score)
+        points = estimator(bgr, found.boxes).keypoints
+        # The model says where a point is, not whether it is hidden.
+        points = np.concatenate([points, np.full((*points.shape[:2], 1), float(Visibility.VISIBLE))], axis=2)
+        labels = draw_instances(picture, chosen.boxes[list(rows)], chosen.keypoints[list(rows)], chosen.skeleton)
+        texts = [f"{score:.2f}" for score in found.scores]
+        tiles.append(_beside(labels, draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts)))
+        captions.append(f"{image.file_name}: {len(rows)} labelled, {len(found)} found")
+    return contact_sheet(tiles, columns=columns, tile=tiles[0].size, captions=captions, title=_TITLE)
+
+
+def save_sheet(sheet: Pillow.Image, path: Path) -> None:
+    """Write the sheet as PNG.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        sheet.save(path)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _beside(left: Pillow.Image, right: Pillow.Image) -> Pillow.Image:
+    both = Pillow.new("RGB", (left.width + right.width + 2, max(left.height, right.height)), (255, 255, 255))
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + 2, 0))
+    return both
