@@ -1,18 +1,21 @@
 # Two commands: `make demo` and `make test`. Everything they need is installed by the first one that is called.
-# Beneath them: uv (put into .tools/ when it is not on the PATH) and pyproject.toml. Both are safe to repeat.
+# Beneath them: uv (put into .tools/ when it is not on the PATH) and pyproject.toml. All targets are safe to repeat.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 OWN_UV := .tools/uv/bin/uv
 UV ?= $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
-RUN := .venv/bin/
-SYNC := $(UV) sync --quiet --python 3.11
+NEEDS_UV := $(filter $(OWN_UV),$(UV))
+SYNC := $(UV) sync --python 3.11
+# The oldest stack has a project folder of its own, so that each of the two keeps its own uv.lock.
+OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-core demo test test-core test-oldest lint format generate clean
+.NOTPARALLEL:
+.PHONY: help install install-core install-oldest demo test test-core test-oldest lint format generate clean
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(OWN_UV):
 	@echo "== uv is not on the PATH: installing uv $(UV_VERSION) into .tools/"
@@ -20,43 +23,59 @@ $(OWN_UV):
 	@.tools/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # The stamps make a second call cost nothing; a changed pyproject.toml installs again.
-.venv/.train: pyproject.toml $(if $(filter $(OWN_UV),$(UV)),$(OWN_UV))
+.venv/.train: pyproject.toml $(NEEDS_UV)
 	@echo "== installing posetools with the OpenMMLab stack into .venv/ (the first time on a machine: 2 to 5 minutes"
 	@echo "   of downloads, 5 GB, then 5 to 20 minutes in which mmcv's ops are compiled; later: seconds)"
 	@$(SYNC) --extra train --extra dev
 	@touch .venv/.train .venv/.core
 
-.venv/.core: pyproject.toml $(if $(filter $(OWN_UV),$(UV)),$(OWN_UV))
+.venv/.core: pyproject.toml $(NEEDS_UV)
 	@echo "== installing posetools without the OpenMMLab stack into .venv/"
 	@$(SYNC) --inexact --extra dev
 	@touch .venv/.core
 
+.venv-oldest/.train: pyproject.toml $(NEEDS_UV)
+	@echo "== installing the oldest supported stack (torch 2.1.2) into .venv-oldest/ (compiles mmcv the first time)"
+	@rm -rf $(OLDEST) && mkdir -p $(OLDEST) && cp pyproject.toml $(OLDEST)
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-oldest $(SYNC) --project $(OLDEST) --resolution lowest-direct \
+		--no-install-project --extra train --extra dev
+	@$(UV) pip install --python .venv-oldest --no-deps --editable .
+	@touch .venv-oldest/.train
+
 install: .venv/.train  ## install everything into .venv/ (core, OpenMMLab stack, tests)
+	@echo "== .venv/ is up to date: .venv/bin/posetools"
 
 install-core: .venv/.core  ## install what the commands before training need, and the tests
+	@echo "== .venv/ is up to date (core): .venv/bin/posetools"
+
+install-oldest: .venv-oldest/.train  ## install the oldest supported stack (torch 2.1.2, CUDA 12.1) into .venv-oldest/
+	@echo "== .venv-oldest/ is up to date: .venv-oldest/bin/posetools"
 
 demo: install  ## the whole road on rendered cars: labelme files in, a trained and evaluated pair out
-	@$(RUN)posetools demo --out demo
+	@.venv/bin/posetools demo --out demo
 
 test: install lint  ## everything: linters, types, all tests
-	@$(RUN)pytest
+	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest
 
-test-core: install-core lint  ## the tests that need no OpenMMLab: seconds
-	@$(RUN)pytest -m "not train and not slow"
+test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: seconds
+	@.venv/bin/pytest -m "not train and not slow"
 
-test-oldest: $(if $(filter $(OWN_UV),$(UV)),$(OWN_UV))  ## install the oldest supported stack (torch 2.1.2) into .venv-oldest/ and test it
-	@echo "== installing the oldest supported stack into .venv-oldest/ (compiles mmcv for torch 2.1.2 the first time)"
-	@UV_PROJECT_ENVIRONMENT=.venv-oldest $(SYNC) --resolution lowest-direct --upgrade --extra train --extra dev
-	@.venv-oldest/bin/pytest -m train
+test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest supported stack
+	@POSETOOLS_REQUIRE_TRAIN=1 .venv-oldest/bin/pytest -m train
 
 lint: install-core  ## ruff and mypy --strict
-	@$(RUN)ruff check .
-	@$(RUN)ruff format --check .
-	@$(RUN)mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
 
 format: install-core  ## let ruff format and mend what it can
-	@$(RUN)ruff check --fix .
-	@$(RUN)ruff format .
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+generate: install-core  ## write anew what is made from code: JSON Schemas, tables in docs/, sample data, its configs
+	@.venv/bin/python -m posetools.schema_files
+	@.venv/bin/python data/generate.py
+	@.venv/bin/python docs/generate.py
 
 clean:  ## remove the environments and what the demo made
 	rm -rf .venv .venv-oldest .tools demo

@@ -1,0 +1,43 @@
+"""Writes the sample set, the same rendered cars in every format, and the configs for it.
+
+``python data/generate.py`` from the repository's folder rewrites data/labelme, data/coco, data/yolo-pose and configs/.
+tests/test_sample.py holds them together: each format reads to the same objects, and the configs are as emitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from posetools.convert import ConvertRequest, convert
+from posetools.formats.base import ReadOptions
+from posetools.recipes.emit import emit_pair
+from posetools.recipes.options import RecipeOptions
+from posetools.render import render_set
+from posetools.skeleton import load_skeleton
+
+DATA = Path("data")
+CONFIGS = Path("configs")
+
+
+def main() -> None:
+    """Write everything; the pictures only when asked for, because their bytes depend on Pillow's JPEG encoder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", action="store_true", help="render the pictures anew")
+    if parser.parse_args().pictures:
+        render_set(DATA / "labelme", pictures=8, size=(320, 240), seed=21, overwrite=True)
+    for name in ("coco", "yolo-pose"):
+        request = ConvertRequest(
+            sources=(DATA / "labelme",),
+            out=DATA / name,
+            target_format=name,
+            val=0.25,
+            overwrite=True,
+            read=ReadOptions(),
+        )
+        convert(request)
+    emit_pair(DATA / "coco", load_skeleton("car8"), RecipeOptions(), CONFIGS, overwrite=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""``posetools doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from posetools.mm.environment import Check
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as one JSON document.")] = False,
+) -> None:
+    """Say whether this environment can train, and how to mend what is wrong with it.
+
+    The compiled parts of the stack are really called, so this takes some 20 seconds. Exit status: 0 when all is well,
+    1 when something is not.
+    """
+    from posetools.cli.console import progress
+    from posetools.files import dump_json
+    from posetools.mm.doctor import as_document, examine
+    from posetools.mm.probes import gather_facts
+
+    with progress() as report:
+        checks = examine(gather_facts(report))
+    if as_json:
+        print(dump_json(as_document(checks)), end="")
+    else:
+        _print_checks(checks)
+    raise typer.Exit(0 if all(check.ok for check in checks) else 1)
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from posetools.cli.console import console
+
+    out = console()
+    table = Table("", "check", "found", "expected")
+    for check in checks:
+        mark = "[green]ok[/]" if check.ok else "[bold red]no[/]"
+        table.add_row(mark, escape(check.name), escape(check.found), escape(check.expected))
+    out.print(table)
+    problems = [check for check in checks if not check.ok]
+    for check in problems:
+        # On one line of its own each, so that the command can be copied whole.
+        said = f"{escape(check.found)} (expected {escape(check.expected)})"
+        out.print(f"[bold red]{escape(check.name)}[/]: {said}", soft_wrap=True)
+        out.print(f"  fix: {escape(check.fix)}", soft_wrap=True)
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        out.print(f"{count}: this environment cannot train. Run uv and make in the checkout; see docs/doctor.md.")
+    else:
+        out.print("This environment can train.")

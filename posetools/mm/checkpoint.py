@@ -1,0 +1,199 @@
+"""Checkpoints: loaded without ever running what is in them.
+
+A checkpoint is a pickle, and unpickling can call any function there is. torch has a loader for tensors and plain
+values (``weights_only=True``), but an mmengine checkpoint also holds its log: HistoryBuffer objects of numpy arrays,
+which pickle four methods of their own class through ``builtins.getattr``. This module allows just that: HistoryBuffer,
+numpy's arrays and numbers, and a stand-in for ``getattr`` that answers for HistoryBuffer's statistics alone.
+
+From torch 2.6 on the list is handed to torch's own loader, which refuses every other call. Older ones take no list;
+there the same list feeds an unpickler that looks up no other name. mmengine's Runner and every ``init_model`` load
+through ``load_checkpoint`` as well, so that resuming is as safe as evaluating.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import struct
+import types
+from functools import cache
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from posetools.errors import InputError, OutputError, RequestError
+from posetools.mm.environment import release
+
+# What unpickling a damaged file can end in; the pickle module promises no single exception.
+_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+_BROKEN_BYTES = (AssertionError, ImportError, MemoryError, struct.error)
+
+_STATISTICS = frozenset({"min", "max", "current", "mean"})
+
+
+def load_checkpoint(path: Path | str, device: Any = "cpu") -> dict[str, Any]:
+    """Return the content of a checkpoint; a file that would run code is refused.
+
+    Args:
+        path: the file.
+        device: where the tensors go: whatever torch calls a ``map_location``.
+
+    Raises:
+        InputError: the file cannot be read, is no checkpoint, or holds more than tensors, plain values and
+            mmengine's log.
+    """
+    path = Path(path).expanduser()
+    try:
+        with path.open("rb") as file:
+            content = _load(file, device)
+    except OSError as exc:
+        raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
+    except (*_BROKEN, *_BROKEN_BYTES) as exc:
+        raise _refusal(path, exc) from exc
+    if not isinstance(content, dict):
+        raise InputError(path, "", f"must be a checkpoint (a dict), got {type(content).__name__}")
+    return content
+
+
+@cache
+def allow_mmengine_checkpoints() -> None:
+    """Allow what mmengine's own checkpoints hold, and make mmengine load by ``load_checkpoint``. Safe to repeat."""
+    from mmengine.runner import CheckpointLoader
+    from mmengine.runner import checkpoint as mmengine_checkpoint
+
+    if _torch_takes_a_list():
+        import torch
+
+        torch.serialization.add_safe_globals([(value, name) for name, value in _allowed().items()])
+    CheckpointLoader.register_scheme("", load_from_local, force=True)
+    # mmengine downloads with torch.hub, which unpickles anything; its other loaders of URLs all call this name.
+    mmengine_checkpoint.load_url = load_from_url
+
+
+def load_from_local(filename: str, map_location: Any) -> dict[str, Any]:
+    """Load for mmengine, which names its loaders in the log by what follows ``load_from_``."""
+    return load_checkpoint(filename, map_location)
+
+
+def load_from_url(
+    url: str, model_dir: str | None = None, map_location: Any = "cpu", progress: bool = True
+) -> dict[str, Any]:
+    """Load for mmengine from the web: download to torch's cache, once, then ``load_checkpoint``.
+
+    Raises:
+        RequestError: the address is out of reach.
+        OutputError: the download cannot be kept.
+        InputError: as for ``load_checkpoint``.
+    """
+    import torch
+
+    folder = Path(model_dir) if model_dir else Path(torch.hub.get_dir()) / "checkpoints"
+    target = folder / PurePosixPath(urlsplit(url).path).name
+    if not target.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(f"{folder}: cannot be written: {exc.strerror or exc}") from exc
+        try:
+            torch.hub.download_url_to_file(url, str(target), progress=progress)
+        except OSError as exc:
+            raise RequestError(
+                f"{url}: cannot be downloaded: {getattr(exc, 'reason', None) or exc}\n"
+                f"  fetch it on a machine that reaches it and give the file instead, or train without it"
+            ) from exc
+    return load_checkpoint(target, map_location)
+
+
+def _torch_takes_a_list() -> bool:
+    import torch
+
+    return release(torch.__version__) >= (2, 6)
+
+
+def _load(file: BinaryIO, device: Any) -> Any:
+    import torch
+
+    allow_mmengine_checkpoints()
+    if _torch_takes_a_list():
+        return torch.load(file, map_location=device, weights_only=True)
+    # The module given here takes the place of pickle; torch refuses it together with weights_only, which before 2.6
+    # has no list to add to and cannot build a HistoryBuffer.
+    return torch.load(file, map_location=device, pickle_module=_restricted_pickle())
+
+
+@cache
+def _allowed() -> dict[str, Any]:
+    """Return what a checkpoint may name besides torch's own list: the name in the pickle, and what it stands for."""
+    import numpy as np
+    from mmengine.logging import HistoryBuffer
+
+    allowed: dict[str, Any] = {
+        "mmengine.logging.history_buffer.HistoryBuffer": HistoryBuffer,
+        "builtins.getattr": _statistics_method,
+        "numpy.ndarray": np.ndarray,
+        "numpy.dtype": np.dtype,
+        "_codecs.encode": _latin1,
+    }
+    # numpy's functions to rebuild arrays and numbers have no public name; numpy 2 writes the second one.
+    multiarray = import_module("numpy.core.multiarray")
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        for name in ("_reconstruct", "scalar"):
+            allowed[f"{module}.{name}"] = getattr(multiarray, name)
+    # No pickle names these classes, but torch sets the state of a dtype only when its class is on the list.
+    for code in "?bhilqBHILQefd":
+        of_code = type(np.dtype(code))
+        allowed[f"{of_code.__module__}.{of_code.__qualname__}"] = of_code
+    return allowed
+
+
+def _statistics_method(owner: object, name: str) -> Any:
+    """Stand in for ``getattr``: HistoryBuffer's own statistics methods, and nothing else."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {owner!r}, {name!r}")
+    return getattr(HistoryBuffer, name)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Stand in for ``codecs.encode``, by which pickles of protocol 2 hold bytes: the one encoding that they use."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"GLOBAL _codecs.encode to {encoding!r}")
+    return text.encode("latin1")
+
+
+@cache
+def _restricted_pickle() -> Any:
+    """Return what torch before 2.6 needs of the pickle module, with an unpickler that looks up allowed names only."""
+    from torch._weights_only_unpickler import _get_allowed_globals
+
+    allowed = {**_get_allowed_globals(), **_allowed()}
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            full_name = f"{'builtins' if module == '__builtin__' else module}.{name}"
+            if full_name not in allowed:
+                raise pickle.UnpicklingError(f"GLOBAL {full_name}")
+            return allowed[full_name]
+
+    def load(file: Any, **options: Any) -> Any:
+        return Unpickler(file, **options).load()
+
+    return types.SimpleNamespace(__name__="pickle", Unpickler=Unpickler, load=load)
+
+
+def _refusal(path: Path, error: BaseException) -> InputError:
+    """Return the one sentence for a file that did not load: what it asked for, or that it is damaged."""
+    text = str(error)
+    named = re.search(r"GLOBAL (builtins\.getattr of .*|\S+)", text) or re.search(r"<class '([^']+)'>", text)
+    if isinstance(error, pickle.UnpicklingError) and named:
+        return InputError(
+            path,
+            "",
+            f"must hold tensors, plain values and mmengine's log only, so that loading it runs no code, got {named[1]}",
+            hint="weights need no such thing: do not trust this file, or save your own anew as model.state_dict()",
+        )
+    # torch's text explains how to switch the protection off; only what follows its last colon is about the file.
+    said = text.rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
+    return InputError(path, "", f"is not a checkpoint, or is damaged: {said.splitlines()[0].partition('. ')[0]}")

@@ -1,0 +1,136 @@
+"""What a run tells while it goes on: a hook that posetools adds when it starts the run, never in an emitted config."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+# Seconds between two reports: reading the loss makes a GPU wait.
+_PAUSE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TrainStatus:
+    """Where a run is.
+
+    Attributes:
+        phase: ``train``, ``val`` while it evaluates, ``scored`` when it has.
+        epoch: the current one, from 1.
+        epochs: how many in all.
+        iteration: of this epoch (or of this evaluation), from 1.
+        iterations: how many the epoch (or the evaluation) has.
+        done: iterations of training since the first epoch.
+        total: iterations of training in all.
+        loss: of the last iteration, None before the first.
+        lr: the learning rate.
+        rate: iterations a second since the start, evaluations included; 0 before the first.
+        metrics: of the last evaluation.
+    """
+
+    phase: Literal["train", "val", "scored"]
+    epoch: int
+    epochs: int
+    iteration: int
+    iterations: int
+    done: int
+    total: int
+    loss: float | None = None
+    lr: float | None = None
+    rate: float = 0.0
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at this rate, None before the first iteration."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+class TrainListener(Protocol):
+    """Who is told."""
+
+    def say(self, line: str) -> None:
+        """Take a sentence."""
+
+    def update(self, status: TrainStatus) -> None:
+        """Take where the run is."""
+
+
+class SilentListener:
+    """Tells nobody."""
+
+    def say(self, line: str) -> None:
+        """Drop it."""
+
+    def update(self, status: TrainStatus) -> None:
+        """Drop it."""
+
+
+def defined_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return an evaluation's numbers, None for -1: how COCO's metrics say that there was nothing to measure."""
+    return {name: None if value == -1 else float(value) for name, value in metrics.items()}
+
+
+def progress_hook(listener: TrainListener) -> Any:
+    """Return an mmengine Hook that tells the listener where the run is."""
+    from mmengine.hooks import Hook
+
+    class ProgressHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
+        priority = "VERY_LOW"
+
+        def __init__(self) -> None:
+            self.metrics: dict[str, float | None] = {}
+            self.loss: float | None = None
+            self._started = self._told = 0.0
+            self._first = 0
+
+        def before_train(self, runner: Any) -> None:
+            self._started, self._first = time.monotonic(), runner.iter
+
+        def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+            iterations = len(runner.train_dataloader)
+            if self._is_due() or batch_idx + 1 == iterations:
+                self.loss = float(outputs["loss"]) if outputs and "loss" in outputs else None
+                self._tell(runner, "train", runner.epoch + 1, batch_idx + 1, iterations, runner.iter + 1)
+
+        def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+            if self._is_due():
+                self._tell(runner, "val", runner.epoch, batch_idx + 1, len(runner.val_dataloader), runner.iter)
+
+        def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
+            self.metrics = defined_metrics(metrics or {})
+            iterations = len(runner.val_dataloader)
+            self._tell(runner, "scored", runner.epoch, iterations, iterations, runner.iter)
+
+        def _is_due(self) -> bool:
+            return time.monotonic() - self._told >= _PAUSE
+
+        def _tell(
+            self,
+            runner: Any,
+            phase: Literal["train", "val", "scored"],
+            epoch: int,
+            iteration: int,
+            iterations: int,
+            done: int,
+        ) -> None:
+            self._told = time.monotonic()
+            rates = runner.optim_wrapper.get_lr()
+            listener.update(
+                TrainStatus(
+                    phase=phase,
+                    epoch=epoch,
+                    epochs=runner.max_epochs,
+                    iteration=iteration,
+                    iterations=iterations,
+                    done=done,
+                    total=runner.max_iters,
+                    loss=self.loss,
+                    lr=float(rates["lr"][0]) if rates.get("lr") else None,
+                    rate=(done - self._first) / (self._told - self._started or 1.0),
+                    metrics=self.metrics,
+                )
+            )
+
+    return ProgressHook()

@@ -1,0 +1,31 @@
+"""What holds for all tests: those marked `train` need the OpenMMLab stack, which warns a lot about itself."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from posetools.mm.extra import missing_packages
+
+# The tests' tensors are tiny: threads cost more than they bring, here and in the processes that tests start. Read by
+# torch when it is imported, which only the tests do.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("train"):
+            item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.get_closest_marker("train"):
+        return
+    missing = missing_packages()
+    if not missing:
+        return
+    reason = f"the train extra is not installed ({', '.join(missing)})"
+    if os.environ.get("POSETOOLS_REQUIRE_TRAIN") == "1":
+        pytest.fail(f"{reason}, and POSETOOLS_REQUIRE_TRAIN=1 asks for it")
+    pytest.skip(f"{reason}: make install")

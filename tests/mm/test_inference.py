@@ -1,0 +1,102 @@
+"""Detector and PoseEstimator give what the stock functions of mmdet and mmpose give for the same weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posetools.errors import InputError
+from posetools.mm.inference import Detector, Picture, PoseEstimator
+from tests.mm.conftest import Run
+
+pytestmark = pytest.mark.train
+
+BOXES = np.array([[5.0, 8, 40, 60], [30, 10, 95, 79], [1, 1, 50, 30]])
+
+
+def pictures() -> list[Picture]:
+    rng = np.random.default_rng(5)
+    return [
+        rng.integers(0, 255, (height, width, 3), dtype=np.uint8) for height, width in ((80, 96), (60, 100), (80, 96))
+    ]
+
+
+def test_boxes_are_the_stock_ones(det_run: Run) -> None:
+    from mmdet.apis import inference_detector, init_detector
+
+    stock = init_detector(str(det_run.config), str(det_run.checkpoint), device="cpu")
+    detector = Detector(det_run.config, det_run.checkpoint, batch_size=2)
+    assert detector.classes == ("car",)
+    found = detector(pictures())
+    assert len(found) == 3
+    for picture, ours in zip(pictures(), found, strict=True):
+        theirs = inference_detector(stock, picture).pred_instances
+        assert len(ours) == len(theirs) > 0
+        np.testing.assert_allclose(ours.boxes, theirs.bboxes.numpy(), atol=1e-3)
+        np.testing.assert_allclose(ours.scores, theirs.scores.numpy(), atol=1e-6)
+    assert len(found[0].select(label=0, min_score=0.0)) == len(found[0])
+    assert len(found[0].select(label=0, min_score=1.0)) == len(found[0].select(label=1, min_score=0.0)) == 0
+    assert detector([]) == []
+
+
+def test_keypoints_are_the_stock_ones_after_a_detector_was_called(det_run: Run, pose_run: Run) -> None:
+    from mmpose.apis import inference_topdown, init_model
+
+    stock = init_model(str(pose_run.config), str(pose_run.checkpoint), device="cpu")
+    detector = Detector(det_run.config, det_run.checkpoint)
+    estimator = PoseEstimator(pose_run.config, pose_run.checkpoint, batch_size=2)
+    first, second, _ = pictures()
+    detector([first])
+    batched = estimator.estimate([first, second], [BOXES, BOXES[:1]])
+    detector([second])
+    for picture, boxes, ours in zip((first, second), (BOXES, BOXES[:1]), batched, strict=True):
+        theirs = inference_topdown(stock, picture, boxes.astype(np.float32))
+        keypoints = np.concatenate([sample.pred_instances.keypoints for sample in theirs])
+        np.testing.assert_allclose(ours.keypoints, keypoints, atol=1e-3)
+        scores = np.concatenate([sample.pred_instances.keypoint_scores for sample in theirs])
+        np.testing.assert_allclose(ours.scores, scores, atol=1e-6)
+        np.testing.assert_allclose(ours.areas, [s.gt_instances.bbox_scales.prod() for s in theirs], rtol=1e-6)
+    np.testing.assert_allclose(estimator(first, BOXES).keypoints, batched[0].keypoints, atol=1e-3)
+    assert estimator(first, BOXES[:0]).keypoints.shape == (0, 8, 2)
+
+
+def test_the_averaged_weights_are_the_ones_that_are_loaded(det_run: Run) -> None:
+    import torch
+
+    from posetools.mm.checkpoint import load_checkpoint
+
+    content = load_checkpoint(det_run.checkpoint)
+    # An average that moves by 0.0002 an iteration has all but stayed at the first weights; those trained on, which
+    # mmengine keeps under ema_state_dict for resuming, have moved.
+    loaded = Detector(det_run.config, det_run.checkpoint).model.state_dict()
+    name = "bbox_head.rtm_cls.0.weight"
+    assert torch.equal(loaded[name], content["state_dict"][name])
+    assert not torch.equal(loaded[name], content["ema_state_dict"][f"module.{name}"])
+
+
+def test_a_checkpoint_of_another_model_is_refused(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"epoch_2.pth: .*: weights of all \d+ parameters must be there, \d+ are mis"):
+        Detector(det_run.config, pose_run.checkpoint)
+    other = tmp_path / "other.py"
+    other.write_text(f"_base_ = {str(pose_run.config)!r}\nmodel = dict(head=dict(out_channels=17))\n")
+    with pytest.raises(InputError, match=r"head.final_layer.weight: shape must be \(17, .* got \(8, .*\n.*another con"):
+        PoseEstimator(other, pose_run.checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "config does not exist"),
+        ("model = dict(", "is not a config that mmengine can read"),
+        ("_base_ = 'gone.py'", "is not a config that mmengine can read"),
+        ("a = 1", "model: must be there"),
+    ],
+)
+def test_a_config_that_cannot_be_read_is_named(pose_run: Run, tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "config.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=f"config.py: .*{message}"):
+        PoseEstimator(path, pose_run.checkpoint)

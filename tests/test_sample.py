@@ -1,0 +1,47 @@
+"""The sample set in data/, the same cars in every format, and the configs that are emitted for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from posetools.dataset import Dataset, without_split
+from posetools.formats import FORMATS
+from posetools.formats.base import ReadOptions
+from posetools.recipes.emit import emit_pair
+from posetools.recipes.options import RecipeOptions
+from posetools.skeleton import load_skeleton
+from posetools.validate import validate_folder
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+
+
+def _read(name: str) -> Dataset:
+    result = FORMATS[name].read([DATA / name], load_skeleton(), ReadOptions())
+    assert result.findings == ()
+    return result.dataset.with_images(without_split(result.dataset.images))
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "labelme"])
+def test_every_format_holds_the_same_cars(name: str) -> None:
+    assert _read(name) == _read("labelme")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_a_sample_that_is_told_by_its_signs(name: str) -> None:
+    assert [other for other, each in FORMATS.items() if each.detect(DATA / name)] == [name]
+
+
+def test_the_sample_is_sound() -> None:
+    findings = validate_folder(DATA / "coco", load_skeleton()).findings
+    assert not [finding for finding in findings if finding.code.startswith("E")]
+
+
+def test_configs_are_as_emitted_for_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    emitted = emit_pair(Path("data/coco"), load_skeleton(), RecipeOptions(), tmp_path)
+    for path in (emitted.det, emitted.pose):
+        assert path.read_text() == (ROOT / "configs" / path.name).read_text(), "run `make generate`"
+    assert {path.name for path in (ROOT / "configs").iterdir()} == {emitted.det.name, emitted.pose.name}
