@@ -72,10 +72,10 @@ format: install-core  ## let ruff format and mend what it can
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-generate: install-core  ## write anew what is made from code: JSON Schemas, tables in docs/, sample data, its configs
+generate: install-core  ## write what is made from code: JSON Schemas, tables in docs/, data/ from its labelme files, configs/
 	@.venv/bin/python -m posetools.schema_files
-	@.venv/bin/python data/generate.py
 	@.venv/bin/python docs/generate.py
+	@.venv/bin/python data/generate.py
 
 clean:  ## remove the environments and what the demo made
 	rm -rf .venv .venv-oldest .tools demo

@@ -20,7 +20,7 @@ persistent_workers = num_workers > 0  # torch refuses to keep workers where ther
 # (Malladi et al., On the SDEs and Scaling Rules for Adaptive Gradient Algorithms, 2022).
 base_lr = 0.004 * (batch_size / 256)**0.5  # 0.0005
 # Stock warms up for 1000 iterations whatever the data; on a small set that is most of the run.
-iterations = max_epochs * -(-6 // batch_size)  # 400; 6 pictures an epoch
+iterations = max_epochs * -(-6 // batch_size)  # 400: 6 pictures an epoch
 warmup_iters = min(1000, max(2, iterations // 10))  # 40
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=val_interval,

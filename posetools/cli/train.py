@@ -4,57 +4,74 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from posetools.errors import RequestError
 
+_Stage: TypeAlias = Annotated[Literal["det", "pose"], typer.Option(help="Train the detector or the pose estimator.")]
+_Arguments: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATA", help="The data set's folder. After --cfg-options, more KEY=VALUE may follow."),
+]
+_Data: TypeAlias = Annotated[Path | None, typer.Option(help="The data set's folder, as an option.")]
+_Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="An MMDet or MMPose config.",
+        show_default="the one emitted for DATA; with --resume the one in the work folder",
+    ),
+]
+_Configs: TypeAlias = Annotated[
+    Path, typer.Option(help="Folder in which the emitted pair is looked for, or a default one is written.")
+]
+_WorkDir: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder for checkpoints and log.", show_default="work_dirs/<name of the config>")
+]
+_Resume: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint in the work folder.")
+]
+_Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
+_Weights: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL|FILE|none",
+        help="What the whole model starts from; none: random weights.",
+        show_default="what the config says",
+    ),
+]
+_Epochs: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Epochs in all; the schedule is scaled.", show_default="the config's")
+]
+_Seed: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, help="Of the random numbers.", show_default="the config's")
+]
+_Skeleton: TypeAlias = Annotated[
+    str | None, typer.Option(help="A built-in name or a YAML file.", show_default="what conversion.json says")
+]
+_Options: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="Change the config, as OpenMMLab's option of this name does."),
+]
+
 
 def train(
-    stage: Annotated[Literal["det", "pose"], typer.Option(help="Train the detector or the pose estimator.")],
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="DATA", help="The data set's folder. After --cfg-options, more KEY=VALUE may follow."),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="The data set's folder, as an option.")] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            help="An MMDet or MMPose config.",
-            show_default="the one emitted for DATA; with --resume the one in the work folder",
-        ),
-    ] = None,
-    configs: Annotated[
-        Path, typer.Option(help="Folder in which the emitted pair is looked for, or a default one is written.")
-    ] = Path("configs"),
-    work_dir: Annotated[
-        Path | None, typer.Option(help="Folder for checkpoints and log.", show_default="work_dirs/<name of the config>")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in the work folder.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    amp: Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")] = False,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL|FILE|none",
-            help="What the whole model starts from; none: random weights.",
-            show_default="what the config says",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs in all; the schedule is scaled.", show_default="the config's")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the random numbers.", show_default="the config's")] = None,
-    skeleton: Annotated[
-        str | None, typer.Option(help="A built-in name or a YAML file.", show_default="what conversion.json says")
-    ] = None,
-    cfg_options: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Change the config, as OpenMMLab's option of this name does."),
-    ] = None,
+    stage: _Stage,
+    arguments: _Arguments = None,
+    data: _Data = None,
+    config: _Config = None,
+    configs: _Configs = Path("configs"),
+    work_dir: _WorkDir = None,
+    resume: _Resume = False,
+    device: _Device = "auto",
+    amp: _Amp = False,
+    weights: _Weights = None,
+    epochs: _Epochs = None,
+    seed: _Seed = None,
+    skeleton: _Skeleton = None,
+    cfg_options: _Options = None,
 ) -> None:
     """Train one stage of a pair with mmengine's Runner.
 

@@ -19,6 +19,8 @@ from posetools.mm.train import TrainResult
 
 # Seconds between plain lines within an epoch.
 _PAUSE = 30.0
+# MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any picture.
+_NOTHING = "no numbers, as nothing was predicted"
 
 
 @contextmanager
@@ -96,7 +98,9 @@ def print_result(result: TrainResult, stage: str) -> None:
 
 def metrics_text(metrics: Mapping[str, float | None]) -> str:
     """Return an evaluation's numbers on one line; what could not be measured is n/a."""
-    return ", ".join(f"{name} {'n/a' if value is None else f'{value:.3f}'}" for name, value in metrics.items()) or "n/a"
+    return (
+        ", ".join(f"{name} {'n/a' if value is None else f'{value:.3f}'}" for name, value in metrics.items()) or _NOTHING
+    )
 
 
 def _epoch(status: TrainStatus) -> str:

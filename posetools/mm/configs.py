@@ -145,7 +145,7 @@ def set_epochs(config: Any, epochs: int) -> None:
     """Give a config another number of epochs, and scale every epoch number in it with that.
 
     The schedule keeps its shape: a cosine over the last half stays one over the last half. Warm-up, which is counted in
-    iterations, becomes shorter with fewer epochs, and not longer with more.
+    iterations, becomes shorter with fewer epochs and not longer with more, and so do the intervals of evaluation.
 
     Raises:
         RequestError: the config does not count in epochs.
@@ -153,18 +153,19 @@ def set_epochs(config: Any, epochs: int) -> None:
     before = config.train_cfg.get("max_epochs")
     if not before:
         raise RequestError(f"{config.filename}: train_cfg.max_epochs must be there for --epochs to change it")
-    share = epochs / before
+    share, shrink = epochs / before, min(epochs / before, 1.0)
 
-    def scaled(number: int) -> int:
-        return max(1, min(epochs, round(number * share))) if number else 0
+    def scaled(number: int, factor: float) -> int:
+        return max(1, min(epochs, round(number * factor))) if number else 0
 
     config.train_cfg["max_epochs"] = epochs
-    config.train_cfg["val_interval"] = scaled(config.train_cfg.get("val_interval") or 1)
+    # More epochs are no reason to evaluate and save more rarely.
+    config.train_cfg["val_interval"] = scaled(config.train_cfg.get("val_interval") or 1, shrink)
     dynamic = config.train_cfg.get("dynamic_intervals")
     if dynamic:
-        config.train_cfg["dynamic_intervals"] = [(scaled(start), interval) for start, interval in dynamic]
+        config.train_cfg["dynamic_intervals"] = [(scaled(start, share), interval) for start, interval in dynamic]
     for scheduler in config.get("param_scheduler") or ():
-        factor = share if scheduler.get("by_epoch", True) else min(share, 1.0)
+        factor = share if scheduler.get("by_epoch", True) else shrink
         # Begins are rounded down and ends are at least one later: mmengine refuses a schedule without a step.
         if "begin" in scheduler:
             scheduler["begin"] = int(scheduler["begin"] * factor)
@@ -174,7 +175,7 @@ def set_epochs(config: Any, epochs: int) -> None:
                 scheduler[key] = max(first + 1, round(scheduler[key] * factor))
     for hook in config.get("custom_hooks") or ():
         if "switch_epoch" in hook:
-            hook["switch_epoch"] = scaled(hook["switch_epoch"])
+            hook["switch_epoch"] = scaled(hook["switch_epoch"], share)
     checkpoint = config.default_hooks.get("checkpoint")
     if checkpoint and checkpoint.get("by_epoch", True):
-        checkpoint["interval"] = scaled(checkpoint.get("interval") or 1)
+        checkpoint["interval"] = scaled(checkpoint.get("interval") or 1, shrink)

@@ -59,11 +59,13 @@ def test_plain_lines_say_where_the_run_is(capsys: pytest.CaptureFixture[str]) ->
     display.update(STATUS)
     display.update(TrainStatus("train", 4, 15, 1, 20, 61, 300, loss=1.0))
     display.update(TrainStatus("scored", 4, 15, 9, 9, 80, 300, metrics=STATUS.metrics))
+    display.update(TrainStatus("scored", 5, 15, 9, 9, 100, 300))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
         "epoch 3/15 20/20  loss 1.235  lr 0.0004  2.00 it/s  0:02:00 left  AP 0.312",
         "epoch 4/15 evaluated: coco/AP 0.312, coco/AP (L) n/a",
+        "epoch 5/15 evaluated: no numbers, as nothing was predicted",
     ]
 
 

@@ -318,5 +318,8 @@ def test_other_epochs_keep_the_shape_of_the_schedule() -> None:
     assert [config.param_scheduler[1][key] for key in ("begin", "end", "T_max")] == [15, 30, 15]
     assert config.custom_hooks[1]["switch_epoch"] == 28
     assert config.default_hooks.checkpoint.interval == 1
+    set_epochs(config, 3000)
+    assert (config.param_scheduler[0]["end"], config.train_cfg["val_interval"]) == (100, 1)
+    assert (config.param_scheduler[1]["begin"], config.custom_hooks[1]["switch_epoch"]) == (1500, 2800)
     set_epochs(config, 1)
     assert [config.param_scheduler[1][key] for key in ("begin", "end", "T_max")] == [0, 1, 1]
