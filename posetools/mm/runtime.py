@@ -6,6 +6,7 @@ import re
 import warnings
 from functools import cache
 
+from posetools.errors import RequestError
 from posetools.mm.extra import require_train
 
 # Warnings of the stack about itself, which no user of posetools can act on: (start of the message, why it is harmless).
@@ -14,6 +15,9 @@ HARMLESS_WARNINGS = (
     ("`torch.cuda.amp.autocast(args...)` is deprecated", "mmdet calls it by the old name, which still works"),
     ("torch.meshgrid: in an upcoming release", "mmdet calls it without `indexing`, and the default still stands"),
 )
+
+# What importing compiled packages that do not fit together ends in.
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
 
 
 def prepare(what: str) -> None:
@@ -27,9 +31,16 @@ def prepare(what: str) -> None:
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
+        RequestError: it is, but what is installed does not work.
     """
     require_train(what)
-    _prepare_once()
+    try:
+        _prepare_once()
+    except _BROKEN as exc:
+        raise RequestError(
+            f"{what} needs the 'train' extra, which is installed but does not work: {type(exc).__name__}: {exc}\n"
+            "  posetools doctor names what is wrong, and the command that mends it"
+        ) from exc
 
 
 @cache
