@@ -8,7 +8,7 @@ from collections.abc import Mapping
 _VAL_BATCH_SIZE = 16
 
 
-def stage_options(size: str, input_size: int, *, epochs: int, batch_size: int, lr: float) -> dict[str, object]:
+def stage_options(size: str, input_size: int | str, *, epochs: int, batch_size: int, lr: float) -> dict[str, object]:
     """Return one stage's options, for ``recipe_text``."""
     return {
         "size": size,

@@ -6,5 +6,6 @@ ones), ``camera``, ``raster`` (what is seen), ``paint`` (how it looks), ``labels
 """
 
 from posetools.render.dataset import render_set
+from posetools.render.sample import FULL, PLAIN, Variety
 
-__all__ = ["render_set"]
+__all__ = ["FULL", "PLAIN", "Variety", "render_set"]

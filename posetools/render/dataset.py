@@ -24,6 +24,7 @@ from posetools.formats.labelme import write as write_labelme
 from posetools.progress import Progress, silent
 from posetools.render.labels import Label
 from posetools.render.picture import render_random
+from posetools.render.sample import FULL, Variety
 from posetools.skeleton import load_skeleton
 
 _SMALLEST_SIDE = 64
@@ -36,6 +37,7 @@ def render_set(
     pictures: int,
     size: tuple[int, int],
     seed: int,
+    variety: Variety = FULL,
     workers: int = 1,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -46,9 +48,10 @@ def render_set(
 
     Args:
         out: the folder to write; it is written whole or not at all.
-        pictures: how many, each with one to four cars.
+        pictures: how many, each with one to as many cars as ``variety`` allows.
         size: their (width, height) in pixels.
         seed: another seed, other pictures.
+        variety: how much they differ from each other.
         workers: processes that render.
         overwrite: replace what is in ``out``.
         progress: told how far it is.
@@ -70,7 +73,7 @@ def render_set(
         # The writer brings the pictures to where they belong, as it does with anybody's.
         rendered = folder / ".rendered"
         rendered.mkdir()
-        work = partial(_render, size=size, seed=seed)
+        work = partial(_render, size=size, seed=seed, variety=variety)
         for number, (data, labels) in enumerate(_in_order(work, pictures, workers)):
             name = f"car_{number + 1:0{digits}d}.jpg"
             (rendered / name).write_bytes(data)
@@ -100,8 +103,8 @@ def _in_order(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _render(number: int, *, size: tuple[int, int], seed: int) -> tuple[bytes, tuple[Label, ...]]:
-    rendered = render_random(np.random.default_rng([seed, number]), size, load_skeleton("car8"))
+def _render(number: int, *, size: tuple[int, int], seed: int, variety: Variety) -> tuple[bytes, tuple[Label, ...]]:
+    rendered = render_random(np.random.default_rng([seed, number]), size, load_skeleton("car8"), variety)
     buffer = io.BytesIO()
     rendered.picture.save(buffer, format="JPEG", quality=95, subsampling=0)
     return buffer.getvalue(), rendered.labels

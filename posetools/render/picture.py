@@ -12,7 +12,7 @@ from posetools.geometry import Floats
 from posetools.render.labels import Label, label_box, label_keypoints
 from posetools.render.paint import paint
 from posetools.render.raster import Buffers, Screen, rasterise, to_screen
-from posetools.render.sample import sample_scene
+from posetools.render.sample import FULL, Variety, sample_scene
 from posetools.render.scene import Scene
 from posetools.skeleton import Skeleton
 
@@ -48,10 +48,12 @@ def render_scene(scene: Scene, skeleton: Skeleton) -> Rendered:
     return Rendered(paint(scene, buffers, _SCALE), _labels(scene, screen, skeleton), scene)
 
 
-def render_random(rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton) -> Rendered:
+def render_random(
+    rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL
+) -> Rendered:
     """Return a random picture of ``size`` (width, height): every car in it is labelled, and is there to be seen."""
     while True:
-        scene = sample_scene(rng, size)
+        scene = sample_scene(rng, size, variety)
         screen = _screen(scene)
         buffers = _buffers(scene, screen)
         shares = seen_shares(scene, screen, buffers)

@@ -7,19 +7,17 @@ hides cars from each other is seen only when the pixels are there, so that is ch
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from posetools.geometry import Floats
 from posetools.render.camera import Camera
 from posetools.render.mesh import RGB
 from posetools.render.sample_car import sample_car
 from posetools.render.scene import Finish, Ground, Light, PlacedCar, Scene
 from posetools.render.things import sample_things
 
-# A car's box must be at least this share of the picture's width, and at least so many pixels, on its longer side.
-SMALLEST_SHARE = 0.09
+# A car's box must be at least so many pixels on its longer side.
 SMALLEST_PIXELS = 14
 # At least this share of its box must lie in the picture.
 LEAST_INSIDE = 0.55
@@ -30,22 +28,64 @@ GAP = 0.35
 _TRIES = 12
 
 
-def sample_scene(rng: np.random.Generator, size: tuple[int, int], *, most_cars: int = 4) -> Scene:
-    """Return a random scene of one to ``most_cars`` cars for a picture of ``size`` (width, height)."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variety:
+    """How much the pictures of a set differ from each other.
+
+    Attributes:
+        cars: how likely one car is in a picture, two cars, and so on; they sum to 1.
+        share: from where to where the first car's width goes, as a share of the picture's.
+        smallest: the least that the longer side of any car's box is, as a share of the picture's width.
+        highest: up to where cameras stand, in metres.
+        light: how likely sun, clouds, dusk and night are; they sum to 1.
+        fog: how likely fog is.
+        blur: how likely the picture is a little out of focus.
+        noise: the most noise, in grey levels.
+        things: whether buildings, trees, poles and the like stand round the cars.
+    """
+
+    cars: tuple[float, ...] = (0.4, 0.27, 0.2, 0.13)
+    share: tuple[float, float] = (0.22, 0.8)
+    smallest: float = 0.09
+    highest: float = 8.0
+    light: tuple[float, float, float, float] = (0.5, 0.3, 0.12, 0.08)
+    fog: float = 0.12
+    blur: float = 0.35
+    noise: float = 7.0
+    things: bool = True
+
+
+FULL = Variety()
+# What a small network learns in minutes: large cars by daylight on open ground.
+PLAIN = Variety(
+    cars=(0.5, 0.5),
+    share=(0.42, 0.8),
+    smallest=0.2,
+    highest=5.0,
+    light=(0.6, 0.4, 0.0, 0.0),
+    fog=0.0,
+    blur=0.0,
+    noise=3.0,
+    things=False,
+)
+
+
+def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Variety = FULL) -> Scene:
+    """Return a random scene for a picture of ``size`` (width, height)."""
     while True:
         first = PlacedCar(sample_car(rng), 0.0, 0.0, float(rng.uniform(-np.pi, np.pi)))
-        camera = _sample_camera(rng, first, size)
-        if not fits(camera, first):
+        camera = _sample_camera(rng, first, size, variety)
+        if not fits(camera, first, variety.smallest):
             continue
-        wanted = int(rng.choice(np.arange(1, most_cars + 1), p=_shares(most_cars)))
-        cars = _add_cars(rng, camera, first, wanted)
+        wanted = 1 + int(rng.choice(len(variety.cars), p=variety.cars))
+        cars = _add_cars(rng, camera, first, wanted, variety.smallest)
         ground = _sample_ground(rng, first.heading)
-        light = _sample_light(rng)
-        scene = Scene(camera=camera, cars=cars, things=(), light=light, ground=ground, finish=_sample_finish(rng))
-        return replace(scene, things=sample_things(rng, camera, cars))
+        light, finish = _sample_light(rng, variety), _sample_finish(rng, variety)
+        scene = Scene(camera=camera, cars=cars, things=(), light=light, ground=ground, finish=finish)
+        return replace(scene, things=sample_things(rng, camera, cars)) if variety.things else scene
 
 
-def fits(camera: Camera, car: PlacedCar) -> bool:
+def fits(camera: Camera, car: PlacedCar, smallest: float = FULL.smallest) -> bool:
     """Return whether a car, seen so, is worth a label: near enough, far enough, and mostly in the picture."""
     pixels, depth = camera.project(car.outline())
     if depth.min() < NEAREST:
@@ -55,25 +95,19 @@ def fits(camera: Camera, car: PlacedCar) -> bool:
     whole, seen = high - low, np.clip(np.minimum(high, size) - np.maximum(low, 0.0), 0.0, None)
     if seen.prod() < LEAST_INSIDE * whole.prod() or (whole > 1.15 * size).any():
         return False
-    return bool(seen.max() >= max(SMALLEST_SHARE * size[0], SMALLEST_PIXELS))
+    return bool(seen.max() >= max(smallest * size[0], SMALLEST_PIXELS))
 
 
-def _shares(most: int) -> Floats:
-    shares = np.array([0.4, 0.27, 0.2, 0.13])[:most] if most <= 4 else np.ones(most)
-    normed: Floats = shares / shares.sum()
-    return normed
-
-
-def _sample_camera(rng: np.random.Generator, car: PlacedCar, size: tuple[int, int]) -> Camera:
+def _sample_camera(rng: np.random.Generator, car: PlacedCar, size: tuple[int, int], variety: Variety) -> Camera:
     """Return a camera that shows the car at a chosen size, from any side, somewhere in the middle part."""
     width, height = size
     focal = width / 2 / np.tan(np.radians(rng.uniform(28, 72)) / 2)
     azimuth = rng.uniform(-np.pi, np.pi)
     side = np.sin(azimuth - car.heading)
     across = abs(side) * car.car.length + abs(np.cos(azimuth - car.heading)) * car.car.width
-    share = rng.uniform(0.22, 0.8)
+    share = rng.uniform(*variety.share)
     reach = max(focal * across / (share * width), 1.35 * focal * car.car.height / height, 4.0)
-    eye = min(rng.uniform(1.0, 2.2) if rng.random() < 0.5 else rng.uniform(2.0, 8.0), 0.7 * reach)
+    eye = min(rng.uniform(1.0, 2.2) if rng.random() < 0.5 else rng.uniform(2.0, variety.highest), 0.7 * reach)
     flat = np.sqrt(reach**2 - eye**2)
     position = (car.x + flat * np.cos(azimuth), car.y + flat * np.sin(azimuth), eye)
     # The axis passes the car so that it is seen off the middle.
@@ -87,7 +121,9 @@ def _sample_camera(rng: np.random.Generator, car: PlacedCar, size: tuple[int, in
     return Camera(_floats(position), _floats(target), roll, float(focal), size)
 
 
-def _add_cars(rng: np.random.Generator, camera: Camera, first: PlacedCar, wanted: int) -> tuple[PlacedCar, ...]:
+def _add_cars(
+    rng: np.random.Generator, camera: Camera, first: PlacedCar, wanted: int, smallest: float
+) -> tuple[PlacedCar, ...]:
     """Return the first car and up to ``wanted - 1`` more: in rows as on roads and car parks, or anywhere."""
     cars = [first]
     row = rng.random() < 0.55
@@ -108,7 +144,7 @@ def _add_cars(rng: np.random.Generator, camera: Camera, first: PlacedCar, wanted
                 continue
             place, heading = found, rng.uniform(-np.pi, np.pi)
         candidate = PlacedCar(car, float(place[0]), float(place[1]), float(heading))
-        if fits(camera, candidate) and not any(overlap(candidate, other) for other in cars):
+        if fits(camera, candidate, smallest) and not any(overlap(candidate, other) for other in cars):
             cars.append(candidate)
     return tuple(cars)
 
@@ -125,10 +161,10 @@ def overlap(a: PlacedCar, b: PlacedCar) -> bool:
     return True
 
 
-def _sample_light(rng: np.random.Generator) -> Light:
+def _sample_light(rng: np.random.Generator, variety: Variety) -> Light:
     height, azimuth = np.radians(rng.uniform(14, 75)), rng.uniform(-np.pi, np.pi)
     sun = (np.cos(height) * np.cos(azimuth), np.cos(height) * np.sin(azimuth), np.sin(height))
-    kind = rng.choice(4, p=[0.5, 0.3, 0.12, 0.08])
+    kind = rng.choice(4, p=variety.light)
     if kind == 0:
         strength, warm = rng.uniform(0.7, 1.3), rng.uniform(0.0, 0.25)
         color = (strength, strength * (1 - 0.4 * warm), strength * (1 - warm))
@@ -145,7 +181,7 @@ def _sample_light(rng: np.random.Generator) -> Light:
     shift = rng.uniform(0.85, 1.15, 3)
     low, high = (_floats(np.array(part) * shift) for part in sky)
     blue = rng.uniform(0.0, 0.12)
-    fog = float(rng.uniform(0.01, 0.035)) if rng.random() < 0.12 else float(rng.uniform(0.0, 0.004))
+    fog = float(rng.uniform(0.01, 0.035)) if rng.random() < variety.fog else float(rng.uniform(0.0, 0.004))
     return Light(
         sun=_floats(sun),
         sun_color=_floats(color),
@@ -187,13 +223,13 @@ def _sample_ground(rng: np.random.Generator, heading: float) -> Ground:
     )
 
 
-def _sample_finish(rng: np.random.Generator) -> Finish:
+def _sample_finish(rng: np.random.Generator, variety: Variety) -> Finish:
     return Finish(
         exposure=float(rng.uniform(0.85, 1.5)),
         tint=_floats(rng.uniform(0.94, 1.06, 3)),
         contrast=float(rng.uniform(0.85, 1.15)),
-        blur=float(rng.uniform(0.4, 0.9)) if rng.random() < 0.35 else 0.0,
-        noise=float(rng.uniform(0.5, 7.0)),
+        blur=float(rng.uniform(0.4, 0.9)) if rng.random() < variety.blur else 0.0,
+        noise=float(rng.uniform(0.5, variety.noise)),
         vignette=float(rng.uniform(0.0, 0.25)),
         seed=int(rng.integers(2**32)),
     )
