@@ -97,14 +97,13 @@ class Settings:
     val: float = 0.12
     det: StageSettings = StageSettings(
         size="tiny",
-        input_size="256x192",
+        input_size="192x160",
         batch_size=8,
         lr=1e-3,
-        share=0.4,
+        share=0.5,
         cfg_options=(
-            # The stock average looks back over thousands of iterations; here there are some hundred.
-            "custom_hooks.0.momentum=0.02",
-            "custom_hooks.0.gamma=60",
+            # The stock average of the weights looks back over thousands of iterations; here there are some hundred.
+            "custom_hooks=[]",
             # Scales from a half to double need more time to learn than there is.
             "train_dataloader.dataset.pipeline.2.ratio_range=(0.8,1.3)",
         ),
@@ -114,7 +113,7 @@ class Settings:
         input_size=128,
         batch_size=32,
         lr=7e-4,
-        share=0.6,
+        share=0.5,
         # Augmentation makes a model better in the long run, and later in the short one.
         cfg_options=(
             "train_dataloader.dataset.pipeline.3.rotate_factor=5",
@@ -124,7 +123,7 @@ class Settings:
     )
     workers: int = 2
     loaders: int = 0
-    timed_iterations: int = 8
+    timed_iterations: int = 14
     shown: int = 12
     columns: int = 3
     min_score: float = 0.35

@@ -63,8 +63,8 @@ class Stopwatch:
 
     @property
     def seconds_per_iteration(self) -> float:
-        """The mean over all iterations but the first ones, up to the first report: they take longer."""
-        (first, started), (last, ended) = self._marks[0], self._marks[-1]
+        """The mean over the second half of the iterations: the first ones take longer."""
+        (first, started), (last, ended) = self._marks[len(self._marks) // 2], self._marks[-1]
         return (ended - started) / (last - first) if last > first else 1.0
 
     def say(self, line: str) -> None:
