@@ -97,10 +97,10 @@ class Settings:
     val: float = 0.12
     det: StageSettings = StageSettings(
         size="tiny",
-        input_size="192x160",
+        input_size="160x128",
         batch_size=8,
         lr=1e-3,
-        share=0.5,
+        share=0.4,
         cfg_options=(
             # The stock average of the weights looks back over thousands of iterations; here there are some hundred.
             "custom_hooks=[]",
@@ -113,7 +113,7 @@ class Settings:
         input_size=128,
         batch_size=32,
         lr=7e-4,
-        share=0.5,
+        share=0.6,
         # Augmentation makes a model better in the long run, and later in the short one.
         cfg_options=(
             "train_dataloader.dataset.pipeline.3.rotate_factor=5",
@@ -157,7 +157,7 @@ class DemoRequest:
     """
 
     out: Path
-    minutes: float = 5.0
+    minutes: float = 6.0
     seed: int = 0
     settings: Settings = field(default_factory=Settings)
     overwrite: bool = False

@@ -35,14 +35,14 @@ class Plan:
 
 
 def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
-    """Return the whole epochs that there is time for, or a part of one.
+    """Return the whole epochs that come nearest to the time that there is, or a part of one.
 
     Args:
         iterations: how many there is time for.
         samples: of an epoch.
         batch_size: samples per iteration.
     """
-    epochs = int(iterations / -(-samples // batch_size))
+    epochs = round(iterations / -(-samples // batch_size))
     if epochs:
         return Plan(epochs)
     part = max(_FEWEST_ITERATIONS, int(iterations)) * batch_size

@@ -12,7 +12,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Folder for everything that is made. An earlier demo in it is replaced.")
     ] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="How long both models together train.")] = 5.0,
+    minutes: Annotated[float, typer.Option(help="How long both models together train.")] = 6.0,
     seed: Annotated[int, typer.Option(min=0, help="Of the pictures, the split and the training.")] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="Every station in two iterations: a test, nothing to look at.")
@@ -23,7 +23,7 @@ def demo(
 ) -> None:
     """Show the whole road: render labelled cars, convert, validate, config, train, eval, draw. Nothing is downloaded.
 
-    Each step prints the command that does the same. With --minutes 5 it takes at most 8 minutes on two cores.
+    Each step prints the command that does the same. It takes about 7 minutes on two cores.
     """
     from posetools.cli.demo_display import Display, print_result
     from posetools.demo import QUICK, DemoRequest, Settings

@@ -83,7 +83,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # 8 pictures in batches of 4 are 2 iterations: 6 seconds are 6 epochs.
     assert det.train_cfg["max_epochs"] == 6
     objects = len(json.loads((tmp_path / "data" / "train_coco.json").read_text())["annotations"])
-    assert pose.train_cfg["max_epochs"] == int(60 / -(-objects // 8))
+    assert pose.train_cfg["max_epochs"] == round(60 / -(-objects // 8))
     # The weaker augmentation from the start, and changes by place that meet what they mean.
     for config, options in ((det, module.Settings.det.cfg_options), (pose, module.Settings.pose.cfg_options)):
         apply_options(config, options)
@@ -96,7 +96,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("iterations", "epochs", "samples"),
-    [(100.0, 10, None), (19.9, 1, None), (10.0, 1, None), (9.9, 1, 72), (0.3, 1, 16)],
+    [(100.0, 10, None), (19.9, 2, None), (14.9, 1, None), (5.1, 1, None), (4.9, 1, 32), (0.3, 1, 16)],
 )
 def test_time_that_is_too_short_for_an_epoch_takes_a_part_of_it(
     iterations: float, epochs: int, samples: int | None

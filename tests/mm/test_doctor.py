@@ -308,9 +308,9 @@ def test_what_follows_from_a_problem_is_not_told_again() -> None:
 
 def test_the_commands_fit_the_environment() -> None:
     facts = with_versions(numpy="2.1.0", mmcv_lite="2.1.0")()
-    own = replace(facts, uv=".tools/uv/bin/uv", prefix="/work/.venv")
+    own = replace(facts, uv=".tools/uv/bin/uv", prefix="/home/me/.venv")
     assert named(own, "numpy").fix == ".tools/uv/bin/uv sync --inexact --extra train"
-    assert named(own, "one mmcv").fix.startswith(".tools/uv/bin/uv pip uninstall --python /work/.venv mmcv-lite && ")
+    assert named(own, "one mmcv").fix.startswith(".tools/uv/bin/uv pip uninstall --python /home/me/.venv mmcv-lite && ")
     fixes: dict[Kind, str] = {
         "oldest": "rm -rf .venv-oldest && make install-oldest",
         "other": "make install, in a checkout of posetools, and use its .venv/bin/posetools",
