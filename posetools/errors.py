@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import yaml
     from pydantic import ValidationError
 
 _LONGEST_VALUE = 80
@@ -116,3 +117,10 @@ def from_validation(path: Path | str, error: ValidationError) -> InputError:
         message = f"{message[:1].lower()}{message[1:]}, got {show_value(first['input'])}"
     hint = f"and {len(rest)} more problem{'s' if len(rest) > 1 else ''} in this file" if rest else ""
     return InputError(path, location, message, hint=hint)
+
+
+def from_yaml(path: Path | str, error: yaml.YAMLError) -> InputError:
+    """Return the InputError for a file at ``path`` that is no YAML, with the line and column where that shows."""
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return InputError(path, place, f"is not valid YAML: {getattr(error, 'problem', None) or error}")

@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from posetools.errors import InputError, RequestError, from_validation
+from posetools.errors import InputError, RequestError, from_validation, from_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
@@ -213,9 +213,7 @@ def read_skeleton(path: Path) -> Skeleton:
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(path, "", f"cannot be read: {exc}") from exc
     except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(path, place, f"is not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+        raise from_yaml(path, exc) from exc
     try:
         return Skeleton.model_validate(document)
     except ValidationError as exc:

@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from posetools.errors import InputError, RequestError, from_validation, must_be
+from posetools.errors import InputError, RequestError, from_validation, from_yaml, must_be
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
@@ -213,9 +213,7 @@ def _read_yaml(path: Path) -> DataYaml:
     try:
         document = yaml.safe_load(read_text(path))
     except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(path, place, f"is not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+        raise from_yaml(path, exc) from exc
     try:
         return DataYaml.model_validate(document)
     except ValidationError as exc:

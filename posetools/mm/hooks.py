@@ -72,6 +72,11 @@ def defined_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: None if value == -1 else float(value) for name, value in metrics.items()}
 
 
+def _learning_rate(runner: Any) -> float | None:
+    rates = runner.optim_wrapper.get_lr()
+    return float(rates["lr"][0]) if rates.get("lr") else None
+
+
 def progress_hook(listener: TrainListener) -> Any:
     """Return an mmengine Hook that tells the listener where the run is."""
     from mmengine.hooks import Hook
@@ -116,21 +121,19 @@ def progress_hook(listener: TrainListener) -> Any:
             done: int,
         ) -> None:
             self._told = time.monotonic()
-            rates = runner.optim_wrapper.get_lr()
-            listener.update(
-                TrainStatus(
-                    phase=phase,
-                    epoch=epoch,
-                    epochs=runner.max_epochs,
-                    iteration=iteration,
-                    iterations=iterations,
-                    done=done,
-                    total=runner.max_iters,
-                    loss=self.loss,
-                    lr=float(rates["lr"][0]) if rates.get("lr") else None,
-                    rate=(done - self._first) / (self._told - self._started or 1.0),
-                    metrics=self.metrics,
-                )
+            status = TrainStatus(
+                phase=phase,
+                epoch=epoch,
+                epochs=runner.max_epochs,
+                iteration=iteration,
+                iterations=iterations,
+                done=done,
+                total=runner.max_iters,
+                loss=self.loss,
+                lr=_learning_rate(runner),
+                rate=(done - self._first) / (self._told - self._started or 1.0),
+                metrics=self.metrics,
             )
+            listener.update(status)
 
     return ProgressHook()
