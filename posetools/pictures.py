@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import secrets
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from posetools.errors import InputError
+from posetools.errors import InputError, OutputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -80,6 +82,25 @@ def content_hash(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def save_picture(picture: Pillow.Image, path: Path) -> None:
+    """Write a picture, atomically; the ending of the name says the format, and its folder is made.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    options = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, **options)
+        temporary.replace(path)
+    except (OSError, ValueError) as exc:
+        raise OutputError(f"{path}: cannot be written: {exc}") from exc
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def upright_bytes(path: Path) -> bytes:

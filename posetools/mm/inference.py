@@ -7,70 +7,30 @@ scope in force, so that both live in one process in any order. Checkpoints are l
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from posetools.errors import InputError
-from posetools.geometry import Floats, Ints
-from posetools.mm.checkpoint import load_checkpoint
+from posetools.errors import InputError, RequestError
+from posetools.geometry import Floats
+from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
 from posetools.mm.runtime import prepare
+from posetools.results import Detections, Picture, Poses, shrink_heatmaps
 
-# A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
-Picture: TypeAlias = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class Detections:
-    """The N boxes found in one picture, the surest first.
-
-    Attributes:
-        boxes: (N, 4) x1, y1, x2, y2 in pixels.
-        scores: (N,) 0 to 1.
-        labels: (N,) index into the detector's ``classes``.
-    """
-
-    boxes: Floats
-    scores: Floats
-    labels: Ints
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def select(self, *, label: int, min_score: float) -> Detections:
-        """Return the boxes of one class that have at least that score."""
-        rows = (self.labels == label) & (self.scores >= min_score)
-        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
-
-
-@dataclass(frozen=True, slots=True)
-class Poses:
-    """The keypoints of N objects of one picture.
-
-    Attributes:
-        keypoints: (N, K, 2) x, y in pixels of the picture.
-        scores: (N, K).
-        areas: (N,) of the padded crops, in square pixels of the picture: what MMPose's NMS takes for the area.
-    """
-
-    keypoints: Floats
-    scores: Floats
-    areas: Floats
-
-    def __len__(self) -> int:
-        return len(self.scores)
+# With heatmaps, crops that go through the network at once: those of SimCC take some 13 MB each.
+_HEATMAP_BATCH = 8
 
 
 class _Model:
     """A model in evaluation mode and its test pipeline."""
 
-    def __init__(self, config: Path, checkpoint: Path, device: str, scope: str) -> None:
+    def __init__(self, config: Path, checkpoint: Path | str, device: str, scope: str, *, amp: bool, fast: bool) -> None:
         prepare(f"predicting with {config.name}")
         from mmengine.dataset import Compose
         from mmengine.model import revert_sync_batchnorm
@@ -79,17 +39,42 @@ class _Model:
         self.config = load_config(config)
         self._scope = self.config.get("default_scope") or scope
         drop_pretrained(self.config.model)
-        content = load_checkpoint(checkpoint)
+        self._adapt(self.config.model)
+        is_url = isinstance(checkpoint, str) and checkpoint.startswith(("http://", "https://"))
+        content = load_from_url(str(checkpoint)) if is_url else load_checkpoint(checkpoint)
+        if amp and not device.startswith("cuda"):
+            raise RequestError(f"--amp needs a GPU, and this runs on {device}")
+        self._device, self._amp = device, amp
         with self._in_scope():
             model = revert_sync_batchnorm(MODELS.build(self.config.model))
             _load_weights(model, content.get("state_dict", content), checkpoint, config)
             self._pipeline = Compose(self._test_pipeline())
         # An EMAHook puts the averaged weights into state_dict when it saves, so these are the ones to predict with.
         self.model = model.to(device).eval()
+        if fast:
+            _quicken(self.model)
         self.meta: Mapping[str, Any] = self._metainfo(content.get("meta", {}))
 
+    def _adapt(self, model: Any) -> None:
+        """Change the config of the model before it is built."""
+
     def _metainfo(self, meta: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {key.lower(): value for key, value in meta.get("dataset_meta", {}).items()}
+        """Return what is known of the classes or keypoints: the checkpoint's word, then the config's."""
+        known = meta.get("dataset_meta")
+        if known:
+            return {key.lower(): value for key, value in known.items()}
+        if "CLASSES" in meta:
+            # OpenMMLab's checkpoints of before 2023.
+            return {"classes": meta["CLASSES"]}
+        return self._metainfo_of_config()
+
+    def _metainfo_of_config(self) -> Mapping[str, Any]:
+        from mmengine.registry import DATASETS
+
+        dataset = evaluation_dataset(self.config)
+        with DATASETS.switch_scope_and_registry(self._scope) as registry:
+            kind = registry.get(dataset["type"]) if isinstance(dataset["type"], str) else dataset["type"]
+        return dataset.get("metainfo") or getattr(kind, "METAINFO", {})
 
     def _test_pipeline(self) -> list[Any]:
         dataset = evaluation_dataset(self.config)
@@ -108,7 +93,8 @@ class _Model:
         from mmengine.dataset import pseudo_collate
 
         samples: list[Any] = []
-        with self._in_scope(), torch.inference_mode():
+        half = torch.autocast("cuda", enabled=self._amp)
+        with self._in_scope(), torch.inference_mode(), half:
             for start in range(0, len(inputs), batch_size):
                 batch = [self._pipeline(dict(entry)) for entry in inputs[start : start + batch_size]]
                 samples += self.model.test_step(pseudo_collate(batch))
@@ -122,26 +108,44 @@ class Detector(_Model):
         classes: the names that labels are indices into.
     """
 
-    def __init__(self, config: Path, checkpoint: Path, device: str = "cpu", *, batch_size: int = 8) -> None:
+    def __init__(
+        self,
+        config: Path,
+        checkpoint: Path | str,
+        device: str = "cpu",
+        *,
+        batch_size: int = 8,
+        amp: bool = False,
+        fast: bool = False,
+        score_thr: float = 0.0,
+    ) -> None:
         """Build it.
 
         Args:
             config: the config that it was trained with.
-            checkpoint: its weights.
+            checkpoint: its weights: a file, or a URL to download.
             device: ``cpu`` or ``cuda:N``.
             batch_size: how many pictures go through the network at once.
+            amp: mixed precision, on a GPU.
+            fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
+            score_thr: lower scores are of no interest: the config's threshold before NMS is raised to this.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.
+            RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
         """
-        super().__init__(config, checkpoint, device, "mmdet")
+        self._score_thr = score_thr
+        super().__init__(config, checkpoint, device, "mmdet", amp=amp, fast=fast)
         self._batch_size = batch_size
-        self.classes: tuple[str, ...] = tuple(self.meta.get("classes") or self._classes_of_config())
+        classes = self.meta.get("classes") or ()
+        self.classes: tuple[str, ...] = (classes,) if isinstance(classes, str) else tuple(classes)
 
-    def _classes_of_config(self) -> Sequence[str]:
-        metainfo = evaluation_dataset(self.config).get("metainfo") or {}
-        classes = metainfo.get("classes", ())
-        return (classes,) if isinstance(classes, str) else classes
+    def _adapt(self, model: Any) -> None:
+        # Of two-stage detectors the last stage has the threshold. A surer box never depends on a less sure one.
+        settings = model.get("test_cfg") or {}
+        for part in (settings, settings.get("rcnn") or {}):
+            if "score_thr" in part:
+                part["score_thr"] = max(part["score_thr"], self._score_thr)
 
     def _test_pipeline(self) -> list[Any]:
         # What mmdet's own inference_detector does for pictures in memory.
@@ -157,26 +161,61 @@ class Detector(_Model):
 class PoseEstimator(_Model):
     """An MMPose top-down pose estimator."""
 
-    def __init__(self, config: Path, checkpoint: Path, device: str = "cpu", *, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        config: Path,
+        checkpoint: Path | str,
+        device: str = "cpu",
+        *,
+        batch_size: int = 64,
+        amp: bool = False,
+        fast: bool = False,
+        flip_test: bool | None = None,
+    ) -> None:
         """Build it.
 
         Args:
             config: the config that it was trained with.
-            checkpoint: its weights.
+            checkpoint: its weights: a file, or a URL to download.
             device: ``cpu`` or ``cuda:N``.
             batch_size: how many crops go through the network at once.
+            amp: mixed precision, on a GPU.
+            fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
+            flip_test: average with what the mirrored crop gives, at twice the time; None: as the config says.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.
+            RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
         """
-        super().__init__(config, checkpoint, device, "mmpose")
+        super().__init__(config, checkpoint, device, "mmpose", amp=amp, fast=fast)
         self._batch_size = batch_size
+        if not hasattr(self.model.head, "decoder") or self.config.model.type != "TopdownPoseEstimator":
+            raise RequestError(
+                f"{config}: must be a top-down pose estimator, got a model of type {self.config.model.type}"
+            )
+        if flip_test is not None:
+            self.model.test_cfg["flip_test"] = flip_test
 
     def _metainfo(self, meta: Mapping[str, Any]) -> Mapping[str, Any]:
         from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
         known: Mapping[str, Any] | None = meta.get("dataset_meta")
-        return known or parse_pose_metainfo(dict(evaluation_dataset(self.config).get("metainfo") or {}))
+        if known:
+            return known
+        try:
+            return dict(parse_pose_metainfo(dict(self._metainfo_of_config())))
+        except (AssertionError, LookupError, TypeError, FileNotFoundError) as exc:
+            problem = f"must say what MMPose's parse_pose_metainfo reads: {type(exc).__name__}: {exc}"
+            raise InputError(self.config.filename, "test_dataloader.dataset.metainfo", problem) from exc
+
+    def _metainfo_of_config(self) -> Mapping[str, Any]:
+        import mmpose
+
+        known = super()._metainfo_of_config()
+        packaged = Path(mmpose.__file__).parent / ".mim" / str(known.get("from_file", ""))
+        # mmpose's own data sets name a file relative to a clone; in another clone's folder that is another file.
+        own = "metainfo" not in evaluation_dataset(self.config)
+        return {"from_file": str(packaged)} if own and packaged.is_file() else known
 
     @property
     def num_keypoints(self) -> int:
@@ -187,29 +226,44 @@ class PoseEstimator(_Model):
         """Return the keypoints of the (N, 4) boxes of one picture."""
         return self.estimate([picture], [boxes])[0]
 
-    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats]) -> list[Poses]:
-        """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch."""
+    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
+        """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch.
+
+        Heatmaps of SimCC models are the products of their two normalised distributions, as MMPose draws them.
+        """
         one = np.ones(1, dtype=np.float32)
         inputs = [
             {"img": picture, "bbox": box[None].astype(np.float32), "bbox_score": one, **self.meta}
             for picture, of_picture in zip(pictures, boxes, strict=True)
             for box in of_picture
         ]
-        samples = iter(self._predict(inputs, self._batch_size))
-        return [self._poses([next(samples) for _ in of_picture]) for of_picture in boxes]
+        self.model.test_cfg["output_heatmaps"] = heatmaps
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The predicted simcc values are normalized")
+            samples = iter(self._predict(inputs, _HEATMAP_BATCH if heatmaps else self._batch_size))
+        return [self._poses([next(samples) for _ in of_picture], heatmaps) for of_picture in boxes]
 
-    def _poses(self, samples: Sequence[Any]) -> Poses:
+    def _poses(self, samples: Sequence[Any], heatmaps: bool) -> Poses:
         n, k = len(samples), self.num_keypoints
         instances = [sample.pred_instances for sample in samples]
-        scales = [sample.metainfo["input_scale"] for sample in samples]
+        crops = [[*sample.metainfo["input_center"], *sample.metainfo["input_scale"]] for sample in samples]
+        maps = [shrink_heatmaps(sample.pred_fields.heatmaps.cpu().numpy()) for sample in samples] if heatmaps else []
         return Poses(
             keypoints=np.array([found.keypoints[0] for found in instances], dtype=np.float64).reshape(n, k, 2),
             scores=np.array([found.keypoint_scores[0] for found in instances], dtype=np.float64).reshape(n, k),
-            areas=np.array(scales, dtype=np.float64).reshape(n, 2).prod(axis=1),
+            crops=np.array(crops, dtype=np.float64).reshape(n, 4),
+            heatmaps=np.stack(maps) if maps else np.zeros((0, k, 1, 1), np.float32) if heatmaps else None,
+            raw=partial(_merged, samples),
         )
 
 
-def _load_weights(model: Any, weights: Mapping[str, Any], checkpoint: Path, config: Path) -> None:
+def _merged(samples: Sequence[Any]) -> Any:
+    from mmpose.structures import PoseDataSample, merge_data_samples
+
+    return merge_data_samples(list(samples)) if samples else PoseDataSample()
+
+
+def _load_weights(model: Any, weights: Mapping[str, Any], checkpoint: Path | str, config: Path) -> None:
     given = {name.removeprefix("module."): value for name, value in weights.items()}
     own = model.state_dict()
     # Counters of batch norm, which older checkpoints lack, have no part in predicting.
@@ -224,6 +278,20 @@ def _load_weights(model: Any, weights: Mapping[str, Any], checkpoint: Path, conf
             shapes = f"{tuple(own[name].shape)} as in the config, got {tuple(given[name].shape)}"
             raise InputError(checkpoint, name, f"shape must be {shapes}", hint=hint)
     model.load_state_dict(given, strict=False)
+
+
+def _quicken(model: Any) -> None:
+    """Fold batch norms into the convolutions before them, and lay out memory as the CPU's and GPU's kernels like it."""
+    import torch
+    from mmcv.cnn import ConvModule
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    for module in model.modules():
+        if isinstance(module, ConvModule) and module.with_norm and isinstance(module.norm, torch.nn.BatchNorm2d):
+            # This makes a new convolution: RTMDet's head shares one among levels, each with a batch norm of its own.
+            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.with_norm = False
+    model.to(memory_format=torch.channels_last)
 
 
 def _detections(found: Any) -> Detections:

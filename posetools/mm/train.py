@@ -117,7 +117,7 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
     start = _epoch_of(checkpoint) if checkpoint else 0
     if checkpoint and start >= config.train_cfg.get("max_epochs", 0):
         told.say(f"nothing to do: {checkpoint} is at epoch {start} of {config.train_cfg['max_epochs']}")
-        return TrainResult(work_dir, checkpoint, _best_in(work_dir), epochs=start)
+        return TrainResult(work_dir, checkpoint, best_in(work_dir), epochs=start)
     _set_weights(config, request.weights, checkpoint)
     skeleton = skeleton_of(data_root_of(config), request.skeleton)
     told.say(f"checking the data set {data_root_of(config)} and the config {config.filename}")
@@ -203,11 +203,19 @@ def _set_weights(config: Any, weights: str | None, checkpoint: Path | None) -> N
 
 
 def _checkpoint_to_resume(work_dir: Path) -> Path:
-    record = work_dir / "last_checkpoint"
-    if not record.is_file():
+    checkpoint = last_in(work_dir)
+    if checkpoint is None:
         raise RequestError(
             f"{work_dir}: has no checkpoint to resume from\n  without --resume the run starts at the first epoch"
         )
+    return checkpoint
+
+
+def last_in(work_dir: Path) -> Path | None:
+    """Return the last checkpoint of a work folder, as mmengine records it, or None."""
+    record = work_dir / "last_checkpoint"
+    if not record.is_file():
+        return None
     recorded = Path(record.read_text(encoding="utf-8").strip())
     # mmengine records an absolute path, which a work folder that was moved has left behind.
     beside = work_dir / recorded.name
@@ -221,7 +229,8 @@ def _epoch_of(checkpoint: Path) -> int:
     return int(meta["epoch"])
 
 
-def _best_in(work_dir: Path) -> Path | None:
+def best_in(work_dir: Path) -> Path | None:
+    """Return the best checkpoint of a work folder, or None when the run was never evaluated."""
     return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
 
 

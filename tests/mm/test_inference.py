@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +61,40 @@ def test_keypoints_are_the_stock_ones_after_a_detector_was_called(det_run: Run, 
         np.testing.assert_allclose(ours.areas, [s.gt_instances.bbox_scales.prod() for s in theirs], rtol=1e-6)
     np.testing.assert_allclose(estimator(first, BOXES).keypoints, batched[0].keypoints, atol=1e-3)
     assert estimator(first, BOXES[:0]).keypoints.shape == (0, 8, 2)
+
+
+def test_fast_models_give_the_same_up_to_float_noise(det_run: Run, pose_run: Run) -> None:
+    import torch
+
+    inputs = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    for model, run in ((Detector, det_run), (PoseEstimator, pose_run)):
+        plain, fast = (model(run.config, run.checkpoint, fast=fast).model for fast in (False, True))
+        assert sum(isinstance(part, torch.nn.BatchNorm2d) for part in plain.modules()) > 20
+        with torch.inference_mode():
+            expected, found = (flat(one(inputs, None, mode="tensor")) for one in (plain, fast))
+        assert not torch.equal(expected, found)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def flat(outputs: Any) -> Any:
+    """Return all numbers of nested tuples of tensors, one after the other."""
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return outputs.flatten()
+    return torch.cat([flat(part) for part in outputs])
+
+
+def test_a_raised_threshold_leaves_the_surer_boxes_as_they_are(det_run: Run) -> None:
+    every = Detector(det_run.config, det_run.checkpoint)(pictures()[:1])[0]
+    threshold = float(np.quantile(every.scores, 0.5))
+    surer = Detector(det_run.config, det_run.checkpoint, score_thr=threshold)(pictures()[:1])[0]
+    kept = every[every.scores > threshold]
+    # Boxes of the very same score may leave NMS in another order.
+    found = {tuple(box) for box in surer.boxes.tolist()}
+    assert sum(tuple(box) in found for box in kept.boxes.tolist()) == len(kept)
+    assert 0 < len(kept) < len(every)
+    assert surer.scores.min() > threshold
 
 
 def test_the_averaged_weights_are_the_ones_that_are_loaded(det_run: Run) -> None:

@@ -1,0 +1,174 @@
+"""Which two models belong together, and where their files are: a folder of runs, or what the user names.
+
+A config is a file or the name of one that mmdet or mmpose carries (``faster-rcnn_r50_fpn_1x_coco``); weights are a file
+or a URL. Nothing is downloaded unless a URL is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from posetools.errors import InputError, RequestError, from_validation
+from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config
+from posetools.mm.train import SKELETON, best_in, last_in
+from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, read_skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """One model.
+
+    Attributes:
+        config: its config.
+        checkpoint: its weights: a file, or the text of a URL.
+    """
+
+    config: Path
+    checkpoint: Path | str
+
+    @property
+    def work_dir(self) -> Path | None:
+        """The folder that a checkpoint file lies in."""
+        return self.checkpoint.parent if isinstance(self.checkpoint, Path) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A detector and a pose estimator."""
+
+    det: ModelFiles
+    pose: ModelFiles
+
+
+def named_model(stage: Stage, config: str, checkpoint: str) -> ModelFiles:
+    """Return the model that the user names.
+
+    Args:
+        stage: which of the two it is to be.
+        config: a file, or the name of a config of the installed mmdet or mmpose.
+        checkpoint: a file or a URL.
+
+    Raises:
+        RequestError: there is no such config.
+        InputError: there is no such checkpoint, or the config is of the other stage.
+    """
+    path = Path(config)
+    if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise InputError(path, "", "config does not exist")
+        path = zoo_config(stage, config)
+    scope = load_config(path).get("default_scope") or SCOPES[stage]
+    if scope != SCOPES[stage]:
+        raise InputError(path, "default_scope", f"must be {SCOPES[stage]!r} for --{stage}, got {scope!r}")
+    if checkpoint.startswith(("http://", "https://")):
+        return ModelFiles(path, checkpoint)
+    if not Path(checkpoint).is_file():
+        raise InputError(checkpoint, "", "checkpoint does not exist")
+    return ModelFiles(path, Path(checkpoint))
+
+
+def zoo_config(stage: Stage, name: str) -> Path:
+    """Return the file of a config that mmdet or mmpose carries, by its name without ``.py``.
+
+    Raises:
+        RequestError: there is none of that name; the message has the nearest names.
+    """
+    package = SCOPES[stage]
+    spec = find_spec(package)
+    folders = [Path(place) / ".mim" / "configs" for place in (spec.submodule_search_locations if spec else ()) or ()]
+    known = {
+        path.stem: path for folder in folders for path in sorted(folder.rglob("*.py")) if "_base_" not in path.parts
+    }
+    if name in known:
+        return known[name]
+    near = get_close_matches(name, known, n=3)
+    hint = f"\n  names like it: {', '.join(near)}" if near else ""
+    raise RequestError(
+        f"--{stage} {name}: is neither a file nor the name of one of {package}'s {len(known)} configs{hint}"
+    )
+
+
+def pair_of_run(run: Path) -> Pair:
+    """Return the newest best models in a folder with one detector's run and one pose estimator's.
+
+    The two runs are the folders in ``run`` that hold a config and a checkpoint; their names do not matter. Of each the
+    best checkpoint counts, or the last when the run was never evaluated.
+
+    Raises:
+        RequestError: ``run`` is no such folder; the message says what is missing or too much.
+    """
+    if not run.is_dir():
+        raise RequestError(f"{run}: must be a folder with the runs of a detector and a pose estimator, got no folder")
+    found: dict[Stage, list[ModelFiles]] = {"det": [], "pose": []}
+    for folder in sorted(path for path in run.iterdir() if path.is_dir()):
+        checkpoint = best_in(folder) or last_in(folder)
+        if checkpoint is None or not any(folder.glob("*.py")):
+            continue
+        config = config_of_run(folder)
+        scope = load_config(config).get("default_scope")
+        for stage in found:
+            if scope == SCOPES[stage]:
+                found[stage].append(ModelFiles(config, checkpoint))
+    for stage, models in found.items():
+        if len(models) != 1:
+            listed = ", ".join(str(model.work_dir) for model in models) or "none"
+            raise RequestError(
+                f"{run}: must have one folder with a {stage} run, got {listed}\n"
+                f"  --det CONFIG CHECKPOINT and --pose CONFIG CHECKPOINT name the two models themselves"
+            )
+    return Pair(found["det"][0], found["pose"][0])
+
+
+def skeleton_of_pair(pair: Pair, meta: Mapping[str, Any], classes: tuple[str, ...]) -> Skeleton:
+    """Return the skeleton that a pose estimator was trained with.
+
+    It is the ``skeleton.yaml`` beside the checkpoint that ``posetools train`` leaves, the one in a checkpoint that
+    ``posetools publish`` made, a built-in with the same names, or else built from what MMPose keeps.
+
+    Args:
+        pair: the models.
+        meta: MMPose's parsed dataset_meta of the estimator.
+        classes: of the detector; the first names the category where nothing else does.
+
+    Raises:
+        InputError: MMPose's record is no skeleton.
+    """
+    folder = pair.pose.work_dir
+    if folder is not None and (folder / SKELETON).is_file():
+        return read_skeleton(folder / SKELETON)
+    names = tuple(meta["keypoint_id2name"][i] for i in range(len(meta["keypoint_id2name"])))
+    for built_in in map(load_skeleton, BUILT_IN):
+        if built_in.names == names:
+            return built_in
+    return _from_metainfo(pair.pose.checkpoint, meta, names, classes)
+
+
+def _from_metainfo(
+    source: Path | str, meta: Mapping[str, Any], names: tuple[str, ...], classes: tuple[str, ...]
+) -> Skeleton:
+    flips, colors = meta["flip_indices"], meta["keypoint_colors"]
+    document = {
+        "name": str(meta.get("dataset_name") or "skeleton"),
+        "category": {"name": classes[0] if classes else "object"},
+        "keypoints": [
+            {"name": name, "swap": names[flips[i]] if flips[i] != i else None, "color": [int(c) for c in colors[i]]}
+            for i, name in enumerate(names)
+        ],
+        "links": [
+            {"points": [names[a], names[b]], "color": [int(c) for c in color]}
+            for (a, b), color in zip(meta["skeleton_links"], meta["skeleton_link_colors"], strict=True)
+        ],
+        "sigmas": [float(sigma) for sigma in meta["sigmas"]],
+        "joint_weights": [float(weight) for weight in meta["dataset_keypoint_weights"]],
+    }
+    try:
+        return Skeleton.model_validate(document)
+    except ValidationError as exc:
+        raise from_validation(source, exc) from exc
