@@ -25,16 +25,15 @@ points, ``imageData`` null, one JSON beside each picture. labelme holds no iscro
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from posetools.dataset import Dataset, Image, Instance, Visibility
+from posetools.dataset import Dataset
 from posetools.dataset_folder import is_record
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, read_bytes, transfer
@@ -44,15 +43,13 @@ from posetools.formats.collect import FileReading, collect, map_in_order, walk_f
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_model import Document, parse_document
+from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import check_options
 from posetools.formats.locate import PictureFinder, check_size, name_below, open_picture
 from posetools.formats.target import check_holdable, put_text
 from posetools.pictures import is_picture
 from posetools.progress import silent
 from posetools.skeleton import Skeleton
-
-VERSION = "5.4.1"
-HIDDEN_FLAG = "occluded"
 
 # How many .json files of a folder are looked at before it is taken for something else.
 _LOOKED_AT = 5
@@ -108,9 +105,9 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is not None:
                 transfer(image.path, folder / image.file_name, how)
-            document = _document(image, [dataset[row] for row in rows], dataset.skeleton)
-            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-            put_text((folder / image.file_name).with_suffix(".json"), text + "\n")
+            objects = [Drawn(dataset.boxes[row].tolist(), dataset.keypoints[row].tolist()) for row in rows]
+            document = labelme_document(image.file_name, image.size, objects, dataset.skeleton)
+            put_text((folder / image.file_name).with_suffix(".json"), labelme_text(document))
 
 
 FORMAT = Format(
@@ -212,34 +209,3 @@ def _without_file(pictures: Sequence[Path], readings: Sequence[FileReading]) -> 
     hint = "save it in labelme without shapes if it shows no object"
     unique = {os.path.realpath(path): path for path in pictures if path.with_suffix("") not in stems}
     return [Finding("W322", str(path), "", message, hint) for real, path in unique.items() if real not in named]
-
-
-def _document(image: Image, instances: Sequence[Instance], skeleton: Skeleton) -> dict[str, Any]:
-    shapes = []
-    for group, instance in enumerate(instances):
-        x1, y1, x2, y2 = instance.box.tolist()
-        shapes.append(_shape(skeleton.category.name, "rectangle", [[x1, y1], [x2, y2]], group, hidden=False))
-        for name, (x, y, visibility) in zip(skeleton.names, instance.keypoints.tolist(), strict=True):
-            if visibility != Visibility.NOT_LABELLED:
-                shapes.append(_shape(name, "point", [[x, y]], group, hidden=visibility == Visibility.HIDDEN))
-    return {
-        "version": VERSION,
-        "flags": {},
-        "shapes": shapes,
-        "imagePath": PurePosixPath(image.file_name).name,
-        "imageData": None,
-        "imageHeight": image.height,
-        "imageWidth": image.width,
-    }
-
-
-def _shape(label: str, kind: str, points: list[list[float]], group: int, *, hidden: bool) -> dict[str, Any]:
-    return {
-        "label": label,
-        "points": points,
-        "group_id": group,
-        "description": "",
-        "shape_type": kind,
-        "flags": {HIDDEN_FLAG: True} if hidden else {},
-        "mask": None,
-    }
