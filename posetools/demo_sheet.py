@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools.dataset import Dataset, Visibility
-from posetools.drawing import contact_sheet, draw_instances
+from posetools.drawing import beside, contact_sheet, draw_instances
 from posetools.errors import OutputError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def prediction_sheet(
         points = np.concatenate([points, np.full((*points.shape[:2], 1), float(Visibility.VISIBLE))], axis=2)
         labels = draw_instances(picture, chosen.boxes[list(rows)], chosen.keypoints[list(rows)], chosen.skeleton)
         texts = [f"{score:.2f}" for score in found.scores]
-        tiles.append(_beside(labels, draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts)))
+        tiles.append(beside(labels, draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts)))
         captions.append(f"{image.file_name}: {len(rows)} labelled, {len(found)} found")
     return contact_sheet(tiles, columns=columns, tile=tiles[0].size, captions=captions, title=_TITLE)
 
@@ -67,10 +67,3 @@ def save_sheet(sheet: Pillow.Image, path: Path) -> None:
         sheet.save(path)
     except OSError as exc:
         raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
-
-
-def _beside(left: Pillow.Image, right: Pillow.Image) -> Pillow.Image:
-    both = Pillow.new("RGB", (left.width + right.width + 2, max(left.height, right.height)), (255, 255, 255))
-    both.paste(left, (0, 0))
-    both.paste(right, (left.width + 2, 0))
-    return both

@@ -1,7 +1,10 @@
-"""Drawing boxes, keypoints and links into pictures, and pictures into contact sheets. Pillow only.
+"""Drawing boxes, keypoints, links and heatmaps into pictures, and pictures into contact sheets. Pillow and numpy only.
 
-Lines, points and text scale with the picture, so a drawing of 320 pixels and one of 4K look alike. Shapes are drawn
-at several times the size in which they appear, which smooths their edges.
+Lines, points and text scale with the picture and with the objects: a drawing of 320 pixels and one of 4K look alike,
+and small objects are not covered. What is drawn costs by its own size, not by the picture's: each shape is a mask of
+its own bounding box, smooth at its edges, through which its colour is pasted. Points are the same few shapes again and
+again and are kept; long lines are pasted in pieces, as the bounding box of a whole one is mostly empty. Boxes have
+straight sides, which are sharpest on whole pixels.
 """
 
 from __future__ import annotations
@@ -9,11 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageChops, ImageDraw, ImageFont
 
 from posetools.dataset import Visibility
 from posetools.geometry import Floats
@@ -25,11 +31,21 @@ _Region: TypeAlias = tuple[float, float, float, float]
 BOX_COLOR: Color = (255, 214, 10)
 _INK: Color = (20, 20, 20)
 _PAPER: Color = (255, 255, 255)
-# A line's width is this share of the picture's diagonal, but at least _THINNEST pixels.
+# A line's width is this share of the picture's diagonal, but at least _THINNEST pixels; on objects that it would cover
+# it goes down to a third of that, which can still be seen when the whole picture is on a screen.
 _LINE_SHARE = 1 / 500
 _THINNEST = 1.0
 _TEXT_LINES = 7.5
 _SMALLEST_TEXT = 9
+_CAPTION, _HEADING = 22.0, 30.0
+_BESIDE_GAP = 2
+# About how many pixels the mask of a piece of a line has, and how finely a kept point is placed and sized (per pixel).
+_PIECE = 4096
+_PHASES = 4
+_SIZES = 8
+# Heat of less than the first value is not painted, from the second on it hides this much of the picture.
+_HEAT_FROM, _HEAT_FULL, _HEAT_OPACITY = 0.06, 0.5, 0.65
+_HEAT_COLORS = ((0, 0, 255), (0, 200, 255), (0, 220, 80), (255, 230, 0), (255, 0, 0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +54,12 @@ class Style:
 
     Attributes:
         box_color: of boxes and of their text's background (RGB).
-        line: width of boxes and links in pixels; None scales with the picture.
-        radius: of visible points in pixels; None scales with the picture and with small objects.
+        line: width of boxes and links in pixels; None scales with the picture and with small objects.
+        radius: of visible points in pixels; None likewise.
         boxes: whether boxes are drawn.
         names: whether each point's name is written beside it.
+        indices: whether each point's number, from 0, is written beside it, instead of its name.
+        scale: makes what scales with the picture thicker and larger, for pictures that are looked at reduced.
         min_score: points with a lower score are not drawn; only where scores of points are given.
     """
 
@@ -50,6 +68,8 @@ class Style:
     radius: float | None = None
     boxes: bool = True
     names: bool = False
+    indices: bool = False
+    scale: float = 1.0
     min_score: float = 0.0
 
 
@@ -64,48 +84,99 @@ def draw_instances(
     *,
     texts: Sequence[str] | None = None,
     scores: Floats | None = None,
+    box_colors: Sequence[Color] | None = None,
     style: Style = DEFAULT_STYLE,
 ) -> Pillow.Image:
     """Return a copy of the picture with objects drawn into it.
 
     Links come first, then points, so that no line hides a point. Visible points (visibility 2) are discs, hidden ones
-    (1) rings; points of visibility 0 are left out, and links to them.
+    (1) rings; points of visibility 0 and those that are nowhere (NaN, infinity) are left out, and links to them.
 
     Args:
         picture: any mode; the result is RGB.
         boxes: (N, 4) x1, y1, x2, y2 in pixels.
         keypoints: (N, K, 3) x, y, visibility, in the skeleton's order.
         skeleton: names, colours and links.
-        texts: N texts, each written above its box (a class, a score).
+        texts: N texts, each written above its box (a class, a score); an empty one is not.
         scores: (N, K) scores of the points, compared with ``style.min_score``.
+        box_colors: N colours, where objects differ from ``style.box_color``.
         style: widths, colours, what to draw.
     """
     visible = np.array(keypoints, dtype=np.float64)
     if scores is not None:
         visible[scores < style.min_score, 2] = Visibility.NOT_LABELLED
-    drawn = picture.convert("RGB")
-    canvas = _Canvas(drawn)
-    diagonal = math.hypot(*drawn.size)
-    line = style.line or max(_THINNEST, diagonal * _LINE_SHARE)
-    for box in boxes if style.boxes else ():
-        canvas.box(box, line, style.box_color)
-    for box, points in zip(boxes, visible, strict=True):
-        radius = style.radius or _radius(box, line)
-        for (a, b), link in zip(skeleton.edges, skeleton.links, strict=True):
-            if points[a, 2] and points[b, 2]:
-                canvas.line(points[a, :2], points[b, :2], min(line, radius), link.color)
-        for (x, y, visibility), keypoint in zip(points, skeleton.keypoints, strict=True):
-            if visibility:
-                canvas.point((x, y), radius, keypoint.color, hollow=visibility == Visibility.HIDDEN)
-    canvas.finish()
-    for box, text in zip(boxes, texts or [], strict=bool(texts)):
-        _tag(drawn, (box[0], box[1]), text, _text_size(box, line), style.box_color)
-    if style.names:
+    visible[~np.isfinite(visible).all(axis=2), 2] = Visibility.NOT_LABELLED
+    drawn = picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
+    whole = max(_THINNEST, math.hypot(*drawn.size) * _LINE_SHARE * style.scale)
+    colors = [style.box_color] * len(boxes) if box_colors is None else box_colors
+    lines = [style.line or _line_width(box, whole) for box in boxes]
+    radii = [style.radius or _radius(box, whole) for box in boxes]
+    for box, color, line in zip(boxes, colors, lines, strict=True):
+        if style.boxes:
+            _box(drawn, box, line, color)
+    for points, line, radius in zip(visible, lines, radii, strict=True):
+        _object(drawn, points, skeleton, min(line, radius), radius)
+    for box, text, color in zip(boxes, texts or [], colors, strict=bool(texts)):
+        if text and np.isfinite(box).all():
+            _tag(drawn, (box[0], box[1]), text, _text_size(box, whole), color)
+    if style.names or style.indices:
+        labels = [str(i) for i in range(skeleton.num_keypoints)] if style.indices else skeleton.names
         taken: list[_Region] = []
-        for box, points in zip(boxes, visible, strict=True):
-            radius = style.radius or _radius(box, line)
-            _write_names(drawn, points, skeleton, 0.8 * _text_size(box, line), radius, taken)
+        for box, points, radius in zip(boxes, visible, radii, strict=True):
+            _write_names(drawn, points, labels, 0.8 * _text_size(box, whole), radius, taken)
     return drawn
+
+
+def paint_heatmaps(picture: Pillow.Image, heatmaps: npt.NDArray[np.float32], crops: Floats) -> Pillow.Image:
+    """Return a copy of the picture, RGB, with heatmaps laid over it: blue to red, transparent where they are low.
+
+    Args:
+        picture: any mode.
+        heatmaps: (N, K, h, w), 0 to 1: over each crop the largest of its K is painted, and of crops that overlap.
+        crops: (N, 4) centre x, centre y, width, height in pixels; what lies outside of the picture is cut off.
+    """
+    drawn = picture.copy() if picture.mode == "RGB" else picture.convert("RGB")
+    heat = Pillow.new("L", drawn.size)
+    limit = np.array([*drawn.size, *drawn.size])
+    for maps, crop in zip(heatmaps, crops, strict=True):
+        corner, sides = crop[:2] - crop[2:] / 2, crop[2:]
+        region = np.clip(np.concatenate([corner, corner + sides]).round(), 0, limit).astype(int)
+        if not (region[2:] > region[:2]).all():
+            continue
+        cells = np.array(maps.shape[:0:-1])
+        part = np.clip((region.reshape(2, 2) - corner) / sides * cells, 0, cells).ravel()
+        hottest = Pillow.fromarray((maps.max(axis=0).clip(0, 1) * 255).astype(np.uint8))
+        width, height = (region[2:] - region[:2]).tolist()
+        shown = hottest.resize((width, height), Pillow.Resampling.BILINEAR, box=tuple(part.tolist()))
+        place = tuple(region.tolist())
+        heat.paste(ImageChops.lighter(heat.crop(place), shown), place[:2])
+    painted = heat.getbbox()
+    if painted is None:
+        return drawn
+    heat = heat.crop(painted)
+    level = np.linspace(0, 1, 256)
+    opacity = ((level - _HEAT_FROM) / (_HEAT_FULL - _HEAT_FROM)).clip(0, 1) * _HEAT_OPACITY * 255
+    stops = np.linspace(0, 1, len(_HEAT_COLORS))
+    palette = np.stack([np.interp(level, stops, channel) for channel in zip(*_HEAT_COLORS, strict=True)], axis=1)
+    mask = heat.point(opacity.astype(int).tolist())
+    heat.putpalette(palette.astype(np.uint8).ravel().tolist())
+    drawn.paste(heat.convert("RGB"), painted[:2], mask)
+    return drawn
+
+
+def fitting_size(size: tuple[int, int], tile: tuple[int, int]) -> tuple[int, int]:
+    """Return the (width, height) of the largest picture of the shape of ``size`` that a tile holds, in pixels."""
+    scale = min(tile[0] / size[0], tile[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def beside(left: Pillow.Image, right: Pillow.Image) -> Pillow.Image:
+    """Return one picture of two, with a thin white line between them."""
+    size = left.width + right.width + _BESIDE_GAP, max(left.height, right.height)
+    both = Pillow.new("RGB", size, _PAPER)
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + _BESIDE_GAP, 0))
+    return both
 
 
 def contact_sheet(
@@ -114,6 +185,7 @@ def contact_sheet(
     columns: int,
     tile: tuple[int, int],
     captions: Sequence[str] | None = None,
+    caption_lines: int = 1,
     title: str = "",
 ) -> Pillow.Image:
     """Return one picture of many: even tiles row by row, each picture whole and in the middle of its tile.
@@ -122,13 +194,16 @@ def contact_sheet(
         tiles: the pictures; at least one.
         columns: tiles in a row.
         tile: (width, height) of a tile in pixels, without caption.
-        captions: one line below each tile, cut where it is too long.
+        captions: what stands below each tile; a line feed begins a new line.
+        caption_lines: how many lines a caption has at most; what is longer is cut.
         title: a line above all.
     """
     gap = max(4, tile[0] // 60)
-    font = _font(max(_SMALLEST_TEXT, tile[0] / 24))
-    heading = _font(max(12, tile[0] / 16))
-    caption_height = round(1.6 * font.size) if captions else 0
+    font = _font(round(max(_SMALLEST_TEXT, min(_CAPTION, tile[0] / 24))))
+    heading = _font(round(max(12, min(_HEADING, tile[0] / 16))))
+    texts = [_wrap(text, font, tile[0], caption_lines) for text in captions or ()]
+    line_height = round(1.3 * font.size)
+    caption_height = round(0.3 * font.size) + line_height * max(map(len, texts)) if texts else 0
     top = round(2 * heading.size) if title else gap
     columns = min(columns, len(tiles))
     rows = -(-len(tiles) // columns)
@@ -139,89 +214,123 @@ def contact_sheet(
         pen.text((gap, top / 2), _cut(title, heading, sheet.width - 2 * gap), _INK, heading, anchor="lm")
     for i, picture in enumerate(tiles):
         x, y = gap + i % columns * step[0], top + i // columns * step[1]
-        shown = _fit(picture.convert("RGB"), tile)
+        size = fitting_size(picture.size, tile)
+        shown = picture if size == picture.size else picture.convert("RGB").resize(size, Pillow.Resampling.LANCZOS)
         pen.rectangle((x, y, x + tile[0] - 1, y + tile[1] - 1), fill=(232, 232, 232))
         sheet.paste(shown, (x + (tile[0] - shown.width) // 2, y + (tile[1] - shown.height) // 2))
-        if captions:
-            text = _cut(captions[i], font, tile[0])
-            pen.text((x + 1, y + tile[1] + caption_height / 2), text, _INK, font, anchor="lm")
+        for number, text in enumerate(texts[i] if texts else ()):
+            middle = y + tile[1] + 0.15 * font.size + (number + 0.5) * line_height
+            pen.text((x + 1, middle), text, _INK, font, anchor="lm")
     return sheet
 
 
-class _Canvas:
-    """Shapes drawn at a multiple of the picture's size, then laid over it."""
+def _object(picture: Pillow.Image, points: Floats, skeleton: Skeleton, line: float, radius: float) -> None:
+    for (a, b), link in zip(skeleton.edges, skeleton.links, strict=True):
+        if points[a, 2] and points[b, 2]:
+            _line(picture, points[a, :2], points[b, :2], line, link.color)
+    for (x, y, visibility), keypoint in zip(points.tolist(), skeleton.keypoints, strict=True):
+        # A picture has its edges within these; the numbers of a point far away would not fit into an integer.
+        if visibility and -1e4 < x < picture.width + 1e4 and -1e4 < y < picture.height + 1e4:
+            column, row = math.floor(x * _PHASES + 0.5), math.floor(y * _PHASES + 0.5)
+            size, hollow = round(radius * _SIZES), visibility == Visibility.HIDDEN
+            stamp, mask = _point(size, keypoint.color, hollow, column % _PHASES, row % _PHASES)
+            reach = stamp.width // 2
+            picture.paste(stamp, (column // _PHASES - reach, row // _PHASES - reach), mask)
 
-    def __init__(self, picture: Pillow.Image) -> None:
-        self._picture = picture
-        # A large picture has fine enough pixels of its own; four times 4K would be 132 million of them.
-        self._scale = 4 if max(picture.size) <= 1024 else 2
-        self._shapes: list[tuple[str, tuple[float, ...], float, Color]] = []
 
-    def box(self, box: Floats, width: float, color: Color) -> None:
-        x1, y1, x2, y2 = box.tolist()
-        self._shapes.append(("box", (x1, y1, x2, y2), width, color))
+@lru_cache(maxsize=2048)
+def _point(size: int, color: Color, hollow: bool, right: int, down: int) -> tuple[Pillow.Image, Pillow.Image]:
+    """Return a point's picture and mask; its centre is ``right`` and ``down`` of their middle, in parts of a pixel."""
+    radius = size / _SIZES
+    outer = radius + max(1 / _PHASES, radius / 4)
+    ring, edge = max(1 / _PHASES, radius / 2.2), max(1 / _PHASES, radius / 5)
+    reach = math.ceil(outer + edge) + 1
+    places = np.arange(-reach, reach + 1) + 0.5
+    away = np.hypot(places - right / _PHASES, (places - down / _PHASES)[:, None])
 
-    def line(self, start: Floats, end: Floats, width: float, color: Color) -> None:
-        self._shapes.append(("line", (*start.tolist(), *end.tolist()), width, color))
+    def within(distance: float) -> Floats:
+        share: Floats = (distance + 0.5 - away).clip(0, 1)
+        return share
 
-    def point(self, centre: tuple[float, float], radius: float, color: Color, *, hollow: bool) -> None:
-        self._shapes.append(("ring" if hollow else "disc", centre, radius, color))
+    # A light or dark rim keeps a point apart from what lies behind it.
+    if hollow:
+        mask = within(outer + edge) - within(outer - ring - edge)
+        inner = within(outer) - within(outer - ring)
+    else:
+        mask, inner = within(outer), within(radius)
+    rim = _PAPER if sum(color) < 3 * 160 else _INK
+    mixed = np.array(rim) + inner[..., None] * (np.array(color) - rim)
+    return Pillow.fromarray(mixed.round().astype(np.uint8)), Pillow.fromarray((mask * 255).round().astype(np.uint8))
 
-    def finish(self) -> None:
-        """Draw what was asked for, in bands of rows: memory stays small on large pictures."""
-        width, height = self._picture.size
-        rows = max(64, 4_000_000 // (width * self._scale**2))
-        for top in range(0, height, rows):
-            region = (0, top, width, min(top + rows, height))
-            band = self._picture.crop(region).resize(
-                (width * self._scale, (region[3] - top) * self._scale), Pillow.Resampling.NEAREST
-            )
-            pen = ImageDraw.Draw(band)
-            for kind, place, size, color in self._shapes:
-                self._draw(pen, kind, place, size, color, top)
-            self._picture.paste(band.resize((width, region[3] - top), Pillow.Resampling.BOX), region[:2])
 
-    def _draw(
-        self, pen: ImageDraw.ImageDraw, kind: str, place: tuple[float, ...], size: float, color: Color, top: int
-    ) -> None:
-        at = [(value - (top if i % 2 else 0)) * self._scale for i, value in enumerate(place)]
-        thick = size * self._scale
-        if kind == "box":
-            half = thick / 2
-            x1, y1, x2, y2 = at
-            pen.rectangle((x1 - half, y1 - half, x2 + half, y2 + half), outline=color, width=max(1, round(thick)))
-        elif kind == "line":
-            pen.line(at, fill=color, width=max(1, round(thick)))
-        else:
-            # A light or dark rim keeps a point apart from what lies behind it.
-            x, y = at
-            rim = _PAPER if sum(color) < 3 * 160 else _INK
-            outer = thick + max(1.0, thick / 4)
-            if kind == "disc":
-                pen.ellipse((x - outer, y - outer, x + outer, y + outer), fill=rim)
-                pen.ellipse((x - thick, y - thick, x + thick, y + thick), fill=color)
-            else:
-                ring = max(1, round(thick / 2.2))
-                edge = max(1, round(thick / 5))
-                wide = outer + edge
-                pen.ellipse((x - wide, y - wide, x + wide, y + wide), outline=rim, width=ring + 2 * edge)
-                pen.ellipse((x - outer, y - outer, x + outer, y + outer), outline=color, width=ring)
+def _box(picture: Pillow.Image, box: Floats, width: float, color: Color) -> None:
+    if not np.isfinite(box).all():
+        return
+    thick = max(1, round(width))
+    limit = np.array(picture.size) + 2 * thick
+    x1, y1 = np.clip((box[:2] - thick / 2).round(), -2 * thick, limit).astype(int).tolist()
+    x2, y2 = np.clip((box[2:] + thick / 2).round(), -2 * thick, limit).astype(int).tolist()
+    corners = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
+    ImageDraw.Draw(picture).rectangle(corners, outline=color, width=thick)
+
+
+def _line(picture: Pillow.Image, start: Floats, end: Floats, width: float, color: Color) -> None:
+    """Paste a line in pieces along the axis on which it is longer; their masks share no pixel."""
+    way = end - start
+    length = math.hypot(*way)
+    if not length:
+        return
+    along = int(abs(way[1]) > abs(way[0]))
+    across = 1 - along
+    reach = width / 2 + 1
+    low = np.floor(np.minimum(start, end) - reach).clip(0, picture.size).astype(int)
+    high = np.ceil(np.maximum(start, end) + reach).clip(0, picture.size).astype(int)
+    if (low >= high).any():
+        return
+    slope = way[across] / way[along]
+    slack = reach * math.hypot(1, slope)
+    pieces = math.ceil(math.sqrt((high - low).prod() / _PIECE))
+    for edges in pairwise(np.linspace(low[along], high[along], pieces + 1).round().astype(int).tolist()):
+        middles = start[across] + slope * (np.array(edges) - start[along])
+        sides = np.array([middles.min() - slack, middles.max() + slack]).clip(low[across], high[across])
+        ranges = [edges, (math.floor(sides[0]), math.ceil(sides[1]))]
+        columns, rows = (np.arange(*each) + 0.5 for each in (ranges if along == 0 else ranges[::-1]))
+        if len(columns) and len(rows):
+            mask = _line_mask(columns, rows, start, way / length, length, width / 2)
+            picture.paste(color, (int(columns[0]), int(rows[0])), mask)
+
+
+def _line_mask(columns: Floats, rows: Floats, start: Floats, way: Floats, length: float, half: float) -> Pillow.Image:
+    """Return how much of each pixel, given by its centre, a line covers that goes from ``start`` the unit ``way``."""
+    off = (way[0] * rows - (way[0] * start[1] - way[1] * start[0])).astype(np.float32)[:, None]
+    off = np.abs(off - (way[1] * columns).astype(np.float32))
+    on = (way[1] * rows - way @ start).astype(np.float32)[:, None] + (way[0] * columns).astype(np.float32)
+    share = np.minimum(half + 0.5 - off, np.minimum(on, length - on) + 0.5).clip(0, 1)
+    return Pillow.fromarray((share * 255).astype(np.uint8))
+
+
+def _side(box: Floats) -> float:
+    x1, y1, x2, y2 = box.tolist()
+    return float(max(x2 - x1, y2 - y1))
+
+
+def _line_width(box: Floats, line: float) -> float:
+    return max(_THINNEST, line / 3, min(line, 0.02 * _side(box)))
 
 
 def _radius(box: Floats, line: float) -> float:
     """Return the radius of points: of the line's order, smaller on objects that they would cover."""
-    longer = float(max(box[2] - box[0], box[3] - box[1]))
-    return max(1.2, min(2.2 * line, 0.03 * longer + 0.4))
+    return max(1.2, min(2.2 * line, 0.03 * _side(box) + 0.4))
 
 
 def _text_size(box: Floats, line: float) -> float:
     """Return the height of text: of the line's order, smaller on objects that it would cover."""
-    longer = float(max(box[2] - box[0], box[3] - box[1]))
-    return max(_SMALLEST_TEXT, min(_TEXT_LINES * line, 0.15 * longer))
+    return max(_SMALLEST_TEXT, min(_TEXT_LINES * line, 0.15 * _side(box)))
 
 
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(round(size))
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise TypeError("Pillow must be built with FreeType, as its wheels are")
     return font
@@ -229,7 +338,7 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
 
 def _tag(picture: Pillow.Image, corner: tuple[float, float], text: str, size: float, color: Color) -> None:
     """Write a text on a coloured ground above a corner, moved into the picture where it would leave it."""
-    font = _font(size)
+    font = _font(round(size))
     pen = ImageDraw.Draw(picture)
     left, top, right, bottom = pen.textbbox((0, 0), text, font)
     pad = size / 5
@@ -242,13 +351,13 @@ def _tag(picture: Pillow.Image, corner: tuple[float, float], text: str, size: fl
 
 
 def _write_names(
-    picture: Pillow.Image, points: Floats, skeleton: Skeleton, size: float, radius: float, taken: list[_Region]
+    picture: Pillow.Image, points: Floats, labels: Sequence[str], size: float, radius: float, taken: list[_Region]
 ) -> None:
     """Write each point's name where no other name is, if there is such a place near it; note it in ``taken``."""
-    font = _font(size)
+    font = _font(round(size))
     pen = ImageDraw.Draw(picture)
     away = 1.7 * radius
-    for (x, y, visibility), name in zip(points, skeleton.names, strict=True):
+    for (x, y, visibility), name in zip(points.tolist(), labels, strict=True):
         if not visibility:
             continue
         width, half = pen.textlength(name, font), 0.6 * size
@@ -266,15 +375,25 @@ def _meet(a: _Region, b: _Region) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _fit(picture: Pillow.Image, tile: tuple[int, int]) -> Pillow.Image:
-    scale = min(tile[0] / picture.width, tile[1] / picture.height)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    return picture if size == picture.size else picture.resize(size, Pillow.Resampling.LANCZOS)
-
-
 def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:
         text = text[:-1]
     return text + "..."
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
+    """Return a text as at most ``most`` lines, broken between words, the last one cut where there is more."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and font.getlength(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    kept = [*lines[: most - 1], " ".join(lines[most - 1 :])] if len(lines) > most else lines
+    return [_cut(line, font, width) for line in kept]

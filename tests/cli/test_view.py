@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+
+from tests.cli.run import run
+from tests.coco_sample import edit, write_sample
+
+
+@pytest.fixture
+def cars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_sample(tmp_path / "cars")
+    monkeypatch.chdir(tmp_path)
+    return Path("cars")
+
+
+def test_a_sheet_is_written_where_one_stands_and_said_so(cars: Path) -> None:
+    done = run("view", cars)
+    assert done.status == 0
+    assert "wrote view.png: 3 of 3 pictures" in done.out
+    with Pillow.open("view.png") as sheet:
+        assert sheet.width > 1000
+    done = run("view", cars, "-n", "1", "--split", "train", "--tile", "120x90", "--names")
+    assert "wrote view.png: 1 of 2 pictures" in done.out
+    with Pillow.open("view.png") as sheet:
+        assert sheet.width == 120 + 2 * 4
+
+
+def test_every_option_reaches_the_picture(cars: Path) -> None:
+    options: list[list[str]] = [[], ["--names"], ["--indices"], ["--objects"], ["--columns", "1"], ["--n", "2"]]
+    options += [["--tile", "250"], ["--n", "2", "--seed", "3"]]
+    pictures = set()
+    for arguments in options:
+        assert run("view", cars, *(arguments if "--tile" in arguments else [*arguments, "--tile", "200"])).status == 0
+        pictures.add(Path("view.png").read_bytes())
+    assert len(pictures) == len(options)
+    done = run("view", cars, "--objects", "--tile", "100x100")
+    assert done.out.endswith("wrote view.png: 6 of 6 objects\n")
+
+
+def test_single_pictures_go_into_a_new_folder(cars: Path) -> None:
+    done = run("view", cars, "--each")
+    assert "wrote view: 3 of 3 pictures" in done.out
+    assert sorted(path.name for path in Path("view").rglob("*.*")) == ["a.jpg", "b.png", "c.jpg"]
+    done = run("view", cars, "--each")
+    assert done.status == 2
+    assert done.err.startswith("error: view: must be a new or an empty folder with --each, but is not")
+
+
+def test_a_finding_is_looked_for_in_any_case_and_nothing_to_show_is_said(cars: Path) -> None:
+    edit(cars / "train_coco.json", lambda document: document["annotations"][1].update(area=1.0))
+    assert "wrote view.png: 1 of 1 pictures" in run("view", cars, "--finding", "e104").out
+    done = run("view", cars, "--finding", "W205", "--out", "other.png")
+    assert done.status == 0
+    assert done.out.startswith("no picture has W205 duplicate-box; what occurs here: E104 area (1), W211")
+    assert not Path("other.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--finding", "E999"], "error: --finding must be a code of docs/findings.md, got 'E999'"),
+        (["--tile", "wide"], "error: --tile must be a width, or WIDTHxHEIGHT, of 10 to 9999 pixels, such as 480x360, "),
+        (["--predictions", "nothing.json"], "error: nothing.json: cannot be read: No such file or directory"),
+        (["--split", "test"], "error: --split must be one of train, val, got 'test'"),
+    ],
+)
+def test_what_cannot_run_exits_with_2_without_a_traceback(cars: Path, arguments: list[str], message: str) -> None:
+    done = run("view", cars, *arguments)
+    assert done.status == 2
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert not Path("view.png").exists()
