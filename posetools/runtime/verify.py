@@ -1,0 +1,125 @@
+"""Whether a bundle computes on this machine what it did where it was made.
+
+A bundle holds a few pictures and what its own networks found in them. They are found again here and compared: as many
+objects, boxes and keypoints within 0.5 px, scores within 0.001. Objects are paired by the nearest box, since of two
+that are equally sure another processor may put the other one first.
+
+The limits are the same for every precision: what is expected was computed by the same networks. Sums in another order
+change single precision by far less. Networks of 8-bit numbers can differ more from one processor to the next:
+those without dot products of 8-bit numbers may cut large sums off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from posetools.geometry import Floats, Ints
+from posetools.results import Picture, PoseResult
+from posetools.runtime.manifest import Manifest, Sample
+
+PIXELS = 0.5
+SCORE = 1e-3
+
+Predict: TypeAlias = Callable[[Picture], PoseResult]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleCheck:
+    """How far what was found in a sample is from what is expected; zeros where there are no objects.
+
+    Attributes:
+        file: the sample's name in the bundle.
+        expected: number of objects.
+        found: number of objects.
+        box_px: the largest difference of a box's coordinate, in pixels.
+        keypoint_px: of a keypoint's, in pixels.
+        score: of a box's score.
+        keypoint_score: of a keypoint's score.
+        worst: the keypoint that differs most, and of which object, in words.
+    """
+
+    file: str
+    expected: int
+    found: int
+    box_px: float
+    keypoint_px: float
+    score: float
+    keypoint_score: float
+    worst: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether all of it is within the limits."""
+        near = max(self.box_px, self.keypoint_px) <= PIXELS and max(self.score, self.keypoint_score) <= SCORE
+        return self.expected == self.found and near
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What comparing all samples of a bundle gave."""
+
+    manifest: Manifest
+    samples: tuple[SampleCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are samples and all of them came out as expected."""
+        return bool(self.samples) and all(sample.ok for sample in self.samples)
+
+
+def verify(manifest: Manifest, samples: Iterable[tuple[Sample, Picture]], predict: Predict) -> VerifyReport:
+    """Compare what is found in the samples with what is expected.
+
+    Args:
+        manifest: of the bundle.
+        samples: its samples and their pictures.
+        predict: the pipeline of the bundle.
+    """
+    return VerifyReport(manifest, tuple(compare(sample, predict(picture)) for sample, picture in samples))
+
+
+def compare(sample: Sample, found: PoseResult) -> SampleCheck:
+    """Return how far a result is from what is expected of that sample."""
+    n, k = len(sample.boxes), found.keypoints.shape[1]
+    boxes = np.array(sample.boxes, dtype=np.float64).reshape(n, 4)
+    points = np.array(sample.keypoints, dtype=np.float64).reshape(n, k, 2)
+    rows, others = _pairs(boxes, found.boxes)
+    apart = np.abs(points[rows] - found.keypoints[others]).max(axis=2, initial=0.0)
+    scores = np.array(sample.scores)[rows] - found.scores[others]
+    point_scores = np.array(sample.keypoint_scores).reshape(n, k)[rows] - found.keypoint_scores[others]
+    return SampleCheck(
+        file=sample.file,
+        expected=n,
+        found=len(found),
+        box_px=_largest(boxes[rows] - found.boxes[others]),
+        keypoint_px=_largest(apart),
+        score=_largest(scores),
+        keypoint_score=_largest(point_scores),
+        worst=_worst(apart, rows, found.skeleton.names),
+    )
+
+
+def _pairs(expected: Floats, found: Floats) -> tuple[Ints, Ints]:
+    """Pair each expected box, the surest first, with the nearest one that is left."""
+    distance = np.abs(expected[:, None] - found[None]).max(axis=2, initial=0.0)
+    rows = np.arange(min(distance.shape))
+    others = np.empty(len(rows), dtype=np.int64)
+    for row in rows:
+        others[row] = distance[row].argmin()
+        distance[:, others[row]] = np.inf
+    return rows, others
+
+
+def _largest(differences: Floats) -> float:
+    return float(np.abs(differences).max(initial=0.0))
+
+
+def _worst(apart: Floats, rows: Ints, names: tuple[str, ...]) -> str:
+    if not apart.size:
+        return ""
+    row, point = np.unravel_index(apart.argmax(), apart.shape)
+    return f"{names[point]} of object {rows[row]}"
