@@ -1,0 +1,59 @@
+"""``posetools publish``: a checkpoint as a small file to hand on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from posetools.mm.publish import Published
+
+
+def publish(
+    checkpoint: Annotated[Path, typer.Argument(help="The checkpoint, as `posetools train` leaves it.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.pth", help="The new file; a dash and 8 digits of its SHA-256 are put in.")
+    ],
+    metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON to put in.", show_default="its entry in metrics.json beside it"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file of the same name.")] = False,
+) -> None:
+    """Make a checkpoint fit to hand on: the weights to predict with, config, skeleton and metrics, nothing else.
+
+    The optimizer's state and the log are left out. The file loads with torch's weights_only and with OpenMMLab's tools.
+    """
+    from posetools.mm.publish import publish as run
+
+    _print(run(checkpoint, out, metrics=metrics, overwrite=overwrite), checkpoint)
+
+
+def _print(done: Published, checkpoint: Path) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from posetools.cli.console import console
+
+    screen = console()
+    table = Table(show_header=False, title="published")
+    table.add_row("checkpoint", f"{escape(str(checkpoint))}, {_size(done.size_before)}")
+    table.add_row("file", f"{escape(str(done.path))}, {_size(done.size)}")
+    table.add_row("weights", "averages of the EMAHook" if done.averaged else "as trained; the run kept no averages")
+    dropped = [f"{name} ({_size(size)})" if size else name for name, size in done.dropped.items()]
+    table.add_row("dropped", escape(", ".join(dropped)) or "nothing")
+    table.add_row("with them", escape(", ".join(sorted(done.meta))))
+    screen.print(table)
+    screen.print(f"SHA-256 {done.sha256}")
+    for note in done.notes:
+        screen.print(note, markup=False)
+    stage = done.stage or "det|pose"
+    screen.print(
+        f"evaluate it: posetools eval --stage {stage} {done.path} --config {done.config or 'CONFIG'}", markup=False
+    )
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
