@@ -1,0 +1,112 @@
+"""``posetools plot``: the learning curves of runs, as a figure and as a small table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.table import Table
+
+    from posetools.runlog import RunLog
+
+
+def plot(
+    work_dirs: Annotated[
+        list[Path], typer.Argument(metavar="WORK_DIR", help="Work folders of runs, or folders that hold such.")
+    ],
+    out: Annotated[Path, typer.Option(help="The figure; a .png and a .svg are written, over what was there.")] = Path(
+        "curves.png"
+    ),
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TAG,TAG",
+            help="What to draw, by the names in the log.",
+            show_default="losses, metrics, learning rate",
+        ),
+    ] = None,
+    smooth: Annotated[
+        int, typer.Option(min=1, help="Draw training's numbers as means over so many logged points.")
+    ] = 1,
+) -> None:
+    """Draw the learning curves that runs logged: losses, metrics, learning rate."""
+    from posetools.cli.console import console
+    from posetools.curves import draw_curves, run_names
+    from posetools.runlog import find_runs, read_run
+
+    found = dict.fromkeys(run for folder in work_dirs for run in find_runs(folder))
+    runs = [read_run(folder) for folder in found]
+    tags = tuple(dict.fromkeys(tag.strip() for tag in (metrics or "").split(",") if tag.strip()))
+    files = draw_curves(runs, out, metrics=tags, smooth=smooth)
+    screen = console()
+    names = run_names([run.work_dir for run in runs])
+    screen.print(_table(runs, names))
+    for note in _notes(runs, names):
+        screen.print(note, markup=False)
+    for path in files:
+        screen.print(f"wrote {path}", markup=False)
+
+
+def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
+    table.add_column("run", overflow="fold")
+    for name in ("epochs", "s/iteration"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    for name in ("last", "best", "at epoch"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run, name in zip(runs, names, strict=True):
+        seconds = run.seconds_per_iteration
+        epochs = "n/a" if run.epochs is None else str(run.epochs)
+        time = "n/a" if seconds is None else f"{seconds:.3g}"
+        head = (escape(name), epochs, time)
+        for row in _metric_rows(run):
+            table.add_row(*head, *row)
+            head = ("", "", "")
+    return table
+
+
+def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
+    """Return name, last, best, and when that was, of the loss and of each metric without its variants."""
+    from posetools.curves import family_of
+    from posetools.runlog import best_of
+
+    rows = []
+    loss = {"loss": run.training["loss"]} if "loss" in run.training else {}
+    for tag, curve in (loss | dict(run.metrics)).items():
+        if family_of(tag) != tag and family_of(tag) in run.metrics:
+            continue
+        best = best_of(tag, curve)
+        last = "n/a" if curve.last is None else _number(curve.last)
+        at = ("n/a", "") if best is None else (_number(best[1]), run.when(best[0]).removeprefix("epoch "))
+        rows.append((tag, last, *at))
+    return rows or [("nothing logged", "", "", "")]
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if 0.1 <= abs(value) < 1000 or value == 0 else f"{value:.3g}"
+
+
+def _notes(runs: Sequence[RunLog], names: Sequence[str]) -> Iterator[str]:
+    """Give a line for whatever about a run is not as it should be, or not in the figure."""
+    for run, name in zip(runs, names, strict=True):
+        if run.best is not None:
+            yield f"{name}: best checkpoint {run.work_dir / run.best.checkpoint}"
+        if run.resumed:
+            yield f"{name}: resumed after {', '.join(run.when(at) for at in run.resumed)}"
+        if run.replaced:
+            yield f"{name}: {run.replaced} lines of the log were replaced by a later start, which trained them anew"
+        if run.broken:
+            yield f"{name}: the last line of a log was cut and is left out"
+        loss = run.training.get("loss")
+        if loss is not None and loss.gaps:
+            yield f"{name}: the loss was no finite number at {loss.gaps} of {len(loss)} logged points; they are gaps"
