@@ -12,12 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from posetools.dataset import Dataset
-from posetools.errors import InputError
+from posetools.dataset_folder import IMAGES, ann_file, splits_of
+from posetools.errors import InputError, RequestError
+from posetools.findings import has_errors
+from posetools.formats.coco import read_split
 from posetools.frames import read_picture
 from posetools.geometry import Floats, Ints
 from posetools.metrics import (
@@ -36,6 +40,7 @@ from posetools.metrics import (
 )
 from posetools.progress import Progress, silent
 from posetools.results import Detects, Estimates, Picture, Poses
+from posetools.skeleton import Skeleton
 
 # Pictures that are in memory at once, twice: one batch is predicted on while the next is read.
 _PICTURES = 8
@@ -59,6 +64,28 @@ class PoseScores:
         """Return the JSON form."""
         points = {subset: scores.as_dict() for subset, scores in self.points.items()}
         return {"OKS": self.oks.as_dict(), "points": points, "without_box": self.without_box}
+
+
+def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
+    """Return a labelled split.
+
+    Raises:
+        RequestError: there is no such data set or split.
+        InputError: a file cannot be read, or the labels have errors.
+    """
+    splits = splits_of(data)
+    if split not in splits:
+        raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
+    result = read_split(ann_file(data, split), data / IMAGES, skeleton)
+    if has_errors(result.findings):
+        first = result.findings[0]
+        raise InputError(
+            first.file,
+            first.place,
+            f"{first.code} {first.message}",
+            hint=f"`posetools validate {data}` lists all problems; metrics of such a file would mislead",
+        )
+    return result.dataset
 
 
 def score_boxes(detector: Detects, label: int, truth: Dataset, progress: Progress = silent) -> BoxScores:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from posetools.dataset import Dataset
-from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of
+from posetools.dataset_folder import skeleton_of
 from posetools.errors import InputError, RequestError
-from posetools.findings import has_errors
-from posetools.formats.coco import read_split
 from posetools.metrics import BoxScores
 from posetools.mm.configs import Stage, check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
@@ -19,7 +17,7 @@ from posetools.mm.runtime import prepare
 from posetools.mm.train import SKELETON
 from posetools.progress import Progress, silent
 from posetools.results import label_of
-from posetools.scoring import PoseScores, score_boxes, score_poses
+from posetools.scoring import PoseScores, read_truth, score_boxes, score_poses
 from posetools.skeleton import load_skeleton, read_skeleton
 
 # Detected boxes below this score are not worth a crop: they come last in AP, and there are hundreds of them.
@@ -169,23 +167,11 @@ def _config(checkpoint: Path, config: Path | None, stage: Stage) -> Path:
 
 def _truth(request: EvalRequest, config: Path) -> tuple[Dataset, Evaluated]:
     data = request.data or data_root_of(load_config(config))
-    splits = splits_of(data)
-    if request.split not in splits:
-        raise RequestError(f"{data}: has no split {request.split!r}; it has {', '.join(splits)}")
     beside = request.checkpoint.parent / SKELETON
     if request.skeleton is not None:
         skeleton = load_skeleton(request.skeleton)
     else:
         skeleton = read_skeleton(beside) if beside.is_file() else skeleton_of(data)
-    result = read_split(ann_file(data, request.split), data / IMAGES, skeleton)
-    if has_errors(result.findings):
-        first = result.findings[0]
-        raise InputError(
-            first.file,
-            first.place,
-            f"{first.code} {first.message}",
-            hint=f"`posetools validate {data}` lists all problems; metrics of such a file would mislead",
-        )
-    truth = result.dataset
+    truth = read_truth(data, request.split, skeleton)
     names = (str(request.checkpoint), str(config), str(data), request.split)
     return truth, Evaluated(*names, images=len(truth.images), objects=len(truth))

@@ -53,7 +53,8 @@ class _Model:
         self.model = model.to(device).eval()
         if fast:
             _quicken(self.model)
-        self.meta: Mapping[str, Any] = self._metainfo(content.get("meta", {}))
+        self.checkpoint_meta: Mapping[str, Any] = content.get("meta", {})
+        self.meta: Mapping[str, Any] = self._metainfo(self.checkpoint_meta)
 
     def _adapt(self, model: Any) -> None:
         """Change the config of the model before it is built."""

@@ -6,19 +6,22 @@ or a URL. Nothing is downloaded unless a URL is given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation
 from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config
+from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.train import SKELETON, best_in, last_in
-from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, read_skeleton
+from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_skeleton, read_skeleton
+
+if TYPE_CHECKING:
+    from posetools.mm.inference import PoseEstimator
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,49 +129,34 @@ def pair_of_run(run: Path) -> Pair:
     return Pair(found["det"][0], found["pose"][0])
 
 
-def skeleton_of_pair(pair: Pair, meta: Mapping[str, Any], classes: tuple[str, ...]) -> Skeleton:
+def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, ...]) -> Skeleton:
     """Return the skeleton that a pose estimator was trained with.
 
     It is the ``skeleton.yaml`` beside the checkpoint that ``posetools train`` leaves, the one in a checkpoint that
     ``posetools publish`` made, a built-in with the same names, or else built from what MMPose keeps.
 
     Args:
-        pair: the models.
-        meta: MMPose's parsed dataset_meta of the estimator.
+        pair: the models' files.
+        estimator: the model.
         classes: of the detector; the first names the category where nothing else does.
 
     Raises:
-        InputError: MMPose's record is no skeleton.
+        InputError: what is there is no skeleton.
     """
+    source, meta = pair.pose.checkpoint, estimator.meta
     folder = pair.pose.work_dir
     if folder is not None and (folder / SKELETON).is_file():
         return read_skeleton(folder / SKELETON)
-    names = tuple(meta["keypoint_id2name"][i] for i in range(len(meta["keypoint_id2name"])))
-    for built_in in map(load_skeleton, BUILT_IN):
-        if built_in.names == names:
-            return built_in
-    return _from_metainfo(pair.pose.checkpoint, meta, names, classes)
-
-
-def _from_metainfo(
-    source: Path | str, meta: Mapping[str, Any], names: tuple[str, ...], classes: tuple[str, ...]
-) -> Skeleton:
-    flips, colors = meta["flip_indices"], meta["keypoint_colors"]
-    document = {
-        "name": str(meta.get("dataset_name") or "skeleton"),
-        "category": {"name": classes[0] if classes else "object"},
-        "keypoints": [
-            {"name": name, "swap": names[flips[i]] if flips[i] != i else None, "color": [int(c) for c in colors[i]]}
-            for i, name in enumerate(names)
-        ],
-        "links": [
-            {"points": [names[a], names[b]], "color": [int(c) for c in color]}
-            for (a, b), color in zip(meta["skeleton_links"], meta["skeleton_link_colors"], strict=True)
-        ],
-        "sigmas": [float(sigma) for sigma in meta["sigmas"]],
-        "joint_weights": [float(weight) for weight in meta["dataset_keypoint_weights"]],
-    }
+    published = estimator.checkpoint_meta.get("skeleton")
     try:
-        return Skeleton.model_validate(document)
+        if isinstance(published, str):
+            return parse_skeleton(source, published)
+        for built_in in map(load_skeleton, BUILT_IN):
+            if built_in.names == names_of(meta):
+                return built_in
+        return skeleton_of_metainfo(meta, classes[0] if classes else "object")
     except ValidationError as exc:
         raise from_validation(source, exc) from exc
+    except (KeyError, IndexError, TypeError, ValueError) as exc:
+        problem = f"must describe the keypoints as MMPose does, but has {type(exc).__name__}: {exc}"
+        raise InputError(source, "meta.dataset_meta", problem, hint="--skeleton FILE says what they are") from exc

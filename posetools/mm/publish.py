@@ -36,17 +36,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from posetools import __version__
 from posetools.errors import InputError, OutputError, RequestError, join_place, must_be
 from posetools.files import read_json
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run
+from posetools.mm.metainfo import skeleton_of_metainfo
 from posetools.mm.runtime import prepare
 from posetools.mm.train import METRICS, SKELETON
 from posetools.runlog import parse_best
-from posetools.skeleton import Skeleton, dump_skeleton, read_skeleton
+from posetools.skeleton import dump_skeleton, read_skeleton
 
 SUFFIX = ".pth"
 DIGITS = 8
@@ -233,50 +232,11 @@ def _skeleton(path: Path, meta: Mapping[str, Any]) -> str | None:
         return dump_skeleton(read_skeleton(beside))
     if isinstance(meta.get("skeleton"), str):
         return str(meta["skeleton"])
-    skeleton = _skeleton_of(meta.get("dataset_meta"))
-    return None if skeleton is None else dump_skeleton(skeleton)
-
-
-def _skeleton_of(dataset_meta: Any) -> Skeleton | None:
-    """Return the skeleton that MMPose's meta of a data set describes, None when it describes none."""
-    if not isinstance(dataset_meta, Mapping) or "keypoint_id2name" not in dataset_meta:
-        return None
-    names = [name for _, name in sorted(dataset_meta["keypoint_id2name"].items())]
     try:
-        return Skeleton.model_validate(
-            {
-                "name": dataset_meta["dataset_name"],
-                "category": _category_of(dataset_meta),
-                "keypoints": [
-                    {
-                        "name": name,
-                        "swap": names[flip] if names[flip] != name else None,
-                        "color": [int(c) for c in color],
-                    }
-                    for name, flip, color in zip(
-                        names, dataset_meta["flip_indices"], dataset_meta["keypoint_colors"], strict=True
-                    )
-                ],
-                "links": [
-                    {"points": [names[end] for end in ends], "color": [int(c) for c in color]}
-                    for ends, color in zip(
-                        dataset_meta["skeleton_links"], dataset_meta["skeleton_link_colors"], strict=True
-                    )
-                ],
-                # They were rounded to float32, which has seven digits.
-                "sigmas": [float(f"{sigma:.7g}") for sigma in dataset_meta["sigmas"]],
-                "joint_weights": [float(f"{weight:.7g}") for weight in dataset_meta["dataset_keypoint_weights"]],
-            }
-        )
-    except (KeyError, IndexError, TypeError, ValueError, ValidationError):
-        # Meta of another data set class: it is kept as it is, and the note says that there is no skeleton.
+        return dump_skeleton(skeleton_of_metainfo(meta.get("dataset_meta") or {}))
+    except (KeyError, IndexError, TypeError, ValueError):
+        # Meta of a detector, or of another data set class: it is kept as it is, and the note says so.
         return None
-
-
-def _category_of(dataset_meta: Mapping[str, Any]) -> dict[str, Any]:
-    # MMPose keeps the categories of the COCO file under this name.
-    first = dataset_meta["CLASSES"][0]
-    return {"name": first["name"], "id": first["id"]} if isinstance(first, Mapping) else {"name": first}
 
 
 class _Plain:

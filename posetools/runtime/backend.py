@@ -114,6 +114,7 @@ class Session:
         # What fails is raised as an exception; the log would only say it twice.
         options.log_severity_level = _FATAL
         options.add_session_config_entry("session.load_model_format", "ONNX")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers = _providers(device)
         try:
             session = onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)

@@ -1,0 +1,207 @@
+"""``posetools export``: a trained pair as one file that runs without OpenMMLab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from posetools.errors import RequestError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from posetools.mm.export import Exporting, Measured
+    from posetools.mm.pairs import Pair
+    from posetools.mm.parity import Parity
+    from posetools.runtime.manifest import Precision
+
+_Out: TypeAlias = Annotated[Path, typer.Option("--out", help="The bundle to write, a zip.")]
+_Det: TypeAlias = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="CONFIG CHECKPOINT", help="The detector: file or name of an MMDet config; file or URL of its weights."
+    ),
+]
+_Pose: TypeAlias = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="CONFIG CHECKPOINT", help="The pose estimator: likewise, an MMPose top-down model."),
+]
+_Run: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Or: the folder with the runs of a pair that posetools trained.")
+]
+_Data: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="A labelled data set to compare on, and to measure the bundle on.",
+        show_default="the config's, if it is there, to compare on",
+    ),
+]
+_Split: TypeAlias = Annotated[str, typer.Option(help="Which split of it.")]
+_Pictures: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PATH", help="Pictures, a folder or a glob to compare on and take samples from instead."),
+]
+_Samples: TypeAlias = Annotated[
+    int, typer.Option(min=0, max=64, help="Pictures kept in the bundle with what it finds in them.")
+]
+_BboxThr: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="The bundle's own default: boxes need a higher score.")
+]
+_NmsThr: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="Likewise: boxes that overlap a surer one by more (IoU) go.")
+]
+_KptThr: TypeAlias = Annotated[float, typer.Option(min=0, help="Likewise: keypoints with a lower score are not drawn.")]
+_Half: TypeAlias = Annotated[bool, typer.Option("--half", help="float16: half the size; what it loses is measured.")]
+_Int8: TypeAlias = Annotated[
+    bool, typer.Option("--int8", help="int8: a third of the size; needs labelled data; what it loses is measured.")
+]
+_FlipTest: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--flip-test", help="Build in MMPose's average with the mirrored crop: a little better, at twice the time."
+    ),
+]
+_Device: TypeAlias = Annotated[str, typer.Option(help="For the PyTorch models: auto, cpu, cuda or cuda:N.")]
+_Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
+
+
+def export(
+    out: _Out,
+    det: _Det = None,
+    pose: _Pose = None,
+    run: _Run = None,
+    data: _Data = None,
+    split: _Split = "val",
+    pictures: _Pictures = None,
+    samples: _Samples = 4,
+    bbox_thr: _BboxThr = 0.3,
+    nms_thr: _NmsThr = 0.3,
+    kpt_thr: _KptThr = 0.3,
+    half: _Half = False,
+    int8: _Int8 = False,
+    flip_test: _FlipTest = False,
+    device: _Device = "cpu",
+    overwrite: _Overwrite = False,
+) -> None:
+    """Write a trained pair as a bundle: two ONNX files, the skeleton, thresholds, and samples with expected outputs.
+
+    The ONNX files are compared with the PyTorch models on pictures first; when they differ, nothing is written.
+    """
+    from posetools.cli.console import console, progress
+    from posetools.mm.export import ExportRequest
+    from posetools.mm.export import export as run_export
+
+    precision = _precision(half=half, int8=int8)
+    request = ExportRequest(
+        pair=_pair(det, pose, run),
+        out=out,
+        data=data,
+        split=split,
+        pictures=tuple(pictures or ()),
+        samples=samples,
+        bbox_thr=bbox_thr,
+        nms_thr=nms_thr,
+        kpt_thr=kpt_thr,
+        precision=precision,
+        flip_test=flip_test,
+        device=device,
+        overwrite=overwrite,
+    )
+    with progress() as report_progress:
+        result = run_export(request, report_progress)
+    _print(result, console())
+
+
+def _precision(*, half: bool, int8: bool) -> Precision:
+    if half and int8:
+        raise RequestError("--half and --int8 are two precisions, and a bundle has one\n  leave out one of them")
+    return "float16" if half else "int8" if int8 else "float32"
+
+
+def _pair(det: tuple[str, str] | None, pose: tuple[str, str] | None, run: Path | None) -> Pair:
+    from posetools.mm.pairs import Pair, named_model, pair_of_run
+    from posetools.mm.runtime import prepare
+
+    prepare("posetools export")
+    if run is not None and det is None and pose is None:
+        return pair_of_run(run)
+    if run is None and det is not None and pose is not None:
+        return Pair(named_model("det", *det), named_model("pose", *pose))
+    raise RequestError(
+        "either --run DIR or both --det CONFIG CHECKPOINT and --pose CONFIG CHECKPOINT must say what to export"
+    )
+
+
+def _print(result: Exporting, out: Console) -> None:
+    from rich.markup import escape
+
+    skeleton = result.manifest.skeleton
+    out.print(
+        f"[bold]{escape(str(result.out))}[/]: {skeleton.name}, {skeleton.num_keypoints} keypoints of "
+        f"{escape(skeleton.category.name)}, {result.manifest.precision}, {_megabytes(result.out.stat().st_size)}"
+    )
+    _print_parity(result.parity, result.material, out)
+    _print_measured(result.measured, out)
+    with_objects = sum(len(sample.boxes) > 0 for sample in result.manifest.samples)
+    out.print(f"samples: {len(result.manifest.samples)}, {with_objects} of them with objects")
+    if not with_objects:
+        out.print(
+            "[yellow]no sample has an object:[/] `posetools verify` will see little; --pictures may name better ones"
+        )
+    name = escape(str(result.out))
+    out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} PICTURES")
+
+
+def _print_parity(parity: Parity, material: str, out: Console) -> None:
+    from rich.table import Table
+
+    many = "s" if parity.pictures > 1 else ""
+    table = Table(title=f"ONNX (float32) and PyTorch on {parity.pictures} picture{many}: {material}")
+    for column in ("largest difference of", "is", "may be", "compared", "tied"):
+        table.add_column(column, justify="left" if column.startswith("largest") else "right")
+    for row in parity.rows:
+        unit = row.unit and f" {row.unit}"
+        tied = str(row.left_out) if row.left_out else ""
+        table.add_row(row.what, f"{row.largest:.2g}{unit}", f"{row.limit:g}{unit}", str(row.compared), tied)
+    out.print(table)
+    if any(row.left_out for row in parity.rows):
+        out.print("tied: left out, since a difference in the last bits decides between two equal answers.")
+    if parity.turned:
+        out.print(
+            f"boxes of {parity.turned} pictures were not compared: MMDet turns its input for pictures of the other "
+            "orientation; a bundle scales them into the one input that it has"
+        )
+
+
+_SHOWN = {
+    "bbox/AP": "box AP",
+    "labelled_boxes/OKS/AP": "OKS AP, labelled boxes",
+    "labelled_boxes/PCK@0.1": "PCK@0.1, labelled boxes",
+    "detected_boxes/OKS/AP": "OKS AP, detected boxes",
+    "detected_boxes/PCK@0.1": "PCK@0.1, detected boxes",
+}
+
+
+def _print_measured(measured: tuple[Measured, ...], out: Console) -> None:
+    from rich.table import Table
+
+    table = Table("", *(one.precision for one in measured), *(["change"] if len(measured) > 1 else []))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for i, name in enumerate(("detector", "pose estimator")):
+        table.add_row(f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
+    table.add_row("time of a picture here", *(f"{one.milliseconds:.1f} ms" for one in measured))
+    for key, name in _SHOWN.items():
+        values = [one.metrics.get(key) for one in measured]
+        if any(one.metrics for one in measured):
+            change = "" if None in values or len(values) < 2 else f"{values[1] - values[0]:+.3f}"  # type: ignore[operator]
+            table.add_row(name, *("n/a" if value is None else f"{value:.3f}" for value in values), change)
+    out.print(table)
+    if len(measured) > 1 and not measured[1].metrics:
+        out.print("[yellow]what it loses was not measured:[/] --data DIR names labelled pictures")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,319 @@
+"""The two networks of a bundle: OpenMMLab models as ONNX files, and what their configs say about them.
+
+What is left outside of the ONNX files is what posetools.runtime does: scaling and cropping, normalisation, thresholds
+and NMS, the maximum of SimCC. Everything that the config states about these is either in the manifest or checked here:
+a config that asks for something else is refused, with the name of what it asks for.
+
+The graphs take normalised pictures in OpenCV's channel order (blue, green, red) whatever the config's is, and their
+batch is free. Boxes are decoded in the graph: its anchor points are constants, so the input's size is fixed. With
+MMPose's flip test the graph of the pose estimator also sees each crop mirrored, and averages the two answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from posetools.errors import RequestError, must_be
+from posetools.mm.configs import evaluation_dataset
+from posetools.mm.inference import Detector, PoseEstimator
+from posetools.runtime.manifest import DetNetwork, PoseNetwork
+
+OPSET = 17
+INPUT = "input"
+DET_OUTPUTS = ("dets",)
+POSE_OUTPUTS = ("simcc_x", "simcc_y")
+
+DET_HEADS = ("RTMDetHead", "RTMDetSepBNHead")
+POSE_HEADS = ("RTMCCHead", "SimCCHead")
+
+# The steps of a test pipeline that the runtime does as well, or that have no part in predicting.
+_DET_STEPS = ("LoadImageFromFile", "LoadImageFromNDArray", "Resize", "Pad", "LoadAnnotations", "PackDetInputs")
+_POSE_STEPS = ("LoadImage", "GetBBoxCenterScale", "TopdownAffine", "PackPoseInputs")
+
+# What torch's exporter warns about: (start of the message, why it is harmless).
+_HARMLESS = (
+    ("You are using the legacy TorchScript-based ONNX export", "the newer one needs packages of its own"),
+    ("The feature will be removed", "the same, in another version's words"),
+    ("Converting a tensor to a Python", "only the batch varies, and no number made so depends on it"),
+    ("torch.tensor results are registered as constants", "they are constants: the strides"),
+    ("Constant folding - Only steps=1", "a mirrored axis is not folded, and need not be"),
+    ("Constant folding in symbolic shape inference fails", "likewise"),
+)
+
+
+def det_network(detector: Detector, content: bytes, file: str) -> DetNetwork:
+    """Return the manifest's entry for an exported detector.
+
+    Args:
+        detector: the model.
+        content: its ONNX file.
+        file: the file's name in the bundle.
+
+    Raises:
+        RequestError: the config asks for what the runtime does not do.
+    """
+    name = Path(detector.config.filename).name
+    steps = _steps(detector.config, _DET_STEPS)
+    resize, pad = steps.get("Resize", {}), steps.get("Pad", {})
+    scale, size = (tuple(step.get(key) or ()) for step, key in ((resize, "scale"), (pad, "size")))
+    if len(size) != 2 or scale != size or not resize.get("keep_ratio"):
+        rule = "Resize(scale, keep_ratio=True), then Pad(size) of the same size"
+        raise RequestError(f"{name}: {must_be('test pipeline', rule, [dict(resize), dict(pad)])}")
+    # Sides that it would have to fill up, or that do not divide by the network's own stride, give other anchor points.
+    divisor = max(detector.model.data_preprocessor.pad_size_divisor, *map(max, _strides(detector)))
+    if any(side % divisor for side in size):
+        raise RequestError(f"{name}: {must_be('Pad.size', f'multiples of {divisor}', size)}")
+    test = detector.model.bbox_head.test_cfg
+    nms = dict(test.get("nms") or {})
+    if nms.pop("type", None) != "nms" or set(nms) - {"iou_threshold"}:
+        raise RequestError(f"{name}: {must_be('model.test_cfg.nms', 'plain NMS by IoU', dict(test.get('nms') or {}))}")
+    smallest = test.get("min_bbox_size", 0)
+    if smallest > 0:
+        raise RequestError(f"{name}: {must_be('model.test_cfg.min_bbox_size', '0 at most', smallest)}")
+    if len(detector.classes) != detector.model.bbox_head.num_classes:
+        rule = f"{detector.model.bbox_head.num_classes} names, as many as its head has outputs"
+        raise RequestError(f"{name}: {must_be('the classes of the detector', rule, detector.classes)}")
+    mean, std = _normalisation(detector.model)
+    return DetNetwork(
+        file=file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        input_size=(int(size[0]), int(size[1])),
+        mean=mean,
+        std=std,
+        classes=detector.classes,
+        pad_value=_pad_value(pad.get("pad_val", 0)),
+        score_thr=float(test.get("score_thr", 0.0)),
+        iou_threshold=float(nms["iou_threshold"]),
+        max_per_img=int(test.max_per_img),
+    )
+
+
+def pose_network(estimator: PoseEstimator, content: bytes, file: str) -> PoseNetwork:
+    """Return the manifest's entry for an exported pose estimator.
+
+    Args:
+        estimator: the model.
+        content: its ONNX file.
+        file: the file's name in the bundle.
+
+    Raises:
+        RequestError: the config asks for what the runtime does not do.
+    """
+    name = Path(estimator.config.filename).name
+    steps = _steps(estimator.config, _POSE_STEPS)
+    affine, head = steps.get("TopdownAffine", {}), estimator.model.head
+    size = tuple(affine.get("input_size", ()))
+    codec = head.decoder
+    if size != tuple(head.input_size) or affine.get("use_udp", False):
+        rule = f"plain, to the head's input_size {tuple(head.input_size)}"
+        raise RequestError(f"{name}: test pipeline: {must_be('TopdownAffine', rule, dict(affine))}")
+    for option in ("use_dark", "decode_visibility"):
+        if getattr(codec, option, False):
+            raise RequestError(f"{name}: {must_be(f'decoder.{option}', 'off: the runtime has no such step', True)}")
+    mean, std = _normalisation(estimator.model)
+    return PoseNetwork(
+        file=file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        input_size=(int(size[0]), int(size[1])),
+        mean=mean,
+        std=std,
+        num_keypoints=estimator.num_keypoints,
+        split_ratio=float(codec.simcc_split_ratio),
+        padding=float(steps.get("GetBBoxCenterScale", {}).get("padding", 1.25)),
+    )
+
+
+def check_heads(detector: Detector, estimator: PoseEstimator) -> None:
+    """Refuse models whose heads export does not know.
+
+    Raises:
+        RequestError: a head is another one.
+    """
+    det_head = getattr(detector.model, "bbox_head", None) or getattr(detector.model, "roi_head", None)
+    for model, head, known in (
+        (detector, det_head, DET_HEADS),
+        (estimator, getattr(estimator.model, "head", None), POSE_HEADS),
+    ):
+        kind = type(head).__name__
+        if kind not in known:
+            raise RequestError(
+                f"{model.config.filename}: posetools export knows the heads {' and '.join(known)}, "
+                f"but this config has {kind}\n  its boxes or keypoints would need a decoder that a bundle does not have"
+            )
+    coder = type(detector.model.bbox_head.bbox_coder).__name__
+    if coder != "DistancePointBBoxCoder" or not detector.model.bbox_head.use_sigmoid_cls:
+        raise RequestError(
+            f"{detector.config.filename}: {must_be('bbox_coder', 'DistancePointBBoxCoder with sigmoid scores', coder)}"
+        )
+
+
+def export_det(detector: Detector, size: tuple[int, int]) -> bytes:
+    """Return the ONNX file of a detector for inputs of ``size`` (width, height)."""
+    return _export(det_module(detector, size), size, DET_OUTPUTS)
+
+
+def export_pose(estimator: PoseEstimator, size: tuple[int, int]) -> bytes:
+    """Return the ONNX file of a pose estimator for inputs of ``size`` (width, height)."""
+    return _export(pose_module(estimator), size, POSE_OUTPUTS)
+
+
+def input_size_of(model: Detector | PoseEstimator) -> tuple[int, int]:
+    """Return (width, height) of what the test pipeline makes of every picture or crop.
+
+    Raises:
+        RequestError: the pipeline says no such size.
+    """
+    steps = [dict(step) for step in evaluation_dataset(model.config)["pipeline"]]
+    for step in steps:
+        size = step.get("size") if _kind(step) == "Pad" else step.get("input_size")
+        if size is not None:
+            return int(size[0]), int(size[1])
+    names = ", ".join(_kind(step) for step in steps)
+    raise RequestError(f"{model.config.filename}: test pipeline must have Pad(size) or TopdownAffine, got {names}")
+
+
+def det_module(detector: Detector, size: tuple[int, int]) -> Any:
+    """Return a torch Module of (B, 3, h, w) -> (B, A, 4 + C): boxes in pixels of the input, then scores."""
+    import torch
+
+    model, head = detector.model, detector.model.bbox_head
+    flip, classes = is_rgb(model), head.cls_out_channels
+    shapes = [(size[1] // stride[1], size[0] // stride[0]) for stride in _strides(detector)]
+    device = next(model.parameters()).device
+    points = torch.cat(head.prior_generator.grid_priors(shapes, device=device))[:, :2]
+
+    def rows(maps: Any, columns: int) -> Any:
+        levels = zip(maps, shapes, strict=True)
+        return torch.cat([part.permute(0, 2, 3, 1).reshape(-1, h * w, columns) for part, (h, w) in levels], 1)
+
+    class Det(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy.
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.neck, self.bbox_head = model.backbone, model.neck, head
+            self.register_buffer("points", torch.cat([points, points], 1), persistent=False)
+            self.register_buffer("signs", points.new_tensor([-1, -1, 1, 1]), persistent=False)
+
+        def forward(self, pictures: Any) -> Any:
+            pictures = torch.flip(pictures, (1,)) if flip else pictures
+            scores, distances = self.bbox_head(self.neck(self.backbone(pictures)))
+            boxes = self.points + self.signs * rows(distances, 4)
+            return torch.cat([boxes, rows(scores, classes).sigmoid()], 2)
+
+    return Det().eval()
+
+
+def pose_module(estimator: PoseEstimator) -> Any:
+    """Return a torch Module of (B, 3, h, w) -> simcc_x (B, K, X), simcc_y (B, K, Y), with the model's own flip test."""
+    import torch
+
+    model = estimator.model
+    flip, mirror = is_rgb(model), bool(model.test_cfg.get("flip_test", False))
+    swapped = [int(i) for i in estimator.meta["flip_indices"]] if mirror else []
+
+    class Pose(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy.
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = model.backbone, model.head
+            self.neck = model.neck if model.with_neck else torch.nn.Identity()
+
+        def forward(self, crops: Any) -> tuple[Any, Any]:
+            crops = torch.flip(crops, (1,)) if flip else crops
+            if mirror:
+                crops = torch.cat([crops, torch.flip(crops, (3,))])
+            x, y = self.head(self.neck(self.backbone(crops)))
+            if not mirror:
+                return x, y
+            x, y = (part.reshape(2, -1, *map(int, part.shape[1:])) for part in (x, y))
+            return (x[0] + torch.flip(x[1][:, swapped], (2,))) * 0.5, (y[0] + y[1][:, swapped]) * 0.5
+
+    return Pose().eval()
+
+
+def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes:
+    import onnx
+    import torch
+
+    device = next(module.parameters()).device
+    # More than one: a traced batch of 1 would let shapes of 1 pass for constants.
+    example = torch.zeros((2, 3, size[1], size[0]), device=device)
+    # Torch 2.1 has no other exporter than this one, and no parameter to ask for it.
+    legacy = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    buffer = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings():
+        for message, _ in _HARMLESS:
+            warnings.filterwarnings("ignore", message=message)
+        torch.onnx.export(
+            module,
+            (example,),
+            buffer,
+            input_names=[INPUT],
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *outputs)},
+            opset_version=OPSET,
+            do_constant_folding=True,
+            **legacy,
+        )
+        shapes = [value.shape for value in _as_tuple(module(example))]
+    model = onnx.load_from_string(buffer.getvalue())
+    for output, shape in zip(model.graph.output, shapes, strict=True):
+        # The exporter does not see that a reshaped axis is constant.
+        for axis, side in list(enumerate(shape))[1:]:
+            output.type.tensor_type.shape.dim[axis].dim_value = side
+    content: bytes = model.SerializeToString()
+    onnx.checker.check_model(content, full_check=True)
+    return content
+
+
+def _as_tuple(outputs: Any) -> tuple[Any, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _steps(config: Any, known: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the steps of the test pipeline by their names without scope."""
+    steps: dict[str, Mapping[str, Any]] = {_kind(step): dict(step) for step in evaluation_dataset(config)["pipeline"]}
+    unknown = [name for name in steps if name not in known]
+    if unknown:
+        raise RequestError(
+            f"{config.filename}: test pipeline has {', '.join(unknown)}, which a bundle's runtime does not do\n"
+            f"  it knows {', '.join(known)}"
+        )
+    return steps
+
+
+def _strides(detector: Detector) -> Any:
+    return detector.model.bbox_head.prior_generator.strides
+
+
+def _kind(step: Mapping[str, Any]) -> str:
+    return str(step["type"]).rpartition(".")[2]
+
+
+def is_rgb(model: Any) -> bool:
+    """Return whether a model's network wants red first, where OpenCV has blue first."""
+    return bool(model.data_preprocessor._channel_conversion)
+
+
+def _normalisation(model: Any) -> tuple[Any, Any]:
+    """Return mean and std in the order blue, green, red; the config's are in the order that the network sees."""
+    preprocessor = model.data_preprocessor
+    if not preprocessor._enable_normalize:
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    both = []
+    for values in (preprocessor.mean, preprocessor.std):
+        # Written as in the config: 58.395, not the 58.39500045776367 of a float32.
+        numbers = [float(f"{value:.7g}") for value in values.flatten().tolist()]
+        numbers = numbers * 3 if len(numbers) == 1 else numbers
+        both.append(tuple(reversed(numbers)) if is_rgb(model) else tuple(numbers))
+    return both[0], both[1]
+
+
+def _pad_value(value: Any) -> tuple[float, float, float]:
+    given = value.get("img", 0) if isinstance(value, Mapping) else value
+    blue, green, red = given if isinstance(given, list | tuple) else (given,) * 3
+    return float(blue), float(green), float(red)

@@ -1,0 +1,72 @@
+"""``posetools export`` as a user sees it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import run
+
+NEEDED = ["export", "--out", "cars.zip", "--run", "work_dirs"]
+
+
+def test_without_the_train_extra_the_message_names_the_install_command(tmp_path: Path) -> None:
+    # None in sys.modules is how Python itself marks a module that cannot be imported.
+    program = (
+        "import sys\n"
+        "sys.modules['mmengine'] = None\n"
+        "from posetools.cli import main\n"
+        f"sys.argv = ['posetools', *{NEEDED!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert "error: posetools export needs the 'train' extra" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_precisions_are_refused() -> None:
+    done = run(*NEEDED, "--half", "--int8")
+    assert (done.status, done.out) == (2, "")
+    assert "--half and --int8 are two precisions" in done.err
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    "named", [[], ["--det", "a.py", "a.pth"], ["--run", "work_dirs", "--pose", "a.py", "a.pth"]], ids=str
+)
+def test_what_to_export_must_be_said_once(named: list[str]) -> None:
+    done = run("export", "--out", "cars.zip", *named)
+    assert (done.status, done.out) == (2, "")
+    assert "either --run DIR or both --det CONFIG CHECKPOINT and --pose CONFIG CHECKPOINT" in done.words
+
+
+@pytest.mark.train
+def test_a_bundle_on_the_command_line(tmp_path: Path) -> None:
+    from posetools.mm.train import TrainRequest, train
+    from tests.mm.conftest import make_tiny
+
+    tiny, out = make_tiny(tmp_path), tmp_path / "cars.zip"
+    for stage in ("det", "pose"):
+        work_dir = tmp_path / "runs" / stage
+        train(TrainRequest(stage=stage, config=tiny.config(stage), work_dir=work_dir, device="cpu", epochs=1))
+    places: list[str | Path] = ["--run", tmp_path / "runs", "--out", out, "--data", tiny.data]
+    done = run("export", *places, "--half", "--samples", "1", "--bbox-thr", "0.001")
+    assert done.status == 0, done.err
+    for text in ("float16", "8 keypoints of car", "boxes before NMS", "scores of keypoints", f"val of {tiny.data}"):
+        assert text in done.words
+    for name in ("detector, size", "time of a picture here", "OKS AP, detected boxes", "samples: 1, "):
+        assert name in done.out
+    assert f"posetools verify {out}" in done.words
+    with zipfile.ZipFile(out) as archive:
+        assert sorted(archive.namelist()) == ["bundle.json", "det.onnx", "pose.onnx", "samples/1.png"]
+    verified = run("verify", out)
+    assert verified.status == 0, verified.out + verified.err
+    again = run("export", *places)
+    assert (again.status, again.out) == (2, "")
+    assert again.err.startswith(f"error: --out {out}: exists\n  --overwrite replaces it")
