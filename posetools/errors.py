@@ -67,9 +67,11 @@ class MissingExtraError(PosetoolsError):
 
     def __init__(self, what: str, extra: str, missing: str) -> None:
         self.extra = extra
+        # mmcv has to be compiled against torch, which only uv is told how to do.
+        command = "uv sync --extra train" if extra == "train" else f"pip install '.[{extra}]'"
         super().__init__(
             f"{what} needs the '{extra}' extra ({missing} is not installed)\n"
-            f"  install it with: uv sync --extra {extra}   (or `make install` in a checkout; see docs/install.md)"
+            f"  install it with: {command}   (or `make install` in a checkout; see docs/install.md)"
         )
 
 

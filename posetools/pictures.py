@@ -13,6 +13,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
@@ -91,7 +92,7 @@ def save_picture(picture: Pillow.Image, path: Path) -> None:
         OutputError: it cannot be written.
     """
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    options = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    options: dict[str, Any] = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(temporary, **options)

@@ -198,7 +198,7 @@ class PosePipeline:
         estimator = PoseEstimator(
             pair.pose.config, pair.pose.checkpoint, device, amp=options.amp, fast=True, flip_test=options.flip_test
         )
-        skeleton = skeleton_of_pair(pair, estimator.meta, detector.classes)
+        skeleton = skeleton_of_pair(pair, estimator, detector.classes)
         return cls._joined(detector, estimator, skeleton, options, pair.det.config)
 
     @classmethod

@@ -209,9 +209,24 @@ def read_skeleton(path: Path) -> Skeleton:
         InputError: the file cannot be read, is no YAML, or breaks a rule.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(path, "", f"cannot be read: {exc}") from exc
+    return parse_skeleton(path, text)
+
+
+def parse_skeleton(path: Path | str, text: str) -> Skeleton:
+    """Return the skeleton in a YAML text.
+
+    Args:
+        path: where the text is from, for messages.
+        text: as ``dump_skeleton`` writes it.
+
+    Raises:
+        InputError: it is no YAML, or breaks a rule.
+    """
+    try:
+        document = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         raise from_yaml(path, exc) from exc
     try:

@@ -15,7 +15,23 @@ from typing import Annotated
 import typer
 
 from posetools import __version__
-from posetools.cli import config, convert, demo, doctor, evaluate, skeleton, split, train, validate
+from posetools.cli import (
+    config,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    plot,
+    predict,
+    publish,
+    skeleton,
+    split,
+    train,
+    validate,
+    verify,
+    view,
+)
 from posetools.errors import PosetoolsError
 
 app = typer.Typer(
@@ -32,6 +48,12 @@ app.command()(config.config)
 app.command()(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("test", hidden=True)(evaluate.evaluate)
+app.command()(predict.predict)
+app.command()(publish.publish)
+app.command()(export.export)
+app.command()(verify.verify)
+app.command()(view.view)
+app.command()(plot.plot)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.add_typer(skeleton.app, name="skeleton")

@@ -11,9 +11,9 @@ from rich.table import Table
 from posetools.cli.console import console, progress
 from posetools.cli.train_display import display
 from posetools.demo import DemoResult
-from posetools.mm.evaluate import PoseScores
 from posetools.mm.hooks import TrainListener
 from posetools.progress import Progress
+from posetools.scoring import PoseScores
 
 
 class Display:

@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from posetools.metrics import PointScores
-from posetools.mm.evaluate import DetReport, Evaluated, PoseReport, PoseScores
+from posetools.mm.evaluate import DetReport, Evaluated, PoseReport
+from posetools.scoring import PoseScores
 
 _SHARES = ("PCK@0.05", "PCK@0.1", "PCK@0.2")
 

@@ -73,5 +73,5 @@ def test_without_matplotlib_the_message_names_the_install_command(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: posetools plot needs the 'plot' extra (matplotlib is not installed)")
-    assert "uv sync --extra plot" in done.stderr
+    assert "pip install '.[plot]'" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

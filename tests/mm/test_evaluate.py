@@ -21,7 +21,8 @@ from posetools.geometry import Floats
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import load_config
 from posetools.mm.evaluate import EvalRequest, evaluate_det, evaluate_pose
-from posetools.mm.inference import Detector, Picture, PoseEstimator
+from posetools.mm.inference import Detector, PoseEstimator
+from posetools.results import Picture
 from posetools.skeleton import load_skeleton
 from tests.cli.run import run
 from tests.mm.conftest import Run, Tiny

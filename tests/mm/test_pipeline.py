@@ -12,8 +12,9 @@ from PIL import Image
 from posetools import PipelineOptions, PosePipeline
 from posetools.errors import InputError, RequestError
 from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.publish import publish
 from posetools.results import Picture, PoseResult
-from posetools.skeleton import load_skeleton
+from posetools.skeleton import load_skeleton, read_skeleton
 from tests.build import make_picture
 from tests.mm.conftest import Run
 
@@ -71,7 +72,7 @@ def test_it_finds_what_the_stock_demo_finds(det_run: Run, pose_run: Run) -> None
 
 def test_many_pictures_of_many_sizes_give_what_one_by_one_gives(pipeline: PosePipeline, tmp_path: Path) -> None:
     file = make_picture(tmp_path / "ünï code.png", (70, 50))
-    given = [picture(1), file, picture(2)[:50], *[picture(3)] * 7]
+    given: list[str | Path | Picture] = [picture(1), file, picture(2)[:50], *[picture(3)] * 7]
     together = pipeline(given)
     assert [result.path for result in together[:3]] == [None, file, None]
     assert [result.size for result in together[:3]] == [(96, 80), (70, 50), (96, 50)]
@@ -195,6 +196,16 @@ def test_options_that_cannot_be_had_are_refused(
 def test_the_two_models_may_not_be_exchanged(det_run: Run, pose_run: Run) -> None:
     with pytest.raises(InputError, match="default_scope: must be 'mmdet' for --det, got 'mmpose'"):
         PosePipeline.from_configs(files(pose_run), files(det_run))
+
+
+def test_published_files_bring_their_skeleton(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
+    paths = []
+    for name, run in (("det", det_run), ("pose", pose_run)):
+        paths.append(publish(run.checkpoint, tmp_path / f"{name}.pth").path)
+    pipeline = PosePipeline.from_configs((det_run.config, paths[0]), (pose_run.config, paths[1]), LOW)
+    assert pipeline.skeleton == read_skeleton(pose_run.work_dir / "skeleton.yaml")
+    same = PosePipeline.from_configs(files(det_run), files(pose_run), LOW)
+    np.testing.assert_array_equal(pipeline(picture()).keypoints, same(picture()).keypoints)
 
 
 def test_results_are_drawn(pipeline: PosePipeline, tmp_path: Path) -> None:
