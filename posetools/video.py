@@ -79,7 +79,9 @@ def _opencv() -> Any:
     import cv2
 
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.setLogLevel(0)
+        # OpenCV 5 has it in another place.
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        set_level(0)
     return cv2
 
 
