@@ -208,7 +208,8 @@ class PosePipeline:
         skeleton = skeleton if options.skeleton is None else load_skeleton(options.skeleton)
         label = options.det_cat_id
         if label is None:
-            label = label_of(detector.classes, skeleton, source) if len(detector.classes) > 1 else 0
+            hint = "--det-cat-id N, counted from 0, says which of them counts"
+            label = label_of(detector.classes, skeleton, source, hint=hint) if len(detector.classes) > 1 else 0
         return cls(
             detector,
             estimator,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posetools.dataset import Visibility
-from posetools.errors import RequestError
+from posetools.errors import RequestError, show_value
 from posetools.geometry import Floats, Ints
 from posetools.pictures import save_picture
 from posetools.skeleton import Skeleton
@@ -127,13 +127,14 @@ def shrink_heatmaps(heatmaps: npt.NDArray[np.float32], longest: int = 96) -> npt
     return shrunk
 
 
-def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str) -> int:
+def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, hint: str = "") -> int:
     """Return the index of the skeleton's category in a detector's classes.
 
     Args:
         classes: the detector's.
         skeleton: whose objects are to be found.
         source: the detector's file, for the message.
+        hint: what to do about it.
 
     Raises:
         RequestError: the detector does not know that category.
@@ -141,7 +142,8 @@ def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str) -> 
     name = skeleton.category.name
     if name not in classes:
         raise RequestError(
-            f"{source}: classes must have the skeleton's category {name!r}, got {', '.join(classes) or 'none'}"
+            f"{source}: classes must have the skeleton's category {name!r}, got {show_value(list(classes))}"
+            + (f"\n  {hint}" if hint else "")
         )
     return classes.index(name)
 
