@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from posetools.cli.models import Det, Named, Pose, Run, check_models
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,19 +19,6 @@ if TYPE_CHECKING:
     from posetools.runtime.manifest import Precision
 
 _Out: TypeAlias = Annotated[Path, typer.Option("--out", help="The bundle to write, a zip.")]
-_Det: TypeAlias = Annotated[
-    tuple[str, str] | None,
-    typer.Option(
-        metavar="CONFIG CHECKPOINT", help="The detector: file or name of an MMDet config; file or URL of its weights."
-    ),
-]
-_Pose: TypeAlias = Annotated[
-    tuple[str, str] | None,
-    typer.Option(metavar="CONFIG CHECKPOINT", help="The pose estimator: likewise, an MMPose top-down model."),
-]
-_Run: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Or: the folder with the runs of a pair that posetools trained.")
-]
 _Data: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -69,9 +57,9 @@ _Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replac
 
 def export(
     out: _Out,
-    det: _Det = None,
-    pose: _Pose = None,
-    run: _Run = None,
+    det: Det = None,
+    pose: Pose = None,
+    run: Run = None,
     data: _Data = None,
     split: _Split = "val",
     pictures: _Pictures = None,
@@ -120,18 +108,15 @@ def _precision(*, half: bool, int8: bool) -> Precision:
     return "float16" if half else "int8" if int8 else "float32"
 
 
-def _pair(det: tuple[str, str] | None, pose: tuple[str, str] | None, run: Path | None) -> Pair:
+def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
     from posetools.mm.pairs import Pair, named_model, pair_of_run
     from posetools.mm.runtime import prepare
 
+    check_models(det, pose, run, bundles=False)
     prepare("posetools export")
-    if run is not None and det is None and pose is None:
-        return pair_of_run(run)
-    if run is None and det is not None and pose is not None:
-        return Pair(named_model("det", *det), named_model("pose", *pose))
-    raise RequestError(
-        "either --run DIR or both --det CONFIG CHECKPOINT and --pose CONFIG CHECKPOINT must say what to export"
-    )
+    if det is None or pose is None:
+        return pair_of_run(Path(run or ""))
+    return Pair(named_model("det", *det), named_model("pose", *pose))
 
 
 def _print(result: Exporting, out: Console) -> None:

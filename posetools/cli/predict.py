@@ -9,31 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, Pose, Run, check_models, load_pipeline
 
 if TYPE_CHECKING:
-    from posetools.pipeline import PipelineOptions, PosePipeline
+    from posetools.pipeline import PosePipeline
     from posetools.predict import PredictRequest
 
 _Inputs: TypeAlias = Annotated[
     list[str],
     typer.Argument(metavar="INPUT...", help="Pictures, folders, globs, video files, or the number of a camera."),
-]
-_Det: TypeAlias = Annotated[
-    tuple[str, str] | None,
-    typer.Option(
-        metavar="CONFIG CHECKPOINT", help="A detector: file or name of an MMDet config; file or URL of its weights."
-    ),
-]
-_Pose: TypeAlias = Annotated[
-    tuple[str, str] | None,
-    typer.Option(metavar="CONFIG CHECKPOINT", help="A pose estimator: likewise, an MMPose top-down model."),
-]
-_Run: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Or: the folder with the runs of a pair that posetools trained.")
-]
-_Bundle: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="ZIP", help="Or: a bundle of `posetools export`; needs no OpenMMLab.")
 ]
 _OutputRoot: TypeAlias = Annotated[
     Path | None,
@@ -49,24 +33,14 @@ _Format: TypeAlias = Annotated[
 _AnnFile: TypeAlias = Annotated[
     Path | None, typer.Option(help="COCO file whose image ids are used.", show_default="1, 2, ... in order")
 ]
-_Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 _Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _FlipTest: TypeAlias = Annotated[
     bool, typer.Option("--flip-test", help="Average with the mirrored crop: a little better, at twice the time.")
-]
-_BboxThr: TypeAlias = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Boxes need a higher score.", show_default="0.3, or the bundle's")
 ]
 _NmsThr: TypeAlias = Annotated[
     float | None,
     typer.Option(
         min=0, max=1, help="Boxes that overlap a surer one by more (IoU) go.", show_default="0.3, or the bundle's"
-    ),
-]
-_KptThr: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Keypoints with a lower score are not drawn (labelme: hidden).", show_default="0.3, or the bundle's"
     ),
 ]
 _DetCatId: TypeAlias = Annotated[
@@ -90,17 +64,17 @@ _Show: TypeAlias = Annotated[bool, typer.Option("--show", help="Show in a window
 
 def predict(
     inputs: _Inputs,
-    det: _Det = None,
-    pose: _Pose = None,
-    run: _Run = None,
-    bundle: _Bundle = None,
+    det: Det = None,
+    pose: Pose = None,
+    run: Run = None,
+    bundle: Bundle = None,
     output_root: _OutputRoot = None,
     save_predictions: _SavePredictions = False,
     file_format: _Format = "drawn",
     ann_file: _AnnFile = None,
     show: _Show = False,
-    bbox_thr: _BboxThr = None,
-    kpt_thr: _KptThr = None,
+    bbox_thr: BboxThr = None,
+    kpt_thr: KptThr = None,
     nms_thr: _NmsThr = None,
     det_cat_id: _DetCatId = None,
     radius: _Radius = None,
@@ -110,7 +84,7 @@ def predict(
     show_kpt_idx: _ShowKptIdx = False,
     skeleton: _Skeleton = None,
     flip_test: _FlipTest = False,
-    device: _Device = "auto",
+    device: Device = "auto",
     amp: _Amp = False,
 ) -> None:
     """Find objects and their keypoints in pictures, videos, or what a camera sees.
@@ -131,8 +105,8 @@ def predict(
         show=show,
         style=Style(line=thickness, radius=radius, boxes=draw_bbox, indices=show_kpt_idx),
     )
-    _check_models(det, pose, run, bundle)
-    _predict(inputs, request, lambda: _pipeline(det, pose, run, bundle, options))
+    check_models(det, pose, run, bundle)
+    _predict(inputs, request, lambda: load_pipeline(det, pose, run, bundle, options))
 
 
 def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], PosePipeline]) -> None:
@@ -151,36 +125,3 @@ def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], 
     print_report(report)
     if report.problems:
         raise typer.Exit(1)
-
-
-def _check_models(
-    det: tuple[str, str] | None, pose: tuple[str, str] | None, run: Path | None, bundle: Path | None
-) -> None:
-    given = [name for name, value in (("--run", run), ("--bundle", bundle), ("--det and --pose", det or pose)) if value]
-    if len(given) == 1 and bool(det) == bool(pose):
-        return
-    if not given:
-        problem = "which models to use must be said"
-    elif len(given) > 1:
-        problem = f"one pair of models is needed, got {', '.join(given)}"
-    else:
-        problem = f"--det and --pose go together, got only {'--det' if det else '--pose'}"
-    raise RequestError(f"{problem}\n  --run DIR, --bundle ZIP, or --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT")
-
-
-def _pipeline(
-    det: tuple[str, str] | None,
-    pose: tuple[str, str] | None,
-    run: Path | None,
-    bundle: Path | None,
-    options: PipelineOptions,
-) -> PosePipeline:
-    from posetools.pipeline import PosePipeline
-
-    if bundle:
-        return PosePipeline.from_bundle(bundle, options)
-    if run:
-        return PosePipeline.from_run(run, options)
-    if det is None or pose is None:
-        raise RequestError("--det and --pose go together")
-    return PosePipeline.from_configs(det, pose, options)
