@@ -16,6 +16,8 @@ from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton
 SPLITS = ("train", "val")
 IMAGES = "images"
 CONVERSION = "conversion.json"
+# Stands in the folder while `posetools split` replaces its files (posetools/split_journal.py).
+SPLIT_JOURNAL = ".split-journal"
 
 
 def ann_file(data_root: Path, split: str) -> Path:
@@ -36,10 +38,14 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
     """Return the splits that are there: train and val first, then any further ones by name.
 
     Raises:
-        RequestError: ``data_root`` is no folder, or holds no split.
+        RequestError: ``data_root`` is no folder, holds no split, or a killed process left it half split.
     """
     if not data_root.is_dir():
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
+    if (data_root / SPLIT_JOURNAL).is_file():
+        raise RequestError(
+            f"{data_root}: half done by an interrupted `posetools split`\n  `posetools split {data_root}` finishes it"
+        )
     found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
     if not found:
         raise RequestError(

@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from posetools.conversion_report import SplitCounts, count_annotations
 from posetools.dataset_folder import CONVERSION, SPLITS, ann_file, splits_of
 from posetools.errors import InputError, RequestError, must_be, show_value
-from posetools.files import dump_json, read_json, write_texts
+from posetools.files import dump_json, read_json
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
+from posetools.split_journal import finish, write_together
+from posetools.stratify import SIZE_BOUNDS, Strata, Stratify
 
 _HINT = "`posetools validate` lists everything that is wrong with the file"
 
@@ -31,12 +35,16 @@ class ResplitResult:
         counts: what is in train and val now.
         renumbered: the ids that were given anew: of ``images``, of ``annotations``, of both, or none.
         untouched: the splits that were left alone.
+        strata: stratum -> how many there are in train and val together, and in val; none when not stratified.
+        finished: whether an earlier split had been killed, and was finished first.
     """
 
     plan: SplitPlan
     counts: Mapping[str, SplitCounts]
     renumbered: tuple[str, ...]
     untouched: tuple[str, ...]
+    strata: Mapping[str, tuple[int, int]]
+    finished: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,12 @@ class _Document:
 
 
 def resplit(
-    data_root: Path, *, val: float = DEFAULT_VAL, seed: int = DEFAULT_SEED, by: str | None = None
+    data_root: Path,
+    *,
+    val: float = DEFAULT_VAL,
+    seed: int = DEFAULT_SEED,
+    by: str | None = None,
+    stratify: Stratify | None = None,
 ) -> ResplitResult:
     """Split the pictures of train and val anew and write both files, both or neither.
 
@@ -59,12 +72,14 @@ def resplit(
         val: as in ``plan_split``, as are ``seed`` and ``by``.
         seed: another seed, another split.
         by: how pictures are grouped.
+        stratify: what both sides should have the same share of; None for nothing but pictures.
 
     Raises:
         RequestError: there is no train or val, or the split is not possible.
         InputError: a file cannot be read, or has not the shape of a COCO file.
         OutputError: the files cannot be written; they are as they were.
     """
+    finished = finish(data_root)
     splits = splits_of(data_root)
     documents = {split: _read(ann_file(data_root, split)) for split in splits if split in SPLITS}
     if not documents:
@@ -73,21 +88,23 @@ def resplit(
     for other in others:
         _check_same_categories(first, other)
     images, annotations, renumbered = _merge(list(documents.values()))
-    plan = plan_split([image["file_name"] for image in images], val=val, seed=seed, by=by)
+    strata = _strata(data_root, stratify, images, annotations, len(_keypoint_names(first))) if stratify else None
+    plan = plan_split([image["file_name"] for image in images], val=val, seed=seed, by=by, strata=strata)
     side_of = {image["id"]: "val" if index in plan.val else "train" for index, image in enumerate(images)}
     texts, counts = {}, {}
     for split in SPLITS:
         mine = [image for image in images if side_of[image["id"]] == split]
         theirs = [annotation for annotation in annotations if side_of[annotation["image_id"]] == split]
         content = {**documents.get(split, first).content, "images": mine, "annotations": theirs}
-        texts[ann_file(data_root, split)] = _dump(data_root, content)
+        texts[ann_file(data_root, split).name] = _dump(data_root, content)
         counts[split] = count_annotations(_keypoint_names(first), len(mine), theirs)
     record = data_root / CONVERSION
     if record.is_file():
-        texts[record] = dump_json(_updated_record(record, plan, counts, val=val, seed=seed))
-    write_texts(texts)
+        texts[CONVERSION] = dump_json(_updated_record(record, plan, counts, val=val, seed=seed, stratify=stratify))
+    write_together(data_root, texts)
     untouched = tuple(split for split in splits if split not in SPLITS)
-    return ResplitResult(plan=plan, counts=counts, renumbered=renumbered, untouched=untouched)
+    shares = _shares(strata, plan) if strata else {}
+    return ResplitResult(plan, counts, renumbered, untouched, shares, finished)
 
 
 def _read(path: Path) -> _Document:
@@ -187,8 +204,59 @@ def _dump(data_root: Path, content: Mapping[str, Any]) -> str:
         raise InputError(data_root, "", "numbers must be finite, got NaN or infinity", hint=_HINT) from exc
 
 
+def _strata(
+    data_root: Path,
+    stratify: Stratify,
+    images: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Mapping[str, Any]],
+    num_keypoints: int,
+) -> Strata:
+    """Return what each picture holds: objects of each size class, or points of each visibility; or no object."""
+    by_size = stratify == "size"
+    if not by_size and not num_keypoints:
+        raise RequestError(f"{data_root}: --stratify visibility needs keypoints in the category, but it names none")
+    row_of = {image["id"]: row for row, image in enumerate(images)}
+    counts = np.zeros((len(images), 4))
+    for entry in annotations:
+        held = _sizes(data_root, entry) if by_size else _visibilities(data_root, entry, num_keypoints)
+        counts[row_of[entry["image_id"]], :3] += held
+    counts[:, 3] = counts[:, :3].sum(axis=1) == 0
+    sizes, points = ("small", "medium", "large"), ("points not labelled", "hidden points", "visible points")
+    labels = [f"{each} objects" for each in sizes] if by_size else points
+    return Strata(stratify, (*labels, "pictures without objects"), counts)
+
+
+def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:
+    area = entry.get("area")
+    if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area < float("inf"):
+        problem = must_be("area", "a number of square pixels for --stratify size", area)
+        raise InputError(data_root, f"annotation {entry['id']}", problem, hint="`posetools validate --fix` mends areas")
+    number = sum(area >= bound for bound in SIZE_BOUNDS)
+    return [int(number == size) for size in range(3)]
+
+
+def _visibilities(data_root: Path, entry: Mapping[str, Any], num_keypoints: int) -> list[int]:
+    seen = (entry.get("keypoints") or [0] * (3 * num_keypoints))[2::3]
+    numbers = [seen.count(value) for value in range(3)]
+    if sum(numbers) != len(seen):
+        problem = must_be("visibility", "0, 1 or 2 for --stratify visibility", seen)
+        raise InputError(data_root, f"annotation {entry['id']}", problem, hint=_HINT)
+    return numbers
+
+
+def _shares(strata: Strata, plan: SplitPlan) -> dict[str, tuple[int, int]]:
+    total, in_val = strata.counts.sum(axis=0), strata.counts[sorted(plan.val)].sum(axis=0)
+    return {label: (int(total[i]), int(in_val[i])) for i, label in enumerate(strata.labels) if total[i]}
+
+
 def _updated_record(
-    path: Path, plan: SplitPlan, counts: Mapping[str, SplitCounts], *, val: float, seed: int
+    path: Path,
+    plan: SplitPlan,
+    counts: Mapping[str, SplitCounts],
+    *,
+    val: float,
+    seed: int,
+    stratify: Stratify | None,
 ) -> dict[str, Any]:
     record = read_json(path)
     if not isinstance(record, dict):
@@ -197,4 +265,6 @@ def _updated_record(
     kept = before if isinstance(before, dict) else {}
     new = {split: each.as_dict() for split, each in counts.items()}
     split = {"by": plan.by, "val": val, "seed": seed, "groups": plan.groups, "reason": plan.reason}
+    if stratify:
+        split["stratify"] = stratify
     return {**record, "splits": {**kept, **new}, "split": split}

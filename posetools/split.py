@@ -11,6 +11,9 @@ A plan never tears a group apart. What a group is:
   frames of ``a/drive_``. Names look like frames of clips when there are at least two clips, and at least 80 % of the
   pictures are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
   numbers per picture. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by picture.
+
+With strata the plan is by lot first, and then groups are exchanged until evaluation has its share of every stratum as
+nearly as groups allow (posetools/stratify.py).
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import numpy as np
+
 from posetools.errors import RequestError, must_be
+from posetools.stratify import Strata, balance
 
 DEFAULT_VAL = 0.1
 DEFAULT_SEED = 0
@@ -54,7 +60,12 @@ class SplitPlan:
 
 
 def plan_split(
-    names: Sequence[str], *, val: float = DEFAULT_VAL, seed: int = DEFAULT_SEED, by: str | None = None
+    names: Sequence[str],
+    *,
+    val: float = DEFAULT_VAL,
+    seed: int = DEFAULT_SEED,
+    by: str | None = None,
+    strata: Strata | None = None,
 ) -> SplitPlan:
     """Return which of the pictures are for evaluation.
 
@@ -67,6 +78,7 @@ def plan_split(
         val: the share that is for evaluation, between 0 and 1, both excluded.
         seed: another seed, another choice of groups.
         by: ``picture``, ``parent``, a regular expression, or None to choose between clip and picture.
+        strata: what the pictures hold, to be shared out evenly; in the order of ``names``.
 
     Raises:
         RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
@@ -79,6 +91,10 @@ def plan_split(
     if len(groups) < 2:
         raise RequestError(_too_few(names, by))
     chosen = _choose({key: len(members) for key, members in groups.items()}, val, seed)
+    if strata is not None:
+        held = {key: np.array([len(m), *strata.counts[m].sum(axis=0)]) for key, m in groups.items()}
+        chosen = balance(chosen, held, val, seed)
+        reason += f", stratified by {strata.kind}"
     indices = frozenset(index for key in chosen for index in groups[key])
     if how != "picture":
         reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} pictures are for evaluation"

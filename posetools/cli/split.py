@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from posetools.resplit import ResplitResult
 
 
 def split(
@@ -21,6 +24,13 @@ def split(
             "frames of clips, else nothing.",
         ),
     ] = None,
+    stratify: Annotated[
+        Literal["size", "visibility"] | None,
+        typer.Option(
+            help="Share out evenly too: small, medium and large objects, or visible, hidden and unlabelled points. "
+            "What belongs together stays together."
+        ),
+    ] = None,
 ) -> None:
     """Split the pictures of a finished data set into train and val anew.
 
@@ -30,8 +40,23 @@ def split(
     from posetools.cli.counts import print_counts
     from posetools.resplit import resplit
 
-    result = resplit(data, val=val, seed=seed, by=split_by)
+    result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
     notes = [f"{' and '.join(result.renumbered)} got new ids: theirs stood in both files"] if result.renumbered else []
     notes += [f"{name}: left as it is" for name in result.untouched]
+    notes += ["an interrupted split was finished first"] if result.finished else []
     print_counts(result.counts, f"split: {result.plan.reason}", notes)
+    if result.strata:
+        _print_strata(result)
     print(f"next: posetools validate {data}")
+
+
+def _print_strata(result: ResplitResult) -> None:
+    from rich.table import Table
+
+    from posetools.cli.console import console
+
+    pictures = {split: each.pictures for split, each in result.counts.items()}
+    table = Table("", "train", "val", "share of val")
+    for name, (total, in_val) in {"pictures": (sum(pictures.values()), pictures["val"]), **result.strata}.items():
+        table.add_row(name, str(total - in_val), str(in_val), f"{100 * in_val / total:.1f} %")
+    console().print(table)

@@ -1,0 +1,98 @@
+"""``posetools merge``: several data sets as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from posetools.merge import MergeResult
+
+_LISTED = 10
+
+Data = Annotated[list[Path], typer.Argument(metavar="DATA DATA...", help="Data set folders, as convert writes them.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
+SkeletonName = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        help="car8, coco17, or the path of a skeleton file: what the result has, when the data sets differ.",
+        show_default="the first data set's, which all must share",
+    ),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="OLD=NEW", help="A name in a data set and the skeleton's name for it."),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A keypoint or category to leave out and count."),
+]
+KeepIn = Annotated[
+    Literal["train", "val"] | None,
+    typer.Option(help="Where a picture stays that is in train of one data set and in val of another."),
+]
+Images = Annotated[
+    Literal["copy", "hardlink", "symlink"], typer.Option(help="How the pictures come into the output, byte for byte.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set that is in --out.")]
+
+
+def merge(
+    data: Data,
+    out: Out,
+    skeleton: SkeletonName = None,
+    names: Map = None,
+    ignore: Ignore = None,
+    keep_in: KeepIn = None,
+    images: Images = "copy",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make one data set of several: train with train, val with val; `posetools split` splits it anew.
+
+    Pictures that two data sets share are kept once; with other labels, or in another split, nothing is written.
+    Exit status: 0 written, 2 could not run.
+    """
+    from posetools.cli.console import progress
+    from posetools.cli.convert import _pairs
+    from posetools.merge import MergeRequest, merge
+
+    request = MergeRequest(
+        sources=tuple(data),
+        out=out,
+        skeleton=skeleton,
+        names=_pairs(names or ()),
+        ignore=frozenset(ignore or ()),
+        keep_in=keep_in,
+        images=images,
+        overwrite=overwrite,
+    )
+    with progress() as report:
+        result = merge(request, report)
+    _print(result, out)
+
+
+def _print(result: MergeResult, out: Path) -> None:
+    from posetools.cli.console import console, print_findings
+    from posetools.cli.counts import print_counts
+    from posetools.conversion_report import count
+
+    if result.findings:
+        print_findings(result.findings, console())
+    notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
+    notes += result.notes
+    notes += _listed("renamed", [f"{source}: {old} is {new}" for source, old, new in result.renamed])
+    notes += _listed("in two data sets, kept once", [f"{gone} = {kept}" for gone, kept in result.doubles])
+    notes.append(f"wrote {out}")
+    counts = {split: count(dataset) for split, dataset in result.datasets.items()}
+    print_counts(counts, "split: as in the data sets (`posetools split` makes another)", notes)
+    print(f"next: posetools validate {out}")
+
+
+def _listed(what: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    more = [f"  ... and {len(lines) - _LISTED} more; conversion.json lists all"] if len(lines) > _LISTED else []
+    return [f"{what}: {len(lines)}", *(f"  {line}" for line in lines[:_LISTED]), *more]

@@ -1,0 +1,127 @@
+"""``posetools subset``: a part of a data set as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from posetools.subset import SubsetRequest, SubsetResult
+
+_CHOICE = "What is kept"
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder, as convert writes it.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
+Split = Annotated[
+    list[str] | None,
+    typer.Option(metavar="train|val|...", help="Only this split.", show_default="all", rich_help_panel=_CHOICE),
+]
+Finding = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CODE", help="Only pictures with such a finding of `posetools validate`.", rich_help_panel=_CHOICE
+    ),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CODE", help="Only pictures without such a finding.", rich_help_panel=_CHOICE),
+]
+Names = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|PATTERN",
+        help="Only these pictures: a file of names, one per line, seen from images/; or a pattern such as 'night/*'.",
+        rich_help_panel=_CHOICE,
+    ),
+]
+MinSize = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PX", help="Only pictures with an object whose longer side is at least this.", rich_help_panel=_CHOICE
+    ),
+]
+MaxSize = Annotated[
+    float | None,
+    typer.Option(metavar="PX", help="Likewise, at most this: in one object, with --min-size.", rich_help_panel=_CHOICE),
+]
+Size = Annotated[
+    Literal["small", "medium", "large"] | None,
+    typer.Option(
+        help="Only pictures with an object of this COCO size class: area below 32x32, below 96x96, or more.",
+        rich_help_panel=_CHOICE,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="At most so many pictures, by lot.", rich_help_panel=_CHOICE),
+]
+Seed = Annotated[int, typer.Option(help="Of the lot: another seed, another choice.", rich_help_panel=_CHOICE)]
+Objects = Annotated[
+    bool,
+    typer.Option(
+        "--objects",
+        help="Drop single objects too: those of another size, those without --finding, those with --without-finding.",
+        rich_help_panel=_CHOICE,
+    ),
+]
+SkeletonName = Annotated[
+    str | None, typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="the data's own")
+]
+Images = Annotated[
+    Literal["copy", "hardlink", "symlink"], typer.Option(help="How the pictures come into the output, byte for byte.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set that is in --out.")]
+
+
+def subset(
+    data: Data,
+    out: Out,
+    split: Split = None,
+    finding: Finding = None,
+    without_finding: Without = None,
+    names: Names = None,
+    min_size: MinSize = None,
+    max_size: MaxSize = None,
+    size: Size = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    objects: Objects = False,
+    skeleton: SkeletonName = None,
+    images: Images = "copy",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a part of a data set as a data set of its own: the pictures that meet every condition, in their splits.
+
+    Exit status: 0 written, 2 could not run (also when nothing is left).
+    """
+    from dataclasses import replace
+
+    from posetools.cli.console import progress
+    from posetools.subset import SubsetRequest, subset
+
+    request = SubsetRequest(data=data, out=out, splits=tuple(split or ()), names=names, skeleton=skeleton)
+    request = replace(request, findings=frozenset(code.upper() for code in finding or ()))
+    request = replace(request, without=frozenset(code.upper() for code in without_finding or ()))
+    request = replace(request, min_size=min_size, max_size=max_size, size_class=size, objects=objects)
+    request = replace(request, limit=limit, seed=seed, images=images, overwrite=overwrite)
+    with progress() as report:
+        result = subset(request, report)
+    _print(result, request)
+
+
+def _print(result: SubsetResult, request: SubsetRequest) -> None:
+    from posetools.cli.console import console, print_findings
+    from posetools.cli.counts import print_counts
+    from posetools.conversion_report import count
+
+    if result.findings:
+        print_findings(result.findings, console())
+    counts = {split: count(dataset) for split, dataset in result.datasets.items()}
+    kept = []
+    for split, each in counts.items():
+        pictures, objects = result.before[split]
+        kept.append(f"{split}: kept {each.pictures} of {pictures} pictures, {each.instances} of {objects} objects")
+    print_counts(counts, f"split: as in {request.data}", [*kept, *result.notes, f"wrote {request.out}"])
+    print(f"next: posetools validate {request.out}")

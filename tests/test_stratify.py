@@ -1,0 +1,169 @@
+"""Splitting so that both sides are alike in more than their number of pictures."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posetools.errors import InputError, RequestError
+from posetools.geometry import Floats
+from posetools.resplit import resplit
+from posetools.split import plan_split
+from posetools.stratify import Strata
+from tests.cli.run import run
+
+LABELS = ("few", "some", "many")
+
+
+def _strata(counts: Floats) -> Strata:
+    return Strata("size", LABELS, counts)
+
+
+def _unevenness(counts: Floats, chosen: frozenset[int], val: float) -> float:
+    """Return what is to be made small, found in another way than the module does."""
+    shares = [column[sorted(chosen)].sum() / column.sum() for column in counts.T if column.sum()]
+    strata = sum((share - val) ** 2 for share in shares) / len(shares) if shares else 0.0
+    return float(strata + (len(chosen) / len(counts) - val) ** 2)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=2, max_size=12),
+    val=st.floats(0.01, 0.99),
+    seed=st.integers(0, 99),
+)
+def test_groups_stay_whole_and_it_is_never_less_even(sizes: list[int], val: float, seed: int) -> None:
+    names = [f"g{group:02}/{i}.jpg" for group, size in enumerate(sizes) for i in range(size)]
+    counts = np.random.default_rng(seed).integers(0, 5, (len(names), 3)) * [1.0, 1.0, seed % 2]
+    plan = plan_split(names, val=val, seed=seed, by="parent", strata=_strata(counts))
+    assert 0 < len(plan.val) < len(names)
+    assert abs(len(plan.val) - val * len(names)) <= max(sizes)
+    held = Counter(names[index].partition("/")[0] for index in plan.val)
+    assert all(number == sizes[int(group[1:])] for group, number in held.items())
+    plain = plan_split(names, val=val, seed=seed, by="parent")
+    assert _unevenness(counts, plan.val, val) <= _unevenness(counts, plain.val, val) + 1e-9
+    # The order of the pictures does not count.
+    backwards = plan_split(names[::-1], val=val, seed=seed, by="parent", strata=_strata(counts[::-1]))
+    assert {names[::-1][index] for index in backwards.val} == {names[index] for index in plan.val}
+
+
+def test_rare_things_are_shared_out() -> None:
+    """40 clips of 5 pictures; 10 of them, by themselves, hold all the large objects: by lot val misses its share."""
+    names = [f"clip{clip:02}/{i}.jpg" for clip in range(40) for i in range(5)]
+    counts = np.array([[3.0, 1.0, 2.0 * (int(name[4:6]) % 4 == 0)] for name in names])
+    shares: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(10):
+        for stratified in (False, True):
+            strata = _strata(counts) if stratified else None
+            plan = plan_split(names, val=0.2, seed=seed, by="parent", strata=strata)
+            assert len(plan.val) == 40
+            shares[stratified].append(counts[sorted(plan.val), 2].sum() / counts[:, 2].sum())
+    assert shares[True] == pytest.approx([0.2] * 10)
+    assert max(abs(share - 0.2) for share in shares[False]) >= 0.1
+    reason = plan_split(names, val=0.2, by="parent", strata=_strata(counts)).reason
+    assert reason.startswith("by parent folder, as asked, stratified by size; 8 of 40 groups, 40 of 200 pictures")
+
+
+def test_seeds_still_differ() -> None:
+    names = [f"{i}.jpg" for i in range(40)]
+    counts = np.random.default_rng(0).integers(0, 3, (40, 3)).astype(np.float64)
+    plans = {plan_split(names, val=0.25, seed=seed, strata=_strata(counts)).val for seed in range(10)}
+    assert len(plans) > 5
+
+
+def test_many_pictures_take_seconds() -> None:
+    names = [f"{i}.jpg" for i in range(30_000)]
+    counts = np.random.default_rng(0).poisson([2.0, 0.5, 0.02], (len(names), 3)).astype(np.float64)
+    started = time.monotonic()
+    plan = plan_split(names, val=0.1, strata=_strata(counts))
+    assert time.monotonic() - started < 10
+    assert _unevenness(counts, plan.val, 0.1) < 1e-6
+
+
+# Of a finished data set.
+
+
+def _write(folder: Path, areas: list[list[float]], **entry: Any) -> Path:
+    """Write a data set with a picture per list of areas: one object each, with two points, visible and hidden."""
+    images = [{"id": i, "file_name": f"{i:02}.jpg"} for i in range(len(areas))]
+    objects = [(i, area) for i, of_picture in enumerate(areas) for area in of_picture]
+    annotations = [
+        {"id": row, "image_id": image, "category_id": 1, "area": area, "keypoints": [1, 1, 2, 1, 1, row % 2]} | entry
+        for row, (image, area) in enumerate(objects)
+    ]
+    categories = [{"id": 1, "name": "car", "keypoints": ["a", "b"]}]
+    folder.mkdir()
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "train_coco.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_resplit_by_size(tmp_path: Path) -> None:
+    areas = [[1023.0]] * 10 + [[1024.0, 9215.0]] * 10 + [[9216.0]] * 10 + [[]] * 10
+    folder = _write(tmp_path / "d", areas)
+    (folder / "conversion.json").write_text('{"posetools": "1"}')
+    result = resplit(folder, val=0.2, seed=1, stratify="size")
+    assert dict(result.strata) == {
+        "small objects": (10, 2),
+        "medium objects": (20, 4),
+        "large objects": (10, 2),
+        "pictures without objects": (10, 2),
+    }
+    record = json.loads((folder / "conversion.json").read_text())["split"]
+    assert (record["stratify"], record["reason"]) == ("size", "by picture, stratified by size")
+    once = {path.name: path.read_bytes() for path in folder.iterdir()}
+    resplit(folder, val=0.2, seed=1, stratify="size")
+    assert resplit(folder, val=0.2, seed=1).strata == {}
+    resplit(folder, val=0.2, seed=1, stratify="size")
+    again = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert _sides(again) == _sides(once)
+
+
+def _sides(files: dict[str, bytes]) -> list[set[str]]:
+    return [{each["file_name"] for each in json.loads(files[f"{s}_coco.json"])["images"]} for s in ("train", "val")]
+
+
+def test_resplit_by_visibility(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "d", [[2000.0]] * 40)
+    document = json.loads((folder / "train_coco.json").read_text())
+    for entry in document["annotations"][:10]:
+        entry["keypoints"] = []
+    (folder / "train_coco.json").write_text(json.dumps(document))
+    strata = resplit(folder, val=0.2, stratify="visibility").strata
+    assert dict(strata) == {
+        "points not labelled": (35, 7),
+        "hidden points": (15, 3),
+        "visible points": (30, 6),
+    }
+
+
+def test_what_cannot_be_stratified_is_named(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "area", [[1.0], [1.0]], area=None)
+    with pytest.raises(InputError, match=r"annotation 0: area must be a number of square pixels .*got None"):
+        resplit(folder, val=0.5, stratify="size")
+    folder = _write(tmp_path / "seen", [[1.0], [1.0]], keypoints=[1, 1, 2, 1, 1, 3])
+    with pytest.raises(InputError, match=r"annotation 0: visibility must be 0, 1 or 2 .*got \[2, 3\]"):
+        resplit(folder, val=0.5, stratify="visibility")
+    document = json.loads((folder / "train_coco.json").read_text())
+    (folder / "train_coco.json").write_text(json.dumps(document | {"categories": []}))
+    with pytest.raises(RequestError, match="--stratify visibility needs keypoints in the category"):
+        resplit(folder, val=0.5, stratify="visibility")
+    assert not (folder / "val_coco.json").exists()
+
+
+def test_the_command_prints_the_shares(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "d", [[1000.0]] * 10 + [[5000.0, 5000.0]] * 10)
+    done = run("split", folder, "--val", "0.3", "--stratify", "size")
+    assert (done.status, done.err) == (0, "")
+    assert "split: by picture, stratified by size" in done.out
+    assert "│ small objects │ 7 │ 3 │ 30.0 % │" in done.words
+    assert "│ medium objects │ 14 │ 6 │ 30.0 % │" in done.words
+    assert "│ pictures │ 14 │ 6 │ 30.0 % │" in done.words
+    assert run("split", folder, "--stratify", "colour").status == 2
