@@ -11,28 +11,50 @@ if TYPE_CHECKING:
     from posetools.validate import ValidationReport
 
 
+Data = Annotated[
+    Path, typer.Argument(help="A data set folder (images/, train_coco.json, val_coco.json), or one COCO file.")
+]
+SkeletonName = Annotated[
+    str | None, typer.Option(help="A built-in skeleton or a YAML file.", show_default="the data set's own")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Let warnings count as errors do.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write counts and all findings to this file too.")
+]
+Fix = Annotated[
+    bool,
+    typer.Option(
+        "--fix",
+        help="First mend what has one right answer: area, num_keypoints, iscrowd, 0-based edges, boxes that leave "
+        "the picture. Says what it changes; the files are replaced as a whole.",
+    ),
+]
+Pictures = Annotated[
+    bool, typer.Option("--pictures/--no-pictures", help="Check the picture files, not the COCO files alone.")
+]
+NearDuplicates = Annotated[
+    bool,
+    typer.Option(
+        "--near-duplicates",
+        help="Also look for pictures that are nearly the same, across splits (W221) and between clips of one split "
+        "(W220). Decodes every picture; needs the extra `leaks`.",
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE.html", help="Write a page to look at: charts, and findings with pictures."),
+]
+
+
 def validate(
-    data: Annotated[
-        Path, typer.Argument(help="A data set folder (images/, train_coco.json, val_coco.json), or one COCO file.")
-    ],
-    skeleton: Annotated[
-        str | None, typer.Option(help="A built-in skeleton or a YAML file.", show_default="the data set's own")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Let warnings count as errors do.")] = False,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write counts and all findings to this file too.")
-    ] = None,
-    fix: Annotated[
-        bool,
-        typer.Option(
-            "--fix",
-            help="First mend what has one right answer: area, num_keypoints, iscrowd, 0-based edges, boxes that leave "
-            "the picture. Says what it changes; the files are replaced as a whole.",
-        ),
-    ] = False,
-    pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Check the picture files, not the COCO files alone.")
-    ] = True,
+    data: Data,
+    skeleton: SkeletonName = None,
+    strict: Strict = False,
+    json: Json = None,
+    fix: Fix = False,
+    pictures: Pictures = True,
+    near_duplicates: NearDuplicates = False,
+    report: Report = None,
 ) -> None:
     """Check a data set before training on it.
 
@@ -41,14 +63,27 @@ def validate(
     """
     from posetools.cli.console import progress
     from posetools.files import write_json
+    from posetools.report.material import add_near_duplicates, check_near_request, read_material
+    from posetools.report.page import check_target, write_report
     from posetools.validate import validate as check
 
+    if report:
+        check_target(report)
+    if near_duplicates:
+        check_near_request(pictures=pictures)
     with progress() as tell:
-        report = check(data, skeleton=skeleton, pictures=pictures, fix=fix, progress=tell)
+        found = check(data, skeleton=skeleton, pictures=pictures, fix=fix, progress=tell)
+        material = read_material(found, skeleton) if near_duplicates or report else None
+        if near_duplicates and material:
+            found = add_near_duplicates(found, material, tell)
+        if report:
+            write_report(found, report, material=material, skeleton=skeleton, progress=tell)
     if json:
-        write_json(json, report.as_dict())
-    _print(report)
-    raise typer.Exit(0 if report.ok(strict) else 1)
+        write_json(json, found.as_dict())
+    _print(found)
+    if report:
+        print(f"wrote {report}")
+    raise typer.Exit(0 if found.ok(strict) else 1)
 
 
 def _print(report: ValidationReport) -> None:

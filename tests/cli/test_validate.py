@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as Pillow
 
 from tests.cli.run import run
 from tests.coco_sample import edit, write_sample
@@ -87,3 +88,39 @@ def test_the_set_of_another_skeleton_is_told(cars: Path) -> None:
 def test_help_says_what_the_exit_status_means() -> None:
     words = run("validate", "--help").words.replace("│ │", "")
     assert "0 no errors (warnings are printed, and do not count without --strict), 1 findings, 2 could not run" in words
+
+
+def test_report_writes_a_page_and_leaves_the_exit_status_alone(cars: Path, tmp_path: Path) -> None:
+    edit(cars / TRAIN, spoil)
+    done = run("validate", cars, "--report", tmp_path / "report.html")
+    assert done.status == 1
+    assert f"wrote {tmp_path / 'report.html'}" in done.words
+    page = (tmp_path / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert 'data-code="E104"' in page
+
+
+def test_another_name_than_that_of_a_page_is_refused_before_anything_is_changed(cars: Path) -> None:
+    edit(cars / TRAIN, spoil)
+    before = (cars / TRAIN).read_bytes()
+    done = run("validate", cars, "--fix", "--report", cars / "report.txt")
+    assert done.status == 2
+    assert "--report must be a file that ends with .html or .htm, got" in done.words
+    assert (cars / TRAIN).read_bytes() == before
+
+
+def test_near_duplicates_are_found_when_asked_for(cars: Path) -> None:
+    pytest.importorskip("imagehash", reason="the leaks extra is not installed")
+    with Pillow.open(cars / "images/a.jpg") as picture:
+        picture.save(cars / "images/c.jpg", quality=50)
+    assert "W221" not in run("validate", cars).out
+    done = run("validate", cars, "--near-duplicates")
+    assert done.status == 0
+    assert "W221 near-duplicate-across-splits (1)" in done.out
+    assert "errors: 0, warnings: 2" in done.out
+
+
+def test_near_duplicates_need_the_pictures(cars: Path) -> None:
+    done = run("validate", cars, "--near-duplicates", "--no-pictures")
+    assert done.status == 2
+    assert "--near-duplicates looks at the pictures" in done.err
