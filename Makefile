@@ -12,7 +12,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest demo test test-core test-oldest lint format generate clean
+.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,18 @@ test-core: install-core lint  ## linters, types, and the tests that need no Open
 test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest supported stack
 	@POSETOOLS_REQUIRE_TRAIN=1 .venv-oldest/bin/pytest -m train -W default
 
+# ultralytics brings an OpenCV of its own unless it is told not to.
+.venv-peers/.done: pyproject.toml $(NEEDS_UV)
+	@echo "== installing readers of other tools into .venv-peers/"
+	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
+	@$(UV) pip install --python .venv-peers --editable . pytest hypothesis datumaro supervision "sleap-io>=0.9,<1" \
+		torch torchvision
+	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
+	@touch .venv-peers/.done
+
+test-peers: .venv-peers/.done  ## what posetools writes, opened by other tools' own readers (datumaro, ultralytics, ...)
+	@.venv-peers/bin/pytest tests/peers
+
 lint: install-core  ## ruff and mypy --strict
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -79,4 +91,4 @@ generate: install-core  ## write what is made from code: JSON Schemas, tables in
 	@.venv/bin/python data/generate.py
 
 clean:  ## remove the environments and what the demo made
-	rm -rf .venv .venv-oldest .tools demo
+	rm -rf .venv .venv-oldest .venv-peers .tools demo

@@ -1,6 +1,6 @@
 """Writes the sample set, the same rendered cars in every format, and the configs for it.
 
-``python data/generate.py`` from the repository's folder rewrites data/labelme, data/coco, data/yolo-pose and configs/.
+``python data/generate.py`` from the repository's folder rewrites data/ and configs/.
 tests/test_sample.py holds them together: each format reads to the same objects, and the configs are as emitted.
 """
 
@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from posetools.convert import ConvertRequest, convert
+from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import RecipeOptions
@@ -26,12 +27,12 @@ def main() -> None:
     parser.add_argument("--pictures", action="store_true", help="render the pictures anew")
     if parser.parse_args().pictures:
         render_set(DATA / "labelme", pictures=8, size=(320, 240), seed=21, overwrite=True)
-    for name in ("coco", "yolo-pose"):
+    for name in ("coco", "yolo-pose", "cvat", "label-studio", "via", "deeplabcut"):
         request = ConvertRequest(
             sources=(DATA / "labelme",),
             out=DATA / name,
             target_format=name,
-            val=0.25,
+            val=0.25 if FORMATS[name].keeps_splits else None,
             overwrite=True,
             read=ReadOptions(),
         )

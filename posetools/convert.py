@@ -342,4 +342,6 @@ def _options(request: ConvertRequest) -> dict[str, Any]:
         "kpt_shape": read.kpt_shape,
         "kpt_order": read.kpt_order,
         "assume_visible": read.assume_visible,
+        "attributes": dict(sorted(read.attributes.items())),
+        "mapping": read.mapping.as_posix() if read.mapping else None,
     }

@@ -280,7 +280,8 @@ def _labels(dataset: Dataset, index: int) -> Floats:
     """Return (M, 5 + 3K) box, iscrowd and keypoints of one picture's objects, sorted."""
     rows = slice(*np.searchsorted(dataset.image_index, [index, index + 1]).tolist())
     boxes, crowds = dataset.boxes[rows], dataset.iscrowd[rows, None]
-    table: Floats = np.concatenate([boxes, crowds, dataset.keypoints[rows].reshape(len(boxes), -1)], axis=1)
+    points = dataset.keypoints[rows].reshape(len(boxes), 3 * dataset.skeleton.num_keypoints)
+    table: Floats = np.concatenate([boxes, crowds, points], axis=1)
     ordered: Floats = table[np.lexsort(table.T[::-1].round(2))]
     return ordered
 

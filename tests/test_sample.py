@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from posetools.dataset import Dataset, without_split
@@ -16,6 +17,8 @@ from posetools.validate import validate_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
+# A .slp file takes an extra, and what custom reads is told by a mapping; both have their tests in tests/formats/.
+SAMPLED = [name for name in FORMATS if name not in ("sleap", "custom")]
 
 
 def _read(name: str) -> Dataset:
@@ -24,12 +27,21 @@ def _read(name: str) -> Dataset:
     return result.dataset.with_images(without_split(result.dataset.images))
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "labelme"])
+@pytest.mark.parametrize("name", [name for name in SAMPLED if name not in ("labelme", "deeplabcut")])
 def test_every_format_holds_the_same_cars(name: str) -> None:
     assert _read(name) == _read("labelme")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+def test_deeplabcut_holds_the_same_points() -> None:
+    options = ReadOptions(assume_visible=True, box_from="keypoints")
+    result = FORMATS["deeplabcut"].read([DATA / "deeplabcut"], load_skeleton(), options)
+    whole = _read("labelme")
+    assert result.findings == ()
+    assert np.array_equal(result.dataset.keypoints[:, :, :2], whole.keypoints[:, :, :2])
+    assert np.array_equal(result.dataset.visibility > 0, whole.visibility > 0)
+
+
+@pytest.mark.parametrize("name", SAMPLED)
 def test_every_format_has_a_sample_that_is_told_by_its_signs(name: str) -> None:
     assert [other for other, each in FORMATS.items() if each.detect(DATA / name)] == [name]
 

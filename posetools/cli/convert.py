@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 _SOURCE = "What the source says"
 _SPLIT = "The split"
 _OUTPUT = "The output"
+_FORMATS = "labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap"
 
 Sources = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files or folders, all of one format.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 From = Annotated[
     str | None,
-    typer.Option("--from", metavar="FORMAT", help="labelme, yolo-pose or coco; left out: told by unmistakable signs."),
+    typer.Option("--from", metavar="FORMAT", help=f"{_FORMATS} or custom; left out: told by unmistakable signs."),
 ]
-To = Annotated[str, typer.Option("--to", metavar="FORMAT", help="coco, yolo-pose or labelme.")]
+To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{_FORMATS}.")]
 SkeletonName = Annotated[str, typer.Option("--skeleton", help="car8, coco17, or the path of a skeleton file.")]
 Val = Annotated[
     float | None,
@@ -123,6 +124,22 @@ AssumeVisible = Annotated[
         rich_help_panel=_SOURCE,
     ),
 ]
+Attribute = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ROLE=NAME",
+        help="via: the region attribute that holds the label, the object or the visibility. Can be repeated.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Mapping = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="custom: a TOML file that says which column of a table is what; --from custom is then the default.",
+        rich_help_panel=_SOURCE,
+    ),
+]
 BakeRotation = Annotated[
     bool,
     typer.Option(
@@ -164,6 +181,8 @@ def convert(
     kpt_shape: KptShape = None,
     kpt_order: KptOrder = None,
     assume_visible: AssumeVisible = False,
+    attribute: Attribute = None,
+    mapping: Mapping = None,
     bake_rotation: BakeRotation = False,
     keep_going: KeepGoing = False,
     overwrite: Overwrite = False,
@@ -180,10 +199,12 @@ def convert(
     from posetools.formats.base import ReadOptions
 
     read = ReadOptions(box_from=box_from, box_margin=box_margin, label_pattern=label_pattern, workers=workers)
-    read = replace(read, image_roots=tuple(image_root or ()), names=_pairs(names or ()), ignore=frozenset(ignore or ()))
+    read = replace(read, image_roots=tuple(image_root or ()), names=pairs(names or ()), ignore=frozenset(ignore or ()))
     read = replace(read, hidden=read.hidden | set(hidden_flag or ()), assume_visible=assume_visible)
     read = replace(read, kpt_shape=_shape(kpt_shape), kpt_order=tuple(kpt_order.split(",")) if kpt_order else None)
+    read = replace(read, attributes=_roles(attribute or ()), mapping=mapping)
     request = ConvertRequest(sources=tuple(sources), out=out, read=read, skeleton=skeleton, images=images)
+    source_format = source_format or ("custom" if mapping else None)
     request = replace(request, source_format=source_format, target_format=target_format)
     request = replace(request, val=val, seed=seed, split_by=split_by)
     request = replace(request, bake_rotation=bake_rotation, keep_going=keep_going, overwrite=overwrite)
@@ -218,15 +239,30 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     return 1 if errors else 0
 
 
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Return the pairs of ``--map OLD=NEW``.
+
+    Raises:
+        RequestError: one is none, or a label is given twice.
+    """
+    found: dict[str, str] = {}
     for text in texts:
         old, _, new = text.rpartition("=")
         if not old or not new:
             raise RequestError(must_be("--map", "OLD=NEW, a label in the source and the skeleton's name for it", text))
-        if pairs.setdefault(old, new) != new:
-            raise RequestError(must_be("--map", f"given once per label, and {old!r} is {pairs[old]!r} already", text))
-    return pairs
+        if found.setdefault(old, new) != new:
+            raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))
+    return found
+
+
+def _roles(texts: Sequence[str]) -> dict[str, str]:
+    roles: dict[str, str] = {}
+    for text in texts:
+        role, _, name = text.partition("=")
+        if not name or role in roles:
+            raise RequestError(must_be("--attribute", "ROLE=NAME, such as label=part, once per role", text))
+        roles[role] = name
+    return roles
 
 
 def _shape(text: str | None) -> tuple[int, int] | None:

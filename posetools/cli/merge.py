@@ -56,14 +56,14 @@ def merge(
     Exit status: 0 written, 2 could not run.
     """
     from posetools.cli.console import progress
-    from posetools.cli.convert import _pairs
+    from posetools.cli.convert import pairs
     from posetools.merge import MergeRequest, merge
 
     request = MergeRequest(
         sources=tuple(data),
         out=out,
         skeleton=skeleton,
-        names=_pairs(names or ()),
+        names=pairs(names or ()),
         ignore=frozenset(ignore or ()),
         keep_in=keep_in,
         images=images,

@@ -32,6 +32,8 @@ class ReadOptions:
         kpt_shape: YOLO: (K, 2 or 3) when data.yaml does not declare it.
         kpt_order: YOLO: the keypoints' names in the order of the columns, when it is not the skeleton's.
         assume_visible: take every point of a source without visibility as visible instead of refusing.
+        attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
+        mapping: custom: the TOML file that says which column is what.
         workers: processes that read in parallel.
         progress: told how far it is.
     """
@@ -46,6 +48,8 @@ class ReadOptions:
     kpt_shape: tuple[int, int] | None = None
     kpt_order: tuple[str, ...] | None = None
     assume_visible: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    mapping: Path | None = None
     workers: int = 1
     progress: Progress = silent
 

@@ -12,7 +12,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import portable_path, read_json
 from posetools.findings import Finding
 from posetools.formats.coco_table import LISTS
-from posetools.formats.locate import PictureFinder, check_size, name_below, open_picture
+from posetools.formats.locate import PictureFinder, check_size, is_sane, name_below, open_picture
 
 ANNOTATIONS = "annotations"
 
@@ -76,7 +76,8 @@ class PictureLookup:
         if isinstance(path, Path):
             return path, None
         name = safe_name(file_name)
-        links = [folder / name for folder in self._folders if name and (folder / name).is_symlink()]
+        named = [folder / name for folder in self._folders] if name else []
+        links = [path for path in named if is_sane(path) and path.is_symlink()]
         if path.code != "E121" or not links:
             return path
         message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {links[0].resolve()}"

@@ -79,7 +79,7 @@ def category_entry(skeleton: Skeleton) -> dict[str, Any]:
 def _annotations(dataset: Dataset, first_image: int, first_annotation: int) -> list[dict[str, Any]]:
     rows = zip(
         xywh_from_xyxy(dataset.boxes).tolist(),
-        dataset.keypoints.reshape(len(dataset), -1).tolist(),
+        dataset.keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).tolist(),
         dataset.areas.tolist(),
         dataset.iscrowd.tolist(),
         dataset.num_labelled.tolist(),

@@ -65,10 +65,10 @@ class PictureFinder:
         relative = portable_path(text)
         if relative is not None:
             path = beside.parent / relative
-            inside = _is_sane(path) and f"{os.path.realpath(path)}{os.sep}".startswith(self._real_root)
+            inside = is_sane(path) and f"{os.path.realpath(path)}{os.sep}".startswith(self._real_root)
             if inside and path.is_file():
                 return path
-            outside = _is_sane(path) and not inside
+            outside = is_sane(path) and not inside
         else:
             outside = True
         named = self._by_name.get(Path(text.replace("\\", "/")).name, [])
@@ -95,7 +95,7 @@ class PictureFinder:
         )
 
 
-def _is_sane(path: Path) -> bool:
+def is_sane(path: Path) -> bool:
     """Return whether the system can have a file of that name at all (no NUL, nothing too long)."""
     parts = [len(os.fsencode(part)) for part in path.parts]
     return "\0" not in str(path) and max(parts, default=0) <= _LONGEST_NAME and sum(parts) <= _LONGEST_PATH

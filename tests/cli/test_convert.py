@@ -59,6 +59,7 @@ def test_every_option_reaches_the_conversion(source: Path) -> None:
         *("--box-from", "keypoints", "--box-margin", "0.2", "--label-pattern", "(?P<name>.*)"),
         *("--hidden-flag", "covered", "--kpt-shape", "8,3"),
         *("--kpt-order", ",".join(f"p{i}" for i in range(8)), "--assume-visible"),
+        *("--attribute", "label=part", "--mapping", "table.toml"),
         *("--bake-rotation", "--keep-going", "--overwrite"),
     )
     assert done.status == 0
@@ -77,6 +78,8 @@ def test_every_option_reaches_the_conversion(source: Path) -> None:
         "kpt_shape": [8, 3],
         "kpt_order": [f"p{i}" for i in range(8)],
         "assume_visible": True,
+        "attributes": {"label": "part"},
+        "mapping": "table.toml",
     }
 
 
@@ -133,7 +136,7 @@ def test_other_targets_have_no_validate_line(source: Path) -> None:
         ),
         (["--kpt-shape", "8"], "--kpt-shape must be the number of keypoints and 2 or 3, such as 8,3, got '8'"),
         (["--kpt-shape", "8,4"], "--kpt-shape must be the number of keypoints and 2 or 3, such as 8,3, got '8,4'"),
-        (["--to", "voc"], "--to must be one of labelme, yolo-pose, coco, got 'voc'"),
+        (["--to", "voc"], "--to must be one of labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap, got 'voc'"),
     ],
 )
 def test_options_that_mean_nothing(source: Path, arguments: list[str], message: str) -> None:

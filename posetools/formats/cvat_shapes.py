@@ -1,0 +1,260 @@
+"""From the elements of one picture of a CVAT file to shapes that labelme's rules can join.
+
+A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
+A skeleton without a group belongs to the smallest box without a group that holds all its points, when no other skeleton
+wants that box: as with labelme's points, anything else is a finding.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from posetools.errors import must_be
+from posetools.findings import Finding
+from posetools.formats.as_labelme import (
+    Placed,
+    bad_shape,
+    box_shape,
+    hull,
+    other_shape,
+    point_shape,
+    rotated_corners,
+)
+from posetools.formats.cvat_model import Bad, Box, CvatImage, CvatShape, Ellipse, Mask, Other, Outline, PointSet
+from posetools.formats.labelme_labels import Group, Labels
+from posetools.formats.labels import unknown_label
+from posetools.skeleton import Skeleton
+
+_TRUE = frozenset({"true", "1", "yes"})
+_GROUP_HINT = "select the box and the skeleton in CVAT and group them (key G)"
+
+
+@dataclass(slots=True)
+class _Skeleton:
+    shape: CvatShape
+    points: list[tuple[float, float]]
+    group: Group | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return all(_is_outside(part) for part in self.shape.parts)
+
+
+@dataclass
+class PictureShapes:
+    """Takes the elements of one picture apart; each ends in ``shapes``, in ``findings`` or in ``ignored``.
+
+    Attributes:
+        file: the file's name, for findings.
+        image: the picture's entry.
+        skeleton: the skeleton.
+        labels: how labels are read.
+        shapes: what labelme's rules join.
+        findings: what they need not see.
+        ignored: label -> how many shapes are left out on purpose.
+        dropped: what is not carried over -> how often it is there.
+    """
+
+    file: str
+    image: CvatImage
+    skeleton: Skeleton
+    labels: Labels
+    shapes: list[Placed] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def sort(self) -> None:
+        """Fill ``shapes``, ``findings``, ``ignored`` and ``dropped``."""
+        skeletons: list[_Skeleton] = []
+        for shape in self.image.shapes:
+            if shape.kind == "skeleton":
+                skeletons += self._skeleton(shape)
+            elif shape.kind == "tag":
+                self._tag(shape)
+            else:
+                self._add(shape, _group(shape))
+        for one in self._joined(skeletons):
+            for part in one.shape.parts:
+                self._add(part, one.group)
+
+    def _find(self, code: str, places: Sequence[str], message: str, hint: str) -> None:
+        self.findings.append(Finding(code, self.file, f"{self.image.place}: {', '.join(places)}", message, hint))
+
+    def _tag(self, shape: CvatShape) -> None:
+        label = shape.value.label or ""
+        if self.labels.is_ignored(label):
+            self.ignored[label] += 1
+        else:
+            self.dropped[f"tag {label!r}"] += 1
+
+    def _skeleton(self, shape: CvatShape) -> list[_Skeleton]:
+        """Return the skeleton if it is one of ours; otherwise say why not."""
+        value, label = shape.value, shape.value.label
+        if label is not None and self.labels.is_ignored(label):
+            self.ignored[label] += 1
+        elif isinstance(value, Bad):
+            self._find("E311", [f"{shape.place}.{value.field}"], value.problem, "correct the skeleton in CVAT")
+        elif self.labels.read(value.label).name != self.labels.category:
+            place, rule = f"{self.image.place}: {shape.place}", f"the category {self.labels.category!r}"
+            known = [self.labels.category]
+            found = unknown_label(value.label, known, file=self.file, place=place, field="label", rule=rule)
+            self.findings.append(found)
+        else:
+            self._note(shape, rotation=value.rotation)
+            seen = [part for part in shape.parts if not _is_outside(part)]
+            points = [xy for part in seen if isinstance(part.value, PointSet) for xy in part.value.points]
+            return [_Skeleton(shape, points, _group(shape))]
+        return []
+
+    def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
+        """Return the skeletons that can be read, each with its group."""
+        grouped: dict[Group, list[_Skeleton]] = defaultdict(list)
+        for one in skeletons:
+            if one.group is not None:
+                grouped[one.group].append(one)
+        boxed = {shape.group_id for _, shape in self.shapes}
+        kept = []
+        for group, same in grouped.items():
+            if len(same) == 1 and same[0].is_empty and group not in boxed:
+                self._refuse_empty(same[0])
+            elif len(same) == 1:
+                kept += same
+            else:
+                rule = f"one skeleton and its box in group {group}"
+                message = must_be("the group", rule, f"{len(same)} skeletons")
+                self._find("E307", [one.shape.place for one in same], message, "give each object a group of its own")
+        order = {one.shape.place: index for index, one in enumerate(skeletons)}
+        kept += self._housed([one for one in skeletons if one.group is None])
+        return sorted(kept, key=lambda one: order[one.shape.place])
+
+    def _housed(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
+        """Give each skeleton without group the group of the one box that can only be its own."""
+        boxes = [index for index, (_, shape) in enumerate(self.shapes) if self._is_free_box(index)]
+        claims: dict[int, list[_Skeleton]] = defaultdict(list)
+        kept = []
+        for one in skeletons:
+            one.group = one.shape.place
+            holders = sorted((self._area(index), index) for index in boxes if self._holds(index, one))
+            if one.is_empty:
+                self._refuse_empty(one)
+            elif not holders or not one.points:
+                kept.append(one)
+            elif len(holders) > 1 and holders[0][0] == holders[1][0]:
+                self._refuse(one, [self.shapes[index].place for _, index in holders[:2]])
+            else:
+                claims[holders[0][1]].append(one)
+        for index, rivals in claims.items():
+            place, shape = self.shapes[index]
+            if len(rivals) > 1:
+                for one in rivals:
+                    self._refuse(one, [place, *(other.shape.place for other in rivals if other is not one)])
+                continue
+            self.shapes[index] = Placed(place, shape.model_copy(update={"group_id": rivals[0].group}))  # type: ignore[union-attr]
+            kept.append(rivals[0])
+        housed = sum(len(rivals) == 1 for rivals in claims.values())
+        if housed:
+            message = f"group_id must be given to tell objects apart, got none for {housed} skeletons"
+            hint = "each went to the smallest box that holds all its points; look at overlapping ones"
+            self.findings.append(Finding("W321", self.file, self.image.place, message, hint))
+        return kept
+
+    def _refuse_empty(self, one: _Skeleton) -> None:
+        rule = "a skeleton with a point that is not outside, or in the group of a box"
+        message = must_be(one.shape.place, rule, f"{len(one.shape.parts)} points outside")
+        self._find("E306", [one.shape.place], message, "delete it in CVAT, or group it with its box")
+
+    def _refuse(self, one: _Skeleton, others: Sequence[str]) -> None:
+        rule = "in one box that can only be its own, or grouped with it"
+        self._find("E304", [one.shape.place], must_be(one.shape.place, rule, " and ".join(others)), _GROUP_HINT)
+
+    def _is_free_box(self, index: int) -> bool:
+        shape = self.shapes[index].shape
+        return (
+            shape.group_id is None
+            and getattr(shape, "shape_type", "") == "rectangle"
+            and shape.label is not None
+            and not self.labels.is_ignored(shape.label)
+            and self.labels.read(shape.label).name == self.labels.category
+        )
+
+    def _corners(self, index: int) -> list[tuple[float, float]]:
+        return hull(getattr(self.shapes[index].shape, "points", []))
+
+    def _area(self, index: int) -> float:
+        (x1, y1), (x2, y2) = self._corners(index)
+        return (x2 - x1) * (y2 - y1)
+
+    def _holds(self, index: int, one: _Skeleton) -> bool:
+        (x1, y1), (x2, y2) = self._corners(index)
+        return all(x1 <= x <= x2 and y1 <= y <= y2 for x, y in one.points)
+
+    def _add(self, shape: CvatShape, group: Group | None) -> None:
+        value, place = shape.value, shape.place
+        if isinstance(value, Bad):
+            bad = bad_shape(value.label, group, value.field, value.problem, is_point=shape.kind == "points")
+            self.shapes.append(Placed(place, bad))
+        elif isinstance(value, PointSet):
+            self._points(shape, value, group)
+        elif isinstance(value, Box):
+            self._note(shape, rotation=value.rotation, occluded=value.occluded)
+            corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
+            if value.rotation:
+                sides = (value.xbr - value.xtl, value.ybr - value.ytl)
+                corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_centre=True))
+            self.shapes.append(Placed(place, box_shape(value.label, corners, group)))
+        else:
+            self.shapes.append(Placed(place, other_shape(value.label, shape.kind, _extent(value), group)))
+
+    def _points(self, shape: CvatShape, value: PointSet, group: Group | None) -> None:
+        if value.outside:
+            return
+        flags = {name: True for name, text in shape.attributes.items() if self._is_mark(name) and _is_true(text)}
+        self._note(shape, rotation=value.rotation)
+        if len(value.points) == 1:
+            point = point_shape(value.label, *value.points[0], group, hidden=value.occluded, flags=flags)
+            self.shapes.append(Placed(shape.place, point))
+        else:
+            # labelme_group says that a keypoint is one pair of coordinates.
+            many = other_shape(value.label, "point", value.points, group)
+            self.shapes.append(Placed(shape.place, many))
+
+    def _is_mark(self, name: str) -> bool:
+        return name.casefold() in self.labels.hidden
+
+    def _note(self, shape: CvatShape, *, rotation: float = 0.0, occluded: bool = False) -> None:
+        """Count what a Dataset has no room for."""
+        label = shape.value.label or ""
+        if self.labels.is_ignored(label):
+            return
+        marks = shape.kind == "points"
+        self.dropped.update(f"attribute {name!r}" for name in shape.attributes if not (marks and self._is_mark(name)))
+        if rotation:
+            self.dropped[f"rotation of {shape.kind} elements (a box becomes the upright one round it)"] += 1
+        if occluded:
+            self.dropped["occluded of box elements"] += 1
+
+
+def _group(shape: CvatShape) -> Group | None:
+    return shape.value.group_id or None
+
+
+def _is_outside(shape: CvatShape) -> bool:
+    return isinstance(shape.value, PointSet) and shape.value.outside
+
+
+def _is_true(text: str) -> bool:
+    return text.casefold() in _TRUE
+
+
+def _extent(value: Outline | Ellipse | Mask | Other) -> list[tuple[float, float]]:
+    if isinstance(value, Outline):
+        return value.points
+    if isinstance(value, Ellipse):
+        rx, ry = abs(value.rx), abs(value.ry)
+        return [(value.cx - rx, value.cy - ry), (value.cx + rx, value.cy + ry)]
+    if isinstance(value, Mask):
+        return [(value.left, value.top), (value.left + value.width, value.top + value.height)]
+    return []

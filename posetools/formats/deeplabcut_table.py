@@ -1,0 +1,233 @@
+"""DeepLabCut's tables taken apart, CSV and H5: columns (individual, body part, coordinate), rows (picture, values).
+
+A CSV has header lines that begin with ``scorer``, ``individuals`` (several animals only), ``bodyparts`` and ``coords``;
+the picture is one column with a path, or three (``labeled-data``, the video's folder, the file). H5 holds the same as a
+pandas table. pandas unpickles parts of it, so that a file made to do so can run code: CSV files cannot.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from posetools.errors import InputError, MissingExtraError, must_be, show_value
+from posetools.files import read_text
+from posetools.findings import Finding
+
+# The animal of a file that has no line ``individuals``.
+ONLY = ""
+# Beyond it a number is no pixel.
+LARGEST = 1e6
+_HEADS = ("scorer", "individuals", "bodyparts", "coords")
+_ADVICE = "save it anew in DeepLabCut, or move it out of the source"
+
+
+class Column(NamedTuple):
+    """One body part of one individual, and where its x and y stand among the values of a row."""
+
+    individual: str
+    bodypart: str
+    x: int
+    y: int
+
+
+class TableRow(NamedTuple):
+    """One picture: its path with slashes, the values (text or number), and the place in the file."""
+
+    picture: str
+    values: Sequence[str | float]
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a file holds.
+
+    Attributes:
+        columns: the body parts, in their order.
+        rows: the pictures, in their order.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[TableRow]
+
+
+def is_csv_table(path: Path) -> bool:
+    """Return whether a .csv file begins as DeepLabCut's do."""
+    try:
+        lines = read_text(path).split("\n", 2)[:2]
+    except InputError:
+        return False
+    return len(lines) == 2 and lines[0].startswith("scorer,") and lines[1].startswith(("individuals,", "bodyparts,"))
+
+
+def read_table(path: Path) -> Table | Finding:
+    """Return the table in a .csv or .h5 file, or why it cannot be read.
+
+    Raises:
+        MissingExtraError: an .h5 file needs packages that are not installed.
+    """
+    if path.suffix.lower() == ".h5":
+        return _read_h5(path)
+    try:
+        return _read_csv(path)
+    except InputError as exc:
+        return Finding("E310", str(path), exc.place, exc.problem, _ADVICE)
+    except csv.Error as exc:
+        return Finding("E310", str(path), "", f"is not valid CSV: {exc}", _ADVICE)
+
+
+def number(value: str | float) -> float | None:
+    """Return a coordinate; NaN where the point is not labelled, None when it is no number of pixels."""
+    if isinstance(value, str) and not value.strip():
+        return math.nan
+    try:
+        parsed = float(value)
+    except ValueError:
+        return None
+    return parsed if math.isnan(parsed) or abs(parsed) <= LARGEST else None
+
+
+def _read_csv(path: Path) -> Table | Finding:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    heads: dict[str, list[str]] = {}
+    rows: list[TableRow] = []
+    index = 0
+    for line in reader:
+        place = f"line {reader.line_num}"
+        if not line:
+            continue
+        if "coords" not in heads:
+            if line[0] not in _HEADS:
+                rule = f"a header that begins with one of {', '.join(_HEADS)}"
+                return Finding("E310", str(path), place, must_be("the line", rule, line[0]), _ADVICE)
+            heads[line[0]] = line
+            continue
+        index = index or _index_columns(heads["coords"])
+        if len(line) != len(heads["coords"]):
+            problem = must_be("the line", f"{len(heads['coords'])} values as the header", len(line))
+            return Finding("E310", str(path), place, problem, _ADVICE)
+        rows.append(TableRow("/".join(line[:index]), line[index:], place))
+    index = index or _index_columns(heads.get("coords", []))
+    columns = _columns({name: line[index:] for name, line in heads.items()}, str(path))
+    return columns if isinstance(columns, Finding) else Table(columns, rows)
+
+
+def _index_columns(coords: Sequence[str]) -> int:
+    """Return how many columns say which picture it is: those under which the header is empty, and the first."""
+    return next((place for place, text in enumerate(coords) if place and text), 1)
+
+
+def _columns(heads: dict[str, list[str]], file: str) -> list[Column] | Finding:
+    for name in ("bodyparts", "coords"):
+        if name not in heads:
+            return Finding("E310", file, "", must_be("the header", f"lines with one {name!r}", list(heads)), _ADVICE)
+    individuals = heads.get("individuals") or [ONLY] * len(heads["coords"])
+    if not len(individuals) == len(heads["bodyparts"]) == len(heads["coords"]):
+        lengths = {name: len(line) for name, line in heads.items()}
+        return Finding("E310", file, "", must_be("the header's lines", "of one length", lengths), _ADVICE)
+    places: dict[tuple[str, str], dict[str, int]] = {}
+    for place, (individual, part, coord) in enumerate(
+        zip(individuals, heads["bodyparts"], heads["coords"], strict=True)
+    ):
+        if coord not in ("x", "y"):
+            hint = "files with likelihood are predictions; CollectedData files hold labels"
+            return Finding("E310", file, "coords", must_be("coords", "x and y", coord), hint)
+        if coord in places.setdefault((individual, part), {}):
+            rule = f"one column {coord} of {part!r}" + (f" of {individual!r}" if individual else "")
+            return Finding("E310", file, "coords", must_be("the header", rule, "two"), _ADVICE)
+        places[individual, part][coord] = place
+    for (_, part), found in places.items():
+        if len(found) != 2:
+            return Finding("E310", file, "coords", must_be(f"coords of {part!r}", "x and y", sorted(found)), _ADVICE)
+    return [Column(individual, part, found["x"], found["y"]) for (individual, part), found in places.items()]
+
+
+def _read_h5(path: Path) -> Table | Finding:
+    frame = _open_h5(path)
+    if isinstance(frame, Finding):
+        return frame
+    names = [str(name) for name in frame.columns.names]
+    heads = {name: [str(value) for value in frame.columns.get_level_values(name)] for name in names if name in _HEADS}
+    columns = _columns(heads, str(path))
+    if isinstance(columns, Finding):
+        return columns
+    rows = []
+    for place, (index, values) in enumerate(zip(frame.index, frame.to_numpy().tolist(), strict=True)):
+        parts = index if isinstance(index, tuple) else (index,)
+        wrong = next((value for value in values if not isinstance(value, float | int)), None)
+        if wrong is not None:
+            problem = must_be("the values", "numbers", wrong)
+            return Finding("E310", str(path), f"row {place}", problem, _ADVICE)
+        rows.append(TableRow("/".join(map(str, parts)), values, f"row {place}"))
+    return Table(columns, rows)
+
+
+def _open_h5(path: Path) -> Any | Finding:
+    try:
+        import pandas as pd
+        import tables
+    except ImportError as exc:
+        raise MissingExtraError("reading DeepLabCut's .h5 files", "deeplabcut", exc.name or "pandas") from exc
+    try:
+        frame = pd.read_hdf(path)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, tables.exceptions.HDF5ExtError) as exc:
+        reason = show_value(str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__)
+        return Finding("E310", str(path), "", f"is not a table that pandas can read: {reason}", _ADVICE)
+    if not isinstance(frame, pd.DataFrame) or not isinstance(frame.columns, pd.MultiIndex):
+        rule = f"a table with the column levels {', '.join(_HEADS)}"
+        return Finding("E310", str(path), "", must_be("the file", rule, type(frame).__name__), _ADVICE)
+    return frame
+
+
+def csv_text(table: Table, scorer: str) -> str:
+    """Return a table as DeepLabCut's CSV: three columns that say which picture, numbers with all their digits.
+
+    Args:
+        table: with pictures whose paths have three parts; NaN where a point is not labelled.
+        scorer: who labelled.
+    """
+    several = any(column.individual for column in table.columns)
+    heads = {
+        "scorer": [scorer for column in table.columns],
+        **({"individuals": [column.individual for column in table.columns]} if several else {}),
+        "bodyparts": [column.bodypart for column in table.columns],
+    }
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for name, values in heads.items():
+        writer.writerow([name, "", "", *(value for value in values for _ in "xy")])
+    writer.writerow(["coords", "", "", *("xy" * len(table.columns))])
+    for row in table.rows:
+        numbers = ["" if isinstance(value, float) and math.isnan(value) else value for value in row.values]
+        writer.writerow([*row.picture.split("/", 2), *numbers])
+    return text.getvalue()
+
+
+def write_h5(table: Table, scorer: str, path: Path) -> bool:
+    """Write a table as DeepLabCut's H5; return whether the packages for it are installed."""
+    try:
+        import pandas as pd
+        import tables  # noqa: F401
+    except ImportError:
+        return False
+    several = any(column.individual for column in table.columns)
+    names = ["scorer", *(["individuals"] if several else []), "bodyparts", "coords"]
+    keys = [
+        (scorer, *((column.individual,) if several else ()), column.bodypart, coord)
+        for column in table.columns
+        for coord in "xy"
+    ]
+    frame = pd.DataFrame(
+        [list(row.values) for row in table.rows],
+        columns=pd.MultiIndex.from_tuples(keys, names=names),
+        index=pd.MultiIndex.from_tuples([tuple(row.picture.split("/", 2)) for row in table.rows]),
+        dtype="float64",
+    )
+    frame.to_hdf(path, key="df_with_missing", mode="w")
+    return True

@@ -1,0 +1,268 @@
+"""SLEAP: a ``.slp`` file whose videos are sequences of pictures, read and written by sleap-io (extra ``sleap``).
+
+Read as follows; docs/formats.md explains it to users, tests/formats/test_sleap.py has one test for each point.
+
+- An instance that a person placed is an object; the nodes are the skeleton's keypoints, or are mapped or left out by
+  name. Predicted instances are not read and counted in a finding.
+- A node is labelled when SLEAP calls it visible and it has coordinates. SLEAP keeps coordinates of nodes that are not
+  visible, also of those that nobody placed: they are not labelled here, and noted.
+- SLEAP holds no boxes and no hidden points: as for DeepLabCut the user says that boxes come from keypoints and that
+  points are visible.
+- Frames of a video file, and pictures inside the ``.slp`` file, are no picture files: a finding. They are exported as
+  pictures first.
+
+Written: ``labels.slp`` with one video that is the list of pictures beside it; all splits in one. Not held, and
+therefore not written: boxes, areas, which points are hidden, pictures' sizes, splits. Refused: iscrowd, and objects
+without a labelled point.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from posetools.dataset import Dataset, Visibility
+from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, must_be, show_value
+from posetools.files import Transfer, transfer
+from posetools.findings import Finding
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.collect import FileReading, PointXYV, Row, collect, walk_files
+from posetools.formats.labels import check_options, unknown_label
+from posetools.formats.many import Opener, SourceFile, box_round, list_sources, without_entry
+from posetools.formats.target import check_holdable
+from posetools.skeleton import Skeleton
+
+LABELS = "labels.slp"
+
+
+def detect(path: Path) -> bool:
+    """Return whether the path is a .slp file, or a folder with one."""
+    if path.is_dir():
+        return any(map(_is_slp, walk_files(path)))
+    return path.is_file() and _is_slp(path)
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what these .slp files (or those in these folders) hold.
+
+    Raises:
+        RequestError: a source is not there or holds no .slp file, or an option must be given or can mean nothing.
+        MissingExtraError: sleap-io is not installed.
+    """
+    check_options(skeleton, options)
+    files, pictures = list_sources(sources, _is_slp, "SLEAP's .slp files")
+    if not options.assume_visible:
+        raise RequestError(
+            f"{files[0].file}: the points must have a visibility, but SLEAP holds no hidden ones\n"
+            "  --assume-visible takes every labelled point as visible"
+        )
+    opener = Opener(options.image_roots)
+    readings: list[FileReading] = []
+    for done, source in enumerate(files, start=1):
+        labels = _load(source.file)
+        if isinstance(labels, Finding):
+            readings.append(FileReading(source.file, findings=[labels]))
+        else:
+            readings += _Frames(source, skeleton, options).read(labels, opener)
+        options.progress("reading SLEAP files", done, len(files))
+    return collect(readings, skeleton, without_entry(pictures, readings, "a SLEAP file"), files=len(files))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write one .slp file and the pictures, all splits into one folder.
+
+    Raises:
+        InputError: SLEAP cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+        MissingExtraError: sleap-io is not installed.
+    """
+    sio = _sleap_io("writing SLEAP files")
+    check_holdable(splits, "SLEAP", lambda _, name: name)
+    for dataset in splits.values():
+        _check_points(dataset)
+    named = [(dataset, number) for dataset in splits.values() for number in range(len(dataset.images))]
+    if not named:
+        return
+    for dataset, number in named:
+        image = dataset.images[number]
+        if image.path is not None:
+            transfer(image.path, folder / image.file_name, how)
+    skeleton = named[0][0].skeleton
+    nodes = sio.Skeleton(nodes=list(skeleton.names), edges=list(skeleton.edges), name=skeleton.category.name)
+    video = _video([dataset.images[number].file_name for dataset, number in named], named[0][0].images[0].size, sio)
+    frames = [
+        sio.LabeledFrame(video=video, frame_idx=index, instances=list(_instances(dataset, number, nodes, sio)))
+        for index, (dataset, number) in enumerate(named)
+    ]
+    labels = sio.Labels(labeled_frames=frames, videos=[video], skeletons=[nodes])
+    try:
+        sio.save_slp(labels, str(folder / LABELS), verbose=False)
+    except OSError as exc:
+        raise OutputError(f"{folder / LABELS}: cannot be written: {exc.strerror or exc}") from exc
+
+
+FORMAT = Format(
+    name="sleap",
+    title="SLEAP",
+    detect=detect,
+    signs="a file .slp",
+    read=read,
+    write=write,
+    keeps_splits=False,
+)
+
+
+def _is_slp(path: Path) -> bool:
+    return path.suffix.lower() == ".slp"
+
+
+def _sleap_io(what: str) -> Any:
+    try:
+        import sleap_io
+    except ImportError as exc:
+        raise MissingExtraError(what, "sleap", exc.name or "sleap-io") from exc
+    return sleap_io
+
+
+def _load(path: Path) -> Any | Finding:
+    sio = _sleap_io("reading SLEAP files")
+    try:
+        return sio.load_slp(str(path), open_videos=False)
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as exc:
+        reason = show_value(str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__)
+        advice = "save it anew in SLEAP, or move it out of the source"
+        return Finding("E310", str(path), "", f"is not a file that sleap-io can read: {reason}", advice)
+
+
+@dataclass
+class _Frames:
+    """Reads the frames of one file; every instance ends in a reading or in a finding."""
+
+    source: SourceFile
+    skeleton: Skeleton
+    options: ReadOptions
+    ignored: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    _unknown: Counter[str] = field(default_factory=Counter)
+    _predicted: int = 0
+    _unseen: int = 0
+    _boxless: int = 0
+
+    def read(self, labels: Any, opener: Opener) -> list[FileReading]:
+        """Return a reading per frame, and one more with what concerns the file."""
+        readings = [self._read_frame(index, frame, opener) for index, frame in enumerate(labels.labeled_frames)]
+        for name, times in sorted(self._unknown.items()):
+            rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
+            file = str(self.source.file)
+            known = self.skeleton.names
+            self.findings.append(unknown_label(name, known, file=file, place="nodes", field="a node", rule=rule))
+        if self._boxless:
+            hint = "--box-from keypoints makes each box round its labelled points"
+            message = must_be("SLEAP", f"a box for each of {self._boxless} instances", "none, for it holds none")
+            self._find("E306", "", message, hint)
+        if self._predicted:
+            self._find("W323", "", f"{self._predicted} predicted instances are no labels; they are not read")
+        if self._unseen:
+            message = f"{self._unseen} points that SLEAP calls not visible are not labelled here; their coordinates"
+            self._find("W323", "", f"{message} are not carried over")
+        return [*readings, FileReading(self.source.file, findings=self.findings, ignored=self.ignored)]
+
+    def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
+        self.findings.append(Finding(code, str(self.source.file), place, message, hint))
+
+    def _read_frame(self, index: int, frame: Any, opener: Opener) -> FileReading:
+        place = f"labeled_frames[{index}]"
+        names = frame.video.filename
+        lost = len(frame.instances)
+        if not isinstance(names, list) or not 0 <= frame.frame_idx < len(names):
+            rule = "a sequence of picture files that has the frame"
+            value = names if isinstance(names, str) else frame.frame_idx
+            hint = "export the frames as pictures, and the labels with them"
+            message = f"{must_be('the video', rule, value)} ({lost} instances left out)"
+            return FileReading(
+                self.source.file, findings=[Finding("E121", str(self.source.file), place, message, hint)]
+            )
+        objects = [self._points(one) for one in frame.instances if self._is_label(one)]
+        text = self._seen_from_file(str(names[frame.frame_idx]))
+        reading = opener.open(self.source, [text], place=place, objects=lost, what="instances")
+        if reading.picture is None:
+            return reading
+        rows = list(self._rows(objects, reading, place))
+        return replace(reading, rows=rows)
+
+    def _seen_from_file(self, name: str) -> str:
+        """Return a path as seen from the file: sleap-io gives what is written, or the same made absolute."""
+        path = PurePath(name)
+        folder = PurePath(self.source.file.absolute().parent)
+        return str(path.relative_to(folder)) if path.is_absolute() and path.is_relative_to(folder) else name
+
+    def _is_label(self, instance: Any) -> bool:
+        is_predicted = type(instance).__name__ == "PredictedInstance"
+        self._predicted += is_predicted
+        return not is_predicted
+
+    def _points(self, instance: Any) -> list[PointXYV]:
+        values: list[PointXYV] = [(0.0, 0.0, 0)] * self.skeleton.num_keypoints
+        names = [str(node.name) for node in instance.skeleton.nodes]
+        for name, xy, visible in zip(names, instance.points["xy"].tolist(), instance.points["visible"], strict=True):
+            if not np.isfinite(xy).all():
+                continue
+            keypoint = self.skeleton.index.get(self.options.names.get(name, name))
+            if not visible:
+                self._unseen += 1
+            elif name in self.options.ignore:
+                self.ignored[name] += 1
+            elif keypoint is None:
+                self._unknown[name] += 1
+            else:
+                values[keypoint] = (xy[0], xy[1], int(Visibility.VISIBLE))
+        return values
+
+    def _rows(self, objects: Sequence[list[PointXYV]], reading: FileReading, place: str) -> Iterator[Row]:
+        for points in objects:
+            if self.options.box_from != "keypoints":
+                self._boxless += 1
+                continue
+            box = box_round(points, self.options.box_margin, reading.size)
+            if box is None:
+                rule = "one with at least two labelled points that span a box in the picture"
+                name = reading.picture.name if reading.picture else ""
+                self._find("E306", place, must_be("an instance", rule, name), "label more of its points")
+            else:
+                yield Row(box, points, f"{self.source.file}: {place}")
+
+
+def _check_points(dataset: Dataset) -> None:
+    for row in np.flatnonzero(dataset.num_labelled == 0):
+        instance = dataset[int(row)]
+        problem = must_be("the object", "one with a labelled keypoint, for SLEAP holds nothing else", "none")
+        raise InputError(instance.image.file_name, instance.place, problem, hint="label it, or leave it out")
+
+
+def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
+    """Return a sequence of pictures that are seen from the file, not opened: it is moved into its place afterwards."""
+    width, height = size
+    metadata = {
+        "type": "ImageVideo",
+        "filename": names[0],
+        "filenames": names,
+        "shape": [len(names), height, width, 3],
+        "height_": height,
+        "width_": width,
+        "channels_": 3,
+        "grayscale": False,
+        "fps": None,
+    }
+    return sio.Video(filename=names, open_backend=False, backend_metadata=metadata)
+
+
+def _instances(dataset: Dataset, number: int, nodes: Any, sio: Any) -> Iterator[Any]:
+    for row in dataset.rows_of_images()[number]:
+        points = dataset.keypoints[row]
+        labelled = points[:, 2:] > Visibility.NOT_LABELLED
+        yield sio.Instance.from_numpy(np.where(labelled, points[:, :2], np.nan), skeleton=nodes)

@@ -1,0 +1,247 @@
+"""VIA 2 (VGG Image Annotator): a project, or its annotations exported as JSON or CSV.
+
+Read as follows; docs/formats.md explains it to users, tests/formats/test_via.py has one test for each point.
+
+- An object is a ``rect`` region labelled with the skeleton's category; its keypoints are ``point`` regions labelled
+  with the keypoints' names. Which point belongs to which rectangle is decided as for labelme: see labelme_group.
+- VIA has no fixed attributes. The label is ``region_attributes``'s ``label``, else ``name``, else ``class``; the object
+  (what a rectangle and its points share) is ``object``, ``group``, ``instance`` or ``group_id``; the visibility is
+  ``visibility`` (0, 1, 2, visible, occluded, hidden), or ``occluded`` or ``hidden`` (yes or no, or a checkbox). The
+  user can name others. Attributes that say nothing to a reader of keypoints are noted.
+- A project's file settings are not read: the picture is ``filename`` seen from the file, or found in a folder that the
+  user allows. ``size`` (bytes) is not compared.
+- VIA 1's files (``regions`` as an object) are read as well.
+
+Written: ``via_project.json``, a project that VIA 2 opens, with the pictures below it; all splits in one. VIA holds
+no iscrowd (refused), no area of its own, no splits. Boxes come back to 1e-9 px, points exactly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic_core import from_json
+
+from posetools.dataset import Dataset, Visibility
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer
+from posetools.findings import Finding
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.collect import FileReading, collect, walk_files
+from posetools.formats.labelme_group import FileShapes
+from posetools.formats.labelme_labels import Labels
+from posetools.formats.labelme_model import Shape
+from posetools.formats.labels import check_options
+from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
+from posetools.formats.target import check_holdable, put_text
+from posetools.formats.via_model import (
+    BYTE_ORDER_MARK,
+    COLUMNS,
+    METADATA,
+    ROLES,
+    Attributes,
+    Entry,
+    metadata_of,
+    parse_csv,
+    parse_json,
+)
+from posetools.geometry import xywh_from_xyxy
+from posetools.skeleton import Skeleton
+
+PROJECT = "via_project.json"
+
+# How many .json and .csv files of a folder are looked at before it is taken for something else.
+_LOOKED_AT = 5
+_SHAPE = re.compile(r"shapes\[(\d+)\]")
+# labelme_group speaks of what labelme shows; VIA has other words for it.
+_WORDS = (("in labelme", "in VIA"), ("group_id", "object"), ("flag '", "attribute '"))
+
+
+@dataclass(frozen=True)
+class _Labels(Labels):
+    """As labelme's, but for the visibility: via_model has told it from the attributes already."""
+
+    def visibility(self, shape: Shape, word: str | None) -> Visibility | None:
+        return super().visibility(shape, word) if word is not None else Visibility(int(shape.description or 2))
+
+
+def detect(path: Path) -> bool:
+    """Return whether the path is a VIA file, or a folder with one among its first few .json and .csv files."""
+    if path.is_dir():
+        return any(_is_via(file) for file in islice(filter(_may_be, walk_files(path)), _LOOKED_AT))
+    return _may_be(path) and _is_via(path)
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what the VIA files in these folders (or these files) hold.
+
+    Raises:
+        RequestError: a source is not there or holds no VIA file, or an option can mean nothing.
+    """
+    check_options(skeleton, options)
+    labels = _Labels.of(skeleton, options)
+    attributes = Attributes(_roles(options.attributes), labels.hidden)
+    files, pictures = list_sources(sources, lambda path: _may_be(path) and _is_via(path), "VIA's .json or .csv files")
+    opener = Opener(options.image_roots)
+    readings: list[FileReading] = []
+    for number, source in enumerate(files, start=1):
+        entries = _parse(source.file, attributes)
+        if isinstance(entries, Finding):
+            readings.append(FileReading(source.file, findings=[entries]))
+        else:
+            readings += [_read_entry(source, entry, opener, skeleton, labels, options) for entry in entries]
+        options.progress("reading VIA files", number, len(files))
+    return collect(readings, skeleton, without_entry(pictures, readings, "a VIA file"), files=len(files))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write a VIA 2 project and the pictures, all splits into one folder.
+
+    Raises:
+        InputError: VIA cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+    """
+    check_holdable(splits, "VIA", lambda _, name: name)
+    metadata: dict[str, Any] = {}
+    for dataset in splits.values():
+        for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+            if image.path is None:
+                continue
+            transfer(image.path, folder / image.file_name, how)
+            regions = [region for number, row in enumerate(rows) for region in _regions(dataset, row, number)]
+            size = image.path.stat().st_size
+            entry = {"filename": image.file_name, "size": size, "regions": regions, "file_attributes": {}}
+            metadata[f"{image.file_name}{size}"] = entry
+    skeletons = [dataset.skeleton for dataset in splits.values()]
+    if skeletons:
+        put_text(folder / PROJECT, dump_json(_project(metadata, skeletons[0])))
+
+
+FORMAT = Format(
+    name="via",
+    title="VIA",
+    detect=detect,
+    signs=f"a .json file with {METADATA}, or with entries of filename and regions; a .csv file with VIA's columns",
+    read=read,
+    write=write,
+    keeps_splits=False,
+)
+
+
+def _may_be(path: Path) -> bool:
+    return path.suffix.lower() in (".json", ".csv") and path.is_file()
+
+
+def _is_via(path: Path) -> bool:
+    try:
+        if path.suffix.lower() == ".csv":
+            first = read_text(path).partition("\n")[0].strip().removeprefix("#")
+            return set(COLUMNS) <= {name.strip('" ') for name in first.split(",")}
+        data = read_bytes(path)
+        # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
+        return b'"regions"' in data and metadata_of(from_json(data.removeprefix(BYTE_ORDER_MARK))) is not None
+    except (InputError, ValueError):
+        return False
+
+
+def _roles(given: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    unknown = [role for role in given if role not in ROLES]
+    if unknown:
+        raise RequestError(must_be("--attribute", f"ROLE=NAME with a role of {', '.join(ROLES)}", unknown[0]))
+    return {role: (given[role],) if role in given else names for role, names in ROLES.items()}
+
+
+def _parse(file: Path, attributes: Attributes) -> list[Entry] | Finding:
+    try:
+        if file.suffix.lower() == ".csv":
+            return parse_csv(read_text(file), str(file), attributes)
+        return parse_json(read_bytes(file), str(file), attributes)
+    except InputError as exc:
+        return Finding("E310", str(file), exc.place, exc.problem, exc.hint)
+
+
+def _read_entry(
+    source: SourceFile, entry: Entry, opener: Opener, skeleton: Skeleton, labels: Labels, options: ReadOptions
+) -> FileReading:
+    file = source.file
+    reading = opener.open(source, [entry.picture], place=entry.place, objects=len(entry.regions), what="regions")
+    if entry.problem:
+        message = f"{entry.problem} ({len(entry.regions)} regions left out)"
+        wrong = Finding("E311", str(file), entry.place, message, "correct it in VIA")
+        return FileReading(file, identity=reading.identity, findings=[wrong])
+    if reading.picture is None:
+        return reading
+    shapes = FileShapes(str(file), reading.size, skeleton, labels, options)
+    rows = shapes.read(entry.regions)
+    findings = [_in_via(finding, entry) for finding in shapes.findings]
+    if entry.notes:
+        listed = ", ".join(entry.notes)
+        message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
+        findings.append(Finding("W323", str(file), entry.picture, message))
+    return replace(
+        reading,
+        rows=[row._replace(place=_placed(row.place, entry)) for row in rows],
+        findings=findings,
+        ignored=shapes.ignored,
+    )
+
+
+def _in_via(finding: Finding, entry: Entry) -> Finding:
+    """Return a finding of labelme_group in VIA's words."""
+    message, hint = finding.message, finding.hint
+    for old, new in _WORDS:
+        message, hint = message.replace(old, new), hint.replace(old, new)
+    place = _placed(finding.place, entry) or entry.picture
+    return replace(finding, place=place, message=_placed(message, entry), hint=_placed(hint, entry))
+
+
+def _placed(text: str, entry: Entry) -> str:
+    return _SHAPE.sub(lambda found: entry.places[int(found[1])], text)
+
+
+def _regions(dataset: Dataset, row: int, number: int) -> list[dict[str, Any]]:
+    names = dataset.skeleton.names
+    x, y, width, height = xywh_from_xyxy(dataset.boxes[row : row + 1])[0].tolist()
+    rect = {"name": "rect", "x": x, "y": y, "width": width, "height": height}
+    said: dict[str, Any] = {"label": dataset.skeleton.category.name, "object": str(number)}
+    regions = [{"shape_attributes": rect, "region_attributes": said}]
+    for index in np.flatnonzero(dataset.visibility[row]):
+        cx, cy, visibility = dataset.keypoints[row, index].tolist()
+        word = "occluded" if visibility == Visibility.HIDDEN else "visible"
+        said = {"label": names[index], "object": str(number), "visibility": word}
+        regions.append({"shape_attributes": {"name": "point", "cx": cx, "cy": cy}, "region_attributes": said})
+    return regions
+
+
+def _project(metadata: dict[str, Any], skeleton: Skeleton) -> dict[str, Any]:
+    """Return a project as VIA 2.0.10 saves it; settings that are left out are VIA's own."""
+    labels = dict.fromkeys((skeleton.category.name, *skeleton.names), "")
+    return {
+        "_via_settings": {
+            "ui": {},
+            "core": {"buffer_size": 18, "filepath": {}, "default_filepath": ""},
+            "project": {"name": "posetools"},
+        },
+        METADATA: metadata,
+        "_via_attributes": {
+            "region": {
+                "label": {"type": "dropdown", "description": "", "options": labels, "default_options": {}},
+                "object": {"type": "text", "description": "the same for a box and its points", "default_value": ""},
+                "visibility": {
+                    "type": "radio",
+                    "description": "of a point",
+                    "options": {"visible": "", "occluded": ""},
+                    "default_options": {},
+                },
+            },
+            "file": {},
+        },
+        "_via_data_format_version": "2.0.10",
+        "_via_image_id_list": list(metadata),
+    }
