@@ -17,7 +17,7 @@ from posetools.dataset_folder import CONVERSION, SPLITS
 from posetools.errors import OutputError, RequestError, must_be
 from posetools.files import Transfer, check_free, staged_folder, write_json
 from posetools.findings import Finding, has_errors, sort_findings
-from posetools.formats import FORMATS
+from posetools.formats import FORMATS, told_format
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
@@ -120,7 +120,11 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
     target = _target(request)
     check_split_request(val=_share(request), by=request.split_by)
     _check_paths(request)
-    source = _format(request.source_format, "--from") if request.source_format else _told_format(request)
+    source = (
+        _format(request.source_format, "--from")
+        if request.source_format
+        else told_format(request.sources, "of a format that is told by its signs", "--from NAME says which it is")
+    )
     read = source.read(request.sources, skeleton, replace(request.read, progress=progress))
     findings = [*read.findings, *_no_objects(read, request)]
     datasets: dict[str, Dataset] = {}
@@ -159,18 +163,6 @@ def _target(request: ConvertRequest) -> Format:
             f"got {request.val!r} and {request.split_by!r}\n  pictures are split when they are converted to coco"
         )
     return target
-
-
-def _told_format(request: ConvertRequest) -> Format:
-    fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in request.sources)]
-    if len(fitting) == 1:
-        return fitting[0]
-    problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-    looked_for = "\n".join(f"  {name}: {each.signs}" for name, each in FORMATS.items())
-    raise RequestError(
-        f"{_listed(request.sources)}: the format must be one that is told by its signs, but {problem}; "
-        f"looked for\n{looked_for}\n  --from NAME says which it is"
-    )
 
 
 def _check_paths(request: ConvertRequest) -> None:

@@ -26,7 +26,7 @@ from posetools.dataset import Dataset, concatenate
 from posetools.dataset_folder import CONVERSION, skeleton_of
 from posetools.derived import read_set, refuse_errors
 from posetools.errors import RequestError, must_be
-from posetools.formats import FORMATS, coco
+from posetools.formats import coco, told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_sources import picture_folders
 from posetools.geometry import Bools, Floats, Ints, pairwise_iou
@@ -117,16 +117,12 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress) -> Dataset:
         read = read_set(path, skeleton)
         refuse_errors(read.findings, path, f"`posetools validate {path}` lists everything that is wrong with it")
         return concatenate(list(read.splits.values()))
-    fitting = [each for each in FORMATS.values() if each.detect(path)]
-    if len(fitting) != 1:
-        problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-        signs = "\n".join(f"  {name}: {each.signs}" for name, each in FORMATS.items())
-        raise RequestError(f"{path}: must be a data set folder or of one known format, but {problem}\n{signs}")
-    if fitting[0] is coco.FORMAT and path.is_file():
+    told = told_format([path], "a data set folder, or of a format that is told by its signs")
+    if told is coco.FORMAT and path.is_file():
         folders = picture_folders(path)
         result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
     else:
-        result = fitting[0].read([path], skeleton, ReadOptions(progress=progress))
+        result = told.read([path], skeleton, ReadOptions(progress=progress))
     advice = f"`posetools convert {path} --out NEW` lists everything that is wrong with it, and has options for it"
     refuse_errors(result.findings, path, advice)
     return result.dataset

@@ -17,7 +17,7 @@ from posetools.dataset_folder import CONVERSION, IMAGES, ann_file, skeleton_of, 
 from posetools.errors import RequestError, must_be
 from posetools.files import read_json
 from posetools.findings import Finding, Severity
-from posetools.formats import FORMATS, coco
+from posetools.formats import coco, told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_sources import safe_name
 from posetools.geometry import Floats
@@ -133,16 +133,12 @@ def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path
 
 
 def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> Labels:
-    fitting = [each for each in FORMATS.values() if each.detect(data)]
-    if len(fitting) != 1:
-        problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-        signs = "\n".join(f"  {name}: {each.signs}" for name, each in FORMATS.items())
-        raise RequestError(f"{data}: must be a data set folder or of one known format, but {problem}\n{signs}")
-    read = fitting[0].read([data], skeleton, ReadOptions(progress=progress))
+    told = told_format([data], "a data set folder, or of a format that is told by its signs")
+    read = told.read([data], skeleton, ReadOptions(progress=progress))
     declared = {image.split for image in read.dataset.images if image.split}
     _check_split(data, split, sorted(declared))
     # A COCO file's places name the file; elsewhere each picture has a file of its own.
-    many = str(data) if data.is_file() and fitting[0] is coco.FORMAT else ""
+    many = str(data) if data.is_file() and told is coco.FORMAT else ""
     pictures = [each for each in _pictures(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
     return Labels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)

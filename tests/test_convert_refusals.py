@@ -42,7 +42,7 @@ Setting = Callable[[Path], dict[str, Any]]
         pytest.param(
             lambda t: {"sources": (t / "pictures",)},
             [
-                "pictures: the format must be one that is told by its signs, but none fits; looked for",
+                "pictures: must be of a format that is told by its signs, but none fits; looked for",
                 "  labelme: a .json file with the keys shapes and imagePath",
                 "  yolo-pose: ",
                 "  coco: ",
