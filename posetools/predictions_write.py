@@ -24,7 +24,8 @@ import numpy as np
 from posetools import __version__
 from posetools.errors import OutputError, RequestError, must_be
 from posetools.files import staged_folder, transfer
-from posetools.formats.labelme_write import flat_boxes, labelme_document, labelme_text, predicted_objects
+from posetools.formats.labelme_mark import marked_text
+from posetools.formats.labelme_write import flat_boxes, labelme_document, predicted_objects
 from posetools.formats.target import put_text
 from posetools.geometry import xywh_from_xyxy
 from posetools.metrics import object_scores
@@ -249,7 +250,8 @@ class LabelmeWriter:
         arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
         objects = predicted_objects(*arrays, kpt_thr=self._kpt_thr)
         try:
-            text = labelme_text(labelme_document(file_name, result.size, objects, result.skeleton))
+            document = labelme_document(file_name, result.size, objects, result.skeleton)
+            text = marked_text(document, {"prelabel": __version__, "skeleton": result.skeleton.name})
         except ValueError as exc:
             raise OutputError(f"{target}: what is predicted for {file_name} is not finite: {exc}") from exc
         flat = int(flat_boxes(result.boxes).sum())

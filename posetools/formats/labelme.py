@@ -42,6 +42,7 @@ from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, collect, map_in_order, walk_files
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
+from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_model import Document, parse_document
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import check_options
@@ -163,11 +164,13 @@ def _read_file(
 ) -> FileReading:
     file, root, origin = source
     try:
-        document = parse_document(read_bytes(file), str(file))
+        data = read_bytes(file)
+        document = parse_document(data, str(file))
     except InputError as exc:
         document = Finding("E310", str(file), exc.place, exc.problem, exc.hint)
     if isinstance(document, Finding):
         return FileReading(file, findings=[document])
+    unseen = [_unseen(file)] if is_untouched(data) else []
     found = finders[root].find(document.picture, beside=file, place="imagePath")
     if isinstance(found, Finding):
         return FileReading(file, findings=[_with_loss(found, document)])
@@ -189,9 +192,16 @@ def _read_file(
         origin=origin,
         size=picture.header.size,
         rows=rows,
-        findings=shapes.findings,
+        findings=[*unseen, *shapes.findings],
         ignored=shapes.ignored,
         objects=len(document.shapes),
+    )
+
+
+def _unseen(file: Path) -> Finding:
+    message = "must be a person's labels, but holds a model's predictions, which nobody has saved since"
+    return Finding(
+        "W325", str(file), "", message, "look at it in labelme, and save it: its flag `checked` says it is right"
     )
 
 

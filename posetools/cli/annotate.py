@@ -1,0 +1,90 @@
+"""``posetools annotate``: labelme with the right labels, flags and colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from posetools.errors import RequestError
+
+if TYPE_CHECKING:
+    from posetools.annotate import AnnotateResult
+
+
+def annotate(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The pictures; their labelme files lie beside them.")
+    ],
+    skeleton: Annotated[str, typer.Option(help="car8, coco17, or the path of a skeleton file.")] = "car8",
+    then_convert: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="When labelme is closed, convert the folder into a data set there."),
+    ] = None,
+    then_validate: Annotated[
+        bool, typer.Option("--then-validate", help="And check that data set; needs --then-convert.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the data set that is in --then-convert.")
+    ] = False,
+) -> None:
+    """Start labelme on a folder with a skeleton's labels, flags and colours; it must be installed.
+
+    Exit status: 0 done, 1 findings of --then-convert or --then-validate, or labelme ended with an error, 2 could not
+    run.
+    """
+    from posetools.annotate import annotate as run_labelme
+    from posetools.annotate import check_folder, convention, find_labelme
+    from posetools.files import check_free
+    from posetools.skeleton import load_skeleton
+
+    if then_validate and then_convert is None:
+        raise RequestError("--then-validate checks the data set that --then-convert OUT writes: say where")
+    # What would go wrong afterwards is said before somebody labels for an hour.
+    if then_convert is not None:
+        check_free(then_convert, overwrite=overwrite)
+    known = load_skeleton(skeleton)
+    check_folder(folder)
+    program = find_labelme()
+    for line in convention(known):
+        print(line, flush=True)
+    result = run_labelme(folder, known, program)
+    _print(result)
+    status = 1 if result.problems else 0
+    if then_convert is not None:
+        status = max(status, _convert(folder, then_convert, skeleton, overwrite=overwrite))
+        if then_validate and (then_convert / "train_coco.json").is_file():
+            status = max(status, _validate(then_convert))
+    if status:
+        raise typer.Exit(status)
+
+
+def _print(result: AnnotateResult) -> None:
+    for problem in result.problems:
+        print(problem)
+    print(f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}")
+    if result.predicted:
+        print(f"files as a model wrote them, which nobody has saved: {result.predicted}")
+    if result.brought_back:
+        print(f"files brought back to their originals: {result.brought_back}")
+
+
+def _convert(folder: Path, out: Path, skeleton: str, *, overwrite: bool) -> int:
+    from posetools.cli.convert import convert
+
+    try:
+        convert([folder], out, source_format="labelme", skeleton=skeleton, overwrite=overwrite)
+    except typer.Exit as exc:
+        return exc.exit_code
+    return 0
+
+
+def _validate(data: Path) -> int:
+    from posetools.cli.validate import validate
+
+    try:
+        validate(data)
+    except typer.Exit as exc:
+        return exc.exit_code
+    return 0

@@ -1,0 +1,115 @@
+"""``posetools review``: which pictures to label or to check next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
+from posetools.errors import RequestError
+
+if TYPE_CHECKING:
+    from posetools.review import ReviewResult
+
+# Pictures that the table lists; review.csv has all of them.
+_LISTED = 20
+
+
+Data: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A folder of pictures, labelled or not, or a data set folder.")
+]
+PredictionsFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Or: a file of `posetools predict`."),
+]
+Next: TypeAlias = Annotated[int, typer.Option("--next", min=1, help="How many pictures.")]
+By: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TERM,...",
+        help="What counts: confidence, boxes, geometry, labels, variety.",
+        show_default="all that can",
+    ),
+]
+Variety: TypeAlias = Annotated[
+    float, typer.Option(min=0, help="How much it counts that a picture differs from those before it.")
+]
+Only: TypeAlias = Annotated[
+    Literal["all", "labelled", "unlabelled"],
+    typer.Option(help="Choose among all pictures, or those with or without a person's labels."),
+]
+Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
+LinkHow: TypeAlias = Annotated[
+    Literal["symlink", "copy"] | None,
+    typer.Option(help="How the pictures come into the folder.", show_default="symlink; copy from a data set"),
+]
+SkeletonName: TypeAlias = Annotated[
+    str | None, typer.Option(help="A built-in skeleton or a YAML file.", show_default="the data's or the models'")
+]
+Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace the folder in --out.")]
+
+
+def review(
+    data: Data,
+    det: Det = None,
+    pose: Pose = None,
+    run: Run = None,
+    bundle: Bundle = None,
+    predictions: PredictionsFile = None,
+    next_: Next = 50,
+    by: By = None,
+    variety: Variety = 0.5,
+    only: Only = "all",
+    out: Out = Path("review"),
+    links: LinkHow = None,
+    skeleton: SkeletonName = None,
+    overwrite: Overwrite = False,
+    bbox_thr: BboxThr = None,
+    device: Device = "auto",
+) -> None:
+    """Choose the pictures from which most is to be learnt: a list with reasons, a sheet, a folder for labelme.
+
+    Exit status: 0 done, 2 could not run.
+    """
+    from dataclasses import replace
+
+    from posetools.cli.console import progress
+    from posetools.pipeline import PipelineOptions
+    from posetools.review import BY, ReviewRequest, check_review
+    from posetools.review import review as choose
+
+    models = bool(det or pose or run or bundle)
+    if models:
+        check_models(det, pose, run, bundle)
+        if predictions is not None:
+            raise RequestError("--predictions are there already: no models are needed; leave one of the two out")
+    terms = BY if by is None else tuple(name.strip() for name in by.split(",") if name.strip())
+    request = ReviewRequest(data=data, out=out, number=next_, by=terms, variety=variety, only=only)
+    request = replace(request, predictions=predictions, skeleton=skeleton, links=links, overwrite=overwrite)
+    check_review(request)
+    options = PipelineOptions(device=device, bbox_thr=bbox_thr)
+    pipeline = load_pipeline(det, pose, run, bundle, options) if models else None
+    with progress(rate="pictures/s") as tell:
+        result = choose(request, pipeline, tell)
+    _print(result, out)
+
+
+def _print(result: ReviewResult, out: Path) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from posetools.cli.console import console
+
+    screen = console()
+    table = Table("", "picture", "score", "why", title=f"{len(result.chosen)} of {result.among} pictures")
+    for rank, one in enumerate(result.chosen[:_LISTED], start=1):
+        table.add_row(str(rank), escape(one.candidate.image.file_name), f"{one.score:.2f}", escape(one.why))
+    screen.print(table)
+    if len(result.chosen) > _LISTED:
+        print(f"... and {len(result.chosen) - _LISTED} more in {out / 'review.csv'}")
+    for note in result.notes:
+        print(note)
+    print(f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/")
+    print(f"next: posetools annotate {out / 'pictures'}")
