@@ -88,9 +88,14 @@ def _recorded_skeleton(path: Path) -> Skeleton:
     if not isinstance(document, dict) or "skeleton" not in document:
         raise InputError(path, "", "skeleton must be there, as convert writes it", hint="or give --skeleton")
     try:
-        return Skeleton.model_validate(document["skeleton"])
+        recorded = Skeleton.model_validate(document["skeleton"])
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
+    if recorded.name in BUILT_IN and recorded.template is None:
+        # Data sets of before built-in skeletons had templates.
+        built_in = load_skeleton(recorded.name)
+        return built_in if built_in.model_copy(update={"template": None}) == recorded else recorded
+    return recorded
 
 
 def _category_keypoints(path: Path) -> tuple[str, ...] | None:

@@ -80,6 +80,16 @@ RULES: dict[str, Rule] = {
         "keypoints-as-categories", "Keypoints were exported as objects: as many categories as points, tiny boxes."
     ),
     "W214": Rule("tiny-box", "MMDet drops boxes narrower or lower than 1 pixel without a word."),
+    "W215": Rule("mirrored", "Left and right are exchanged, or front and rear: the model learns one for the other."),
+    "W216": Rule("front-rear-exchanged", "Two points bear each other's names, front and rear exchanged."),
+    "W217": Rule("misplaced-point", "A point is far from where the object's other points, being rigid, put it."),
+    "W218": Rule("impossible-faces", "Points are marked visible that cannot be seen together from anywhere."),
+    "W219": Rule("tire-above-bumper", "Neighbours bear each other's names: a tire lies where its bumper must be."),
+    "W220": Rule("near-duplicate", "Two pictures of different clips look the same: little is learned from the second."),
+    "W221": Rule(
+        "near-duplicate-across-splits",
+        "A picture that looks like one of another split: the evaluation is, in part, of training data.",
+    ),
     # Reading other formats.
     "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),
     "E302": Rule("unsupported-shape", "A shape that is neither a box nor a point."),
@@ -98,6 +108,9 @@ RULES: dict[str, Rule] = {
     "W322": Rule("no-annotation-file", "A picture without an annotation file: not labelled yet, or without objects."),
     "W323": Rule("not-carried", "Something in the source that COCO keypoints written by posetools do not hold."),
     "W324": Rule("repaired", "A value that has one right answer was put right while reading."),
+    "W325": Rule(
+        "unsaved-prediction", "Predictions nobody has looked at are taken for labels: a model learns of itself."
+    ),
 }
 
 
@@ -154,6 +167,10 @@ class Finding:
         }
 
 
+# A number in a name that is longer is no number that anybody counts with.
+_DIGITS = 18
+
+
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings by file, then place (numbers by value), then code."""
     return tuple(sorted(findings, key=lambda f: (_natural(f.file), _natural(f.place), f.code, f.message)))
@@ -170,4 +187,8 @@ def has_errors(findings: Sequence[Finding]) -> bool:
 
 
 def _natural(text: str) -> tuple[tuple[int, str], ...]:
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text))
+    # Python refuses to make an int of thousands of digits; those sort as text.
+    return tuple(
+        (int(part), "") if part.isdecimal() and len(part) <= _DIGITS else (-1, part)
+        for part in re.split(r"(\d+)", text)
+    )

@@ -12,6 +12,7 @@ is a file of the user's own::
       - {points: [left-front-bumper, left-rear-bumper], color: [100, 150, 200]}
     sigmas: [0.05, ...]             # one per keypoint, in their order
     joint_weights: [1.0, ...]       # likewise
+    template: ...                   # optional: where the keypoints of a rigid object are in space (docs/geometry.md)
 
 Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
 here and nowhere else.
@@ -37,6 +38,7 @@ Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Channel, Channel, Channel]
 Positive = Annotated[float, Field(gt=0)]
+Vector = tuple[float, float, float]
 
 
 class _Part(BaseModel):
@@ -65,6 +67,87 @@ class Link(_Part):
     color: Color = (51, 153, 255)
 
 
+class Face(_Part):
+    """A side of a rigid object: its name, and where it faces, as a vector of any length."""
+
+    name: Name
+    normal: Vector
+
+    @model_validator(mode="after")
+    def _check(self) -> Face:
+        if not any(self.normal):
+            raise ValueError(f"{self.name}: normal must be a vector with a direction, got {list(self.normal)}")
+        return self
+
+
+class PlacedPoint(_Part):
+    """Where one keypoint is on the mean object.
+
+    Attributes:
+        name: the keypoint.
+        at: x (forwards), y (to the object's left), z (upwards from the ground), in metres.
+        faces: the sides that it lies on; it is seen from where any of them is. None: from everywhere.
+        opposite: its counterpart at the other end of the object.
+        neighbour: the keypoint near by whose name it is likely to be given by mistake.
+    """
+
+    name: Name
+    at: Vector
+    faces: tuple[Name, ...] = ()
+    opposite: Name | None = None
+    neighbour: Name | None = None
+
+
+class Mode(_Part):
+    """One way in which objects differ: keypoints that lie further along a direction, together.
+
+    Attributes:
+        name: for those who read the file.
+        sd: the standard deviation among real objects, in metres.
+        along: the direction, a vector of length 1 in most cases.
+        points: the keypoints that move along it.
+        against: those that move the other way.
+    """
+
+    name: Name
+    sd: Positive
+    along: Vector
+    points: tuple[Name, ...]
+    against: tuple[Name, ...] = ()
+
+
+class Template(_Part):
+    """The keypoints of a rigid object in space: its mean, its sides, and how objects differ."""
+
+    faces: tuple[Face, ...] = ()
+    points: Annotated[tuple[PlacedPoint, ...], Field(min_length=1)]
+    modes: tuple[Mode, ...] = ()
+
+    def problem(self, names: tuple[str, ...]) -> str | None:
+        """Return what is wrong with it as the template of keypoints of these names, or None."""
+        own = [point.name for point in self.points]
+        if sorted(own) != sorted(names):
+            return f"points must be the {len(names)} keypoints, each once, got {', '.join(own)}"
+        faces = [face.name for face in self.faces]
+        if len(set(faces)) != len(faces):
+            return f"faces must have names of their own, got {', '.join(faces)}"
+        by_name = {point.name: point for point in self.points}
+        for point in self.points:
+            if unknown := set(point.faces) - set(faces):
+                return f"{point.name}: faces must be names of faces, got {min(unknown)!r}"
+            for field in ("opposite", "neighbour"):
+                other = getattr(point, field)
+                if other is not None and (other == point.name or other not in by_name):
+                    return f"{point.name}: {field} must be another keypoint, got {other!r}"
+                if other is not None and getattr(by_name[other], field) != point.name:
+                    return f"{point.name}: {field} must go both ways, but that of {other!r} is another"
+        for mode in self.modes:
+            for name in (*mode.points, *mode.against):
+                if name not in by_name:
+                    return f"mode {mode.name!r}: points must be names of keypoints, got {name!r}"
+        return None
+
+
 class Skeleton(_Part):
     """The keypoints of one category and what belongs to them.
 
@@ -75,6 +158,7 @@ class Skeleton(_Part):
         links: the lines between them.
         sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
         joint_weights: per-keypoint weights of the training loss.
+        template: where the keypoints are in space, when the object is rigid and somebody has measured it.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -83,6 +167,7 @@ class Skeleton(_Part):
     links: tuple[Link, ...] = ()
     sigmas: tuple[Positive, ...]
     joint_weights: tuple[Positive, ...]
+    template: Template | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Skeleton:
@@ -95,6 +180,8 @@ class Skeleton(_Part):
                 raise ValueError(
                     f"{field} must be a list of {self.num_keypoints} numbers, one per keypoint, got {got} numbers"
                 )
+        if self.template is not None and (problem := self.template.problem(self.names)):
+            raise ValueError(f"template: {problem}")
         return self
 
     def _check_names(self) -> None:
@@ -244,6 +331,10 @@ def dump_skeleton(skeleton: Skeleton) -> str:
     if skeleton.links:
         lines += ["links:", *(f"  - {_flow(link)}" for link in document["links"])]
     lines += [f"sigmas: {_flow(document['sigmas'])}", f"joint_weights: {_flow(document['joint_weights'])}"]
+    if skeleton.template is not None:
+        lines.append("template:")
+        for part, entries in document["template"].items():
+            lines += [f"  {part}:", *(f"    - {_flow(entry)}" for entry in entries)] if entries else []
     return "\n".join(lines) + "\n"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from posetools.checks.across import check_same_categories, check_splits
+from posetools.checks.geometry import check_geometry, geometry_note
 from posetools.checks.pictures import check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
@@ -21,6 +22,7 @@ from posetools.fix import FixedFile, fix_files
 from posetools.formats import coco_repair
 from posetools.formats.coco_sources import picture_folders, safe_name, split_in
 from posetools.formats.coco_table import CocoTable, read_table, unreadable_table
+from posetools.formats.locate import is_sane
 from posetools.progress import Progress, silent
 from posetools.skeleton import Skeleton
 
@@ -39,6 +41,7 @@ class ValidationReport:
         keypoints: split -> how many keypoints of sound objects are not labelled, hidden, visible.
         pictures: whether the pictures were looked at.
         fixed: what was mended before.
+        notes: what was not checked, and why.
     """
 
     data: Path
@@ -50,6 +53,7 @@ class ValidationReport:
     keypoints: Mapping[str, tuple[int, int, int]]
     pictures: bool
     fixed: tuple[FixedFile, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -66,6 +70,7 @@ class ValidationReport:
             "data": self.data.as_posix(),
             "skeleton": self.skeleton,
             "pictures_checked": self.pictures,
+            "notes": list(self.notes),
             "splits": [
                 {
                     "name": split,
@@ -163,7 +168,7 @@ def validate_file(
     tables = _load({split_in(path.stem) or path.stem: path}, progress)
     folders = picture_folders(path)
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
-    first = next((name for name in names if name), "")
+    first = next((name for name in names if name and is_sane(path.parent / name)), "")
     folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
     return _report(path, tables, [], skeleton, folder if pictures else None, progress)
 
@@ -201,6 +206,7 @@ def _report(
         of_file = [*check_structure(table, skeleton), *check_categories(table, skeleton)]
         of_file += check_boxes(objects[split])
         of_file += check_points(objects[split], skeleton)
+        of_file += check_geometry(objects[split], skeleton, progress)
         if table.num_annotations:
             of_file += check_split(objects[split], skeleton, train=split == "train")
         findings += _mark_fixable(table.path, of_file)
@@ -218,6 +224,7 @@ def _report(
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: _visibilities(objects[split]) for split in tables},
         pictures=images_folder is not None,
+        notes=geometry_note(skeleton),
     )
 
 

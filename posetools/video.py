@@ -80,7 +80,8 @@ def _opencv() -> Any:
 
     if "OPENCV_LOG_LEVEL" not in os.environ:
         # OpenCV 5 has it in another place.
-        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        module: Any = cv2
+        set_level = getattr(module, "setLogLevel", None) or module.utils.logging.setLogLevel
         set_level(0)
     return cv2
 

@@ -17,8 +17,8 @@ from tests.build import make_picture
 SIZE = (320, 240)
 # x1, y1, x2, y2 and the visibility of the eight points; one box large and one medium, as COCO counts.
 OBJECTS = (
-    ((10.5, 20.25, 170.125, 140.0), (2, 2, 1, 2, 0, 1, 2, 2)),
-    ((200.0, 50.5, 261.3, 95.7), (1, 0, 2, 2, 2, 2, 1, 0)),
+    ((10.5, 20.25, 170.125, 140.0), (2, 2, 2, 2, 2, 0, 1, 1)),
+    ((200.0, 50.5, 261.3, 95.7), (2, 2, 2, 2, 0, 1, 1, 0)),
 )
 
 Document = dict[str, Any]

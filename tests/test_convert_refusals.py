@@ -51,7 +51,9 @@ Setting = Callable[[Path], dict[str, Any]]
             id="no format",
         ),
         pytest.param(
-            lambda _: {"source_format": "voc"}, ["--from must be one of labelme, yolo-pose, coco, ", "got 'voc'"], id="from"
+            lambda _: {"source_format": "voc"},
+            ["--from must be one of labelme, yolo-pose, coco, ", "got 'voc'"],
+            id="from",
         ),
         pytest.param(lambda _: {"target_format": "voc"}, ["--to must be one of ", "got 'voc'"], id="to"),
         pytest.param(

@@ -347,7 +347,7 @@ def test_of_one_object_the_prediction_is_shown_that_fits_it_best(tmp_path: Path)
     ("more", "message"),
     [
         ({"data": "nothing"}, "nothing: must be a data set folder or a labelled source, but there is none"),
-        ({"data": "empty"}, "empty: must be a data set folder, or of a format that is told by its signs, but none fits"),
+        ({"data": "empty"}, "empty: must be a data set folder, or of a format that is told by its signs, but"),
         ({"split": "test"}, "--split must be one of train, val, got 'test'"),
         ({"number": 0}, "--n must be at least 1, got 0"),
         ({"columns": 0}, "--columns must be at least 1, got 0"),

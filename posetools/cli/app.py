@@ -16,23 +16,32 @@ import typer
 
 from posetools import __version__
 from posetools.cli import (
+    annotate,
     config,
     convert,
     demo,
+    diff,
     doctor,
     evaluate,
     export,
+    merge,
     plot,
     predict,
+    prelabel,
     publish,
+    review,
+    sigmas,
     skeleton,
     split,
+    subset,
     train,
     validate,
     verify,
     view,
 )
 from posetools.errors import PosetoolsError
+
+_STOPPED = 130
 
 app = typer.Typer(
     name="posetools",
@@ -41,22 +50,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(convert.convert)
-app.command()(validate.validate)
-app.command()(split.split)
-app.command()(config.config)
-app.command()(train.train)
-app.command("eval")(evaluate.evaluate)
+_PANELS = {
+    "Data": (
+        convert.convert,
+        validate.validate,
+        split.split,
+        merge.merge,
+        subset.subset,
+        diff.diff,
+        sigmas.sigmas,
+        view.view,
+    ),
+    "Labelling with a model": (annotate.annotate, prelabel.prelabel, review.review),
+    "Training": (config.config, train.train, evaluate.evaluate, plot.plot),
+    "Using a pair": (predict.predict, publish.publish, export.export, verify.verify),
+    "Getting started": (demo.demo, doctor.doctor),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command("eval" if _command is evaluate.evaluate else None, rich_help_panel=_panel)(_command)
 app.command("test", hidden=True)(evaluate.evaluate)
-app.command()(predict.predict)
-app.command()(publish.publish)
-app.command()(export.export)
-app.command()(verify.verify)
-app.command()(view.view)
-app.command()(plot.plot)
-app.command()(demo.demo)
-app.command()(doctor.doctor)
-app.add_typer(skeleton.app, name="skeleton")
+app.add_typer(skeleton.app, name="skeleton", rich_help_panel="Getting started")
 
 
 def _print_version(wanted: bool) -> None:
@@ -83,7 +97,12 @@ def main() -> None:
         sys.exit(exc.exit_status)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_STOPPED)
+    except SystemExit as exc:
+        # What typer makes of a KeyboardInterrupt, without a word.
+        if exc.code == _STOPPED:
+            print("stopped", file=sys.stderr)
+        raise
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has gone: not an error of ours, and nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -107,6 +107,8 @@ def _print(report: ValidationReport) -> None:
         numbers = (report.images[split], report.instances[split], visible, hidden, unlabelled)
         table.add_row(escape(split), *map(str, numbers))
     out.print(table)
+    for note in report.notes:
+        out.print(escape(note))
     fixable = sum(finding.fixable for finding in report.findings)
     hint = f"; --fix mends {fixable}" if fixable else ""
     out.print(f"errors: {report.errors}, warnings: {len(report.findings) - report.errors}{hint}")

@@ -42,13 +42,16 @@ STACK = {
     "opencv-python": Versions("4.11.0.86", "4.8.0.76", "4.12", why="4.12 and later need numpy 2"),
     "scipy": Versions("1.12.0", "1.11.1", "1.13"),
     "setuptools": Versions("80.10.2", "69.0.0", "81", why="81 dropped pkg_resources, which mmengine imports"),
+    "onnx": Versions("1.23.2", "1.16.0", "2"),
+    "onnxruntime": Versions("1.32.0", "1.18.0", "2"),
+    "matplotlib": Versions("3.10.9", "3.7.0", "4"),
 }
 
 # The first NVIDIA driver that runs a torch built for this major version of CUDA (NVIDIA's CUDA compatibility tables).
 DRIVERS = {"12": 525, "13": 580}
 
 # What the commands before training need.
-CORE = ("numpy", "pillow", "pycocotools", "pydantic", "pyyaml", "rich", "typer")
+CORE = ("defusedxml", "jinja2", "numpy", "pillow", "pycocotools", "pydantic", "pyyaml", "rich", "typer")
 
 # All of these write one and the same `cv2` folder.
 OPENCV = (

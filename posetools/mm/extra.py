@@ -20,6 +20,8 @@ PACKAGES = {
     "cv2": "opencv-python",
     "scipy": "scipy",
     "pkg_resources": "setuptools",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
 }
 
 

@@ -27,8 +27,20 @@ def _commands() -> Iterator[tuple[str, ...]]:
 
 def test_the_commands_are_those_of_the_documentation() -> None:
     names = {" ".join(words) for words in _commands()}
-    expected = "convert validate split config train eval test demo doctor skeleton"
+    expected = (
+        "convert validate split merge subset diff sigmas view annotate prelabel review config train eval test plot "
+        "predict publish export verify demo doctor skeleton"
+    )
     assert names == {*expected.split(), "skeleton show", "skeleton check", "skeleton new"}
+
+
+def test_ctrl_c_in_a_command_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("posetools.skeleton.load_skeleton", interrupted)
+    done = run("skeleton", "show", "car8")
+    assert (done.status, done.out, done.err) == (130, "", "stopped\n")
 
 
 @pytest.mark.parametrize("words", list(_commands()), ids=" ".join)

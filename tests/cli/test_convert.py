@@ -136,7 +136,10 @@ def test_other_targets_have_no_validate_line(source: Path) -> None:
         ),
         (["--kpt-shape", "8"], "--kpt-shape must be the number of keypoints and 2 or 3, such as 8,3, got '8'"),
         (["--kpt-shape", "8,4"], "--kpt-shape must be the number of keypoints and 2 or 3, such as 8,3, got '8,4'"),
-        (["--to", "voc"], "--to must be one of labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap, got 'voc'"),
+        (
+            ["--to", "voc"],
+            "--to must be one of labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap, got 'voc'",
+        ),
     ],
 )
 def test_options_that_mean_nothing(source: Path, arguments: list[str], message: str) -> None:

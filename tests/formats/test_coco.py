@@ -76,7 +76,7 @@ def test_a_written_annotation_has_all_that_coco_wants(tmp_path: Path) -> None:
     assert annotation["bbox"] == [10.5, 20.25, 159.625, 119.75]
     assert annotation["area"] == 159.625 * 119.75
     assert (annotation["iscrowd"], annotation["segmentation"], annotation["num_keypoints"]) == (0, [], 7)
-    assert annotation["keypoints"][2::3] == [2, 2, 1, 2, 0, 1, 2, 2]
+    assert annotation["keypoints"][2::3] == [2, 2, 2, 2, 2, 0, 1, 1]
     assert all(isinstance(v, int) for v in annotation["keypoints"][2::3])
     (category,) = document["categories"]
     assert (category["id"], category["name"], category["supercategory"]) == (1, "car", "car")
@@ -338,7 +338,7 @@ def test_points_that_the_file_does_not_have_are_not_labelled(tmp_path: Path) -> 
     result = read(tmp_path / "cars" / TRAIN)
     assert result.findings == ()
     assert (result.dataset.keypoints[:, 0] == 0).all()
-    assert (result.dataset.visibility[0] == (0, 2, 1, 2, 0, 1, 2, 2)).all()
+    assert (result.dataset.visibility[0] == (0, 2, 2, 2, 2, 0, 1, 1)).all()
 
 
 def test_a_name_twice_is_a_finding(tmp_path: Path) -> None:

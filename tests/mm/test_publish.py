@@ -329,7 +329,8 @@ def test_the_skeleton_comes_from_the_meta_when_no_file_has_it(pose_run: Run, tmp
     text = publish(alone, tmp_path / "out.pth").meta["skeleton"]
     file = tmp_path / "skeleton.yaml"
     file.write_text(text)
-    assert read_skeleton(file) == load_skeleton("car8")
+    # MMPose's meta knows no template.
+    assert read_skeleton(file) == load_skeleton("car8").model_copy(update={"template": None})
 
 
 def views() -> Iterator[tuple[str, Any]]:
