@@ -68,13 +68,13 @@ test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest sup
 .venv-peers/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
-	@$(UV) pip install --python .venv-peers --editable . pytest hypothesis datumaro supervision "sleap-io>=0.9,<1" \
-		torch torchvision
+	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap]' pytest hypothesis datumaro \
+		supervision torch torchvision
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 
 test-peers: .venv-peers/.done  ## what posetools writes, opened by other tools' own readers (datumaro, ultralytics, ...)
-	@.venv-peers/bin/pytest tests/peers
+	@.venv-peers/bin/pytest tests/peers tests/formats/test_deeplabcut.py tests/formats/test_sleap.py
 
 lint: install-core  ## ruff and mypy --strict
 	@.venv/bin/ruff check .

@@ -134,7 +134,9 @@ def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path
 
 def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> Labels:
     told = told_format([data], "a data set folder, or of a format that is told by its signs")
-    read = told.read([data], skeleton, ReadOptions(progress=progress))
+    # To be looked at, points without visibility and objects without boxes are shown as well as may be.
+    options = ReadOptions(assume_visible=True, box_from="keypoints", progress=progress)
+    read = told.read([data], skeleton, options)
     declared = {image.split for image in read.dataset.images if image.split}
     _check_split(data, split, sorted(declared))
     # A COCO file's places name the file; elsewhere each picture has a file of its own.
