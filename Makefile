@@ -57,7 +57,7 @@ demo: install  ## the whole road on rendered cars: labelme files in, a trained a
 test: install lint  ## everything: linters, types, all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest
 
-test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: seconds
+test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: three minutes
 	@.venv/bin/pytest -m "not train and not slow"
 
 # Old releases warn of what their neighbours have changed since; that is no fault of ours.
