@@ -13,9 +13,9 @@ from typing import Any
 from posetools import __version__
 from posetools.conversion_report import count, findings_sections
 from posetools.dataset import Dataset
-from posetools.dataset_folder import CONVERSION, SPLITS
+from posetools.dataset_folder import CONVERSION, SPLITS, check_out
 from posetools.errors import OutputError, RequestError, must_be
-from posetools.files import Transfer, check_free, staged_folder, write_json
+from posetools.files import Transfer, staged_folder, write_json
 from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, told_format
 from posetools.formats.base import Format, ReadOptions, ReadResult
@@ -174,26 +174,9 @@ def _check_paths(request: ConvertRequest) -> None:
     for path in request.read.image_roots:
         if not path.is_dir():
             raise RequestError(f"{path}: --image-root must be an existing folder, but there is none")
-    _check_out(request)
-
-
-def _check_out(request: ConvertRequest) -> None:
-    out = request.out.resolve()
     skeleton = [] if str(request.skeleton) in BUILT_IN else [Path(request.skeleton)]
-    for path in (*request.sources, *request.read.image_roots, *skeleton):
-        other = path.resolve()
-        if other.is_relative_to(out) or (other.is_dir() and out.is_relative_to(other)):
-            raise RequestError(
-                f"--out must lie outside of what is read, and not around it, got {request.out} and {path}\n"
-                "  choose a folder beside it"
-            )
-    check_free(request.out, overwrite=request.overwrite)
-    holds_something = request.out.is_dir() and any(request.out.iterdir())
-    if holds_something and not (request.out / CONVERSION).is_file():
-        raise RequestError(
-            f"{request.out}: --overwrite replaces only what convert wrote, but there is no {CONVERSION} in it\n"
-            "  choose another --out, or remove the folder yourself"
-        )
+    read = (*request.sources, *request.read.image_roots, *skeleton)
+    check_out(request.out, read, overwrite=request.overwrite, wrote="convert")
 
 
 def _no_objects(read: ReadResult, request: ConvertRequest) -> Iterator[Finding]:

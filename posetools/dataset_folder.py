@@ -5,12 +5,13 @@ The last holds the whole skeleton; a COCO file alone knows only the names and th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation
-from posetools.files import read_bytes, read_json
+from posetools.files import check_free, read_bytes, read_json
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton
 
 SPLITS = ("train", "val")
@@ -53,6 +54,34 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
             f"  `posetools convert SRC --out {data_root}` makes one"
         )
     return tuple(sorted(found, key=lambda name: (name not in SPLITS, name)))
+
+
+def check_out(out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str = "posetools") -> None:
+    """Refuse an output folder that holds something, or lies in what is read, or around it.
+
+    Args:
+        out: the folder to write.
+        sources: files and folders that are read.
+        overwrite: whether a data set that is there may be replaced; nothing else ever is.
+        wrote: who writes such data sets, for the message.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
+    real = out.resolve()
+    for path in sources:
+        other = path.resolve()
+        if other.is_relative_to(real) or (other.is_dir() and real.is_relative_to(other)):
+            raise RequestError(
+                f"--out must lie outside of what is read, and not around it, got {out} and {path}\n"
+                "  choose a folder beside it"
+            )
+    check_free(out, overwrite=overwrite)
+    if out.is_dir() and any(out.iterdir()) and not (out / CONVERSION).is_file():
+        raise RequestError(
+            f"{out}: --overwrite replaces only what {wrote} wrote, but there is no {CONVERSION} in it\n"
+            "  choose another --out, or remove the folder yourself"
+        )
 
 
 def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton:

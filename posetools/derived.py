@@ -16,8 +16,8 @@ from posetools import __version__
 from posetools.conversion_report import count, findings_sections
 from posetools.dataset import Dataset
 from posetools.dataset_folder import CONVERSION, IMAGES, ann_file, splits_of
-from posetools.errors import InputError, RequestError
-from posetools.files import Transfer, check_free, staged_folder, write_json
+from posetools.errors import InputError
+from posetools.files import Transfer, staged_folder, write_json
 from posetools.findings import Finding, Severity
 from posetools.formats import coco
 from posetools.formats.base import ReadOptions
@@ -80,28 +80,6 @@ def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
         more = f" (and {len(rest)} more error{'s' if len(rest) > 1 else ''} in {path})" if rest else ""
         hint = "\n  ".join(text for text in (first.hint, advice) if text)
         raise InputError(first.file, first.place, f"{first.message} [{first.code}]{more}", hint=hint)
-
-
-def check_out(out: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
-    """Refuse an output folder that holds something, or lies in what is read, or around it.
-
-    Raises:
-        RequestError: it does.
-    """
-    real = out.resolve()
-    for path in sources:
-        other = path.resolve()
-        if other.is_relative_to(real) or real.is_relative_to(other):
-            raise RequestError(
-                f"--out must lie outside of what is read, and not around it, got {out} and {path}\n"
-                "  choose a folder beside it"
-            )
-    check_free(out, overwrite=overwrite)
-    if out.is_dir() and any(out.iterdir()) and not (out / CONVERSION).is_file():
-        raise RequestError(
-            f"{out}: --overwrite replaces only what posetools wrote, but there is no {CONVERSION} in it\n"
-            "  choose another --out, or remove the folder yourself"
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

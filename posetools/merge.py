@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from posetools.dataset import Dataset, Image, concatenate
-from posetools.dataset_folder import SPLITS, skeleton_of
-from posetools.derived import Origin, SetReading, check_out, read_set, refuse_errors, write_set
+from posetools.dataset_folder import SPLITS, check_out, skeleton_of
+from posetools.derived import Origin, SetReading, read_set, refuse_errors, write_set
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer
 from posetools.findings import Finding, sort_findings

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from posetools.dataset import Dataset
-from posetools.dataset_folder import ann_file, skeleton_of
-from posetools.derived import Origin, check_out, read_set, refuse_errors, write_set
+from posetools.dataset_folder import ann_file, check_out, skeleton_of
+from posetools.derived import Origin, read_set, refuse_errors, write_set
 from posetools.errors import RequestError, must_be
 from posetools.files import Transfer, read_text
 from posetools.findings import RULES, Finding, Severity, sort_findings
