@@ -18,19 +18,17 @@ Decisions:
 from __future__ import annotations
 
 import io
-import os
 import re
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from posetools.errors import MissingExtraError, OutputError, RequestError
+from posetools.errors import MissingExtraError, RequestError
+from posetools.files import write_files
 from posetools.geometry import Floats
 from posetools.runlog import Curve, RunLog
 
@@ -109,7 +107,7 @@ def draw_curves(
             png: _rendered(figure, "png", {"Software": None}),
             svg: _rendered(figure, "svg", {"Date": None}),
         }
-    _write(contents)
+    write_files(contents)
     return png, svg
 
 
@@ -368,25 +366,3 @@ def _rendered(figure: Any, kind: str, metadata: Mapping[str, None]) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=_DPI, metadata=dict(metadata))
     return buffer.getvalue()
-
-
-def _write(contents: Mapping[Path, bytes]) -> None:
-    """Write all files beside their targets, then move them over these."""
-    token = secrets.token_hex(4)
-    new = {path: path.with_name(f".{path.name}.{token}.tmp") for path in contents}
-    path = Path()
-    try:
-        for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with new[path].open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for path, temporary in new.items():
-            temporary.replace(path)
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
-    finally:
-        for temporary in new.values():
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)

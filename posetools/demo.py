@@ -32,10 +32,11 @@ from posetools.demo_folder import (
 )
 from posetools.demo_listener import DemoListener
 from posetools.demo_recipe import recipe_text, stage_options
-from posetools.demo_sheet import prediction_sheet, save_sheet
+from posetools.demo_sheet import prediction_sheet
 from posetools.demo_timing import Plan, Stopwatch, count, plan_training, seconds_per_iteration
 from posetools.errors import RequestError, RunError, must_be
 from posetools.files import write_text
+from posetools.pictures import save_picture
 from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.facts import read_facts
 from posetools.recipes.options import build_options
@@ -335,7 +336,7 @@ class _Run:
             columns=settings.columns,
             min_score=settings.min_score,
         )
-        save_sheet(sheet, self._request.out / SHEET)
+        save_picture(sheet, self._request.out / SHEET)
 
     def finish(self, det: DetReport, pose: PoseReport) -> DemoResult:
         """Write results.json and return what came of it."""

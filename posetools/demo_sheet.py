@@ -10,7 +10,6 @@ from PIL import Image as Pillow
 
 from posetools.dataset import Dataset, Visibility
 from posetools.drawing import beside, contact_sheet, draw_instances
-from posetools.errors import OutputError
 
 if TYPE_CHECKING:
     from posetools.mm.inference import Detector, PoseEstimator
@@ -55,15 +54,3 @@ def prediction_sheet(
         tiles.append(beside(labels, draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts)))
         captions.append(f"{image.file_name}: {len(rows)} labelled, {len(found)} found")
     return contact_sheet(tiles, columns=columns, tile=tiles[0].size, captions=captions, title=_TITLE)
-
-
-def save_sheet(sheet: Pillow.Image, path: Path) -> None:
-    """Write the sheet as PNG.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        sheet.save(path)
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc

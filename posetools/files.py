@@ -69,7 +69,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write UTF-8 files that belong together: each atomically, and all of them or none.
+    """Write UTF-8 files that belong together, as ``write_files`` does, with line feeds as line ends.
+
+    Raises:
+        OutputError: one cannot be written; the targets are as they were.
+    """
+    write_files({path: text.encode("utf-8") for path, text in texts.items()})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: each atomically, and all of them or none.
 
     All are written beside their targets first, then moved over them one after the other; when a move fails, those
     already moved get their old content back. Only a crash of the machine between two moves can tear them apart.
@@ -78,14 +87,14 @@ def write_texts(texts: Mapping[Path, str]) -> None:
         OutputError: one cannot be written; the targets are as they were.
     """
     token = secrets.token_hex(4)
-    new = {path: path.with_name(f".{path.name}.{token}.tmp") for path in texts}
-    old = {path: path.with_name(f".{path.name}.{token}.old") for path in texts}
+    new = {path: path.with_name(f".{path.name}.{token}.tmp") for path in contents}
+    old = {path: path.with_name(f".{path.name}.{token}.old") for path in contents}
     moved: list[Path] = []
     path = Path()
     try:
-        for path, text in texts.items():
-            _write_synced(new[path], text)
-            if len(texts) > 1 and path.exists():
+        for path, content in contents.items():
+            _write_synced(new[path], content)
+            if len(contents) > 1 and path.exists():
                 shutil.copyfile(path, old[path])
         for path, temporary in new.items():
             temporary.replace(path)
@@ -100,12 +109,33 @@ def write_texts(texts: Mapping[Path, str]) -> None:
                 temporary.unlink(missing_ok=True)
 
 
-def _write_synced(path: Path, text: str) -> None:
+def _write_synced(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    with path.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path``, with its ending, to write to; on success the file there takes the place of ``path``.
+
+    For what writes its file itself (Pillow, zipfile). The folder is made; whatever fails, the target is as it was.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield new
+        new.replace(path)
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
 
 
 def _put_back(saved: Path, target: Path) -> None:

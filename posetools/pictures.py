@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import secrets
 import warnings
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from posetools.errors import InputError, OutputError
+from posetools.files import replaced
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
@@ -85,23 +84,28 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def save_picture(picture: Pillow.Image, path: Path) -> None:
+def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compress_level: int = 6) -> None:
     """Write a picture, atomically; the ending of the name says the format, and its folder is made.
+
+    Args:
+        picture: the picture.
+        path: the file.
+        quality: of JPEG and WebP, 1 to 100.
+        compress_level: of PNG, 0 to 9.
 
     Raises:
         OutputError: it cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    options: dict[str, Any] = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    options: dict[str, Any] = {}
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        options = {"quality": quality}
+    elif path.suffix.lower() == ".png":
+        options = {"compress_level": compress_level}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, **options)
-        temporary.replace(path)
-    except (OSError, ValueError) as exc:
+        with replaced(path) as new:
+            picture.save(new, **options)
+    except ValueError as exc:
         raise OutputError(f"{path}: cannot be written: {exc}") from exc
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def upright_bytes(path: Path) -> bytes:

@@ -7,21 +7,19 @@ a tile of a sheet; with ``objects`` each tile is one object, cut out with a marg
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image as Pillow
 
 from posetools.dataset_folder import IMAGES
 from posetools.drawing import DEFAULT_STYLE, Style
-from posetools.errors import InputError, OutputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be
 from posetools.files import staged_folder
 from posetools.findings import RULES, count_by_code
 from posetools.formats.collect import unique_names
+from posetools.pictures import save_picture
 from posetools.predictions import PicturePredictions, image_ids_of, read_predictions
 from posetools.progress import Progress, silent
 from posetools.view_data import Labels, Mark, mark_pictures, read_labels
@@ -29,6 +27,7 @@ from posetools.view_draw import View, draw_sheet, draw_view
 
 DEFAULT_NUMBER = 25
 SHEET, FOLDER = Path("view.png"), Path("view")
+_QUALITY, _COMPRESSION = 92, 4
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LISTED = 5
 
@@ -118,7 +117,7 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
             problems=problems,
             progress=progress,
         )
-        _save(sheet, out)
+        save_picture(sheet, out, quality=_QUALITY, compress_level=_COMPRESSION)
     notes += problems[:_LISTED]
     notes += [f"... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
     return ViewResult(out, len(chosen) - (len(problems) if request.each else 0), len(views), tuple(notes))
@@ -250,7 +249,7 @@ def _write_each(
             except InputError as exc:
                 problems.append(str(exc))
             else:
-                _save(picture, folder / name)
+                save_picture(picture, folder / name, quality=_QUALITY, compress_level=_COMPRESSION)
             progress("drawing", done, len(views))
 
 
@@ -260,17 +259,3 @@ def _name(view: View) -> str:
     if view.row is not None:
         path = path.with_name(f"{path.stem}_object{view.row + 1}{path.suffix}")
     return str(path) if path.suffix.lower() in _SUFFIXES else f"{path}.png"
-
-
-def _save(picture: Pillow.Image, path: Path) -> None:
-    """Write a picture atomically."""
-    new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(new, quality=92, compress_level=4)
-        new.replace(path)
-    except (OSError, ValueError) as exc:
-        raise OutputError(f"{path}: cannot be written: {exc}") from exc
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)

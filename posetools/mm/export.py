@@ -17,7 +17,6 @@ import numpy as np
 
 from posetools.dataset import Dataset
 from posetools.errors import InputError, RequestError
-from posetools.files import read_json
 from posetools.geometry import Floats
 from posetools.mm.configs import data_root_of
 from posetools.mm.device import resolve_device
@@ -25,10 +24,9 @@ from posetools.mm.evaluate import BBOX_THR as EVAL_BBOX_THR
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.material import Material, Shot, gather
 from posetools.mm.networks import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
-from posetools.mm.pairs import ModelFiles, Pair, skeleton_of_pair
+from posetools.mm.pairs import ModelFiles, Pair, recorded_metrics, skeleton_of_pair
 from posetools.mm.parity import Exported, Parity, compare
 from posetools.mm.runtime import prepare
-from posetools.mm.train import METRICS
 from posetools.progress import Progress, silent
 from posetools.results import BBOX_THR, KPT_THR, NMS_THR, Picture, label_of
 from posetools.runtime.backend import Singles
@@ -347,19 +345,7 @@ def _small(picture: Picture) -> Picture:
 
 def _of_training(model: ModelFiles) -> dict[str, float | None]:
     """Return what ``posetools train`` measured of this very checkpoint, by its names."""
-    record = model.work_dir / METRICS if model.work_dir else None
-    if record is None or not record.is_file() or not isinstance(model.checkpoint, Path):
-        return {}
-    document = read_json(record)
-    last, best = (document.get(key) or {} for key in ("last", "best"))
-    name = model.checkpoint.name
-    if name == last.get("checkpoint"):
-        return {str(key): value for key, value in last.get("metrics", {}).items()}
-    if name == best.get("checkpoint") and best.get("score") is not None:
-        # mmengine puts the metric into the name: best_coco_AP_epoch_3.pth.
-        metric = name.removeprefix("best_").partition("_epoch_")[0].replace("coco_", "coco/", 1)
-        return {metric: best["score"]}
-    return {}
+    return (recorded_metrics(model.checkpoint) if isinstance(model.checkpoint, Path) else None) or {}
 
 
 def _made_by() -> str:

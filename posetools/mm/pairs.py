@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation
+from posetools.files import read_json
 from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
-from posetools.mm.train import SKELETON, best_in, last_in
+from posetools.mm.train import METRICS, SKELETON, best_in, last_in
+from posetools.runlog import parse_best
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_skeleton, read_skeleton
 
 if TYPE_CHECKING:
@@ -127,6 +129,31 @@ def pair_of_run(run: Path) -> Pair:
                 f"  --det CONFIG CHECKPOINT and --pose CONFIG CHECKPOINT name the two models themselves"
             )
     return Pair(found["det"][0], found["pose"][0])
+
+
+def recorded_metrics(checkpoint: Path) -> dict[str, float | None] | None:
+    """Return what ``posetools train`` recorded of this very checkpoint in metrics.json beside it, by its names.
+
+    Of the last checkpoint those are all numbers of the last evaluation, of the best one its score. None: nothing is
+    recorded of it, for it is another one of the run, or there is no record.
+
+    Raises:
+        InputError: metrics.json cannot be read.
+    """
+    path = checkpoint.parent / METRICS
+    document = read_json(path) if path.is_file() else None
+    entries = {which: document.get(which) for which in ("last", "best")} if isinstance(document, dict) else {}
+    of_last = entries.get("last")
+    tags = (of_last.get("metrics") or {}) if isinstance(of_last, dict) else {}
+    for which, entry in entries.items():
+        if not isinstance(entry, dict) or entry.get("checkpoint") != checkpoint.name:
+            continue
+        if which == "last":
+            return dict(tags)
+        # The file's name has the metric's in disguise: best_coco_AP_epoch_3.pth.
+        said = parse_best(checkpoint.name)
+        return {(said.tag(tags) or said.key) if said else "score": entry.get("score")}
+    return None
 
 
 def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, ...]) -> Skeleton:

@@ -26,25 +26,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
-import secrets
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from posetools import __version__
-from posetools.errors import InputError, OutputError, RequestError, join_place, must_be
-from posetools.files import read_json
+from posetools.errors import InputError, RequestError, join_place, must_be
+from posetools.files import read_json, write_files
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run
 from posetools.mm.metainfo import skeleton_of_metainfo
+from posetools.mm.pairs import recorded_metrics
 from posetools.mm.runtime import prepare
 from posetools.mm.train import METRICS, SKELETON
-from posetools.runlog import parse_best
 from posetools.skeleton import dump_skeleton, read_skeleton
 
 SUFFIX = ".pth"
@@ -112,7 +109,7 @@ def publish(checkpoint: Path, out: Path, *, metrics: Path | None = None, overwri
     path = out.with_name(f"{out.stem}-{sha256[:DIGITS]}{SUFFIX}")
     if path.exists() and not overwrite:
         raise RequestError(f"{path}: exists, and by its name with the same content\n  --overwrite writes it anew")
-    _write(path, data)
+    write_files({path: data})
     return Published(
         path=path,
         sha256=sha256,
@@ -206,23 +203,11 @@ def _metrics(path: Path, given: Path | None, notes: list[str]) -> Any:
         if not isinstance(document, dict):
             raise InputError(given, "", must_be("metrics", "a JSON object", type(document).__name__))
         return document
+    numbers = recorded_metrics(path)
     beside = path.parent / METRICS
-    document = read_json(beside) if beside.is_file() else {}
-    entries = {which: document.get(which) for which in ("last", "best")} if isinstance(document, dict) else {}
-    for which, entry in entries.items():
-        if isinstance(entry, dict) and entry.get("checkpoint") == path.name:
-            return entry.get("metrics") if which == "last" else _best_score(path.name, entry, entries["last"])
-    if beside.is_file():
+    if numbers is None and beside.is_file():
         notes.append(f"{beside} has no numbers of {path.name}, only of the last and the best checkpoint")
-    return None
-
-
-def _best_score(name: str, entry: Mapping[str, Any], last: Any) -> dict[str, Any]:
-    """Return the score of the best checkpoint under the name of its metric, which the file's name has in disguise."""
-    said = parse_best(name)
-    tags = last.get("metrics") or {} if isinstance(last, dict) else {}
-    tag = (said.tag(tags) or said.key) if said else "score"
-    return {tag: entry.get("score")}
+    return numbers
 
 
 def _skeleton(path: Path, meta: Mapping[str, Any]) -> str | None:
@@ -281,23 +266,6 @@ def _saved(content: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     return buffer.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file beside its target and move it over it."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _tensor_bytes(value: Any) -> int:

@@ -18,13 +18,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -33,7 +31,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from posetools.errors import InputError, OutputError, from_validation, must_be
-from posetools.files import dump_json
+from posetools.files import dump_json, replaced
 from posetools.results import Picture
 from posetools.runtime.manifest import MANIFEST, MEMBER_LENGTH, MEMBER_PATTERN, Manifest, Network, Sample
 
@@ -147,23 +145,15 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     """
     _check_files(path, manifest, files)
     document = dump_json(manifest.model_dump(mode="json")).encode()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with replaced(path) as new, new.open("wb") as file:
             with zipfile.ZipFile(file, "w", allowZip64=False) as archive:
                 for name, content in sorted({**files, MANIFEST: document}.items()):
                     archive.writestr(_entry(name), content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
     except zipfile.LargeZipFile as exc:
         raise OutputError(f"{path}: cannot be written: a bundle must be smaller than 2 GiB") from exc
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
