@@ -100,12 +100,14 @@ class Predictions:
         boxes: (M, 4) x1, y1, x2, y2 in pixels.
         scores: (M,) the higher, the surer.
         keypoints: (M, K, 2) x, y in pixels; K is 0 for boxes alone.
+        keypoint_scores: (M, K) the higher, the surer; None where they are not known.
     """
 
     image_index: Ints
     boxes: Floats
     scores: Floats
     keypoints: Floats
+    keypoint_scores: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
