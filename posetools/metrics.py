@@ -1,6 +1,6 @@
 """How good predictions are: COCO AP/AR of boxes and of keypoints (OKS), PCK, NME and the error in pixels.
 
-AP and AR are pycocotools' own. PCK and NME, which pycocotools does not have, are measured here:
+AP and AR follow COCO's rules to the last digit (posetools.coco_eval). PCK and NME are measured here:
 
 - PCK@t: the share of labelled points that lie nearer than ``t`` times the longer side of the labelled box, max(w, h),
   to the label; over several keypoints, the mean of the keypoints' shares. Both as MMPose's PCKAccuracy has it with
@@ -14,16 +14,16 @@ in pixels; ``missing`` counts such points.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from posetools.coco_eval import Evaluation, evaluate
+from posetools.coco_match import box_similarity, candidates, greedy, ranked
 from posetools.dataset import Dataset, Visibility
-from posetools.geometry import Bools, Floats, Ints, box_area, pairwise_iou, xywh_from_xyxy
+from posetools.geometry import Bools, Floats, Ints
 
 PCK_THRESHOLDS = (0.05, 0.1, 0.2)
 
@@ -154,7 +154,24 @@ class KeypointScores:
 
 def box_scores(truth: Dataset, predicted: Predictions) -> BoxScores:
     """Return COCO's box metrics of predicted boxes."""
-    return BoxScores(*_coco_stats(truth, predicted, "bbox", (0, 1, 2, 3, 4, 5, 8, 9, 10, 11)))
+    return box_scores_of(evaluate(truth, predicted, "bbox"))
+
+
+def box_scores_of(evaluation: Evaluation) -> BoxScores:
+    """Return COCO's box metrics from an evaluation of boxes."""
+    ap, ar = evaluation.ap, evaluation.ar
+    return BoxScores(
+        ap=ap(),
+        ap50=ap(threshold=0.5),
+        ap75=ap(threshold=0.75),
+        ap_small=ap("small"),
+        ap_medium=ap("medium"),
+        ap_large=ap("large"),
+        ar=ar(),
+        ar_small=ar("small"),
+        ar_medium=ar("medium"),
+        ar_large=ar("large"),
+    )
 
 
 def oks_scores(truth: Dataset, predicted: Predictions, sigmas: Sequence[float]) -> OksScores:
@@ -167,77 +184,24 @@ def oks_scores(truth: Dataset, predicted: Predictions, sigmas: Sequence[float]) 
         predicted: the predictions, with keypoints.
         sigmas: K constants, the skeleton's.
     """
-    return OksScores(*_coco_stats(truth, predicted, "keypoints", range(10), sigmas))
+    return oks_scores_of(evaluate(truth, predicted, "keypoints", sigmas=sigmas))
 
 
-def _coco_stats(
-    truth: Dataset,
-    predicted: Predictions,
-    kind: Literal["bbox", "keypoints"],
-    which: Sequence[int],
-    sigmas: Sequence[float] = (),
-) -> list[float | None]:
-    from pycocotools.cocoeval import COCOeval
-
-    # pycocotools prints what it does; the numbers are all that is wanted of it.
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(_as_coco(truth, _truth_entries(truth)), _as_coco(truth, _entries(predicted)), kind)
-        if kind == "keypoints":
-            evaluation.params.kpt_oks_sigmas = np.array(sigmas, dtype=np.float64)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    stats = [float(evaluation.stats[i]) for i in which]
-    return [None if value < 0 else value for value in stats]
-
-
-def _as_coco(truth: Dataset, annotations: list[dict[str, Any]]) -> Any:
-    from pycocotools.coco import COCO
-
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": i + 1} for i in range(len(truth.images))],
-        "categories": [{"id": 1, "name": truth.skeleton.category.name}],
-        "annotations": annotations,
-    }
-    coco.createIndex()
-    return coco
-
-
-def _truth_entries(truth: Dataset) -> list[dict[str, Any]]:
-    # Lists of Python numbers, made once for the whole set: numpy scalars make pycocotools several times slower.
-    columns = (
-        (truth.image_index + 1).tolist(),
-        xywh_from_xyxy(truth.boxes).tolist(),
-        truth.areas.tolist(),
-        truth.iscrowd.astype(np.int64).tolist(),
-        truth.keypoints.reshape(len(truth), 3 * truth.skeleton.num_keypoints).tolist(),
-        truth.num_labelled.tolist(),
+def oks_scores_of(evaluation: Evaluation) -> OksScores:
+    """Return COCO's keypoint metrics from an evaluation of keypoints."""
+    ap, ar = evaluation.ap, evaluation.ar
+    return OksScores(
+        ap=ap(),
+        ap50=ap(threshold=0.5),
+        ap75=ap(threshold=0.75),
+        ap_medium=ap("medium"),
+        ap_large=ap("large"),
+        ar=ar(),
+        ar50=ar(threshold=0.5),
+        ar75=ar(threshold=0.75),
+        ar_medium=ar("medium"),
+        ar_large=ar("large"),
     )
-    keys = ("image_id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints")
-    rows = zip(*columns, strict=True)
-    return [
-        {"id": number, "category_id": 1, **dict(zip(keys, row, strict=True))}
-        for number, row in enumerate(rows, start=1)
-    ]
-
-
-def _entries(predicted: Predictions) -> list[dict[str, Any]]:
-    n = len(predicted)
-    flags = np.ones((n, predicted.keypoints.shape[1], 1))
-    columns = (
-        (predicted.image_index + 1).tolist(),
-        xywh_from_xyxy(predicted.boxes).tolist(),
-        box_area(predicted.boxes).tolist(),
-        predicted.scores.tolist(),
-        np.concatenate([predicted.keypoints, flags], axis=2).reshape(n, 3 * flags.shape[1]).tolist(),
-    )
-    return _rows(("image_id", "bbox", "area", "score", "keypoints"), columns)
-
-
-def _rows(keys: Sequence[str], columns: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    rows = (dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True))
-    return [{"id": number, "category_id": 1, **row} for number, row in enumerate(rows, start=1)]
 
 
 def keypoint_scores(
@@ -301,18 +265,13 @@ def match_boxes(truth: Dataset, predicted: Predictions, threshold: float = 0.5) 
     Greedy, as COCO does it: in each picture, from the highest score down, each predicted box takes the free labelled
     box that it overlaps most, if their IoU is at least ``threshold``. Crowds are not matched.
     """
+    order, ranks = ranked(predicted.image_index, predicted.scores)
+    pairs = candidates(truth, predicted.image_index[order], order, box_similarity(truth, predicted.boxes), threshold)
+    pairs = pairs[~truth.iscrowd[pairs.row]]
+    none = np.zeros(len(truth), dtype=np.bool_)
+    taken = greedy(pairs, ranks, none[:, None], none, np.array([threshold]))[:, 0, 0]
     matched = np.full(len(truth), -1, dtype=np.int64)
-    for image, rows in enumerate(truth.rows_of_images()):
-        candidates = np.flatnonzero(predicted.image_index == image)
-        candidates = candidates[np.argsort(-predicted.scores[candidates], kind="stable")]
-        labelled = np.array(rows, dtype=np.int64)
-        labelled = labelled[~truth.iscrowd[labelled]]
-        iou = pairwise_iou(predicted.boxes[candidates], truth.boxes[labelled])
-        for row in np.flatnonzero((iou >= threshold).any(axis=1)):
-            best = int(iou[row].argmax())
-            if iou[row, best] >= threshold:
-                matched[labelled[best]] = candidates[row]
-                iou[:, best] = 0.0
+    matched[taken[taken >= 0]] = order[taken >= 0]
     return matched
 
 

@@ -1,4 +1,4 @@
-"""The measures: pycocotools' AP with our sigmas and sizes, PCK and NME by hand, and MMPose's own figures."""
+"""The measures: COCO's AP with our sigmas and sizes, PCK and NME by hand, and MMPose's own figures."""
 
 from __future__ import annotations
 
