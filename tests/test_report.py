@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 from posetools.errors import RequestError
 from posetools.findings import Finding
-from posetools.report.crops import Cropper, _region
+from posetools.report.crops import Cropper, region_of
 from posetools.report.figures import CELLS, EDGE, figures_of
 from posetools.report.material import read_material
 from posetools.report.page import SHOWN_PER_CODE, write_report
@@ -230,14 +230,14 @@ def test_what_a_crop_shows_holds_box_and_points_inside_the_picture() -> None:
     boxes = np.array([[100.0, 100, 140, 110]])
     keypoints = np.zeros((1, 8, 3))
     keypoints[0, 0] = [300, 90, 2]
-    x1, y1, x2, y2 = _region(boxes, keypoints, (320, 240))
+    x1, y1, x2, y2 = region_of(boxes, keypoints, (320, 240))
     assert x1 <= 60
     assert x2 == 320
     assert y1 < 90
     assert y2 > 110
     assert (x2 - x1) / (y2 - y1) <= 3.1
     outside = np.array([[-500.0, -500, -400, -400]])
-    assert _region(outside, np.zeros((1, 8, 3)), (320, 240)) == (0, 0, 6, 6)
+    assert region_of(outside, np.zeros((1, 8, 3)), (320, 240)) == (0, 0, 6, 6)
 
 
 def test_findings_about_no_picture_have_none(cars: Path) -> None:

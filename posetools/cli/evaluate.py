@@ -1,46 +1,94 @@
-"""``posetools eval``: how good a checkpoint is, as a table and as JSON."""
+"""``posetools eval``: how good a trained pair, a bundle or a single checkpoint is, as tables, as JSON and as a page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from posetools.cli.models import Device
+from posetools.errors import RequestError
+
+if TYPE_CHECKING:
+    from posetools.evaluation import RunReport, SplitRequest
+    from posetools.mm.evaluate import EvalRequest
+
+_Stage: TypeAlias = Literal["det", "pose"]
+_Checkpoint: TypeAlias = Annotated[
+    Path | None,
+    typer.Argument(help="A single model: weights, as `posetools train` leaves them."),
+]
+_OfStage: TypeAlias = Annotated[
+    _Stage | None, typer.Option("--stage", help="CHECKPOINT is that of a detector, or of a pose estimator.")
+]
+_Runs: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--run", metavar="DIR", help="The folder with the runs of a pair; given several times, side by side."),
+]
+_Bundles: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--bundle", metavar="ZIP", help="Or: a bundle of `posetools export`; needs --data, but no OpenMMLab."),
+]
+_Config: TypeAlias = Annotated[
+    Path | None, typer.Option(help="CHECKPOINT's config.", show_default="the one in its folder")
+]
+_Data: TypeAlias = Annotated[Path | None, typer.Option(help="The data set's folder.", show_default="the config's")]
+_Split: TypeAlias = Annotated[str, typer.Option(help="Which split of it.")]
+_Boxes: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DETECTOR", help="CHECKPOINT --stage pose: checkpoint of a detector whose boxes are used as well."
+    ),
+]
+_BoxesConfig: TypeAlias = Annotated[
+    Path | None, typer.Option(help="The detector's config.", show_default="the one in its folder")
+]
+_BboxThr: TypeAlias = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Detected boxes with a lower score get no keypoints.")
+]
+_Skeleton: TypeAlias = Annotated[
+    str | None, typer.Option(help="A built-in name or a YAML file.", show_default="the one trained with")
+]
+_Json: TypeAlias = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")]
+_Report: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="HTML", help="--run, --bundle: write tables, curves and the worst cases as one page."),
+]
+
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="The weights, as `posetools train` leaves them.")],
-    stage: Annotated[Literal["det", "pose"], typer.Option(help="Evaluate a detector or a pose estimator.")],
-    config: Annotated[
-        Path | None, typer.Option(help="Its config.", show_default="the one in the checkpoint's folder")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(help="The data set's folder.", show_default="the config's")] = None,
-    split: Annotated[str, typer.Option(help="Which split of it.")] = "val",
-    boxes: Annotated[
-        Path | None,
-        typer.Option(metavar="DETECTOR", help="pose: checkpoint of a detector whose boxes are used as well."),
-    ] = None,
-    boxes_config: Annotated[
-        Path | None, typer.Option(help="The detector's config.", show_default="the one in its folder")
-    ] = None,
-    bbox_thr: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="pose: detected boxes with a lower score are not used.")
-    ] = 0.05,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    skeleton: Annotated[
-        str | None, typer.Option(help="A built-in name or a YAML file.", show_default="skeleton.yaml of the run")
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")] = None,
+    checkpoint: _Checkpoint = None,
+    stage: _OfStage = None,
+    run: _Runs = None,
+    bundle: _Bundles = None,
+    config: _Config = None,
+    data: _Data = None,
+    split: _Split = "val",
+    boxes: _Boxes = None,
+    boxes_config: _BoxesConfig = None,
+    bbox_thr: _BboxThr = 0.05,
+    device: Device = "auto",
+    skeleton: _Skeleton = None,
+    json_file: _Json = None,
+    report: _Report = None,
 ) -> None:
-    """Evaluate a checkpoint on a split.
+    """Evaluate a trained pair on a split: what it reaches, and why it does not reach more.
 
-    det: COCO's box metrics. pose: OKS AP and AR with the skeleton's sigmas, PCK and NME, in all and per keypoint, on
-    the labelled boxes and, with --boxes, on a detector's.
+    --run, --bundle: boxes, poses on labelled and on detected boxes, each keypoint, why AP is lost. CHECKPOINT --stage:
+    the metrics of a single model.
     """
-    from posetools.cli.console import console, progress
-    from posetools.cli.evaluate_tables import print_det, print_pose
-    from posetools.files import write_json
-    from posetools.mm.evaluate import DetReport, EvalRequest, PoseReport, evaluate_det, evaluate_pose
+    of_single = {"--config": config, "--boxes": boxes, "--boxes-config": boxes_config, "--stage": stage}
+    single = [name for name, given in of_single.items() if given]
+    _check(checkpoint, stage, [*(run or ()), *(bundle or ())], single, report)
+    if checkpoint is None:
+        from posetools.evaluation import SplitRequest
+
+        common = SplitRequest(data=data, split=split, device=device, skeleton=skeleton, bbox_thr=bbox_thr)
+        _pairs(run or (), bundle or (), common, json_file, report)
+        return
+    from posetools.mm.evaluate import EvalRequest
 
     request = EvalRequest(
         checkpoint=checkpoint,
@@ -53,9 +101,64 @@ def evaluate(
         boxes_config=boxes_config,
         bbox_thr=bbox_thr,
     )
+    _single(request, stage or "det", json_file)
+
+
+def _check(
+    checkpoint: Path | None, stage: _Stage | None, pairs: Sequence[Path], single: Sequence[str], report: Path | None
+) -> None:
+    ways = "  --run DIR or --bundle ZIP evaluates a pair, CHECKPOINT --stage det|pose a single model"
+    if checkpoint is None and not pairs:
+        raise RequestError(f"what to evaluate must be said\n{ways}")
+    if checkpoint is not None and pairs:
+        raise RequestError(f"a pair or a single model is evaluated, got {checkpoint} and {pairs[0]}\n{ways}")
+    if checkpoint is not None and stage is None:
+        raise RequestError(f"{checkpoint}: --stage must be det or pose, got none\n{ways}")
+    if checkpoint is not None and report is not None:
+        raise RequestError(f"--report needs the whole pair: --run DIR or --bundle ZIP\n{ways}")
+    if pairs and single:
+        raise RequestError(f"{single[0]} is for a single CHECKPOINT, not for --run or --bundle\n{ways}")
+    if len(set(pairs)) < len(pairs):
+        raise RequestError("the same --run or --bundle was given twice\n  once is enough")
+
+
+def _single(request: EvalRequest, stage: _Stage, json_file: Path | None) -> None:
+    from posetools.cli.console import console, progress
+    from posetools.cli.evaluate_tables import print_det, print_pose
+    from posetools.files import write_json
+    from posetools.mm.evaluate import DetReport, PoseReport, evaluate_det, evaluate_pose
+
     with progress() as report_progress:
         report: DetReport | PoseReport
         report = (evaluate_det if stage == "det" else evaluate_pose)(request, report_progress)
     print_det(report, console()) if isinstance(report, DetReport) else print_pose(report, console())
     if json_file is not None:
         write_json(json_file, report.as_dict())
+
+
+def _pairs(
+    runs: Sequence[Path], bundles: Sequence[Path], common: SplitRequest, json_file: Path | None, page: Path | None
+) -> None:
+    from posetools.cli.console import console, progress
+    from posetools.cli.evaluate_run_tables import print_reports
+    from posetools.eval_report.page import write_report
+    from posetools.evaluation import as_document, check_same_split
+    from posetools.files import write_json
+    from posetools.mm.evaluate import evaluate_run
+    from posetools.report.sealed import check_target
+    from posetools.runtime.evaluate import evaluate_bundle
+
+    if page is not None:
+        check_target(page)
+    reports: list[RunReport] = []
+    with progress() as tell:
+        for path in (*runs, *bundles):
+            reports.append((evaluate_bundle if path in bundles else evaluate_run)(path, common, tell))
+            check_same_split(reports)
+        if page is not None:
+            write_report(reports, page, tell)
+    print_reports(reports, console())
+    if json_file is not None:
+        write_json(json_file, as_document(reports))
+    if page is not None:
+        print(f"wrote {page}")

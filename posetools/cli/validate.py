@@ -64,7 +64,8 @@ def validate(
     from posetools.cli.console import progress
     from posetools.files import write_json
     from posetools.report.material import add_near_duplicates, check_near_request, read_material
-    from posetools.report.page import check_target, write_report
+    from posetools.report.page import write_report
+    from posetools.report.sealed import check_target
     from posetools.validate import validate as check
 
     if report:

@@ -1,4 +1,7 @@
-"""Evaluation of a checkpoint on a split: what ``posetools eval`` does. The scores themselves: posetools.scoring."""
+"""Evaluation of a checkpoint, or of the pair of a run, on a split: the part of ``posetools eval`` that needs OpenMMLab.
+
+The scores themselves: posetools.scoring. The whole of a pair: posetools.evaluation.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from posetools.dataset import Dataset
-from posetools.dataset_folder import skeleton_of
+from posetools.dataset_folder import IMAGES, ann_file, skeleton_of
 from posetools.errors import InputError, RequestError
+from posetools.evaluation import DEFAULT_SPLIT, RunReport, SplitRequest, Subject, measure
+from posetools.formats.coco import read_split
 from posetools.metrics import BoxScores
 from posetools.mm.configs import Stage, check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.pairs import pair_of_run, skeleton_of_pair
 from posetools.mm.runtime import prepare
 from posetools.mm.train import SKELETON
 from posetools.progress import Progress, silent
 from posetools.results import label_of
-from posetools.scoring import PoseScores, read_truth, score_boxes, score_poses
-from posetools.skeleton import load_skeleton, read_skeleton
-
-# Detected boxes below this score are not worth a crop: they come last in AP, and there are hundreds of them.
-BBOX_THR = 0.05
+from posetools.scoring import BBOX_THR, PoseScores, read_truth, score_boxes, score_poses
+from posetools.skeleton import Skeleton, load_skeleton, read_skeleton
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +107,50 @@ class PoseReport:
             "labelled_boxes": self.labelled.as_dict(),
             "detected_boxes": self.detected.as_dict() if self.detected else None,
         }
+
+
+def evaluate_run(run: Path, request: SplitRequest = DEFAULT_SPLIT, progress: Progress = silent) -> RunReport:
+    """Return all that can be measured of the pair in a folder of runs; each model runs once over the pictures.
+
+    Args:
+        run: the folder with one detector's run and one pose estimator's.
+        request: what it is measured on; its data are those of the pose estimator's config unless it says otherwise.
+        progress: told how many pictures are done.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        RequestError: ``run`` does not hold one detector and one pose estimator, or cannot be evaluated on that data.
+        InputError: a file cannot be read, or config, checkpoint and data do not belong together.
+    """
+    prepare("posetools eval")
+    pair = pair_of_run(run)
+    device = resolve_device(request.device)
+    data = request.data or data_root_of(load_config(pair.pose.config))
+    detector = Detector(pair.det.config, pair.det.checkpoint, device)
+    estimator = PoseEstimator(pair.pose.config, pair.pose.checkpoint, device)
+    if request.skeleton is not None:
+        skeleton = load_skeleton(request.skeleton)
+    else:
+        skeleton = skeleton_of_pair(pair, estimator, detector.classes)
+    subject = Subject(
+        name=str(run),
+        detector=str(pair.det.checkpoint),
+        estimator=str(pair.pose.checkpoint),
+        data=str(data),
+        split=request.split,
+        bbox_thr=request.bbox_thr,
+    )
+    truth = read_truth(data, request.split, skeleton)
+    training = _training(data_root_of(load_config(pair.pose.config)), skeleton)
+    return measure(subject, detector, estimator, truth, training=training, progress=progress)
+
+
+def _training(data: Path, skeleton: Skeleton) -> Dataset | None:
+    """Return what a pair was trained on, as far as it is still there: it only serves a remark."""
+    try:
+        return read_split(ann_file(data, "train"), data / IMAGES, skeleton).dataset
+    except InputError:
+        return None
 
 
 def evaluate_det(request: EvalRequest, progress: Progress = silent) -> DetReport:

@@ -20,7 +20,6 @@ from posetools.errors import InputError, RequestError
 from posetools.geometry import Floats
 from posetools.mm.configs import data_root_of
 from posetools.mm.device import resolve_device
-from posetools.mm.evaluate import BBOX_THR as EVAL_BBOX_THR
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.material import Material, Shot, gather
 from posetools.mm.networks import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
@@ -34,6 +33,7 @@ from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import SAMPLES, Manifest, Precision, Sample, Thresholds
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
 from posetools.runtime.preprocess import crops_of
+from posetools.scoring import BBOX_THR as EVAL_BBOX_THR
 from posetools.skeleton import Skeleton
 
 if TYPE_CHECKING:

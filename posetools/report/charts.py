@@ -73,11 +73,15 @@ def histogram(chart: Histogram) -> Markup:
 def heat_map(counts: Ints, name: str) -> Markup:
     """Return where a keypoint lies in its box: (CELLS, CELLS) counts as squares, darker where there are more."""
     inner = CELLS * EDGE / (1 + 2 * EDGE)
-    paths = Markup("").join(_heat(counts))
     return Markup(
         '<svg class="heat" viewBox="0 0 {0} {0}" role="img" aria-label="where {1} lies in its box: {2} points">'
         '{3}<rect class="box" x="{4:g}" y="{4:g}" width="{5:g}" height="{5:g}"/></svg>'
-    ).format(CELLS, name, int(counts.sum()), paths, inner, CELLS - 2 * inner)
+    ).format(CELLS, name, int(counts.sum()), heat_squares(counts), inner, CELLS - 2 * inner)
+
+
+def heat_squares(counts: Ints) -> Markup:
+    """Return counts as squares of side 1, rows down, darker where there are more."""
+    return Markup("").join(_heat(counts))
 
 
 def _heat(counts: Ints) -> Iterator[Markup]:

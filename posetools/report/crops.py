@@ -7,8 +7,6 @@ pictures names the second in its message, in the words that posetools.checks wri
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import re
 import warnings
@@ -19,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageOps, features
+from PIL import ImageDraw, ImageOps
 
 from posetools.drawing import Style, draw_instances, fitting_size
 from posetools.files import read_json
@@ -28,11 +26,11 @@ from posetools.formats.coco_sources import safe_name
 from posetools.formats.coco_table import CocoTable
 from posetools.geometry import Floats, xyxy_from_xywh
 from posetools.report.material import Material
+from posetools.report.sealed import data_uri
 from posetools.skeleton import Color
 
 # A picture in the page has at most this width and height.
 TILE = 340, 255
-_QUALITY = 72
 # An object is cut out with this share of its longer side around it, and at least these pixels.
 _MARGIN, _MARGIN_PIXELS = 0.2, 6.0
 # Points that a message names are ringed, unless it names most of them.
@@ -132,13 +130,13 @@ class Cropper:
 
     def _draw(self, spot: _Spot, ringed: list[str]) -> Crop | None:
         name = safe_name(spot.name)
-        opened = _open(self._material.folder / name) if name else None
+        opened = open_upright(self._material.folder / name) if name else None
         if opened is None:
             return None
         picture, scale = opened
         boxes, points = spot.boxes * scale, spot.keypoints.copy()
         points[:, :, :2] *= scale
-        region = (0, 0, *picture.size) if spot.whole else _region(boxes, points, picture.size)
+        region = (0, 0, *picture.size) if spot.whole else region_of(boxes, points, picture.size)
         shown = fitting_size((region[2] - region[0], region[3] - region[1]), TILE)
         factor = shown[0] / (region[2] - region[0])
         cut = picture.resize(shown, Pillow.Resampling.BICUBIC, box=region, reducing_gap=3.0)
@@ -147,7 +145,7 @@ class Cropper:
         placed = (boxes - np.tile(corner, 2)) * factor
         drawn = draw_instances(cut, placed, points, self._material.skeleton, style=_STYLE)
         _ring(drawn, points, [self._material.skeleton.index[each] for each in ringed])
-        return Crop(_uri(drawn), f"{spot.split}: {spot.name}")
+        return Crop(data_uri(drawn), f"{spot.split}: {spot.name}")
 
 
 def _entries(document: Any) -> tuple[list[Any], dict[str, Any]]:
@@ -176,8 +174,8 @@ def _numbers(value: Any, length: int) -> Floats | None:
     return np.array(value, dtype=np.float64) if all(abs(each) < 1e6 for each in value) else None
 
 
-def _open(path: Path) -> tuple[Pillow.Image, float] | None:
-    """Return an upright picture, at a fraction of its size where that is decoded faster, and that fraction."""
+def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
+    """Return an upright picture, at a fraction of its size where that is decoded faster, and that fraction; or None."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of large pictures, and of odd EXIF data.
@@ -191,8 +189,14 @@ def _open(path: Path) -> tuple[Pillow.Image, float] | None:
         return None
 
 
-def _region(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return what is shown round an object: its box and its labelled points, a margin, at least a few pixels."""
+def region_of(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return what is shown round an object: its box and its labelled points, a margin, at least a few pixels.
+
+    Args:
+        boxes: (1, 4) x1, y1, x2, y2.
+        keypoints: (1, K, 3) x, y, visibility.
+        size: the picture's (width, height), in which the result lies.
+    """
     labelled = keypoints[0][(keypoints[0, :, 2] > 0) & np.isfinite(keypoints[0]).all(axis=1), :2]
     limit = np.array(size, dtype=np.float64)
     corners = np.concatenate([boxes.reshape(2, 2), labelled]).clip(0, limit)
@@ -216,11 +220,3 @@ def _ring(picture: Pillow.Image, keypoints: Floats, indices: list[int]) -> None:
         for x, y, visibility in points[indices].tolist():
             if visibility and -1e4 < x < 1e4 and -1e4 < y < 1e4:
                 pen.ellipse((x - 11, y - 11, x + 11, y + 11), outline=_RING, width=2)
-
-
-def _uri(picture: Pillow.Image) -> str:
-    buffer = io.BytesIO()
-    # A Pillow that was built without WebP writes pictures of twice the size.
-    kind = "webp" if features.check("webp") else "jpeg"
-    picture.save(buffer, kind, quality=_QUALITY)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,36 +1,25 @@
-"""The page itself: what the template shows, and the writing of it.
-
-Jinja2 escapes every text that it puts in; what it must not escape (charts, the page's own script and style) is Markup
-made in this package. The page's policy names the script and the style by their hashes, so that a text that got past
-the escaping would still not run, and forbids everything from elsewhere.
-"""
+"""The page itself: what the template shows. How it is sealed, and written: sealed.py."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from posetools.errors import RequestError, must_be
-from posetools.files import write_text
 from posetools.findings import RULES, Finding, count_by_code
 from posetools.progress import Progress, silent
 from posetools.report import charts
 from posetools.report.crops import Crop, Cropper
 from posetools.report.figures import figures_of
 from posetools.report.material import Material, read_material
+from posetools.report.sealed import check_target, render_page, write_page
 from posetools.validate import ValidationReport
 
 # Findings of one code beyond this are counted, not shown: those that are lie evenly spread over all.
 SHOWN_PER_CODE = 25
-SUFFIXES = (".html", ".htm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +40,6 @@ class Section:
     why: str
     count: int
     items: tuple[Item, ...]
-
-
-def check_target(path: Path) -> None:
-    """Refuse what is no name for a page, before anything is checked.
-
-    Raises:
-        RequestError: it does not end as a page does, or is a folder.
-    """
-    if path.is_dir() or path.suffix.lower() not in SUFFIXES:
-        raise RequestError(must_be("--report", f"a file that ends with {' or '.join(SUFFIXES)}", str(path)))
 
 
 def write_report(
@@ -87,9 +66,7 @@ def write_report(
     """
     check_target(path)
     material = material or read_material(report, skeleton)
-    text = render(report, material, progress)
-    # JSON can hold halves of surrogate pairs, which UTF-8 cannot.
-    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_page(path, render(report, material, progress))
 
 
 def render(report: ValidationReport, material: Material, progress: Progress = silent) -> str:
@@ -100,10 +77,6 @@ def render(report: ValidationReport, material: Material, progress: Progress = si
         material: the data set.
         progress: told how far it is.
     """
-    environment = Environment(
-        loader=PackageLoader("posetools.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    source = {name: _source(environment, f"page.{name}") for name in ("css", "js")}
     figures = figures_of(material.objects, material.skeleton)
     values: dict[str, Any] = {
         "report": report,
@@ -118,19 +91,8 @@ def render(report: ValidationReport, material: Material, progress: Progress = si
         "heat_maps": [(name, charts.heat_map(counts, name)) for name, counts in figures.places.items()],
         "split_colors": charts.SPLIT_COLORS,
         "shown_per_code": SHOWN_PER_CODE,
-        **source,
-        "policy": "; ".join(
-            [
-                "default-src 'none'",
-                "img-src data:",
-                f"style-src {_hash(source['css'])}",
-                f"script-src {_hash(source['js'])}",
-                "base-uri 'none'",
-                "form-action 'none'",
-            ]
-        ),
     }
-    return environment.get_template("page.html").render(values)
+    return render_page("posetools.report", values)
 
 
 def _sections(findings: Sequence[Finding], cropper: Cropper, progress: Progress) -> Iterator[Section]:
@@ -147,14 +109,3 @@ def _sections(findings: Sequence[Finding], cropper: Cropper, progress: Progress)
             progress("drawing findings", done, total)
         rule = RULES[code]
         yield Section(code, str(of_code[0].severity), rule.title, rule.why, count, tuple(items))
-
-
-def _source(environment: Environment, name: str) -> Markup:
-    assert environment.loader
-    text, _, _ = environment.loader.get_source(environment, name)
-    return Markup(text)
-
-
-def _hash(source: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(source.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ import pytest
 from posetools.dataset import Dataset, DatasetBuilder
 from posetools.dataset_folder import IMAGES, ann_file
 from posetools.errors import InputError, PosetoolsError, RequestError
+from posetools.evaluation import RunReport, SplitRequest
 from posetools.formats.coco import read_split, write_split
 from posetools.geometry import Floats
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import load_config
-from posetools.mm.evaluate import EvalRequest, evaluate_det, evaluate_pose
+from posetools.mm.evaluate import EvalRequest, evaluate_det, evaluate_pose, evaluate_run
+from posetools.mm.export import ExportRequest, export
 from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.pairs import pair_of_run
+from posetools.mm.train import best_in
 from posetools.results import Picture
 from posetools.skeleton import load_skeleton
 from tests.cli.run import run
@@ -164,6 +168,113 @@ def test_a_detector_is_evaluated_beside_its_config(det_run: Run, tmp_path: Path)
     assert document["bbox"]["APl"] is None
     assert 0.0 <= document["bbox"]["AP"] <= 1.0
     assert "n/a" in done.out
+
+
+@pytest.fixture(scope="session")
+def pair_dir(det_run: Run, pose_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with both runs; the detector's boxes have some size, the keypoints' scores are loud enough."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("pair")
+    for run_, name in ((det_run, "det"), (pose_run, "pose")):
+        shutil.copytree(run_.work_dir, folder / name)
+        best = best_in(folder / name) or folder / name / "epoch_2.pth"
+        weights = load_checkpoint(best)
+        for level in range(3) if name == "det" else ():
+            weights["state_dict"][f"bbox_head.rtm_reg.{level}.bias"] += 1.5
+            weights["state_dict"][f"bbox_head.rtm_cls.{level}.weight"] *= 3e4
+        for axis in "xy" if name == "pose" else "":
+            weights["state_dict"][f"head.cls_{axis}.weight"] *= 30
+        torch.save({"state_dict": weights["state_dict"], "meta": weights["meta"]}, best)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole(pair_dir: Path) -> RunReport:
+    return evaluate_run(pair_dir, SplitRequest(device="cpu"))
+
+
+def numbers_of(document: Any) -> Iterator[float | None]:
+    """Yield all numbers of a JSON document in its order."""
+    if isinstance(document, dict):
+        for value in document.values():
+            yield from numbers_of(value)
+    elif document is None or isinstance(document, int | float):
+        yield document
+
+
+def test_the_whole_pair_has_the_numbers_of_its_models_alone(whole: RunReport, pair_dir: Path) -> None:
+    pair = pair_of_run(pair_dir)
+    det, pose = Path(pair.det.checkpoint), Path(pair.pose.checkpoint)
+    alone = evaluate_det(EvalRequest(checkpoint=det, device="cpu"))
+    assert len(whole.det.predicted) > 10
+    assert whole.det.scores.as_dict() == alone.scores.as_dict()
+    poses = evaluate_pose(EvalRequest(checkpoint=pose, boxes=det, device="cpu"))
+    assert poses.detected is not None
+    assert len(whole.detected.predicted) > 0
+    for ours, theirs in ((whole.labelled, poses.labelled), (whole.detected, poses.detected)):
+        pairs = zip(numbers_of(ours.scores.as_dict()), numbers_of(theirs.as_dict()), strict=True)
+        assert all(a == pytest.approx(b, abs=1e-6) for a, b in pairs)
+    assert any("were trained on" in sentence for sentence in whole.sentences) is False
+
+
+def test_evaluating_on_what_it_was_trained_on_is_said(pair_dir: Path) -> None:
+    report = evaluate_run(pair_dir, SplitRequest(device="cpu", split="train"))
+    assert any("4 of 4 pictures were trained on" in sentence for sentence in report.sentences)
+
+
+def test_a_run_is_one_command(pair_dir: Path, whole: RunReport, tmp_path: Path) -> None:
+    places: list[str | Path] = ["--json", tmp_path / "eval.json", "--report", tmp_path / "eval.html"]
+    done = run("eval", "--run", pair_dir, "--device", "cpu", *places)
+    assert done.status == 0, done.err
+    assert f"wrote {tmp_path / 'eval.html'}" in done.out
+    assert "why AP of poses is lost" in done.out
+    assert "why AP of boxes is lost" in done.out
+    assert any(line.strip().startswith("right-rear-tire") for line in done.out.splitlines())
+    document = json.loads((tmp_path / "eval.json").read_text())
+    assert document["name"] == str(pair_dir)
+    assert document["det"]["bbox"] == whole.det.scores.as_dict()
+    assert str(pair_dir) in (tmp_path / "eval.html").read_text()
+
+
+def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: RunReport, tmp_path: Path) -> None:
+    bundle = tmp_path / "cars.zip"
+    export(ExportRequest(pair=pair_of_run(pair_dir), out=bundle, samples=1))
+    file = tmp_path / "both.json"
+    done = run("eval", "--run", pair_dir, "--bundle", bundle, "--data", tiny.data, "--device", "cpu", "--json", file)
+    assert done.status == 0, done.err
+    of_run, of_bundle = json.loads(file.read_text())["runs"]
+    assert (of_run["name"], of_bundle["name"]) == (str(pair_dir), str(bundle))
+    assert of_run["det"]["bbox"] == whole.det.scores.as_dict()
+    # A bundle has no flip test: of its poses only the kind of numbers is the same, its boxes are the same.
+    assert of_bundle["det"]["bbox"]["AP"] == pytest.approx(of_run["det"]["bbox"]["AP"], abs=0.02)
+    assert set(of_bundle["labelled_boxes"]) == set(of_run["labelled_boxes"])
+    alone = run("eval", "--bundle", bundle)
+    assert alone.status != 0
+    assert f"{bundle}: a bundle does not know its data set" in alone.words
+    assert "--data DIR says where it is" in alone.words
+
+
+PAIRS_REFUSED: list[tuple[list[str], str]] = [
+    ([], "what to evaluate must be said --run DIR or --bundle ZIP evaluates a pair"),
+    (["a.pth"], "a.pth: --stage must be det or pose, got none"),
+    (
+        ["a.pth", "--stage", "det", "--run", "work_dirs"],
+        "a pair or a single model is evaluated, got a.pth and work_dirs",
+    ),
+    (["a.pth", "--stage", "det", "--report", "x.html"], "--report needs the whole pair"),
+    (["--run", "work_dirs", "--config", "x.py"], "--config is for a single CHECKPOINT, not for --run or --bundle"),
+    (["--run", "a", "--run", "a"], "the same --run or --bundle was given twice"),
+    (["--run", "gone"], "gone: must be a folder with the runs of a detector and a pose estimator"),
+    (["--run", "gone", "--report", "x.json"], "--report must be a file that ends with .html or .htm, got"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), PAIRS_REFUSED)
+def test_what_is_no_pair_is_refused(arguments: list[str], message: str) -> None:
+    done = run("eval", *arguments)
+    assert done.status != 0
+    assert message in done.words
 
 
 REFUSALS: list[tuple[dict[str, Any], type[PosetoolsError], str]] = [

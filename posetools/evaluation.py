@@ -1,0 +1,300 @@
+"""The whole evaluation of a pair, whatever runs it: what it reaches on a split, and why it does not reach more.
+
+Both models run once over the pictures (``scoring.collect``); all numbers come from what they said then. There are three
+parts: the detector's boxes, the poses in the labelled boxes (the pose estimator alone), and the poses in the detected
+boxes (what a user of the pair gets). Measures that say nothing without an explanation have one in ``remarks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from posetools.calibration import Calibration, box_calibration, keypoint_calibration, object_calibration
+from posetools.coco_eval import Evaluation, evaluate
+from posetools.dataset import Dataset
+from posetools.diagnosis import Diagnosis, diagnose
+from posetools.diagnosis_boxes import BoxDiagnosis, diagnose_boxes
+from posetools.errors import RequestError
+from posetools.metrics import BoxScores, Predictions, box_scores_of
+from posetools.plausible import Remark, explain
+from posetools.progress import Progress, silent
+from posetools.results import Detects, Estimates, label_of
+from posetools.scoring import BBOX_THR, Collected, Estimated, PoseScores, collect, has_points, pose_scores
+from posetools.sweep import Sweep, confidence_sweep
+from posetools.visibility import VisibilityScores, visibility_scores
+
+# What the parts are called in tables and remarks; that of poses is followed by the kind of boxes.
+BOXES, POSES = "boxes", "poses"
+_MEASURING, _STEPS = "measuring", 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitRequest:
+    """What a pair is measured on.
+
+    Attributes:
+        data: the data set's folder; None: the one that the pair was trained on, if that is known.
+        split: of the data set.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        skeleton: a built-in name or a file; None: the one that the pose estimator was trained with.
+        bbox_thr: detected boxes with a lower score get no keypoints.
+    """
+
+    data: Path | None = None
+    split: str = "val"
+    device: str = "auto"
+    skeleton: str | None = None
+    bbox_thr: float = BBOX_THR
+
+
+DEFAULT_SPLIT = SplitRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was evaluated, by name.
+
+    Attributes:
+        name: the folder of the runs, or the bundle.
+        detector: the detector's file.
+        estimator: the pose estimator's.
+        data: the data set's folder.
+        split: of it.
+        bbox_thr: detected boxes with a lower score got no keypoints.
+    """
+
+    name: str
+    detector: str
+    estimator: str
+    data: str
+    split: str
+    bbox_thr: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DetPart:
+    """How well the objects are found.
+
+    Attributes:
+        scores: COCO's box metrics.
+        evaluation: the curves that they are made of.
+        sweep: what each threshold of the score would give.
+        calibration: whether a score says how often a box is right.
+        diagnosis: why AP is lost.
+        predicted: all boxes.
+    """
+
+    scores: BoxScores
+    evaluation: Evaluation
+    sweep: Sweep
+    calibration: Calibration
+    diagnosis: BoxDiagnosis
+    predicted: Predictions
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "bbox": self.scores.as_dict(),
+            "curves": self.evaluation.as_dict(),
+            "sweep": self.sweep.as_dict(),
+            "calibration": self.calibration.as_dict(),
+            "diagnosis": self.diagnosis.as_dict(),
+        }
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PosePart:
+    """How good the keypoints are on one kind of boxes.
+
+    Attributes:
+        scores: OKS, PCK and NME.
+        evaluation: the curves of OKS.
+        visibility: whether a keypoint's score tells visible points from hidden and from unlabelled ones.
+        object_calibration: whether an object's score says how often it is right.
+        keypoint_calibration: whether a keypoint's score does.
+        diagnosis: why AP is lost.
+        predicted: the poses that AP is measured on.
+        poses: all poses, and which belongs to which labelled object.
+    """
+
+    scores: PoseScores
+    evaluation: Evaluation
+    visibility: VisibilityScores
+    object_calibration: Calibration
+    keypoint_calibration: Calibration
+    diagnosis: Diagnosis
+    predicted: Predictions
+    poses: Estimated
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            **self.scores.as_dict(),
+            "curves": self.evaluation.as_dict(),
+            "visibility": self.visibility.as_dict(),
+            "calibration": {
+                "objects": self.object_calibration.as_dict(),
+                "points": self.keypoint_calibration.as_dict(),
+            },
+            "diagnosis": self.diagnosis.as_dict(),
+        }
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RunReport:
+    """All that was measured of a pair.
+
+    Attributes:
+        subject: what was evaluated.
+        det: the detector.
+        labelled: the pose estimator on labelled boxes.
+        detected: both together.
+        remarks: what makes an AP 0 or too good to be true, by part: BOXES, or POSES and the kind of boxes.
+        truth: the labels.
+    """
+
+    subject: Subject
+    det: DetPart
+    labelled: PosePart
+    detected: PosePart
+    remarks: Mapping[str, tuple[Remark, ...]]
+    truth: Dataset
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            **asdict(self.subject),
+            "images": len(self.truth.images),
+            "objects": len(self.truth),
+            "remarks": [{"of": part, **one.as_dict()} for part, of_part in self.remarks.items() for one in of_part],
+            "det": self.det.as_dict(),
+            "labelled_boxes": self.labelled.as_dict(),
+            "detected_boxes": self.detected.as_dict(),
+        }
+
+    @property
+    def sides(self) -> Mapping[str, PosePart]:
+        """Both kinds of boxes, by the words for them."""
+        return {"labelled boxes": self.labelled, "detected boxes": self.detected}
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The remarks as they are shown; those that are true of all parts stand once."""
+        return tuple(
+            one.text if one.code == "seen" else f"{part}: {one.text}"
+            for part, of_part in self.remarks.items()
+            for one in of_part
+            if part == BOXES or one.code != "seen"
+        )
+
+    def says_nothing(self, part: str) -> bool:
+        """Return whether a part's AP says nothing about the model, for a reason that stands in its remarks."""
+        return any(one.hides for one in self.remarks[part])
+
+
+def measure(
+    subject: Subject,
+    detector: Detects,
+    estimator: Estimates,
+    truth: Dataset,
+    *,
+    training: Dataset | None = None,
+    progress: Progress = silent,
+) -> RunReport:
+    """Run a pair once over the pictures of a split, and return all that can be measured of it.
+
+    Args:
+        subject: what it is, and from which score on detected boxes get keypoints.
+        detector: finds the boxes.
+        estimator: finds the keypoints.
+        truth: the labels; its pictures are read from their paths.
+        training: what the pair was trained on, if that is known.
+        progress: told how many pictures are done.
+
+    Raises:
+        RequestError: the pair is for other objects or keypoints than the labels'.
+        InputError: a picture cannot be read.
+    """
+    if estimator.num_keypoints != truth.skeleton.num_keypoints:
+        raise RequestError(
+            f"{subject.estimator}: predicts {estimator.num_keypoints} keypoints, but skeleton {truth.skeleton.name} "
+            f"has {truth.skeleton.num_keypoints}\n  --skeleton and --data must be those it was trained with"
+        )
+    label = label_of(detector.classes, truth.skeleton, subject.detector)
+    said = collect(
+        truth, detector=detector, estimator=estimator, label=label, bbox_thr=subject.bbox_thr, progress=progress
+    )
+    found = {name: said.labels.get(index, 0) for index, name in enumerate(detector.classes)}
+    return _report(subject, truth, said, training, found, progress)
+
+
+def _report(
+    subject: Subject,
+    truth: Dataset,
+    said: Collected,
+    training: Dataset | None,
+    classes: Mapping[str, int],
+    progress: Progress,
+) -> RunReport:
+    det = _det_part(truth, said.boxes)
+    progress(_MEASURING, 1, _STEPS)
+    labelled = _pose_part(truth, said.on_labels, boxes_are_labels=True)
+    progress(_MEASURING, 2, _STEPS)
+    detected = _pose_part(truth, said.on_boxes, boxes_are_labels=False)
+    progress(_MEASURING, 3, _STEPS)
+    remarks = {BOXES: explain(truth, said.boxes, det.evaluation, training=training, classes=classes)}
+    for boxes, part in (("labelled boxes", labelled), ("detected boxes", detected)):
+        remarks[f"{POSES}, {boxes}"] = explain(truth, part.predicted, part.evaluation, training=training)
+    progress(_MEASURING, _STEPS, _STEPS)
+    return RunReport(subject, det, labelled, detected, remarks, truth)
+
+
+def check_same_split(reports: Sequence[RunReport]) -> None:
+    """Refuse pairs that were not measured on the same labels: their numbers do not compare.
+
+    Raises:
+        RequestError: they were not.
+    """
+    for report in reports[1:]:
+        if report.truth != reports[0].truth:
+            first, other = reports[0].subject, report.subject
+            raise RequestError(
+                f"{other.name}: {other.split} of {other.data} has other labels than {first.split} of {first.data}, "
+                f"which {first.name} was measured on\n  --data DIR names the one data set to measure all on"
+            )
+
+
+def as_document(reports: Sequence[RunReport]) -> dict[str, Any]:
+    """Return the JSON form: that of the one, or a list of several below ``runs``."""
+    return reports[0].as_dict() if len(reports) == 1 else {"runs": [report.as_dict() for report in reports]}
+
+
+def _det_part(truth: Dataset, boxes: Predictions) -> DetPart:
+    evaluation = evaluate(truth, boxes, "bbox")
+    return DetPart(
+        scores=box_scores_of(evaluation),
+        evaluation=evaluation,
+        sweep=confidence_sweep(truth, boxes),
+        calibration=box_calibration(truth, boxes),
+        diagnosis=diagnose_boxes(truth, boxes),
+        predicted=boxes,
+    )
+
+
+def _pose_part(truth: Dataset, poses: Estimated, *, boxes_are_labels: bool) -> PosePart:
+    thinned, names = poses.thinned, truth.skeleton.names
+    counted = has_points(truth)
+    labels, points, scores = truth.keypoints[counted], poses.points[counted], poses.point_scores[counted]
+    return PosePart(
+        scores=pose_scores(truth, poses),
+        evaluation=evaluate(truth, thinned, "keypoints", sigmas=truth.skeleton.sigmas),
+        visibility=visibility_scores(labels, scores, names),
+        object_calibration=object_calibration(truth, thinned),
+        keypoint_calibration=keypoint_calibration(labels, points, scores, truth.boxes[counted]),
+        diagnosis=diagnose(truth, thinned, boxes_are_labels=boxes_are_labels),
+        predicted=thinned,
+        poses=poses,
+    )
