@@ -13,6 +13,7 @@ from posetools.convert import ConvertRequest, convert
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.recipes.emit import emit_pair
+from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import RecipeOptions
 from posetools.render import render_set
 from posetools.skeleton import load_skeleton
@@ -37,7 +38,7 @@ def main() -> None:
             read=ReadOptions(),
         )
         convert(request)
-    emit_pair(DATA / "coco", load_skeleton("car8"), RecipeOptions(), CONFIGS, overwrite=True)
+    emit_pair(DATA / "coco", load_skeleton("car8"), RecipeOptions(), CONFIGS, overwrite=True, machine=REFERENCE)
 
 
 if __name__ == "__main__":

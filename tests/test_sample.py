@@ -11,6 +11,7 @@ from posetools.dataset import Dataset, without_split
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.recipes.emit import emit_pair
+from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import RecipeOptions
 from posetools.skeleton import load_skeleton
 from posetools.validate import validate_folder
@@ -53,7 +54,7 @@ def test_the_sample_is_sound() -> None:
 
 def test_configs_are_as_emitted_for_the_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    emitted = emit_pair(Path("data/coco"), load_skeleton(), RecipeOptions(), tmp_path)
+    emitted = emit_pair(Path("data/coco"), load_skeleton(), RecipeOptions(), tmp_path, machine=REFERENCE)
     for path in (emitted.det, emitted.pose):
         assert path.read_text() == (ROOT / "configs" / path.name).read_text(), "run `make generate`"
     assert {path.name for path in (ROOT / "configs").iterdir()} == {emitted.det.name, emitted.pose.name}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
-_Value = TypeVar("_Value")
 _BOTH, _DET, _POSE = "Both models (a stage's own option wins)", "Detector (RTMDet)", "Pose (RTMPose)"
 
 _Data: TypeAlias = Annotated[Path, typer.Argument(help="Folder of the data set, as `posetools convert` writes it.")]
@@ -25,6 +25,10 @@ _Recipe: TypeAlias = Annotated[
     Path | None,
     typer.Option(help="TOML file with these options and some more (docs/config.md); the command line wins over it."),
 ]
+_Explain: TypeAlias = Annotated[
+    bool,
+    typer.Option("--explain", help="Also print what was chosen and why: field, stock value, chosen value, reason."),
+]
 _Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")]
 
 _InputSize: TypeAlias = Annotated[
@@ -32,30 +36,37 @@ _InputSize: TypeAlias = Annotated[
     typer.Option(
         metavar="SIZE",
         help="Network input in pixels: a side or WIDTHxHEIGHT, multiples of 32.",
-        show_default="640 det, 256 pose",
+        show_default="what the pictures and boxes need",
         rich_help_panel=_BOTH,
     ),
 ]
 _Epochs: TypeAlias = Annotated[
-    int | None, typer.Option(help="Epochs in all.", show_default="200 det, 210 pose", rich_help_panel=_BOTH)
+    int | None, typer.Option(help="Epochs in all.", show_default="by iterations, data and time", rich_help_panel=_BOTH)
 ]
 _Stage2: TypeAlias = Annotated[
     int | None,
     typer.Option(
         help="The last epochs, with weaker augmentation (det: no mosaic, no mixup); as many as --epochs means weak "
         "from the start.",
-        show_default="a tenth, at most 20",
+        show_default="a tenth, at most 20; all, in a short run",
         rich_help_panel=_BOTH,
     ),
 ]
 _Batch: TypeAlias = Annotated[
-    int | None, typer.Option(help="Training batch on one device.", show_default="4 det, 32 pose", rich_help_panel=_BOTH)
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Training batch on one device; auto: the largest that fits on the GPU, by a short trial.",
+        show_default="by the GPU's memory; 8 det and 32 pose on a CPU",
+        rich_help_panel=_BOTH,
+    ),
 ]
 _Rate: TypeAlias = Annotated[
     float | None,
     typer.Option(
         help="Learning rate at that batch.",
-        show_default="the stock 0.004, for batches of 256 det and 1024 pose, times the square root of the ratio",
+        show_default="the stock 0.004, for batches of 256 det and 1024 pose, times the square root of the ratio, "
+        "0.0005 at least; half of that where all layers are pretrained",
         rich_help_panel=_BOTH,
     ),
 ]
@@ -72,8 +83,37 @@ _Backbone: TypeAlias = Annotated[
         rich_help_panel=_BOTH,
     ),
 ]
+_Pretrained: TypeAlias = Annotated[
+    Literal["coco", "imagenet", "none"] | None,
+    typer.Option(
+        help="What the models start from: coco, the stock recipes' own checkpoints; imagenet, --backbone stock; none, "
+        "random weights. Nothing is downloaded before training starts.",
+        show_default="coco det, the stock backbone pose",
+        rich_help_panel=_BOTH,
+    ),
+]
+_Freeze: TypeAlias = Annotated[
+    Literal["none", "backbone"] | None,
+    typer.Option(help="backbone: its weights and BN statistics stay as they are.", rich_help_panel=_BOTH),
+]
+_Augmentation: TypeAlias = Annotated[
+    Literal["strong", "light"] | None,
+    typer.Option(
+        help="strong: the stock recipe's; light: no mosaic, mixup or cut-outs, small changes of scale.",
+        show_default="light below 6000 iterations",
+        rich_help_panel=_BOTH,
+    ),
+]
+_Minutes: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        help="How long both trainings together may take: some iterations of each are timed, then epochs chosen.",
+        show_default="60 on a CPU, estimated; no limit on a GPU",
+        rich_help_panel=_BOTH,
+    ),
+]
 _Workers: TypeAlias = Annotated[
-    int | None, typer.Option(help="Processes that load data.", show_default="4", rich_help_panel=_BOTH)
+    int | None, typer.Option(help="Processes that load data.", show_default="by the cores", rich_help_panel=_BOTH)
 ]
 _Seed: TypeAlias = Annotated[int | None, typer.Option(help="Of training.", show_default="21", rich_help_panel=_BOTH)]
 
@@ -81,23 +121,25 @@ _DetInput: TypeAlias = Annotated[
     str | None, typer.Option(help="--input-size of RTMDet alone.", metavar="SIZE", rich_help_panel=_DET)
 ]
 _DetEpochs: TypeAlias = Annotated[int | None, typer.Option(help="--epochs of RTMDet alone.", rich_help_panel=_DET)]
-_DetBatch: TypeAlias = Annotated[int | None, typer.Option(help="--batch-size of RTMDet alone.", rich_help_panel=_DET)]
+_DetBatch: TypeAlias = Annotated[
+    str | None, typer.Option(help="--batch-size of RTMDet alone.", metavar="N|auto", rich_help_panel=_DET)
+]
 _DetRate: TypeAlias = Annotated[float | None, typer.Option(help="--lr of RTMDet alone.", rich_help_panel=_DET)]
 _DetLoad: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Checkpoint of a whole RTMDet to start from.", metavar="FILE|URL", rich_help_panel=_DET),
+    typer.Option(help="What the whole RTMDet starts from.", metavar="coco|none|FILE|URL", rich_help_panel=_DET),
 ]
 _PoseInput: TypeAlias = Annotated[
     str | None, typer.Option(help="--input-size of RTMPose alone.", metavar="SIZE", rich_help_panel=_POSE)
 ]
 _PoseEpochs: TypeAlias = Annotated[int | None, typer.Option(help="--epochs of RTMPose alone.", rich_help_panel=_POSE)]
 _PoseBatch: TypeAlias = Annotated[
-    int | None, typer.Option(help="--batch-size of RTMPose alone.", rich_help_panel=_POSE)
+    str | None, typer.Option(help="--batch-size of RTMPose alone.", metavar="N|auto", rich_help_panel=_POSE)
 ]
 _PoseRate: TypeAlias = Annotated[float | None, typer.Option(help="--lr of RTMPose alone.", rich_help_panel=_POSE)]
 _PoseLoad: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Checkpoint of a whole RTMPose to start from.", metavar="FILE|URL", rich_help_panel=_POSE),
+    typer.Option(help="What the whole RTMPose starts from.", metavar="coco|none|FILE|URL", rich_help_panel=_POSE),
 ]
 
 
@@ -108,14 +150,19 @@ def config(
     out: _Out = Path("configs"),
     skeleton: _Skeleton = None,
     recipe: _Recipe = None,
+    explain: _Explain = False,
     overwrite: _Overwrite = False,
+    minutes: _Minutes = None,
     input_size: _InputSize = None,
     epochs: _Epochs = None,
     stage2_epochs: _Stage2 = None,
+    augmentation: _Augmentation = None,
     batch_size: _Batch = None,
     lr: _Rate = None,
     val_interval: _Interval = None,
+    pretrained: _Pretrained = None,
     backbone: _Backbone = None,
+    freeze: _Freeze = None,
     workers: _Workers = None,
     seed: _Seed = None,
     det_input_size: _DetInput = None,
@@ -131,32 +178,44 @@ def config(
 ) -> None:
     """Write the pair of configs that trains RTMDet and RTMPose on a data set.
 
-    Each inherits the stock recipe of the installed mmdet or mmpose, states only what differs, with the reason, and
-    runs with the stock tools. Writing them needs neither package.
+    What is not stated is chosen to fit the data and this machine. Each config inherits the stock recipe of the
+    installed mmdet or mmpose, states only what differs, with the reason, and runs with the stock tools. Writing them
+    needs neither package.
     """
+    stated = _stated(locals())
+    from posetools.cli.config_table import print_pair
     from posetools.dataset_folder import skeleton_of
-    from posetools.recipes.emit import emit_pair
+    from posetools.mm.recipe import emit_fitting
     from posetools.recipes.options import build_options
 
-    both = {"stage2_epochs": stage2_epochs, "val_interval": val_interval, "backbone": backbone}
-    stated: dict[str, dict[str, object]] = {
-        "": {"workers": workers, "seed": seed},
-        "det": {**both, "size": det, "load_from": det_load_from, "lr": _own(det_lr, lr)},
-        "pose": {**both, "size": pose, "load_from": pose_load_from, "lr": _own(pose_lr, lr)},
-    }
-    stated["det"]["input_size"] = _own(det_input_size, input_size)
-    stated["pose"]["input_size"] = _own(pose_input_size, input_size)
-    stated["det"]["epochs"], stated["pose"]["epochs"] = _own(det_epochs, epochs), _own(pose_epochs, epochs)
-    stated["det"]["batch_size"] = _own(det_batch_size, batch_size)
-    stated["pose"]["batch_size"] = _own(pose_batch_size, batch_size)
-    pair = emit_pair(data, skeleton_of(data, skeleton), build_options(recipe, stated), out, overwrite=overwrite)
-    for path in (pair.det, pair.pose):
-        print(path)
-    for note in pair.notes:
-        print(f"  {note}")
+    options = build_options(recipe, stated)
+    pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite)
+    print_pair(pair, explain=explain)
     print(f"next: posetools train --stage det --data {data}")
 
 
-def _own(own: _Value | None, shared: _Value | None) -> _Value | None:
+# What --pretrained stands for, as (load_from, backbone).
+_PRETRAINED = {"coco": ("coco", None), "imagenet": ("none", "stock"), "none": ("none", "none"), None: (None, None)}
+
+
+def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
+    """Return what the command line states, by the TOML's tables; None is what it does not."""
+    load_from, backbone = _PRETRAINED[given["pretrained"]]
+    stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
+    for stage in ("det", "pose"):
+        both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
+        table: dict[str, object] = {name: given[name] for name in both}
+        for name in ("input_size", "epochs", "lr", "batch_size"):
+            table[name] = _own(given[f"{stage}_{name}"], given[name])
+        batch = table["batch_size"]
+        table["batch_size"] = int(batch) if isinstance(batch, str) and batch.isdigit() else batch
+        table["size"] = given[stage]
+        table["backbone"] = _own(given["backbone"], backbone)
+        table["load_from"] = _own(given[f"{stage}_load_from"], load_from)
+        stated[stage] = table
+    return stated
+
+
+def _own(own: object, shared: object) -> object:
     """Return what was stated for one stage, else what was stated for both."""
     return shared if own is None else own

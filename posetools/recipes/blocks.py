@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
+from textwrap import wrap
 
-from posetools.recipes.options import NONE, STOCK, StageOptions
-from posetools.recipes.stock import BASE_LR, WARMUP_ITERS
+from posetools.recipes.options import NONE, STOCK
+from posetools.recipes.recipe import StageRecipe
+from posetools.recipes.stock import BASE_LR, EMA_GAMMA, WARMUP_ITERS
 
 Lines = list[str]
+
+
+# Comments beside a value end here; longer ones stand above it.
+_WIDTH = 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +27,15 @@ class Stage:
     """What the shared parts of one config are made from.
 
     Attributes:
-        options: what the user said about this stage.
+        recipe: all values of the stage.
         data_root: the data set's folder, with forward slashes, as the user gave it.
-        samples: how many training samples an epoch has.
+        samples: how many training samples the data set has.
         sample: what one is called (``pictures``, ``objects``).
         stock_batch: the batch that the stock learning rate is for.
         workers: processes per loader.
     """
 
-    options: StageOptions
+    recipe: StageRecipe
     data_root: str
     samples: int
     sample: str
@@ -40,32 +45,22 @@ class Stage:
     @property
     def switches(self) -> bool:
         """Whether training changes from strong to weak augmentation on the way."""
-        return 0 < self.options.stage2 < self.options.epochs
+        return 0 < self.recipe.stage2_epochs < self.recipe.epochs
 
     @property
     def first_pipeline(self) -> str:
         """The name of the pipeline that training begins with."""
-        return "train_pipeline_stage2" if self.options.stage2 == self.options.epochs else "train_pipeline"
+        return "train_pipeline_stage2" if self.recipe.stage2_epochs == self.recipe.epochs else "train_pipeline"
 
     @property
     def iterations_per_epoch(self) -> int:
         """How often the weights change in one epoch, in one process."""
-        return -(-self.samples // self.options.batch_size)
+        return -(-self.samples * self.recipe.repeat // self.recipe.batch_size)
 
     @property
     def iterations(self) -> int:
         """How often the weights change in all, in one process."""
-        return self.options.epochs * self.iterations_per_epoch
-
-    @property
-    def warmup(self) -> int:
-        """Iterations of warm-up."""
-        return min(WARMUP_ITERS, max(2, self.iterations // 10))
-
-    @property
-    def lr(self) -> float:
-        """The learning rate at this batch size."""
-        return self.options.lr or BASE_LR * sqrt(self.options.batch_size / self.stock_batch)
+        return self.recipe.epochs * self.iterations_per_epoch
 
 
 def title(name: str) -> str:
@@ -84,33 +79,65 @@ def header(what: str, base: str, tools: str) -> Lines:
     ]
 
 
-def schedule_numbers(stage: Stage, stage2: str) -> Lines:
+def assigned(stage: Stage, name: str, field: str, note: str = "") -> Lines:
+    """Return the line that gives a chosen value a name, with the reason beside it, or above where it is long.
+
+    Args:
+        stage: the stage.
+        name: in the config.
+        field: of the recipe.
+        note: what the comment says before the reason.
+    """
+    because = stage.recipe.because[field]
+    value = because.formula or repr(because.value)
+    if because.formula:
+        result = f"{because.value:.2g}" if isinstance(because.value, float) else because.value
+        note = f"{result}{'; ' if note else ''}{note}"
+    comment = f"{note}: {because.reason}" if note else because.reason
+    line = f"{name} = {value}  # {comment}"
+    if len(line) <= _WIDTH:
+        return [line]
+    return [*commented(because.reason), f"{name} = {value}" + (f"  # {note}" if note else "")]
+
+
+def commented(text: str) -> Lines:
+    """Return a sentence as lines of comment."""
+    return [f"# {line}" for line in wrap(f"{text[:1].upper()}{text[1:]}.", _WIDTH)]
+
+
+def schedule_numbers(stage: Stage) -> Lines:
     """Return the numbers that everything else in the config follows from."""
-    options, samples = stage.options, f"{stage.samples} {stage.sample}"
-    if options.lr is not None:
-        rate = [
-            f"base_lr = {options.lr!r}  # as asked for; the stock rate is {BASE_LR}, for batches of {stage.stock_batch}"
-        ]
-    else:
-        rate = [
-            f"# The stock rate is for batches of {stage.stock_batch}. Adam's goes with the square root of the batch",
-            "# (Malladi et al., On the SDEs and Scaling Rules for Adaptive Gradient Algorithms, 2022).",
-            f"base_lr = {BASE_LR} * (batch_size / {stage.stock_batch})**0.5  # {stage.lr:.2g}",
-        ]
+    repeat, samples = stage.recipe.repeat, f"{stage.samples} {stage.sample}"
+    repeated = " * repeat" if repeat > 1 else ""
+    ema = [] if stage.recipe.ema_momentum is None else assigned(stage, "ema_momentum", "ema_momentum")
     return [
         title("schedule"),
-        f"max_epochs = {options.epochs}  # the rest of the schedule follows from it",
-        f"stage2_num_epochs = {options.stage2}  # {stage2}",
-        f"val_interval = {options.interval}  # epochs",
-        f"batch_size = {options.batch_size}  # on one device",
-        f"val_batch_size = {options.val_batch_size}",
+        *assigned(stage, "max_epochs", "epochs", "the rest of the schedule follows from it"),
+        *(assigned(stage, "repeat", "repeat", "times through the data in an epoch") if repeated else []),
+        *assigned(stage, "stage2_num_epochs", "stage2_epochs"),
+        *assigned(stage, "val_interval", "val_interval"),
+        *assigned(stage, "batch_size", "batch_size", "on one device"),
+        *assigned(stage, "val_batch_size", "val_batch_size"),
         f"num_workers = {stage.workers}  # processes per loader; more where cores are free",
         "persistent_workers = num_workers > 0  # torch refuses to keep workers where there are none",
-        *rate,
+        *rate(stage),
         f"# Stock warms up for {WARMUP_ITERS} iterations whatever the data; on a small set that is most of the run.",
-        f"iterations = max_epochs * -(-{stage.samples} // batch_size)  # {stage.iterations}: {samples} an epoch",
-        f"warmup_iters = min({WARMUP_ITERS}, max(2, iterations // 10))  # {stage.warmup}",
+        f"iterations = max_epochs * -(-{stage.samples}{repeated} // batch_size)"
+        f"  # {stage.iterations}: {samples} an epoch{f', {repeat} times' if repeated else ''}",
+        *assigned(stage, "warmup_iters", "warmup_iters"),
+        *ema,
         "",
+    ]
+
+
+def rate(stage: Stage) -> Lines:
+    """Return the learning rate."""
+    if "lr" in stage.recipe.stated:
+        return [f"base_lr = {stage.recipe.lr!r}  # as stated; stock is {BASE_LR}, for batches of {stage.stock_batch}"]
+    return [
+        "# Adam's rate goes with the square root of the batch (Malladi et al., On the SDEs and Scaling Rules for",
+        "# Adaptive Gradient Algorithms, 2022).",
+        *assigned(stage, "base_lr", "lr"),
     ]
 
 
@@ -143,42 +170,59 @@ def schedule(stage: Stage, *, dynamic: bool, metric: str, keep: int | None, seed
     ]
     if seed is not None:
         lines.append(f"randomness = dict(seed={seed})  # so that a run can be repeated")
-    if stage.options.load_from is not None:
-        lines.append(f"load_from = {weights_path(stage.options.load_from)!r}  # the whole model starts from it")
+    if stage.recipe.load_from is not None:
+        lines += commented(
+            f"The whole model starts from it, as far as it fits: {stage.recipe.because['load_from'].reason}"
+        )
+        lines.append(f"load_from = {weights_path(stage.recipe.load_from)!r}")
     return [*lines, ""]
 
 
-def loader(split: str, dataset: Sequence[str]) -> Lines:
-    """Return one data loader; ``dataset`` holds further arguments of its data set."""
+def loader(split: str, dataset: Sequence[str], *, repeated: str = "") -> Lines:
+    """Return one data loader.
+
+    Args:
+        split: ``train`` or ``val``.
+        dataset: further arguments of its data set.
+        repeated: the type of the data set, when an epoch goes through it several times.
+    """
     batch = "batch_size" if split == "train" else "val_batch_size"
+    arguments = [
+        "data_root=data_root,",
+        "metainfo=metainfo,",
+        f"ann_file='{split}_coco.json',",
+        "data_prefix=dict(img='images/'),",
+        *dataset,
+    ]
+    if repeated:
+        inner = ["dataset=dict(", *indent([f"type={repeated!r},", *arguments], 4), ")"]
+        arguments = ["_delete_=True,", "type='RepeatDataset',", "times=repeat,", *inner]
     return [
         f"{split}_dataloader = dict(",
         f"    batch_size={batch},",
         "    num_workers=num_workers,",
         "    persistent_workers=persistent_workers,",
         "    dataset=dict(",
-        "        data_root=data_root,",
-        "        metainfo=metainfo,",
-        f"        ann_file='{split}_coco.json',",
-        "        data_prefix=dict(img='images/'),",
-        *indent(dataset, 8),
+        *indent(arguments, 8),
         "    ))",
     ]
 
 
-def hooks(stage: Stage, *, ema: bool, scope: str, pipeline: str) -> Lines:
+def hooks(stage: Stage, *, scope: str, pipeline: str) -> Lines:
     """Return ``custom_hooks``, which a config can only replace as a whole.
 
     Args:
         stage: the stage.
-        ema: whether the stock recipe averages the weights.
         scope: prefix of the switch hook (``mmdet.`` from mmpose).
         pipeline: the expression of the pipeline that is switched to.
     """
     lines: Lines = []
-    if ema:
-        hook = "type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.0002, update_buffers=True, priority=49"
-        lines.append(f"    dict({hook}),")
+    if stage.recipe.ema_momentum is not None:
+        lines += [
+            f"    # Stock has gamma {EMA_GAMMA}: a short run ends before the average is one.",
+            "    dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=ema_momentum,",
+            f"         gamma=min({EMA_GAMMA}, max(1, iterations // 10)), update_buffers=True, priority=49),",
+        ]
     if stage.switches:
         lines += [
             f"    dict(type='{scope}PipelineSwitchHook', switch_epoch=max_epochs - stage2_num_epochs,",
@@ -190,19 +234,23 @@ def hooks(stage: Stage, *, ema: bool, scope: str, pipeline: str) -> Lines:
     return [why, "custom_hooks = [", *lines, "]", ""]
 
 
-def init_cfg(backbone: str, *, stock: str | None = None) -> Lines:
-    """Return the ``init_cfg`` argument of the backbone, or nothing where the stock one stays.
+def init_cfg(stage: Stage, *, stock: str | None = None) -> Lines:
+    """Return the arguments of the backbone that say what it starts from and whether it learns; none where as stock.
 
     Args:
-        backbone: what the user asked for.
+        stage: the stage.
         stock: a checkpoint that stands for ``stock`` where the base config has another model's.
     """
+    backbone, frozen = stage.recipe.backbone, []
+    if stage.recipe.freeze == "backbone":
+        why = stage.recipe.because["freeze"].reason
+        frozen = [f"frozen_stages=4, norm_eval=True,  # {why}: neither weights nor BN statistics change"]
     if backbone == NONE:
-        return ["init_cfg=None,  # asked for: nothing is downloaded, the weights start at random"]
+        return [f"init_cfg=None,  # {stage.recipe.because['backbone'].reason}: no other download", *frozen]
     checkpoint = stock if backbone == STOCK else weights_path(backbone)
     if checkpoint is None:
-        return []
-    return ["init_cfg=dict(", "    type='Pretrained', prefix='backbone.',", f"    checkpoint={checkpoint!r}),"]
+        return frozen
+    return ["init_cfg=dict(", "    type='Pretrained', prefix='backbone.',", f"    checkpoint={checkpoint!r}),", *frozen]
 
 
 def weights_path(text: str) -> str:

@@ -5,35 +5,38 @@ from __future__ import annotations
 from posetools.recipes import blocks
 from posetools.recipes.blocks import Lines, Stage, indent, title
 from posetools.recipes.facts import DataFacts
-from posetools.recipes.options import NONE, STOCK, STRIDE, DetOptions
+from posetools.recipes.options import NONE, STOCK, STRIDE, DetSize
+from posetools.recipes.recipe import Recipe
 from posetools.recipes.stock import DET, DET_BATCH, DET_INPUT, DetStock
 from posetools.skeleton import Skeleton
 
+# Changes of scale where there is no time to learn from the stock ones.
+_LIGHT_SCALES = (0.8, 1.25)
 # Drawn boxes' colour (RGB), where MMDet draws them.
 _PALETTE = (0, 127, 255)
 
 
-def det_stage(data_root: str, options: DetOptions, workers: int, facts: DataFacts) -> Stage:
+def det_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> Stage:
     """Return what the shared parts of the config are made from; a sample is a picture, empty or not."""
-    return Stage(options, data_root, facts.train.pictures, "pictures", DET_BATCH, workers)
+    return Stage(recipe.det, data_root, facts.train.pictures, "pictures", DET_BATCH, recipe.workers)
 
 
-def det_config(stage: Stage, options: DetOptions, skeleton: Skeleton, facts: DataFacts, seed: int) -> str:
+def det_config(stage: Stage, size: DetSize, skeleton: Skeleton, facts: DataFacts, seed: int) -> str:
     """Return the config that trains RTMDet on one category."""
-    stock = DET[options.size]
+    stock = DET[size]
     negatives = facts.train.negatives
     # Restated only where something in them differs: they are half of the file.
-    restated = options.input_size != DET_INPUT or negatives > 0
+    restated = stage.recipe.input_size != DET_INPUT or negatives > 0 or stage.recipe.light or stage.recipe.repeat > 1
     category = skeleton.category.name
     lines = [
-        *blocks.header(f"RTMDet-{options.size} that finds {category!r} in {stage.data_root!r}", stock.base, "mmdet"),
-        *_data(stage, options, category, size=restated),
-        *blocks.schedule_numbers(stage, "the last ones, without mosaic and mixup"),
+        *blocks.header(f"RTMDet-{size} that finds {category!r} in {stage.data_root!r}", stock.base, "mmdet"),
+        *_data(stage, category, size=restated),
+        *blocks.schedule_numbers(stage),
         *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=seed),
-        *_model(options, stock),
+        *_model(stage, stock),
         *([title("pipelines"), *_pipelines(stage, stock, negatives > 0)] if restated else []),
         *_loaders(stage, negatives, restated=restated),
-        *blocks.hooks(stage, ema=True, scope="", pipeline=_name("train_pipeline_stage2", restated=restated)),
+        *blocks.hooks(stage, scope="", pipeline=_name("train_pipeline_stage2", restated=restated)),
         "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json')",
         "test_evaluator = val_evaluator",
     ]
@@ -44,21 +47,23 @@ def _name(pipeline: str, *, restated: bool) -> str:
     return pipeline if restated else f"_base_.{pipeline}"
 
 
-def _data(stage: Stage, options: DetOptions, category: str, *, size: bool) -> Lines:
+def _data(stage: Stage, category: str, *, size: bool) -> Lines:
     return [
         title("data"),
         f"data_root = {stage.data_root!r}  # seen from the folder in which training is started",
         "# A tuple, with the comma: of a plain string every letter would be a class.",
         f"metainfo = dict(classes=({category!r}, ), palette=[{_PALETTE}])",
-        *([f"input_size = {options.input_size}  # width, height; multiples of 32"] if size else []),
+        *(blocks.assigned(stage, "input_size", "input_size", "width, height; multiples of 32") if size else []),
         "",
     ]
 
 
-def _model(options: DetOptions, stock: DetStock) -> Lines:
-    init, note = blocks.init_cfg(options.backbone), []
-    if options.backbone in (STOCK, NONE) and not stock.pretrained:
-        init, note = [], ["# The stock recipe has no ImageNet weights for this size: the backbone starts at random."]
+def _model(stage: Stage, stock: DetStock) -> Lines:
+    recipe, init, note = stage.recipe, blocks.init_cfg(stage), []
+    if recipe.backbone == NONE and not stock.pretrained:
+        init = init[1:]
+    if recipe.backbone in (STOCK, NONE) and recipe.load_from is None and not stock.pretrained:
+        note = ["# The stock recipe has no ImageNet weights for this size: the backbone starts at random."]
     plain = ["    backbone=dict(norm_cfg=norm_cfg),"]
     return [
         title("model"),
@@ -78,6 +83,7 @@ def _pipelines(stage: Stage, stock: DetStock, negatives: bool) -> Lines:
     mosaic = f"img_scale=input_size, pad_val=114.0{', ' + stock.mosaic if stock.mosaic else ''}"
     load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
     scale = f"ratio_range=({stock.smallest}, 2.0), keep_ratio=True"
+    weak_scale = f"ratio_range={_LIGHT_SCALES}, keep_ratio=True" if stage.recipe.light else scale
     colour = [
         f"dict(type='RandomCrop', {crop}),",
         "dict(type='YOLOXHSVRandomAug'),",
@@ -94,7 +100,7 @@ def _pipelines(stage: Stage, stock: DetStock, negatives: bool) -> Lines:
         f"    {stock.mixup}),",
         "dict(type='PackDetInputs')",
     ]
-    weak = [*load, f"dict(type='RandomResize', scale=input_size, {scale}),", *colour, "dict(type='PackDetInputs')"]
+    weak = [*load, f"dict(type='RandomResize', scale=input_size, {weak_scale}),", *colour, "dict(type='PackDetInputs')"]
     test = [
         "dict(type='LoadImageFromFile'),",
         "dict(type='Resize', scale=input_size, keep_ratio=True),",
@@ -110,11 +116,13 @@ def _pipelines(stage: Stage, stock: DetStock, negatives: bool) -> Lines:
         else "."
     )
     lines = [why]
-    if stage.options.stage2 < stage.options.epochs:
+    if stage.recipe.light:
+        lines += blocks.commented(f"Light from the first epoch on: {stage.recipe.because['augmentation'].reason}")
+    if stage.recipe.stage2_epochs < stage.recipe.epochs:
         lines += _list("train_pipeline", strong)
-    if stage.options.stage2:
+    if stage.recipe.stage2_epochs:
         lines += _list("train_pipeline_stage2", weak)
-    return [*lines, *_list("test_pipeline", test), *_tta(stage.options.input_size), ""]
+    return [*lines, *_list("test_pipeline", test), *_tta(stage.recipe.input_size), ""]
 
 
 def _tta(input_size: tuple[int, int]) -> Lines:
@@ -146,15 +154,19 @@ def _list(name: str, entries: Lines) -> Lines:
 
 
 def _loaders(stage: Stage, negatives: int, *, restated: bool) -> Lines:
-    train = []
+    train, repeated = [], stage.recipe.repeat > 1
     if negatives:
         train.append(f"# {negatives} pictures without an object stay in: they teach what is none.")
+    if repeated:
+        # RepeatDataset replaces the whole data set of the base config.
+        train.append(f"filter_cfg=dict(filter_empty_gt={not negatives}, min_size=32),")
+    elif negatives:
         train.append("filter_cfg=dict(filter_empty_gt=False),")
     if restated or stage.first_pipeline != "train_pipeline":
         train.append(f"pipeline={_name(stage.first_pipeline, restated=restated)},")
     return [
         title("loaders and evaluation"),
-        *blocks.loader("train", train),
+        *blocks.loader("train", train, repeated="CocoDataset" if repeated else ""),
         *blocks.loader("val", ["pipeline=test_pipeline,"] if restated else []),
         "test_dataloader = val_dataloader",
         "",

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.errors import RequestError
-from posetools.files import read_text, write_text
+from posetools.files import read_text, write_texts
+from posetools.recipes.assemble import choose
 from posetools.recipes.blocks import Stage
+from posetools.recipes.costs import Measured, StageName, cpu_seconds, flops
 from posetools.recipes.det import det_config, det_stage
-from posetools.recipes.facts import read_facts
-from posetools.recipes.options import NONE, STOCK, RecipeOptions, StageOptions
+from posetools.recipes.facts import DataFacts, read_facts
+from posetools.recipes.machine import Machine, read_machine
+from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
 from posetools.recipes.pose import pose_config, pose_stage
+from posetools.recipes.recipe import Recipe
 from posetools.skeleton import Skeleton
 
 _FEW_ITERATIONS = 2000
@@ -32,9 +36,29 @@ class EmittedPair:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenPair(EmittedPair):
+    """A pair that was just emitted.
+
+    Attributes:
+        recipe: every value with its reason.
+        facts: what it was chosen for.
+    """
+
+    recipe: Recipe
+    facts: DataFacts
+
+
 def emit_pair(
-    data_root: Path, skeleton: Skeleton, options: RecipeOptions, out: Path, *, overwrite: bool = False
-) -> EmittedPair:
+    data_root: Path,
+    skeleton: Skeleton,
+    options: RecipeOptions,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    machine: Machine | None = None,
+    measured: dict[StageName, Measured] | None = None,
+) -> ChosenPair:
     """Write ``rtmdet_<size>_<skeleton>.py`` and ``rtmpose-<size>_<skeleton>.py`` into ``out``.
 
     Args:
@@ -43,52 +67,77 @@ def emit_pair(
         options: what the user said.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
+        machine: what training will run on; None: this one, without asking torch.
+        measured: what was measured on it.
 
     Raises:
         RequestError: the data set cannot be trained on, a weight file is not there, or a file is in the way.
         InputError: a COCO file cannot be read or is not of this skeleton.
         OutputError: a file cannot be written.
     """
-    for name, stage in (("det", options.det), ("pose", options.pose)):
-        _check_weights(name, stage)
-    facts = read_facts(data_root, skeleton)
+    for name, said in (("det", options.det), ("pose", options.pose)):
+        _check_weights(name, said)
+    facts, machine = read_facts(data_root, skeleton), machine or read_machine()
+    recipe = choose(options, facts, machine, skeleton, measured)
     root = data_root.as_posix()
-    det = det_stage(root, options.det, options.workers, facts)
-    pose = pose_stage(root, options.pose, options.workers, facts)
+    det, pose = det_stage(root, recipe, facts), pose_stage(root, recipe, facts)
     texts = {
         out / f"rtmdet_{options.det.size}_{skeleton.name}.py": det_config(
-            det, options.det, skeleton, facts, options.seed
+            det, options.det.size, skeleton, facts, recipe.seed
         ),
-        out / f"rtmpose-{options.pose.size}_{skeleton.name}.py": pose_config(
-            pose, options.pose, skeleton, options.seed
-        ),
+        out / f"rtmpose-{options.pose.size}_{skeleton.name}.py": pose_config(pose, options.pose, skeleton, recipe.seed),
     }
     if not overwrite:
         _check_free(texts)
-    for path, text in texts.items():
-        write_text(path, text)
+    write_texts(texts)
     det_path, pose_path = texts
-    return EmittedPair(det_path, pose_path, (_note("det", det), _note("pose", pose)))
-
-
-def _note(name: str, stage: Stage) -> str:
-    warmup = min(stage.warmup, stage.iterations)
-    text = (
-        f"{name}: {stage.samples} {stage.sample} in batches of {stage.options.batch_size}; iterations: "
-        f"{stage.iterations_per_epoch} per epoch, {stage.iterations} in all, {warmup} of them warm-up; "
-        f"learning rate {stage.lr:.2g}"
+    known = measured or {}
+    notes = (
+        _note("det", det, options.det, machine, known.get("det", Measured())),
+        _note("pose", pose, options.pose, machine, known.get("pose", Measured())),
     )
+    return ChosenPair(det_path, pose_path, notes, recipe=recipe, facts=facts)
+
+
+def _note(name: str, stage: Stage, said: DetOptions | PoseOptions, machine: Machine, measured: Measured) -> str:
+    recipe = stage.recipe
+    warmup = min(recipe.warmup_iters, stage.iterations)
+    repeated = f", {recipe.repeat} times an epoch" if recipe.repeat > 1 else ""
+    text = (
+        f"{name}: {stage.samples} {stage.sample} in batches of {recipe.batch_size}{repeated}; iterations: "
+        f"{stage.iterations_per_epoch} per epoch, {stage.iterations} in all, {warmup} of them warm-up; "
+        f"learning rate {recipe.lr:.2g}"
+    )
+    if measured.batch_note:
+        text += f"\n    batch: {measured.batch_note}"
     if stage.iterations < _FEW_ITERATIONS:
         text += f"\n    fewer than {_FEW_ITERATIONS} iterations are few: more epochs or a smaller batch give more"
+    if machine.gpu is None:
+        text += f"\n    {_minutes(said, stage, machine, measured)}"
+        smallest = type(said).model_validate({"size": "tiny" if name == "det" else "t"})
+        less = flops(said, recipe.input_size) / flops(smallest, recipe.input_size)
+        if less > 1.5:
+            text += f"; --{name} {smallest.size} is about {less:.0f} times as fast"
     return text
+
+
+def _minutes(said: DetOptions | PoseOptions, stage: Stage, machine: Machine, measured: Measured) -> str:
+    batch = stage.recipe.batch_size
+    if measured.seconds is not None:
+        seconds, source = measured.seconds * batch / measured.seconds_batch, "measured"
+    else:
+        seconds, source = cpu_seconds(said, stage.recipe.input_size, batch, machine.cores), "an estimate"
+    minutes = (seconds * stage.iterations + measured.overhead) / 60
+    return f"about {minutes:.0f} min on {machine} ({source})"
 
 
 def _check_weights(name: str, stage: StageOptions) -> None:
     for field, value in (("backbone", stage.backbone), ("load-from", stage.load_from)):
-        if value is None or "://" in value or (field == "backbone" and value in (STOCK, NONE)):
+        words = (STOCK, NONE) if field == "backbone" else (COCO, NONE)
+        if value is None or "://" in value or value in words:
             continue
         if not Path(value).is_file():
-            choices = "stock, none, a URL or an existing file" if field == "backbone" else "a URL or an existing file"
+            choices = f"{', '.join(words)}, a URL or an existing file"
             raise RequestError(f"--{field} ({name}): must be {choices}, got {value!r}")
 
 

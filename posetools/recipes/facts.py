@@ -1,4 +1,4 @@
-"""What a recipe needs to know of a data set: how much there is to train on, and that it is the skeleton's."""
+"""What a recipe needs to know of a data set: that it is the skeleton's, how much there is, and how large things are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 from posetools.dataset_folder import ann_file
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import read_json
+from posetools.recipes.shapes import Shapes, shapes_of
 from posetools.skeleton import Skeleton
+
+_Entries = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,21 @@ class SplitFacts:
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """Counts of both splits."""
+    """Both splits.
+
+    Attributes:
+        train: counts of the one.
+        val: counts of the other.
+        shapes: sizes and keypoints in the training split.
+    """
 
     train: SplitFacts
     val: SplitFacts
+    shapes: Shapes
 
 
 def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
-    """Return the facts of the data set in ``data_root``.
+    """Return the facts of the data set in ``data_root``: 118,000 pictures take a few seconds, most of them JSON's.
 
     Raises:
         RequestError: it is no data set, or a split has nothing to train on or to evaluate with.
@@ -47,11 +57,16 @@ def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
     """
     if not data_root.is_dir():
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
-    train, val = (_read_split(ann_file(data_root, split), skeleton) for split in ("train", "val"))
-    return DataFacts(train=train, val=val)
+    path = ann_file(data_root, "train")
+    train, images, objects = _read_split(path, skeleton)
+    shapes = shapes_of(path, images, objects)
+    # Two documents at a time would be twice the memory.
+    del images, objects
+    val, _, _ = _read_split(ann_file(data_root, "val"), skeleton)
+    return DataFacts(train=train, val=val, shapes=shapes)
 
 
-def _read_split(path: Path, skeleton: Skeleton) -> SplitFacts:
+def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, _Entries, _Entries]:
     if not path.is_file():
         raise RequestError(
             f"{path}: must be there: training needs a train and a val split\n"
@@ -68,10 +83,10 @@ def _read_split(path: Path, skeleton: Skeleton) -> SplitFacts:
             f"got {len(images)} pictures and {posed} such objects"
         )
     negatives = len({entry.get("id") for entry in images} - {entry.get("image_id") for entry in objects})
-    return SplitFacts(len(images), negatives, len(objects), posed)
+    return SplitFacts(len(images), negatives, len(objects), posed), images, objects
 
 
-def _entries(path: Path, document: object, key: str) -> list[dict[str, Any]]:
+def _entries(path: Path, document: object, key: str) -> _Entries:
     value = document.get(key) if isinstance(document, dict) else None
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         problem = must_be(key, "a list of objects, as in a COCO file", value)

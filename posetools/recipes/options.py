@@ -1,21 +1,29 @@
-"""What a user may say about a recipe: every option with its default, from the command line or from a small TOML.
+"""What a user may say about a recipe, from the command line or from a small TOML. What is not said is chosen.
 
-The TOML has one table per stage and two keys that both share; every key may be left out::
+The TOML has one table per stage and keys that both share; every key may be left out, and recipes/choose.py then chooses
+a value that fits the data and the machine::
 
     seed = 21
-    workers = 4
+    workers = 4             # processes that load data, per loader
+    minutes = 60            # of training, both stages together
 
     [det]
     size = "m"              # tiny, s, m, l, x
     input_size = 640        # a square, or "WIDTHxHEIGHT"; multiples of 32
     epochs = 200
+    repeat = 1              # how often an epoch goes through the data (RepeatDataset)
     stage2_epochs = 20      # the last epochs, with weaker augmentation
-    batch_size = 4
+    augmentation = "strong" # strong or light
+    batch_size = 4          # or "auto": measured on the GPU
     val_batch_size = 2
     lr = 0.0005             # at this batch size
+    warmup_iters = 500
     val_interval = 10       # epochs
+    ema = true              # evaluate an average of the weights
+    ema_momentum = 0.0002   # the share of the newest weights in it
     backbone = "stock"      # stock, none, a file or a URL: what the backbone starts from
-    load_from = "det.pth"   # a checkpoint of the whole model to start from
+    load_from = "coco"      # what the whole model starts from: coco, none, a file or a URL
+    freeze = "none"         # none or backbone
 
     [pose]                  # the same keys (size: t, s, m, l, x) and
     sigma = [5.66, 5.66]    # width of the SimCC target, in pixels of the input, (x, y)
@@ -54,6 +62,11 @@ POSE_SIZES: tuple[PoseSize, ...] = get_args(PoseSize)
 
 STOCK = "stock"
 NONE = "none"
+COCO = "coco"
+AUTO = "auto"
+
+Augmentation: TypeAlias = Literal["strong", "light"]
+Freeze: TypeAlias = Literal["none", "backbone"]
 
 
 def parse_input_size(value: object) -> tuple[int, int]:
@@ -82,9 +95,16 @@ def _parse_sigma(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _parse_batch(value: object) -> object:
+    if value != AUTO and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"must be a whole number from 1 on, or {AUTO}, got {show_value(value)}")
+    return value
+
+
 InputSize = Annotated[tuple[int, int], BeforeValidator(parse_input_size)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+BatchSize = Annotated[int | Literal["auto"], BeforeValidator(_parse_batch)]
 
 
 class _Options(BaseModel):
@@ -93,58 +113,67 @@ class _Options(BaseModel):
 
 
 class StageOptions(_Options):
-    """What both stages have.
+    """What can be said about either stage; None is what was not said.
 
     Attributes:
         input_size: (width, height) in pixels, multiples of 32.
         epochs: how many in all.
-        stage2_epochs: how many of them, the last, run with weaker augmentation; None: a tenth, 20 at most. As many
-            as ``epochs`` means that the strong augmentation is never used, 0 that it always is.
-        batch_size: of training, on one device.
+        repeat: how often an epoch goes through the data.
+        augmentation: ``strong``, the stock recipe's two stages; ``light``: no mosaic, no mixup, no cutout, small
+            changes of scale, from the first epoch on.
+        stage2_epochs: how many of the epochs, the last, run with weaker augmentation. As many as ``epochs`` means that
+            the strong augmentation is never used, 0 that it always is.
+        batch_size: of training, on one device; ``auto``: what fits on the GPU, measured.
         val_batch_size: of evaluation.
-        lr: the learning rate at ``batch_size``; None: the stock one scaled to it.
-        val_interval: epochs between evaluations; None: a tenth of all, 10 at most.
+        lr: the learning rate at ``batch_size``.
+        warmup_iters: iterations over which the learning rate rises.
+        val_interval: epochs between evaluations.
+        ema: whether an average of the weights is kept, evaluated and saved.
+        ema_momentum: the share of the newest weights in that average, per iteration.
         backbone: what the backbone starts from: ``stock`` (the URL in the stock recipe), ``none``, a file or a URL.
-        load_from: a checkpoint of the whole model to start from: a file or a URL.
+        load_from: what the whole model starts from: ``coco`` (the stock recipe's own checkpoint), ``none``, a file or a
+            URL.
+        freeze: ``backbone`` keeps its weights as they are.
     """
 
-    input_size: InputSize
-    epochs: Count
+    input_size: InputSize | None = None
+    epochs: Count | None = None
+    repeat: Count | None = None
+    augmentation: Augmentation | None = None
     stage2_epochs: Annotated[int, Field(ge=0)] | None = None
-    batch_size: Count
-    val_batch_size: Count
+    batch_size: BatchSize | None = None
+    val_batch_size: Count | None = None
     lr: Positive | None = None
+    warmup_iters: Count | None = None
     val_interval: Count | None = None
-    backbone: Annotated[str, Field(min_length=1)] = STOCK
+    ema: bool | None = None
+    ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None = None
+    backbone: Annotated[str, Field(min_length=1)] | None = None
     load_from: Annotated[str, Field(min_length=1)] | None = None
+    freeze: Freeze | None = None
 
     @field_validator("stage2_epochs")
     @classmethod
-    def _check(cls, value: int | None, others: ValidationInfo) -> int | None:
+    def _check_stage2(cls, value: int | None, others: ValidationInfo) -> int | None:
         epochs = others.data.get("epochs")
         if value is not None and epochs is not None and value > epochs:
             raise ValueError(f"must be at most epochs ({epochs}), got {value}")
+        if value is not None and others.data.get("augmentation") == "light" and value != epochs:
+            raise ValueError(f"must be left out with light augmentation, which holds in all epochs, got {value}")
         return value
 
-    @property
-    def stage2(self) -> int:
-        """How many of the last epochs run with weaker augmentation."""
-        return min(20, self.epochs // 10) if self.stage2_epochs is None else self.stage2_epochs
-
-    @property
-    def interval(self) -> int:
-        """Epochs between evaluations."""
-        return min(10, max(1, self.epochs // 10)) if self.val_interval is None else self.val_interval
+    @field_validator("ema_momentum")
+    @classmethod
+    def _check_momentum(cls, value: float | None, others: ValidationInfo) -> float | None:
+        if value is not None and others.data.get("ema") is False:
+            raise ValueError(f"must be left out where ema is false, got {value}")
+        return value
 
 
 class DetOptions(StageOptions):
-    """RTMDet. Epochs and batch sizes are those of the car recipe that posetools replaces."""
+    """RTMDet."""
 
     size: DetSize = "m"
-    input_size: InputSize = (640, 640)
-    epochs: Count = 200
-    batch_size: Count = 4
-    val_batch_size: Count = 2
 
 
 class PoseOptions(StageOptions):
@@ -157,10 +186,6 @@ class PoseOptions(StageOptions):
     """
 
     size: PoseSize = "m"
-    input_size: InputSize = (256, 256)
-    epochs: Count = 210
-    batch_size: Count = 32
-    val_batch_size: Count = 8
     sigma: Annotated[tuple[Positive, Positive], BeforeValidator(_parse_sigma)] | None = None
     simcc_split_ratio: Positive = 2.0
 
@@ -173,12 +198,14 @@ class RecipeOptions(_Options):
         pose: the pose estimator.
         seed: of training.
         workers: processes that load data, per loader; 0 loads in the training process.
+        minutes: how long both trainings together may take.
     """
 
     det: DetOptions = DetOptions()
     pose: PoseOptions = PoseOptions()
-    seed: Annotated[int, Field(ge=0)] = 21
-    workers: Annotated[int, Field(ge=0)] = 4
+    seed: Annotated[int, Field(ge=0)] | None = None
+    workers: Annotated[int, Field(ge=0)] | None = None
+    minutes: Positive | None = None
 
 
 def load_options(path: Path) -> dict[str, Any]:

@@ -6,34 +6,36 @@ from posetools.recipes import blocks
 from posetools.recipes.blocks import Lines, Stage, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import PoseOptions
+from posetools.recipes.recipe import Recipe
 from posetools.recipes.stock import POSE, POSE_BATCH, POSE_INPUT, POSE_X, codec_sigma
 from posetools.skeleton import Skeleton
 
 _STOCK_SEED = 21
+# What the base config says of the data set, where the whole of it is replaced.
+_DATA_MODE = ["data_mode='topdown',"]
 
 
-def pose_stage(data_root: str, options: PoseOptions, workers: int, facts: DataFacts) -> Stage:
+def pose_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> Stage:
     """Return what the shared parts of the config are made from; a sample is an object with a labelled keypoint."""
-    return Stage(options, data_root, facts.train.posed, "objects", POSE_BATCH, workers)
+    return Stage(recipe.pose, data_root, facts.train.posed, "objects", POSE_BATCH, recipe.workers)
 
 
 def pose_config(stage: Stage, options: PoseOptions, skeleton: Skeleton, seed: int) -> str:
     """Return the config that trains RTMPose on one skeleton."""
-    stock = POSE[options.size]
     what = f"RTMPose-{options.size} that finds the {skeleton.num_keypoints} keypoints of {skeleton.name}"
     lines = [
-        *blocks.header(f"{what} in {stage.data_root!r}", stock.base, "mmpose"),
+        *blocks.header(f"{what} in {stage.data_root!r}", POSE[options.size].base, "mmpose"),
         title("data"),
         f"data_root = {stage.data_root!r}  # seen from the folder in which training is started",
         *_metainfo(skeleton),
         "",
-        *blocks.schedule_numbers(stage, "the last ones, with weaker augmentation"),
+        *blocks.schedule_numbers(stage),
         *blocks.schedule(stage, dynamic=False, metric="coco/AP", keep=2, seed=seed if seed != _STOCK_SEED else None),
-        *_codec(options),
-        *_model(options, skeleton),
+        *_codec(stage, options),
+        *_model(stage, options, skeleton),
         *_pipelines(stage, skeleton),
         *_loaders(stage),
-        *blocks.hooks(stage, ema=stock.ema, scope="mmdet.", pipeline="train_pipeline_stage2"),
+        *blocks.hooks(stage, scope="mmdet.", pipeline="train_pipeline_stage2"),
         "# OKS divides by the area in the file, so that has to be the box's (`posetools validate`, E104).",
         "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json', use_area=True)",
         "test_evaluator = val_evaluator",
@@ -63,15 +65,16 @@ def _metainfo(skeleton: Skeleton) -> Lines:
     ]
 
 
-def _codec(options: PoseOptions) -> Lines:
+def _codec(stage: Stage, options: PoseOptions) -> Lines:
+    size = stage.recipe.input_size
     if options.sigma is None:
-        sigma, why = codec_sigma(options.input_size), "# sqrt(side / 8), as in the stock recipes"
+        sigma, why = codec_sigma(size), "# sqrt(side / 8), as in the stock recipes"
     else:
-        sigma, why = options.sigma, "# as asked for"
+        sigma, why = options.sigma, "# as stated"
     return [
         title("input and target"),
-        *(["# Stock is 192 x 256, made for upright people."] if options.input_size != POSE_INPUT else []),
-        f"input_size = {options.input_size}  # width, height; multiples of 32",
+        *(["# Stock is 192 x 256, made for upright people."] if size != POSE_INPUT else []),
+        *blocks.assigned(stage, "input_size", "input_size", "width, height; multiples of 32"),
         "codec = dict(",
         "    type='SimCCLabel',",
         "    input_size=input_size,",
@@ -83,10 +86,10 @@ def _codec(options: PoseOptions) -> Lines:
     ]
 
 
-def _model(options: PoseOptions, skeleton: Skeleton) -> Lines:
+def _model(stage: Stage, options: PoseOptions, skeleton: Skeleton) -> Lines:
     x = options.size == "x"
     sizes = [f"deepen_factor={POSE_X.deepen_factor}, widen_factor={POSE_X.widen_factor},"] if x else []
-    init = blocks.init_cfg(options.backbone, stock=POSE_X.checkpoint if x else None)
+    init = blocks.init_cfg(stage, stock=POSE_X.checkpoint if x else None)
     head = [
         *([f"in_channels={POSE_X.in_channels},"] if x else []),
         f"out_channels={skeleton.num_keypoints},",
@@ -117,8 +120,10 @@ def _model(options: PoseOptions, skeleton: Skeleton) -> Lines:
 def _pipelines(stage: Stage, skeleton: Skeleton) -> Lines:
     weighted = len(set(skeleton.joint_weights)) > 1
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
-    strong = _train(skeleton, target, "scale_factor=[0.6, 1.4]", "n_holes=1")
-    weak = _train(skeleton, target, "shift_factor=0., scale_factor=[0.75, 1.25]", "n_holes=(0, 1)")
+    rotation = stage.recipe.because["rotation"].value
+    strong = _train(skeleton, target, f"scale_factor=[0.6, 1.4], rotate_factor={rotation}", "n_holes=1")
+    still = f"shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor={rotation}"
+    weak = _train(skeleton, target, still, "" if stage.recipe.light else "n_holes=(0, 1)")
     val = [
         "dict(type='LoadImage'),",
         "dict(type='GetBBoxCenterScale'),",
@@ -129,39 +134,49 @@ def _pipelines(stage: Stage, skeleton: Skeleton) -> Lines:
         title("pipelines"),
         "# As stock, but:",
         "# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;",
-        "# - rotation ends at 30 degrees (stock: 80, then 60): what stands on a road does not lie on its side;",
+        f"# - rotation ends at {rotation} degrees (stock: 80, then 60): what stands on a road does not lie "
+        "on its side;",
         "# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.",
         "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the pictures, is dropped.",
     ]
+    if stage.recipe.light:
+        lines[-1] = "#   Its CoarseDropout and its blur are dropped."
+        lines += blocks.commented(f"Light from the first epoch on: {stage.recipe.because['augmentation'].reason}")
     if not skeleton.has_swaps:
         lines.append("# - RandomFlip is out: no keypoint has a swap, so a mirrored picture would teach left for right.")
     if weighted:
         lines.append("# - use_dataset_keypoint_weights: without it the skeleton's joint_weights have no effect.")
-    if stage.options.stage2 < stage.options.epochs:
+    if stage.recipe.stage2_epochs < stage.recipe.epochs:
         lines += ["train_pipeline = [", *indent(strong, 4), "]"]
-    if stage.options.stage2:
+    if stage.recipe.stage2_epochs:
         lines += ["train_pipeline_stage2 = [", *indent(weak, 4), "]"]
     return [*lines, "val_pipeline = [", *indent(val, 4), "]", ""]
 
 
 def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines:
+    cut = f"dict(type='mmdet.CutOut', {holes}, cutout_ratio=[(0.2, 0.2), (0.3, 0.3), (0.4, 0.4)]),"
     return [
         "dict(type='LoadImage'),",
         "dict(type='GetBBoxCenterScale'),",
         *(["dict(type='RandomFlip', direction='horizontal'),"] if skeleton.has_swaps else []),
-        f"dict(type='RandomBBoxTransform', {transform}, rotate_factor=30),",
+        f"dict(type='RandomBBoxTransform', {transform}),",
         "dict(type='TopdownAffine', input_size=input_size),",
         "dict(type='mmdet.YOLOXHSVRandomAug'),",
-        f"dict(type='mmdet.CutOut', {holes}, cutout_ratio=[(0.2, 0.2), (0.3, 0.3), (0.4, 0.4)]),",
+        *([cut] if holes else []),
         target,
         "dict(type='PackPoseInputs')",
     ]
 
 
 def _loaders(stage: Stage) -> Lines:
+    repeated = stage.recipe.repeat > 1
     return [
         title("loaders and evaluation"),
-        *blocks.loader("train", [f"pipeline={stage.first_pipeline},"]),
+        *blocks.loader(
+            "train",
+            [*(_DATA_MODE if repeated else []), f"pipeline={stage.first_pipeline},"],
+            repeated="CocoDataset" if repeated else "",
+        ),
         "# Evaluated on the labelled boxes: no bbox_file.",
         *blocks.loader("val", ["pipeline=val_pipeline,"]),
         "test_dataloader = val_dataloader",

@@ -15,6 +15,9 @@ BASE_LR = 0.004
 DET_BATCH = 256
 POSE_BATCH = 1024
 WARMUP_ITERS = 1000
+EMA_MOMENTUM = 0.0002
+EMA_GAMMA = 2000
+SEED = 21
 DET_INPUT = (640, 640)
 POSE_INPUT = (192, 256)
 
@@ -31,10 +34,16 @@ class DetStock:
         mosaic: further arguments of CachedMosaic.
         mixup: arguments of CachedMixUp that differ between sizes.
         pretrained: whether the backbone starts from ImageNet weights.
+        coco: the checkpoint that the recipe itself made on COCO.
+        memory: GB that training takes on a GPU, with 32 pictures of 640 x 640.
+        flops: multiply-adds, in 10^9, for a picture of 640 x 640.
     """
 
     base: str
     smallest: float
+    coco: str
+    memory: float
+    flops: float
     mosaic: str = ""
     mixup: str = "max_cached_images=20"
     pretrained: bool = False
@@ -46,10 +55,14 @@ class PoseStock:
 
     Attributes:
         base: what ``_base_`` names.
+        flops: multiply-adds, in 10^9, for an input of 192 x 256.
+        coco: the checkpoint that the recipe itself made on COCO; x has none.
         ema: whether an average of the weights is kept and evaluated.
     """
 
     base: str
+    flops: float
+    coco: str | None = None
     ema: bool = True
 
 
@@ -74,25 +87,86 @@ def _pose(size: PoseSize) -> str:
     return f"mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-{size}_8xb256-420e_coco-256x192.py"
 
 
+def _det_coco(size: DetSize, date: str) -> str:
+    name = f"rtmdet_{size}_8xb32-300e_coco"
+    return f"https://download.openmmlab.com/mmdetection/v3.0/rtmdet/{name}/{name}_{date}.pth"
+
+
+def _pose_coco(size: str, date: str) -> str:
+    return f"{_POSE_WEIGHTS}/rtmpose-{size}_simcc-coco_pt-aic-coco_420e-256x192-{date}.pth"
+
+
+# Checkpoints and memory are those of the installed packages' model zoos (metafile.yml); flops are of their READMEs.
 DET: dict[DetSize, DetStock] = {
     "tiny": DetStock(
         _det("tiny"),
         smallest=0.5,
+        coco=_det_coco("tiny", "20220902_112414-78e30dcc"),
+        memory=11.7,
+        flops=8.1,
         mosaic="max_cached_images=20, random_pop=False",
         mixup="max_cached_images=10, random_pop=False, prob=0.5",
         pretrained=True,
     ),
-    "s": DetStock(_det("s"), smallest=0.5, pretrained=True),
-    "m": DetStock(_det("m"), smallest=0.1),
-    "l": DetStock(_det("l"), smallest=0.1),
-    "x": DetStock(_det("x"), smallest=0.1),
+    "s": DetStock(
+        _det("s"),
+        smallest=0.5,
+        coco=_det_coco("s", "20220905_161602-387a891e"),
+        memory=15.9,
+        flops=14.8,
+        pretrained=True,
+    ),
+    "m": DetStock(_det("m"), 0.1, _det_coco("m", "20220719_112220-229f527c"), memory=27.8, flops=39.3),
+    "l": DetStock(_det("l"), 0.1, _det_coco("l", "20220719_112030-5a0be7c4"), memory=43.2, flops=80.2),
+    "x": DetStock(_det("x"), 0.1, _det_coco("x", "20220715_230555-cc79b9ae"), memory=61.1, flops=141.7),
 }
 POSE: dict[PoseSize, PoseStock] = {
-    "t": PoseStock(_pose("t"), ema=False),
-    "s": PoseStock(_pose("s")),
-    "m": PoseStock(_pose("m")),
-    "l": PoseStock(_pose("l")),
-    "x": PoseStock(_pose("l")),
+    "t": PoseStock(_pose("t"), 0.36, _pose_coco("tiny", "e613ba3f_20230127"), ema=False),
+    "s": PoseStock(_pose("s"), 0.68, _pose_coco("s", "8edcf0d7_20230127")),
+    "m": PoseStock(_pose("m"), 1.93, _pose_coco("m", "d8dd5ca4_20230127")),
+    "l": PoseStock(_pose("l"), 4.16, _pose_coco("l", "1352a4d2_20230127")),
+    "x": PoseStock(_pose("l"), 7.7),
+}
+# What RTMDet's size of the same backbone is called.
+LIKE: dict[PoseSize, DetSize] = {"t": "tiny", "s": "s", "m": "m", "l": "l", "x": "x"}
+
+# What the stock recipes say, for the table of `posetools config --explain`.
+STOCK_TEXT: dict[str, dict[str, str]] = {
+    "det": {
+        "input_size": "640x640",
+        "backbone": "ImageNet",
+        "load_from": "none",
+        "freeze": "none",
+        "batch_size": "8 x 32",
+        "val_batch_size": "5",
+        "augmentation": "strong",
+        "repeat": "1",
+        "epochs": "300",
+        "stage2_epochs": "20",
+        "val_interval": "10",
+        "lr": "0.004",
+        "warmup_iters": "1000",
+        "ema_momentum": "0.0002",
+    },
+    "pose": {
+        "input_size": "192x256",
+        "backbone": "UDP",
+        "load_from": "none",
+        "freeze": "none",
+        "batch_size": "8 x 256",
+        "val_batch_size": "64",
+        "augmentation": "strong",
+        "repeat": "1",
+        "epochs": "420",
+        "stage2_epochs": "30",
+        "val_interval": "10",
+        "lr": "0.004",
+        "warmup_iters": "1000",
+        "ema_momentum": "0.0002",
+        "rotation": "80, 60",
+        "flip": "on",
+    },
+    "": {"workers": "10", "seed": "21"},
 }
 
 

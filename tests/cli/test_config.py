@@ -24,7 +24,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "data/cars", "--det", "tiny", "--pose", "s", "--out", "made") == 0
+    said = ("--det", "tiny", "--pose", "s", "--det-epochs", "200", "--det-batch-size", "4")
+    assert run(monkeypatch, "data/cars", *said, "--out", "made") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["made/rtmdet_tiny_car8.py", "made/rtmpose-s_car8.py"]
     assert "det: 40 pictures in batches of 4; iterations: 10 per epoch, 2000 in all, 200 of them warm-up" in out
@@ -40,6 +41,7 @@ def test_a_stages_own_option_wins_over_the_shared_one_and_both_over_the_toml(mon
     shared = ["--epochs", "30", "--input-size", "384", "--batch-size", "8", "--lr", "0.002", "--stage2-epochs", "3"]
     own = ["--pose-epochs", "40", "--det-input-size", "640x384", "--pose-batch-size", "16", "--det-lr", "0.001"]
     rest = ["--recipe", "recipe.toml", "--seed", "9", "--val-interval", "2", "--backbone", "none"]
+    rest += ["--augmentation", "strong", "--freeze", "none"]
     assert run(monkeypatch, "data/cars", *shared, *own, *rest, "--pose-load-from", "https://example.org/p.pth") == 0
     det = Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
     pose = Path("configs/rtmpose-m_car8.py").read_text(encoding="utf-8")
@@ -60,6 +62,9 @@ def test_a_stages_own_option_wins_over_the_shared_one_and_both_over_the_toml(mon
         (["data/cars", "--pose-input-size", "200"], ["--input-size (pose): must be a multiple of 32", "got '200'"]),
         (["data/cars", "--epochs", "5", "--stage2-epochs", "6"], ["--stage2-epochs (det): must be at most epochs (5)"]),
         (["data/cars", "--backbone", "stok"], ["--backbone (det): must be stock, none, a URL or", "got 'stok'"]),
+        (["data/cars", "--batch-size", "all"], ["--batch-size (det): must be a whole number from 1 on, or auto"]),
+        (["data/cars", "--freeze", "backbone", "--pretrained", "none"], ["--freeze (det): backbone needs weights"]),
+        (["data/cars", "--minutes", "0"], ["--minutes: input should be greater than 0, got 0.0"]),
         (["data/cars", "--recipe", "gone.toml"], ["gone.toml: cannot be read"]),
         (["data/cars", "--skeleton", "coco17"], ["categories must be one with the name 'person'", "got ['car']"]),
         (["data/none"], ["data/none: must be a data set folder"]),
@@ -74,6 +79,57 @@ def test_what_cannot_be_done_is_said_in_one_message(
     for part in parts:
         assert part in error
     assert not Path("configs").exists()
+
+
+def test_explain_prints_every_field_with_its_reason_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(monkeypatch, "data/cars", "--explain", "--det-epochs", "33", "--pose", "t") == 0
+    out = capsys.readouterr().out
+    tables = out[out.index("RTMDet") : out.index("configs/rtmdet")]
+    assert max(map(len, tables.splitlines())) <= 80
+    for heading in ("field", "stock", "chosen", "reason"):
+        assert tables.count(heading) >= 3
+    words = " ".join(tables.split())
+    assert "epochs 300 33 as stated" in words
+    assert "size t as stated" in words
+    assert "input_size 640x640 96x64 pictures are 96x64 (median)" in words
+    assert "the stock recipe of this size keeps no average" in words
+    assert words.count("as stated") == 2
+    assert "data: pictures 96 x 64 (median)" in out
+    assert Path("configs/rtmdet_m_car8.py").is_file()
+
+
+def test_auto_without_a_gpu_says_so_and_takes_the_rules_batch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from posetools.mm import recipe
+    from posetools.recipes.machine import Machine
+
+    monkeypatch.setattr(recipe, "this_machine", lambda: Machine(2))
+    assert run(monkeypatch, "data/cars", "--batch-size", "auto", "--explain", "--pose-batch-size", "16") == 0
+    out = capsys.readouterr().out
+    words = " ".join(out.split())
+    assert out.count("    batch: auto measures on a GPU, and there is none here\n") == 1
+    assert "batch_size 8 x 32 8 for a CPU; auto measures on a GPU, and there is none here" in words
+    assert "batch_size 8 x 256 16 as stated" in words
+    assert "auto measures on a GPU" in Path("configs/rtmdet_m_car8.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "load_from", "backbone"),
+    [("coco", ("rtmdet_m_8xb32", "rtmpose-m_simcc-coco"), "none"), ("imagenet", (), "stock"), ("none", (), "none")],
+)
+def test_pretrained_is_one_word_for_both_models(
+    monkeypatch: pytest.MonkeyPatch, pretrained: str, load_from: tuple[str, ...], backbone: str
+) -> None:
+    assert run(monkeypatch, "data/cars", "--pretrained", pretrained) == 0
+    texts = [Path(f"configs/{name}_car8.py").read_text(encoding="utf-8") for name in ("rtmdet_m", "rtmpose-m")]
+    for text, name in zip(texts, load_from or ("", ""), strict=True):
+        assert ("load_from = " in text) == bool(load_from)
+        assert name in text
+    assert ("init_cfg=None" in texts[1]) == (backbone == "none")
 
 
 def test_emitting_imports_no_openmmlab() -> None:

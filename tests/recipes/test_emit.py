@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from posetools.errors import RequestError
-from posetools.recipes.emit import EmittedPair, emit_pair
+from posetools.recipes.emit import ChosenPair, EmittedPair, emit_pair
+from posetools.recipes.machine import REFERENCE, Machine
 from posetools.recipes.options import RecipeOptions
 from posetools.skeleton import Skeleton, load_skeleton
 from tests.recipes.sample import write_coco
@@ -17,6 +18,7 @@ from tests.recipes.sample import write_coco
 CAR8 = load_skeleton("car8")
 GOLDEN = Path(__file__).parent / "golden"
 DATA = Path("data/cars")
+STRONG = {"pose": {"augmentation": "strong"}}
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +28,8 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def emit(options: dict[str, Any] | None = None, *, skeleton: Skeleton = CAR8, **data: Any) -> EmittedPair:
     write_coco(DATA, skeleton=skeleton, **data)
-    return emit_pair(DATA, skeleton, RecipeOptions.model_validate(options or {}), Path("configs"), overwrite=True)
+    said = RecipeOptions.model_validate(options or {})
+    return emit_pair(DATA, skeleton, said, Path("configs"), overwrite=True, machine=REFERENCE)
 
 
 def values(path: Path) -> dict[str, Any]:
@@ -92,9 +95,12 @@ def test_the_warm_up_is_a_tenth_of_all_iterations(train: int, epochs: int, batch
 
 
 def test_the_learning_rate_goes_with_the_root_of_the_batch_unless_stated() -> None:
-    pair = emit({"det": {"input_size": 64, "batch_size": 16}, "pose": {"batch_size": 64}})
+    pair = emit({"det": {"input_size": 64, "batch_size": 16, "load_from": "none"}, "pose": {"batch_size": 64}})
     assert values(pair.det)["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(0.004 / 4)
     assert values(pair.pose)["optim_wrapper"]["optimizer"]["lr"] == pytest.approx(0.004 / 4)
+    pair = emit({"det": {"batch_size": 16, "load_from": "coco"}, "pose": {"batch_size": 2}})
+    assert values(pair.det)["base_lr"] == pytest.approx(0.004 / 4 / 2)
+    assert values(pair.pose)["base_lr"] == 0.0005
     pair = emit({"det": {"input_size": 64, "lr": 0.004}, "pose": {"lr": 0.0003}})
     assert values(pair.det)["optim_wrapper"]["optimizer"]["lr"] == 0.004
     assert values(pair.pose)["param_scheduler"][1]["eta_min"] == pytest.approx(0.0003 * 0.05)
@@ -113,7 +119,7 @@ def test_the_learning_rate_goes_with_the_root_of_the_batch_unless_stated() -> No
 def test_the_feature_map_and_the_target_follow_the_input(
     size: object, feature_map: tuple[int, int], sigma: tuple[float, float]
 ) -> None:
-    config = values(emit({"pose": {"input_size": size}}).pose)
+    config = values(emit({"pose": {"input_size": size, "augmentation": "strong"}}).pose)
     assert config["model"]["head"]["in_featuremap_size"] == feature_map
     assert config["codec"]["sigma"] == sigma
     assert {step["input_size"] for step in config["train_pipeline"] if step["type"] == "TopdownAffine"} == {
@@ -122,7 +128,7 @@ def test_the_feature_map_and_the_target_follow_the_input(
 
 
 def test_the_detectors_input_size_is_in_every_step_of_every_pipeline() -> None:
-    config = values(emit({"det": {"size": "l", "input_size": "352x224"}}).det)
+    config = values(emit({"det": {"size": "l", "input_size": "352x224", "augmentation": "strong"}}).det)
     used = {
         (name, step["type"]): next(step[key] for key in ("img_scale", "scale", "crop_size", "size") if key in step)
         for name in ("train_pipeline", "train_pipeline_stage2", "test_pipeline")
@@ -142,7 +148,9 @@ def test_a_stage_2_of_no_or_all_epochs_has_no_switch() -> None:
     assert pose["custom_hooks"] == []
     assert det["train_cfg"]["dynamic_intervals"] is None
     assert "CachedMosaic" in [step["type"] for step in det["train_dataloader"]["dataset"]["pipeline"]]
-    always = emit({"det": {"input_size": 64, "epochs": 5, "stage2_epochs": 5}, "pose": {"stage2_epochs": 210}})
+    always = emit(
+        {"det": {"input_size": 64, "epochs": 5, "stage2_epochs": 5}, "pose": {"epochs": 6, "stage2_epochs": 6}}
+    )
     det, pose = values(always.det), values(always.pose)
     assert [hook["type"] for hook in det["custom_hooks"] + pose["custom_hooks"]] == ["EMAHook", "EMAHook"]
     assert "CachedMosaic" not in [step["type"] for step in det["train_dataloader"]["dataset"]["pipeline"]]
@@ -150,7 +158,7 @@ def test_a_stage_2_of_no_or_all_epochs_has_no_switch() -> None:
 
 
 def test_pictures_without_an_object_stay_in() -> None:
-    config = values(emit(empty=2).det)
+    config = values(emit({"det": {"augmentation": "strong"}}, empty=2).det)
     assert config["train_dataloader"]["dataset"]["filter_cfg"] == {"filter_empty_gt": False}
     crops = [s for s in config["train_pipeline"] + config["train_pipeline_stage2"] if s["type"] == "RandomCrop"]
     assert [crop["allow_negative_crop"] for crop in crops] == [True, True]
@@ -158,15 +166,17 @@ def test_pictures_without_an_object_stay_in() -> None:
 
 def test_a_skeleton_without_swaps_is_never_mirrored() -> None:
     points = tuple(point.model_copy(update={"swap": None}) for point in CAR8.keypoints)
-    config = values(emit(skeleton=CAR8.model_copy(update={"keypoints": points})).pose)
+    config = values(emit(STRONG, skeleton=CAR8.model_copy(update={"keypoints": points})).pose)
     assert "RandomFlip" not in {s["type"] for s in config["train_pipeline"] + config["train_pipeline_stage2"]}
     assert config["model"]["test_cfg"] == {"flip_test": False}
-    assert "RandomFlip" in {step["type"] for step in values(emit().pose)["train_pipeline"]}
+    assert "RandomFlip" in {step["type"] for step in values(emit(STRONG).pose)["train_pipeline"]}
 
 
 def test_joint_weights_reach_the_loss() -> None:
     weighted = load_skeleton("coco17")
-    targets = [s for s in values(emit(skeleton=weighted).pose)["train_pipeline"] if s["type"] == "GenerateTarget"]
+    targets = [
+        s for s in values(emit(STRONG, skeleton=weighted).pose)["train_pipeline"] if s["type"] == "GenerateTarget"
+    ]
     assert [target["use_dataset_keypoint_weights"] for target in targets] == [True]
 
 
@@ -200,11 +210,11 @@ def test_weights_come_from_where_the_user_says(tmp_path: Path) -> None:
 def test_an_edited_file_is_not_replaced_unasked() -> None:
     pair = emit()
     before = pair.pose.read_bytes()
-    assert emit_pair(DATA, CAR8, RecipeOptions(), Path("configs")).pose.read_bytes() == before
+    assert emit_pair(DATA, CAR8, RecipeOptions(), Path("configs"), machine=REFERENCE).pose.read_bytes() == before
     pair.pose.write_text("mine\n", encoding="utf-8")
     options = RecipeOptions(seed=5)
     with pytest.raises(RequestError, match=r"rtmdet_m_car8\.py: exists and is not what would be written.*\n.*--overw"):
-        emit_pair(DATA, CAR8, options, Path("configs"))
+        emit_pair(DATA, CAR8, options, Path("configs"), machine=REFERENCE)
     assert pair.pose.read_text(encoding="utf-8") == "mine\n"
     assert "seed=21" in pair.det.read_text(encoding="utf-8")
     emit_pair(DATA, CAR8, options, Path("configs"), overwrite=True)
@@ -212,7 +222,116 @@ def test_an_edited_file_is_not_replaced_unasked() -> None:
 
 
 def test_the_notes_say_how_much_there_is_to_learn_from() -> None:
-    det, pose = emit().notes
+    det, pose = emit({"det": {"batch_size": 4, "epochs": 200}}).notes
     assert det.startswith("det: 4 pictures in batches of 4; iterations: 1 per epoch, 200 in all, 20 of them warm-up")
     assert "fewer than 2000 iterations are few" in pose
+    assert "an estimate" not in pose
     assert "few" not in emit({"det": {"epochs": 2000}}).notes[0]
+
+
+def test_on_a_cpu_the_notes_estimate_the_time_and_name_the_faster_size() -> None:
+    write_coco(DATA)
+    options = RecipeOptions.model_validate({"det": {"epochs": 100, "batch_size": 8, "input_size": "256x192"}})
+    det, pose = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2)).notes
+    # RTMDet-tiny takes 0.43 s an iteration at this size with two cores (costs.py); m is 39.3 / 8.1 as much work.
+    assert "about 3 min on 2 cores, no GPU (an estimate); --det tiny is about 5 times as fast" in det
+    assert "--pose t is about 5 times as fast" in pose
+
+
+def test_light_augmentation_is_one_pipeline_without_mosaic_and_cutouts() -> None:
+    pair = emit({"det": {"augmentation": "light"}, "pose": {"augmentation": "light"}})
+    det, pose = values(pair.det), values(pair.pose)
+    for config in (det, pose):
+        assert "train_pipeline" not in config
+        assert "PipelineSwitchHook" not in {hook["type"] for hook in config["custom_hooks"]}
+    steps = {step["type"]: step for step in det["train_pipeline_stage2"]}
+    assert steps["RandomResize"]["ratio_range"] == (0.8, 1.25)
+    assert not {"CachedMosaic", "CachedMixUp"} & set(steps)
+    steps = {step["type"]: step for step in pose["train_pipeline_stage2"]}
+    assert steps["RandomBBoxTransform"]["rotate_factor"] == 15
+    assert "mmdet.CutOut" not in steps
+    assert "light" in pair.det.read_text(encoding="utf-8").lower()
+
+
+def test_few_samples_are_repeated_within_an_epoch() -> None:
+    pair = emit({"det": {"repeat": 5, "batch_size": 2}, "pose": {"repeat": 7, "batch_size": 4}}, train=6, empty=1)
+    for path, repeat, samples, batch in ((pair.det, 5, 6, 2), (pair.pose, 7, 10, 4)):
+        config = values(path)
+        dataset = config["train_dataloader"]["dataset"]
+        assert (dataset["type"], dataset["times"], dataset["_delete_"]) == ("RepeatDataset", repeat, True)
+        assert dataset["dataset"]["ann_file"] == "train_coco.json"
+        assert dataset["dataset"]["pipeline"] == config["train_pipeline_stage2"]
+        assert config["iterations"] == config["max_epochs"] * -(-samples * repeat // batch)
+    assert values(pair.det)["train_dataloader"]["dataset"]["dataset"]["filter_cfg"] == {
+        "filter_empty_gt": False,
+        "min_size": 32,
+    }
+
+
+def test_a_repeated_data_set_and_a_switch_of_pipelines_exclude_each_other() -> None:
+    with pytest.raises(RequestError) as caught:
+        emit({"det": {"repeat": 3, "epochs": 10, "stage2_epochs": 2}})
+    assert "--repeat (det): must be 1 where augmentation changes on the way, got 3" in str(caught.value)
+    assert "does not reach into a RepeatDataset" in str(caught.value)
+
+
+def test_the_average_of_the_weights_fits_the_length_of_the_run_and_can_be_left_out() -> None:
+    pair = emit({"det": {"epochs": 1000, "batch_size": 4}, "pose": {"size": "t", "ema": True, "epochs": 1000}})
+    for path in (pair.det, pair.pose):
+        config = values(path)
+        hook = config["custom_hooks"][0]
+        assert config["iterations"] == 1000
+        assert (hook["type"], hook["momentum"], hook["gamma"]) == ("EMAHook", 0.02, 100)
+    assert values(emit({"det": {"epochs": 60000}}).det)["ema_momentum"] == pytest.approx(20 / 60000)
+    assert values(emit({"det": {"epochs": 200000}}).det)["ema_momentum"] == 0.0002
+    pair = emit({"det": {"ema": False}, "pose": {"ema_momentum": 0.001}})
+    assert values(pair.det)["custom_hooks"] == []
+    assert values(pair.pose)["custom_hooks"][0]["momentum"] == 0.001
+
+
+def test_coco_names_the_stock_recipes_checkpoint_and_nothing_else_is_fetched() -> None:
+    pair = emit({"det": {"size": "tiny"}, "pose": {"size": "t", "load_from": "coco"}})
+    for path, name in ((pair.det, "rtmdet_tiny_8xb32-300e_coco_"), (pair.pose, "rtmpose-tiny_simcc-coco_")):
+        config = values(path)
+        assert config["load_from"].startswith("https://download.openmmlab.com/")
+        assert name in config["load_from"]
+        assert config["model"]["backbone"]["init_cfg"] is None
+    with pytest.raises(RequestError, match=r"--load-from \(pose\): coco has no checkpoint of RTMPose-x"):
+        emit({"pose": {"size": "x", "load_from": "coco"}})
+
+
+def test_a_frozen_backbone_needs_weights() -> None:
+    pair = emit({"det": {"freeze": "backbone"}, "pose": {"freeze": "backbone"}})
+    for path in (pair.det, pair.pose):
+        backbone = values(path)["model"]["backbone"]
+        assert (backbone["frozen_stages"], backbone["norm_eval"]) == (4, True)
+    for said in ({"load_from": "none"}, {"backbone": "none"}):
+        with pytest.raises(RequestError, match=r"--freeze \(det\): backbone needs weights .*\n.*--pretrained coco"):
+            emit({"det": {"freeze": "backbone", **said}})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"det": {"augmentation": "strong", "load_from": "none"}, "pose": {"augmentation": "strong", "epochs": 50}},
+        {"det": {"epochs": 40, "lr": 0.1, "warmup_iters": 3}, "pose": {"ema": True, "size": "t", "repeat": 4}},
+    ],
+)
+def test_what_the_table_says_is_what_the_config_does(options: dict[str, Any]) -> None:
+    pair = emit({"det": {"input_size": 64, **options.pop("det", {})}, **options}, train=30)
+    assert isinstance(pair, ChosenPair)
+    names = {
+        "epochs": "max_epochs",
+        "stage2_epochs": "stage2_num_epochs",
+        "lr": "base_lr",
+        **dict.fromkeys(("input_size", "batch_size", "val_batch_size", "val_interval", "warmup_iters"), ""),
+    }
+    for path, recipe in ((pair.det, pair.recipe.det), (pair.pose, pair.recipe.pose)):
+        config = values(path)
+        for field, name in names.items():
+            assert config[name or field] == pytest.approx(getattr(recipe, field)), field
+        if recipe.ema_momentum is not None:
+            assert config["ema_momentum"] == pytest.approx(recipe.ema_momentum)
+        for field, because in recipe.because.items():
+            assert because.reason, field

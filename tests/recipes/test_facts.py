@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from posetools.errors import InputError, PosetoolsError, RequestError
@@ -36,6 +37,56 @@ def _changed(folder: Path, mutate: Callable[[dict[str, Any]], object]) -> Path:
     mutate(document)
     path.write_text(json.dumps(document), encoding="utf-8")
     return folder
+
+
+def test_sizes_and_visibility_are_measured_and_crowds_left_out(tmp_path: Path) -> None:
+    boxes = [[0, 0, 10, 10], [0, 0, 40, 10], [5, 5, 90, 40], [0, 0, 100, 50]]
+
+    def mutate(document: dict[str, Any]) -> None:
+        document["images"][0].update(width=200, height=100)
+        document["images"][1].update(width=200, height=100)
+        document["images"][2].update(width=100, height=200)
+        document["images"] = document["images"][:3]
+        document["annotations"] = document["annotations"][:4]
+        for index, (entry, bbox) in enumerate(zip(document["annotations"], boxes, strict=True)):
+            visible = [0, 0, 2] * 3 + [0, 0, 1] * 1 + [0, 0, 0] * 4
+            entry.update(bbox=bbox, image_id=1 + index % 3, keypoints=visible, num_keypoints=4)
+        document["annotations"][3].update(iscrowd=1)
+
+    shapes = read_facts(_changed(tmp_path, mutate), CAR8).shapes
+    sides = np.sqrt([100.0, 400.0, 3600.0])
+    assert (shapes.width, shapes.height, shapes.aspect) == (200, 100, 2)
+    assert shapes.portrait == pytest.approx(1 / 3)
+    assert shapes.side == pytest.approx(tuple(np.percentile(sides, (10, 50, 90))))
+    assert shapes.relative_side == pytest.approx(np.percentile(sides / 200, 10))
+    assert shapes.small == pytest.approx(2 / 3)
+    assert (shapes.box_long, shapes.box_aspect) == pytest.approx((40, 2.25))
+    assert shapes.points == pytest.approx((3, 1, 4))
+    assert "pictures 200 x 100" in str(shapes)
+    assert "67 % of them below 32 px" in str(shapes)
+    assert "3.0 visible, 1.0 hidden, 4.0 not labelled" in str(shapes)
+
+
+@pytest.mark.parametrize(
+    ("mutate", "place", "problem"),
+    [
+        (lambda d: d["images"][2].pop("width"), "images[2] (id 3)", "width and height must be numbers"),
+        (lambda d: d["images"][2].update(height=0), "images[2] (id 3)", "the sizes above 0"),
+        (lambda d: d["annotations"][1].update(bbox=[0, 0, 5]), "annotations[1] (id 2)", "bbox must be numbers"),
+        (lambda d: d["annotations"][1].update(bbox=None), "annotations[1] (id 2)", "bbox must be numbers"),
+        (lambda d: d["annotations"][1].update(bbox=[0, 0, 5, 0]), "annotations[1] (id 2)", "the sizes above 0"),
+        (lambda d: d["annotations"][1].update(image_id=77), "annotations[1].image_id", "must be the id of a picture"),
+        (lambda d: d["annotations"][1].update(keypoints=3), "annotations", "keypoints must be lists of numbers"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(
+    tmp_path: Path, mutate: Callable[[dict[str, Any]], object], place: str, problem: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read_facts(_changed(tmp_path, mutate), CAR8)
+    assert f"train_coco.json: {place}: " in str(caught.value)
+    assert problem in str(caught.value)
+    assert "posetools validate" in str(caught.value)
 
 
 @pytest.mark.parametrize(

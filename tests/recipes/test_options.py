@@ -44,33 +44,37 @@ def test_other_input_sizes_are_refused_with_the_rule(value: object, rule: str) -
     assert str(caught.value) == rule
 
 
-def test_the_defaults_are_those_of_the_recipe_that_posetools_replaces() -> None:
+def test_what_is_not_said_is_left_to_the_rules() -> None:
     options = RecipeOptions()
-    assert (options.det.epochs, options.det.stage2, options.det.interval, options.seed) == (200, 20, 10, 21)
-    assert (options.det.batch_size, options.det.val_batch_size) == (4, 2)
-    assert (options.pose.batch_size, options.pose.val_batch_size, options.pose.stage2) == (32, 8, 20)
+    assert (options.det.size, options.pose.size, options.pose.simcc_split_ratio) == ("m", "m", 2.0)
+    unsaid = {**options.det.model_dump(exclude={"size"}), **options.model_dump(exclude={"det", "pose"})}
+    assert set(unsaid.values()) == {None}
 
 
-@pytest.mark.parametrize(
-    ("epochs", "stage2", "interval"), [(1, 0, 1), (9, 0, 1), (10, 1, 1), (50, 5, 5), (199, 19, 10), (1000, 20, 10)]
-)
-def test_short_runs_get_a_short_stage_2_and_frequent_evaluations(epochs: int, stage2: int, interval: int) -> None:
-    options = RecipeOptions.model_validate({"det": {"epochs": epochs}}).det
-    assert (options.stage2, options.interval) == (stage2, interval)
+@pytest.mark.parametrize("value", [1, 64, "auto"])
+def test_a_batch_is_a_number_or_auto(value: object) -> None:
+    assert RecipeOptions.model_validate({"det": {"batch_size": value}}).det.batch_size == value
 
 
 WHOLE = """
 seed = 3
 workers = 0
+minutes = 45
 
 [det]
 size = "tiny"
 input_size = "640x384"
 epochs = 60
+repeat = 1
+augmentation = "strong"
 stage2_epochs = 6
 batch_size = 8
 val_batch_size = 4
 lr = 1e-3
+warmup_iters = 50
+ema = true
+ema_momentum = 0.002
+freeze = "backbone"
 val_interval = 5
 backbone = "none"
 load_from = "https://example.org/det.pth"
@@ -87,16 +91,22 @@ def test_a_toml_sets_everything(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(WHOLE, encoding="utf-8")
     options = RecipeOptions.model_validate(load_options(path))
-    assert (options.seed, options.workers, options.pose.size) == (3, 0, "x")
+    assert (options.seed, options.workers, options.minutes, options.pose.size) == (3, 0, 45, "x")
     det = options.det.model_dump()
     assert det == {
         "size": "tiny",
         "input_size": (640, 384),
         "epochs": 60,
+        "repeat": 1,
+        "augmentation": "strong",
         "stage2_epochs": 6,
         "batch_size": 8,
         "val_batch_size": 4,
         "lr": 0.001,
+        "warmup_iters": 50,
+        "ema": True,
+        "ema_momentum": 0.002,
+        "freeze": "backbone",
         "val_interval": 5,
         "backbone": "none",
         "load_from": "https://example.org/det.pth",
@@ -112,7 +122,7 @@ def test_a_toml_sets_everything(tmp_path: Path) -> None:
         ("seed = 3", "sed = 3", ["sed: is not a key of the recipe; did you mean 'seed'?"]),
         ("seed = 3", "sigma = 3", ["sigma: is not a key of the recipe; did you mean [pose] sigma?"]),
         ("seed = 3", "epochs = 3", ["epochs: is not a key", "did you mean [det] epochs or [pose] epochs?"]),
-        ("seed = 3", "zzz = 3", ["zzz: is not a key of the recipe; the keys are det, pose, seed, workers"]),
+        ("seed = 3", "zzz = 3", ["zzz: is not a key of the recipe; the keys are det, pose, seed, workers, minutes"]),
         ("epochs = 60", 'epochs = "60"', ["det.epochs: ", "valid integer", "got '60'"]),
         ("epochs = 60", "epochs = 0", ["det.epochs: ", "greater than or equal to 1", "got 0"]),
         ("stage2_epochs = 6", "stage2_epochs = 61", ["det.stage2_epochs: must be at most epochs (60), got 61"]),
@@ -120,6 +130,14 @@ def test_a_toml_sets_everything(tmp_path: Path) -> None:
         ('size = "tiny"', 'size = "t"', ["det.size: ", "'tiny', 's', 'm', 'l' or 'x'", "got 't'"]),
         ('"640x384"', '"640x380"', ["det.input_size: must be a multiple of 32 on both sides, got '640x380'"]),
         ("sigma = [6.0, 6.93]", "sigma = [6.0, 0]", ["pose.sigma: ", "greater than 0", "got 0"]),
+        ("batch_size = 8", "batch_size = 0", ["det.batch_size: must be a whole number from 1 on, or auto, got 0"]),
+        ("batch_size = 8", 'batch_size = "8"', ["det.batch_size: must be a whole number from 1 on, or auto, got '8'"]),
+        ('"strong"', '"light"', ["det.stage2_epochs: must be left out with light augmentation", "got 6"]),
+        ('"strong"', '"weak"', ["det.augmentation: ", "'strong' or 'light'", "got 'weak'"]),
+        ("ema = true", "ema = false", ["det.ema_momentum: must be left out where ema is false, got 0.002"]),
+        ("ema_momentum = 0.002", "ema_momentum = 1", ["det.ema_momentum: ", "less than 1", "got 1"]),
+        ('"backbone"', '"head"', ["det.freeze: ", "'none' or 'backbone'", "got 'head'"]),
+        ("minutes = 45", "minutes = 0", ["minutes: ", "greater than 0", "got 0"]),
         ("lr = 1e-3", "lr = nan", ["det.lr: ", "finite", "got nan"]),
         ("seed = 3", "sed = 3\nsead = 4", ["sed: is not a key", "sead: is not a key"]),
         ("seed = 3", "seed = ", ["is not valid TOML", "line 2"]),
@@ -140,7 +158,7 @@ def test_the_command_line_wins_over_the_toml(tmp_path: Path) -> None:
     path.write_text(WHOLE, encoding="utf-8")
     options = build_options(path, {"": {"seed": 5, "workers": None}, "det": {"epochs": 7, "stage2_epochs": 7}})
     assert (options.seed, options.workers) == (5, 0)
-    assert (options.det.epochs, options.det.stage2, options.det.batch_size) == (7, 7, 8)
+    assert (options.det.epochs, options.det.stage2_epochs, options.det.batch_size) == (7, 7, 8)
 
 
 def test_a_wrong_option_is_named_as_on_the_command_line() -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from posetools.recipes import stock
 from posetools.recipes.emit import emit_pair
+from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import DET_SIZES, POSE_SIZES, DetSize, PoseSize, RecipeOptions
 from posetools.skeleton import load_skeleton
 from tests.recipes.sample import write_coco
@@ -70,7 +72,8 @@ def build(config: Any, *, device: str = "meta") -> Any:
 
 
 def emit(data: Path, out: Path, **options: Any) -> tuple[Any, Any]:
-    pair = emit_pair(data, CAR8, RecipeOptions.model_validate(options), out, overwrite=True)
+    said = RecipeOptions.model_validate(options)
+    pair = emit_pair(data, CAR8, said, out, overwrite=True, machine=REFERENCE)
     return load(pair.det), load(pair.pose)
 
 
@@ -125,7 +128,8 @@ def test_each_of_the_25_pairs_loads(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", DET_SIZES)
 def test_rtmdet_builds_with_the_stock_sizes_parameters(data: Path, tmp_path: Path, size: DetSize) -> None:
-    config, _ = emit(data, tmp_path, det={"size": size})
+    as_stock = {"input_size": 640, "augmentation": "strong", "load_from": "none"}
+    config, _ = emit(data, tmp_path, det={"size": size, **as_stock})
     theirs = stock_config(stock.DET[size].base).model
     for part, keys in {
         "backbone": ("deepen_factor", "widen_factor", "init_cfg"),
@@ -158,7 +162,7 @@ def test_rtmpose_builds_with_the_stock_sizes_parameters(data: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("size", DET_SIZES)
 def test_restated_pipelines_differ_from_stock_only_in_the_size(data: Path, tmp_path: Path, size: DetSize) -> None:
-    config, _ = emit(data, tmp_path, det={"size": size, "input_size": 320})
+    config, _ = emit(data, tmp_path, det={"size": size, "input_size": 320, "augmentation": "strong"})
     theirs = stock_config(stock.DET[size].base)
     halved = {(640, 640): (320, 320), (1280, 1280): (640, 640)}
     for name in ("train_pipeline", "train_pipeline_stage2", "test_pipeline"):
@@ -193,7 +197,7 @@ def test_mmpose_reads_the_skeleton_from_the_config(data: Path, tmp_path: Path) -
     import numpy as np
     from mmengine.registry import DATASETS, METRICS, DefaultScope
 
-    _, config = emit(data, tmp_path, pose={"input_size": 64})
+    _, config = emit(data, tmp_path, pose={"input_size": 64, "repeat": 3})
     with DefaultScope.overwrite_default_scope("mmpose"):
         train = DATASETS.build(config.train_dataloader.dataset)
         val = DATASETS.build(config.val_dataloader.dataset)
@@ -206,7 +210,7 @@ def test_mmpose_reads_the_skeleton_from_the_config(data: Path, tmp_path: Path) -
         assert tuple(meta["sigmas"]) == pytest.approx(CAR8.sigmas)
         assert tuple(meta["dataset_keypoint_weights"]) == pytest.approx(CAR8.joint_weights)
         assert [tuple(link) for link in meta["skeleton_links"]] == list(CAR8.edges)
-    assert (len(train), len(val)) == (8, 4)
+    assert (len(train), len(val)) == (3 * 8, 4)
     assert sample["inputs"].shape == (3, 64, 64)
     assert sample["data_samples"].gt_instances.keypoints.shape == (1, 8, 2)
     assert sample["data_samples"].gt_instance_labels.keypoint_x_labels.shape == (1, 8, 128)
@@ -220,7 +224,7 @@ def test_mmpose_scores_with_the_skeletons_sigmas(data: Path, tmp_path: Path) -> 
 
     def ap(sigma: float) -> float:
         skeleton = CAR8.model_copy(update={"sigmas": (sigma,) * 8})
-        pair = emit_pair(data, skeleton, RecipeOptions(), tmp_path, overwrite=True)
+        pair = emit_pair(data, skeleton, RecipeOptions(), tmp_path, overwrite=True, machine=REFERENCE)
         config = load(pair.pose)
         with DefaultScope.overwrite_default_scope("mmpose"):
             val = DATASETS.build(config.val_dataloader.dataset)
@@ -255,6 +259,32 @@ def test_mmdet_keeps_the_cars_and_the_pictures_without_any(tmp_path: Path) -> No
     assert train.metainfo["classes"] == ("car",)
     assert sum(not train.get_data_info(index)["instances"] for index in range(5)) == 2
     assert {tuple(sample["inputs"].shape) for sample in samples} == {(3, 64, 64)}
+
+
+def test_mmdet_repeats_few_pictures_within_an_epoch(data: Path, tmp_path: Path) -> None:
+    from mmengine.registry import DATASETS, DefaultScope
+
+    config, _ = emit(data, tmp_path, det={"input_size": 64, "repeat": 5})
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        train = DATASETS.build(config.train_dataloader.dataset)
+        samples = [train[index] for index in (0, 4, 19)]
+    assert (type(train).__name__, len(train)) == ("RepeatDataset", 20)
+    assert {sample["data_samples"].img_path for sample in samples[:2]} == {samples[0]["data_samples"].img_path}
+    assert {tuple(sample["inputs"].shape) for sample in samples} == {(3, 64, 64)}
+
+
+def test_checkpoints_and_memory_are_those_of_the_installed_model_zoos() -> None:
+    det = yaml.safe_load(_installed("mmdet::rtmdet/metafile.yml").read_text(encoding="utf-8"))
+    known = {model["Name"]: model for model in det["Models"]}
+    for size in DET_SIZES:
+        theirs = known[f"rtmdet_{size}_8xb32-300e_coco"]
+        assert stock.DET[size].coco == theirs["Weights"]
+        assert stock.DET[size].memory == theirs["Metadata"]["Training Memory (GB)"]
+    place = "mmpose::body_2d_keypoint/rtmpose/coco/rtmpose_coco.yml"
+    pose = yaml.safe_load(_installed(place).read_text(encoding="utf-8"))
+    weights = {model["Name"]: model["Weights"] for model in pose["Models"]}
+    for pose_size in POSE_SIZES:
+        assert stock.POSE[pose_size].coco == weights.get(f"rtmpose-{pose_size}_8xb256-420e_coco-256x192")
 
 
 def test_the_config_survives_being_written_and_read_back(data: Path, tmp_path: Path) -> None:

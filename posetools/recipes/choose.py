@@ -1,0 +1,314 @@
+"""The rules that choose a recipe: data and machine in, values with their reasons out.
+
+Each rule is a small function of a Case; it may look at what earlier rules chose (RULES is in their order) and gives the
+value with a sentence that names the numbers it comes from. What the user states never gets here. All numbers that
+somebody may want to tune stand in the block below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, floor, log2, sqrt
+
+from posetools.errors import RequestError
+from posetools.recipes.costs import GPU_SHARE, UNKNOWN_GIB, StageName, cpu_seconds, sample_gib
+from posetools.recipes.machine import GIB, Machine
+from posetools.recipes.options import NONE, STOCK, STRIDE, DetOptions, PoseOptions
+from posetools.recipes.recipe import (
+    Because,
+    Case,
+)
+from posetools.recipes.stock import (
+    BASE_LR,
+    DET,
+    DET_BATCH,
+    EMA_MOMENTUM,
+    POSE,
+    POSE_BATCH,
+    WARMUP_ITERS,
+)
+
+# Input of the detector: its longer side, and how large the 10th percentile of the objects should be in it.
+DET_SIDE, DET_SIDE_MOST, DET_OBJECT = 640, 1280, 16
+CPU_DET_SIDE_LEAST, CPU_DET_OBJECT = 256, 32
+# Input of the pose estimator: the longer sides to choose from, and the aspect from which it is no square.
+POSE_SIDES, CPU_POSE_SIDE_MOST, POSE_OBLONG = (128, 160, 192, 224, 256), 160, 1.5
+# The margin that MMPose adds around a box (GetBBoxCenterScale).
+BOX_PADDING = 1.25
+CPU_BATCH: dict[StageName, int] = {"det": 8, "pose": 32}
+GPU_BATCHES: dict[StageName, tuple[int, int]] = {"det": (4, 32), "pose": (32, 256)}
+VAL_BATCH: dict[StageName, int] = {"det": 8, "pose": 64}
+# How long: iterations aimed at, bounded by passes over the data, by epochs, and on a CPU by time.
+ITERATIONS = 12_000
+PASSES = 600
+EPOCHS_LEAST = 12
+CPU_MINUTES = 60.0
+SHARE: dict[StageName, float] = {"det": 0.5, "pose": 0.5}
+FEWEST_ITERATIONS = 300
+# A run of fewer iterations has no time to learn from mosaics, cut-outs and large changes of scale (from random weights,
+# 3,776 light ones took RTMDet-tiny to a bbox mAP of 0.84 on rendered cars).
+LIGHT_BELOW = 6000
+# An epoch of fewer iterations is mostly its own start and end; but a run should have some epochs.
+EPOCH_ITERATIONS, REPEATED_EPOCHS = 50, 10
+LR_LEAST, FINE_TUNE = 5e-4, 0.5
+# The average looks back over this part of the run, and forgets its random start over a tenth.
+EMA_SHARE = 20
+STAGE2_MOST, INTERVAL_MOST = 20, 10
+ROTATION, LIGHT_ROTATION = 30, 15
+
+
+def coco_weights(case: Case) -> str:
+    """Return the URL of the stock recipe's own checkpoint.
+
+    Raises:
+        RequestError: it has none.
+    """
+    checkpoint = DET[case.said.size].coco if isinstance(case.said, DetOptions) else POSE[case.said.size].coco
+    if checkpoint is None:
+        raise RequestError(
+            f"--load-from ({case.stage}): coco has no checkpoint of RTMPose-{case.said.size}\n"
+            "  name a file or a URL, or leave it out: the backbone has weights of its own"
+        )
+    return checkpoint
+
+
+def _det_input(case: Case) -> Because:
+    shapes, cpu = case.facts.shapes, case.machine.gpu is None
+    long, short = sorted((shapes.width, shapes.height), reverse=True)
+    most = min(_up(long), DET_SIDE if cpu else DET_SIDE_MOST)
+    side = min(DET_SIDE, most)
+    why = f"pictures are {shapes.width:.0f}x{shapes.height:.0f} (median)"
+    if cpu:
+        side = min(side, _up(max(CPU_DET_SIDE_LEAST, CPU_DET_OBJECT / shapes.relative_side)))
+        why += f", and on a CPU small is fast; the 10 % smallest objects are {side * shapes.relative_side:.0f} px then"
+    elif side * shapes.relative_side < DET_OBJECT:
+        side = min(most, max(side, _up(DET_OBJECT / shapes.relative_side)))
+        shown = side * shapes.relative_side
+        why += f"; the 10 % smallest objects are {shapes.side[0]:.0f} px there, and {shown:.0f} px at this size"
+    if 0.1 <= shapes.portrait <= 0.9:
+        return Because((side, side), f"{why}; {100 * shapes.portrait:.0f} % of them are upright, so a square")
+    other = min(side, _up(side * short / long))
+    return Because((side, other) if shapes.width >= shapes.height else (other, side), why)
+
+
+def _pose_input(case: Case) -> Because:
+    shapes, cpu = case.facts.shapes, case.machine.gpu is None
+    wanted = shapes.box_long * BOX_PADDING
+    sides = [side for side in POSE_SIDES if not cpu or side <= CPU_POSE_SIDE_MOST]
+    side = next((side for side in sides if side >= wanted), sides[-1])
+    oblong = max(shapes.box_aspect, 1 / shapes.box_aspect) >= POSE_OBLONG
+    other = _up(side * 3 / 4) if oblong else side
+    size = (side, other) if shapes.box_aspect >= 1 else (other, side)
+    why = f"boxes are {wanted:.0f} px long with their margin (median)"
+    why += f" and {shapes.box_aspect:.2g} times as wide as high" if oblong else ""
+    return Because(size, why + (f"; at most {CPU_POSE_SIDE_MOST} on a CPU" if cpu and wanted > side else ""))
+
+
+def _input_size(case: Case) -> Because:
+    return _det_input(case) if case.stage == "det" else _pose_input(case)
+
+
+def _load_from(case: Case) -> Because:
+    if case.stage == "pose":
+        return Because(None, "COCO's keypoints are people's: only the backbone starts from pretrained weights")
+    if case.states("backbone"):
+        return Because(None, "the backbone is stated")
+    return Because(
+        coco_weights(case),
+        f"{case.facts.train.objects} objects are few to start from nothing; these weights know COCO's 80 kinds",
+    )
+
+
+def _backbone(case: Case) -> Because:
+    if case["load_from"] is not None:
+        return Because(NONE, "load_from brings its weights")
+    if case.stage == "det" and isinstance(case.said, DetOptions) and not DET[case.said.size].pretrained:
+        return Because(STOCK, "the stock recipe has no ImageNet weights for this size: it starts at random")
+    return Because(STOCK, "pretrained weights, downloaded when training starts")
+
+
+def _freeze(case: Case) -> Because:
+    return Because(NONE, f"all layers learn, from {case.samples} {case.sample}")
+
+
+def _batch_size(case: Case) -> Because:
+    gpu, measured = case.machine.gpu, case.measured
+    note = f"; {measured.batch_note}" if measured.batch_note else ""
+    if measured.batch is not None:
+        batch, why = measured.batch, measured.batch_note
+    elif gpu is None:
+        batch, why = CPU_BATCH[case.stage], f"for a CPU{note}"
+    else:
+        low, high = GPU_BATCHES[case.stage]
+        gib = UNKNOWN_GIB if gpu.memory is None else gpu.memory / GIB
+        each = sample_gib(case.said, case["input_size"])
+        fits, enough = gib * GPU_SHARE / each, PASSES * case.samples / ITERATIONS
+        batch = max(low, min(high, _power_of_two(min(fits, enough))))
+        why = f"fits on {gpu}, where one of a batch takes about {each:.2g} GiB{note}"
+        if enough < min(fits, high):
+            why = f"for {case.samples} {case.sample}: a larger one would leave fewer than {ITERATIONS} iterations{note}"
+    if batch > case.samples:
+        return Because(case.samples, f"there are {case.samples} {case.sample}{note}")
+    return Because(batch, why)
+
+
+def _val_batch_size(case: Case) -> Because:
+    most = VAL_BATCH[case.stage]
+    return Because(min(most, case["batch_size"]), f"as the batch of training, at most {most}")
+
+
+def planned_iterations(case: Case) -> Because:
+    """Return how many iterations a run should have where the user did not state its epochs."""
+    batch, passes = case["batch_size"], ceil(PASSES * case.samples / case["batch_size"])
+    seconds, source = _seconds(case)
+    minutes = case.minutes or (CPU_MINUTES if case.machine.gpu is None else None)
+    count, why = ITERATIONS, f"{ITERATIONS} iterations of {batch}"
+    if passes < count:
+        count, why = passes, f"{case.samples} {case.sample}, each seen {PASSES} times"
+    if minutes is not None and seconds is not None:
+        minutes *= SHARE[case.stage]
+        fitting = max(0, floor((60 * minutes - case.measured.overhead) / seconds))
+        least = 1 if case.minutes else FEWEST_ITERATIONS
+        if fitting < count:
+            count = max(least, fitting)
+            why = f"{minutes:.0f} min at {seconds:.2g} s an iteration ({source})"
+            if fitting < least:
+                why = f"{least} iterations at least, about {least * seconds / 60:.0f} min ({source})"
+    return Because(count, why)
+
+
+def _seconds(case: Case) -> tuple[float | None, str]:
+    """Return how long an iteration takes, as far as that is known, and how it is known."""
+    if case.measured.seconds is not None:
+        return case.measured.seconds * case["batch_size"] / case.measured.seconds_batch, "measured"
+    if case.machine.gpu is None:
+        seconds = cpu_seconds(case.said, case["input_size"], case["batch_size"], case.machine.cores)
+        return seconds, f"estimate for {case.machine}"
+    return None, ""
+
+
+def _augmentation(case: Case) -> Because:
+    if case.states("stage2_epochs"):
+        return Because("strong", "stage2_epochs is stated: the stock recipe's two stages")
+    if case.said.epochs is not None:
+        count = case.said.epochs * case.iterations_per_epoch(case.said.repeat or 1)
+    else:
+        count = planned_iterations(case).value
+    if count < LIGHT_BELOW:
+        what = "mosaic, mixup" if case.stage == "det" else "cut-outs"
+        return Because("light", f"{count} iterations are too few for {what} and large changes of scale")
+    return Because("strong", f"{count} iterations are enough to learn from what is harder")
+
+
+def _repeat(case: Case) -> Because:
+    each = case.iterations_per_epoch()
+    if case.states("epochs"):
+        return Because(1, "epochs is stated: an epoch goes through the data once")
+    if each >= EPOCH_ITERATIONS:
+        return Because(1, f"an epoch has {each} iterations")
+    if case["augmentation"] == "strong":
+        return Because(1, "the switch to stage 2 does not reach into a RepeatDataset")
+    planned = planned_iterations(case).value
+    times = max(1, min(ceil(EPOCH_ITERATIONS / each), planned // (REPEATED_EPOCHS * each)))
+    return Because(times, f"{case.samples} {case.sample} make {each} of {planned} iterations")
+
+
+def _epochs(case: Case) -> Because:
+    planned, each = planned_iterations(case), case.iterations_per_epoch(case["repeat"])
+    epochs, why = max(1, round(planned.value / each)), planned.reason
+    if epochs < EPOCHS_LEAST and case.machine.gpu is not None and case.minutes is None:
+        epochs, why = EPOCHS_LEAST, f"{EPOCHS_LEAST} at least"
+    stage2 = case.said.stage2_epochs
+    if stage2 is not None and stage2 > epochs:
+        epochs, why = stage2, "as many as stage2_epochs"
+    return Because(epochs, f"{why}; {each} iterations each")
+
+
+def _stage2_epochs(case: Case) -> Because:
+    epochs = case["epochs"]
+    if case["augmentation"] == "light":
+        return Because(epochs, "light augmentation holds in all epochs", "max_epochs")
+    if case["repeat"] > 1:
+        return Because(0, "the switch to stage 2 does not reach into a RepeatDataset")
+    what = "mosaic and mixup" if case.stage == "det" else "strong augmentation"
+    return Because(min(STAGE2_MOST, epochs // 10), f"the last ones, without {what}: a tenth, at most {STAGE2_MOST}")
+
+
+def _val_interval(case: Case) -> Because:
+    interval = min(INTERVAL_MOST, max(1, case["epochs"] // 10))
+    return Because(interval, f"epochs: a tenth of all, at most {INTERVAL_MOST}")
+
+
+def _lr(case: Case) -> Because:
+    batch, stock = case["batch_size"], DET_BATCH if case.stage == "det" else POSE_BATCH
+    rate = max(LR_LEAST, BASE_LR * sqrt(batch / stock))
+    formula = f"max({LR_LEAST}, {BASE_LR} * (batch_size / {stock})**0.5)"
+    why = f"stock is for batches of {stock}; times the root of {batch}/{stock}, {LR_LEAST} at least"
+    if case["load_from"] is not None:
+        return Because(FINE_TUNE * rate, f"{why}; half of it, as all layers are pretrained", f"{FINE_TUNE} * {formula}")
+    return Because(rate, why, formula)
+
+
+def _warmup_iters(case: Case) -> Because:
+    count = case["epochs"] * case.iterations_per_epoch(case["repeat"])
+    formula = f"min({WARMUP_ITERS}, max(2, iterations // 10))"
+    return Because(min(WARMUP_ITERS, max(2, count // 10)), f"a tenth of {count} iterations", formula)
+
+
+def _ema_momentum(case: Case) -> Because:
+    if isinstance(case.said, PoseOptions) and case.said.ema is None and not POSE[case.said.size].ema:
+        return Because(None, "the stock recipe of this size keeps no average")
+    count = case["epochs"] * case.iterations_per_epoch(case["repeat"])
+    momentum = min(0.1, max(EMA_MOMENTUM, EMA_SHARE / count))
+    formula = f"min(0.1, max({EMA_MOMENTUM}, {EMA_SHARE} / iterations))"
+    return Because(momentum, f"the average of about {1 / momentum:.0f} iterations; there are {count}", formula)
+
+
+def rotation(case: Case) -> Because:
+    """Return the largest angle that a picture is turned by, in degrees."""
+    degrees = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
+    return Because(degrees, "degrees: what stands on a road does not lie on its side")
+
+
+def flip(case: Case) -> Because:
+    """Return whether pictures are mirrored."""
+    if case.skeleton.has_swaps:
+        return Because("on", "the skeleton's swaps name each keypoint in a mirrored picture")
+    return Because("off", "no keypoint has a swap: a mirrored picture would teach left for right")
+
+
+def workers(machine: Machine) -> Because:
+    """Return how many processes load data, per loader."""
+    if machine.gpu is None:
+        return Because(min(4, max(1, machine.cores // 2)), f"half of {machine}: training itself needs cores")
+    share = machine.cores // len(machine.gpus)
+    return Because(min(8, max(1, share)), f"{machine}: at most 8 per process")
+
+
+def _power_of_two(number: float) -> int:
+    """Return the largest power of two that is not above ``number``, 1 at least."""
+    return int(2 ** floor(log2(max(1.0, number))))
+
+
+def _up(side: float) -> int:
+    """Return the multiple of the networks' stride that is at least ``side``."""
+    return STRIDE * ceil(round(side, 6) / STRIDE)
+
+
+# In this order: a rule may look at what stands before it.
+RULES: dict[str, Callable[[Case], Because]] = {
+    "input_size": _input_size,
+    "load_from": _load_from,
+    "backbone": _backbone,
+    "freeze": _freeze,
+    "batch_size": _batch_size,
+    "val_batch_size": _val_batch_size,
+    "augmentation": _augmentation,
+    "repeat": _repeat,
+    "epochs": _epochs,
+    "stage2_epochs": _stage2_epochs,
+    "val_interval": _val_interval,
+    "lr": _lr,
+    "warmup_iters": _warmup_iters,
+    "ema_momentum": _ema_momentum,
+}

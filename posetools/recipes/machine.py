@@ -1,0 +1,91 @@
+"""What a recipe needs to know of the machine that trains: its cores, its GPUs and their memory.
+
+Emitting needs no torch, and asking it would cost seconds of import. So the signs of a GPU are looked for first, among
+the device files; only where there is one does ``mm/machine.py`` ask torch for its name and memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+GIB = 2**30
+
+# NVIDIA's driver under Linux, and under the Windows subsystem for Linux.
+_DRIVERS = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU.
+
+    Attributes:
+        name: as its driver calls it.
+        memory: in bytes; None where nothing that could tell is installed.
+    """
+
+    name: str
+    memory: int | None = None
+
+    def __str__(self) -> str:
+        """Return its name, with its memory in GiB."""
+        return self.name if self.memory is None else f"{self.name} with {self.memory / GIB:.0f} GiB"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What training runs on.
+
+    Attributes:
+        cores: that this process may use.
+        gpus: that it may use.
+    """
+
+    cores: int
+    gpus: tuple[Gpu, ...] = ()
+
+    @property
+    def gpu(self) -> Gpu | None:
+        """The GPU with the least memory: what a batch has to fit on."""
+        return min(self.gpus, key=lambda gpu: gpu.memory or 0, default=None)
+
+    def __str__(self) -> str:
+        """Return a few words, such as ``2 cores, no GPU``."""
+        cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
+        if self.gpu is None:
+            return f"{cores}, no GPU"
+        return f"{cores}, {len(self.gpus)} x {self.gpu}" if len(self.gpus) > 1 else f"{cores}, {self.gpu}"
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use; the quota of a container counts."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _quota() or cores))
+
+
+def _quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """Return the cores that a container is given, rounded up, or None when it has no limit."""
+    try:
+        quota, period = path.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return -(-int(quota) // int(period)) if quota.isdigit() and period.isdigit() and int(period) else None
+
+
+def has_gpu(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether there is a sign of a GPU that CUDA could use. Nothing is started to find out."""
+    if environment.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return False
+    return any(path.exists() for path in _DRIVERS) or which("nvidia-smi") is not None
+
+
+def read_machine() -> Machine:
+    """Return this machine as far as it is known without torch: a GPU's name and memory are not."""
+    return Machine(count_cores(), (Gpu("GPU of unknown size"),) if has_gpu() else ())
+
+
+# What the configs of the sample set are written for, wherever they are written.
+REFERENCE = Machine(8, (Gpu("a GPU", 24 * GIB),))

@@ -1,0 +1,253 @@
+"""The rules: data and machine in, values and reasons out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from posetools.recipes.assemble import choose
+from posetools.recipes.costs import Measured, StageName, cpu_seconds
+from posetools.recipes.facts import DataFacts, SplitFacts
+from posetools.recipes.machine import GIB, Gpu, Machine
+from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
+from posetools.recipes.recipe import Choice, Recipe
+from posetools.recipes.shapes import Shapes
+from posetools.skeleton import load_skeleton
+
+CAR8 = load_skeleton("car8")
+CPU, A10, H200 = Machine(2), Machine(16, (Gpu("A10", 24 * GIB),)), Machine(16, (Gpu("H200", 139 * GIB),))
+
+
+def facts(
+    pictures: int = 1000,
+    objects: int = 2000,
+    *,
+    size: tuple[int, int] = (1920, 1080),
+    portrait: float = 0.0,
+    smallest: float = 80,
+    box: tuple[float, float] = (300, 250),
+) -> DataFacts:
+    """Facts of a data set: ``smallest`` is the 10th percentile of the objects' sides."""
+    shapes = Shapes(
+        width=size[0],
+        height=size[1],
+        aspect=size[0] / size[1],
+        portrait=portrait,
+        side=(smallest, 2 * smallest, 3 * smallest),
+        relative_side=smallest / max(size),
+        small=0.1,
+        box_long=max(box),
+        box_aspect=box[0] / box[1],
+        points=(5, 2, 1),
+    )
+    return DataFacts(SplitFacts(pictures, 0, objects, objects), SplitFacts(100, 0, 200, 200), shapes)
+
+
+def recipe(
+    data: DataFacts | None = None,
+    machine: Machine = A10,
+    measured: dict[StageName, Measured] | None = None,
+    **options: Any,
+) -> Recipe:
+    return choose(RecipeOptions.model_validate(options), data or facts(), machine, CAR8, measured)
+
+
+@pytest.mark.parametrize(
+    ("data", "machine", "size", "reason"),
+    [
+        (facts(), A10, (640, 384), "1920x1080"),
+        (facts(size=(1080, 1920)), A10, (384, 640), "1080x1920"),
+        (facts(size=(640, 640)), A10, (640, 640), "640x640"),
+        (facts(portrait=0.4), A10, (640, 640), "40 % of them are upright"),
+        (facts(size=(320, 240), smallest=30), A10, (320, 256), "320x240"),
+        (facts(smallest=30), A10, (1024, 576), "the 10 % smallest objects are"),
+        (facts(smallest=10), A10, (1280, 736), "the 10 % smallest objects are"),
+        (facts(size=(800, 600), smallest=3), A10, (800, 608), "the 10 % smallest objects are"),
+        (facts(), CPU, (640, 384), "on a CPU"),
+        (facts(size=(320, 240), smallest=45), CPU, (256, 192), "the 10 % smallest objects are 36 px"),
+        (facts(smallest=200), CPU, (320, 192), "on a CPU"),
+        (facts(smallest=10), CPU, (640, 384), "on a CPU"),
+    ],
+)
+def test_the_detectors_input_fits_pictures_and_small_objects(
+    data: DataFacts, machine: Machine, size: tuple[int, int], reason: str
+) -> None:
+    found = recipe(data, machine).det
+    assert found.input_size == size
+    assert reason in found.because["input_size"].reason
+
+
+@pytest.mark.parametrize(
+    ("box", "machine", "size"),
+    [
+        ((300, 250), A10, (256, 256)),
+        ((300, 250), CPU, (160, 160)),
+        ((90, 80), A10, (128, 128)),
+        ((120, 110), CPU, (160, 160)),
+        ((300, 150), A10, (256, 192)),
+        ((150, 300), A10, (192, 256)),
+        ((100, 50), CPU, (128, 96)),
+    ],
+)
+def test_the_pose_input_fits_the_boxes(box: tuple[float, float], machine: Machine, size: tuple[int, int]) -> None:
+    found = recipe(facts(box=box), machine).pose
+    assert found.input_size == size
+    assert f"{1.25 * max(box):.0f} px long" in found.because["input_size"].reason
+
+
+@pytest.mark.parametrize(
+    ("machine", "data", "det", "pose"),
+    [
+        (CPU, facts(), 8, 32),
+        (CPU, facts(5, 7), 5, 7),
+        (A10, facts(100_000, 200_000), 32, 128),
+        (H200, facts(100_000, 200_000), 32, 256),
+        (Machine(8, (Gpu("small", 6 * GIB),)), facts(100_000, 200_000), 8, 32),
+        (Machine(8, (Gpu("unknown"),)), facts(100_000, 200_000), 8, 64),
+        (A10, facts(300, 600), 8, 32),
+        (A10, facts(3, 6), 3, 6),
+    ],
+)
+def test_the_batch_fits_memory_and_data(machine: Machine, data: DataFacts, det: int, pose: int) -> None:
+    found = recipe(data, machine)
+    assert (found.det.batch_size, found.pose.batch_size) == (det, pose)
+
+
+def test_a_measured_batch_wins_over_the_estimate_and_no_gpu_is_said() -> None:
+    seen: dict[StageName, Measured] = {"det": Measured(batch=64, batch_note="measured (64: 18.0 GiB)")}
+    found = recipe(measured=seen, det={"batch_size": "auto"}).det
+    assert (found.batch_size, found.because["batch_size"].reason) == (64, "measured (64: 18.0 GiB)")
+    none: dict[StageName, Measured] = {"det": Measured(batch_note="auto measures on a GPU, and there is none here")}
+    found = recipe(machine=CPU, measured=none, det={"batch_size": "auto"}).det
+    assert found.batch_size == 8
+    assert "auto measures on a GPU, and there is none here" in found.because["batch_size"].reason
+    assert "batch_size" not in found.stated
+
+
+def test_a_gpu_run_aims_at_iterations_and_bounds_passes_and_epochs() -> None:
+    middle = recipe(facts(1000, 2000)).det
+    assert middle.epochs * -(-1000 // middle.batch_size) == pytest.approx(12_000, rel=0.01)
+    large = recipe(facts(118_000, 262_000)).det
+    assert (large.epochs, large.because["epochs"].reason) == (12, "12 at least; 3688 iterations each")
+    few = recipe(facts(16, 40)).det
+    assert few.repeat * few.epochs == pytest.approx(600, rel=0.05)
+    assert few.repeat > 1
+    assert few.augmentation == "light"
+    assert few.epochs >= 10
+
+
+def test_a_cpu_run_takes_about_half_an_hour_a_stage() -> None:
+    small: dict[str, Any] = {"det": {"size": "tiny"}, "pose": {"size": "t"}}
+    data = facts(size=(320, 240), smallest=45, box=(90, 80))
+    found = recipe(data, CPU, **small)
+    for said, stage in ((DetOptions(size="tiny"), found.det), (PoseOptions(size="t"), found.pose)):
+        samples = 1000 if isinstance(said, DetOptions) else 2000
+        each = cpu_seconds(said, stage.input_size, stage.batch_size, 2)
+        seconds = each * stage.epochs * -(-samples * stage.repeat // stage.batch_size)
+        assert seconds / 60 == pytest.approx(30, rel=0.1)
+        assert "30 min at" in stage.because["epochs"].reason
+        assert "estimate for 2 cores, no GPU" in stage.because["epochs"].reason
+    assert recipe(data, Machine(4), **small).det.epochs > found.det.epochs
+
+
+def test_the_estimate_is_what_was_measured() -> None:
+    assert cpu_seconds(DetOptions(size="tiny"), (256, 192), 8, 2) == pytest.approx(0.43, rel=0.05)
+    assert cpu_seconds(PoseOptions(size="t"), (128, 128), 32, 2) == pytest.approx(0.27, rel=0.05)
+
+
+def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
+    seen: dict[StageName, Measured] = {
+        "det": Measured(seconds=2.0, seconds_batch=8, overhead=300),
+        "pose": Measured(seconds=1.0, seconds_batch=32),
+    }
+    options: dict[str, Any] = {"det": {"batch_size": 8}, "pose": {"batch_size": 16}}
+    found = recipe(facts(800, 1600), CPU, seen, minutes=40, **options)
+    # Twenty minutes each: (1200 - 300) s / 2 s, and half the time for half the batch.
+    assert found.det.epochs == round(450 / 100)
+    assert found.pose.epochs == round(2400 / 100)
+    assert found.det.because["epochs"].reason == "20 min at 2 s an iteration (measured); 100 iterations each"
+
+
+def test_short_runs_are_light_and_long_ones_strong() -> None:
+    for epochs, kind in ((20, "light"), (400, "strong")):
+        found = recipe(facts(800, 1600), det={"epochs": epochs, "batch_size": 8}).det
+        assert found.augmentation == kind
+        assert found.stage2_epochs == (epochs if kind == "light" else 20)
+    assert recipe(det={"stage2_epochs": 2, "epochs": 10}).det.augmentation == "strong"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "stage2", "interval"), [(1, 0, 1), (9, 0, 1), (10, 1, 1), (50, 5, 5), (199, 19, 10), (1000, 20, 10)]
+)
+def test_stage_2_and_evaluations_follow_the_epochs(epochs: int, stage2: int, interval: int) -> None:
+    found = recipe(det={"epochs": epochs, "augmentation": "strong"}).det
+    assert (found.stage2_epochs, found.val_interval) == (stage2, interval)
+
+
+def test_stated_epochs_of_stage_2_are_all_run() -> None:
+    assert recipe(facts(5000, 9000), CPU, det={"stage2_epochs": 77}).det.epochs == 77
+
+
+def test_pretrained_weights() -> None:
+    found = recipe()
+    assert found.det.load_from
+    assert found.det.load_from.endswith("rtmdet_m_8xb32-300e_coco_20220719_112220-229f527c.pth")
+    assert (found.det.backbone, found.pose.load_from, found.pose.backbone) == ("none", None, "stock")
+    for said in ({"backbone": "none"}, {"backbone": "stock"}, {"load_from": "none"}):
+        assert recipe(det=said).det.load_from is None
+    assert recipe(det={"load_from": "own.pth"}).det.backbone == "none"
+    assert recipe(det={"batch_size": 64}).det.lr == pytest.approx(0.004 / 2 / 2)
+    assert recipe(det={"batch_size": 64, "load_from": "none"}).det.lr == pytest.approx(0.004 / 2)
+
+
+def test_loaders_leave_cores_to_a_cpu_and_share_them_between_gpus() -> None:
+    assert [recipe(machine=Machine(cores)).workers for cores in (1, 2, 4, 64)] == [1, 1, 2, 4]
+    gpus = (Gpu("A", GIB),) * 4
+    assert [recipe(machine=Machine(cores, gpus)).workers for cores in (2, 8, 64)] == [1, 2, 8]
+
+
+STATED: dict[str, dict[str, Any]] = {
+    "input_size": {"input_size": 320},
+    "epochs": {"epochs": 7},
+    "repeat": {"repeat": 1},
+    "augmentation": {"augmentation": "light"},
+    "stage2_epochs": {"stage2_epochs": 3},
+    "batch_size": {"batch_size": 5},
+    "val_batch_size": {"val_batch_size": 3},
+    "lr": {"lr": 0.123},
+    "warmup_iters": {"warmup_iters": 17},
+    "val_interval": {"val_interval": 6},
+    "ema_momentum": {"ema": False},
+    "backbone": {"backbone": "own.pth"},
+    "load_from": {"load_from": "own.pth"},
+    "freeze": {"freeze": "none"},
+    "size": {"size": "s"},
+}
+
+
+@pytest.mark.parametrize("field", STATED)
+@pytest.mark.parametrize("stage", ["det", "pose"])
+def test_what_is_stated_wins_and_is_marked_so(stage: str, field: str) -> None:
+    said: dict[str, Any] = {stage: STATED[field]}
+    found = recipe(**said)
+    marked = [(row.stage, row.field) for row in found.choices if row.stated]
+    assert marked == [(stage, field)]
+    row = next(row for row in found.choices if row.stated)
+    assert row.reason == "as stated"
+    value = next(iter(STATED[field].values()))
+    assert row.chosen == {"input_size": "320x320", "ema_momentum": "off", "lr": "0.12"}.get(field, str(value))
+
+
+def test_every_line_has_a_stock_value_and_a_reason() -> None:
+    def check(row: Choice) -> None:
+        assert row.chosen
+        assert row.reason
+        assert row.stock or row.field == "size"
+
+    rows = recipe().choices
+    for row in rows:
+        check(row)
+    fields = [row.field for row in rows]
+    assert len(fields) == 2 * 15 + 2 + 2
+    assert [row.chosen for row in rows if row.field == "load_from"] == ["coco", "off"]
