@@ -30,12 +30,12 @@ from posetools.demo_folder import (
     claim_folder,
     write_record,
 )
-from posetools.demo_listener import DemoListener
 from posetools.demo_recipe import recipe_text, stage_options
 from posetools.demo_sheet import prediction_sheet
-from posetools.demo_timing import Plan, Stopwatch, count, plan_training, seconds_per_iteration
+from posetools.demo_timing import Counter, Plan, count, plan_training, seconds_per_iteration
 from posetools.errors import RequestError, RunError, must_be
 from posetools.files import write_text
+from posetools.mm.steps import StepListener
 from posetools.pictures import save_picture
 from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.facts import read_facts
@@ -185,7 +185,7 @@ class DemoResult:
     files: Mapping[Path, str]
 
 
-def demo(request: DemoRequest, listener: DemoListener) -> DemoResult:
+def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
     """Go the whole road.
 
     Args:
@@ -219,7 +219,7 @@ def demo(request: DemoRequest, listener: DemoListener) -> DemoResult:
 class _Run:
     """One demo: one method per station. Each tells what it does, and the command that does the same."""
 
-    def __init__(self, request: DemoRequest, listener: DemoListener) -> None:
+    def __init__(self, request: DemoRequest, listener: StepListener) -> None:
         self._request, self._settings, self._listener = request, request.settings, listener
         self._labelme, self._data, self._recipe = (request.out / name for name in (LABELME, DATA, RECIPE))
         self._configs, self._work_dirs = request.out / CONFIGS, request.out / WORK_DIRS
@@ -296,9 +296,9 @@ class _Run:
         self._step(f"training the {_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more)
         request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=options)
         with self._listener.training() as listener:
-            watch = Stopwatch(listener)
-            result = train(request, watch)
-        self._iterations[stage] = watch.iterations
+            counter = Counter(listener)
+            result = train(request, counter)
+        self._iterations[stage] = counter.iterations
         return result
 
     def evaluate_det(self, det: TrainResult) -> DetReport:
@@ -366,7 +366,7 @@ class _Run:
             stage,
             pair.det if stage == "det" else pair.pose,
             folder / stage,
-            samples=self._settings.timed_iterations * settings.batch_size,
+            iterations=self._settings.timed_iterations,
             cfg_options=settings.cfg_options,
         )
         facts = read_facts(self._data, skeleton_of(self._data)).train

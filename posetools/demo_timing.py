@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,23 +48,16 @@ def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
     return Plan(1, part if part < samples else None)
 
 
-class Stopwatch:
-    """A listener of a training run that notes its iterations, and passes on to another one what it is told."""
+class Counter:
+    """A listener of a training run that counts its iterations, and passes on to another one what it is told.
+
+    Attributes:
+        iterations: how many the run has had.
+    """
 
     def __init__(self, listener: TrainListener | None = None) -> None:
         self._listener = listener
-        self._marks: list[tuple[int, float]] = []
-
-    @property
-    def iterations(self) -> int:
-        """How many iterations the run has had."""
-        return self._marks[-1][0] if self._marks else 0
-
-    @property
-    def seconds_per_iteration(self) -> float:
-        """The mean over the second half of the iterations: the first ones take longer."""
-        (first, started), (last, ended) = self._marks[len(self._marks) // 2], self._marks[-1]
-        return (ended - started) / (last - first) if last > first else 1.0
+        self.iterations = 0
 
     def say(self, line: str) -> None:
         """Pass it on."""
@@ -75,29 +67,30 @@ class Stopwatch:
     def update(self, status: TrainStatus) -> None:
         """Note it, and pass it on."""
         if status.phase == "train":
-            self._marks.append((status.done, time.monotonic()))
+            self.iterations = status.done
         if self._listener:
             self._listener.update(status)
 
 
 def seconds_per_iteration(
-    stage: Stage, config: Path, work_dir: Path, *, samples: int, cfg_options: tuple[str, ...]
+    stage: Stage, config: Path, work_dir: Path, *, iterations: int, cfg_options: tuple[str, ...]
 ) -> float:
-    """Return how long an iteration takes, from one short epoch, with the real config and data, without evaluation.
+    """Return how long an iteration takes, from a dry run with the real config and data.
 
     Args:
         stage: which of the two models.
-        config: the config, of one epoch.
-        work_dir: a folder for what the run leaves.
-        samples: how many samples the epoch has.
+        config: its config.
+        work_dir: where it would be trained; nothing is written there.
+        iterations: how many are run.
         cfg_options: further changes of the config.
     """
-    from posetools.mm.train import TrainRequest, train
+    from posetools.mm.dry_run import dry_run
+    from posetools.mm.dry_run_hook import Limits
+    from posetools.mm.train import TrainRequest
 
-    short = (f"train_dataloader.dataset.indices={samples}", "train_cfg.val_begin=1000")
-    watch = Stopwatch()
-    train(TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=(*cfg_options, *short)), watch)
-    return watch.seconds_per_iteration
+    request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=cfg_options)
+    estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))
+    return estimate.measured.seconds_per_iteration
 
 
 def count(number: int, what: str) -> str:

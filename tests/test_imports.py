@@ -24,10 +24,11 @@ LAYERS = (
     "__init__",
     "errors skeleton geometry dataset",
     "findings files pictures progress dataset_folder",
-    "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results",
+    "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
+    "coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
-    "runlog curves",
-    "runtime view* subset report",
+    "runlog curves diagnosis* slurm evaluation*",
+    "runtime view* subset report eval_report",
     "mm pipeline predict prelabel review* annotate",
     "demo*",
     "cli __main__",
@@ -39,7 +40,7 @@ OF_EXTRAS = {
     "cv2": "mm runtime video",
     "onnxruntime": "mm runtime",
     "matplotlib": "curves",
-    **dict.fromkeys(("pandas", "sleap_io", "tables"), "formats"),
+    **dict.fromkeys(("h5py", "pandas", "sleap_io", "tables"), "formats"),
     "imagehash": "checks",
 }
 # What `posetools --help` may load besides the standard library and the commands' own modules.

@@ -32,6 +32,7 @@ from posetools.cli import (
     review,
     sigmas,
     skeleton,
+    slurm,
     split,
     subset,
     train,
@@ -62,7 +63,7 @@ _PANELS = {
         view.view,
     ),
     "Labelling with a model": (annotate.annotate, prelabel.prelabel, review.review),
-    "Training": (config.config, train.train, evaluate.evaluate, plot.plot),
+    "Training": (config.config, train.train, slurm.slurm, evaluate.evaluate, plot.plot),
     "Using a pair": (predict.predict, publish.publish, export.export, verify.verify),
     "Getting started": (demo.demo, doctor.doctor),
 }

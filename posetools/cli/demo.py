@@ -25,10 +25,11 @@ def demo(
 
     Each step prints the command that does the same. It takes about 7 minutes on two cores.
     """
-    from posetools.cli.demo_display import Display, print_result
+    from posetools.cli.demo_display import print_result
+    from posetools.cli.steps import Steps
     from posetools.demo import QUICK, DemoRequest, Settings
     from posetools.demo import demo as run
 
     settings = QUICK if quick else Settings()
     request = DemoRequest(out=out, minutes=minutes, seed=seed, settings=settings, overwrite=overwrite)
-    print_result(run(request, Display()))
+    print_result(run(request, Steps()))

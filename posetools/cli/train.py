@@ -1,25 +1,32 @@
-"""``posetools train``: one stage of a pair, from data set and config to a checkpoint."""
+"""``posetools train``: one stage of a pair, or both, from data set and config to checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from posetools.errors import RequestError
 
-_Stage: TypeAlias = Annotated[Literal["det", "pose"], typer.Option(help="Train the detector or the pose estimator.")]
+if TYPE_CHECKING:
+    from posetools.mm.train import TrainRequest
+
+_Stage: TypeAlias = Annotated[
+    Literal["det", "pose", "all"],
+    typer.Option(help="Train the detector or the pose estimator; all: one after the other, then evaluate both."),
+]
 _Arguments: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(metavar="DATA", help="The data set's folder. After --cfg-options, more KEY=VALUE may follow."),
 ]
 _Data: TypeAlias = Annotated[Path | None, typer.Option(help="The data set's folder, as an option.")]
 _Config: TypeAlias = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
-        help="An MMDet or MMPose config.",
+        help="An MMDet or MMPose config; with --stage all one of each.",
         show_default="the one emitted for DATA; with --resume the one in the work folder",
     ),
 ]
@@ -27,12 +34,36 @@ _Configs: TypeAlias = Annotated[
     Path, typer.Option(help="Folder in which the emitted pair is looked for, or a default one is written.")
 ]
 _WorkDir: TypeAlias = Annotated[
-    Path | None, typer.Option(help="Folder for checkpoints and log.", show_default="work_dirs/<name of the config>")
+    Path | None,
+    typer.Option(
+        help="Folder for checkpoints and log; with --stage all the parent of both, det and pose.",
+        show_default="work_dirs/<name of the config>; all: of DATA",
+    ),
+]
+_DryRun: TypeAlias = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only try it: two iterations, an evaluation; tell time, memory and disk of all."),
 ]
 _Resume: TypeAlias = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint in the work folder.")
 ]
 _Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+_Gpus: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Train on the first N GPUs of this machine, with a process each.",
+        show_default="one, if there is any; with --resume as many as before",
+    ),
+]
+_Processes: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="Train with N processes on the CPU.", show_default="one; with --resume as many as before"),
+]
+_Launcher: TypeAlias = Annotated[
+    Literal["none", "pytorch", "slurm", "mpi"],
+    typer.Option(help="What has started this command as one of several processes: torchrun, srun or mpirun."),
+]
 _Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _Weights: TypeAlias = Annotated[
     str | None,
@@ -50,6 +81,26 @@ _Seed: TypeAlias = Annotated[
 ]
 _Skeleton: TypeAlias = Annotated[
     str | None, typer.Option(help="A built-in name or a YAML file.", show_default="what conversion.json says")
+]
+_EarlyStopping: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="End after N evaluations without a better metric; 0: never.", show_default="the config's: never"
+    ),
+]
+_Keep: TypeAlias = Annotated[
+    int | None, typer.Option(min=2, help="Checkpoints to keep besides the best one.", show_default="the config's")
+]
+_Tracker: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(metavar="tensorboard|wandb|mlflow", help="Send the curves to a tracker as well."),
+]
+_Cache: TypeAlias = Annotated[
+    Literal["crops", "crops-ram"] | None,
+    typer.Option(help="For poses on large photos: keep what is round each object decoded, on disk or in memory."),
+]
+_CacheDir: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Folder for --cache crops.", show_default="crops in the work folder")
 ]
 _Options: TypeAlias = Annotated[
     list[str] | None,
@@ -71,21 +122,28 @@ def train(
     epochs: _Epochs = None,
     seed: _Seed = None,
     skeleton: _Skeleton = None,
+    early_stopping: _EarlyStopping = None,
+    keep: _Keep = None,
+    tracker: _Tracker = None,
+    cache: _Cache = None,
+    cache_dir: _CacheDir = None,
     cfg_options: _Options = None,
+    dry_run: _DryRun = False,
+    gpus: _Gpus = None,
+    processes: _Processes = None,
+    launcher: _Launcher = "none",
 ) -> None:
-    """Train one stage of a pair with mmengine's Runner.
+    """Train one stage of a pair, or both, with mmengine's Runner.
 
     The data set is checked against the config first. Ctrl-C stops the run, --resume goes on with it.
     """
-    from posetools.cli.train_display import display, print_result
     from posetools.mm.train import TrainRequest
-    from posetools.mm.train import train as run
 
     positional, options = split_arguments(arguments or (), cfg_options or ())
     request = TrainRequest(
-        stage=stage,
+        stage="det" if stage == "all" else stage,
         data=data or positional,
-        config=config,
+        config=None if stage == "all" else one_config(config or ()),
         configs=configs,
         work_dir=work_dir,
         resume=resume,
@@ -95,11 +153,54 @@ def train(
         epochs=epochs,
         seed=seed,
         skeleton=skeleton,
+        early_stopping=early_stopping,
+        keep=keep,
+        cache=cache,
+        cache_dir=cache_dir,
+        trackers=tuple(tracker or ()),
         cfg_options=options,
     )
-    with display() as listener:
-        result = run(request, listener)
-    print_result(result, stage)
+    request = replace(request, gpus=gpus, processes=processes, launcher=launcher)
+    _run(request, config or (), both=stage == "all", dry_run=dry_run)
+
+
+def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
+    from posetools.mm.distributed import one_of_several
+
+    with one_of_several(request.launcher):
+        _run_here(request, configs, both=both, dry_run=dry_run)
+
+
+def _run_here(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
+    if dry_run:
+        from posetools.cli.train_all import try_out
+
+        try_out(request, configs, both=both)
+    elif both:
+        from posetools.cli.train_all import run_all
+
+        run_all(request, configs)
+    else:
+        from posetools.cli.train_display import display, print_result
+        from posetools.mm.train import train as run
+
+        with display() as listener:
+            result = run(request, listener)
+        print_result(result, request.stage)
+
+
+def one_config(configs: Sequence[Path]) -> Path | None:
+    """Return the config of one stage.
+
+    Raises:
+        RequestError: there are several.
+    """
+    if len(configs) > 1:
+        raise RequestError(
+            f"--config must be given once, got {', '.join(map(str, configs))}\n"
+            "  --stage all trains a detector and a pose estimator, one after the other"
+        )
+    return configs[0] if configs else None
 
 
 def split_arguments(arguments: Sequence[str], cfg_options: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:

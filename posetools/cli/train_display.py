@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from posetools.cli.console import console
 from posetools.mm.hooks import TrainListener, TrainStatus
@@ -19,6 +20,7 @@ from posetools.mm.train import TrainResult
 
 # Seconds between plain lines within an epoch.
 _PAUSE = 30.0
+_GAP = "  "
 # MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any picture.
 _NOTHING = "no numbers, as nothing was predicted"
 
@@ -29,11 +31,35 @@ def display() -> Iterator[TrainListener]:
     if not sys.stderr.isatty():
         yield PlainDisplay()
         return
-    # On a narrow terminal the numbers are cut, not wrapped: a bar of two lines would jump.
-    numbers = TextColumn("{task.fields[numbers]}", table_column=Column(no_wrap=True))
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), numbers)
-    with Progress(*columns, console=Console(stderr=True, highlight=False)) as bar:
+    with TrainBar(Console(stderr=True, highlight=False)) as bar:
         yield BarDisplay(bar)
+
+
+class TrainBar(Progress):
+    """A bar over all iterations, and under it as many of the numbers as fit on one line."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self.numbers: Sequence[str] = ()
+        # Nothing may wrap, however narrow the terminal is: a display whose height changes jumps.
+        columns = (
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
+            TextColumn("{task.fields[place]}", table_column=Column(no_wrap=True)),
+        )
+        super().__init__(*columns, console=out, expand=True)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Give the two lines."""
+        yield self.make_tasks_table(self.tasks)
+        yield Text(fitting(self.numbers, self._out.width), no_wrap=True, overflow="ellipsis")
+
+
+def fitting(parts: Sequence[str], width: int) -> str:
+    """Return the parts on one line, without the last ones that make it wider than ``width``; the first one stays."""
+    while len(parts) > 1 and len(_GAP.join(parts)) > width:
+        parts = parts[:-1]
+    return _GAP.join(parts)
 
 
 class PlainDisplay:
@@ -54,15 +80,16 @@ class PlainDisplay:
             status.iteration == status.iterations or time.monotonic() - self._told >= _PAUSE
         ):
             self._told = time.monotonic()
-            self.say(f"{_epoch(status)} {status.iteration}/{status.iterations}  {_numbers(status)}")
+            numbers = _GAP.join(part for part in (_left(status), *_numbers(status)) if part)
+            self.say(f"{_epoch(status)} {status.iteration}/{status.iterations}  {numbers}")
 
 
 class BarDisplay:
-    """One bar over all iterations, with the numbers of the last one beside it."""
+    """One bar over all iterations, with the numbers of the last one under it."""
 
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: TrainBar) -> None:
         self._bar = bar
-        self._task = bar.add_task("starting", total=None, numbers="")
+        self._task = bar.add_task("starting", total=None, place="")
 
     def say(self, line: str) -> None:
         """Print a sentence above the bar."""
@@ -72,14 +99,15 @@ class BarDisplay:
         """Move the bar; an evaluation's numbers stay above it."""
         if status.phase == "scored":
             self.say(f"epoch {status.epoch}/{status.epochs} evaluated: {metrics_text(status.metrics)}")
+        place = f"{status.iteration}/{status.iterations}"
+        evaluating = [f"evaluating {place}"] if status.phase == "val" else []
+        self._bar.numbers = [*evaluating, *_numbers(status)]
         self._bar.update(
             self._task,
             description=_epoch(status),
             completed=status.done,
             total=status.total,
-            numbers=f"evaluating {status.iteration}/{status.iterations}"
-            if status.phase == "val"
-            else f"{status.iteration}/{status.iterations} {_numbers(status)}",
+            place=_GAP.join(part for part in ("" if evaluating else place, _left(status)) if part),
         )
 
 
@@ -107,14 +135,20 @@ def _epoch(status: TrainStatus) -> str:
     return f"epoch {status.epoch}/{status.epochs}"
 
 
-def _numbers(status: TrainStatus) -> str:
+def _left(status: TrainStatus) -> str:
+    return f"{timedelta(seconds=round(status.seconds_left))} left" if status.seconds_left else ""
+
+
+def _numbers(status: TrainStatus) -> list[str]:
+    """Return the numbers, what matters most first."""
+    best = status.best
+    name = best.name if best else next(iter(status.metrics), None)
+    value = status.metrics.get(name) if name else None
     parts = [
         f"loss {status.loss:.4g}" if status.loss is not None else "",
-        f"lr {status.lr:.2g}" if status.lr is not None else "",
+        f"{name.rpartition('/')[2]} {value:.3f}" if name and value is not None else "",
+        f"best {best.value:.3f} (epoch {best.epoch})" if best else "",
         f"{status.rate:.2f} it/s" if status.rate else "",
-        f"{timedelta(seconds=round(status.seconds_left))} left" if status.seconds_left else "",
+        f"lr {status.lr:.2g}" if status.lr is not None else "",
     ]
-    first = next(iter(status.metrics.items()), None)
-    if first is not None and first[1] is not None:
-        parts.append(f"{first[0].rpartition('/')[2]} {first[1]:.3f}")
-    return "  ".join(part for part in parts if part)
+    return [part for part in parts if part]

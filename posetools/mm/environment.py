@@ -45,6 +45,7 @@ STACK = {
     "onnx": Versions("1.23.2", "1.16.0", "2"),
     "onnxruntime": Versions("1.32.0", "1.18.0", "2"),
     "matplotlib": Versions("3.10.9", "3.7.0", "4"),
+    "tensorboard": Versions("2.21.0", "2.15.0", "3"),
 }
 
 # The first NVIDIA driver that runs a torch built for this major version of CUDA (NVIDIA's CUDA compatibility tables).

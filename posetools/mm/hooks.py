@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from posetools.mm.evaluations import Best, Evaluations
+
 # Seconds between two reports: reading the loss makes a GPU wait.
 _PAUSE = 0.5
 
@@ -27,6 +29,7 @@ class TrainStatus:
         lr: the learning rate.
         rate: iterations a second since the start, evaluations included; 0 before the first.
         metrics: of the last evaluation.
+        best: the best evaluation so far, None before one with its metric.
     """
 
     phase: Literal["train", "val", "scored"]
@@ -40,6 +43,7 @@ class TrainStatus:
     lr: float | None = None
     rate: float = 0.0
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    best: Best | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -77,8 +81,8 @@ def _learning_rate(runner: Any) -> float | None:
     return float(rates["lr"][0]) if rates.get("lr") else None
 
 
-def progress_hook(listener: TrainListener) -> Any:
-    """Return an mmengine Hook that tells the listener where the run is."""
+def progress_hook(listener: TrainListener, evaluations: Evaluations | None = None) -> Any:
+    """Return an mmengine Hook that tells the listener where the run is, and adds to its evaluations."""
     from mmengine.hooks import Hook
 
     class ProgressHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
@@ -105,6 +109,8 @@ def progress_hook(listener: TrainListener) -> Any:
 
         def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
             self.metrics = defined_metrics(metrics or {})
+            if evaluations is not None:
+                evaluations.add(runner.epoch, self.metrics)
             iterations = len(runner.val_dataloader)
             self._tell(runner, "scored", runner.epoch, iterations, iterations, runner.iter)
 
@@ -133,6 +139,7 @@ def progress_hook(listener: TrainListener) -> Any:
                 lr=_learning_rate(runner),
                 rate=(done - self._first) / (self._told - self._started or 1.0),
                 metrics=self.metrics,
+                best=evaluations.best if evaluations is not None else None,
             )
             listener.update(status)
 

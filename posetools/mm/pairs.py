@@ -18,7 +18,8 @@ from posetools.errors import InputError, RequestError, from_validation
 from posetools.files import read_json
 from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
-from posetools.mm.train import METRICS, SKELETON, best_in, last_in
+from posetools.mm.resume import best_in, last_in
+from posetools.mm.train import METRICS, SKELETON
 from posetools.runlog import parse_best
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_skeleton, read_skeleton
 

@@ -21,6 +21,7 @@ from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import SCOPES, Stage, ann_file_of, data_root_of, inner_dataset, pretrained_parts
 from posetools.mm.device import resolve_device
 from posetools.mm.quiet import failures, quiet
+from posetools.mm.weights import check_weights
 from posetools.skeleton import Skeleton
 
 # Seconds to wait for an answer of a server that has weights.
@@ -58,7 +59,7 @@ def check_run(
     found += on_device
     if not found:
         # Building the data sets fails on most of the problems above, with messages of another kind.
-        found = list(_counts(config, stage))
+        found = [*_fit(config, stage, say), *_counts(config, stage)]
     if found:
         number = f"{len(found)} problems" if len(found) > 1 else "one problem"
         lines = [f"  {i}. {problem.text}\n     {problem.fix}" for i, problem in enumerate(found, start=1)]
@@ -100,6 +101,11 @@ def _weights(config: Any, say: Callable[[str], None]) -> Iterator[Problem]:
                 "--weights none starts from random weights; or fetch the file where it can be reached and give it "
                 "with --weights FILE",
             )
+
+
+def _fit(config: Any, stage: Stage, say: Callable[[str], None]) -> Iterator[Problem]:
+    for problem in check_weights(config, stage, say):
+        yield Problem(problem, "give weights of the same architecture and size; --weights none starts at random")
 
 
 def _reach(source: str, say: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -46,7 +46,9 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def failures(what: str, log_of: Path | None = None) -> Iterator[None]:
+def failures(
+    what: str, log_of: Path | None = None, explain: Callable[[Exception], RunError | None] | None = None
+) -> Iterator[None]:
     """Turn whatever OpenMMLab raises into a RunError with the last line of it, and keep the traceback in its log.
 
     This is the one place that catches Exception: a run executes models, transforms and metrics by name from a config,
@@ -55,6 +57,7 @@ def failures(what: str, log_of: Path | None = None) -> Iterator[None]:
     Args:
         what: the sentence's subject and verb, such as "training failed".
         log_of: the work folder whose newest log the message names.
+        explain: gives the sentence for an error that it knows, also for one of posetools.
 
     Raises:
         RunError: something else than a PosetoolsError was raised.
@@ -63,12 +66,18 @@ def failures(what: str, log_of: Path | None = None) -> Iterator[None]:
 
     try:
         yield
-    except PosetoolsError:
-        raise
+    except PosetoolsError as exc:
+        known = explain(exc) if explain else None
+        if known is None:
+            raise
+        raise known from exc
     except Exception as exc:
         if os.environ.get("POSETOOLS_DEBUG") == "1":
             raise
         print_log(traceback.format_exc(), "current", logging.ERROR)
+        known = explain(exc) if explain else None
+        if known is not None:
+            raise known from exc
         text = str(exc).strip()
         last = f"{type(exc).__name__}: {text.splitlines()[-1]}" if text else type(exc).__name__
         log = newest_log(log_of) if log_of else None

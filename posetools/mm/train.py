@@ -1,21 +1,20 @@
 """Training: one stage of a pair, by mmengine's Runner, in a work folder that can be resumed.
 
 The work folder holds the config as run, mmengine's log (in a folder named by the time), the last checkpoints
-(``epoch_N.pth``, named by ``last_checkpoint``), the best one (``best_*.pth``), the skeleton, and metrics.json.
+(``epoch_N.pth``, named by ``last_checkpoint``), the best one (``best_*.pth``), the skeleton, evaluations.json, and at
+the end metrics.json. What keeps a run alive, and what ends it in a sentence: ``survival``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from posetools.dataset_folder import skeleton_of
-from posetools.errors import InputError, RequestError, StoppedError
+from posetools.errors import RequestError
 from posetools.files import write_json, write_text
-from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import (
     Stage,
     apply_options,
@@ -26,12 +25,34 @@ from posetools.mm.configs import (
     load_config,
     set_epochs,
 )
+from posetools.mm.crops import CropsCache, crops_cache, crops_hooks
 from posetools.mm.device import AUTO, runner_device
+from posetools.mm.distributed import Launcher, by_first, here, in_turn, join
+from posetools.mm.distributed_config import hooks_of_several, spread_out
+from posetools.mm.distributed_launch import launch, to_start
+from posetools.mm.evaluations import evaluations_of, set_early_stopping
 from posetools.mm.hooks import SilentListener, TrainListener, defined_metrics, progress_hook
 from posetools.mm.preflight import check_run
-from posetools.mm.quiet import failures, quiet
+from posetools.mm.resume import best_in, checkpoint_to_resume, last_in, resumable
 from posetools.mm.runtime import prepare
+from posetools.mm.saving import clear_unfinished
+from posetools.mm.speed import speed_hook
+from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
+from posetools.mm.trackers import add_trackers
 from posetools.skeleton import Skeleton, dump_skeleton
+
+__all__ = [
+    "METRICS",
+    "SKELETON",
+    "Planned",
+    "TrainRequest",
+    "TrainResult",
+    "best_in",
+    "execute",
+    "last_in",
+    "plan_run",
+    "train",
+]
 
 SKELETON = "skeleton.yaml"
 METRICS = "metrics.json"
@@ -52,11 +73,20 @@ class TrainRequest:
         work_dir: None: ``work_dirs/<name of the config>``.
         resume: go on from the last checkpoint in the work folder.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        gpus: how many GPUs of this machine to train on, with a process each; None: one, if there is any.
+        processes: how many processes to train with on the CPU; None: one.
+        launcher: what started this process as one of several.
         amp: mixed precision.
         weights: a file or URL that the whole model starts from, or ``none``; None: as the config says.
         epochs: how many in all; None: as the config says.
         seed: None: as the config says.
         skeleton: a built-in name or a file; None: the data set's.
+        early_stopping: after how many evaluations without a better metric the run ends; 0: never; None: as the config
+            says.
+        keep: how many checkpoints are kept besides the best one, 2 at least; None: as the config says.
+        trackers: where else the curves go: ``tensorboard``, ``wandb``, ``mlflow``.
+        cache: for poses, ``crops`` or ``crops-ram``: load what is round each object, decoded once; None: the pictures.
+        cache_dir: where ``crops`` lie; None: in the work folder.
         cfg_options: ``key=value`` texts that are merged into the config, last of all.
     """
 
@@ -67,11 +97,19 @@ class TrainRequest:
     work_dir: Path | None = None
     resume: bool = False
     device: str = AUTO
+    gpus: int | None = None
+    processes: int | None = None
+    launcher: Launcher = "none"
     amp: bool = False
     weights: str | None = None
     epochs: int | None = None
     seed: int | None = None
     skeleton: str | None = None
+    early_stopping: int | None = None
+    keep: int | None = None
+    trackers: tuple[str, ...] = ()
+    cache: str | None = None
+    cache_dir: Path | None = None
     cfg_options: tuple[str, ...] = ()
 
 
@@ -112,20 +150,94 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
     """
     prepare("posetools train")
     told = listener or SilentListener()
-    config, work_dir = _planned(request, told)
-    checkpoint = _checkpoint_to_resume(work_dir) if request.resume else None
-    start = _epoch_of(checkpoint) if checkpoint else 0
-    if checkpoint and start >= config.train_cfg.get("max_epochs", 0):
-        told.say(f"nothing to do: {checkpoint} is at epoch {start} of {config.train_cfg['max_epochs']}")
-        return TrainResult(work_dir, checkpoint, best_in(work_dir), epochs=start)
+    return execute(plan_run(request, told), told)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A run that was found to be possible.
+
+    Attributes:
+        stage: which of the two models.
+        config: the config with the user's changes.
+        work_dir: the work folder.
+        checkpoint: what the run goes on from, or None.
+        start: how many epochs that has been trained for.
+        skeleton: the data set's; None when nothing is left to train.
+        device: ``cpu`` or ``cuda:N``.
+        processes: how many to start on this machine; 1: this one trains.
+        cache: of crops, or None.
+        left: why nothing is left to train, as a sentence.
+    """
+
+    stage: Stage
+    config: Any
+    work_dir: Path
+    checkpoint: Path | None = None
+    start: int = 0
+    skeleton: Skeleton | None = None
+    device: str = ""
+    processes: int = 1
+    cache: CropsCache | None = None
+    left: str = ""
+
+
+def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
+    """Return the run that is asked for, after everything was looked at that could be wrong with it.
+
+    Raises:
+        RequestError: the run would fail or waste its time; the message lists why and what to do.
+        InputError: the config or a checkpoint cannot be read.
+    """
+    processes, asked = to_start(request)
+    place, asked = join(request.launcher, asked)
+    told = told if place.first else SilentListener()
+    config, work_dir = in_turn(lambda: _planned(request, told))
+    cache = crops_cache(request.cache, request.cache_dir, stage=request.stage, work_dir=work_dir)
+    planned = Planned(stage=request.stage, config=config, work_dir=work_dir, cache=cache)
+    if request.resume:
+        found = resumable(work_dir, told.say)
+        planned = replace(planned, checkpoint=found.path, start=found.epoch)
+        # Also the order of the samples follows from the seed.
+        _set_seed(config, found.seed, request.seed, told)
+        left = by_first(lambda: nothing_left(config, work_dir, found))
+        if left:
+            return replace(planned, left=left)
+    checkpoint = planned.checkpoint
     _set_weights(config, request.weights, checkpoint)
     skeleton = skeleton_of(data_root_of(config), request.skeleton)
     told.say(f"checking the data set {data_root_of(config)} and the config {config.filename}")
-    device = check_run(config, request.stage, skeleton, device=request.device, amp=request.amp, say=told.say)
-    if checkpoint:
-        told.say(f"resuming from {checkpoint}: epoch {start} of {config.train_cfg['max_epochs']} is done")
-    told.say(f"training on {device}, work folder {work_dir}")
-    return _run(config, request.stage, work_dir, skeleton, device, start, told)
+    device = by_first(lambda: check_run(config, request.stage, skeleton, device=asked, amp=request.amp, say=told.say))
+    number = max(processes, place.world)
+    spread_out(config, number, gpus=device != "cpu", options=request.cfg_options, say=told.say)
+    own = asked if place.several else device
+    return replace(planned, skeleton=skeleton, device=own, processes=processes)
+
+
+def execute(planned: Planned, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
+    """Run what was planned.
+
+    Args:
+        planned: the run.
+        told: told where it is.
+        hooks: further mmengine hooks of this run.
+
+    Raises:
+        RunError: the run ended with an error of OpenMMLab or torch.
+        StoppedError: the user stopped it; the message says how to go on.
+    """
+    told = told if here().first else SilentListener()
+    epochs = planned.config.train_cfg.get("max_epochs")
+    if planned.skeleton is None:
+        told.say(planned.left)
+        last = checkpoint_to_resume(planned.work_dir)
+        return TrainResult(planned.work_dir, last, best_in(planned.work_dir), epochs=planned.start)
+    if planned.processes > 1:
+        return launch(planned, told)
+    if planned.checkpoint:
+        told.say(f"resuming from {planned.checkpoint}: epoch {planned.start} of {epochs} is done")
+    told.say(f"training on {planned.device}, work folder {planned.work_dir}")
+    return _run(planned, planned.skeleton, told, hooks)
 
 
 def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
@@ -138,8 +250,8 @@ def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
             f"{path}: is of the data set {data_root_of(config)}, not of {request.data}\n"
             f"  `posetools config {request.data}` emits a pair for that one"
         )
-    _change(config, request)
     config.work_dir = str(work_dir)
+    _change(config, request, told)
     return config, work_dir
 
 
@@ -151,7 +263,7 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
         path = request.config or _found_or_emitted(request, told)
         work_dir = request.work_dir or WORK_DIRS / path.stem
     if request.resume:
-        _checkpoint_to_resume(work_dir)
+        checkpoint_to_resume(work_dir)
     elif any(work_dir.glob("*.pth")):
         raise RequestError(
             f"{work_dir}: holds checkpoints of an earlier run\n  --resume goes on with it; or choose another --work-dir"
@@ -162,7 +274,7 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
 
 
 def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
-    from posetools.recipes.emit import emit_pair
+    from posetools.mm.recipe import emit_fitting
     from posetools.recipes.find import find_pair
     from posetools.recipes.options import RecipeOptions
 
@@ -171,14 +283,15 @@ def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
     pair = find_pair(request.data, request.configs)
     if pair is None:
         skeleton = skeleton_of(request.data, request.skeleton)
-        pair = emit_pair(request.data, skeleton, RecipeOptions(), request.configs)
+        pair = emit_fitting(request.data, skeleton, RecipeOptions(), request.configs)
         told.say(f"no config for {request.data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
     path = pair.det if request.stage == "det" else pair.pose
     told.say(f"config: {path}")
     return path
 
 
-def _change(config: Any, request: TrainRequest) -> None:
+def _change(config: Any, request: TrainRequest, told: TrainListener) -> None:
+    work_dir = Path(config.work_dir)
     if request.epochs is not None:
         set_epochs(config, request.epochs)
     if request.seed is not None:
@@ -186,11 +299,28 @@ def _change(config: Any, request: TrainRequest) -> None:
     if request.amp:
         config.optim_wrapper["type"] = "AmpOptimWrapper"
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if request.keep is not None and config.default_hooks.get("checkpoint"):
+        config.default_hooks["checkpoint"]["max_keep_ckpts"] = request.keep
+    add_trackers(config, request.trackers, work_dir)
+    if request.early_stopping is not None:
+        set_early_stopping(config, request.early_stopping, evaluations_of(config, work_dir))
     apply_options(config, request.cfg_options)
+    saved = config.default_hooks.get("checkpoint") or {}
+    if 0 < saved.get("max_keep_ckpts", -1) < FEWEST_KEPT:
+        told.say(f"keeping {FEWEST_KEPT} checkpoints: the older one is there when the newer one is damaged")
+        saved["max_keep_ckpts"] = FEWEST_KEPT
     visualizer = config.get("visualizer")
     if visualizer:
         # Under its stock name, a second run in this process would write its curves into the folder of the first.
         visualizer.pop("name", None)
+
+
+def _set_seed(config: Any, recorded: int | None, asked: int | None, told: TrainListener) -> None:
+    if recorded is None:
+        return
+    if asked not in (None, recorded):
+        told.say(f"the seed stays {recorded}: a run that is resumed goes on with its own, not with {asked}")
+    config.randomness = {**(config.get("randomness") or {}), "seed": recorded}
 
 
 def _set_weights(config: Any, weights: str | None, checkpoint: Path | None) -> None:
@@ -202,91 +332,37 @@ def _set_weights(config: Any, weights: str | None, checkpoint: Path | None) -> N
         config.load_from = str(checkpoint)
 
 
-def _checkpoint_to_resume(work_dir: Path) -> Path:
-    checkpoint = last_in(work_dir)
-    if checkpoint is None:
-        raise RequestError(
-            f"{work_dir}: has no checkpoint to resume from\n  without --resume the run starts at the first epoch"
-        )
-    return checkpoint
-
-
-def last_in(work_dir: Path) -> Path | None:
-    """Return the last checkpoint of a work folder, as mmengine records it, or None."""
-    record = work_dir / "last_checkpoint"
-    if not record.is_file():
-        return None
-    recorded = Path(record.read_text(encoding="utf-8").strip())
-    # mmengine records an absolute path, which a work folder that was moved has left behind.
-    beside = work_dir / recorded.name
-    return beside if beside.is_file() else recorded
-
-
-def _epoch_of(checkpoint: Path) -> int:
-    meta = load_checkpoint(checkpoint).get("meta") or {}
-    if "epoch" not in meta:
-        raise InputError(checkpoint, "meta.epoch", "must be there: this is no checkpoint that can be resumed")
-    return int(meta["epoch"])
-
-
-def best_in(work_dir: Path) -> Path | None:
-    """Return the best checkpoint of a work folder, or None when the run was never evaluated."""
-    return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
-
-
-def _run(
-    config: Any, stage: Stage, work_dir: Path, skeleton: Skeleton, device: str, start: int, told: TrainListener
-) -> TrainResult:
+def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
     from mmengine.runner import Runner
 
-    write_text(work_dir / SKELETON, dump_skeleton(skeleton))
-    hook = progress_hook(told)
-    runner: Any = None
-    try:
-        with failures("training failed", work_dir), quiet(), _formatted_once(), runner_device(device):
-            runner = Runner.from_cfg(config)
-            runner.register_hook(hook)
-            runner.train()
-    except KeyboardInterrupt as exc:
-        raise _stopped(runner, stage, work_dir) from exc
-    return _finish(runner, work_dir, hook.metrics, start)
-
-
-@contextmanager
-def _formatted_once() -> Iterator[None]:
-    """Let mmengine lay out the text of the config once: yapf takes a second for it, with every checkpoint anew."""
-    from mmengine.config import config as module
-
-    layout, known = module.FormatCode, dict[str, Any]()
-
-    def remembered(text: str, **style: Any) -> Any:
-        if text not in known:
-            known[text] = layout(text, **style)
-        return known[text]
-
-    module.FormatCode = remembered
-    try:
-        yield
-    finally:
-        module.FormatCode = layout
-
-
-def _stopped(runner: Any, stage: Stage, work_dir: Path) -> StoppedError:
-    where = f"in epoch {runner.epoch + 1} of {runner.max_epochs}" if runner is not None else "before the first epoch"
-    if (work_dir / "last_checkpoint").is_file():
-        kept = _checkpoint_to_resume(work_dir)
-        return StoppedError(
-            f"stopped {where}; {kept} is kept\n"
-            f"  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
-        )
-    return StoppedError(f"stopped {where}, with no checkpoint yet: the same command starts anew")
+    work_dir = planned.work_dir
+    evaluations = evaluations_of(planned.config, work_dir, writes=here().first)
+    if planned.checkpoint:
+        evaluations = by_first(lambda: evaluations.continued(planned.start))
+        evaluations.writes = here().first
+    elif here().first:
+        evaluations.write()
+    if here().first:
+        write_text(work_dir / SKELETON, dump_skeleton(skeleton))
+        clear_unfinished(work_dir)
+    hook = progress_hook(told, evaluations)
+    hooks = (hook, *hooks, *hooks_of_several(planned.config, planned.device))
+    hooks = (*hooks, speed_hook(), *crops_hooks(planned.cache, told.say))
+    with watched(planned.stage, work_dir) as watch, runner_device(planned.device):
+        watch.runner = runner = Runner.from_cfg(planned.config)
+        for own in (*watch.hooks(evaluations, planned.checkpoint), *hooks):
+            runner.register_hook(own)
+        runner.train()
+    if runner.train_loop.stop_training:
+        told.say(f"stopped early after epoch {runner.epoch} of {runner.max_epochs}: {stopping_text(evaluations)}")
+    return by_first(lambda: _finish(runner, work_dir, hook.metrics, planned.start))
 
 
 def _finish(runner: Any, work_dir: Path, metrics: Mapping[str, float | None], start: int) -> TrainResult:
     hub = runner.message_hub
     best_name = hub.get_info("best_ckpt")
     best = work_dir / Path(best_name).name if best_name else None
-    last = _checkpoint_to_resume(work_dir)
+    last = checkpoint_to_resume(work_dir)
     epochs = int(runner.epoch)
     write_json(
         work_dir / METRICS,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from posetools.cli.train import split_arguments
-from posetools.cli.train_display import BarDisplay, PlainDisplay
+from posetools.cli.train_display import BarDisplay, PlainDisplay, TrainBar
 from posetools.errors import RequestError
+from posetools.mm.evaluations import Best
 from posetools.mm.hooks import TrainStatus
 from tests.cli.run import run
 
@@ -31,7 +33,9 @@ STATUS = TrainStatus(
     lr=4e-4,
     rate=2.0,
     metrics={"coco/AP": 0.3125, "coco/AP (L)": None},
+    best=Best("coco/AP", 0.4025, epoch=2, since=1),
 )
+NUMBERS = "loss 1.235  AP 0.312  best 0.403 (epoch 2)  2.00 it/s  lr 0.0004"
 
 
 @pytest.mark.parametrize(
@@ -63,25 +67,50 @@ def test_plain_lines_say_where_the_run_is(capsys: pytest.CaptureFixture[str]) ->
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [
-        "epoch 3/15 20/20  loss 1.235  lr 0.0004  2.00 it/s  0:02:00 left  AP 0.312",
+        f"epoch 3/15 20/20  0:02:00 left  {NUMBERS}",
         "epoch 4/15 evaluated: coco/AP 0.312, coco/AP (L) n/a",
         "epoch 5/15 evaluated: no numbers, as nothing was predicted",
     ]
 
 
-def test_the_bar_shows_the_same_numbers() -> None:
+def _shown(width: int, *statuses: TrainStatus) -> list[str]:
+    """Return the lines of a terminal after these."""
     out = io.StringIO()
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[numbers]}"))
-    with Progress(*columns, console=Console(file=out, force_terminal=True, width=120, highlight=False)) as bar:
+    with TrainBar(Console(file=out, force_terminal=True, width=width, highlight=False, color_system=None)) as bar:
         display = BarDisplay(bar)
         display.say("training on [cpu]")
-        display.update(STATUS)
-        bar.refresh()
-        display.update(TrainStatus("val", 3, 15, 4, 9, 60, 300))
-    text = out.getvalue()
-    assert "training on [cpu]" in text
-    assert "20/20 loss 1.235  lr 0.0004  2.00 it/s  0:02:00 left  AP 0.312" in text
-    assert "evaluating 4/9" in text
+        for status in statuses:
+            display.update(status)
+            bar.refresh()
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip("\r ") for line in out.getvalue().splitlines()]
+    return [line for line in lines if line]
+
+
+def test_the_bar_shows_the_same_numbers() -> None:
+    lines = _shown(120, STATUS)
+    assert "training on [cpu]" in lines
+    assert lines[-1] == NUMBERS
+    assert re.fullmatch(r"epoch 3/15 \S+ +20/20  0:02:00 left", lines[-2])
+
+
+def test_an_evaluation_is_shown_with_the_numbers_so_far() -> None:
+    lines = _shown(120, STATUS, replace(STATUS, phase="val", iteration=4, iterations=9))
+    assert lines[-1].startswith("evaluating 4/9  loss 1.235")
+
+
+@pytest.mark.parametrize(
+    ("width", "numbers"),
+    [
+        (60, "loss 1.235  AP 0.312  best 0.403 (epoch 2)  2.00 it/s"),
+        (50, "loss 1.235  AP 0.312  best 0.403 (epoch 2)"),
+        (30, "loss 1.235  AP 0.312"),
+        (8, "loss 1.…"),
+    ],
+)
+def test_a_narrow_terminal_shows_what_matters_most(width: int, numbers: str) -> None:
+    lines = _shown(width, STATUS)
+    assert lines[-1] == numbers
+    assert max(map(len, lines[-2:])) <= width
 
 
 @pytest.mark.parametrize(

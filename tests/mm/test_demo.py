@@ -66,7 +66,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from dataclasses import replace
 
     from posetools import demo as module
-    from posetools.cli.demo_display import Display
+    from posetools.cli.steps import Steps
     from posetools.mm.configs import apply_options, load_config
 
     seconds = {"det": 0.5, "pose": 0.1}
@@ -74,7 +74,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     det_half, pose_half = replace(module.QUICK.det, share=0.5), replace(module.QUICK.pose, share=0.5)
     settings = replace(module.QUICK, timed_iterations=2, det=det_half, pose=pose_half)
     request = module.DemoRequest(out=tmp_path, minutes=0.2, settings=settings)
-    run = module._Run(request, Display())
+    run = module._Run(request, Steps())
     run.render()
     run.convert()
     pair = run.config()

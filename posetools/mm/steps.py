@@ -1,17 +1,15 @@
-"""Who is told what the demo does."""
+"""Who is told what a command of several steps does, among them training runs."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from posetools.mm.hooks import TrainListener
 from posetools.progress import Progress
 
-if TYPE_CHECKING:
-    from posetools.mm.hooks import TrainListener
 
-
-class DemoListener(Protocol):
+class StepListener(Protocol):
     """Who is told."""
 
     def step(self, title: str, command: str) -> None:

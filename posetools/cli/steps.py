@@ -1,0 +1,42 @@
+"""How a command of several steps shows what it does, among them training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from rich.markup import escape
+
+from posetools.cli.console import console, progress
+from posetools.cli.train_display import display
+from posetools.mm.hooks import TrainListener
+from posetools.progress import Progress
+
+
+class Steps:
+    """Numbered steps, each with the command that does the same."""
+
+    def __init__(self) -> None:
+        self._out = console()
+        self._number = 0
+
+    def step(self, title: str, command: str) -> None:
+        """Print what is done next."""
+        self._number += 1
+        self._out.print(f"\n[bold]{self._number}. {escape(title)}[/]")
+        if command:
+            self._out.print(f"   [cyan]$ {escape(command)}[/]")
+
+    def say(self, line: str) -> None:
+        """Print a sentence."""
+        self._out.print(f"   {escape(line)}")
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Give a progress bar, or plain lines."""
+        return progress()
+
+    @contextmanager
+    def training(self) -> Iterator[TrainListener]:
+        """Give what ``posetools train`` shows."""
+        with display() as listener:
+            yield listener

@@ -1,0 +1,130 @@
+"""What ``posetools train --stage all`` and ``--dry-run`` do and print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from posetools.cli.console import console
+from posetools.cli.steps import Steps
+from posetools.cli.train_display import display
+from posetools.mm.dry_run import DryRun, StageEstimate, dry_run, size_text, summary
+from posetools.mm.train import TrainRequest, TrainResult
+from posetools.mm.train_all import EVALUATION, STAGES, TrainAllResult, stage_requests, train_all
+
+
+def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
+    """Train both stages, evaluate them together, and print what came of it."""
+    from posetools.cli.evaluate_run_tables import print_reports
+
+    result = train_all(request, configs, Steps())
+    if result.evaluation is not None:
+        console().print()
+        print_reports([result.evaluation], console())
+    print_both(result)
+
+
+def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> None:
+    """Run a little of one stage or of both, and print what the whole would take."""
+    requests = stage_requests(request, configs) if both else {request.stage: request}
+    with display() as listener:
+        stages = tuple(dry_run(requests[stage], listener) for stage in STAGES if stage in requests)
+    print_estimate(summary(stages))
+
+
+def print_both(result: TrainAllResult) -> None:
+    """Print what both runs left, and what to do with it."""
+    out = console()
+    table = Table("", "detector", "pose estimator", title=f"trained: {escape(str(result.work_dir))}")
+    table.add_row("work folder", escape(result.det.work_dir.name), escape(result.pose.work_dir.name))
+    table.add_row("epochs", str(result.det.epochs), str(result.pose.epochs))
+    table.add_row("of them now", str(result.det.trained), str(result.pose.trained))
+    table.add_row("best checkpoint", _best(result.det), _best(result.pose))
+    table.add_row("last checkpoint", result.det.last.name, result.pose.last.name)
+    out.print(table)
+    run = escape(str(result.work_dir))
+    out.print(f"all numbers: {run}/{EVALUATION}")
+    out.print(f"look at them: posetools eval --run {run} --report eval.html")
+    out.print(f"use the pair: posetools predict --run {run} --out predictions PICTURES")
+    out.print(f"take it away: posetools export --run {run} --out cars.zip")
+
+
+def print_estimate(estimate: DryRun) -> None:
+    """Print what the run would take, a column per stage."""
+    out = console()
+    stages = estimate.stages
+    table = Table("", *(one.stage for one in stages), title="dry run: what the whole would take")
+    for name, cell in _ROWS.items():
+        cells = [cell(one) for one in stages]
+        if any(cells):
+            table.add_row(name, *(escape(text) for text in cells))
+    out.print(table)
+    if len(stages) > 1:
+        out.print(f"evaluation of both at the end: {time_text(estimate.joint_seconds)}")
+        out.print(f"in all: {time_text(estimate.seconds)}")
+    out.print(f"disk for checkpoints: {size_text(estimate.disk_needed)}, free: {size_text(estimate.disk)}")
+    if estimate.memory:
+        loaders = "" if stages[0].measured.memory_of_loaders else ", loader processes not counted"
+        out.print(f"memory of this machine: {size_text(estimate.memory)}{loaders}")
+    for remark in estimate.remarks():
+        out.print(f"[yellow]{escape(remark)}[/]")
+    out.print("measured, then multiplied: other work on the machine changes it. Nothing was kept.")
+
+
+def time_text(seconds: float) -> str:
+    """Return ``12 s``, ``3.5 min`` or ``2.5 h``; days beyond two of them."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.1f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / timedelta(days=1).total_seconds():.1f} days"
+
+
+def _best(result: TrainResult) -> str:
+    return result.best.name if result.best else "none"
+
+
+def _timed(one: StageEstimate) -> str:
+    seen = one.measured
+    return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.iterations}, after {seen.warm_up})"
+
+
+def _iterations(one: StageEstimate) -> str:
+    return f"{one.epoch_length} x {one.schedule.epochs} epochs = {one.iterations}"
+
+
+def _evaluations(one: StageEstimate) -> str:
+    seen = one.measured
+    part = f" (measured on {seen.evaluated:.0%})" if seen.evaluated < 1 else ""
+    return f"{one.schedule.evaluations} x {time_text(seen.seconds_per_evaluation / one.shares)}{part}"
+
+
+def _saved(one: StageEstimate) -> str:
+    seen, schedule = one.measured, one.schedule
+    best = f", best {size_text(seen.best)}" if seen.best else ""
+    return f"{schedule.kept} of {schedule.saves} x {size_text(seen.checkpoint)}{best}"
+
+
+_ROWS: dict[str, Callable[[StageEstimate], str]] = {
+    "config": lambda one: one.config,
+    "device": lambda one: one.device if one.processes == 1 else f"{one.processes} x {one.device.partition(':')[0]}",
+    "batch size": lambda one: str(one.batch_size),
+    "an iteration": _timed,
+    "waiting for data": lambda one: f"{one.measured.waiting:.0%} of it",
+    "iterations": _iterations,
+    "training": lambda one: time_text(one.training_seconds),
+    "evaluations": _evaluations,
+    "saving": lambda one: f"{one.schedule.saves} x {time_text(one.measured.seconds_per_save)}",
+    "start of epochs": lambda one: f"{one.schedule.epochs} x {time_text(one.measured.epoch_start)}",
+    "start": lambda one: time_text(one.measured.start_up),
+    "in all": lambda one: time_text(one.seconds),
+    "peak memory": lambda one: size_text(one.memory),
+    "peak GPU memory": lambda one: size_text(one.measured.gpu_memory) if one.measured.gpu_memory is not None else "",
+    "checkpoints kept": _saved,
+}

@@ -1,0 +1,203 @@
+"""All evaluations of a run, in ``evaluations.json`` of its work folder: one line each, written after each.
+
+mmengine has them in its log, and forgets them when it resumes. They tell which was the best, whether the run should
+stop early, and whether a run was killed before the evaluation of its last checkpoint, which is then made up for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files import read_json, write_json
+
+EVALUATIONS = "evaluations.json"
+
+# A better metric is better by more than this: equal ones, say 0 for many evaluations, are no progress.
+_STEP = 1e-6
+_STOPPING = "EarlyStoppingHook"
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best evaluation so far.
+
+    Attributes:
+        name: of the metric.
+        value: its value.
+        epoch: when.
+        since: how many evaluations with this metric came after it.
+    """
+
+    name: str
+    value: float
+    epoch: int
+    since: int = 0
+
+
+@dataclass
+class Evaluations:
+    """The evaluations of one run.
+
+    Attributes:
+        path: the file.
+        writes: whether this process writes it.
+        monitor: the metric by which the best checkpoint is chosen, None when there is none.
+        rule: ``greater`` or ``less`` is better.
+        entries: epoch and metrics of each, in order; None for what could not be measured.
+        recorded: whether an earlier part of the run wrote the file.
+    """
+
+    path: Path
+    writes: bool = False
+    monitor: str | None = None
+    rule: str = "greater"
+    entries: list[tuple[int, dict[str, float | None]]] = field(default_factory=list)
+    recorded: bool = False
+
+    def add(self, epoch: int, metrics: Mapping[str, float | None]) -> None:
+        """Take an evaluation, and write the file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        # What follows the epoch was overtaken: the run went back to an earlier checkpoint.
+        self.entries = [entry for entry in self.entries if entry[0] < epoch]
+        finite = {name: None if value is None or not math.isfinite(value) else value for name, value in metrics.items()}
+        self.entries.append((epoch, finite))
+        self.write()
+
+    def write(self) -> None:
+        """Write the file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self.writes:
+            lines = [{"epoch": epoch, "metrics": metrics} for epoch, metrics in self.entries]
+            write_json(self.path, {"evaluations": lines})
+
+    def read(self, until: int) -> bool:
+        """Read what an earlier part of the run wrote, and return whether it wrote something.
+
+        Args:
+            until: the epoch of the checkpoint that is resumed from; what came later is done anew.
+
+        Raises:
+            InputError: the file is of another form.
+        """
+        if not self.path.is_file():
+            return False
+        document = read_json(self.path)
+        try:
+            entries = [(int(entry["epoch"]), dict(entry["metrics"])) for entry in document["evaluations"]]
+        except (TypeError, KeyError, ValueError) as exc:
+            problem = must_be("evaluations", "a list of epochs with their metrics", document)
+            raise InputError(self.path, "", problem, hint="the run can be resumed without this file") from exc
+        self.entries, self.recorded = [entry for entry in entries if entry[0] <= until], True
+        return True
+
+    def continued(self, start: int) -> Evaluations:
+        """Return these evaluations with those that were read, as a value that can be sent to other processes.
+
+        Raises:
+            InputError: as for ``read``.
+        """
+        self.read(start)
+        return self
+
+    @property
+    def best(self) -> Best | None:
+        """Return the best evaluation, None when nothing could be measured yet."""
+        best: Best | None = None
+        sign = 1.0 if self.rule == "greater" else -1.0
+        for epoch, metrics in self.entries:
+            value = metrics.get(self.monitor or "")
+            if value is None:
+                continue
+            if best is None or sign * (value - best.value) > _STEP:
+                best = Best(str(self.monitor), value, epoch)
+            else:
+                best = Best(best.name, best.value, best.epoch, best.since + 1)
+        return best
+
+
+def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False) -> Evaluations:
+    """Return where the evaluations of a run go, and by which of its metrics its config chooses the best."""
+    checkpoint = (config.get("default_hooks") or {}).get("checkpoint") or {}
+    best, rule = checkpoint.get("save_best"), checkpoint.get("rule")
+    monitor = best[0] if isinstance(best, list | tuple) and best else best
+    rule = rule[0] if isinstance(rule, list | tuple) and rule else rule
+    name = monitor if isinstance(monitor, str) and monitor != "auto" else None
+    return Evaluations(work_dir / EVALUATIONS, writes, name, rule or "greater")
+
+
+def set_early_stopping(config: Any, patience: int, evaluations: Evaluations) -> None:
+    """Let a config stop after ``patience`` evaluations without a better metric, in place; 0: never.
+
+    Raises:
+        RequestError: the config chooses no best checkpoint, so there is nothing to go by.
+    """
+    hooks = [hook for hook in config.get("custom_hooks") or () if hook.get("type") != _STOPPING]
+    if patience:
+        if evaluations.monitor is None:
+            raise RequestError(
+                f"{config.filename}: --early-stopping needs default_hooks.checkpoint.save_best, which names the metric"
+            )
+        hook = {"type": _STOPPING, "monitor": evaluations.monitor, "rule": evaluations.rule, "min_delta": _STEP}
+        hooks.append({**hook, "patience": patience})
+    config.custom_hooks = hooks
+
+
+def early_stopping_of(config: Any) -> int:
+    """Return after how many evaluations without a better metric a config stops, 0 for never."""
+    found = (hook for hook in config.get("custom_hooks") or () if hook.get("type") == _STOPPING)
+    return next((int(hook.get("patience", 5)) for hook in found), 0)
+
+
+def is_enough(evaluations: Evaluations, patience: int) -> bool:
+    """Return whether a run stops early; a patience of 0 is endless."""
+    best = evaluations.best
+    return bool(patience and best and best.since >= patience)
+
+
+def resume_hook(evaluations: Evaluations, last: Path) -> Any:
+    """Return an mmengine Hook for a run that is resumed: it evaluates where the run was killed before it did.
+
+    It also gives EarlyStoppingHook back what that counted: no checkpoint holds it.
+    """
+    from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
+
+    class ResumeHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
+        priority = "LOWEST"
+
+        def before_train(self, runner: Any) -> None:
+            best = evaluations.best
+            for hook in runner.hooks:
+                if isinstance(hook, EarlyStoppingHook) and best and hook.monitor == best.name:
+                    hook.best_score, hook.wait_count = best.value, best.since
+            if not evaluations.recorded or runner.val_loop is None or not is_due(runner.cfg.train_cfg, runner.epoch):
+                return
+            if any(epoch == runner.epoch for epoch, _ in evaluations.entries):
+                return
+            for hook in runner.hooks:
+                if isinstance(hook, CheckpointHook):
+                    # It saves this one again when it turns out to be the best.
+                    hook.last_ckpt = str(last)
+            runner.val_loop.run()
+
+    return ResumeHook()
+
+
+def is_due(train_cfg: Mapping[str, Any], epoch: int) -> bool:
+    """Return whether mmengine's loop evaluates after this many epochs."""
+    interval = train_cfg.get("val_interval") or 1
+    for start, later in train_cfg.get("dynamic_intervals") or ():
+        # As in mmengine's loop, which looks one epoch ahead.
+        interval = later if epoch + 1 >= start else interval
+    begins = epoch >= (train_cfg.get("val_begin") or 1)
+    return begins and (epoch % interval == 0 or epoch == train_cfg.get("max_epochs"))

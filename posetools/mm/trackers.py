@@ -1,0 +1,104 @@
+"""Trackers: where else the curves of a run go, by mmengine's own backends.
+
+TensorBoard and MLflow write into the work folder; W&B sends to its server, or with WANDB_MODE=offline writes there too.
+MLFLOW_TRACKING_URI names a server for MLflow. Nothing is sent that was not asked for: mmengine lets W&B upload the
+Python files of the folder that it is started in, which is left out here (``without_code``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
+
+from posetools.errors import MissingExtraError, RequestError, must_be
+from posetools.mm.extra import EXTRA
+
+Tracker: TypeAlias = Literal["tensorboard", "wandb", "mlflow"]
+TRACKERS: tuple[Tracker, ...] = get_args(Tracker)
+
+_PROJECT = "posetools"
+
+
+def check_trackers(trackers: Sequence[str]) -> None:
+    """Refuse trackers that are unknown or not installed.
+
+    Raises:
+        RequestError: one is unknown, or its package is not installed.
+        MissingExtraError: TensorBoard, which the ``train`` extra brings, is not installed.
+    """
+    for tracker in trackers:
+        if tracker not in TRACKERS:
+            raise RequestError(must_be("--tracker", f"one of {', '.join(TRACKERS)}", tracker))
+        if find_spec(tracker) is not None:
+            continue
+        if tracker == "tensorboard":
+            raise MissingExtraError("--tracker tensorboard", EXTRA, tracker)
+        raise RequestError(
+            f"--tracker {tracker} needs the package {tracker}, which is not installed\n"
+            f"  install it with: uv pip install {tracker}"
+        )
+
+
+def add_trackers(config: Any, trackers: Sequence[str], work_dir: Path) -> None:
+    """Add the backends of trackers to a config, in place.
+
+    Raises:
+        RequestError: as for ``check_trackers``, or MLflow's address holds a password.
+        MissingExtraError: as for ``check_trackers``.
+    """
+    if not trackers:
+        return
+    check_trackers(trackers)
+    visualizer = config.get("visualizer")
+    if not visualizer:
+        config.visualizer = visualizer = {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]}
+    backends = list(visualizer.get("vis_backends") or ())
+    for tracker in dict.fromkeys(trackers):
+        backend = _backend(tracker, work_dir)
+        backends = [*(other for other in backends if other.get("type") != backend["type"]), backend]
+    visualizer["vis_backends"] = backends
+
+
+def _backend(tracker: str, work_dir: Path) -> dict[str, Any]:
+    name = work_dir.resolve().name
+    if tracker == "tensorboard":
+        return {"type": "TensorboardVisBackend"}
+    if tracker == "wandb":
+        return {"type": "WandbVisBackend", "init_kwargs": {"project": _PROJECT, "name": name}}
+    backend = {"type": "MLflowVisBackend", "exp_name": _PROJECT, "run_name": name}
+    return {**backend, **_mlflow_address(os.environ)}
+
+
+def _mlflow_address(environment: Mapping[str, str]) -> dict[str, str]:
+    address = environment.get("MLFLOW_TRACKING_URI")
+    if not address:
+        # mmengine's backend then writes files into the work folder.
+        return {}
+    if urlsplit(address).password:
+        raise RequestError(
+            "MLFLOW_TRACKING_URI must not hold a password, for it is written into the config of the run\n"
+            "  MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD take it"
+        )
+    return {"tracking_uri": address}
+
+
+@contextmanager
+def without_code() -> Iterator[None]:
+    """Let mmengine's backend send W&B the config only: W&B has no setting that switches its upload of code off."""
+    from mmengine.visualization import WandbVisBackend
+
+    stock = WandbVisBackend.add_config
+
+    def add_config(self: Any, config: Any, **_: Any) -> None:
+        self.experiment.config.update(config.to_dict(), allow_val_change=True)
+
+    WandbVisBackend.add_config = add_config
+    try:
+        yield
+    finally:
+        WandbVisBackend.add_config = stock

@@ -1,0 +1,239 @@
+"""Weights of another model: what fits is loaded, and what does not is said before the run begins.
+
+mmengine loads a checkpoint whose tensors fit in part, and writes what was left out into its log, where nobody sees
+that a head began at random, or the whole model did. Here names and shapes are compared before the first iteration, for
+``load_from`` and for every part with a pretrained ``init_cfg``, and the plan is told. ``weights_hook`` then gives
+mmengine just what was planned; for a run that is resumed every tensor has to fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from posetools.errors import RequestError
+from posetools.mm.checkpoint import load_checkpoint, load_from_url
+from posetools.mm.configs import SCOPES, Stage
+from posetools.mm.quiet import failures, quiet
+
+Shape: TypeAlias = tuple[int, ...]
+
+# Modules that a sentence names before it only counts the others.
+_NAMED = 6
+# A batch norm's count of batches: mmengine does not miss it either, old checkpoints have none.
+_COUNTER = "num_batches_tracked"
+_URLS = ("http://", "https://")
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsPlan:
+    """Which tensors of a checkpoint go into a model.
+
+    Attributes:
+        source: the checkpoint, as the config names it.
+        part: the part of the model that it is for, empty for the whole.
+        fits: names of tensors that are loaded.
+        reshaped: name, shape in the file, shape in the model: of what both have in different shapes.
+        missing: names that only the model has: they stay as they were initialised.
+        unused: names that only the file has.
+    """
+
+    source: str
+    part: str
+    fits: tuple[str, ...]
+    reshaped: tuple[tuple[str, Shape, Shape], ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether file and model have the same tensors."""
+        return not (self.reshaped or self.missing or self.unused)
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Return a sentence for each kind of tensor that is not loaded."""
+        lines = []
+        if self.reshaped:
+            lines.append(f"of another shape, so left out: {_listed(_reshaped(self.reshaped))}")
+        if self.missing:
+            lines.append(f"not in the file, so as initialised: {_listed(_modules(self.missing))}")
+        if self.unused:
+            lines.append(f"not in the model, so unused: {_listed(_modules(self.unused))}")
+        return tuple(lines)
+
+    @property
+    def text(self) -> str:
+        """Return the plan in a few lines."""
+        total = len(self.fits) + len(self.reshaped) + len(self.missing)
+        part = f" of {self.part}" if self.part else ""
+        return "\n  ".join([f"weights {self.source}: {len(self.fits)} of {total} tensors{part} fit", *self.differences])
+
+
+def plan_weights(source: str, part: str, model: Mapping[str, Any], offered: Mapping[str, Any]) -> WeightsPlan:
+    """Compare names and shapes of two state dicts.
+
+    Args:
+        source: the checkpoint's name, for the report.
+        part: the part of the model, for the report; empty for the whole.
+        model: the model's tensors.
+        offered: the checkpoint's.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.items() if not name.endswith(_COUNTER)}
+    given = {name: tuple(tensor.shape) for name, tensor in offered.items() if not name.endswith(_COUNTER)}
+    both = [name for name in wanted if name in given]
+    return WeightsPlan(
+        source=source,
+        part=part,
+        fits=tuple(name for name in both if wanted[name] == given[name]),
+        reshaped=tuple((name, given[name], wanted[name]) for name in both if wanted[name] != given[name]),
+        missing=tuple(name for name in wanted if name not in given),
+        unused=tuple(name for name in given if name not in wanted),
+    )
+
+
+def tensors_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint's tensors by name, without the prefix that a distributed model adds."""
+    import torch
+
+    state = checkpoint.get("state_dict", checkpoint)
+    return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def check_weights(config: Any, stage: Stage, say: Callable[[str], None]) -> Iterator[str]:
+    """Give a sentence for every checkpoint of which nothing fits the model; of the others say what is loaded.
+
+    Args:
+        config: as it is to be run. With ``resume`` its checkpoint is left to ``weights_hook``.
+        stage: which of the two models it is of.
+        say: takes the plans.
+
+    Raises:
+        RunError: the model cannot be built.
+    """
+    sources = [] if config.get("resume") else [("", config.get("load_from"), "")]
+    sources += [
+        (path, part["init_cfg"].get("checkpoint"), part["init_cfg"].get("prefix") or "")
+        for path, part in _pretrained(config.model, "")
+    ]
+    # mmengine's own schemes (torchvision://, open-mmlab://) are left to it.
+    readable = [entry for entry in sources if entry[1] and ("://" not in entry[1] or entry[1].startswith(_URLS))]
+    if not readable:
+        return
+    model = _tensors_of_model(config, stage)
+    for path, source, prefix in readable:
+        checkpoint = load_from_url(source, progress=False) if source.startswith(_URLS) else load_checkpoint(source)
+        wanted, offered = _inside(model, path), _inside(tensors_of(checkpoint), prefix.rstrip("."))
+        plan = plan_weights(source, path, wanted, offered)
+        if not plan.fits:
+            yield _nothing_fits(plan, wanted)
+        else:
+            say(plan.text)
+
+
+def _nothing_fits(plan: WeightsPlan, wanted: Mapping[str, Any]) -> str:
+    what = f"{plan.part} of the model" if plan.part else "the model"
+    first, other = next(iter(wanted), "none"), next(iter(plan.unused), "none")
+    shape = f"; {_listed(_reshaped(plan.reshaped))}" if plan.reshaped else ""
+    return (
+        f"{plan.source}: none of its tensors fits {what}, "
+        f"whose first is {first}, while the file's first other one is {other}{shape}"
+    )
+
+
+def _tensors_of_model(config: Any, stage: Stage) -> dict[str, Any]:
+    import copy
+
+    from mmengine.registry import MODELS, DefaultScope
+
+    with (
+        failures(f"{config.filename}: the model cannot be built"),
+        quiet(),
+        DefaultScope.overwrite_default_scope(SCOPES[stage]),
+    ):
+        model = MODELS.build(copy.deepcopy(config.model))
+    return dict(model.state_dict())
+
+
+def _pretrained(model: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Give each part with pretrained weights, with its place in the model: ``backbone``."""
+    if not isinstance(model, dict):
+        return
+    init = model.get("init_cfg")
+    if isinstance(init, dict) and init.get("type") == "Pretrained":
+        yield path, model
+    for name, part in model.items():
+        yield from _pretrained(part, f"{path}.{name}" if path else name)
+
+
+def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:
+    if not path:
+        return dict(tensors)
+    return {name.removeprefix(f"{path}."): value for name, value in tensors.items() if name.startswith(f"{path}.")}
+
+
+def weights_hook() -> Any:
+    """Return an mmengine Hook that loads strictly: what fits when starting, all or nothing when resuming."""
+    from mmengine.hooks import Hook
+    from mmengine.model import is_model_wrapper
+
+    class WeightsHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
+        # EMAHook takes its copy from the checkpoint as well, after this one.
+        priority = "VERY_HIGH"
+
+        def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+            model = (runner.model.module if is_model_wrapper(runner.model) else runner.model).state_dict()
+            offered = tensors_of(checkpoint)
+            source = str(runner.cfg.load_from)
+            plan = plan_weights(source, "", model, offered)
+            if runner.cfg.get("resume") and not plan.is_whole:
+                raise RequestError(
+                    "\n  ".join(
+                        [
+                            f"{source}: cannot be resumed: it is of another model than {runner.cfg.filename}",
+                            *plan.differences,
+                            "resume with the config of the run; or start a new run with --weights and this checkpoint",
+                        ]
+                    )
+                )
+            if not runner.cfg.get("resume"):
+                fits = {*plan.fits, *(name for name in offered if name.endswith(_COUNTER))}
+                # With the model's own tensors for all others, every later step loads without leaving anything out.
+                checkpoint["state_dict"] = {
+                    name: offered[name] if name in fits and name in offered else tensor.clone()
+                    for name, tensor in model.items()
+                }
+
+    return WeightsHook()
+
+
+def _reshaped(entries: Sequence[tuple[str, Shape, Shape]]) -> list[str]:
+    shown: dict[str, str] = {}
+    for name, given, wanted in entries:
+        module = name.rpartition(".")[0] or name
+        # A bias has the shape that its module's weight shows already.
+        shown.setdefault(module, f"{module} ({_change(given, wanted)})")
+    return list(shown.values())
+
+
+def _change(given: Shape, wanted: Shape) -> str:
+    different = [(one, other) for one, other in zip(given, wanted, strict=False) if one != other]
+    if len(given) == len(wanted) and len(different) == 1:
+        return f"{different[0][0]} -> {different[0][1]}"
+    return f"{'x'.join(map(str, given))} -> {'x'.join(map(str, wanted))}"
+
+
+def _modules(names: Sequence[str]) -> list[str]:
+    """Return the modules of tensors; when there are many, what they lie in."""
+    modules = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    for depth in (3, 2, 1):
+        if len(modules) <= _NAMED:
+            break
+        modules = list(dict.fromkeys(".".join(module.split(".")[:depth]) for module in modules))
+    return modules
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return ", ".join(texts[:_NAMED]) + more

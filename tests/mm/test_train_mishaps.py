@@ -1,0 +1,171 @@
+"""What can befall a run, brought about for real: a full disk, a killed worker, a broken picture, a loss that is NaN."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from posetools.dataset_folder import IMAGES
+from posetools.errors import RunError
+from posetools.mm.configs import Stage
+from posetools.mm.hooks import TrainStatus
+from posetools.mm.mishaps import first_not_finite
+from posetools.mm.resume import resumable
+from posetools.mm.train import TrainRequest, train
+from tests.mm.conftest import Recorder, Tiny, make_tiny
+
+pytestmark = pytest.mark.train
+
+EPOCHS = 3
+WORKERS = ("train_dataloader.num_workers=1", "train_dataloader.persistent_workers=True")
+
+
+class Trouble(Recorder):
+    """Does something once, in the second epoch of training or after it."""
+
+    def __init__(self, work: Callable[[], None], phase: str) -> None:
+        super().__init__()
+        self._work: Callable[[], None] | None = work
+        self._phase = phase
+
+    def update(self, status: TrainStatus) -> None:
+        super().update(status)
+        if self._work and status.epoch == 2 and status.phase == self._phase:
+            self._work()
+            self._work = None
+
+
+def _fail(request: TrainRequest, told: Recorder) -> list[str]:
+    """Train, and return the lines of the sentence that it ends with."""
+    with pytest.raises(RunError) as caught:
+        train(request, told)
+    assert caught.value.exit_status == 1
+    return str(caught.value).splitlines()
+
+
+def _goes_on(stage: Stage, work_dir: Path, *options: str) -> None:
+    result = train(TrainRequest(stage=stage, work_dir=work_dir, resume=True, device="cpu", cfg_options=options))
+    assert result.epochs == EPOCHS
+
+
+def _resume_line(stage: Stage, work_dir: Path) -> str:
+    return f"  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
+
+
+@pytest.fixture
+def limit() -> Iterator[Callable[[], None]]:
+    """Give what lets this process write no file of more than a megabyte; it can again when the test is over."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_for_a_checkpoint_leaves_the_one_before(tiny: Tiny, tmp_path: Path, limit: Callable[[], None]) -> None:
+    work_dir = tmp_path / "run"
+    request = TrainRequest(stage="pose", config=tiny.pose, work_dir=work_dir, epochs=EPOCHS, device="cpu")
+    first, *rest = _fail(request, Trouble(limit, "train"))
+    assert first == f"{work_dir / 'epoch_2.pth'}: cannot be written in epoch 2 of 3: File too large"
+    kept = work_dir / "epoch_1.pth"
+    assert rest == [
+        "  free some space; --keep 2 keeps fewer checkpoints",
+        f"  {kept} is kept",
+        _resume_line("pose", work_dir),
+    ]
+    assert not (work_dir / "epoch_2.pth").exists()
+    assert not list(work_dir.glob(".*.tmp"))
+    assert len(list(work_dir.glob("best_*.pth"))) == 1
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    _goes_on("pose", work_dir)
+
+
+def _kill_worker() -> None:
+    from multiprocessing import active_children
+
+    worker = next(child for child in active_children() if child.pid is not None)
+    os.kill(worker.pid or 0, signal.SIGKILL)
+
+
+def test_a_killed_worker_is_named_and_nothing_is_lost(tiny: Tiny, tmp_path: Path) -> None:
+    work_dir = tmp_path / "run"
+    request = TrainRequest(
+        stage="pose", config=tiny.pose, work_dir=work_dir, epochs=EPOCHS, device="cpu", cfg_options=WORKERS
+    )
+    first, *rest = _fail(request, Trouble(_kill_worker, "scored"))
+    # Whether torch hears of the signal or misses the worker first is a matter of chance.
+    how = r"(was killed \(signal Killed\)|ended unexpectedly)"
+    ending = "(after epoch 2|in epoch 3) of 3: most often the machine ran out of memory"
+    assert re.fullmatch(rf"a worker that loads data {how} {ending}", first)
+    assert rest == [
+        "  fewer workers need less: --cfg-options train_dataloader.num_workers=1",
+        f"  {work_dir / 'epoch_2.pth'} is kept",
+        _resume_line("pose", work_dir),
+    ]
+    _goes_on("pose", work_dir)
+
+
+@pytest.mark.parametrize(("stage", "options"), [("det", ()), ("pose", WORKERS)])
+def test_a_picture_that_breaks_in_the_third_epoch_is_named(
+    tmp_path: Path, stage: Stage, options: tuple[str, ...]
+) -> None:
+    tiny, work_dir = make_tiny(tmp_path), tmp_path / "run"
+    picture = tiny.data / IMAGES / "1.png"
+    whole = picture.read_bytes()
+    request = TrainRequest(
+        stage=stage, config=tiny.config(stage), work_dir=work_dir, epochs=EPOCHS, device="cpu", cfg_options=options
+    )
+    first, *rest = _fail(request, Trouble(lambda: _cut(picture), "scored"))
+    assert first == (f"{picture}: cannot be decoded (it is damaged or incomplete), which showed in epoch 3 of 3")
+    assert rest[1:] == [f"  {work_dir / 'epoch_2.pth'} is kept", _resume_line(stage, work_dir)]
+    picture.write_bytes(whole)
+    _goes_on(stage, work_dir)
+
+
+def _cut(picture: Path) -> None:
+    picture.write_bytes(picture.read_bytes()[:-40])
+
+
+def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
+    tiny, work_dir = make_tiny(tmp_path), tmp_path / "run"
+    picture = tiny.data / IMAGES / "2.png"
+    request = TrainRequest(stage="pose", config=tiny.pose, work_dir=work_dir, epochs=EPOCHS, device="cpu")
+    first, *_ = _fail(request, Trouble(picture.unlink, "scored"))
+    assert first == f"{picture}: is not there any more, which showed in epoch 3 of 3"
+
+
+@pytest.mark.parametrize("stage", ["pose", "det"])
+def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tiny: Tiny, tmp_path: Path, stage: Stage) -> None:
+    from posetools.mm.checkpoint import load_checkpoint
+
+    work_dir = tmp_path / "run"
+    # A step that is far too large, in the second epoch.
+    scheduler = "[dict(type='MultiStepLR',by_epoch=True,milestones=[1],gamma=1e30)]"
+    options = (f"param_scheduler={scheduler}", "optim_wrapper.clip_grad=None")
+    config = tmp_path / "steep.py"
+    config.write_text(f"_base_ = [{str(tiny.config(stage))!r}]\n{options[0]}\noptim_wrapper = dict(clip_grad=None)\n")
+    told = Recorder()
+    first, *rest = _fail(TrainRequest(stage=stage, config=config, work_dir=work_dir, epochs=2, device="cpu"), told)
+    assert "in epoch 2 of 2" in first
+    assert first.startswith(("the loss became ", "the weights are no finite numbers any more"))
+    kept = work_dir / "epoch_1.pth"
+    assert rest[0] == f"  {kept} is kept"
+    assert f"posetools train --stage {stage} --weights {kept} begins anew" in rest[1]
+    assert "--cfg-options optim_wrapper.optimizer.lr=" in rest[1]
+    assert f"posetools validate {tiny.data}" in rest[2]
+    assert sorted(path.name for path in work_dir.glob("epoch_*.pth")) == ["epoch_1.pth"]
+    for path in (resumable(work_dir, told.say).path, *work_dir.glob("best_*.pth")):
+        assert first_not_finite(load_checkpoint(path)["state_dict"]) is None
+
+
+def test_the_first_tensor_that_is_not_finite_is_found() -> None:
+    import torch
+
+    whole = {"a": torch.zeros(2), "count": torch.tensor(3)}
+    assert first_not_finite(whole) is None
+    assert first_not_finite({**whole, "b": torch.tensor([0.0, math.inf]), "c": torch.tensor(math.nan)}) == "b"
