@@ -6,6 +6,7 @@ pictures. 2xx: plausibility. 3xx: reading annotations of another format. docs/fi
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -154,12 +155,12 @@ class Finding:
         return f"{self.file}: {self.place}" if self.place else self.file
 
     def as_dict(self) -> dict[str, str | bool]:
-        """Return the JSON form."""
+        """Return the JSON form, with forward slashes in the file on every system."""
         return {
             "code": self.code,
             "title": self.title,
             "severity": str(self.severity),
-            "file": self.file,
+            "file": self.file.replace(os.sep, "/"),
             "place": self.place,
             "message": self.message,
             "hint": self.hint,

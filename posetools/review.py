@@ -238,7 +238,7 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
         if not candidates.beside:
             _write_labels(result, candidates.skeleton, staged)
         entries = [_entry(rank, one) for rank, one in enumerate(result.chosen, start=1)]
-        document: dict[str, Any] = {"posetools": __version__, "data": str(request.data), "by": list(result.by)}
+        document: dict[str, Any] = {"posetools": __version__, "data": request.data.as_posix(), "by": list(result.by)}
         document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
         write_json(staged / RECORD, {**document, "links": [link.model_dump() for link in links]})
         write_text(staged / TABLE, _table(entries, result.by))

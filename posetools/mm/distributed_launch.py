@@ -51,6 +51,8 @@ def to_start(request: TrainRequest) -> tuple[int, str]:
         RequestError: the options contradict each other, or there are fewer GPUs.
     """
     gpus, processes = request.gpus, request.processes
+    if sys.platform == "win32" and max(gpus or 1, processes or 1) > 1:
+        raise RequestError("--gpus and --processes above 1 need Linux or macOS\n  without them one process trains here")
     if request.launcher != "none" or (gpus is not None and processes is not None):
         if gpus is None and processes is None:
             return 1, request.device
@@ -166,7 +168,7 @@ def launch(planned: Planned, listener: TrainListener) -> TrainResult:
             trouble = _run(number, folder)
         if trouble is not None and os.environ.get("POSETOOLS_DEBUG") == "1":
             for path in sorted(folder.glob("*.log")):
-                print(f"{path.stem}:\n{path.read_text(errors='replace')}", file=sys.stderr)
+                print(f"{path.stem}:\n{path.read_text(encoding='utf-8', errors='replace')}", file=sys.stderr)
         if trouble is not None or heard.result is None:
             raise _error(trouble, heard, folder)
     return heard.result

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import resource
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,8 @@ from posetools.mm.mishaps import first_not_finite
 from posetools.mm.resume import resumable
 from posetools.mm.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Tiny, make_tiny
+
+resource = pytest.importorskip("resource", reason="limits of a process are for Linux and macOS")
 
 pytestmark = pytest.mark.train
 

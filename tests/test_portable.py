@@ -1,0 +1,143 @@
+"""Windows and macOS: what only POSIX has stands where it is guarded or said, and paths in JSON have forward slashes."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import posetools
+from posetools.findings import Finding
+
+ROOT = Path(posetools.__file__).resolve().parent
+
+POSIX_MODULES = frozenset({"fcntl", "resource", "pwd", "grp", "termios", "pty", "tty", "syslog"})
+POSIX_CALLS = frozenset(
+    f"{module}.{name}"
+    for module, names in {
+        "os": "fork forkpty killpg setsid getuid geteuid getpgid mkfifo symlink chown sched_getaffinity nice",
+        "signal": "SIGKILL SIGHUP SIGALRM SIGUSR1 SIGUSR2 alarm setitimer pause",
+    }.items()
+    for name in names.split()
+)
+POSIX_METHODS = frozenset({"symlink_to"})
+POSIX_TEXTS = ("/tmp", "/dev/shm", "/proc/", "AF_UNIX")
+
+# Where each may stand, and why it does no harm elsewhere.
+ALLOWED = {
+    "files": {"symlink_to"},  # a refusal of the system becomes one sentence that names --images copy
+    "recipes.machine": {
+        "os.sched_getaffinity",
+        "/proc/",
+    },  # asked for by hasattr; a file that is not there says nothing
+    "mm.memory": {"resource"},  # behind a look at sys.platform
+    "mm.crops_store": {"/proc/"},  # a file that is not there says nothing
+    "mm.probes": {"/proc/"},  # a file that is not there says nothing
+    "mm.mishaps": {"/dev/shm"},  # a sentence about an error that only Linux has
+    # Training with several processes of one machine is for Linux and macOS.
+    "mm.distributed_launch": {"signal.SIGKILL", "signal.SIGHUP", "AF_UNIX"},
+    "mm.distributed_worker": {"signal.SIGKILL", "AF_UNIX"},
+}
+
+
+@cache
+def _modules() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(
+        (".".join(path.relative_to(ROOT).with_suffix("").parts), ast.parse(path.read_text(encoding="utf-8")))
+        for path in sorted(ROOT.rglob("*.py"))
+    )
+
+
+def _posix_only(node: ast.AST) -> Iterator[str]:
+    """Yield what of a node only POSIX systems have."""
+    match node:
+        case ast.Import():
+            yield from (alias.name for alias in node.names if alias.name in POSIX_MODULES)
+        case ast.ImportFrom() if node.module in POSIX_MODULES:
+            yield node.module or ""
+        case ast.ImportFrom(module="os" | "signal" as module):
+            yield from (name for alias in node.names if (name := f"{module}.{alias.name}") in POSIX_CALLS)
+        case ast.Attribute(value=ast.Name(id=module), attr=attr) if f"{module}.{attr}" in POSIX_CALLS:
+            yield f"{module}.{attr}"
+        case ast.Attribute(attr=attr) if attr in POSIX_METHODS:
+            yield attr
+        case ast.Constant(value=str(text)):
+            yield from (start for start in POSIX_TEXTS if text.startswith(start))
+
+
+def _is_text_without_encoding(node: ast.AST) -> bool:
+    """Return whether a call opens a file as text in whatever encoding the system has."""
+    if not isinstance(node, ast.Call) or any(word.arg == "encoding" for word in node.keywords):
+        return False
+    if isinstance(node.func, ast.Name):
+        return node.func.id == "open" and not _is_binary(node.args[1:])
+    if not isinstance(node.func, ast.Attribute):
+        return False
+    # Functions of posetools.files have no receiver; methods of Path take text and encoding.
+    return node.func.attr in ("read_text", "write_text") and not node.args[1:]
+
+
+def _is_binary(arguments: list[ast.expr]) -> bool:
+    return any(isinstance(one, ast.Constant) and "b" in str(one.value) for one in arguments)
+
+
+def _native_paths(node: ast.AST) -> Iterator[str]:
+    """Yield values of a dict (what JSON is made of) that are a path as this system writes it: ``str(self.path)``."""
+    names = ("path", "file", "folder", "dir", "data", "out", "source", "root")
+    for value in node.values if isinstance(node, ast.Dict) else ():
+        if isinstance(value, ast.Call) and ast.unparse(value.func) == "str" and value.args:
+            text = ast.unparse(value.args[0])
+            if text.endswith(names):
+                yield text
+
+
+def test_what_only_posix_has_stands_where_it_does_no_harm() -> None:
+    found: dict[str, set[str]] = {}
+    for name, tree in _modules():
+        for node in ast.walk(tree):
+            for what in _posix_only(node):
+                found.setdefault(name, set()).add(what)
+    assert found == ALLOWED
+
+
+def test_text_files_are_opened_with_their_encoding() -> None:
+    wrong = [
+        f"{name}, line {getattr(node, 'lineno', 0)}"
+        for name, tree in _modules()
+        for node in ast.walk(tree)
+        if _is_text_without_encoding(node)
+    ]
+    assert wrong == []
+
+
+def test_no_path_goes_into_a_document_as_this_system_writes_it() -> None:
+    wrong = [
+        f"{name}: str({what})" for name, tree in _modules() for node in ast.walk(tree) for what in _native_paths(node)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import fcntl", "from os import fork", "os.symlink(a, b)", "signal.SIGKILL", "a = '/tmp/x'", "p.symlink_to(q)"],
+)
+def test_the_search_finds_each_kind(code: str) -> None:
+    assert [what for node in ast.walk(ast.parse(code)) for what in _posix_only(node)]
+
+
+@pytest.mark.parametrize("code", ["open(p)", "open(p, 'w')", "p.read_text()", "p.write_text(t)"])
+def test_the_search_finds_text_without_encoding(code: str) -> None:
+    assert any(map(_is_text_without_encoding, ast.walk(ast.parse(code))))
+
+
+def test_findings_in_json_name_their_file_with_forward_slashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Finding("E101", "cars\\train_coco.json", "", "images must be a list")
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "sep", "\\")
+        document = found.as_dict()
+    assert document["file"] == "cars/train_coco.json"
+    assert found.where == "cars\\train_coco.json"
