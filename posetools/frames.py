@@ -32,7 +32,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import read_bytes
 from posetools.formats.collect import unique_names, walk_files
 from posetools.pictures import SUFFIXES as PICTURE_SUFFIXES
-from posetools.pictures import is_picture
+from posetools.pictures import is_picture, refuse_bomb
 from posetools.results import Picture
 from posetools.video import SUFFIXES as VIDEO_SUFFIXES
 from posetools.video import Target, is_video, opencv, probe, read_video, title
@@ -252,7 +252,7 @@ def read_picture(path: Path) -> Picture:
     """Return a picture as (H, W, 3) blue, green, red, upright by EXIF.
 
     Raises:
-        InputError: it is missing, damaged, no picture, or larger than OpenCV decodes.
+        InputError: it is missing, damaged, no picture, or too large to be decoded.
         MissingExtraError: OpenCV is not installed.
     """
     cv2 = opencv()
@@ -264,6 +264,7 @@ def read_picture(path: Path) -> Picture:
     # libpng would print a line of its own about a file that ends too early; every whole one has this chunk at its end.
     if data.startswith(_PNG) and b"IEND" not in data:
         raise InputError(path, "", "picture cannot be read: the file ends before the picture does")
+    refuse_bomb(path, data)
     try:
         picture: Picture | None = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as exc:

@@ -75,6 +75,28 @@ def read_header(path: Path) -> Header:
     return Header(height, width, orientation) if orientation in _SIDEWAYS else Header(width, height, orientation)
 
 
+def refuse_bomb(path: Path, content: bytes) -> None:
+    """Refuse a picture whose header declares more pixels than Pillow decodes, which takes a few bytes in the file.
+
+    OpenCV itself decodes six times as many: three gigabytes.
+
+    Args:
+        path: the picture's file, for the message.
+        content: its bytes; those that are no picture of Pillow's pass.
+
+    Raises:
+        InputError: the picture is too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Pillow.open(io.BytesIO(content)).close()
+    except Pillow.DecompressionBombError as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+        return
+
+
 def content_hash(path: Path) -> str:
     """Return the hexadecimal BLAKE2b digest (16 bytes) of a file's content."""
     digest = hashlib.blake2b(digest_size=16)

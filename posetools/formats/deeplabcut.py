@@ -12,7 +12,7 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_deepla
 - The picture ``labeled-data/video/img.png`` is looked for in the project (the folder that holds labeled-data), beside
   the file, and as seen from the file. Its name in the data set is ``video/img.png``.
 - In a folder only files called CollectedData are read, and an .h5 file only where there is no .csv of that name. .h5
-  needs the extra ``deeplabcut``; pandas unpickles it, so that it must come from somebody who is trusted.
+  needs the extra ``deeplabcut``. It is read without pandas, which would unpickle parts of it: no file can run code.
 - Files with ``likelihood`` are predictions and refused.
 
 Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the pictures beside it, and the .h5 file where the

@@ -2,7 +2,7 @@
 
 A CSV has header lines that begin with ``scorer``, ``individuals`` (several animals only), ``bodyparts`` and ``coords``;
 the picture is one column with a path, or three (``labeled-data``, the video's folder, the file). H5 holds the same as a
-pandas table. pandas unpickles parts of it, so that a file made to do so can run code: CSV files cannot.
+pandas table, which is read by ``deeplabcut_h5`` without pandas, and written with it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from posetools.errors import InputError, MissingExtraError, must_be, show_value
+from posetools.errors import InputError, must_be
 from posetools.files import read_text
 from posetools.findings import Finding
+from posetools.formats.deeplabcut_h5 import read_frame
 
 # The animal of a file that has no line ``individuals``.
 ONLY = ""
@@ -149,40 +150,14 @@ def _columns(heads: dict[str, list[str]], file: str) -> list[Column] | Finding:
 
 
 def _read_h5(path: Path) -> Table | Finding:
-    frame = _open_h5(path)
-    if isinstance(frame, Finding):
-        return frame
-    names = [str(name) for name in frame.columns.names]
-    heads = {name: [str(value) for value in frame.columns.get_level_values(name)] for name in names if name in _HEADS}
-    columns = _columns(heads, str(path))
+    frame = read_frame(path)
+    if isinstance(frame, str):
+        return Finding("E310", str(path), "", frame, _ADVICE)
+    columns = _columns(dict(frame.heads), str(path))
     if isinstance(columns, Finding):
         return columns
-    rows = []
-    for place, (index, values) in enumerate(zip(frame.index, frame.to_numpy().tolist(), strict=True)):
-        parts = index if isinstance(index, tuple) else (index,)
-        wrong = next((value for value in values if not isinstance(value, float | int)), None)
-        if wrong is not None:
-            problem = must_be("the values", "numbers", wrong)
-            return Finding("E310", str(path), f"row {place}", problem, _ADVICE)
-        rows.append(TableRow("/".join(map(str, parts)), values, f"row {place}"))
-    return Table(columns, rows)
-
-
-def _open_h5(path: Path) -> Any | Finding:
-    try:
-        import pandas as pd
-        import tables
-    except ImportError as exc:
-        raise MissingExtraError("reading DeepLabCut's .h5 files", "deeplabcut", exc.name or "pandas") from exc
-    try:
-        frame = pd.read_hdf(path)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, tables.exceptions.HDF5ExtError) as exc:
-        reason = show_value(str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__)
-        return Finding("E310", str(path), "", f"is not a table that pandas can read: {reason}", _ADVICE)
-    if not isinstance(frame, pd.DataFrame) or not isinstance(frame.columns, pd.MultiIndex):
-        rule = f"a table with the column levels {', '.join(_HEADS)}"
-        return Finding("E310", str(path), "", must_be("the file", rule, type(frame).__name__), _ADVICE)
-    return frame
+    rows = zip(frame.pictures, frame.values, strict=True)
+    return Table(columns, [TableRow("/".join(parts), row, f"row {place}") for place, (parts, row) in enumerate(rows)])
 
 
 def csv_text(table: Table, scorer: str) -> str:

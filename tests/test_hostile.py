@@ -1,0 +1,312 @@
+"""Hostile input from the command line: each attack ends in one sentence, and nothing was written or run.
+
+SECURITY.md lists the attacks. Bundles are attacked in tests/runtime/test_archive.py, checkpoints in
+tests/mm/test_checkpoint.py, the pages in tests/test_report.py and tests/test_eval_report.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from posetools.errors import InputError
+from posetools.formats import FORMATS
+from posetools.formats.deeplabcut_h5 import LARGEST_BYTES, Frame, read_frame
+from posetools.frames import read_picture
+from posetools.pictures import read_header
+from tests.build import make_dataset, make_picture
+from tests.cli.run import Done, run
+from tests.coco_sample import edit, write_sample
+
+FOLLOWING = ("labelme", "coco", "cvat", "via", "label-studio", "deeplabcut")
+WAYS_OUT = ("../secret.jpg", "absolute", "C:\\secret.jpg", "link.jpg")
+needs_h5py = pytest.mark.skipif(importlib.util.find_spec("h5py") is None, reason="needs the extra deeplabcut (h5py)")
+needs_cv2 = pytest.mark.skipif(importlib.util.find_spec("cv2") is None, reason="needs OpenCV")
+
+
+class Harm:
+    """What creates a file when it is unpickled."""
+
+    def __init__(self, flag: Path) -> None:
+        self.flag = flag
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, ...]]:
+        return os.mkdir, (str(self.flag),)
+
+
+def contents(folder: Path) -> Mapping[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def convert(source: Path, out: Path, format_name: str, *more: str) -> Done:
+    says = ("--assume-visible", "--box-from", "keypoints") if format_name == "deeplabcut" else ()
+    return run("convert", source, "--out", out, "--from", format_name, *says, *more)
+
+
+def leads_out(folder: Path, format_name: str, way: str) -> Path:
+    """Write a source of a picture, and give its picture a name that leads to ``folder / "secret.jpg"``."""
+    secret = make_picture(folder / "secret.jpg", seed=9)
+    name = "one/a.jpg" if format_name == "deeplabcut" else "a.jpg"
+    write = FORMATS[format_name].write
+    assert write
+    source = folder / "src"
+    source.mkdir()
+    write({"all": make_dataset(folder / "in", images=[name], per_image=1)}, source, "copy")
+    wanted = str(secret) if way == "absolute" else way
+    for path in list(source.rglob("*")):
+        if path.name == "a.jpg":
+            (path.parent / "link.jpg").symlink_to(secret)
+        elif path.suffix in (".json", ".xml"):
+            text = wanted.replace("\\", "\\\\") if path.suffix == ".json" else wanted
+            path.write_text(path.read_text().replace("a.jpg", text))
+        elif path.suffix == ".csv":
+            # Three columns say the picture; the way out from labeled-data/one goes through them.
+            columns = wanted.rsplit("/", 2) if way == "absolute" else ["labeled-data", "one", wanted]
+            columns = ["..", "src/..", "secret.jpg"] if way == "../secret.jpg" else columns
+            path.write_text(path.read_text().replace("labeled-data,one,a.jpg", ",".join(columns)))
+    return source
+
+
+@pytest.mark.parametrize("way", WAYS_OUT)
+@pytest.mark.parametrize("format_name", FOLLOWING)
+def test_a_name_that_leads_out_of_the_source_is_refused(tmp_path: Path, format_name: str, way: str) -> None:
+    source = leads_out(tmp_path, format_name, way)
+    done = convert(source, tmp_path / "out", format_name)
+    assert done.status == 1 and not (tmp_path / "out").exists()
+    assert any(code in done.words for code in ("E308", "E125", "E121")), done.words
+    assert "secret.jpg" in done.words or "link.jpg" in done.words
+
+
+COMMANDS: Mapping[str, tuple[list[str], int]] = {
+    "validate": (["validate", "cars", "--report", "report.html"], 1),
+    "fix": (["validate", "cars", "--fix"], 1),
+    "merge": (["merge", "cars", "more", "--out", "out"], 2),
+    "subset": (["subset", "cars", "--limit", "2", "--out", "out"], 2),
+    "view": (["view", "cars", "--each", "--out", "out"], 0),
+}
+
+
+@pytest.mark.parametrize("way", ["../../secret.jpg", "absolute", "C:\\secret.jpg"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_data_set_that_names_a_picture_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, way: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cars", "more"):
+        write_sample(tmp_path / name)
+    secret = make_picture(tmp_path / "secret.jpg", seed=9)
+    name = str(secret) if way == "absolute" else way
+    edit(tmp_path / "cars/train_coco.json", lambda document: document["images"][0].update(file_name=name))
+    before = contents(tmp_path / "cars")
+    arguments, status = COMMANDS[command]
+    done = run(*arguments)
+    assert done.status == status, done.words
+    assert contents(tmp_path / "cars") == before
+    if command == "view":
+        assert "errors in reading: 3" in done.words
+        assert [path.name for path in sorted((tmp_path / "out").rglob("*.*"))] == ["c.jpg", "b.png"]
+    else:
+        assert not (tmp_path / "out").exists()
+        assert "E110" in done.words or "E125" in done.words
+    assert [path for path, content in contents(tmp_path).items() if content == secret.read_bytes()] == [secret]
+
+
+@pytest.mark.parametrize("out", ["src", "src/images", "."])
+def test_the_output_onto_the_input_is_refused(tmp_path: Path, out: str) -> None:
+    (tmp_path / "src").mkdir()
+    write = FORMATS["labelme"].write
+    assert write
+    write({"all": make_dataset(tmp_path / "in")}, tmp_path / "src", "copy")
+    before = contents(tmp_path)
+    done = run("convert", tmp_path / "src", "--out", tmp_path / out, "--overwrite")
+    assert done.status == 2 and "--out must lie outside" in done.words
+    assert contents(tmp_path) == before
+
+
+# Pictures that unpack to gigabytes.
+
+
+def png_bomb() -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0")), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def jpeg_bomb(folder: Path) -> bytes:
+    content = make_picture(folder / "small.jpg").read_bytes()
+    start = content.index(b"\xff\xc0") + 5
+    return content[:start] + struct.pack(">HH", 30_000, 30_000) + content[start + 4 :]
+
+
+def bmp_bomb() -> bytes:
+    return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, 30_000, 30_000, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+def tiff_bomb() -> bytes:
+    entries = {256: 30_000, 257: 30_000, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 30_000, 279: 1}
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + tags + b"\0" * 4
+
+
+def bomb(folder: Path, suffix: str) -> Path:
+    content = {".png": png_bomb, ".bmp": bmp_bomb, ".tif": tiff_bomb}.get(suffix, lambda: jpeg_bomb(folder))()
+    path = folder / f"bomb{suffix}"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_a_picture_that_unpacks_to_gigabytes_is_refused_by_its_header(tmp_path: Path, suffix: str) -> None:
+    path = bomb(tmp_path, suffix)
+    with pytest.raises(InputError) as caught:
+        read_header(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "900000000 pixels) exceeds limit of 178956970 pixels" in caught.value.problem
+
+
+@needs_cv2
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif"])
+def test_prediction_refuses_it_before_opencv_decodes_it(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(InputError, match="900000000 pixels\\) exceeds limit of 178956970 pixels"):
+        read_picture(bomb(tmp_path, suffix))
+
+
+def test_converting_one_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    write = FORMATS["labelme"].write
+    assert write
+    write({"all": make_dataset(tmp_path / "in", images=["a.jpg"])}, tmp_path / "src", "copy")
+    (tmp_path / "src/a.jpg").write_bytes(jpeg_bomb(tmp_path))
+    done = run("convert", tmp_path / "src", "--out", tmp_path / "out")
+    assert done.status == 1 and "E122" in done.words and "exceeds limit" in done.words
+    assert not (tmp_path / "out").exists()
+
+
+def test_validating_one_decodes_nothing(tmp_path: Path) -> None:
+    write_sample(tmp_path / "cars")
+    (tmp_path / "cars/images/a.jpg").write_bytes(jpeg_bomb(tmp_path))
+    done = run("validate", tmp_path / "cars", "--report", tmp_path / "report.html")
+    assert done.status == 1 and "E122" in done.words and "exceeds limit" in done.words, done.words
+
+
+# Files that would run code, or expand, while they are read.
+
+
+def test_a_skeleton_with_a_yaml_tag_runs_nothing(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    file = tmp_path / "skeleton.yaml"
+    file.write_text(f"name: !!python/object/apply:os.mkdir [{flag}]\n")
+    done = run("skeleton", "show", file)
+    assert done.status == 2 and not flag.exists()
+    assert "could not determine a constructor for the tag" in done.words and "skeleton.yaml" in done.words
+
+
+def test_an_xml_entity_bomb_is_refused(tmp_path: Path) -> None:
+    make_picture(tmp_path / "src/images/a.jpg")
+    rounds = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
+    (tmp_path / "src/a.xml").write_text(
+        f'<!DOCTYPE bomb [<!ENTITY e0 "lol">{rounds}]><annotations><image name="&e9;" width="1"/></annotations>'
+    )
+    done = run("convert", tmp_path / "src", "--from", "cvat", "--out", tmp_path / "out")
+    assert done.status == 1 and not (tmp_path / "out").exists()
+    assert "E310" in done.words and "DTDForbidden" in done.words
+
+
+def h5(path: Path, change: Callable[[Any], object] | None = None) -> Path:
+    """Write a table in pandas' fixed layout with one picture and one point, and change it."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        group = file.create_group("df_with_missing")
+        group.attrs.update({"pandas_type": b"frame", "nblocks": 1, "axis1_variety": b"regular"})
+        for axis in ("axis0", "block0_items"):
+            group.attrs.update({f"{axis}_variety": b"multi", f"{axis}_nlevels": 3})
+            for level, (name, texts) in enumerate({"scorer": "m", "bodyparts": "p", "coords": "xy"}.items()):
+                group[f"{axis}_level{level}"] = np.array([text.encode() for text in texts])
+                group[f"{axis}_level{level}"].attrs["name"] = name.encode()
+                group[f"{axis}_label{level}"] = np.array([0, len(texts) - 1], dtype="int8")
+        group["axis1"] = np.array([b"labeled-data/one/a.jpg"])
+        group["block0_values"] = np.array([[1.5, 2.5]])
+        if change:
+            change(group)
+    return path
+
+
+def put(group: Any, name: str, value: Any, **more: Any) -> Any:
+    del group[name]
+    return group.create_dataset(name, data=value, **more)
+
+
+def pickled_block(group: Any, harm: bytes) -> None:
+    import h5py
+
+    kind = h5py.vlen_dtype(np.uint8)
+    node = put(group, "block0_values", None, shape=(1,), dtype=kind)
+    node[0] = np.frombuffer(harm, dtype=np.uint8)
+    node.attrs["PSEUDOATOM"] = b"object"
+
+
+def pickled_name(group: Any, harm: bytes) -> None:
+    group.attrs.update({"pandas_type": b"frame_table", "non_index_axes": np.bytes_(harm)})
+
+
+def other_file(group: Any, _: bytes) -> None:
+    import h5py
+
+    del group["block0_values"]
+    group["block0_values"] = h5py.ExternalLink("/etc/other.h5", "/values")
+
+
+def raw_file(group: Any, _: bytes) -> None:
+    put(group, "block0_values", None, shape=(1, 2), dtype="f8", external=[("/etc/hostname", 0, 16)])
+
+
+def huge(group: Any, _: bytes) -> None:
+    put(group, "block0_values", None, shape=(10**6, 10**6), dtype="f8", chunks=(100, 100))
+
+
+HARMFUL_H5: Mapping[str, tuple[Callable[[Any, bytes], None], str]] = {
+    "a pickled block": (pickled_block, "block0_values must be an array of numbers or text, got 'pickled objects"),
+    "pickled names": (pickled_name, f"a pickle in the file must be plain text and numbers, got '{os.name}.mkdir'"),
+    "a link": (other_file, "block0_values must be in the file itself, got 'a link'"),
+    "bytes of another file": (raw_file, "block0_values must be in the file itself, got 'an array whose values"),
+    "an array of terabytes": (huge, f"block0_values must be of at most {LARGEST_BYTES} bytes, got 8000000000000"),
+}
+
+
+@needs_h5py
+@pytest.mark.parametrize("kind", HARMFUL_H5)
+def test_a_deeplabcut_file_that_would_do_harm_is_refused(tmp_path: Path, kind: str) -> None:
+    flag = tmp_path / "flag"
+    harm = pickle.dumps(Harm(flag), protocol=0)
+    change, expected = HARMFUL_H5[kind]
+    make_picture(tmp_path / "src/labeled-data/one/a.jpg")
+    path = h5(tmp_path / "src/labeled-data/one/CollectedData_me.h5", lambda group: change(group, harm))
+    said = read_frame(path)
+    assert isinstance(said, str) and expected in said
+    done = convert(tmp_path / "src", tmp_path / "out", "deeplabcut")
+    assert done.status == 1 and "E310" in done.words and "CollectedData_me.h5" in done.words
+    assert not flag.exists() and not (tmp_path / "out").exists()
+    # The attack is a real one: pickle itself would run it.
+    pickle.loads(harm)
+    assert flag.exists()
+
+
+@needs_h5py
+def test_the_same_file_without_harm_is_read(tmp_path: Path) -> None:
+    frame = read_frame(h5(tmp_path / "a.h5"))
+    assert isinstance(frame, Frame)
+    assert frame.heads == {"scorer": ["m", "m"], "bodyparts": ["p", "p"], "coords": ["x", "y"]}
+    assert (frame.pictures, frame.values) == ([("labeled-data/one/a.jpg",)], [(1.5, 2.5)])
