@@ -131,9 +131,10 @@ def test_a_run_folder_is_enough(det_run: Run, pose_run: Run, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     pipeline = PosePipeline.from_run("work_dirs", LOW)
     assert pipeline.skeleton.name == "car8"
-    # The best checkpoint counts, not the last.
-    assert pose_run.result.best is not None
-    best = PosePipeline.from_configs(files(det_run), (pose_run.config, pose_run.result.best), LOW)
+    # The best checkpoints count, not the last.
+    assert det_run.result.best is not None and pose_run.result.best is not None
+    det, pose = (det_run.config, det_run.result.best), (pose_run.config, pose_run.result.best)
+    best = PosePipeline.from_configs(det, pose, LOW)
     np.testing.assert_array_equal(pipeline(picture()).keypoints.shape, best(picture()).keypoints.shape)
 
 
