@@ -49,7 +49,7 @@ def print_both(result: TrainAllResult) -> None:
     run = escape(str(result.work_dir))
     out.print(f"all numbers: {run}/{EVALUATION}")
     out.print(f"look at them: posetools eval --run {run} --report eval.html")
-    out.print(f"use the pair: posetools predict --run {run} --out predictions PICTURES")
+    out.print(f"use the pair: posetools predict --run {run} --output-root predictions PICTURES")
     out.print(f"take it away: posetools export --run {run} --out cars.zip")
 
 

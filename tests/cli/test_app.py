@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -132,3 +134,30 @@ def test_wrong_usage_is_status_2(arguments: list[str], part: str) -> None:
     done = run(*arguments)
     assert done.status == 2
     assert part in done.words
+
+
+def _texts(tree: ast.Module) -> Iterator[str]:
+    """Give the texts of a module, with ``{}`` for what is put into them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_every_command_that_a_message_names_has_the_options_that_it_names() -> None:
+    root: Any = typer.main.get_command(app_module.app)
+    found, wrong = 0, []
+    for path in Path(app_module.__file__).parents[1].rglob("*.py"):
+        for text in _texts(ast.parse(path.read_text(encoding="utf-8"))):
+            for name, words in re.findall(r"posetools ([a-z]+)((?: [^\s`;,()]+)*)", text):
+                command = root.commands.get(name)
+                if command is None or hasattr(command, "commands"):
+                    continue
+                known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+                # What follows `--` is for another command.
+                options = re.findall(r"(?<=\s)--[a-z][a-z-]*", words.partition(" -- ")[0])
+                found += len(options)
+                wrong += [f"{path.name}: posetools {name} {each}" for each in options if each not in {*known, "--help"}]
+    assert wrong == []
+    assert found > 50
