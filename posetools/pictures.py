@@ -88,12 +88,11 @@ def refuse_bomb(path: Path, content: bytes) -> None:
         InputError: the picture is too large.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Pillow.open(io.BytesIO(content)).close()
+        # Called by threads that read ahead, so the filters of warnings, which threads share, are left alone.
+        Pillow.open(io.BytesIO(content)).close()
     except Pillow.DecompressionBombError as exc:
         raise InputError(path, "", f"picture cannot be read: {exc}") from exc
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError):
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Warning):
         return
 
 
