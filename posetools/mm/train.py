@@ -39,6 +39,7 @@ from posetools.mm.saving import clear_unfinished
 from posetools.mm.speed import speed_hook
 from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
 from posetools.mm.trackers import add_trackers
+from posetools.runlog import METRICS
 from posetools.skeleton import Skeleton, dump_skeleton
 
 __all__ = [
@@ -55,7 +56,6 @@ __all__ = [
 ]
 
 SKELETON = "skeleton.yaml"
-METRICS = "metrics.json"
 WORK_DIRS = Path("work_dirs")
 
 NO_WEIGHTS = "none"
