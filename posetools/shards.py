@@ -1,0 +1,119 @@
+"""Work in shards: the same function over many short lists, here, in other processes, or on other machines.
+
+A shard is what one process takes at a time. Results come back in the order of the shards, whatever runs them, and only
+so many are under way as keeps the processes busy: what has been read does not pile up in front of what is written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from typing import Protocol, TypeVar
+
+from posetools.errors import RunError
+from posetools.progress import Progress
+
+Item = TypeVar("Item")
+Shard = TypeVar("Shard")
+Result = TypeVar("Result")
+
+# Shards under way for each process: one in work, others in the queue.
+_AHEAD = 3
+
+
+class Engine(Protocol):
+    """What runs shards."""
+
+    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+        """Yield ``work`` of every shard, in their order.
+
+        Args:
+            work: a function that can be pickled, and so must be its results.
+            shards: what it is called with.
+
+        Raises:
+            RunError: what runs them was ended from outside.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """Runs shards in this process, one after the other."""
+
+    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+        """Yield ``work`` of every shard, in their order."""
+        return map(work, shards)
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Runs shards in processes of this machine.
+
+    Attributes:
+        workers: how many.
+    """
+
+    workers: int
+
+    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+        """Yield ``work`` of every shard, in their order; a single shard is worked on in this process."""
+        first = list(islice(it := iter(shards), 2))
+        if len(first) < 2:
+            yield from map(work, first)
+            return
+        # Spawned processes share no locks with the threads of this one, on any platform.
+        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+        under_way: deque[Future[Result]] = deque()
+        try:
+            under_way.extend(pool.submit(work, shard) for shard in (*first, *islice(it, _AHEAD * self.workers)))
+            while under_way:
+                yield under_way.popleft().result()
+                under_way.extend(pool.submit(work, shard) for shard in islice(it, 1))
+        except BrokenProcessPool as exc:
+            raise RunError(
+                "a worker process was ended from outside, perhaps for want of memory\n"
+                "  --workers 1 works in one process"
+            ) from exc
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def engine_for(workers: int) -> Engine:
+    """Return what runs shards in so many processes; 1 is this one."""
+    return Here() if workers <= 1 else Processes(workers)
+
+
+def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """Return the items in shards of at most ``size``."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def run_shards(
+    work: Callable[[Sequence[Item]], Result],
+    shards: Sequence[Sequence[Item]],
+    engine: Engine,
+    progress: Progress,
+    what: str,
+) -> Iterator[Result]:
+    """Yield ``work`` of every shard, in their order, and tell how many items are done.
+
+    Args:
+        work: a function that can be pickled, and so must be its results.
+        shards: what it is called with.
+        engine: what runs it.
+        progress: told how far it is.
+        what: what is being done, for ``progress`` and messages.
+
+    Raises:
+        RunError: what runs the shards was ended from outside.
+    """
+    total, done = sum(map(len, shards)), 0
+    for shard, result in zip(shards, engine.run(work, shards), strict=True):
+        done += len(shard)
+        progress(what, done, total)
+        yield result
