@@ -14,6 +14,8 @@ import numpy as np
 
 from posetools.dataset import Dataset, Visibility
 from posetools.findings import Finding, count_by_code
+from posetools.geometry import Ints
+from posetools.skeleton import Skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +46,16 @@ class SplitCounts:
 
 def count(dataset: Dataset) -> SplitCounts:
     """Return the counts of a Dataset."""
-    visibility = dataset.visibility
-    per_value = [(visibility == value).sum(axis=0) for value in Visibility]
-    return SplitCounts(
-        pictures=len(dataset.images),
-        instances=len(dataset),
-        keypoints={
-            name: (int(missing), int(hidden), int(visible))
-            for name, missing, hidden, visible in zip(dataset.skeleton.names, *per_value, strict=True)
-        },
-    )
+    visibility = dataset.keypoints[:, :, 2]
+    seen = np.array([(visibility == value).sum(axis=0) for value in Visibility])
+    return counts_of(dataset.skeleton, len(dataset.images), len(dataset), seen)
+
+
+def counts_of(skeleton: Skeleton, pictures: int, instances: int, seen: Ints) -> SplitCounts:
+    """Return counts, from (3, K) numbers of keypoints that are not labelled, hidden, visible."""
+    per_name = zip(skeleton.names, *seen.tolist(), strict=True)
+    keypoints = {name: (missing, hidden, visible) for name, missing, hidden, visible in per_name}
+    return SplitCounts(pictures=pictures, instances=instances, keypoints=keypoints)
 
 
 def count_annotations(names: Sequence[str], pictures: int, annotations: Sequence[Mapping[str, Any]]) -> SplitCounts:

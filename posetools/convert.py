@@ -5,24 +5,30 @@ The output is built beside its target and moved into place as a whole, so that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from posetools import __version__
-from posetools.conversion_report import count, findings_sections
-from posetools.dataset import Dataset
+from posetools.conversion_report import SplitCounts, findings_sections
 from posetools.dataset_folder import CONVERSION, SPLITS, check_out
 from posetools.errors import OutputError, RequestError, must_be
-from posetools.files import Transfer, staged_folder, write_json
+from posetools.files import Transfer, existing_folder, staged_folder, write_json
 from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, told_format
-from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.base import Format, ReadOptions
+from posetools.formats.coco_lines import LinePacking
+from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
+from posetools.shards import no_collection
 from posetools.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
+
+# What the only split is called in a format without splits.
+_ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +44,7 @@ class ConvertRequest:
         val: the share for evaluation; None for 0.1, or for the split that the source declares.
         seed: of the split.
         split_by: ``picture``, ``parent`` or a regular expression (see ``posetools.split``); None to choose.
-        images: how the pictures come into ``out``.
+        images: how the pictures come into ``out``; "none" leaves them where they are.
         read: what the user says about the source.
         bake_rotation: rewrite pictures with an EXIF rotation upright.
         keep_going: write what could be read although something could not.
@@ -92,7 +98,7 @@ class ConvertResult:
             there is no object.
         source_format: the format that was read.
         findings: what could not be read, and what is odd; sorted.
-        datasets: split -> its Dataset (``all`` in a format without splits); empty when reading failed.
+        counts: split (``all`` in a format without splits) -> what was written of it; empty when nothing was.
         split: how they were split; None when reading failed.
         files: how many annotation files were read.
         ignored: label -> how many shapes were left out on purpose.
@@ -101,7 +107,7 @@ class ConvertResult:
     written: bool
     source_format: str
     findings: tuple[Finding, ...]
-    datasets: Mapping[str, Dataset]
+    counts: Mapping[str, SplitCounts]
     split: SplitChoice | None
     files: int
     ignored: Mapping[str, int]
@@ -125,27 +131,54 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
         if request.source_format
         else told_format(request.sources, "of a format that is told by its signs", "--from NAME says which it is")
     )
-    read = source.read(request.sources, skeleton, replace(request.read, progress=progress))
+    with no_collection(), closing(_read(source, target, skeleton, request, progress)) as read:
+        return _split_and_write(read, source, target, request, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read: the pictures with what is in them, what was found, and counts."""
+
+    skeleton: Skeleton
+    pictures: Pictures
+    findings: Sequence[Finding]
+    files: int
+    ignored: Mapping[str, int]
+
+    def close(self) -> None:
+        self.pictures.close()
+
+
+def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> _Read:
+    options = replace(request.read, progress=progress, need_pictures=request.images != "none")
+    if source.gather and target.name == "coco":
+        packing = LinePacking(skeleton)
+        read = source.gather(request.sources, skeleton, options, packing, existing_folder(request.out))
+        return _Read(skeleton, Packed(read, packing), read.findings, read.files, read.ignored)
+    whole = source.read(request.sources, skeleton, options)
+    return _Read(skeleton, Whole(whole.dataset), whole.findings, whole.files, whole.ignored)
+
+
+def _split_and_write(
+    read: _Read, source: Format, target: Format, request: ConvertRequest, progress: Progress
+) -> ConvertResult:
     findings = [*read.findings, *_no_objects(read, request)]
-    datasets: dict[str, Dataset] = {}
+    splits: dict[str, list[int]] = {}
     choice = None
-    if len(read.dataset) and (request.keep_going or not has_errors(findings)):
-        datasets, choice = _split(read.dataset, target, request)
-        findings += _sides_without_objects(datasets, request)
+    if read.pictures.counts.sum() and (request.keep_going or not has_errors(findings)):
+        splits, choice = _split(read.pictures, target, request)
+        findings += _sides_without_objects(read.pictures, splits, request)
     ordered = sort_findings(findings)
-    written = choice is not None and (request.keep_going or not has_errors(ordered))
     result = ConvertResult(
-        written=written,
+        written=choice is not None and (request.keep_going or not has_errors(ordered)),
         source_format=source.name,
         findings=ordered,
-        datasets=datasets,
+        counts={},
         split=choice,
         files=read.files,
         ignored=dict(sorted(read.ignored.items())),
     )
-    if written:
-        _write(result, target, request, skeleton, progress)
-    return result
+    return _write(result, read, splits, target, request, progress) if result.written else result
 
 
 def _format(name: str, option: str) -> Format:
@@ -161,6 +194,11 @@ def _target(request: ConvertRequest) -> Format:
         raise RequestError(
             f"--val and --split-by must be left out with --to {target.name}, which keeps no splits, "
             f"got {request.val!r} and {request.split_by!r}\n  pictures are split when they are converted to coco"
+        )
+    if request.images == "none" and (target.name != "coco" or request.bake_rotation):
+        raise RequestError(
+            f"--images none must go with --to coco and without --bake-rotation, got --to {target.name}"
+            f"{' --bake-rotation' if request.bake_rotation else ''}\n  the pictures are needed for that"
         )
     return target
 
@@ -179,27 +217,29 @@ def _check_paths(request: ConvertRequest) -> None:
     check_out(request.out, read, overwrite=request.overwrite, wrote="convert")
 
 
-def _no_objects(read: ReadResult, request: ConvertRequest) -> Iterator[Finding]:
-    if len(read.dataset) == 0:
+def _no_objects(read: _Read, request: ConvertRequest) -> Iterator[Finding]:
+    if not read.pictures.counts.sum():
         left_out = sum(read.ignored.values())
         yield Finding(
             "E116",
             _listed(request.sources),
             "",
-            f"objects must be at least 1, got 0 in {len(read.dataset.images)} pictures and {read.files} annotation "
+            f"objects must be at least 1, got 0 in {len(read.pictures.names)} pictures and {read.files} annotation "
             f"files" + (f" ({left_out} shapes left out by --ignore)" if left_out else ""),
             "are the labels those of --skeleton? --map OLD=NEW gives other names",
         )
 
 
-def _sides_without_objects(datasets: Mapping[str, Dataset], request: ConvertRequest) -> Iterator[Finding]:
-    for split, dataset in datasets.items():
-        if len(dataset) == 0:
+def _sides_without_objects(
+    pictures: Pictures, splits: Mapping[str, Sequence[int]], request: ConvertRequest
+) -> Iterator[Finding]:
+    for split, rows in splits.items():
+        if not pictures.counts[rows].sum():
             yield Finding(
                 "E116",
                 _listed(request.sources),
                 split,
-                f"objects must be at least 1 in each split, got 0 in {len(dataset.images)} pictures of {split}",
+                f"objects must be at least 1 in each split, got 0 in {len(rows)} pictures of {split}",
                 "another --seed, --val or --split-by gives another choice",
             )
 
@@ -208,52 +248,60 @@ def _listed(paths: tuple[Path, ...]) -> str:
     return ", ".join(path.as_posix() for path in paths)
 
 
-def _split(dataset: Dataset, target: Format, request: ConvertRequest) -> tuple[dict[str, Dataset], SplitChoice]:
-    """Return the Datasets by split: as the source declares it, if it does so for every picture, else as planned."""
+def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple[dict[str, list[int]], SplitChoice]:
+    """Return the pictures by split: as the source declares it, if it does so for every picture, else as planned."""
+    names, declared = pictures.names, pictures.declared
     if not target.keeps_splits:
-        return {"all": dataset}, SplitChoice("none", f"none, for {target.title} keeps no splits")
-    declared = [image.split for image in dataset.images]
+        return {_ALL: list(range(len(names)))}, SplitChoice("none", f"none, for {target.title} keeps no splits")
     asked = request.val is not None or request.split_by is not None
     if not asked and None not in declared and set(declared) >= set(SPLITS):
-        names = [split or "" for split in declared]
         choice = SplitChoice("declared", "as the source declares it (--val or --split-by make another)")
-        return _select(dataset, names), choice
+        return _by_split([split or "" for split in declared]), choice
     apart = [split if split not in (None, *SPLITS) else None for split in declared]
     if None not in apart:
         apart = [None] * len(declared)
     free = [index for index, split in enumerate(apart) if split is None]
     val = _share(request)
-    plan = plan_split(
-        [dataset.images[index].file_name for index in free], val=val, seed=request.seed, by=request.split_by
-    )
-    names = [split or "train" for split in apart]
+    plan = plan_split([names[index] for index in free], val=val, seed=request.seed, by=request.split_by)
+    chosen = [split or "train" for split in apart]
     for position in plan.val:
-        names[free[position]] = "val"
+        chosen[free[position]] = "val"
     kept = sorted({split for split in apart if split})
     reason = plan.reason + (f"; {', '.join(kept)} kept as the source declares it" if kept else "")
-    return _select(dataset, names), SplitChoice(plan.by, reason, val, request.seed, plan.groups)
+    return _by_split(chosen), SplitChoice(plan.by, reason, val, request.seed, plan.groups)
 
 
 def _share(request: ConvertRequest) -> float:
     return DEFAULT_VAL if request.val is None else request.val
 
 
-def _select(dataset: Dataset, names: list[str]) -> dict[str, Dataset]:
-    datasets = {}
-    for split in sorted(set(names), key=lambda name: (name not in SPLITS, name)):
-        part = dataset.select_images(index for index, name in enumerate(names) if name == split)
-        datasets[split] = replace(part, images=tuple(replace(image, split=split) for image in part.images))
-    return datasets
+def _by_split(chosen: Sequence[str]) -> dict[str, list[int]]:
+    splits: dict[str, list[int]] = {
+        split: [] for split in sorted(set(chosen), key=lambda name: (name not in SPLITS, name))
+    }
+    for index, split in enumerate(chosen):
+        splits[split].append(index)
+    return splits
 
 
 def _write(
-    result: ConvertResult, target: Format, request: ConvertRequest, skeleton: Skeleton, progress: Progress
-) -> None:
+    result: ConvertResult,
+    read: _Read,
+    splits: Mapping[str, Sequence[int]],
+    target: Format,
+    request: ConvertRequest,
+    progress: Progress,
+) -> ConvertResult:
+    """Write the data set; return the result with what was written."""
     if target.write is None:
         raise RequestError(f"--to must be a format that posetools writes, got {target.name!r}")
+    parts: dict[str, Any] = {
+        split: read.pictures.select(rows, None if split == _ALL else split) for split, rows in splits.items()
+    }
+    result = replace(result, counts={split: counts_in(part) for split, part in parts.items()})
     with staged_folder(request.out, overwrite=request.overwrite) as folder:
         progress("writing", 0, 1)
-        target.write(result.datasets, folder, request.images)
+        target.write(parts, folder, request.images)
         progress("writing", 1, 1)
         if request.bake_rotation:
             _bake_rotation(folder, progress)
@@ -263,7 +311,8 @@ def _write(
                 f"{CONVERSION} must be free for what convert writes, but is the {target.title} file of a picture\n"
                 "  give that picture another name"
             )
-        write_json(record, _document(result, target, request, skeleton))
+        write_json(record, _document(result, target, request, read.skeleton))
+    return result
 
 
 def _bake_rotation(folder: Path, progress: Progress) -> None:
@@ -291,7 +340,7 @@ def _document(result: ConvertResult, target: Format, request: ConvertRequest, sk
             "ignored": result.ignored,
         },
         "format": target.name,
-        "splits": {split: count(dataset).as_dict() for split, dataset in result.datasets.items()},
+        "splits": {split: counts.as_dict() for split, counts in result.counts.items()},
         "split": result.split.as_dict() if result.split else None,
         "options": _options(request),
         **findings_sections(result.findings),
@@ -317,6 +366,7 @@ def _options(request: ConvertRequest) -> dict[str, Any]:
         "kpt_shape": read.kpt_shape,
         "kpt_order": read.kpt_order,
         "assume_visible": read.assume_visible,
+        "trust_sizes": read.trust_sizes,
         "attributes": dict(sorted(read.attributes.items())),
         "mapping": read.mapping.as_posix() if read.mapping else None,
     }

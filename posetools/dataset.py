@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -48,6 +49,10 @@ class Image:
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.width, self.height
+
+
+# A picture's name, width, height and path.
+Entry: TypeAlias = tuple[str, int, int, Path | str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +143,15 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Instance]:
         return (self[row] for row in range(len(self)))
+
+    @property
+    def num_images(self) -> int:
+        """How many pictures there are."""
+        return len(self.images)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the pictures' names, widths, heights and paths."""
+        return ((image.file_name, image.width, image.height, image.path) for image in self.images)
 
     @property
     def visibility(self) -> Ints:

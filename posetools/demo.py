@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from posetools.convert import ConvertRequest, convert
 from posetools.dataset import Dataset
-from posetools.dataset_folder import IMAGES, skeleton_of
+from posetools.dataset_folder import IMAGES, ann_file, skeleton_of
 from posetools.demo_folder import (
     CONFIGS,
     DATA,
@@ -35,6 +35,7 @@ from posetools.demo_sheet import prediction_sheet
 from posetools.demo_timing import Counter, Plan, count, plan_training, seconds_per_iteration
 from posetools.errors import RequestError, RunError, must_be
 from posetools.files import write_text
+from posetools.formats.coco import read_split
 from posetools.mm.steps import StepListener
 from posetools.pictures import save_picture
 from posetools.recipes.emit import EmittedPair, emit_pair
@@ -259,9 +260,9 @@ class _Run:
             result = convert(request, progress)
         if not result.written:
             raise RunError(f"{self._labelme}: cannot be converted: {result.findings[0].message}")
-        for split, dataset in result.datasets.items():
-            self._listener.say(f"{split}: {len(dataset.images)} pictures, {len(dataset)} cars")
-        return result.datasets["val"]
+        for split, counts in result.counts.items():
+            self._listener.say(f"{split}: {counts.pictures} pictures, {counts.instances} cars")
+        return read_split(ann_file(self._data, "val"), self._data / IMAGES, skeleton_of(self._data)).dataset
 
     def validate(self) -> None:
         """Check the data set."""

@@ -30,7 +30,8 @@ import numpy as np
 
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import read_bytes
-from posetools.formats.collect import unique_names, walk_files
+from posetools.formats.collect import walk_files
+from posetools.formats.parts import unique_names
 from posetools.pictures import SUFFIXES as PICTURE_SUFFIXES
 from posetools.pictures import is_picture, refuse_bomb
 from posetools.results import Picture

@@ -29,8 +29,8 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions
-from posetools.formats.collect import unique_names
 from posetools.formats.labels import check_options
+from posetools.formats.parts import unique_names
 from posetools.geometry import Floats
 from posetools.pictures import content_hash
 from posetools.progress import Progress, silent

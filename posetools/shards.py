@@ -6,10 +6,12 @@ so many are under way as keeps the processes busy: what has been read does not p
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -22,6 +24,8 @@ Item = TypeVar("Item")
 Shard = TypeVar("Shard")
 Result = TypeVar("Result")
 
+# Files in a shard: some tens of milliseconds of work.
+SHARD = 256
 # Shards under way for each process: one in work, others in the queue.
 _AHEAD = 3
 
@@ -117,3 +121,15 @@ def run_shards(
         done += len(shard)
         progress(what, done, total)
         yield result
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking, again and again, at many new objects of which none is garbage."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

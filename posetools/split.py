@@ -39,6 +39,7 @@ _SHARE_IN_CLIPS = 0.8
 # A longer run of digits is a hash or an identifier, not the number of a frame.
 _LONGEST_NUMBER = 18
 _LISTED = 5
+_NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 _ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
 
 
@@ -165,12 +166,14 @@ def _clip_keys(names: Sequence[str]) -> list[str] | None:
 
 
 def _clip_and_number(name: str) -> tuple[str, int | None]:
-    path = PurePosixPath(name)
-    match = re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", path.stem, re.DOTALL)
+    # What pathlib would say of the name, without a Path for each of millions.
+    parent, _, last = name.rpartition("/")
+    stem = last[: last.rfind(".")] if 0 < last.rfind(".") < len(last) - 1 else last
+    match = _NUMBERED.fullmatch(stem)
     if match is None or len(match[2]) > _LONGEST_NUMBER:
-        return f"{path.parent}/{path.stem}", None
+        return f"{parent}/{stem}", None
     # A NUL, which no file name holds, marks where the number was: a1b and ab are of different clips.
-    return f"{path.parent}/{match[1]}\0{match[3]}", int(match[2])
+    return f"{parent}/{match[1]}\0{match[3]}", int(match[2])
 
 
 def _is_clip(frames: Sequence[int]) -> bool:

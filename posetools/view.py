@@ -18,7 +18,7 @@ from posetools.drawing import DEFAULT_STYLE, Style
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import staged_folder
 from posetools.findings import RULES, count_by_code
-from posetools.formats.collect import unique_names
+from posetools.formats.parts import unique_names
 from posetools.pictures import save_picture
 from posetools.predictions import PicturePredictions, image_ids_of, read_predictions
 from posetools.progress import Progress, silent

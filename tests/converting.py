@@ -8,7 +8,9 @@ from typing import Any
 
 from posetools.convert import ConvertRequest, ConvertResult, convert
 from posetools.dataset import Dataset
+from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of
 from posetools.formats import FORMATS
+from posetools.formats.coco import read_split
 from tests.build import make_dataset
 
 NAMES = [f"{name}.jpg" for name in "abcdefghij"]
@@ -34,3 +36,15 @@ def convert_one(source: Path, out: Path, **more: Any) -> ConvertResult:
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def written(out: Path) -> dict[str, Dataset]:
+    """Return what lies in a data set folder, by split."""
+    skeleton = skeleton_of(out)
+    read = {split: read_split(ann_file(out, split), out / IMAGES, skeleton) for split in splits_of(out)}
+    assert not any(each.findings for each in read.values())
+    return {split: each.dataset for split, each in read.items()}
+
+
+def instances(result: ConvertResult) -> int:
+    return sum(counts.instances for counts in result.counts.values())

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from posetools.convert import ConvertRequest, ConvertResult, convert
+from posetools.convert import ConvertRequest, convert
 from posetools.dataset import Dataset, concatenate, without_split
 from posetools.errors import OutputError, RequestError
 from posetools.files import Transfer
-from posetools.formats import FORMATS, collect
+from posetools.formats import FORMATS, labelme
 from posetools.formats.base import ReadOptions
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton, load_skeleton
 from tests.build import make_dataset, make_picture
-from tests.converting import NAMES, contents, convert_one, labelme_source, write_source
+from tests.converting import NAMES, contents, convert_one, instances, labelme_source, write_source, written
 
 REAL_CARS = Path(__file__).resolve().parents[2] / "shared" / "real_cars"
 
@@ -42,10 +42,10 @@ def test_labelme_becomes_coco_that_pycocotools_reads(tmp_path: Path, capsys: pyt
     source, dataset = labelme_source(tmp_path)
     result = convert_one(source, tmp_path / "out")
     assert (result.written, result.source_format, result.findings, result.files) == (True, "labelme", (), 10)
-    assert {split: len(part.images) for split, part in result.datasets.items()} == {"train": 9, "val": 1}
-    assert concatenate([_plain(part) for part in result.datasets.values()]) == dataset
+    assert {split: counts.pictures for split, counts in result.counts.items()} == {"train": 9, "val": 1}
+    assert concatenate([_plain(part) for part in written(tmp_path / "out").values()]) == dataset
     seen = 0
-    for split, part in result.datasets.items():
+    for split, part in written(tmp_path / "out").items():
         coco = COCO(str(tmp_path / "out" / f"{split}_coco.json"))
         for image in coco.loadImgs(coco.getImgIds()):
             picture = tmp_path / "out" / "images" / image["file_name"]
@@ -63,7 +63,7 @@ def test_labelme_becomes_coco_that_pycocotools_reads(tmp_path: Path, capsys: pyt
 def test_conversion_json_says_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     labelme_source(tmp_path)
     monkeypatch.chdir(tmp_path)
-    result = convert_one(Path("src"), Path("out"), val=0.3, seed=5, read=ReadOptions(ignore=frozenset({"tree"})))
+    convert_one(Path("src"), Path("out"), val=0.3, seed=5, read=ReadOptions(ignore=frozenset({"tree"})))
     text = (tmp_path / "out" / "conversion.json").read_text()
     record = json.loads(text)
     assert str(tmp_path) not in text
@@ -73,7 +73,7 @@ def test_conversion_json_says_what_was_done(tmp_path: Path, monkeypatch: pytest.
     assert record["options"]["ignore"] == ["tree"]
     assert (record["finding_counts"], record["findings"]) == ({}, [])
     assert Skeleton.model_validate(record["skeleton"]) == load_skeleton()
-    visibility = result.datasets["val"].visibility[:, 2]
+    visibility = written(Path("out"))["val"].visibility[:, 2]
     assert record["splits"]["val"]["pictures"] == 3
     assert record["splits"]["val"]["instances"] == 6
     assert record["splits"]["val"]["keypoints"]["left-front-tire"] == {
@@ -86,7 +86,7 @@ def test_conversion_json_says_what_was_done(tmp_path: Path, monkeypatch: pytest.
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, _ = labelme_source(tmp_path)
     # Small enough that the ten files are really shared out to two processes.
-    monkeypatch.setattr(collect, "_CHUNK", 3)
+    monkeypatch.setattr(labelme, "SHARD", 3)
     convert_one(source, tmp_path / "once")
     convert_one(source, tmp_path / "again")
     convert_one(source, tmp_path / "parallel", read=ReadOptions(workers=2))
@@ -107,11 +107,11 @@ def test_pictures_of_one_name_from_two_folders_both_survive(tmp_path: Path) -> N
     out = tmp_path / "out" / "images"
     contents = {path.read_bytes() for path in out.rglob("*.jpg")}
     assert contents == {path.read_bytes() for folder in ("p1", "p2") for path in (tmp_path / folder).rglob("*.jpg")}
-    listed = [image for part in result.datasets.values() for image in part.images]
+    listed = [image for part in written(tmp_path / "out").values() for image in part.images]
     assert len(listed) == 4
     assert all((out / image.file_name).is_file() for image in listed)
     assert {image.file_name.rpartition("/")[2] for image in listed} == {"a.jpg", "b.jpg"}
-    assert sum(len(part) for part in result.datasets.values()) == len(first) + len(second)
+    assert instances(result) == len(first) + len(second)
 
 
 def test_round_trip_through_all_formats_gives_the_same_data(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_round_trip_through_all_formats_gives_the_same_data(tmp_path: Path) -> N
     convert_one(tmp_path / "yolo", tmp_path / "labelme", target_format="labelme")
     back = convert_one(tmp_path / "labelme", tmp_path / "coco2", val=0.5)
     assert back.source_format == "labelme"
-    whole = concatenate([_plain(part) for part in back.datasets.values()])
+    whole = concatenate([_plain(part) for part in written(tmp_path / "coco2").values()])
     np.testing.assert_allclose(whole.boxes, dataset.boxes, atol=1e-6)
     np.testing.assert_allclose(whole.keypoints, dataset.keypoints, atol=1e-6)
     assert [image.file_name.rpartition("/")[2] for image in whole.images] == ["a.jpg", "c.jpg", "d.jpg", "e.jpg"]
@@ -139,16 +139,16 @@ def _declared(tmp_path: Path, **splits: list[str]) -> Path:
     return write_source(tmp_path / "src", "yolo-pose", parts)
 
 
-def _sides(result: ConvertResult) -> dict[str, list[str]]:
+def _sides(out: Path) -> dict[str, list[str]]:
     return {
-        split: [image.file_name.rpartition("/")[2] for image in part.images] for split, part in result.datasets.items()
+        split: [image.file_name.rpartition("/")[2] for image in part.images] for split, part in written(out).items()
     }
 
 
 def test_a_declared_split_is_kept_and_a_test_set_stays_one(tmp_path: Path) -> None:
     source = _declared(tmp_path, train=["a.jpg"], val=["b.jpg", "c.jpg"], test=["d.jpg"])
     result = convert_one(source, tmp_path / "out")
-    assert _sides(result) == {"train": ["a.jpg"], "val": ["b.jpg", "c.jpg"], "test": ["d.jpg"]}
+    assert _sides(tmp_path / "out") == {"train": ["a.jpg"], "val": ["b.jpg", "c.jpg"], "test": ["d.jpg"]}
     assert (tmp_path / "out" / "test_coco.json").is_file()
     assert result.split
     assert result.split.as_dict() == {
@@ -164,7 +164,7 @@ def test_a_declared_split_is_kept_and_a_test_set_stays_one(tmp_path: Path) -> No
 def test_a_declared_split_gives_way_to_one_that_is_asked_for(tmp_path: Path, more: dict[str, Any]) -> None:
     source = _declared(tmp_path, train=["a.jpg"], val=["b.jpg", "c.jpg", "e.jpg"], test=["d.jpg"])
     result = convert_one(source, tmp_path / "out", **more)
-    sides = _sides(result)
+    sides = _sides(tmp_path / "out")
     assert sides["test"] == ["d.jpg"]
     assert len(sides["val"]) == (2 if "val" in more else 1)
     assert sorted(sides["train"] + sides["val"]) == ["a.jpg", "b.jpg", "c.jpg", "e.jpg"]
@@ -175,7 +175,7 @@ def test_a_declared_split_gives_way_to_one_that_is_asked_for(tmp_path: Path, mor
 @pytest.mark.parametrize("declared", ["train", "val", "test"])
 def test_a_source_with_one_side_only_is_split(tmp_path: Path, declared: str) -> None:
     result = convert_one(_declared(tmp_path, **{declared: NAMES}), tmp_path / "out")
-    assert {split: len(names) for split, names in _sides(result).items()} == {"train": 9, "val": 1}
+    assert {split: len(names) for split, names in _sides(tmp_path / "out").items()} == {"train": 9, "val": 1}
     assert result.split
     assert result.split.by == "picture"
 
@@ -185,8 +185,8 @@ def test_clips_stay_together(tmp_path: Path) -> None:
     result = convert_one(labelme_source(tmp_path, images=names, per_image=1)[0], tmp_path / "out")
     assert result.split
     assert result.split.by == "clip"
-    assert len({name[0] for name in _sides(result)["val"]}) == 1
-    assert len(_sides(result)["val"]) == 4
+    assert len({name[0] for name in _sides(tmp_path / "out")["val"]}) == 1
+    assert len(_sides(tmp_path / "out")["val"]) == 4
 
 
 def test_a_split_that_is_not_possible_writes_nothing(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_errors_write_nothing_unless_told_to_keep_going(tmp_path: Path) -> None:
     _break_label(source, "c.json", "lorry")
     stopped = convert_one(source, tmp_path / "out")
     assert not stopped.written
-    assert (stopped.datasets, stopped.split) == ({}, None)
+    assert (stopped.counts, stopped.split) == ({}, None)
     assert not (tmp_path / "out").exists()
     finding = stopped.findings[0]
     assert (finding.code, finding.file) == ("E301", str(source / "c.json"))
@@ -221,12 +221,12 @@ def test_errors_write_nothing_unless_told_to_keep_going(tmp_path: Path) -> None:
     went_on = convert_one(source, tmp_path / "out", keep_going=True)
     assert went_on.written
     assert went_on.findings == stopped.findings
-    assert sum(len(part) for part in went_on.datasets.values()) == len(dataset) - 1
+    assert instances(went_on) == len(dataset) - 1
     record = json.loads((tmp_path / "out" / "conversion.json").read_text())
     assert record["findings"][0]["place"] == finding.place
     assert record["finding_counts"]["E301"] == 1
     mapped = convert_one(source, tmp_path / "mapped", read=ReadOptions(names={"lorry": "car"}))
-    assert sum(len(part) for part in mapped.datasets.values()) == len(dataset)
+    assert instances(mapped) == len(dataset)
 
 
 def test_warnings_alone_write(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_warnings_alone_write(tmp_path: Path) -> None:
     result = convert_one(source, tmp_path / "out")
     assert result.written
     assert {finding.code for finding in result.findings} == {"W322"}
-    assert sum(len(part) for part in result.datasets.values()) == len(dataset)
+    assert instances(result) == len(dataset)
 
 
 @pytest.mark.parametrize("keep_going", [False, True])
@@ -274,7 +274,7 @@ def test_rotation_is_baked_into_files_and_nowhere_else(tmp_path: Path, how: Tran
     plain = convert_one(source, tmp_path / "plain", images=how)
     baked = convert_one(source, tmp_path / "baked", images=how, bake_rotation=True)
     assert contents(source) == before
-    assert plain.datasets == baked.datasets
+    assert plain.counts == baked.counts and written(tmp_path / "plain") == written(tmp_path / "baked")
     for name in ("a.jpg", "b.jpg", "c.png"):
         untouched = tmp_path / "plain" / "images" / name
         assert untouched.read_bytes() == before[name]
@@ -310,6 +310,6 @@ def test_a_picture_that_cannot_be_copied_leaves_nothing(tmp_path: Path, monkeypa
 def test_real_photos_convert_without_a_finding(tmp_path: Path) -> None:
     result = convert_one(REAL_CARS, tmp_path / "out")
     assert result.findings == ()
-    assert sum(len(part) for part in result.datasets.values()) == 10
+    assert instances(result) == 10
     again = _reread(tmp_path / "out", "coco")
     assert len(again) == 10

@@ -12,7 +12,7 @@ import pytest
 from posetools.convert import ConvertRequest, convert
 from posetools.errors import InputError, PosetoolsError, RequestError
 from posetools.formats.base import ReadOptions
-from tests.converting import contents, convert_one, labelme_source
+from tests.converting import contents, convert_one, instances, labelme_source
 
 Setting = Callable[[Path], dict[str, Any]]
 
@@ -118,7 +118,7 @@ def test_a_skeleton_file_inside_the_output_is_not_replaced(tmp_path: Path) -> No
 
 def test_a_labelme_file_called_as_the_record_is_not_lost(tmp_path: Path) -> None:
     source, dataset = labelme_source(tmp_path, images=["conversion.jpg", "a.jpg"])
-    assert sum(len(part) for part in convert_one(source, tmp_path / "out").datasets.values()) == len(dataset)
+    assert instances(convert_one(source, tmp_path / "out")) == len(dataset)
     with pytest.raises(RequestError, match=r"conversion\.json must be free .* labelme file of a picture"):
         convert_one(source, tmp_path / "again", target_format="labelme")
     assert not (tmp_path / "again").exists()

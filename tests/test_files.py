@@ -99,13 +99,13 @@ def test_json_has_one_line_per_entry_and_reads_back() -> None:
     text = dump_json(document)
     assert text.splitlines() == [
         "{",
-        '"info": {"a": "é"},',
+        '"info": {"a":"é"},',
         '"rows": [',
-        '{"x": 0.1},',
-        '{"x": [1, 2]}',
+        '{"x":0.1},',
+        '{"x":[1,2]}',
         "],",
         '"empty": [],',
-        '"numbers": [1, 2]',
+        '"numbers": [1,2]',
         "}",
     ]
     assert json.loads(text) == document

@@ -541,10 +541,10 @@ def test_fix_leaves_alone_what_has_more_than_one_answer(cars: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        ('"iscrowd": 0, "num_keypoints": 6', '"num_keypoints": 6, "note": NaN', "numbers must be finite, got NaN"),
+        ('"iscrowd":0,"num_keypoints":6', '"num_keypoints":6,"note":NaN', "numbers must be finite, got NaN"),
         (
-            '"iscrowd": 0, "num_keypoints": 6',
-            '"num_keypoints": 6, "n": 1, "n": 2',
+            '"iscrowd":0,"num_keypoints":6',
+            '"num_keypoints":6,"n":1,"n":2',
             "keys must be unique, got 'n' twice",
         ),
     ],

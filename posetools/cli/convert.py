@@ -45,8 +45,11 @@ SplitBy = Annotated[
     ),
 ]
 Images = Annotated[
-    Literal["copy", "hardlink", "symlink"],
-    typer.Option(help="How the pictures come into the output, byte for byte.", rich_help_panel=_OUTPUT),
+    Literal["copy", "hardlink", "symlink", "none"],
+    typer.Option(
+        help="How the pictures come into the output, byte for byte; 'none' leaves them where they are.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that read in parallel; the output is the same.")]
 ImageRoot = Annotated[
@@ -140,6 +143,15 @@ Mapping = Annotated[
         rich_help_panel=_SOURCE,
     ),
 ]
+TrustSizes = Annotated[
+    bool,
+    typer.Option(
+        "--trust-sizes",
+        help="labelme, coco: believe the pictures' sizes in the annotations and open no picture; with --images none "
+        "the pictures need not be there.",
+        rich_help_panel=_SOURCE,
+    ),
+]
 BakeRotation = Annotated[
     bool,
     typer.Option(
@@ -183,6 +195,7 @@ def convert(
     assume_visible: AssumeVisible = False,
     attribute: Attribute = None,
     mapping: Mapping = None,
+    trust_sizes: TrustSizes = False,
     bake_rotation: BakeRotation = False,
     keep_going: KeepGoing = False,
     overwrite: Overwrite = False,
@@ -202,7 +215,7 @@ def convert(
     read = replace(read, image_roots=tuple(image_root or ()), names=pairs(names or ()), ignore=frozenset(ignore or ()))
     read = replace(read, hidden=read.hidden | set(hidden_flag or ()), assume_visible=assume_visible)
     read = replace(read, kpt_shape=_shape(kpt_shape), kpt_order=tuple(kpt_order.split(",")) if kpt_order else None)
-    read = replace(read, attributes=_roles(attribute or ()), mapping=mapping)
+    read = replace(read, attributes=_roles(attribute or ()), mapping=mapping, trust_sizes=trust_sizes)
     request = ConvertRequest(sources=tuple(sources), out=out, read=read, skeleton=skeleton, images=images)
     source_format = source_format or ("custom" if mapping else None)
     request = replace(request, source_format=source_format, target_format=target_format)
@@ -217,7 +230,6 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     """Print what came of it; return the exit status."""
     from posetools.cli.console import console, print_findings
     from posetools.cli.counts import print_counts
-    from posetools.conversion_report import count
     from posetools.findings import Severity
 
     if result.findings:
@@ -232,8 +244,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     notes.append(f"read {result.files} {result.source_format} annotation file{plural}, wrote {request.out}")
     if errors:
         notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
-    counts = {split: count(dataset) for split, dataset in result.datasets.items()}
-    print_counts(counts, f"split: {result.split.reason}", notes)
+    print_counts(result.counts, f"split: {result.split.reason}", notes)
     if request.target_format == "coco":
         print(f"next: posetools validate {request.out}")
     return 1 if errors else 0

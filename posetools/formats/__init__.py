@@ -8,6 +8,7 @@ from pathlib import Path
 from posetools.errors import RequestError
 from posetools.formats import coco, custom, cvat, deeplabcut, label_studio, labelme, sleap, via, yolo_pose
 from posetools.formats.base import Format
+from posetools.formats.collect import listed_once
 
 # Sources that a message names.
 _NAMED = 3
@@ -36,7 +37,8 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     Raises:
         RequestError: no format fits, or several do.
     """
-    fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in sources)]
+    with listed_once():
+        fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in sources)]
     if len(fitting) == 1:
         return fitting[0]
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"

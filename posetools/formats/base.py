@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from posetools.dataset import Dataset
 from posetools.files import Transfer
 from posetools.findings import Finding
 from posetools.progress import Progress, silent
 from posetools.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from posetools.formats.collection import Collection
+    from posetools.formats.parts import Packing
 
 BoxFrom = Literal["annotation", "keypoints"]
 
@@ -34,6 +38,8 @@ class ReadOptions:
         assume_visible: take every point of a source without visibility as visible instead of refusing.
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
         mapping: custom: the TOML file that says which column is what.
+        trust_sizes: labelme, coco: take the pictures' sizes from the annotations, and open no picture.
+        need_pictures: whether the pictures must be there; with ``trust_sizes`` alone it may be otherwise.
         workers: processes that read in parallel.
         progress: told how far it is.
     """
@@ -50,6 +56,8 @@ class ReadOptions:
     assume_visible: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
     mapping: Path | None = None
+    trust_sizes: bool = False
+    need_pictures: bool = True
     workers: int = 1
     progress: Progress = silent
 
@@ -76,6 +84,8 @@ class ReadResult:
 Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], ReadResult]
 # Writes the splits (name -> Dataset) into an empty folder; raises InputError when the format cannot hold something.
 Writer: TypeAlias = Callable[[Mapping[str, Dataset], Path, Transfer], None]
+# Reads as a Reader does, and packs the objects; those that are too many for the memory are laid down in the folder.
+Gatherer: TypeAlias = "Callable[[Sequence[Path], Skeleton, ReadOptions, Packing, Path | None], Collection]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,8 @@ class Format:
         signs: what ``detect`` looks for, for the message when nothing or several fit.
         read: reads sources into one Dataset.
         write: writes Datasets, or None when posetools only reads the format.
+        gather: reads sources into a Collection, whose objects may be more than the memory holds; None when the format
+            has one file for all of them.
         keeps_splits: whether what is written says which picture is for training and which for evaluation.
     """
 
@@ -98,4 +110,5 @@ class Format:
     signs: str
     read: Reader
     write: Writer | None = None
+    gather: Gatherer | None = None
     keeps_splits: bool = True

@@ -18,8 +18,8 @@ from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco_prepare import prepare
 from posetools.formats.coco_sources import Found, split_in
 from posetools.formats.coco_table import AnnotationColumns, CategoryRow, CocoTable, table_from, unreadable_table
-from posetools.formats.collect import unique_names
 from posetools.formats.labels import unknown_label
+from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
 from posetools.skeleton import Skeleton
 

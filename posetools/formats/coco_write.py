@@ -1,22 +1,57 @@
-"""Writing COCO keypoint files; the format is described in posetools/formats/coco.py."""
+"""Writing COCO keypoint files; the format is described in posetools/formats/coco.py.
+
+A file is written slice by slice, so that a data set need not fit into the memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from posetools.dataset import Dataset, Image
+import msgspec
+
+from posetools.dataset import Dataset, Entry
 from posetools.dataset_folder import IMAGES, SPLITS, ann_file
 from posetools.errors import InputError, must_be
-from posetools.files import Transfer, transfer, write_json
-from posetools.formats.coco_model import plain_number
+from posetools.files import Transfer, transfer, write_chunks
+from posetools.formats.coco_lines import ENCODER, Lines, lines_of
 from posetools.formats.coco_sources import safe_name
-from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
+# Pictures whose entries become text at a time.
+_BATCH = 2000
 
-def write(splits: Mapping[str, Dataset], folder: Path, images: Transfer) -> None:
+
+class Encoded(Protocol):
+    """Pictures whose objects are lines already."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of all."""
+
+    @property
+    def num_images(self) -> int:
+        """How many pictures there are."""
+
+    def __len__(self) -> int:
+        """How many objects there are."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the pictures' names, widths, heights and paths, in the order of the names."""
+
+    def lines(self) -> Iterator[Lines]:
+        """Yield the annotations, in the order of the pictures."""
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+def write(splits: Mapping[str, Dataset | Encoded], folder: Path, images: Transfer) -> None:
     """Write ``images/`` and one COCO file per split; ids run on from split to split, train and val first.
 
     Raises:
@@ -26,23 +61,18 @@ def write(splits: Mapping[str, Dataset], folder: Path, images: Transfer) -> None
     seen: dict[str, str] = {}
     first_image = first_annotation = 1
     for split in sorted(splits, key=lambda name: (name not in SPLITS, SPLITS.index(name) if name in SPLITS else name)):
-        dataset = splits[split]
-        for image in dataset.images:
-            if image.file_name in seen:
-                problem = must_be("file_name", f"in one split only ({seen[image.file_name]} has it)", split)
-                raise InputError(image.file_name, "", problem)
-            seen[image.file_name] = split
-            transfer(_path(image), folder / IMAGES / image.file_name, images)
-        write_split(dataset, ann_file(folder, split), first_image=first_image, first_annotation=first_annotation)
-        first_image += len(dataset.images)
-        first_annotation += len(dataset)
+        pictures = splits[split]
+        _bring(pictures.entries(), split, seen, folder / IMAGES, images)
+        write_split(pictures, ann_file(folder, split), first_image=first_image, first_annotation=first_annotation)
+        first_image += pictures.num_images
+        first_annotation += len(pictures)
 
 
-def write_split(dataset: Dataset, path: Path, *, first_image: int = 1, first_annotation: int = 1) -> None:
+def write_split(pictures: Dataset | Encoded, path: Path, *, first_image: int = 1, first_annotation: int = 1) -> None:
     """Write one COCO file, without the pictures.
 
     Args:
-        dataset: the pictures and objects.
+        pictures: the pictures and objects.
         path: the file.
         first_image: the id of the first picture, in order of file name.
         first_annotation: the id of the first object.
@@ -50,19 +80,7 @@ def write_split(dataset: Dataset, path: Path, *, first_image: int = 1, first_ann
     Raises:
         OutputError: it cannot be written.
     """
-    write_json(
-        path,
-        {
-            "info": {"description": f"{dataset.skeleton.name} keypoints", "version": "1.0"},
-            "licenses": [],
-            "images": [
-                {"id": first_image + i, "file_name": image.file_name, "width": image.width, "height": image.height}
-                for i, image in enumerate(dataset.images)
-            ],
-            "annotations": _annotations(dataset, first_image, first_annotation),
-            "categories": [category_entry(dataset.skeleton)],
-        },
-    )
+    write_chunks(path, _text(pictures, first_image, first_annotation))
 
 
 def category_entry(skeleton: Skeleton) -> dict[str, Any]:
@@ -76,36 +94,57 @@ def category_entry(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def _annotations(dataset: Dataset, first_image: int, first_annotation: int) -> list[dict[str, Any]]:
-    rows = zip(
-        xywh_from_xyxy(dataset.boxes).tolist(),
-        dataset.keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).tolist(),
-        dataset.areas.tolist(),
-        dataset.iscrowd.tolist(),
-        dataset.num_labelled.tolist(),
-        dataset.image_index.tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "id": first_annotation + row,
-            "image_id": first_image + image,
-            "category_id": dataset.skeleton.category.id,
-            "bbox": [plain_number(value) for value in bbox],
-            "area": plain_number(area),
-            "iscrowd": int(iscrowd),
-            "num_keypoints": labelled,
-            "keypoints": [plain_number(value) for value in keypoints],
-            "segmentation": [],
-        }
-        for row, (bbox, keypoints, area, iscrowd, labelled, image) in enumerate(rows)
-    ]
+def _text(pictures: Dataset | Encoded, first_image: int, first_annotation: int) -> Iterator[bytes]:
+    """Yield the file piece by piece: one line per entry of a list."""
+    skeleton = pictures.skeleton
+    info = {"description": f"{skeleton.name} keypoints", "version": "1.0"}
+    yield b'{\n"info": ' + ENCODER.encode(info) + b',\n"licenses": [],\n"images": ['
+    yield from _listed(_image_lines(pictures.entries(), first_image))
+    yield b'],\n"annotations": ['
+    yield from _listed(_annotation_lines(pictures, first_image, first_annotation))
+    yield b'],\n"categories": [\n' + ENCODER.encode(category_entry(skeleton)) + b"\n]\n}\n"
 
 
-def _path(image: Image) -> Path:
-    if safe_name(image.file_name) != image.file_name:
-        raise InputError(image.file_name, "", must_be("file_name", "a path that stays in images/", image.file_name))
-    if image.path is None:
-        problem = must_be("path", "a picture file, which goes to images/", None)
-        raise InputError(image.file_name, "", problem, hint="read the data set with its pictures, and write it then")
-    return image.path
+def _listed(batches: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines, which commas and line feeds divide, as the entries of a JSON list."""
+    before = b"\n"
+    for lines in batches:
+        if lines:
+            yield before
+            yield lines
+            before = b",\n"
+    if before != b"\n":
+        yield b"\n"
+
+
+def _image_lines(entries: Iterable[Entry], first: int) -> Iterator[bytes]:
+    batch: list[_Image] = []
+    for number, (name, width, height, _) in enumerate(entries, start=first):
+        batch.append(_Image(number, name, width, height))
+        if len(batch) == _BATCH:
+            yield ENCODER.encode_lines(batch)[:-1].replace(b"\n", b",\n")
+            batch.clear()
+    yield ENCODER.encode_lines(batch)[:-1].replace(b"\n", b",\n")
+
+
+def _annotation_lines(pictures: Dataset | Encoded, first_image: int, first: int) -> Iterator[bytes]:
+    parts = [lines_of(pictures)] if isinstance(pictures, Dataset) else pictures.lines()
+    for part in parts:
+        yield b",\n".join(part.numbered(first_image, first))
+        first_image += len(part.counts)
+        first += len(part.bodies)
+
+
+def _bring(entries: Iterable[Entry], split: str, seen: dict[str, str], folder: Path, how: Transfer) -> None:
+    """Bring each picture to the folder; ``seen`` says which names are taken, and by which split."""
+    for name, _, _, path in entries:
+        if (other := seen.setdefault(name, split)) != split:
+            raise InputError(name, "", must_be("file_name", f"in one split only ({other} has it)", split))
+        if safe_name(name) != name:
+            raise InputError(name, "", must_be("file_name", "a path that stays in images/", name))
+        if how == "none":
+            continue
+        if path is None:
+            problem = must_be("path", "a picture file, which goes to images/", None)
+            raise InputError(name, "", problem, hint="read the data set with its pictures, and write it then")
+        transfer(Path(path), folder / name, how)

@@ -1,43 +1,39 @@
-"""What the readers of formats with one annotation file per picture share: walking, reading in parallel, collecting.
+"""What the readers of formats with one annotation file per picture share: walking, and what one file gives.
 
-Such a reader turns every annotation file into a FileReading, in any process; ``collect`` joins them into one Dataset.
+Such a reader turns every annotation file into a FileReading, in any process; posetools/formats/parts.py joins them.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numpy as np
+from posetools.errors import InputError
+from posetools.findings import Finding
 
-from posetools.dataset import DatasetBuilder, Image
-from posetools.errors import RunError, must_be
-from posetools.findings import Finding, sort_findings
-from posetools.formats.base import ReadResult
-from posetools.progress import Progress
-from posetools.skeleton import Skeleton
-
-_CHUNK = 128
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Corners = tuple[float, float, float, float]
 PointXYV = tuple[float, float, int]
 
 
 class Row(NamedTuple):
-    """One object: its box (x1, y1, x2, y2), its K keypoints (x, y, visibility), and where it stands."""
+    """One object.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels.
+        keypoints: K triples x, y, visibility.
+        place: where it stands: the file, and the place in it.
+        number: which shape or line of the file it is, where the format has one file per picture.
+    """
 
     box: Corners
     keypoints: Sequence[PointXYV]
     place: str
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,133 +67,98 @@ class FileReading:
     objects: int = 0
 
 
-def walk_files(folder: Path) -> list[Path]:
-    """Return every file below a folder, sorted; hidden ones are left out, links to folders followed once."""
-    found: list[Path] = []
-    seen = set()
-    for at, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(at)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(at, name) for name in files if not name.startswith(".")]
-    return sorted(found)
+class Entry(NamedTuple):
+    """A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link."""
+
+    name: str
+    is_file: bool
+    is_link: bool
 
 
-def map_in_order(
-    work: Callable[[Item], Result], items: Sequence[Item], *, workers: int, progress: Progress, what: str
-) -> list[Result]:
-    """Return ``work`` of every item, in their order, done by ``workers`` processes.
+def walk(folder: Path) -> Iterator[tuple[str, str, list[Entry]]]:
+    """Yield every folder below one, itself first: its path, the same with links followed, and the files in it.
 
-    Args:
-        work: a function that can be pickled when there are several workers, and so must be its results.
-        items: what it is called with.
-        workers: 1 works in this process.
-        progress: told how far it is.
-        what: what is being done, for ``progress``.
+    Files and folders are sorted by name; hidden ones are left out; links to folders are followed once.
 
     Raises:
-        RunError: a worker process was ended from outside.
+        InputError: a folder cannot be read.
     """
-    chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
-    results: list[Result] = []
-    if workers <= 1 or len(chunks) == 1:
-        for chunk in chunks:
-            results += _run_chunk(work, chunk)
-            progress(what, len(results), len(items))
-        return results
-    # Spawned processes share no locks with the threads of this one, on any platform.
-    with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_run_chunk, work, chunk) for chunk in chunks]
-        try:
-            for future in futures:
-                results += future.result()
-                progress(what, len(results), len(items))
-        except BrokenProcessPool as exc:
-            raise RunError(
-                f"{what}: a worker process was ended from outside, perhaps for want of memory\n"
-                "  --workers 1 reads in one process"
-            ) from exc
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    return results
-
-
-def _run_chunk(work: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Result]:
-    return [work(item) for item in chunk]
-
-
-def collect(
-    readings: Sequence[FileReading], skeleton: Skeleton, more: Iterable[Finding] = (), *, files: int
-) -> ReadResult:
-    """Return one Dataset of all readings, with every finding and every count.
-
-    Two readings of one picture are both left out, with a finding each: which of them is right is not known.
-
-    Args:
-        readings: one per annotation file.
-        skeleton: the skeleton of all.
-        more: findings that belong to no file's reading.
-        files: how many annotation files there are.
-    """
-    by_picture: dict[str, list[FileReading]] = {}
-    for reading in readings:
-        if reading.picture is not None:
-            by_picture.setdefault(reading.identity, []).append(reading)
-    doubles = [finding for group in by_picture.values() if len(group) > 1 for finding in _double(group)]
-    kept = [group[0] for group in by_picture.values() if len(group) == 1]
-    builder = DatasetBuilder(skeleton)
-    for reading, name in zip(kept, unique_names([(r.origin, r.name) for r in kept]), strict=True):
-        width, height = reading.size
-        builder.add_image(Image(name, width, height, path=reading.picture, split=reading.split))
-        for row in reading.rows:
-            builder.add_instance(
-                name,
-                box=np.array(row.box, dtype=np.float64),
-                keypoints=np.array(row.keypoints, dtype=np.float64),
-                place=row.place,
-            )
-    ignored = Counter[str]()
-    for reading in readings:
-        ignored.update(reading.ignored)
-    findings = [finding for reading in readings for finding in reading.findings]
-    return ReadResult(
-        dataset=builder.build(),
-        findings=sort_findings([*findings, *doubles, *more]),
-        files=files,
-        ignored=dict(sorted(ignored.items())),
-    )
-
-
-def _double(group: Sequence[FileReading]) -> list[Finding]:
-    findings = []
-    for reading in group:
-        others = " and ".join(str(other.file) for other in group if other is not reading)
-        rule = f"the only annotation of {reading.picture}"
-        message = f"{must_be('the file', rule, others)} besides; none of them is read ({reading.objects} shapes here)"
-        findings.append(Finding("E313", str(reading.file), "", message, "move all but one of them out of the source"))
-    return findings
-
-
-def unique_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a name for each picture so that all differ, from (origin, name) pairs.
-
-    A name that only one picture wants stays as it is. Where several want it, each gets its origin put before it, and
-    a number after the origin when that is taken too.
-    """
-    times = Counter(name for _, name in wanted)
-    used = {name for name, count in times.items() if count == 1}
-    names = []
-    for origin, name in wanted:
-        if times[name] == 1:
-            names.append(name)
+    seen: set[str] = set()
+    waiting = [str(folder)]
+    while waiting:
+        at = waiting.pop()
+        real = os.path.realpath(at)
+        if real in seen:
             continue
-        number, candidate = 1, f"{origin}/{name}"
-        while candidate in used:
-            number += 1
-            candidate = f"{origin}-{number}/{name}"
-        used.add(candidate)
-        names.append(candidate)
-    return names
+        seen.add(real)
+        folders, files = _listed(at)
+        waiting += [os.path.join(at, name) for name in sorted(folders, reverse=True)]  # noqa: PTH118
+        yield at, real, sorted(files)
+
+
+def _listed(at: str) -> tuple[list[str], list[Entry]]:
+    folders, files = [], []
+    try:
+        with os.scandir(at) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if _holds(entry.is_dir):
+                    folders.append(entry.name)
+                else:
+                    files.append(Entry(entry.name, _holds(entry.is_file), entry.is_symlink()))
+    except (FileNotFoundError, NotADirectoryError):
+        # Gone since it was listed, or never there: it holds nothing.
+        return [], []
+    except OSError as exc:
+        raise InputError(at, "", f"folder cannot be read: {exc.strerror or exc}") from exc
+    return folders, files
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """Return the answer of the system, no where it has none (a link that leads in a circle)."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+_LISTED: ContextVar[dict[Path, dict[str, list[str]]] | None] = ContextVar("listed", default=None)
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Let ``files_ending`` list each folder once, however many formats ask for its files."""
+    token = _LISTED.set({})
+    try:
+        yield
+    finally:
+        _LISTED.reset(token)
+
+
+def files_ending(folder: Path, *endings: str) -> Iterator[Path]:
+    """Yield the files below a folder whose names end so, in lower case (``.json``), as ``walk`` finds them.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    remembered = _LISTED.get()
+    by_ending = None if remembered is None else remembered.get(folder)
+    if by_ending is None:
+        by_ending = {}
+        for at, _, entries in walk(folder):
+            for entry in entries:
+                ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+                by_ending.setdefault(ending, []).append(os.path.join(at, entry.name))  # noqa: PTH118
+        if remembered is not None:
+            remembered[folder] = by_ending
+    return (Path(path) for ending in endings for path in by_ending.get(ending, ()))
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """Return every file below a folder, sorted; hidden ones are left out, links to folders followed once.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    return sorted(Path(at, entry.name) for at, _, entries in walk(folder) for entry in entries)

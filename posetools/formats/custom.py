@@ -31,7 +31,8 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import read_bytes
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, collect
+from posetools.formats.collect import FileReading
+from posetools.formats.collection import collect
 from posetools.formats.custom_mapping import Mapping, read_mapping
 from posetools.formats.custom_objects import PictureRows, TableRow
 from posetools.formats.labels import check_options

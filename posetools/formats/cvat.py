@@ -42,7 +42,8 @@ from posetools.findings import Finding
 from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import PictureLookup, split_in
-from posetools.formats.collect import FileReading, collect, walk_files
+from posetools.formats.collect import FileReading, files_ending
+from posetools.formats.collection import collect
 from posetools.formats.cvat_model import CvatImage, parse_document
 from posetools.formats.cvat_shapes import PictureShapes
 from posetools.formats.cvat_write import ANNOTATIONS, box_label, document_text, picture_name
@@ -75,7 +76,7 @@ _WORDING = Wording(
 def detect(path: Path) -> bool:
     """Return whether the path is a CVAT file, or a folder with one among its first few .xml files."""
     if path.is_dir():
-        return any(_is_cvat(file) for file in islice(filter(_is_xml, walk_files(path)), _LOOKED_AT))
+        return any(_is_cvat(file) for file in islice(filter(_is_xml, files_ending(path, ".xml")), _LOOKED_AT))
     return _is_xml(path) and _is_cvat(path)
 
 

@@ -36,7 +36,8 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, PointXYV, Row, collect, walk_files
+from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
+from posetools.formats.collection import collect
 from posetools.formats.deeplabcut_table import (
     LARGEST,
     ONLY,
@@ -66,7 +67,9 @@ _LOOKED_AT = 5
 def detect(path: Path) -> bool:
     """Return whether the path is a DeepLabCut file, or a folder with one among its first few .csv and .h5 files."""
     if path.is_dir():
-        return any(_is_collected(file) for file in islice(filter(_is_table, walk_files(path)), _LOOKED_AT))
+        return any(
+            _is_collected(file) for file in islice(filter(_is_table, files_ending(path, ".csv", ".h5")), _LOOKED_AT)
+        )
     return path.is_file() and (_is_collected(path) or (path.suffix.lower() == ".csv" and is_csv_table(path)))
 
 

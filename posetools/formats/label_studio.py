@@ -42,7 +42,8 @@ from posetools.findings import Finding
 from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import split_in
-from posetools.formats.collect import FileReading, collect, walk_files
+from posetools.formats.collect import FileReading, files_ending
+from posetools.formats.collection import collect
 from posetools.formats.label_studio_model import Task, is_export, parse_document
 from posetools.formats.label_studio_shapes import shapes_of
 from posetools.formats.label_studio_write import INTERFACE, TASKS, interface_text, tasks_text
@@ -75,7 +76,7 @@ _WORDING = Wording(
 def detect(path: Path) -> bool:
     """Return whether the path is a Label Studio export, or a folder with one among its first few .json files."""
     if path.is_dir():
-        return any(_is_export(file) for file in islice(filter(_is_json, walk_files(path)), _LOOKED_AT))
+        return any(_is_export(file) for file in islice(filter(_is_json, files_ending(path, ".json")), _LOOKED_AT))
     return _is_json(path) and _is_export(path)
 
 

@@ -26,48 +26,41 @@ points, ``imageData`` null, one JSON beside each picture. labelme holds no iscro
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 from posetools.dataset import Dataset
-from posetools.dataset_folder import is_record
+from posetools.dataset_folder import CONVERSION, is_record
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, read_bytes, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, collect, map_in_order, walk_files
-from posetools.formats.labelme_group import FileShapes
+from posetools.formats.collect import files_ending, walk
+from posetools.formats.collection import Collection, result_of
+from posetools.formats.labelme_group import place_of
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_model import Document, parse_document
+from posetools.formats.labelme_read import Folder, ShardReader, Source
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import check_options
-from posetools.formats.locate import PictureFinder, check_size, name_below, open_picture
+from posetools.formats.locate import PictureFinder
+from posetools.formats.parts import Packing, pack_rows
 from posetools.formats.target import check_holdable, put_text
-from posetools.pictures import is_picture
+from posetools.pictures import SUFFIXES
 from posetools.progress import silent
+from posetools.shards import SHARD, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
 
 # How many .json files of a folder are looked at before it is taken for something else.
 _LOOKED_AT = 5
 
 
-class _Source(NamedTuple):
-    """One annotation file, the source folder that it was found in, and that folder's own name."""
-
-    file: Path
-    root: Path
-    origin: str
-
-
 def detect(path: Path) -> bool:
     """Return whether the path is a labelme file, or a folder with one among its first few .json files."""
     if path.is_dir():
-        return any(_is_labelme(file) for file in islice(filter(_is_json, walk_files(path)), _LOOKED_AT))
+        return any(_is_labelme(file) for file in islice(filter(_is_json, files_ending(path, ".json")), _LOOKED_AT))
     return _is_json(path) and _is_labelme(path)
 
 
@@ -76,22 +69,36 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
 
     Raises:
         RequestError: a source is not there or holds no .json file, or an option can mean nothing.
+        InputError: a folder cannot be read.
+    """
+    return result_of(gather(sources, skeleton, options, pack_rows, None))
+
+
+def gather(
+    sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions, packing: Packing, folder: Path | None
+) -> Collection:
+    """Return what ``read`` does as a Collection of packed objects, laid down in ``folder`` when they are many.
+
+    Raises:
+        RequestError: a source is not there or holds no .json file, or an option can mean nothing.
+        InputError: a folder cannot be read.
+        OutputError: the objects cannot be laid down.
     """
     check_options(skeleton, options)
     labels = Labels.of(skeleton, options)
-    files: dict[str, _Source] = {}
-    pictures: list[Path] = []
+    files: list[Source] = []
+    pictures: list[str] = []
+    seen: set[str] = set()
     for source in sources:
-        found, beside = _list_source(source)
-        pictures += beside
-        for one in found:
-            files.setdefault(os.path.realpath(one.file), one)
-    finders = {root: PictureFinder(root, options.image_roots) for root in {one.root for one in files.values()}}
-    work = partial(_read_file, finders=finders, skeleton=skeleton, labels=labels, options=_portable(options))
-    readings = map_in_order(
-        work, list(files.values()), workers=options.workers, progress=options.progress, what="reading labelme files"
+        files += _list_source(source, seen, pictures)
+    finders = {root: PictureFinder(root, options.image_roots) for root in {one.folder.root for one in files}}
+    reader = ShardReader(finders, skeleton, labels, _portable(options), packing)
+    shards = run_shards(
+        reader, cut(files, SHARD), engine_for(options.workers), options.progress, "reading labelme files"
     )
-    return collect(readings, skeleton, _without_file(pictures, readings), files=len(readings))
+    collection = Collection(skeleton, shards, place_of, folder=folder)
+    collection.findings += _without_file(pictures, files, collection)
+    return collection
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
@@ -118,6 +125,7 @@ FORMAT = Format(
     signs="a .json file with the keys shapes and imagePath",
     read=read,
     write=write,
+    gather=gather,
     keeps_splits=False,
 )
 
@@ -135,18 +143,43 @@ def _is_labelme(path: Path) -> bool:
     return isinstance(document, Document) or document.code == "E311"
 
 
-def _list_source(source: Path) -> tuple[list[_Source], list[Path]]:
-    """Return the annotation files of a source, and the pictures in it that may have one."""
-    if source.is_dir():
-        found = walk_files(source)
-        origin = source.resolve().name
-        files = [_Source(path, source, origin) for path in found if _is_json(path) and not is_record(path)]
-        if not files:
-            raise RequestError(must_be(str(source), "a folder with labelme's .json files", "none in it"))
-        return files, [path for path in found if is_picture(path)]
-    if not source.is_file():
-        raise RequestError(must_be(str(source), "an existing folder or .json file", "nothing there"))
-    return [_Source(source, source.parent, source.parent.resolve().name)], []
+def _list_source(source: Path, seen: set[str], pictures: list[str]) -> Iterator[Source]:
+    """Yield the annotation files of a source that were not ``seen``; add its pictures, which may have one."""
+    if not source.is_dir():
+        if not source.is_file():
+            raise RequestError(must_be(str(source), "an existing folder or .json file", "nothing there"))
+        folder = _folder(str(source.parent), os.path.realpath(source.parent), source.parent)
+        yield from _unseen(Source(source.name, folder), source.is_symlink(), seen)
+        return
+    number = 0
+    for at, real, entries in walk(source):
+        folder = _folder(at, real, source)
+        for name, is_file, is_link in entries:
+            ending = name[name.rfind(".") :].lower()
+            if ending == ".json":
+                if not (name == CONVERSION and is_file and is_record(Path(at, name))):
+                    number += 1
+                    yield from _unseen(Source(name, folder), is_link, seen)
+            elif ending in SUFFIXES:
+                pictures.append(folder.start + name)
+    if not number:
+        raise RequestError(must_be(str(source), "a folder with labelme's .json files", "none in it"))
+
+
+def _folder(at: str, real: str, root: Path) -> Folder:
+    real_root = os.path.realpath(root)
+    inside = Path(real).is_relative_to(real_root)
+    below = Path(real).relative_to(real_root).as_posix() if inside else None
+    prefix = None if below is None else "" if below == "." else f"{below}/"
+    # The second is the path with a separator at its end, also where it is the root of all.
+    return Folder(str(Path(at, "_"))[:-1], str(Path(real, "_"))[:-1], prefix, root, Path(real_root).name)
+
+
+def _unseen(source: Source, is_link: bool, seen: set[str]) -> Iterator[Source]:
+    real = os.path.realpath(source.path) if is_link else source.folder.real + source.name
+    if real not in seen:
+        seen.add(real)
+        yield source
 
 
 def _portable(options: ReadOptions) -> ReadOptions:
@@ -154,68 +187,14 @@ def _portable(options: ReadOptions) -> ReadOptions:
     return replace(options, progress=silent, names=dict(options.names))
 
 
-def _read_file(
-    source: _Source,
-    *,
-    finders: Mapping[Path, PictureFinder],
-    skeleton: Skeleton,
-    labels: Labels,
-    options: ReadOptions,
-) -> FileReading:
-    file, root, origin = source
-    try:
-        data = read_bytes(file)
-        document = parse_document(data, str(file))
-    except InputError as exc:
-        document = Finding("E310", str(file), exc.place, exc.problem, exc.hint)
-    if isinstance(document, Finding):
-        return FileReading(file, findings=[document])
-    unseen = [_unseen(file)] if is_untouched(data) else []
-    found = finders[root].find(document.picture, beside=file, place="imagePath")
-    if isinstance(found, Finding):
-        return FileReading(file, findings=[_with_loss(found, document)])
-    identity = os.path.realpath(found)
-    picture = open_picture(found)
-    if isinstance(picture, Finding):
-        return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
-    if document.size is not None:
-        wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
-        if wrong is not None:
-            return FileReading(file, identity=identity, findings=[_with_loss(wrong, document)])
-    shapes = FileShapes(str(file), picture.header.size, skeleton, labels, options)
-    rows = shapes.read(document.shapes)
-    return FileReading(
-        file,
-        picture=picture.path,
-        identity=identity,
-        name=name_below(picture.path, (root, *options.image_roots)),
-        origin=origin,
-        size=picture.header.size,
-        rows=rows,
-        findings=[*unseen, *shapes.findings],
-        ignored=shapes.ignored,
-        objects=len(document.shapes),
-    )
-
-
-def _unseen(file: Path) -> Finding:
-    message = "must be a person's labels, but holds a model's predictions, which nobody has saved since"
-    return Finding(
-        "W325", str(file), "", message, "look at it in labelme, and save it: its flag `checked` says it is right"
-    )
-
-
-def _with_loss(finding: Finding, document: Document, file: Path | None = None) -> Finding:
-    """Return a finding about a whole picture that also says how many shapes are left out with it."""
-    named = f"{file} names it; " if file else ""
-    return replace(finding, message=f"{finding.message} ({named}{len(document.shapes)} shapes left out)")
-
-
-def _without_file(pictures: Sequence[Path], readings: Sequence[FileReading]) -> list[Finding]:
-    named = {reading.identity for reading in readings}
+def _without_file(pictures: Sequence[str], files: Sequence[Source], collection: Collection) -> list[Finding]:
     # A file that could not be read does not say which picture it is of; its name does.
-    stems = {reading.file.with_suffix("") for reading in readings}
+    stems = {os.path.splitext(source.path)[0] for source in files}  # noqa: PTH122
+    alone = [path for path in pictures if os.path.splitext(path)[0] not in stems]  # noqa: PTH122
+    if not alone:
+        return []
+    named = collection.named()
+    unique = {os.path.realpath(path): path for path in alone}
     message = "the picture must be named by a labelme file, got none: not labelled yet, left out"
     hint = "save it in labelme without shapes if it shows no object"
-    unique = {os.path.realpath(path): path for path in pictures if path.with_suffix("") not in stems}
-    return [Finding("W322", str(path), "", message, hint) for real, path in unique.items() if real not in named]
+    return [Finding("W322", path, "", message, hint) for real, path in unique.items() if real not in named]

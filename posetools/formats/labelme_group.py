@@ -28,7 +28,7 @@ from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
 from posetools.formats.collect import Corners, PointXYV, Row
 from posetools.formats.labelme_labels import Group, Label, Labels
-from posetools.formats.labelme_model import AnyShape, BadShape, Shape
+from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
 from posetools.geometry import box_from_keypoints
 from posetools.skeleton import Skeleton
@@ -133,12 +133,12 @@ class FileShapes:
 
     def _leave_out(self, index: int, shape: AnyShape, label: str) -> None:
         self.ignored[label] += 1
-        if isinstance(shape, Shape) and shape.shape_type == "rectangle" and shape.points:
+        if not isinstance(shape, BadShape) and shape.shape_type == "rectangle" and shape.points:
             instance = self.labels.read(label).instance
             group = shape.group_id if instance is None else instance
             self._boxes.append(_Box(index, group, _Kind.IGNORED, _extent(shape)))
 
-    def _sort_known(self, index: int, shape: Shape, label: Label) -> None:
+    def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
         group = shape.group_id if label.instance is None else label.instance
         if shape.shape_type == "rectangle" and label.name == self.labels.category:
             self._add_box(index, shape, group)
@@ -150,7 +150,7 @@ class FileShapes:
                 corners = _extent(shape) if shape.points else None
                 self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
 
-    def _refuse(self, index: int, shape: Shape, name: str) -> None:
+    def _refuse(self, index: int, shape: SoundShape, name: str) -> None:
         place = f"shapes[{index}]"
         wanted = "rectangle" if name == self.labels.category else "point" if name in self.labels.index else None
         if wanted is None:
@@ -162,7 +162,7 @@ class FileShapes:
         hint = f"draw it as a {wanted} in labelme, or leave it out with --ignore '{shape.label}'"
         self._find("E302", place, must_be(field_name, repr(wanted), shape.shape_type), hint)
 
-    def _add_box(self, index: int, shape: Shape, group: Group | None) -> None:
+    def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
         if not _is_upright(shape):
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
@@ -172,7 +172,7 @@ class FileShapes:
         self._note_flags(index, shape, frozenset())
         self._boxes.append(_Box(index, group, _Kind.OBJECT, _extent(shape)))
 
-    def _add_point(self, index: int, shape: Shape, label: Label, group: Group | None) -> None:
+    def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         if len(shape.points) != 1:
             value = [list(point) for point in shape.points]
             self._find("E311", f"shapes[{index}].points", must_be("points", "one pair (x, y)", value))
@@ -192,7 +192,7 @@ class FileShapes:
         keypoint = self.labels.index[label.name]
         self._points.append(_Point(index, group, shape.label, keypoint, (x, y, int(visibility))))
 
-    def _note_flags(self, index: int, shape: Shape, understood: frozenset[str]) -> None:
+    def _note_flags(self, index: int, shape: SoundShape, understood: frozenset[str]) -> None:
         flags = {"difficult": shape.difficult, **(shape.flags or {})}
         for flag, on in flags.items():
             if on and flag.casefold() not in understood:
@@ -235,7 +235,7 @@ class FileShapes:
             values = self._keypoints(self._once_each(points))
             corners = _box_round(values, self.options.box_margin, self.size)
             if corners is not None:
-                return [(indices[0], Row(corners, values, f"{self.file}: shapes[{indices[0]}]"))]
+                return [(indices[0], Row(corners, values, place_of(self.file, indices[0]), indices[0]))]
             hint = "its labelled points span no box; draw the rectangle in labelme"
         elif boxes:
             hint = f"shapes[{boxes[0].index}] of this group cannot be read as its rectangle"
@@ -335,16 +335,21 @@ class FileShapes:
 
     def _row(self, box: _Box) -> Row:
         corners = box.corners or (0.0, 0.0, 0.0, 0.0)
-        return Row(corners, self._keypoints(box.points), f"{self.file}: shapes[{box.index}]")
+        return Row(corners, self._keypoints(box.points), place_of(self.file, box.index), box.index)
 
 
-def _extent(shape: Shape) -> Corners:
+def place_of(file: str, index: int) -> str:
+    """Return the place of a shape."""
+    return f"{file}: shapes[{index}]"
+
+
+def _extent(shape: SoundShape) -> Corners:
     xs = [x for x, _ in shape.points]
     ys = [y for _, y in shape.points]
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _is_upright(shape: Shape) -> bool:
+def _is_upright(shape: SoundShape) -> bool:
     if len(shape.points) not in (2, 4):
         return False
     x1, y1, x2, y2 = _extent(shape)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from posetools.dataset import Visibility
 from posetools.errors import RequestError, must_be
 from posetools.formats.base import ReadOptions
-from posetools.formats.labelme_model import Shape
+from posetools.formats.labelme_model import SoundShape
 from posetools.skeleton import Skeleton
 
 # A group_id, or the instance that a label names.
@@ -88,7 +88,7 @@ class Labels:
         found = self.pattern.fullmatch(text) if self.pattern else None
         return found is not None and found["name"] in self.ignored
 
-    def visibility(self, shape: Shape, word: str | None) -> Visibility | None:
+    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | None:
         """Return a point's visibility by the word in its label, else its flags or description; None: not understood."""
         if word is not None:
             if word.casefold() in self.hidden:

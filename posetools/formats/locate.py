@@ -13,7 +13,7 @@ from posetools.findings import Finding
 from posetools.pictures import Header, is_picture, read_header
 
 # Bytes; beyond them Linux answers with an error instead of "there is no such file".
-_LONGEST_NAME = 255
+LONGEST_NAME = 255
 _LONGEST_PATH = 3000
 
 
@@ -98,7 +98,7 @@ class PictureFinder:
 def is_sane(path: Path) -> bool:
     """Return whether the system can have a file of that name at all (no NUL, nothing too long)."""
     parts = [len(os.fsencode(part)) for part in path.parts]
-    return "\0" not in str(path) and max(parts, default=0) <= _LONGEST_NAME and sum(parts) <= _LONGEST_PATH
+    return "\0" not in str(path) and max(parts, default=0) <= LONGEST_NAME and sum(parts) <= _LONGEST_PATH
 
 
 def name_below(path: Path, roots: Sequence[Path]) -> str:

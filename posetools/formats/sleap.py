@@ -31,7 +31,8 @@ from posetools.errors import InputError, MissingExtraError, OutputError, Request
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, PointXYV, Row, collect, walk_files
+from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
+from posetools.formats.collection import collect
 from posetools.formats.labels import check_options, unknown_label
 from posetools.formats.many import Opener, SourceFile, box_round, list_sources, without_entry
 from posetools.formats.target import check_holdable
@@ -43,7 +44,7 @@ LABELS = "labels.slp"
 def detect(path: Path) -> bool:
     """Return whether the path is a .slp file, or a folder with one."""
     if path.is_dir():
-        return any(map(_is_slp, walk_files(path)))
+        return any(files_ending(path, ".slp"))
     return path.is_file() and _is_slp(path)
 
 

@@ -33,10 +33,11 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, collect, walk_files
+from posetools.formats.collect import FileReading, files_ending
+from posetools.formats.collection import collect
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labelme_model import Shape
+from posetools.formats.labelme_model import SoundShape
 from posetools.formats.labels import check_options
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
@@ -67,14 +68,14 @@ _WORDS = (("in labelme", "in VIA"), ("group_id", "object"), ("flag '", "attribut
 class _Labels(Labels):
     """As labelme's, but for the visibility: via_model has told it from the attributes already."""
 
-    def visibility(self, shape: Shape, word: str | None) -> Visibility | None:
+    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | None:
         return super().visibility(shape, word) if word is not None else Visibility(int(shape.description or 2))
 
 
 def detect(path: Path) -> bool:
     """Return whether the path is a VIA file, or a folder with one among its first few .json and .csv files."""
     if path.is_dir():
-        return any(_is_via(file) for file in islice(filter(_may_be, walk_files(path)), _LOOKED_AT))
+        return any(_is_via(file) for file in islice(filter(_may_be, files_ending(path, ".json", ".csv")), _LOOKED_AT))
     return _may_be(path) and _is_via(path)
 
 

@@ -39,7 +39,8 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, read_text, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, PointXYV, Row, collect, map_in_order
+from posetools.formats.collect import FileReading, PointXYV, Row
+from posetools.formats.collection import collect
 from posetools.formats.labels import check_options, unknown_label
 from posetools.formats.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text
@@ -57,6 +58,7 @@ from posetools.formats.yolo_layout import (
 )
 from posetools.geometry import Floats, denormalise_points, normalise_points, xyxy_from_yolo, yolo_from_xyxy
 from posetools.progress import silent
+from posetools.shards import SHARD, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
 
 # What rounding in other tools may add to a fraction.
@@ -92,10 +94,10 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
     unique = list({os.path.realpath(task.listed.picture): task for task in reversed(tasks)}.values())[::-1]
     portable = replace(options, progress=silent, names=dict(options.names))
-    work = partial(_read_picture, skeleton=skeleton, options=portable)
-    readings = map_in_order(
-        work, unique, workers=options.workers, progress=options.progress, what="reading YOLO-pose files"
-    )
+    work = partial(_read_pictures, skeleton=skeleton, options=portable)
+    what, engine = "reading YOLO-pose files", engine_for(options.workers)
+    shards = run_shards(work, cut(unique, SHARD), engine, options.progress, what)
+    readings = [reading for shard in shards for reading in shard]
     return collect(readings, skeleton, findings, files=sum(task.listed.label.is_file() for task in unique))
 
 
@@ -143,6 +145,10 @@ def _check_classes(source: Source, columns: Columns, skeleton: Skeleton, options
     problem = must_be("names", f"classes with the category {skeleton.category.name!r} of the skeleton", names)
     near = names[0] if names else "OLD"
     raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' takes it so")
+
+
+def _read_pictures(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> list[FileReading]:
+    return [_read_picture(task, skeleton=skeleton, options=options) for task in tasks]
 
 
 def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:

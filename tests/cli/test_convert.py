@@ -59,7 +59,7 @@ def test_every_option_reaches_the_conversion(source: Path) -> None:
         *("--box-from", "keypoints", "--box-margin", "0.2", "--label-pattern", "(?P<name>.*)"),
         *("--hidden-flag", "covered", "--kpt-shape", "8,3"),
         *("--kpt-order", ",".join(f"p{i}" for i in range(8)), "--assume-visible"),
-        *("--attribute", "label=part", "--mapping", "table.toml"),
+        *("--attribute", "label=part", "--mapping", "table.toml", "--trust-sizes"),
         *("--bake-rotation", "--keep-going", "--overwrite"),
     )
     assert done.status == 0
@@ -78,6 +78,7 @@ def test_every_option_reaches_the_conversion(source: Path) -> None:
         "kpt_shape": [8, 3],
         "kpt_order": [f"p{i}" for i in range(8)],
         "assume_visible": True,
+        "trust_sizes": True,
         "attributes": {"label": "part"},
         "mapping": "table.toml",
     }

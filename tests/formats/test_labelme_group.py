@@ -15,7 +15,7 @@ from posetools.findings import Severity
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labelme_model import Document, parse_document
+from posetools.formats.labelme_model import AnyShape, Document, QuickShape, Shape, parse_document
 from posetools.skeleton import load_skeleton
 from tests.formats.test_labelme import Json, box, codes, document, message, point, read, visibility
 
@@ -159,7 +159,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
     assert len(reported) == len(set(reported)), "no shape is reported twice"
     points = sum(v > 0 for row in rows for _, _, v in row.keypoints)
     assert len(rows) + points + len(reported) + shapes.ignored.total() == len(content["shapes"])
-    assert all(x1 < x2 and y1 < y2 for (x1, y1, x2, y2), _, _ in rows)
+    assert all(x1 < x2 and y1 < y2 for (x1, y1, x2, y2) in (row.box for row in rows))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -169,4 +169,9 @@ def test_the_fast_way_refuses_what_the_thorough_way_refuses(content: Json) -> No
     # A wrong shape more forces the thorough way for all the others.
     thorough = parse_document(json.dumps({**content, "shapes": [*content["shapes"], 0]}).encode(), "a.json")
     assert isinstance(quick, Document) and isinstance(thorough, Document)
-    assert list(quick.shapes) == list(thorough.shapes)[:-1]
+    assert [_fields(shape) for shape in quick.shapes] == [_fields(shape) for shape in thorough.shapes[:-1]]
+    assert not any(isinstance(shape, QuickShape) for shape in thorough.shapes)
+
+
+def _fields(shape: AnyShape) -> dict[str, object]:
+    return {name: getattr(shape, name, None) for name in (*Shape.model_fields, "problem", "field")}
