@@ -20,6 +20,7 @@ from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, told_format
 from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
+from posetools.formats.collect import walked_once
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
@@ -126,12 +127,17 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
     target = _target(request)
     check_split_request(val=_share(request), by=request.split_by)
     _check_paths(request)
+    with no_collection(), walked_once():
+        return _convert(request, target, skeleton, progress)
+
+
+def _convert(request: ConvertRequest, target: Format, skeleton: Skeleton, progress: Progress) -> ConvertResult:
     source = (
         _format(request.source_format, "--from")
         if request.source_format
         else told_format(request.sources, "of a format that is told by its signs", "--from NAME says which it is")
     )
-    with no_collection(), closing(_read(source, target, skeleton, request, progress)) as read:
+    with closing(_read(source, target, skeleton, request, progress)) as read:
         return _split_and_write(read, source, target, request, progress)
 
 

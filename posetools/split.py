@@ -168,7 +168,8 @@ def _clip_keys(names: Sequence[str]) -> list[str] | None:
 def _clip_and_number(name: str) -> tuple[str, int | None]:
     # What pathlib would say of the name, without a Path for each of millions.
     parent, _, last = name.rpartition("/")
-    stem = last[: last.rfind(".")] if 0 < last.rfind(".") < len(last) - 1 else last
+    dot = last.rfind(".")
+    stem = last[:dot] if 0 < dot < len(last) - 1 else last
     match = _NUMBERED.fullmatch(stem)
     if match is None or len(match[2]) > _LONGEST_NUMBER:
         return f"{parent}/{stem}", None

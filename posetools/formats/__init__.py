@@ -8,7 +8,7 @@ from pathlib import Path
 from posetools.errors import RequestError
 from posetools.formats import coco, custom, cvat, deeplabcut, label_studio, labelme, sleap, via, yolo_pose
 from posetools.formats.base import Format
-from posetools.formats.collect import listed_once
+from posetools.formats.collect import walked_once
 
 # Sources that a message names.
 _NAMED = 3
@@ -37,7 +37,7 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     Raises:
         RequestError: no format fits, or several do.
     """
-    with listed_once():
+    with walked_once():
         fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in sources)]
     if len(fitting) == 1:
         return fitting[0]

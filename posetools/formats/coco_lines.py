@@ -12,11 +12,9 @@ from itertools import repeat
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from posetools.dataset import Dataset
-from posetools.formats.parts import BOX
-from posetools.geometry import Bools, Floats, Ints, box_area, xywh_from_xyxy
+from posetools.geometry import Floats, Ints, box_area, xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
 
@@ -26,7 +24,7 @@ class _Body(msgspec.Struct, gc=False):
     area: float
     iscrowd: int
     num_keypoints: int
-    keypoints: list[float]
+    keypoints: Sequence[float]
     segmentation: tuple[()] = ()
 
 
@@ -55,7 +53,16 @@ class Lines:
 def lines_of(dataset: Dataset) -> Lines:
     """Return the annotations of a Dataset."""
     counts = np.bincount(dataset.image_index, minlength=len(dataset.images)).astype(np.int64)
-    text = _encode(dataset.skeleton, dataset.boxes, dataset.keypoints, dataset.areas, dataset.iscrowd)
+    keypoints = dataset.keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).astype(object)
+    keypoints[:, 2::3] = dataset.visibility
+    text = _encode(
+        dataset.skeleton,
+        dataset.boxes,
+        keypoints.tolist(),
+        dataset.num_labelled.tolist(),
+        dataset.areas,
+        dataset.iscrowd.tolist(),
+    )
     return Lines(counts, text.split(b"\n")[:-1])
 
 
@@ -69,35 +76,39 @@ class LinePacking:
 
     skeleton: Skeleton
 
-    def __call__(self, rows: Floats) -> tuple[bytes, Ints]:
-        """Return (N, ...) objects of a Part as one text, and how many bytes each is: (N,)."""
-        boxes, points = rows[:, :BOX], rows[:, BOX:-1].reshape(len(rows), self.skeleton.num_keypoints, 3)
-        text = _encode(self.skeleton, boxes, points, box_area(boxes), np.zeros(len(rows), dtype=np.bool_))
-        ends = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == ord("\n")) + 1
-        return text, np.diff(ends, prepend=0)
+    def pack(
+        self, boxes: Floats, points: Sequence[Sequence[float]], visibility: Sequence[bytes], numbers: Sequence[int]
+    ) -> bytes:
+        """Return N objects as one text."""
+        del numbers
+        labelled = [len(values) - values.count(0) for values in visibility]
+        return _encode(self.skeleton, boxes, points, labelled, box_area(boxes), [False] * len(labelled))
+
+    def lengths(self, packed: bytes | bytearray) -> Ints:
+        """Return how many bytes each object is: (N,)."""
+        return np.diff(np.flatnonzero(np.frombuffer(packed, dtype=np.uint8) == ord("\n")), prepend=-1)
 
     def unpack(self, text: bytes, counts: Ints) -> Lines:
         """Return lines as they were packed, of pictures with so many objects."""
         return Lines(counts, text.split(b"\n")[:-1])
 
 
-def _encode(skeleton: Skeleton, boxes: Floats, keypoints: Floats, areas: Floats, iscrowd: Bools) -> bytes:
-    labelled = (keypoints[:, :, 2] > 0).sum(axis=1)
+def _encode(
+    skeleton: Skeleton,
+    boxes: Floats,
+    keypoints: Sequence[Sequence[float]],
+    labelled: Sequence[int],
+    areas: Floats,
+    iscrowd: Sequence[bool],
+) -> bytes:
     bodies = map(
         _Body,
         repeat(skeleton.category.id),
-        _plain(xywh_from_xyxy(boxes)).tolist(),
-        _plain(areas).tolist(),
-        iscrowd.astype(np.int64).tolist(),
-        labelled.tolist(),
-        _plain(keypoints.reshape(len(keypoints), 3 * skeleton.num_keypoints)).tolist(),
+        xywh_from_xyxy(boxes).tolist(),
+        areas.tolist(),
+        map(int, iscrowd),
+        labelled,
+        keypoints,
     )
-    return ENCODER.encode_lines(bodies)
-
-
-def _plain(numbers: Floats) -> npt.NDArray[np.object_]:
-    """Return numbers as JSON shows them best: 3 and not 3.0."""
-    plain = numbers.astype(object)
-    whole = numbers == np.rint(numbers)
-    plain[whole] = numbers[whole].astype(np.int64)
-    return plain
+    # msgspec 0.22 never lets go of an iterator that is no list.
+    return ENCODER.encode_lines(list(bodies))

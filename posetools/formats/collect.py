@@ -6,12 +6,12 @@ Such a reader turns every annotation file into a FileReading, in any process; po
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from posetools.errors import InputError
 from posetools.findings import Finding
@@ -67,23 +67,44 @@ class FileReading:
     objects: int = 0
 
 
-class Entry(NamedTuple):
-    """A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link."""
-
-    name: str
-    is_file: bool
-    is_link: bool
+# A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link.
+Entry: TypeAlias = tuple[str, bool, bool]
+# A folder: its path, the same with every link followed, and the files in it, sorted by name.
+Folder: TypeAlias = tuple[str, str, list[Entry]]
 
 
-def walk(folder: Path) -> Iterator[tuple[str, str, list[Entry]]]:
-    """Yield every folder below one, itself first: its path, the same with links followed, and the files in it.
+_WALKED: ContextVar[dict[Path, list[Folder]] | None] = ContextVar("walked", default=None)
+
+
+@contextmanager
+def walked_once() -> Iterator[None]:
+    """Let ``walk`` look at each folder once, however many formats and steps ask for what is in it."""
+    token = _WALKED.set(_WALKED.get() or {})
+    try:
+        yield
+    finally:
+        _WALKED.reset(token)
+
+
+def walk(folder: Path) -> Sequence[Folder]:
+    """Return every folder below one, itself first: its path, the same with links followed, and the files in it.
 
     Files and folders are sorted by name; hidden ones are left out; links to folders are followed once.
 
     Raises:
         InputError: a folder cannot be read.
     """
+    known = _WALKED.get()
+    if known is None:
+        return _walk(folder)
+    if folder not in known:
+        known[folder] = _walk(folder)
+    return known[folder]
+
+
+def _walk(folder: Path) -> list[Folder]:
     seen: set[str] = set()
+    found: list[Folder] = []
     waiting = [str(folder)]
     while waiting:
         at = waiting.pop()
@@ -93,7 +114,8 @@ def walk(folder: Path) -> Iterator[tuple[str, str, list[Entry]]]:
         seen.add(real)
         folders, files = _listed(at)
         waiting += [os.path.join(at, name) for name in sorted(folders, reverse=True)]  # noqa: PTH118
-        yield at, real, sorted(files)
+        found.append((at, real, sorted(files)))
+    return found
 
 
 def _listed(at: str) -> tuple[list[str], list[Entry]]:
@@ -101,12 +123,17 @@ def _listed(at: str) -> tuple[list[str], list[Entry]]:
     try:
         with os.scandir(at) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name[0] == ".":
                     continue
-                if _holds(entry.is_dir):
-                    folders.append(entry.name)
-                else:
-                    files.append(Entry(entry.name, _holds(entry.is_file), entry.is_symlink()))
+                try:
+                    if entry.is_dir():
+                        folders.append(name)
+                    else:
+                        files.append((name, entry.is_file(), entry.is_symlink()))
+                except OSError:
+                    # A link that leads in a circle.
+                    files.append((name, False, True))
     except (FileNotFoundError, NotADirectoryError):
         # Gone since it was listed, or never there: it holds nothing.
         return [], []
@@ -115,44 +142,17 @@ def _listed(at: str) -> tuple[list[str], list[Entry]]:
     return folders, files
 
 
-def _holds(question: Callable[[], bool]) -> bool:
-    """Return the answer of the system, no where it has none (a link that leads in a circle)."""
-    try:
-        return question()
-    except OSError:
-        return False
-
-
-_LISTED: ContextVar[dict[Path, dict[str, list[str]]] | None] = ContextVar("listed", default=None)
-
-
-@contextmanager
-def listed_once() -> Iterator[None]:
-    """Let ``files_ending`` list each folder once, however many formats ask for its files."""
-    token = _LISTED.set({})
-    try:
-        yield
-    finally:
-        _LISTED.reset(token)
-
-
 def files_ending(folder: Path, *endings: str) -> Iterator[Path]:
     """Yield the files below a folder whose names end so, in lower case (``.json``), as ``walk`` finds them.
 
     Raises:
         InputError: a folder cannot be read.
     """
-    remembered = _LISTED.get()
-    by_ending = None if remembered is None else remembered.get(folder)
-    if by_ending is None:
-        by_ending = {}
-        for at, _, entries in walk(folder):
-            for entry in entries:
-                ending = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-                by_ending.setdefault(ending, []).append(os.path.join(at, entry.name))  # noqa: PTH118
-        if remembered is not None:
-            remembered[folder] = by_ending
-    return (Path(path) for ending in endings for path in by_ending.get(ending, ()))
+    for at, _, entries in walk(folder):
+        names = [entry[0] for entry in entries]
+        # One look at all names of a folder; few of the formats that ask have a file in it.
+        if any(ending in text for text in ["\0".join(names).lower()] for ending in endings):
+            yield from (Path(at, name) for name in names if name.lower().endswith(endings))
 
 
 def walk_files(folder: Path) -> list[Path]:
@@ -161,4 +161,4 @@ def walk_files(folder: Path) -> list[Path]:
     Raises:
         InputError: a folder cannot be read.
     """
-    return sorted(Path(at, entry.name) for at, _, entries in walk(folder) for entry in entries)
+    return sorted(Path(at, entry[0]) for at, _, entries in walk(folder) for entry in entries)

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
-from posetools.dataset import Dataset, Entry, Image
+from posetools.dataset import Dataset, Entry, Image, Visibility
 from posetools.errors import OutputError, must_be
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadResult
 from posetools.formats.collect import FileReading
-from posetools.formats.parts import BOX, Part, pack_rows, row_length, unique_names
+from posetools.formats.parts import BOX, Packing, Part, Picture, RowPacking, row_length, unique_names
 from posetools.geometry import Ints, box_area
 from posetools.skeleton import Skeleton
 
@@ -38,7 +39,7 @@ class _Store:
     folder: Path | None
     _file: IO[bytes] | None = None
 
-    def add(self, content: bytes) -> None:
+    def add(self, content: bytes | bytearray) -> None:
         """Append bytes."""
         try:
             if self._file is None:
@@ -79,13 +80,20 @@ class Collection:
     """
 
     def __init__(
-        self, skeleton: Skeleton, parts: Iterable[Part], place_of: PlaceOf, *, folder: Path | None = None
+        self,
+        skeleton: Skeleton,
+        parts: Iterable[Part],
+        packing: Packing,
+        place_of: PlaceOf,
+        *,
+        folder: Path | None = None,
     ) -> None:
         """Join the parts as they come.
 
         Args:
             skeleton: the skeleton of all.
             parts: what was read, packed.
+            packing: how it was packed.
             place_of: gives an object's place.
             folder: where objects are laid down when they are too many for the memory; None keeps them there.
 
@@ -96,33 +104,35 @@ class Collection:
         self.findings: list[Finding] = []
         self._place_of = place_of
         self._store = _Store(folder)
-        self._all = Part()
+        self._read = 0
+        self._ignored = Counter[str]()
+        # The pictures, a list for each of their attributes.
+        self._columns: tuple[list[Any], ...] = tuple([] for _ in Picture._fields)
         self._left_out: set[str] = set()
-        lengths, seen = [np.empty(0, dtype=np.int64)], [np.empty((0, 3, skeleton.num_keypoints), dtype=np.uint16)]
+        self._visibility = bytearray()
+        lengths = [np.empty(0, dtype=np.int64)]
         try:
             for part in parts:
                 self._add(part)
-                lengths.append(part.lengths)
-                seen.append(part.seen)
+                lengths.append(packing.lengths(part.packed))
         except BaseException:
             self.close()
             raise
-        self._lengths, self._seen = np.concatenate(lengths), np.concatenate(seen)
-        self._sort(self._without_doubles())
+        self._sort(self._without_doubles(), np.concatenate(lengths))
 
     @property
     def ignored(self) -> Mapping[str, int]:
         """Label -> how many shapes were left out on purpose."""
-        return dict(sorted(self._all.ignored.items()))
+        return dict(sorted(self._ignored.items()))
 
     @property
     def files(self) -> int:
         """How many annotation files were read."""
-        return self._all.read
+        return self._read
 
     def named(self) -> set[str]:
         """Return the pictures that some file names, whether they can be used or not: paths with every link followed."""
-        return self._left_out.union(self._all.identities)
+        return self._left_out.union(self._column("identity"))
 
     def close(self) -> None:
         """Forget the objects, and the file that they were laid down in."""
@@ -130,14 +140,17 @@ class Collection:
 
     def entries(self, rows: Ints) -> Iterator[Entry]:
         """Yield the pictures' entries."""
-        whole = self._all
+        paths, widths, heights = (self._column(name) for name in ("path", "width", "height"))
         for row, at in zip(rows.tolist(), self._order[rows].tolist(), strict=True):
-            yield self.names[row], *whole.sizes[at], whole.pictures[at] or None
+            yield self.names[row], widths[at], heights[at], paths[at] or None
 
     def seen(self, rows: Ints) -> Ints:
         """Return how many keypoints are not labelled, hidden, visible: (3, K)."""
-        sums: Ints = self._seen[self._order[rows]].sum(axis=0, dtype=np.int64)
-        return sums
+        wanted = np.zeros(len(self._objects), dtype=np.bool_)
+        wanted[self._order[rows]] = True
+        values = np.frombuffer(self._visibility, dtype=np.uint8).reshape(-1, self.skeleton.num_keypoints)
+        values = values[np.repeat(wanted, self._objects)]
+        return np.array([(values == value).sum(axis=0) for value in Visibility], dtype=np.int64)
 
     def take(self, rows: Ints) -> bytes:
         """Return what the objects of the pictures were packed as."""
@@ -146,14 +159,14 @@ class Collection:
 
     def dataset_of(self, rows: Ints) -> Dataset:
         """Return pictures, whose rows ascend, and the objects in them, which were packed as they are."""
-        whole, at, counts = self._all, self._order[rows], self.counts[rows]
+        at, counts, files, splits = self._order[rows], self.counts[rows], self._column("file"), self._column("split")
         numbers = np.frombuffer(self.take(rows)).reshape(-1, row_length(self.skeleton))
         boxes = numbers[:, :BOX].copy()
-        files = (whole.files[i] for i in np.repeat(at, counts).tolist())
+        of_objects = (files[i] for i in np.repeat(at, counts).tolist())
         return Dataset(
             skeleton=self.skeleton,
             images=tuple(
-                Image(name, width, height, Path(path) if path else None, whole.splits[i])
+                Image(name, width, height, Path(path) if path else None, splits[i])
                 for (name, width, height, path), i in zip(self.entries(rows), at.tolist(), strict=True)
             ),
             boxes=boxes,
@@ -161,22 +174,25 @@ class Collection:
             areas=box_area(boxes),
             iscrowd=np.zeros(len(numbers), dtype=np.bool_),
             image_index=np.repeat(np.arange(len(rows)), counts),
-            places=tuple(map(self._place_of, files, numbers[:, -1].astype(np.int64).tolist())),
+            places=tuple(map(self._place_of, of_objects, numbers[:, -1].astype(np.int64).tolist())),
         )
 
+    def _column(self, name: str) -> list[Any]:
+        return self._columns[Picture._fields.index(name)]
+
     def _add(self, part: Part) -> None:
-        whole = self._all
-        for name in ("files", "pictures", "identities", "names", "origins", "sizes", "splits", "shapes", "counts"):
-            getattr(whole, name).extend(getattr(part, name))
+        for column, values in zip(self._columns, zip(*part.pictures, strict=True), strict=False):
+            column.extend(values)
         self.findings += part.findings
-        whole.ignored.update(part.ignored)
-        whole.read += part.read
+        self._ignored.update(part.ignored)
+        self._read += part.read
         self._left_out.update(part.left_out)
+        self._visibility += part.visibility
         self._store.add(part.packed)
 
     def _without_doubles(self) -> list[int]:
         """Return the pictures but those that several files annotate: which of them is right is not known."""
-        identities = self._all.identities
+        identities = self._column("identity")
         if len(set(identities)) == len(identities):
             return list(range(len(identities)))
         by_picture: dict[str, list[int]] = {}
@@ -187,22 +203,27 @@ class Collection:
         return [group[0] for group in by_picture.values() if len(group) == 1]
 
     def _double(self, at: int, group: Sequence[int]) -> Finding:
-        files = self._all.files
+        this = Picture(*(column[at] for column in self._columns))
+        files = self._column("file")
         others = " and ".join(files[other] for other in group if other != at)
-        picture = self._all.pictures[at] or self._all.identities[at]
-        message = must_be("the file", f"the only annotation of {picture}", others)
-        message += f" besides; none of them is read ({self._all.shapes[at]} shapes here)"
-        return Finding("E313", files[at], "", message, "move all but one of them out of the source")
+        message = must_be("the file", f"the only annotation of {this.path or this.identity}", others)
+        message += f" besides; none of them is read ({this.shapes} shapes here)"
+        return Finding("E313", this.file, "", message, "move all but one of them out of the source")
 
-    def _sort(self, kept: Sequence[int]) -> None:
-        whole = self._all
-        names = unique_names([(whole.origins[at], whole.names[at]) for at in kept])
+    def _sort(self, kept: Sequence[int], lengths: Ints) -> None:
+        origins, wanted, declared = (self._column(name) for name in ("origin", "name", "split"))
+        names = unique_names([(origins[at], wanted[at]) for at in kept])
         order = sorted(range(len(kept)), key=names.__getitem__)
         self.names = [names[i] for i in order]
         self._order = np.array([kept[i] for i in order], dtype=np.int64)
-        self._starts = self._lengths.cumsum() - self._lengths
-        self.counts: Ints = np.array(whole.counts, dtype=np.int64)[self._order]
-        self.declared = [whole.splits[at] for at in self._order.tolist()]
+        self._objects: Ints = np.array(self._column("objects"), dtype=np.int64)
+        self.counts: Ints = self._objects[self._order]
+        # Where each picture's objects end, in bytes.
+        edges = np.concatenate([[0], lengths.cumsum()])
+        ends = self._objects.cumsum()
+        self._starts = edges[ends - self._objects]
+        self._lengths = edges[ends] - self._starts
+        self.declared = [declared[at] for at in self._order.tolist()]
 
 
 def collect(
@@ -223,8 +244,8 @@ def collect(
         part.add(reading, range(len(places), len(places) + len(reading.rows)))
         if reading.picture is not None:
             places += [row.place for row in reading.rows]
-    part.pack(skeleton, pack_rows)
-    collection = Collection(skeleton, [part], lambda _, number: places[number])
+    packing = RowPacking(skeleton)
+    collection = Collection(skeleton, [part.pack(packing)], packing, lambda _, number: places[number])
     return result_of(collection, more, files=files)
 
 

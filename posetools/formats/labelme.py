@@ -46,7 +46,7 @@ from posetools.formats.labelme_read import Folder, ShardReader, Source
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import check_options
 from posetools.formats.locate import PictureFinder
-from posetools.formats.parts import Packing, pack_rows
+from posetools.formats.parts import Packing, RowPacking
 from posetools.formats.target import check_holdable, put_text
 from posetools.pictures import SUFFIXES
 from posetools.progress import silent
@@ -71,7 +71,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         RequestError: a source is not there or holds no .json file, or an option can mean nothing.
         InputError: a folder cannot be read.
     """
-    return result_of(gather(sources, skeleton, options, pack_rows, None))
+    return result_of(gather(sources, skeleton, options, RowPacking(skeleton), None))
 
 
 def gather(
@@ -96,7 +96,7 @@ def gather(
     shards = run_shards(
         reader, cut(files, SHARD), engine_for(options.workers), options.progress, "reading labelme files"
     )
-    collection = Collection(skeleton, shards, place_of, folder=folder)
+    collection = Collection(skeleton, shards, packing, place_of, folder=folder)
     collection.findings += _without_file(pictures, files, collection)
     return collection
 
@@ -149,7 +149,8 @@ def _list_source(source: Path, seen: set[str], pictures: list[str]) -> Iterator[
         if not source.is_file():
             raise RequestError(must_be(str(source), "an existing folder or .json file", "nothing there"))
         folder = _folder(str(source.parent), os.path.realpath(source.parent), source.parent)
-        yield from _unseen(Source(source.name, folder), source.is_symlink(), seen)
+        if not _seen(Source(source.name, folder), source.is_symlink(), seen):
+            yield Source(source.name, folder)
         return
     number = 0
     for at, real, entries in walk(source):
@@ -159,7 +160,8 @@ def _list_source(source: Path, seen: set[str], pictures: list[str]) -> Iterator[
             if ending == ".json":
                 if not (name == CONVERSION and is_file and is_record(Path(at, name))):
                     number += 1
-                    yield from _unseen(Source(name, folder), is_link, seen)
+                    if not _seen(one := Source(name, folder), is_link, seen):
+                        yield one
             elif ending in SUFFIXES:
                 pictures.append(folder.start + name)
     if not number:
@@ -175,11 +177,12 @@ def _folder(at: str, real: str, root: Path) -> Folder:
     return Folder(str(Path(at, "_"))[:-1], str(Path(real, "_"))[:-1], prefix, root, Path(real_root).name)
 
 
-def _unseen(source: Source, is_link: bool, seen: set[str]) -> Iterator[Source]:
+def _seen(source: Source, is_link: bool, seen: set[str]) -> bool:
+    """Return whether the file was seen before, perhaps by another path; from now on it was."""
     real = os.path.realpath(source.path) if is_link else source.folder.real + source.name
-    if real not in seen:
-        seen.add(real)
-        yield source
+    before = len(seen)
+    seen.add(real)
+    return len(seen) == before
 
 
 def _portable(options: ReadOptions) -> ReadOptions:
@@ -188,9 +191,11 @@ def _portable(options: ReadOptions) -> ReadOptions:
 
 
 def _without_file(pictures: Sequence[str], files: Sequence[Source], collection: Collection) -> list[Finding]:
+    if not pictures:
+        return []
     # A file that could not be read does not say which picture it is of; its name does.
-    stems = {os.path.splitext(source.path)[0] for source in files}  # noqa: PTH122
-    alone = [path for path in pictures if os.path.splitext(path)[0] not in stems]  # noqa: PTH122
+    stems = {path[: path.rfind(".")] for path in (source.path for source in files)}
+    alone = [path for path in pictures if path[: path.rfind(".")] not in stems]
     if not alone:
         return []
     named = collection.named()

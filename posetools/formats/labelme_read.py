@@ -8,6 +8,7 @@ conventions and has a finding for whatever it cannot read; a test holds that bot
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,14 +27,16 @@ from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_model import Document, QuickDocument, QuickShape, parse_document, quick_document
 from posetools.formats.locate import LONGEST_NAME, Located, PictureFinder, check_size, is_sane, name_below, open_picture
-from posetools.formats.parts import Packing, Part, row_length
+from posetools.formats.parts import Object, Packing, Part
 from posetools.pictures import Header
-from posetools.shards import no_collection
+from posetools.shards import cut, no_collection
 from posetools.skeleton import Skeleton
 
-# Where an object's keypoints begin in a Part.
-_FIRST_POINT = 4
-_VISIBLE, _HIDDEN = float(Visibility.VISIBLE), float(Visibility.HIDDEN)
+# Files whose objects fit into the caches of a processor.
+_BATCH = 32
+_VISIBLE, _HIDDEN = int(Visibility.VISIBLE), int(Visibility.HIDDEN)
+# What a path has that is more, or less, than the name of a file; a colon may be that of a drive.
+_NOT_IN_A_NAME = re.compile(r"[\\/:\0]").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +92,47 @@ class ShardReader:
         """Return what the files hold."""
         part = Part()
         with no_collection():
-            for source in shard:
-                self._read(source, part)
-            return part.pack(self.skeleton, self.packing)
+            for batch in cut(shard, _BATCH):
+                for source in batch:
+                    self._read(source, part)
+                part.pack(self.packing)
+        return part
 
     def _read(self, source: Source, part: Part) -> None:
-        path = source.path
+        path = source.folder.start + source.name
         try:
             data = read_bytes(path)
         except InputError as exc:
-            part.add(FileReading(Path(path), findings=[_unreadable(exc, path)]), ())
+            part.add(FileReading(Path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]), ())
             return
         quick = quick_document(data)
-        if quick is None or not self._add_usual(source, quick, part):
+        if quick is None or not self._add_usual(path, source.folder, quick, part):
             reading = self._read_any(source, Path(path), data)
             part.add(reading, [row.number for row in reading.rows])
 
-    def _add_usual(self, source: Source, document: QuickDocument, part: Part) -> bool:
+    def _add_usual(self, file: str, folder: Folder, document: QuickDocument, part: Part) -> bool:
         """Add a file in which all is usual; return whether it is, for else nothing is added."""
-        folder, picture = source.folder, document.imagePath
+        picture, shapes = document.imagePath, document.shapes
         if folder.prefix is None or not self._lies_beside(folder, picture):
             return False
         size = self._size(folder, document)
-        count = -1 if size is None else self._usual.add_objects(document.shapes, part)
-        if size is None or count < 0:
+        try:
+            objects = self._usual.objects(shapes) if size else ()
+        except (KeyError, ValueError):
+            # A label that means nothing, or a shape that is of another kind than its label.
             return False
-        part.files.append(source.path)
-        part.pictures.append(folder.start + picture if self.options.need_pictures else "")
-        part.identities.append(folder.real + picture)
-        part.names.append(folder.prefix + picture)
-        part.origins.append(folder.origin)
-        part.sizes.append(size)
-        part.splits.append(None)
-        part.shapes.append(len(document.shapes))
-        part.counts.append(count)
+        if size is None:
+            return False
+        path = folder.start + picture if self._needs_pictures else ""
+        identity, name = folder.real + picture, folder.prefix + picture
+        part.pictures.append((file, path, identity, name, folder.origin, *size, None, len(shapes), len(objects)))
+        part.objects += objects
         part.read += 1
         return True
 
     def _lies_beside(self, folder: Folder, picture: str) -> bool:
         """Return whether the picture is certainly a file of its own in the folder."""
-        if "/" in picture or "\\" in picture or ":" in picture or "\0" in picture or picture in ("", ".", ".."):
+        if not picture.strip(".") or _NOT_IN_A_NAME(picture):
             return False
         if self._trusts_all:
             return len(picture.encode()) <= LONGEST_NAME
@@ -148,6 +152,10 @@ class ShardReader:
             return None
         size = picture.header.size
         return size if document.imageWidth is None or (document.imageWidth, document.imageHeight) == size else None
+
+    @cached_property
+    def _needs_pictures(self) -> bool:
+        return self.options.need_pictures
 
     @cached_property
     def _trusts_all(self) -> bool:
@@ -210,7 +218,7 @@ class UsualShapes:
 
     Attributes:
         columns: label -> where its x, y, visibility stand in an object's numbers; -1 for the box.
-        empty: the numbers of an object that nothing is known of.
+        empty: the numbers of an object of which no keypoint is labelled.
         labels: how visibility is read.
     """
 
@@ -229,73 +237,53 @@ class UsualShapes:
             if name == labels.category:
                 columns[label] = -1
             elif name in labels.index:
-                columns[label] = _FIRST_POINT + 3 * labels.index[name]
-        return cls(columns, [0.0] * row_length(skeleton), labels)
+                columns[label] = 3 * labels.index[name]
+        return cls(columns, [0] * (3 * skeleton.num_keypoints), labels)
 
-    def add_objects(self, shapes: Sequence[QuickShape], part: Part) -> int:
-        """Add the objects of one file to a Part and return how many; when a shape is not usual, add none: -1."""
-        column_of, empty = self.columns.get, self.empty
+    def objects(self, shapes: Sequence[QuickShape]) -> list[Object]:
+        """Return the objects of one file, in the order of their rectangles.
+
+        Raises:
+            KeyError: a label means nothing.
+            ValueError: a shape is not usual.
+        """
+        columns, empty, hidden = self.columns, self.empty, self.labels.hidden
         by_group: dict[int | None, list[float]] = {}
-        objects: list[list[float]] = []
-        for index, shape in enumerate(shapes, start=1):
-            column, group = column_of(shape.label), shape.group_id
-            if group in by_group:
-                numbers = by_group[group]
-            elif group is None:
-                return -1
-            else:
+        objects: dict[int | None, Object] = {}
+        for index, shape in enumerate(shapes):
+            column, group = columns[shape.label], shape.group_id
+            numbers = by_group.get(group)
+            if numbers is None:
                 numbers = by_group[group] = empty.copy()
-            if column is None:
-                return -1
             if column >= 0:
-                if numbers[column + 2] or shape.shape_type != "point" or len(shape.points) != 1:
-                    return -1
                 ((numbers[column], numbers[column + 1]),) = shape.points
-                marked = shape.flags or shape.description or shape.difficult
-                visibility = self._marked(shape) if marked else _VISIBLE
-                if not visibility:
-                    return -1
+                visibility = _VISIBLE
+                if flags := shape.flags:
+                    for flag in flags:
+                        if flags[flag]:
+                            if flag not in hidden:
+                                raise ValueError
+                            visibility = _HIDDEN
+                if shape.description or shape.difficult:
+                    visibility = int(self.labels.visibility(shape, None) or 0)
+                if not visibility or numbers[column + 2] or shape.shape_type != "point":
+                    raise ValueError
                 numbers[column + 2] = visibility
             else:
-                if numbers[-1] or not _is_usual_box(shape):
-                    return -1
                 (x1, y1), (x2, y2) = shape.points
-                numbers[:4] = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
-                # One more than the shape's index, so that it is never 0; put right below.
-                numbers[-1] = index
-                objects.append(numbers)
-        if len(objects) != len(by_group):
-            return -1
-        for numbers in objects:
-            numbers[-1] -= 1
-            part.values += numbers
-        return len(objects)
-
-    def _marked(self, shape: QuickShape) -> float:
-        """Return a point's visibility; 0 when it has a mark that means nothing here, which is not usual."""
-        hidden, flags = self.labels.hidden, shape.flags
-        if flags and not shape.description and not shape.difficult:
-            visibility = _VISIBLE
-            for flag in flags:
-                if flags[flag]:
-                    if flag not in hidden:
-                        return 0.0
-                    visibility = _HIDDEN
-            return visibility
-        if flags and any(on and flag.casefold() not in hidden for flag, on in flags.items()):
-            return 0.0
-        return float(self.labels.visibility(shape, None) or 0)
+                if group in objects or not _is_usual_box(shape):
+                    raise ValueError
+                objects[group] = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), numbers, index
+        if len(objects) != len(by_group) or None in by_group:
+            raise ValueError
+        return list(objects.values())
 
 
 def _is_usual_box(shape: QuickShape) -> bool:
-    if shape.shape_type != "rectangle" or len(shape.points) != 2 or shape.difficult:
+    if shape.shape_type != "rectangle" or shape.difficult:
         return False
     (x1, y1), (x2, y2) = shape.points
     return x1 != x2 and y1 != y2 and not (shape.flags and any(shape.flags.values()))
-
-
-def _unreadable(error: InputError, file: str) -> Finding:
-    return Finding("E310", file, error.place, error.problem, error.hint)
 
 
 def _unseen(file: Path) -> Finding:
