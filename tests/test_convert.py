@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from posetools.convert import ConvertRequest, convert
 from posetools.dataset import Dataset, concatenate, without_split
 from posetools.errors import OutputError, RequestError
 from posetools.files import Transfer
-from posetools.formats import FORMATS, labelme
+from posetools.formats import FORMATS, coco, collection, labelme, selection
 from posetools.formats.base import ReadOptions
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton, load_skeleton
@@ -313,3 +314,55 @@ def test_real_photos_convert_without_a_finding(tmp_path: Path) -> None:
     assert instances(result) == 10
     again = _reread(tmp_path / "out", "coco")
     assert len(again) == 10
+
+
+def test_what_is_streamed_is_what_a_dataset_would_be_written_as(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = labelme_source(tmp_path, images=[f"{name}/{i}.jpg" for name in "ab" for i in range(7)])
+    # Laid down in a file, and written in slices of three pictures.
+    monkeypatch.setattr(selection, "_SLICE", 3)
+    monkeypatch.setattr(collection, "_IN_MEMORY", 100)
+    convert_one(source, tmp_path / "out", val=0.3)
+    splits = written(tmp_path / "out")
+    (tmp_path / "again").mkdir()
+    coco.write(splits, tmp_path / "again", "copy")
+    for split in splits:
+        text = (tmp_path / "out" / f"{split}_coco.json").read_text()
+        assert (tmp_path / "again" / f"{split}_coco.json").read_text() == text
+        assert len(json.loads(text)["annotations"]) == len(splits[split]) > 0
+
+
+def test_objects_that_cannot_be_laid_down_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, _ = labelme_source(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", full)
+    with pytest.raises(OutputError, match="objects cannot be laid down here: No space left on device"):
+        convert_one(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_are_left_where_they_are_need_not_be_there(tmp_path: Path) -> None:
+    source, dataset = labelme_source(tmp_path)
+    for path in source.rglob("*.jpg"):
+        path.unlink()
+    trusting = ReadOptions(trust_sizes=True)
+    result = convert_one(source, tmp_path / "out", images="none", read=trusting)
+    assert (result.written, result.findings) == (True, ())
+    assert instances(result) == len(dataset)
+    assert not (tmp_path / "out" / "images").exists()
+    lost = convert_one(source, tmp_path / "copied", read=trusting)
+    assert {finding.code for finding in lost.findings} == {"E116", "E121"} and not lost.written
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({"target_format": "yolo-pose"}, "yolo-pose"), ({"bake_rotation": True}, "--bake-rotation")]
+)
+def test_pictures_are_needed_for_what_needs_them(tmp_path: Path, more: dict[str, Any], said: str) -> None:
+    source, _ = labelme_source(tmp_path)
+    with pytest.raises(RequestError, match=f"--images none must go with --to coco .* got .*{said}"):
+        convert_one(source, tmp_path / "out", images="none", **more)
+    assert not (tmp_path / "out").exists()

@@ -13,7 +13,7 @@ from itertools import repeat
 import msgspec
 import numpy as np
 
-from posetools.dataset import Dataset
+from posetools.dataset import Dataset, Visibility
 from posetools.geometry import Floats, Ints, box_area, xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
@@ -53,12 +53,14 @@ class Lines:
 def lines_of(dataset: Dataset) -> Lines:
     """Return the annotations of a Dataset."""
     counts = np.bincount(dataset.image_index, minlength=len(dataset.images)).astype(np.int64)
-    keypoints = dataset.keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).astype(object)
-    keypoints[:, 2::3] = dataset.visibility
+    keypoints = dataset.keypoints.astype(object)
+    keypoints[:, :, 2] = dataset.visibility
+    # 0 rather than 0.0, as Parts have it.
+    keypoints[dataset.visibility == Visibility.NOT_LABELLED] = 0
     text = _encode(
         dataset.skeleton,
         dataset.boxes,
-        keypoints.tolist(),
+        keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).tolist(),
         dataset.num_labelled.tolist(),
         dataset.areas,
         dataset.iscrowd.tolist(),

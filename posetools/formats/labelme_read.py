@@ -108,7 +108,7 @@ class ShardReader:
         quick = quick_document(data)
         if quick is None or not self._add_usual(path, source.folder, quick, part):
             reading = self._read_any(source, Path(path), data)
-            part.add(reading, [row.number for row in reading.rows])
+            part.add(reading, [row.number for row in reading.rows], keep_path=self._needs_pictures)
 
     def _add_usual(self, file: str, folder: Folder, document: QuickDocument, part: Part) -> bool:
         """Add a file in which all is usual; return whether it is, for else nothing is added."""

@@ -86,12 +86,13 @@ class Part:
     ignored: Counter[str] = field(default_factory=Counter)
     read: int = 0
 
-    def add(self, reading: FileReading, numbers: Iterable[int]) -> None:
+    def add(self, reading: FileReading, numbers: Iterable[int], *, keep_path: bool = True) -> None:
         """Add what one annotation file gave.
 
         Args:
             reading: the file.
             numbers: the number of each of its objects.
+            keep_path: whether anybody needs the picture's path.
         """
         self.findings += reading.findings
         self.ignored.update(reading.ignored)
@@ -101,7 +102,7 @@ class Part:
             return
         picture = Picture(
             file=str(reading.file),
-            path=str(reading.picture),
+            path=str(reading.picture) if keep_path else "",
             identity=reading.identity,
             name=reading.name,
             origin=reading.origin,
