@@ -12,7 +12,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers lint format generate clean
+.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers faults lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,10 @@ test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest sup
 
 test-peers: .venv-peers/.done  ## what posetools writes, opened by other tools' own readers (datumaro, ultralytics, ...)
 	@.venv-peers/bin/pytest tests/peers tests/formats/test_deeplabcut.py tests/formats/test_sleap.py
+
+MOMENTS ?= 200
+faults: install  ## kill -9 at MOMENTS (200) random moments of every command that writes, and at each of its file system calls
+	@.venv/bin/python -m tests.faults --moments $(MOMENTS)
 
 lint: install-core  ## ruff and mypy --strict
 	@.venv/bin/ruff check .

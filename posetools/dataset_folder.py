@@ -11,13 +11,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation
-from posetools.files import check_free, read_bytes, read_json
+from posetools.files import check_free, is_empty, read_bytes, read_json
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton
 
 SPLITS = ("train", "val")
 IMAGES = "images"
 CONVERSION = "conversion.json"
-# Stands in the folder while `posetools split` replaces its files (posetools/split_journal.py).
+# Stands in the folder while `split` or `validate --fix` replaces its files (posetools/split_journal.py).
 SPLIT_JOURNAL = ".split-journal"
 
 
@@ -45,7 +45,8 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
     if (data_root / SPLIT_JOURNAL).is_file():
         raise RequestError(
-            f"{data_root}: half done by an interrupted `posetools split`\n  `posetools split {data_root}` finishes it"
+            f"{data_root}: half done by an interrupted `posetools split` or `posetools validate --fix`\n"
+            f"  `posetools validate --fix {data_root}` finishes it, and so does `posetools split`"
         )
     found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
     if not found:
@@ -77,7 +78,7 @@ def check_out(out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str
                 "  choose a folder beside it"
             )
     check_free(out, overwrite=overwrite)
-    if out.is_dir() and any(out.iterdir()) and not (out / CONVERSION).is_file():
+    if out.is_dir() and not is_empty(out) and not (out / CONVERSION).is_file():
         raise RequestError(
             f"{out}: --overwrite replaces only what {wrote} wrote, but there is no {CONVERSION} in it\n"
             "  choose another --out, or remove the folder yourself"

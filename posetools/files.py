@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,10 +17,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 from posetools.errors import InputError, OutputError, RequestError
+from posetools.locks import LOCK, exchange, only_one
 
 # "none" leaves a picture where it is.
 Transfer = Literal["copy", "hardlink", "symlink", "none"]
 
+# Bytes of chance in the names of files and folders that are there for a moment.
+_TOKEN = 4
 # Annotation files are smaller, as a rule; a local file gives what is asked for, or all it has.
 _AT_ONCE = 1 << 16
 _READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -102,7 +106,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     Raises:
         OutputError: one cannot be written; the targets are as they were.
     """
-    token = secrets.token_hex(4)
+    token = secrets.token_hex(_TOKEN)
     new = {path: path.with_name(f".{path.name}.{token}.tmp") for path in contents}
     old = {path: path.with_name(f".{path.name}.{token}.old") for path in contents}
     moved: list[Path] = []
@@ -123,6 +127,11 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
         for temporary in (*new.values(), *old.values()):
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Take away what killed runs left beside a file that nobody else writes now."""
+    _recover(path)
 
 
 def _write_synced(path: Path, content: bytes) -> None:
@@ -201,26 +210,59 @@ def _compact(value: object) -> str:
 def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a new folder beside ``target`` to fill; on success it takes the place of ``target``, else it is removed.
 
+    One run at a time: what a killed one left beside the target is put right first.
+
     Raises:
-        RequestError: ``target`` holds something and ``overwrite`` is not set.
+        RequestError: ``target`` holds something and ``overwrite`` is not set, or another run is writing it.
         OutputError: it cannot be written.
     """
     check_free(target, overwrite=overwrite)
     target = target.absolute()
-    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN)}.tmp")
+    with only_one(target):
+        _recover(target)
+        check_free(target, overwrite=overwrite)
+        try:
+            staging.mkdir(parents=True)
+            yield staging
+            _move_into_place(staging, target)
+        except OSError as exc:
+            raise OutputError(f"{exc.filename or target}: cannot be written: {exc.strerror or exc}") from exc
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _recover(target: Path) -> None:
+    """Put right what killed runs left beside a target that nobody else writes now."""
+    old, new = (_left_beside(target, ending) for ending in ("old", "tmp"))
+    if old and not target.exists():
+        # Killed between the two moves of _move_into_place.
+        with suppress(OSError):
+            old.pop().rename(target)
+    for left in (*old, *new):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                left.unlink()
+
+
+def _left_beside(target: Path, ending: str) -> list[Path]:
+    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{{2 * _TOKEN}}}\.{ending}")
     try:
-        staging.mkdir(parents=True)
-        yield staging
-        _move_into_place(staging, target)
-    except OSError as exc:
-        raise OutputError(f"{exc.filename or target}: cannot be written: {exc.strerror or exc}") from exc
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        return sorted(path for path in target.parent.iterdir() if name.fullmatch(path.name))
+    except OSError:
+        return []
 
 
 def existing_folder(path: Path) -> Path:
     """Return the innermost folder above ``path`` that is there."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
+
+
+def is_empty(folder: Path) -> bool:
+    """Return whether a folder holds nothing, but perhaps the lock of this run or of a killed one."""
+    return all(path.name == LOCK for path in folder.iterdir())
 
 
 def check_free(target: Path, *, overwrite: bool = False) -> None:
@@ -231,7 +273,7 @@ def check_free(target: Path, *, overwrite: bool = False) -> None:
     """
     if target.exists() and not target.is_dir():
         raise RequestError(f"{target}: must be a folder, but is a file")
-    if not overwrite and target.is_dir() and any(target.iterdir()):
+    if not overwrite and target.is_dir() and not is_empty(target):
         raise RequestError(f"{target}: exists and is not empty\n  --overwrite replaces it; or choose another --out")
 
 
@@ -239,7 +281,10 @@ def _move_into_place(staging: Path, target: Path) -> None:
     if not target.exists():
         staging.rename(target)
         return
-    old = target.with_name(f".{target.name}.{secrets.token_hex(4)}.old")
+    if exchange(staging, target):
+        # What is at the place of staging now is the old folder, which staged_folder removes.
+        return
+    old = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN)}.old")
     target.rename(old)
     try:
         staging.rename(target)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from posetools.errors import InputError
-from posetools.files import dump_json, read_text, write_texts
+from posetools.files import dump_json, read_text, sweep, write_texts
 from posetools.formats.coco_repair import Repair, repair
+from posetools.locks import only_one_in
+from posetools.split_journal import write_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +32,32 @@ class FixedFile:
 
 
 def fix_files(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
-    """Mend COCO files, all of them or none; a file that needs nothing is not written.
+    """Mend COCO files of one folder, all of them or none; a file that needs nothing is not written.
 
     Raises:
+        RequestError: another run is writing there.
         InputError: a file that needs mending is not JSON, or could not be written again as it is.
         OutputError: a file cannot be written; all are as they were.
     """
+    with only_one_in(paths[0].parent):
+        return _fix_files(paths)
+
+
+def _fix_files(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
     fixed: list[FixedFile] = []
-    texts: dict[Path, str] = {}
+    texts: dict[str, str] = {}
     for path in paths:
+        sweep(path)
         document, repairs = repair(_parse(path, strict=False))
         if repairs:
             # Only now, for a file without anything to mend may hold what cannot be written.
             _parse(path, strict=True)
             fixed.append(FixedFile(path, repairs))
-            texts[path] = dump_json(document)
-    if texts:
-        write_texts(texts)
+            texts[path.name] = dump_json(document)
+    if len(texts) > 1:
+        write_together(paths[0].parent, texts)
+    elif texts:
+        write_texts({paths[0].parent / name: text for name, text in texts.items()})
     return tuple(fixed)
 
 

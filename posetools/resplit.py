@@ -19,6 +19,7 @@ from posetools.conversion_report import SplitCounts, count_annotations
 from posetools.dataset_folder import CONVERSION, SPLITS, ann_file, splits_of
 from posetools.errors import InputError, RequestError, must_be, show_value
 from posetools.files import dump_json, read_json
+from posetools.locks import only_one_in
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
 from posetools.split_journal import finish, write_together
 from posetools.stratify import SIZE_BOUNDS, Strata, Stratify
@@ -75,10 +76,17 @@ def resplit(
         stratify: what both sides should have the same share of; None for nothing but pictures.
 
     Raises:
-        RequestError: there is no train or val, or the split is not possible.
+        RequestError: there is no train or val, the split is not possible, or another run is writing the data set.
         InputError: a file cannot be read, or has not the shape of a COCO file.
         OutputError: the files cannot be written; they are as they were.
     """
+    if not data_root.is_dir():
+        splits_of(data_root)
+    with only_one_in(data_root):
+        return _resplit(data_root, val=val, seed=seed, by=by, stratify=stratify)
+
+
+def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify: Stratify | None) -> ResplitResult:
     finished = finish(data_root)
     splits = splits_of(data_root)
     documents = {split: _read(ann_file(data_root, split)) for split in splits if split in SPLITS}

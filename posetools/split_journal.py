@@ -13,9 +13,9 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from posetools.dataset_folder import CONVERSION, SPLIT_JOURNAL, SPLITS, ann_file
+from posetools.dataset_folder import CONVERSION, SPLIT_JOURNAL
 from posetools.errors import InputError, OutputError
-from posetools.files import read_json, read_text, write_json, write_texts
+from posetools.files import read_json, read_text, sweep, write_json, write_texts
 
 
 def write_together(folder: Path, texts: Mapping[str, str]) -> None:
@@ -45,6 +45,7 @@ def finish(folder: Path) -> bool:
         OutputError: a file cannot be written.
     """
     journal = folder / SPLIT_JOURNAL
+    sweep(journal)
     if not journal.is_file():
         return False
     before, after = _read(journal)
@@ -53,15 +54,14 @@ def finish(folder: Path) -> bool:
         now = _digest(read_text(path)) if path.is_file() else None
         if now not in (before.get(name), _digest(text)):
             problem = (
-                f"must be as an interrupted `posetools split` left it, to be finished by {journal}, but was changed"
+                f"must be as an interrupted `posetools split` or `posetools validate --fix` left it, to be finished by "
+                f"{journal}, but was changed"
             )
             hint = f"put {path.name} back, or remove {journal.name} and see what `posetools validate` says"
             raise InputError(path, "", problem, hint=hint)
     write_texts({folder / name: text for name, text in after.items()})
     for name in after:
-        # What write_texts left beside the file when it was killed.
-        for left in (*folder.glob(f".{name}.????????.tmp"), *folder.glob(f".{name}.????????.old")):
-            _remove(left)
+        sweep(folder / name)
     _remove(journal)
     return True
 
@@ -70,20 +70,29 @@ def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str]]:
     """Return file name -> digest of what was there, and -> new content.
 
     Raises:
-        InputError: it is no journal of a split, whose files are the folder's own.
+        InputError: it is no journal, whose files are the folder's own.
     """
     document = read_json(journal)
     before, after = (document.get(key) if isinstance(document, dict) else None for key in ("before", "after"))
-    known = {*(ann_file(journal.parent, split).name for split in SPLITS), CONVERSION}
     if (
         isinstance(before, dict)
         and isinstance(after, dict)
-        and before.keys() == after.keys() <= known
+        and before.keys() == after.keys()
+        and all(_is_known(name) for name in after)
         and all(isinstance(text, str) for text in after.values())
     ):
         return before, after
     hint = f"remove {journal.name}, and see what `posetools validate` says of the data set"
-    raise InputError(journal, "", "must be what an interrupted `posetools split` left, but is not", hint=hint)
+    raise InputError(
+        journal,
+        "",
+        "must be what an interrupted `posetools split` or `posetools validate --fix` left, but is not",
+        hint=hint,
+    )
+
+
+def _is_known(name: str) -> bool:
+    return name == CONVERSION or (name.endswith("_coco.json") and Path(name).name == name)
 
 
 def _digest(text: str) -> str:

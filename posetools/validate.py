@@ -23,8 +23,10 @@ from posetools.formats import coco_repair
 from posetools.formats.coco_sources import picture_folders, safe_name, split_in
 from posetools.formats.coco_table import CocoTable, read_table, unreadable_table
 from posetools.formats.locate import is_sane
+from posetools.locks import only_one_in
 from posetools.progress import Progress, silent
 from posetools.skeleton import Skeleton
+from posetools.split_journal import finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,9 @@ def validate(
         OutputError: a mended file cannot be written.
     """
     one_file = data.is_file()
+    if fix and data.is_dir():
+        with only_one_in(data):
+            finish(data)
     known = _skeleton(data, skeleton)
     fixed = (fix_files([data]) if one_file else fix_folder(data)) if fix else ()
     check = validate_file if one_file else validate_folder

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import posetools.files as files
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.files import (
     Transfer,
@@ -190,6 +191,7 @@ def test_staged_folder_that_cannot_be_moved_puts_the_old_one_back(
         return real(self, other)
 
     monkeypatch.setattr(Path, "rename", fail)
+    monkeypatch.setattr(files, "exchange", lambda *_: False)
     with pytest.raises(OutputError, match="out: cannot be written: Permission denied"):  # noqa: SIM117
         with staged_folder(target, overwrite=True) as folder:
             (folder / "a").write_text("a")

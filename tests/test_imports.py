@@ -23,6 +23,7 @@ ROOT = Path(posetools.__file__).resolve().parent
 LAYERS = (
     "__init__",
     "errors skeleton geometry dataset",
+    "locks",
     "findings files pictures progress dataset_folder",
     "shards",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "

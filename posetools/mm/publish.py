@@ -35,7 +35,8 @@ from typing import Any
 
 from posetools import __version__
 from posetools.errors import InputError, RequestError, join_place, must_be
-from posetools.files import read_json, write_files
+from posetools.files import read_json, sweep, write_files
+from posetools.locks import only_one
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run
 from posetools.mm.metainfo import skeleton_of_metainfo
@@ -107,9 +108,11 @@ def publish(checkpoint: Path, out: Path, *, metrics: Path | None = None, overwri
     data = _saved({"meta": meta, "state_dict": _weights(content, checkpoint)})
     sha256 = hashlib.sha256(data).hexdigest()
     path = out.with_name(f"{out.stem}-{sha256[:DIGITS]}{SUFFIX}")
-    if path.exists() and not overwrite:
-        raise RequestError(f"{path}: exists, and by its name with the same content\n  --overwrite writes it anew")
-    write_files({path: data})
+    with only_one(path):
+        sweep(path)
+        if path.exists() and not overwrite:
+            raise RequestError(f"{path}: exists, and by its name with the same content\n  --overwrite writes it anew")
+        write_files({path: data})
     return Published(
         path=path,
         sha256=sha256,

@@ -1,0 +1,105 @@
+"""One run at a time in one folder, and folders that change places at once.
+
+A lock is a file that the system forgets with the process that holds it, however that ends. It lies beside what is
+written, or in the folder whose files are replaced, and is taken away at the end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from posetools.errors import OutputError, RequestError
+
+LOCK = ".posetools.lock"
+
+# From the headers of Linux (renameat2) and macOS (renamex_np).
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_RENAME_SWAP = 2
+
+
+@contextmanager
+def only_one(target: Path) -> Iterator[None]:
+    """Hold what is about to be written, so that no second run writes it too.
+
+    Args:
+        target: a folder or file, there or not; of a folder that is there, the files in it are held as well.
+
+    Raises:
+        RequestError: another run holds it.
+        OutputError: no lock can be written beside it.
+    """
+    target = target.absolute()
+    with ExitStack() as stack:
+        stack.enter_context(_held(target, target.with_name(f".{target.name}.lock")))
+        # Windows moves no folder with an open file in it.
+        if target.is_dir() and sys.platform != "win32":
+            stack.enter_context(only_one_in(target))
+        yield
+
+
+@contextmanager
+def only_one_in(folder: Path) -> Iterator[None]:
+    """Hold the files of a folder, so that no second run replaces them too.
+
+    Raises:
+        RequestError: another run holds them.
+        OutputError: no lock can be written there.
+    """
+    with _held(folder, folder.absolute() / LOCK):
+        yield
+
+
+@contextmanager
+def _held(target: Path, path: Path) -> Iterator[None]:
+    lock = FileLock(path, timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as exc:
+        raise RequestError(
+            f"{target}: another run of posetools{_holder(path)} is writing here\n"
+            "  wait until it has ended, or choose another folder"
+        ) from exc
+    except OSError as exc:
+        raise OutputError(f"{target}: cannot be written: {exc.strerror or exc}") from exc
+    try:
+        with suppress(OSError):
+            path.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        # Windows takes no file away that somebody has open.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        lock.release()
+        if sys.platform == "win32":
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _holder(path: Path) -> str:
+    try:
+        number = path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+    return f" (process {number})" if number.isdecimal() else ""
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two files or folders of one file system change places, at once; return False where the system cannot."""
+    names = os.fsencode(one), os.fsencode(other)
+    try:
+        library = ctypes.CDLL(None)
+        if hasattr(library, "renameat2"):
+            return bool(library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0)
+        return bool(library.renamex_np(*names, _RENAME_SWAP) == 0)
+    except (AttributeError, OSError, TypeError):
+        # A C library that has neither, or none (Windows).
+        return False
