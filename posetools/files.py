@@ -26,7 +26,7 @@ Transfer = Literal["copy", "hardlink", "symlink", "none"]
 _TOKEN = 4
 # Annotation files are smaller, as a rule; a local file gives what is asked for, or all it has.
 _AT_ONCE = 1 << 16
-_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -37,7 +37,7 @@ def read_bytes(path: Path | str) -> bytes:
     """
     try:
         # Half the time of Path.read_bytes, and there may be millions of files.
-        descriptor = os.open(path, _READING)
+        descriptor = os.open(path, READING)
         try:
             content = os.read(descriptor, _AT_ONCE)
             if len(content) < _AT_ONCE:
@@ -77,6 +77,9 @@ def read_json(path: Path) -> Any:
         raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
     except RecursionError as exc:
         raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+    except ValueError as exc:
+        # Python makes no int of thousands of digits.
+        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
 
 
 def write_text(path: Path, text: str) -> None:

@@ -168,13 +168,22 @@ class Finding:
         }
 
 
-# A number in a name that is longer is no number that anybody counts with.
+_NUMBER = re.compile(r"\d+")
+# A number in a name that is longer is no number that anybody counts with; it sorts as text, before the others.
 _DIGITS = 18
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings by file, then place (numbers by value), then code."""
-    return tuple(sorted(findings, key=lambda f: (_natural(f.file), _natural(f.place), f.code, f.message)))
+    files: dict[str, str] = {}
+
+    def key(finding: Finding) -> tuple[str, str, str, str]:
+        file = files.get(finding.file)
+        if file is None:
+            file = files[finding.file] = _natural(finding.file)
+        return file, _natural(finding.place), finding.code, finding.message
+
+    return tuple(sorted(findings, key=key))
 
 
 def count_by_code(findings: Iterable[Finding]) -> dict[str, int]:
@@ -187,9 +196,12 @@ def has_errors(findings: Sequence[Finding]) -> bool:
     return any(finding.severity is Severity.ERROR for finding in findings)
 
 
-def _natural(text: str) -> tuple[tuple[int, str], ...]:
-    # Python refuses to make an int of thousands of digits; those sort as text.
-    return tuple(
-        (int(part), "") if part.isdecimal() and len(part) <= _DIGITS else (-1, part)
-        for part in re.split(r"(\d+)", text)
-    )
+def _natural(text: str) -> str:
+    """Return what sorts as ``text`` does when its numbers count by value: there may be millions of findings."""
+    return _NUMBER.sub(_padded, text)
+
+
+def _padded(number: re.Match[str]) -> str:
+    # The letters around a number end where it begins; a NUL sorts before all that could stand in its place.
+    digits = number[0]
+    return f"\0{int(digits):0{_DIGITS}}" if len(digits) <= _DIGITS else f"\0\1{digits}\0"

@@ -82,6 +82,8 @@ def _parse(path: Path, *, strict: bool) -> Any:
         raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
     except RecursionError as exc:
         raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+    except ValueError as exc:
+        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
 
 
 def _refusal(path: Path, problem: str) -> InputError:

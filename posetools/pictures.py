@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, BinaryIO
 
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 
 from posetools.errors import InputError, OutputError
 from posetools.files import replaced
@@ -23,6 +27,11 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Chunks of a PNG that may hold EXIF tags, or XMP, which also says an orientation.
+_TELLING = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
+# What Pillow raises of a file that is no picture, or a broken one.
+_UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, AttributeError, Pillow.DecompressionBombError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +71,86 @@ def read_header(path: Path) -> Header:
         InputError: it is missing, or not a picture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Pillow.open(path) as picture:
-                orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
-                width, height = picture.size
+        with without_warnings(), path.open("rb") as file:
+            return header_of(path, file)
     except FileNotFoundError as exc:
         raise InputError(path, "", "picture does not exist") from exc
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Pillow.DecompressionBombError) as exc:
+    except OSError as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+
+
+def header_of(path: Path | str, file: BinaryIO) -> Header:
+    """Return the header of an open picture file. Pillow may warn of it.
+
+    Args:
+        path: the file, for the message.
+        file: its content, from its beginning.
+
+    Raises:
+        InputError: it is not a picture.
+    """
+    try:
+        with Pillow.open(file) as picture:
+            orientation = _exif(picture, file).get(_ORIENTATION_TAG, 1)
+            width, height = picture.size
+    except _UNREADABLE as exc:
         raise InputError(path, "", f"picture cannot be read: {exc}") from exc
     orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
     return Header(height, width, orientation) if orientation in _SIDEWAYS else Header(width, height, orientation)
+
+
+def _exif(picture: Pillow.Image, file: BinaryIO) -> Pillow.Exif:
+    """Return the EXIF tags; of a PNG without decoding its pixels, where Pillow looks for what comes after them."""
+    if picture.format == "PNG" and not _tells_after_pixels(file):
+        return Pillow.Image.getexif(picture)
+    return picture.getexif()
+
+
+def _tells_after_pixels(file: BinaryIO) -> bool:
+    """Return whether a PNG file has chunks after its pixels that may hold EXIF tags; the file stays where it is.
+
+    Raises:
+        OSError: it ends before its last chunk.
+    """
+    place, found, pixels = file.tell(), False, False
+    file.seek(len(_PNG))
+    while (chunk := file.read(8))[4:] != b"IEND":
+        if len(chunk) < 8:
+            raise OSError("image file is truncated")
+        pixels |= chunk[4:] == b"IDAT"
+        found |= pixels and chunk[4:] in _TELLING
+        file.seek(int.from_bytes(chunk[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(place)
+    return found
+
+
+class _Quiet:
+    """Leaves out warnings, such as Pillow's of large pictures, while anybody in this process wants it so.
+
+    The filters of warnings are shared by all threads: the first that comes sets them, the last that goes puts them
+    back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._filters = Lock(), 0, warnings.catch_warnings()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._users:
+                self._filters = warnings.catch_warnings(action="ignore")
+                self._filters.__enter__()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._filters.__exit__(None, None, None)
+
+
+without_warnings = _Quiet()
 
 
 def refuse_bomb(path: Path, content: bytes) -> None:
@@ -92,7 +170,7 @@ def refuse_bomb(path: Path, content: bytes) -> None:
         Pillow.open(io.BytesIO(content)).close()
     except Pillow.DecompressionBombError as exc:
         raise InputError(path, "", f"picture cannot be read: {exc}") from exc
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Warning):
+    except (*_UNREADABLE, Warning):
         return
 
 
@@ -144,6 +222,6 @@ def upright_bytes(path: Path) -> bytes:
                 upright.save(buffer, format=kind, quality=95)
             else:
                 upright.save(buffer, format=kind)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as exc:
+    except _UNREADABLE as exc:
         raise InputError(path, "", f"picture cannot be rewritten upright: {exc}") from exc
     return buffer.getvalue()

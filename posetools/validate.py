@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +14,24 @@ import numpy as np
 
 from posetools.checks.across import check_same_categories, check_splits
 from posetools.checks.geometry import check_geometry, geometry_note
-from posetools.checks.pictures import check_names, check_pictures
+from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
 from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of
 from posetools.errors import InputError, RequestError
-from posetools.files import read_json
 from posetools.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.fix import FixedFile, fix_files
 from posetools.formats import coco_repair
 from posetools.formats.coco_sources import picture_folders, safe_name, split_in
-from posetools.formats.coco_table import CocoTable, read_table, unreadable_table
+from posetools.formats.coco_table import CocoTable, read_entries, read_table, unreadable_table
 from posetools.formats.locate import is_sane
 from posetools.locks import only_one_in
 from posetools.progress import Progress, silent
+from posetools.shards import Engine
 from posetools.skeleton import Skeleton
 from posetools.split_journal import finish
+
+_ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ def validate(
     pictures: bool = True,
     fix: bool = False,
     progress: Progress = silent,
+    engine: Engine | None = None,
 ) -> ValidationReport:
     """Check a data set folder, or one COCO file.
 
@@ -110,6 +116,7 @@ def validate(
         pictures: look at the pictures too.
         fix: mend first what has one right answer.
         progress: told how far it is.
+        engine: what looks at the pictures, shard by shard; None for this process.
 
     Raises:
         RequestError: there is no such data set, or its skeleton is not known.
@@ -123,7 +130,7 @@ def validate(
     known = _skeleton(data, skeleton)
     fixed = (fix_files([data]) if one_file else fix_folder(data)) if fix else ()
     check = validate_file if one_file else validate_folder
-    return replace(check(data, known, pictures=pictures, progress=progress), fixed=fixed)
+    return replace(check(data, known, pictures=pictures, progress=progress, engine=engine), fixed=fixed)
 
 
 def fix_folder(data_root: Path) -> tuple[FixedFile, ...]:
@@ -138,7 +145,12 @@ def fix_folder(data_root: Path) -> tuple[FixedFile, ...]:
 
 
 def validate_folder(
-    data_root: Path, skeleton: Skeleton, *, pictures: bool = True, progress: Progress = silent
+    data_root: Path,
+    skeleton: Skeleton,
+    *,
+    pictures: bool = True,
+    progress: Progress = silent,
+    engine: Engine | None = None,
 ) -> ValidationReport:
     """Check a data set folder.
 
@@ -147,17 +159,24 @@ def validate_folder(
         skeleton: what its keypoints are.
         pictures: look at the pictures too.
         progress: told how far it is.
+        engine: what looks at the pictures; None for this process.
 
     Raises:
         RequestError: it is no data set folder.
     """
     tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
     findings = [*check_splits(data_root, tables), *check_same_categories(tables)]
-    return _report(data_root, tables, findings, skeleton, data_root / IMAGES if pictures else None, progress)
+    look = partial(check_pictures, folder=data_root / IMAGES, progress=progress, engine=engine) if pictures else None
+    return _report(data_root, tables, findings, skeleton, look, progress)
 
 
 def validate_file(
-    path: Path, skeleton: Skeleton, *, pictures: bool = True, progress: Progress = silent
+    path: Path,
+    skeleton: Skeleton,
+    *,
+    pictures: bool = True,
+    progress: Progress = silent,
+    engine: Engine | None = None,
 ) -> ValidationReport:
     """Check one COCO file alone.
 
@@ -169,13 +188,15 @@ def validate_file(
         skeleton: what its keypoints are.
         pictures: look at the pictures too.
         progress: told how far it is.
+        engine: what looks at the pictures; None for this process.
     """
     tables = _load({split_in(path.stem) or path.stem: path}, progress)
     folders = picture_folders(path)
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
     folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
-    return _report(path, tables, [], skeleton, folder if pictures else None, progress)
+    look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
+    return _report(path, tables, [], skeleton, look, progress)
 
 
 def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
@@ -203,7 +224,7 @@ def _report(
     tables: Mapping[str, CocoTable],
     findings: list[Finding],
     skeleton: Skeleton,
-    images_folder: Path | None,
+    look: Callable[[Sequence[Listed]], Iterator[Finding]] | None,
     progress: Progress,
 ) -> ValidationReport:
     objects = {split: sound_objects(table, skeleton) for split, table in tables.items()}
@@ -214,12 +235,12 @@ def _report(
         of_file += check_geometry(objects[split], skeleton, progress)
         if table.num_annotations:
             of_file += check_split(objects[split], skeleton, train=split == "train")
-        findings += _mark_fixable(table.path, of_file)
+        findings += _mark_fixable(table, of_file)
     findings += check_whole(data, objects)
     listed, problems = check_names(tables)
     findings += problems
-    if images_folder is not None:
-        findings += check_pictures(listed, images_folder, progress)
+    if look:
+        findings += look(listed)
     return ValidationReport(
         data=data,
         skeleton=skeleton.name,
@@ -228,22 +249,31 @@ def _report(
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: _visibilities(objects[split]) for split in tables},
-        pictures=images_folder is not None,
+        pictures=look is not None,
         notes=geometry_note(skeleton),
     )
 
 
 def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:
-    counts = np.bincount(objects.keypoints[:, :, 2].astype(np.int64).ravel(), minlength=3)
+    counts = np.bincount(objects.keypoints[:, :, 2].astype(np.int8).ravel(), minlength=3)
     return int(counts[0]), int(counts[1]), int(counts[2])
 
 
-def _mark_fixable(path: Path, findings: Sequence[Finding]) -> Iterator[Finding]:
+def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the findings with ``fixable`` set on those that ``--fix`` mends: what it would do is asked, not guessed."""
-    if not any(finding.code in coco_repair.ALL for finding in findings):
-        yield from findings
-        return
-    _, repairs = coco_repair.repair(read_json(path))
-    mended = {(done.code, done.place) for done in repairs}
+    codes = frozenset(finding.code for finding in findings) & coco_repair.ALL
+    wanted: dict[str, set[int]] = defaultdict(set)
     for finding in findings:
-        yield replace(finding, fixable=(finding.code, finding.place) in mended)
+        if finding.code in codes and (entry := _ENTRY.match(finding.place)):
+            wanted[entry[1]].add(int(entry[2]))
+    mended = _mended(table, {kind: sorted(at) for kind, at in wanted.items()}, codes) if wanted else frozenset()
+    for one in findings:
+        fixable = (one.code, one.place) in mended
+        yield Finding(one.code, one.file, one.place, one.message, one.hint, fixable=True) if fixable else one
+
+
+def _mended(table: CocoTable, wanted: Mapping[str, Sequence[int]], codes: frozenset[str]) -> frozenset[tuple[str, str]]:
+    """Return the (code, place) of what can be mended in some entries of a COCO file, which is read again for them."""
+    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
+    pictures = range(table.num_images if "W201" in codes else 0)
+    return coco_repair.repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)

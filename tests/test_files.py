@@ -123,6 +123,7 @@ def test_json_never_holds_nan() -> None:
         (b'{"a": }', "line 1, column 7", "is not valid JSON: Expecting value"),
         (b'{"a": "\xe9"}', "byte 7", "text must be UTF-8, which this byte is not"),
         (b"[" * 100_000, "", "is nested too deeply to be an annotation file"),
+        (b"[" + b"1" * 5000 + b"]", "", "holds a number of too many digits to be an annotation file"),
     ],
 )
 def test_json_that_is_none(tmp_path: Path, content: bytes, place: str, problem: str) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from posetools.findings import Finding, sort_findings
 
 
@@ -15,3 +20,17 @@ def test_numbers_are_sorted_by_value_and_what_is_no_number_stays_text() -> None:
         "shapes[10]",
     ]
     assert len(found) == 5
+
+
+_PLACES = st.lists(st.text(alphabet="a9 10[](:é²٣", max_size=8), max_size=6)
+
+
+@given(files=_PLACES, places=_PLACES)
+def test_the_order_is_that_of_parts_compared_one_by_one(files: list[str], places: list[str]) -> None:
+    found = [Finding(code, file, place, "x") for code in ("W201", "E101") for file in files for place in places]
+    expected = sorted(found, key=lambda one: (_parts(one.file), _parts(one.place), one.code, one.message))
+    assert list(sort_findings(found)) == expected
+
+
+def _parts(text: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]

@@ -25,7 +25,7 @@ LAYERS = (
     "errors skeleton geometry dataset",
     "locks",
     "findings files pictures progress dataset_folder",
-    "shards",
+    "shards inspection",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "

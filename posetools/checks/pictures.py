@@ -1,22 +1,27 @@
 """The pictures that COCO files name: names, headers, sizes, EXIF rotation, and pictures that are there twice.
 
-Headers only are read; contents are compared by hash, and hashed only where another file has the same length.
+The files are read only as far as their headers; as a whole only where others are as long and begin alike. Reading runs
+in shards (posetools/inspection.py), on whatever machine.
 """
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
-from posetools.errors import InputError, must_be
+from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.coco_sources import safe_name
 from posetools.formats.coco_table import CocoTable
 from posetools.formats.locate import Located, check_size
-from posetools.pictures import content_hash, read_header
+from posetools.inspection import Inspection, are_alike, digests, inspect
 from posetools.progress import Progress
+from posetools.shards import SHARD, Engine, Here, cut, run_shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +73,59 @@ def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[Listed, ...], tu
     return tuple(first.values()), tuple(findings)
 
 
-def check_pictures(pictures: tuple[Listed, ...], folder: Path, progress: Progress) -> Iterator[Finding]:
+def check_pictures(
+    pictures: Sequence[Listed], folder: Path, progress: Progress, engine: Engine | None = None
+) -> Iterator[Finding]:
     """Yield pictures that are missing, unreadable, of another size than said, or there twice.
 
     Args:
         pictures: what ``check_names`` returned.
         folder: the folder that the names are seen from.
         progress: told how far it is.
+        engine: what runs the shards; None for this process.
     """
-    by_length: dict[int, list[Listed]] = defaultdict(list)
-    for done, listed in enumerate(pictures, start=1):
-        path = folder / listed.name
-        problem = _header_problem(listed, path)
-        if problem is None or problem.code in ("E123", "E124"):
-            by_length[path.stat().st_size].append(listed)
-        if problem:
-            yield problem
-        progress("checking pictures", done, len(pictures))
-    same = [group for group in by_length.values() if len(group) > 1]
-    done, total = 0, sum(map(len, same))
-    for group in same:
-        first: dict[str, Listed] = {}
-        for listed in group:
-            other = first.setdefault(content_hash(folder / listed.name), listed)
-            if other is not listed:
-                yield _double(listed, other, "content")
-            done += 1
-            progress("comparing pictures", done, total)
+    run = partial(run_shards, engine=engine or Here(), progress=progress)
+    # Names are normalised (check_names), and there may be millions.
+    paths = [os.path.join(folder, listed.name) for listed in pictures]  # noqa: PTH118
+    like: dict[tuple[int, str], list[int]] = defaultdict(list)
+    seen = chain.from_iterable(run(inspect, cut(paths, SHARD), what="checking pictures"))
+    for at, (listed, found) in enumerate(zip(pictures, seen, strict=True)):
+        if found.header:
+            like[found.length, found.start].append(at)
+        if not found.header or found.header.size != tuple(listed.table.images.sizes[listed.row].tolist()):
+            yield from _problems(listed, Path(paths[at]), found)
+    # Only what is as long and begins alike can be the same.
+    suspects = [at for group in like.values() if len(group) > 1 for at in group]
+    whole = chain.from_iterable(run(digests, cut([paths[at] for at in suspects], SHARD), what="comparing pictures"))
+    first: dict[str, int] = {}
+    pairs = []
+    for at, digest in zip(suspects, whole, strict=True):
+        if not digest:
+            # It has gone meanwhile.
+            yield from _problems(pictures[at], Path(paths[at]), inspect([paths[at]])[0])
+        elif (other := first.setdefault(digest, at)) != at:
+            pairs.append((at, other))
+    both = [(paths[at], paths[other]) for at, other in pairs]
+    same = chain.from_iterable(run(are_alike, cut(both, SHARD), what="comparing twins"))
+    for (at, other), alike in zip(pairs, same, strict=True):
+        if alike:
+            yield _double(pictures[at], pictures[other], "content")
 
 
-def _header_problem(listed: Listed, path: Path) -> Finding | None:
+def _problems(listed: Listed, path: Path, found: Inspection) -> Iterator[Finding]:
     images = listed.table.images
     name = images.file_names[listed.row]
-    if not path.is_file():
+    if found.header is None and not found.problem:
         message = must_be("file_name", f"an existing picture in {path.parent}", name)
-        return listed.finding("E121", message, "put the picture there, or take it out of images and annotations")
-    try:
-        header = read_header(path)
-    except InputError as exc:
-        message = f"{must_be('file_name', 'a picture that can be read', name)} ({exc.problem})"
-        return listed.finding("E122", message, "replace the file, or take it out of images and annotations")
-    width, height = images.sizes[listed.row].tolist()
-    wrong = check_size(Located(path, header), width, height, file=listed.table.path, place="image")
-    return replace(wrong, place=listed.place) if wrong else None
+        yield listed.finding("E121", message, "put the picture there, or take it out of images and annotations")
+    elif found.header is None:
+        message = f"{must_be('file_name', 'a picture that can be read', name)} ({found.problem})"
+        yield listed.finding("E122", message, "replace the file, or take it out of images and annotations")
+    else:
+        width, height = images.sizes[listed.row].tolist()
+        wrong = check_size(Located(path, found.header), width, height, file=listed.table.path, place="image")
+        if wrong:
+            yield replace(wrong, place=listed.place)
 
 
 def _double(listed: Listed, other: Listed, what: str) -> Finding:

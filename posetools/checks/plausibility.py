@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,10 @@ LONGEST_WARM_UP_EPOCHS = 20
 # COCO's size classes by area: small below 32 x 32, large from 96 x 96.
 SIZE_CLASSES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
 _LISTED = 5
+_AT_ONCE = 4096
+# Thousands of boxes of one picture with the same left edge are no objects.
+_MOST_PASSES = 4096
+_MOST_TWINS = 20
 
 
 def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
@@ -59,22 +65,31 @@ def _bbox(objects: SoundObjects, index: int) -> list[float]:
 def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
     """Yield (index, earlier index, IoU) of boxes of one picture that overlap by more than DUPLICATE_IOU.
 
-    Objects are sorted by picture; then each pass compares every object with the one ``step`` places later, as long as
-    there is one in the same picture: as many passes as the fullest picture has objects.
+    Objects are sorted by picture and left edge; then each pass compares every object with the one ``step`` places
+    later, as long as there is one in the same picture whose left edge is near enough. Of an object that is there many
+    times some pairs are enough.
     """
-    order = np.lexsort((objects.rows, objects.images))
+    boxes = objects.boxes
+    order = np.lexsort((objects.rows, boxes[:, 0], objects.images))
     order = order[~objects.table.annotations.iscrowd[objects.rows[order]]]
-    images, boxes = objects.images[order], objects.boxes[order]
-    step, first = 1, np.arange(len(order))
-    while True:
+    images, left = objects.images[order], boxes[order, 0]
+    # Boxes that overlap so much share this much of their width.
+    furthest = left + (1 - DUPLICATE_IOU) * (boxes[order, 2] - left)
+    told = np.zeros(len(objects), dtype=np.int64)
+    first = np.arange(len(order))
+    for step in range(1, min(len(order), _MOST_PASSES)):
         first = first[first + step < len(order)]
-        first = first[images[first] == images[first + step]]
+        first = first[(images[first] == images[first + step]) & (left[first + step] <= furthest[first])]
         if not len(first):
             return
-        iou = _iou(boxes[first], boxes[first + step])
+        one, other = order[first], order[first + step]
+        later, earlier = np.maximum(one, other), np.minimum(one, other)
+        wanted = told[later] < _MOST_TWINS
+        later, earlier = later[wanted], earlier[wanted]
+        iou = _iou(boxes[later], boxes[earlier])
         for at in np.flatnonzero(iou > DUPLICATE_IOU):
-            yield int(order[first[at] + step]), int(order[first[at]]), float(iou[at])
-        step += 1
+            told[later[at]] += 1
+            yield int(later[at]), int(earlier[at]), float(iou[at])
 
 
 def _iou(a: Floats, b: Floats) -> Floats:
@@ -86,12 +101,7 @@ def _iou(a: Floats, b: Floats) -> Floats:
 
 def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
     """Yield points far outside their box, unlabelled points with coordinates, and labelled ones at (0, 0)."""
-    points, labelled = objects.keypoints[:, :, :2], objects.keypoints[:, :, 2] > 0
-    low, high = objects.boxes[:, None, :2], objects.boxes[:, None, 2:]
-    side = (high - low).max(axis=2, keepdims=True)
-    margin = np.maximum(side * POINT_MARGIN, POINT_MARGIN_PIXELS)
-    at_origin = (points == 0).all(axis=2)
-    far = ((points < low - margin) | (points > high + margin)).any(axis=2) & labelled & ~at_origin
+    far, unlabelled, labelled = _misplaced(objects)
     percent = f"{POINT_MARGIN:.0%}"
     yield from _points(
         objects,
@@ -104,28 +114,46 @@ def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]
         objects,
         skeleton,
         ("W203", "0, 0 where the visibility is 0"),
-        ~labelled & ~at_origin,
+        unlabelled,
         "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant",
     )
     yield from _points(
         objects,
         skeleton,
         ("W204", "a place in the picture where the visibility is above 0"),
-        labelled & at_origin,
+        labelled,
         "a point that is not labelled has visibility 0",
     )
+
+
+def _misplaced(objects: SoundObjects) -> tuple[Bools, Bools, Bools]:
+    """Return (R, K) each: labelled far outside the box, not labelled elsewhere than at the origin, labelled at it."""
+    far, unlabelled, labelled = (np.empty(objects.keypoints.shape[:2], dtype=np.bool_) for _ in range(3))
+    # A part of the objects at a time stays in the processor's caches.
+    for start in range(0, len(objects), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        x, y, seen = np.moveaxis(objects.keypoints[part], 2, 0)
+        left, top, right, bottom = objects.boxes[part].T[:, :, None]
+        margin = np.maximum(np.maximum(right - left, bottom - top) * POINT_MARGIN, POINT_MARGIN_PIXELS)
+        outside = (x < left - margin) | (x > right + margin) | (y < top - margin) | (y > bottom + margin)
+        given, elsewhere = seen > 0, (x != 0) | (y != 0)
+        far[part] = outside & given & elsewhere
+        unlabelled[part] = ~given & elsewhere
+        labelled[part] = given & ~elsewhere
+    return far, unlabelled, labelled
 
 
 def _points(
     objects: SoundObjects, skeleton: Skeleton, rule: tuple[str, str], bad: Bools, hint: str
 ) -> Iterator[Finding]:
-    for index in np.flatnonzero(bad.any(axis=1)):
-        which = np.flatnonzero(bad[index])
-        field = ", ".join(skeleton.names[i] for i in which)
-        values = [tuple(objects.keypoints[index, i, :2].tolist()) for i in which]
-        yield objects.finding(
-            rule[0], int(index), must_be(field, rule[1], values[0] if len(values) == 1 else values), hint
-        )
+    code, must = rule
+    for start in range(0, len(bad), _AT_ONCE):
+        rows, points = np.nonzero(bad[start : start + _AT_ONCE])
+        places = objects.keypoints[rows + start, points, :2].tolist()
+        for index, group in groupby(zip((rows + start).tolist(), points.tolist(), places, strict=True), itemgetter(0)):
+            each = [(skeleton.names[point], tuple(place)) for _, point, place in group]
+            got = each[0][1] if len(each) == 1 else [place for _, place in each]
+            yield objects.finding(code, index, must_be(", ".join(name for name, _ in each), must, got), hint)
 
 
 def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> Iterator[Finding]:
@@ -186,8 +214,8 @@ def _plain(name: str) -> str:
 
 def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Finding]:
     """Yield what the data set as a whole lacks: hidden points, boxes of more than one size."""
-    values = np.concatenate([np.empty(0), *(objects.keypoints[:, :, 2].ravel() for objects in splits.values())])
-    if (values == 2).any() and not (values == 1).any():
+    values = [objects.keypoints[:, :, 2] for objects in splits.values()]
+    if any((part == 2).any() for part in values) and not any((part == 1).any() for part in values):
         message = "visibility must be 1 for the points that are labelled but hidden, got only 0 and 2 in the whole set"
         hint = "label the points that can be guessed though hidden, and mark them so; RTMPose learns them too"
         yield Finding("W208", str(data), "", message, hint)

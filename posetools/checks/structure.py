@@ -14,7 +14,7 @@ from posetools.formats.coco_table import CategoryRow, CocoTable
 from posetools.geometry import Bools, Floats, Ints, xyxy_from_xywh
 from posetools.skeleton import Skeleton
 
-_VISIBILITIES = (0, 1, 2)
+_LISTED = 20
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,9 +49,15 @@ def sound_objects(table: CocoTable, skeleton: Skeleton) -> SoundObjects:
     images = table.image_rows()
     rows = np.flatnonzero((annotations.lengths == 3 * k) & (images >= 0))
     keypoints = annotations.points(rows, k)
-    good = np.isin(keypoints[:, :, 2], _VISIBILITIES).all(axis=1)
-    rows = rows[good]
-    return SoundObjects(table, rows, images[rows], xyxy_from_xywh(annotations.bbox[rows]), keypoints[good])
+    good = _are_visibilities(keypoints[:, :, 2]).all(axis=1)
+    if not good.all():
+        rows, keypoints = rows[good], keypoints[good]
+    return SoundObjects(table, rows, images[rows], xyxy_from_xywh(annotations.bbox[rows]), keypoints)
+
+
+def _are_visibilities(values: Floats) -> Bools:
+    good: Bools = (values == 0) | (values == 1) | (values == 2)
+    return good
 
 
 def check_structure(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
@@ -101,8 +107,10 @@ def _references(table: CocoTable) -> Iterator[Finding]:
         hint = "add the picture to images, or take the annotation out"
         yield Finding("E110", file, annotations.place(int(row)), message, hint)
     categories = np.array(sorted(table.category_ids), dtype=np.int64)
+    # Some files have thousands.
+    listed = ", ".join(map(str, categories[:_LISTED])) + ", ..." * (len(categories) > _LISTED)
+    rule = f"the id of an entry in categories ({listed or 'none'})"
     for row in np.flatnonzero(~np.isin(annotations.category_ids, categories)):
-        rule = f"the id of an entry in categories ({', '.join(map(str, categories)) or 'none'})"
         message = must_be("category_id", rule, int(annotations.category_ids[row]))
         hint = "COCO's category ids are 1-based; many home-made files start at 0"
         yield Finding("E111", file, annotations.place(int(row)), message, hint)
@@ -178,7 +186,7 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
     )
     rows = everyone[fits]
     visibility = annotations.points(rows, k)[:, :, 2]
-    wrong = ~np.isin(visibility, _VISIBILITIES)
+    wrong = ~_are_visibilities(visibility)
     yield from each(
         "E107",
         rows,

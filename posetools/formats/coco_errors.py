@@ -78,13 +78,19 @@ _BBOX_HINT = "`posetools convert --box-from keypoints` makes boxes from the labe
 _ID_HINT = "ids are integers; text or fractions fail in the evaluation: number the entries 1, 2, 3, ..."
 
 
-def finding_from(error: ErrorDetails, document: object, path: Path) -> Finding:
-    """Return the finding for one error of pydantic's in the COCO file at ``path`` with the content ``document``."""
-    loc = error["loc"]
+def finding_from(error: ErrorDetails, loc: tuple[int | str, ...], found: object, path: Path) -> Finding:
+    """Return the finding for one error of pydantic's in a COCO file.
+
+    Args:
+        error: what pydantic said.
+        loc: where it is in the file: list, index, field, index in it, as far as it goes.
+        found: the entry that it is in, or the whole file when it is in none.
+        path: the file.
+    """
     if len(loc) < 3:
-        return _without_field(error, document, path)
+        return _without_field(error, loc, found, path)
     kind, position, field = str(loc[0]), int(loc[1]), str(loc[2])
-    code, name, rule = _field_problem(error, kind, field)
+    code, name, rule = _field_problem(error, loc)
     if error["type"] == "missing" and len(loc) == 3:
         message = f"{field} must be {rule}, but is missing"
     else:
@@ -92,8 +98,7 @@ def finding_from(error: ErrorDetails, document: object, path: Path) -> Finding:
     hint = _ID_HINT if code == "E102" and field.endswith("id") else _HINTS.get(code, "")
     if code == "E101" and field == "bbox":
         hint = _BBOX_HINT
-    entry = document[kind][position] if isinstance(document, Mapping) else None
-    return Finding(code, str(path), raw_place(kind, position, entry), message, hint)
+    return Finding(code, str(path), raw_place(kind, position, found), message, hint)
 
 
 def raw_place(kind: str, position: int, entry: object) -> str:
@@ -111,8 +116,7 @@ def place_of(kind: str, position: int, number: int | None, name: str = "") -> st
     return f"{kind}[{position}]" + (f" ({', '.join(known)})" if known else "")
 
 
-def _without_field(error: ErrorDetails, document: object, path: Path) -> Finding:
-    loc = error["loc"]
+def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: object, path: Path) -> Finding:
     if error["type"] == "missing":
         hint = "a COCO file is an object with the lists images, annotations and categories"
         return Finding("E101", str(path), "", f"{loc[0]} must be a list, but is missing", hint)
@@ -124,9 +128,9 @@ def _without_field(error: ErrorDetails, document: object, path: Path) -> Finding
     return Finding("E102", str(path), place, must_be(place, rule, error["input"]))
 
 
-def _field_problem(error: ErrorDetails, kind: str, field: str) -> tuple[str, str, str]:
+def _field_problem(error: ErrorDetails, loc: tuple[int | str, ...]) -> tuple[str, str, str]:
     """Return the code, the field's name with the index in it, and its rule."""
-    of, loc = error["type"], error["loc"]
+    of, kind, field = error["type"], str(loc[0]), str(loc[2])
     whole, is_item = _RULES[kind, field], len(loc) > 3
     name = join_place(loc[2:])
     if of == "missing" and not is_item:

@@ -14,11 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 # No picture is larger; below it, float64 holds every coordinate to 1e-9 pixel.
 MAX_COORDINATE = 1_000_000
 MIN_AREA = 1
+# Columns are of 64 bits.
+MAX_ID = 2**63 - 1
 
 Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 Side = Annotated[float, Field(gt=0, le=MAX_COORDINATE)]
 Pixels = Annotated[int, Field(ge=1, le=MAX_COORDINATE)]
-Id = Annotated[int, Field(ge=0, lt=2**63)]
+Id = Annotated[int, Field(ge=0, le=MAX_ID)]
+Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 Index = Annotated[int, Field(ge=0, lt=2**31)]
 # Strict tuples refuse the lists that JSON arrays become in Python; the numbers in them stay strict.
 Box = Annotated[tuple[Coordinate, Coordinate, Side, Side], Field(strict=False)]
@@ -49,7 +52,7 @@ class CocoAnnotation(_Entry):
         float, Field(gt=MIN_AREA, le=MAX_COORDINATE**2, description="in square pixels; OKS divides distances by it")
     ]
     iscrowd: Annotated[int, Field(ge=0, le=1)]
-    num_keypoints: Annotated[int, Field(ge=0, description="how many keypoints have a visibility above 0")]
+    num_keypoints: Annotated[Count, Field(description="how many keypoints have a visibility above 0")]
     keypoints: Annotated[list[Coordinate], Field(description="3K numbers: x, y, visibility (0, 1 or 2) of each point")]
     segmentation: Any = None
 

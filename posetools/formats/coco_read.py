@@ -15,9 +15,10 @@ from posetools.errors import InputError, must_be
 from posetools.files import read_json
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.coco_columns import AnnotationColumns
 from posetools.formats.coco_prepare import prepare
 from posetools.formats.coco_sources import Found, split_in
-from posetools.formats.coco_table import AnnotationColumns, CategoryRow, CocoTable, table_from, unreadable_table
+from posetools.formats.coco_table import CategoryRow, CocoTable, table_from, unreadable_table
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh

@@ -13,8 +13,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeGuard
 
 from posetools.errors import show_value
@@ -65,6 +67,30 @@ def repair(document: Any, codes: frozenset[str] = ALL) -> tuple[Any, tuple[Repai
     return (mended, tuple(repairs)) if repairs else (document, ())
 
 
+def repairs_at(entries: Iterable[tuple[str, int, Any]], codes: frozenset[str] = ALL) -> frozenset[tuple[str, str]]:
+    """Return the (code, place) of all that can be mended in some entries of a COCO document.
+
+    Args:
+        entries: the list's name, the index in it, and the entry; pictures, which say the sizes, before annotations.
+        codes: what is mended.
+    """
+    repairs: list[Repair] = []
+    mended: set[tuple[str, str]] = set()
+    pictures: list[Any] = []
+    sizes: dict[int, tuple[int, int]] | None = None
+    for kind, position, entry in entries:
+        if kind == "images":
+            pictures.append(entry)
+        elif kind == "annotations":
+            sizes = image_sizes({"images": pictures}) if sizes is None else sizes
+            _annotation(entry, raw_place(kind, position, entry), sizes, codes, repairs)
+        elif "E114" in codes:
+            _category(entry, raw_place(kind, position, entry), repairs)
+        mended.update((done.code, done.place) for done in repairs)
+        repairs.clear()
+    return frozenset(mended)
+
+
 def image_sizes(document: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
     """Return image id -> (width, height) in pixels, for the entries in ``images`` that have them."""
     sizes: dict[int, tuple[int, int]] = {}
@@ -83,8 +109,8 @@ def _annotation(
     if not isinstance(entry, dict):
         return entry
     new: _Entry = {}
-    for code, change in (("W201", _clipped(entry, sizes)), ("E105", _counted(entry)), ("E115", _crowd(entry))):
-        if code in codes and change:
+    for code, mend in (("W201", partial(_clipped, sizes=sizes)), ("E105", _counted), ("E115", _crowd)):
+        if code in codes and (change := mend(entry)):
             new |= change
             repairs.append(_told(code, place, entry, change))
     if "E104" in codes and (change := _area({**entry, **new})):
@@ -113,7 +139,7 @@ def _counted(entry: _Entry) -> _Entry:
     keypoints, said = entry.get("keypoints"), entry.get("num_keypoints", 0)
     if not isinstance(keypoints, list) or len(keypoints) % 3 or not isinstance(said, int) or isinstance(said, bool):
         return {}
-    if not all(_is_number(value) for value in keypoints):
+    if not _are_numbers(keypoints):
         return {}
     count = sum(value > 0 for value in keypoints[2::3])
     return {} if "num_keypoints" in entry and said == count else {"num_keypoints": count}
@@ -162,6 +188,13 @@ def _is_size(value: Any) -> TypeGuard[int]:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE**2
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    """Return whether all are numbers as ``_is_number`` says, at a fraction of the time."""
+    # Only NaN differs from itself.
+    plain = set(map(type, values)) <= {int, float} and all(map(operator.eq, values, values))
+    return plain and max(map(abs, values), default=0) <= MAX_COORDINATE**2
 
 
 def _is_pair(value: Any) -> bool:

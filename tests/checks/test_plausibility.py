@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,15 @@ def test_duplicate_boxes_are_those_of_a_comparison_of_all_with_all(rows: list[Ro
     found = [finding for finding in check_boxes(objects) if finding.code == "W205"]
     assert len(found) == len(expected)
     assert {(f.place, f.message.split(" than that of ")[1].split(", got")[0]) for f in found} == expected
+
+
+def test_an_object_that_is_there_a_thousand_times_is_told_so_a_bounded_number_of_times() -> None:
+    box = (10.0, 10.0, 20.0, 20.0)
+    objects = objects_of([(1, box)] * 1000 + [(1, (60.0, 10.0, 20.0, 20.0)), (2, box)])
+    found = [finding for finding in check_boxes(objects) if finding.code == "W205"]
+    # Each but the first, and none of the two that are like no other.
+    assert {finding.place for finding in found} == {f"annotations[{i}] (id {i + 1})" for i in range(1, 1000)}
+    assert max(Counter(finding.place for finding in found).values()) == 20
 
 
 def test_a_box_may_leave_the_picture_by_a_pixel() -> None:

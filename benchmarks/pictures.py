@@ -1,0 +1,174 @@
+"""How fast posetools checks picture files (header, size, EXIF, twins), against reading the same files one by one.
+
+    python benchmarks/pictures.py [--pictures 2000] [--size 640 480] [--repeats 3] [--folder DIR] [--profile]
+                                  [--json FILE]
+
+The pictures are JPEG files of noise, all different. In the first set their lengths differ, as lengths do. In the
+second all are of one length, in the third of one length and begin alike for 64 KB, so that every file has to be read to
+its end: the worst there is. Timed are posetools' check of all of them, in one process, and a plain reader
+that reads one file after the other from beginning to end, with the files in memory ("warm") and without ("cold",
+where the system drops them when asked; otherwise that row is left out). The best of the repeats counts, in turns.
+"MB/s" is the size of all files by the time, so a check that does not need all of a file may be above the reader. The
+run fails where posetools is below 80 % of the reader with the files on the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from posetools.checks.pictures import check_names, check_pictures
+from posetools.formats.coco_table import CocoTable, table_from
+from posetools.progress import silent
+
+LEAST = 0.8
+SETS = ("any length", "one length", "alike to 64 KB")
+ALIKE = 1 << 16
+
+
+def make(folder: Path, number: int, size: tuple[int, int], seed: int) -> dict[str, list[Path]]:
+    """Write the three sets, and return their files."""
+    rng = np.random.default_rng(seed)
+    shape = (size[1] // 2, size[0] // 2, 3)
+    # A megabyte of pixels is some 700 KB of such a file.
+    length = size[0] * size[1] * 3 // 4
+    files: dict[str, list[Path]] = {name: [] for name in SETS}
+    for index in range(number):
+        buffer = io.BytesIO()
+        picture = Pillow.fromarray(rng.integers(0, 255, shape, dtype=np.uint8))
+        picture.resize(size).save(buffer, "JPEG", quality=90)
+        content = buffer.getvalue()
+        # What follows the end of a JPEG picture is not looked at by those who decode it.
+        tail = rng.bytes(8)
+        contents = {
+            SETS[0]: content + rng.bytes(index),
+            SETS[1]: content[:ALIKE].ljust(ALIKE, b"\0") + tail * ((length - ALIKE) // 8),
+        }
+        if index == 0:
+            first = contents[SETS[1]]
+        contents[SETS[2]] = first[:-8] + tail
+        for name, bytes_ in contents.items():
+            path = folder / name.replace(" ", "-") / f"{index:06}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            with path.open("wb") as file:
+                file.write(bytes_)
+                file.flush()
+                os.fsync(file.fileno())
+            files[name].append(path)
+    return files
+
+
+def table_of(paths: Sequence[Path], size: tuple[int, int]) -> CocoTable:
+    images = [{"id": i, "file_name": p.name, "width": size[0], "height": size[1]} for i, p in enumerate(paths, start=1)]
+    return table_from({"images": images, "annotations": [], "categories": []}, Path("train_coco.json"))
+
+
+def read_all(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with path.open("rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
+
+
+def drop(paths: Sequence[Path]) -> bool:
+    """Ask the system to forget the files' content, and return whether it can be asked."""
+    if not hasattr(os, "posix_fadvise"):
+        return False
+    for path in paths:
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return True
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(name: str, paths: Sequence[Path], size: tuple[int, int], repeats: int) -> list[dict[str, object]]:
+    listed, _ = check_names({"train": table_of(paths, size)})
+    total = sum(path.stat().st_size for path in paths) / 1e6
+
+    def check() -> None:
+        found = list(check_pictures(listed, paths[0].parent, silent))
+        if found:
+            raise SystemExit(f"{name}: these pictures are sound, and yet: {found[0]}")
+
+    results: list[dict[str, object]] = []
+    for state in ("cold", "warm"):
+        times: dict[str, list[float]] = {"reader": [], "posetools": []}
+        for _ in range(repeats):
+            for who, work in (("reader", lambda: read_all(paths)), ("posetools", check)):
+                if state == "warm":
+                    read_all(paths)
+                elif not drop(paths):
+                    return results
+                times[who].append(seconds(work))
+        reader, own = (total / min(times[who]) for who in ("reader", "posetools"))
+        print(f"{name:16} {state:5} {reader:12.0f} {own:12.0f} {own / reader:7.2f}", flush=True)
+        results.append({"set": name, "state": state, "reader_mb_s": reader, "posetools_mb_s": own})
+    return results
+
+
+def profile(paths: Sequence[Path]) -> None:
+    """Print what a thousand files cost, step by step, with the files in memory."""
+    from posetools import inspection
+    from posetools.pictures import header_of, without_warnings
+
+    some = [str(path) for path in (paths * (1000 // len(paths) + 1))[:1000]]
+    steps: dict[str, Callable[[], object]] = {
+        "open": lambda: [file.close() for _, file in inspection._opened(some, inspection._START)],
+        "open, read 16 KB": lambda: [file.read(1 << 14) for _, file in inspection._opened(some, inspection._START)],
+        "open, read the header (Pillow)": lambda: [header_of(path, file) for path, file in inspection._opened(some, 0)],
+        "inspect: all of this": lambda: inspection.inspect(some),
+        "digests: read the whole file": lambda: inspection.digests(some),
+    }
+    read_all(paths)
+    print("\nmicroseconds a file, warm")
+    with without_warnings():
+        for step, work in steps.items():
+            print(f"  {step:32} {min(seconds(work) for _ in range(3)) * 1e3:7.1f}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=2000)
+    parser.add_argument("--size", type=int, nargs=2, default=(640, 480), metavar=("WIDTH", "HEIGHT"))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="on the disk that is measured; the files are removed again")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    size = tuple(options.size)
+    results = []
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        sets = make(Path(folder), options.pictures, size, options.seed)
+        mean = sum(p.stat().st_size for p in sets[SETS[0]]) / options.pictures / 1e3
+        print(f"{options.pictures} pictures of {size[0]}x{size[1]}, {mean:.0f} KB each, {os.cpu_count()} cores")
+        print(f"{'':16} {'':5} {'reader MB/s':>12} {'posetools':>12} {'ratio':>7}")
+        for name, paths in sets.items():
+            results += compare(name, paths, size, options.repeats)
+        if options.profile:
+            profile(sets[SETS[0]])
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    slow = [r for r in results if float(str(r["posetools_mb_s"])) < LEAST * float(str(r["reader_mb_s"]))]
+    return int(any(r["state"] == "cold" for r in slow))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

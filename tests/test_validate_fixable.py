@@ -1,0 +1,61 @@
+"""What is called fixable is what the repair of the whole file mends, though only entries with findings are asked."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posetools.findings import Finding
+from posetools.formats import coco_repair
+from posetools.skeleton import load_skeleton
+from posetools.validate import validate_file
+from tests.coco_sample import write_sample
+
+CAR8 = load_skeleton("car8")
+MISTAKES: dict[str, list[Any]] = {
+    "area": [None, 1, 0.5, "x", -3, float("nan")],
+    "num_keypoints": [None, 0, 99, 2**70, "2", True],
+    "iscrowd": [None, 2, "0"],
+    "bbox": [[-20, -20, 90, 90], [300, 200, 90, 90], [400, 400, 5, 5], [1, 2, 3], [1, 2, 0, 4], [5000, 1, 3, 3]],
+    "keypoints": [[1, 2, 2], [1] * 24, [0] * 23 + ["x"], [0.0] * 23 + [float("nan")], "x"],
+}
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("fixable") / "cars"
+    write_sample(folder)
+    content: dict[str, Any] = json.loads((folder / "train_coco.json").read_text())
+    return content
+
+
+@pytest.mark.parametrize("number", range(60))
+def test_fixable_is_what_fix_mends(tmp_path: Path, document: dict[str, Any], number: int) -> None:
+    rng = random.Random(number)
+    content = json.loads(json.dumps(document))
+    for annotation in rng.sample(content["annotations"], rng.randint(1, 3)):
+        for key in rng.sample(sorted(MISTAKES), rng.randint(1, 2)):
+            value = rng.choice(MISTAKES[key])
+            annotation.update({key: value})
+            if value is None:
+                del annotation[key]
+    if rng.random() < 0.3:
+        content["categories"][0]["skeleton"] = [[a - 1, b - 1] for a, b in content["categories"][0]["skeleton"]]
+    if rng.random() < 0.3:
+        # Still the size that a box is cut to.
+        content["images"][0]["file_name"] = 3
+    if rng.random() < 0.1:
+        del content["categories"]
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    findings = validate_file(path, CAR8, pictures=False).findings
+    mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
+    assert {_key(one) for one in findings if one.fixable} == {_key(one) for one in findings} & mended
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    return finding.code, finding.place
