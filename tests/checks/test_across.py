@@ -99,6 +99,12 @@ def test_the_same_categories_in_any_order() -> None:
     assert list(check_same_categories({})) == []
 
 
+def test_a_category_that_is_there_twice_can_be_compared() -> None:
+    twice = [{"id": 1, "name": "car", "keypoints": ["a"]}, {"id": 1, "name": "car"}]
+    same = tables(table("train", categories=twice), table("val", categories=twice[::-1]))
+    assert list(check_same_categories(same)) == []
+
+
 def difference(split: str, wanted: str, got: str) -> Finding:
     message = f"categories must be those of train_coco.json ({wanted}), got {got}"
     hint = "use one list of categories in all splits: ids, names and keypoints"
