@@ -28,14 +28,14 @@ LEAST = 0.85
 # Module -> the tests that belong to it: those that would be read to learn what it must do.
 TARGETS: dict[str, tuple[str, ...]] = {
     "geometry": ("tests/test_geometry.py",),
-    "split": ("tests/test_split.py",),
+    "split": ("tests/test_split.py", "tests/test_stratify.py"),
     "stratify": ("tests/test_stratify.py",),
     "resplit": ("tests/test_split.py", "tests/test_split_journal.py", "tests/test_stratify.py"),
     "checks/across": ("tests/checks/test_across.py",),
     "checks/structure": ("tests/checks/test_structure.py",),
     "checks/geometry": ("tests/checks/test_geometry.py",),
-    "checks/geometry_fit": ("tests/checks/test_geometry.py",),
-    "checks/geometry_template": ("tests/checks/test_geometry.py",),
+    "checks/geometry_fit": ("tests/checks/test_geometry_fit.py",),
+    "checks/geometry_template": ("tests/checks/test_geometry_template.py",),
     "checks/plausibility": ("tests/checks/test_plausibility.py",),
     "checks/near": ("tests/checks/test_near.py",),
     "checks/pictures": ("tests/checks/test_pictures.py",),
