@@ -33,7 +33,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "resplit": ("tests/test_split.py", "tests/test_split_journal.py", "tests/test_stratify.py"),
     "checks/across": ("tests/checks/test_across.py",),
     "checks/structure": ("tests/checks/test_structure.py",),
-    "checks/geometry": ("tests/checks/test_geometry.py",),
+    "checks/geometry": ("tests/checks/test_geometry_study.py",),
     "checks/geometry_fit": ("tests/checks/test_geometry_fit.py",),
     "checks/geometry_template": ("tests/checks/test_geometry_template.py",),
     "checks/plausibility": ("tests/checks/test_plausibility.py",),

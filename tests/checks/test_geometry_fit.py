@@ -198,7 +198,9 @@ def test_labels_that_are_nothing_end_a_fit_too() -> None:
 
 
 def test_what_a_fit_says_of_points_and_of_visibility() -> None:
-    views = _labelled(HIGH)
+    views = _labelled(some_parameters(40, 8))
+    views.visibility[:2, 1:] = 0
+    views.visibility[:2, 0] = 1
     found, sums = _minimise(TEMPLATE, views)
     fits = fit(TEMPLATE, views)
     for row, one in enumerate(found):
@@ -211,6 +213,9 @@ def test_what_a_fit_says_of_points_and_of_visibility() -> None:
         assert fits.misfit[row] == pytest.approx(sums[row] + surprise)
         np.testing.assert_allclose(fits.projected[row], pixels, atol=1e-9)
     assert fits.turned_away.any()
+    # Sides that are all but seen edge on are not turned away.
+    edge = np.array([facing_of(TEMPLATE, one) for one in found])
+    assert ((np.abs(edge) < EDGE) & (views.visibility == 2)).any()
 
 
 def _surprise_of(facing: float, visibility: int) -> float:
@@ -265,6 +270,8 @@ def test_views_are_taken_renamed_and_left_out() -> None:
     assert renamed.longest is views.longest
     before = views.visibility.copy()
     without = views.without(5)
+    assert without.points is views.points
+    assert (without.sigma is views.sigma, without.longest is views.longest) == (True, True)
     assert views.visibility.tolist() == before.tolist()
     assert without.visibility[:, 5].tolist() == [0.0] * 3
     assert np.delete(without.visibility, 5, axis=1).tolist() == np.delete(before, 5, axis=1).tolist()

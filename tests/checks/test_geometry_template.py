@@ -11,7 +11,7 @@ import pytest
 
 from posetools.checks.geometry_template import Rigid, _seen_together, rigid
 from posetools.skeleton import Skeleton, load_skeleton
-from tests.checks.rigid_cars import CAR8, TEMPLATE
+from tests.checks.rigid_cars import CAR8, car8
 
 
 def _other(**template: Any) -> Rigid:
@@ -23,16 +23,28 @@ def _other(**template: Any) -> Rigid:
 
 
 def test_points_and_faces_are_in_the_skeletons_order() -> None:
+    template = car8()
     assert CAR8.template is not None
     backwards = _other(points=[point.model_dump() for point in reversed(CAR8.template.points)])
-    for template in (TEMPLATE, backwards):
+    for template in (template, backwards):
         for k, name in enumerate(CAR8.names):
             (point,) = (point for point in CAR8.template.points if point.name == name)
             assert template.points[k].tolist() == list(point.at)
             on = [face.name for face, there in zip(CAR8.template.faces, template.on_face[k], strict=True) if there]
             assert sorted(on) == sorted(point.faces)
-    assert not TEMPLATE.everywhere.any()
+        assert template.everywhere.tolist() == [False] * 8
     assert rigid(load_skeleton("coco17")) is None
+
+
+def test_a_point_on_no_face_is_seen_from_everywhere() -> None:
+    assert CAR8.template is not None
+    points = [point.model_dump() for point in CAR8.template.points]
+    points[3]["faces"] = []
+    template = _other(points=points)
+    assert template.everywhere.tolist() == [name == points[3]["name"] for name in CAR8.names]
+    bare = _other(faces=[], points=[point | {"faces": []} for point in points])
+    assert bare.everywhere.tolist() == [True] * 8
+    assert (bare.normals.shape, bare.on_face.shape) == ((0, 3), (8, 0))
 
 
 def test_normals_have_length_1() -> None:
@@ -54,10 +66,11 @@ def test_modes_are_steps_of_one_standard_deviation() -> None:
 
 
 def test_every_exchange_all_first_then_pair_by_pair() -> None:
+    template = car8()
     everyone = list(range(8))
     sides, ends, neighbours = [4, 5, 6, 7, 0, 1, 2, 3], [1, 0, 3, 2, 5, 4, 7, 6], [2, 3, 0, 1, 6, 7, 4, 5]
     whole = [("sides", sides), ("ends", ends), ("neighbours", neighbours)]
-    got = [(exchange.kind, exchange.order.tolist(), exchange.pair) for exchange in TEMPLATE.exchanges]
+    got = [(exchange.kind, exchange.order.tolist(), exchange.pair) for exchange in template.exchanges]
     assert got[:3] == [(kind, order, None) for kind, order in whole]
     expected = []
     for kind, order in whole:
@@ -78,9 +91,15 @@ def test_what_has_no_opposite_and_no_neighbour_is_not_exchanged() -> None:
     bare[[point["name"] for point in bare].index(rear)]["opposite"] = front
     ends = [exchange for exchange in _other(points=bare).exchanges if exchange.kind == "ends"]
     assert [(exchange.order.tolist(), exchange.pair) for exchange in ends] == [([1, 0, 2, 3, 4, 5, 6, 7], None)]
+    left, right = CAR8.names[2:4]
+    bare[[point["name"] for point in bare].index(left)]["opposite"] = right
+    bare[[point["name"] for point in bare].index(right)]["opposite"] = left
+    pairs = [exchange.pair for exchange in _other(points=bare).exchanges if exchange.kind == "ends"]
+    assert pairs == [None, (0, 1), (2, 3)]
 
 
 def test_what_cannot_be_seen_together() -> None:
+    template = car8()
     """Against all sets of faces that hold no two opposite ones."""
     opposite = [(0, 1), (2, 3)]
     sets = [
@@ -90,19 +109,20 @@ def test_what_cannot_be_seen_together() -> None:
         if not any(set(pair) <= set(faces) for pair in opposite)
     ]
     visible = np.array(list(itertools.product([False, True], repeat=8)))
-    got = TEMPLATE.impossible(visible)
+    got = template.impossible(visible)
     for row, seen in zip(visible, got, strict=True):
-        on = [set(np.flatnonzero(TEMPLATE.on_face[k]).tolist()) for k in np.flatnonzero(row)]
+        on = [set(np.flatnonzero(template.on_face[k]).tolist()) for k in np.flatnonzero(row)]
         assert bool(seen) is not any(all(faces & together for faces in on) for together in sets)
     assert 0 < got.sum() < len(got)
 
 
 def test_what_lies_on_no_face_is_never_in_the_way() -> None:
-    roof = replace(TEMPLATE, on_face=TEMPLATE.on_face.copy(), everywhere=np.arange(8) == 7)
+    template = car8()
+    roof = replace(template, on_face=template.on_face.copy(), everywhere=np.arange(8) == 7)
     roof.on_face[7] = False
     both = np.zeros((1, 8), dtype=np.bool_)
     both[0, [2, 7]] = True
-    assert TEMPLATE.impossible(both).tolist() == [True]
+    assert template.impossible(both).tolist() == [True]
     assert roof.impossible(both).tolist() == [False]
 
 

@@ -1,0 +1,378 @@
+"""What the fits of a few known cars are taken for: which mistake, which place, and the whole of what is said."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posetools.checks import geometry
+from posetools.checks.geometry import Geometry, _winners, check_geometry, geometry_note, study
+from posetools.checks.geometry_template import rigid
+from posetools.checks.structure import SoundObjects, sound_objects
+from posetools.findings import Finding
+from posetools.formats.coco_table import table_from
+from posetools.formats.coco_write import category_entry
+from posetools.geometry import Bools, Floats
+from posetools.skeleton import Skeleton, load_skeleton
+from tests.checks.rigid_cars import CAR8, TEMPLATE, facing_of, parameters, pixels_of
+
+SIZE = np.array([640.0, 480.0])
+# Seen from all around, from above a little, all eight points apart.
+HEADINGS = np.linspace(0.35, 5.85, 14)
+MIRRORED = np.array(CAR8.flip_indices)
+
+
+def cars() -> Floats:
+    """Return (14, 8, 3) keypoints, exact but for half a pixel, hidden where they are turned away."""
+    rng, out = np.random.default_rng(7), []
+    for heading in HEADINGS:
+        one = parameters(float(heading), 0.3, at=(rng.uniform(-60, 60), rng.uniform(-40, 40)), scale=60.0)
+        points = pixels_of(TEMPLATE, one).T + SIZE / 2 + rng.normal(0.0, 0.5, (8, 2))
+        out.append(np.column_stack([points, np.where(facing_of(TEMPLATE, one) > 0, 2, 1)]))
+    return np.array(out)
+
+
+def boxes_of(keypoints: Floats) -> Floats:
+    return np.concatenate([keypoints[:, :, :2].min(axis=1) - 10, keypoints[:, :, :2].max(axis=1) + 10], axis=1)
+
+
+BOXES = boxes_of(cars())
+
+
+def studied(keypoints: Floats, boxes: Floats = BOXES) -> Geometry:
+    return study(TEMPLATE, keypoints, boxes, np.tile(SIZE, (len(keypoints), 1)))
+
+
+def objects_of(keypoints: Floats, skeleton: Skeleton = CAR8, boxes: Floats = BOXES) -> SoundObjects:
+    annotations = [
+        {
+            "id": i + 1,
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [*box[:2].tolist(), *(box[2:] - box[:2]).tolist()],
+            "area": 900.0,
+            "iscrowd": 0,
+            "num_keypoints": int((points[:, 2] > 0).sum()),
+            "keypoints": points.ravel().tolist(),
+        }
+        for i, (points, box) in enumerate(zip(keypoints, boxes, strict=True))
+    ]
+    images = [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}]
+    document = {"images": images, "annotations": annotations, "categories": [category_entry(skeleton)]}
+    return sound_objects(table_from(document, Path("x.json")), skeleton)
+
+
+def test_exact_labels_fit_and_nothing_is_found() -> None:
+    found = studied(cars())
+    assert found.misfit.max() < geometry._ALL_EXCHANGED
+    assert found.explanations == ()
+    assert not found.impossible.any()
+    assert (found.noise, found.hidden_used) == (1.0, True)
+
+
+def test_each_mistake_is_found_where_it_was_made() -> None:
+    """The rows before them are not judged, which must not move what is found."""
+    keypoints = cars()
+    keypoints[[0, 2], 3:] = 0
+    keypoints[4] = keypoints[4][MIRRORED]
+    right = keypoints[6, 2, :2].copy()
+    keypoints[6, 2, :2] += [25.0, -70.0]
+    found = studied(keypoints)
+    mirrored, moved = found.explanations
+    assert np.isnan(found.misfit[[0, 2]]).all()
+    assert np.isfinite(np.delete(found.misfit, [0, 2])).all()
+    assert (mirrored.index, mirrored.point, mirrored.shift) == (4, -1, 0.0)
+    assert mirrored.exchange is not None
+    assert (mirrored.exchange.kind, mirrored.exchange.pair) == ("sides", None)
+    assert mirrored.labelled > 5 > 1.5 > mirrored.explained
+    assert (moved.index, moved.exchange, moved.point) == (6, None, 2)
+    assert np.hypot(*(moved.place - right)) < 6
+    assert moved.shift == pytest.approx(np.hypot(*(moved.place - keypoints[6, 2, :2])))
+    assert moved.labelled > 5 > 1.5 > moved.explained
+    assert moved.turned_away == (moved.turned_away[0], 0)
+
+
+def test_parts_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    keypoints = cars()
+    keypoints[1, 3:] = 0
+    for i in (3, 8, 12):
+        keypoints[i] = keypoints[i][MIRRORED]
+    keypoints[10, 2, :2] += [25.0, -70.0]
+    whole = studied(keypoints)
+    monkeypatch.setattr(geometry, "_CHUNK", 5)
+    told: list[tuple[str, int, int]] = []
+    sizes = np.tile(SIZE, (len(keypoints), 1))
+    parts = study(TEMPLATE, keypoints, BOXES, sizes, lambda *step: told.append(step))
+    np.testing.assert_allclose(parts.misfit, whole.misfit, atol=1e-4)
+    assert [one.index for one in parts.explanations] == [one.index for one in whole.explanations] == [3, 8, 10, 12]
+    for one, other in zip(parts.explanations, whole.explanations, strict=True):
+        np.testing.assert_allclose(one.place, other.place, atol=1e-2)
+    assert told == [("fitting a rigid object", done, 13) for done in (5, 10, 13)]
+
+
+@pytest.mark.parametrize(("labelled", "judged"), [(4, False), (5, True)])
+def test_five_points_are_judged(labelled: int, judged: bool) -> None:
+    keypoints = cars()[:1]
+    keypoints[0, labelled:] = 0
+    assert bool(np.isfinite(studied(keypoints, BOXES[:1]).misfit[0])) is judged
+
+
+@pytest.mark.parametrize(("side", "judged"), [(11.9, False), (12.0, True)])
+def test_a_diagonal_of_twenty_pixels_is_judged(side: float, judged: bool) -> None:
+    box = np.array([[40.0, 50.0, 40.0 + side, 66.0]])
+    assert bool(np.isfinite(studied(cars()[:1], box).misfit[0])) is judged
+
+
+def test_numbers_that_are_none_are_not_judged() -> None:
+    keypoints, boxes = cars(), BOXES.copy()
+    keypoints[2, 1, 0] = np.nan
+    keypoints[3, 1, 1] = np.inf
+    boxes[5, 2] = np.nan
+    boxes[6, 3] = np.inf
+    assert np.flatnonzero(np.isnan(studied(keypoints, boxes).misfit)).tolist() == [2, 3, 5, 6]
+
+
+def test_the_picture_is_as_long_as_its_longer_side_or_as_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = {}
+
+    def spy(_: object, views: geometry.Views, *__: object, **___: object) -> None:
+        seen["views"] = views
+        raise InterruptedError
+
+    monkeypatch.setattr(geometry, "fit", spy)
+    boxes = np.array([[0.0, 0.0, 300.0, 400.0], [0.0, 0.0, 30.0, 40.0]])
+    sizes = np.array([[100.0, 200.0], [700.0, 300.0]])
+    with pytest.raises(InterruptedError):
+        study(TEMPLATE, cars()[:2], boxes, sizes)
+    assert seen["views"].longest.tolist() == [500.0, 700.0]
+    np.testing.assert_allclose(seen["views"].sigma, np.hypot(2.0, [5.0, 0.5]))
+    np.testing.assert_allclose(seen["views"].points, (cars()[:2, :, :2] - sizes[:, None] / 2).transpose(0, 2, 1))
+    assert seen["views"].visibility.tolist() == cars()[:2, :, 2].tolist()
+
+
+def _noisy(pixels: float, count: int = 14) -> Floats:
+    keypoints = cars()[:count]
+    keypoints[:, :, :2] += np.random.default_rng(1).normal(0.0, pixels, (count, 8, 2))
+    return keypoints
+
+
+def test_how_exactly_a_set_is_labelled_is_told_by_ten_objects() -> None:
+    assert studied(_noisy(12.0, 9), BOXES[:9]).noise == 1.0
+    ten, all_of_them = studied(_noisy(12.0, 10), BOXES[:10]).noise, studied(_noisy(12.0)).noise
+    assert 2 < ten < 6
+    assert 2 < all_of_them < 6
+    # Twice as coarse is twice the noise; exact labels are as exact as assumed.
+    assert studied(_noisy(24.0)).noise == pytest.approx(2 * all_of_them, rel=0.3)
+    assert studied(_noisy(1.0)).noise == 1.0
+
+
+def test_coarse_labels_fit_as_usual_once_the_noise_is_known() -> None:
+    found = studied(_noisy(12.0))
+    assert np.median(found.misfit) < 2 * geometry._USUAL
+    assert found.explanations == ()
+
+
+def test_objects_with_hidden_corners_do_not_say_how_exactly_a_set_is_labelled() -> None:
+    keypoints = _noisy(12.0)
+    keypoints[:, 6:] = 0
+    assert studied(keypoints).noise == 1.0
+    keypoints[:, 6] = _noisy(12.0)[:, 6]
+    assert studied(keypoints).noise > 1.5
+
+
+def test_a_mirrored_set_is_not_called_coarse_and_a_mixed_one_neither() -> None:
+    assert studied(cars()[:, MIRRORED]).noise == 1.0
+    mixed = cars()
+    mixed[::2] = mixed[::2][:, MIRRORED]
+    assert studied(mixed).noise == 1.0
+
+
+def _turned(pair: tuple[int, int], keypoints: Floats) -> Floats:
+    order = np.arange(8)
+    order[list(pair)] = pair[::-1]
+    return keypoints[order]
+
+
+# A car that shows its points apart, by the pair that is exchanged.
+PAIRS = [((0, 4), "W215"), ((2, 3), "W216"), ((5, 7), "W219")]
+
+
+def test_two_points_with_each_others_names() -> None:
+    forms, told = set(), Counter[str]()
+    for (pair, code), index in itertools.product(PAIRS, range(len(HEADINGS))):
+        changed, box = _turned(pair, cars()[index])[None], BOXES[[index]]
+        found = [finding for finding in check_geometry(objects_of(changed, boxes=box), CAR8) if finding.code == code]
+        for finding, fits in zip(found, studied(changed, box).explanations, strict=False):
+            before, after = fits.turned_away
+            seen = (f" and {before} visible on sides turned away", f" and {after}") if before > after else ("", "")
+            assert finding == Finding(
+                code,
+                "x.json",
+                "annotations[0] (id 1)",
+                f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must be those of a rigid car, got points "
+                f"{fits.labelled:.1f} px (rms) off{seen[0]} as labelled, {fits.explained:.1f} px{seen[1]} with the two "
+                "exchanged",
+                "look at the picture, and give the two points each other's names",
+            )
+            forms.add(before > after)
+            told[code] += 1
+    # In most views the other points tell; where they do not, nothing is said.
+    assert min(told[code] for _, code in PAIRS) >= 2
+    assert forms == {True, False}
+
+
+def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
+    keypoints = cars()
+    keypoints[4] = keypoints[4][MIRRORED]
+    keypoints[6, 2, :2] += [25.0, -70.0]
+    keypoints[6, 3] = 0
+    mirrored, moved = studied(keypoints).explanations
+    before, after = mirrored.turned_away
+    assert before > after == 0
+    x, y = keypoints[6, 2, :2]
+    assert list(check_geometry(objects_of(keypoints), CAR8)) == [
+        Finding(
+            "W215",
+            "x.json",
+            "annotations[4] (id 5)",
+            f"the names must be those of a rigid car, got points {mirrored.labelled:.1f} px (rms) off and {before} "
+            f"visible on sides turned away as labelled, {mirrored.explained:.1f} px and 0 with left and right "
+            "exchanged, or front and rear",
+            "look at the picture: give left and right each other's names, or, when the front is where the rear is "
+            "labelled, front and rear; both look the same to geometry",
+        ),
+        Finding(
+            "W217",
+            "x.json",
+            "annotations[6] (id 7)",
+            f"left-front-tire must be near ({moved.place[0]:.1f}, {moved.place[1]:.1f}) by the other 6 points, "
+            f"got ({x:.1f}, {y:.1f}), {moved.shift:.0f} px off",
+            "move the point, or see whether it is another object's",
+        ),
+    ]
+
+
+def test_points_that_cannot_be_seen_together() -> None:
+    keypoints = cars()
+    keypoints[1, :, 2] = [0, 1, 2, 0, 1, 1, 2, 1]
+    # A mistake that explains it is told alone.
+    keypoints[4] = keypoints[4][MIRRORED]
+    keypoints[4, :, 2] = 2
+    found = list(check_geometry(objects_of(keypoints), CAR8))
+    assert [finding.code for finding in found] == ["W215", "W218"]
+    assert found[1] == Finding(
+        "W218",
+        "x.json",
+        "annotations[1] (id 2)",
+        "the visible points must lie on sides that can be seen together, got left-front-tire, right-front-tire",
+        "points on the far side have visibility 1 (hidden); or are names exchanged?",
+    )
+    seen = studied(keypoints).impossible
+    assert np.flatnonzero(seen).tolist() == [1, 4]
+    keypoints[:, :, 2] = 2
+    assert not studied(keypoints).impossible.any()
+    assert not studied(keypoints).hidden_used
+
+
+def test_without_hidden_points_visibility_does_not_count() -> None:
+    keypoints = cars()
+    keypoints[:, :, 2] = 2
+    assert studied(keypoints).misfit.max() < geometry._ALL_EXCHANGED
+
+
+def test_nothing_is_said_without_a_template_or_without_objects() -> None:
+    plain = CAR8.model_copy(update={"template": None})
+    mirrored = cars()[:, MIRRORED]
+    assert list(check_geometry(objects_of(mirrored, plain), plain)) == []
+    assert list(check_geometry(objects_of(mirrored[:0], boxes=BOXES[:0]), CAR8)) == []
+    told: list[tuple[str, int, int]] = []
+    list(check_geometry(objects_of(cars()), CAR8, lambda *step: told.append(step)))
+    assert told == [("fitting a rigid object", 14, 14)]
+
+
+def test_what_is_not_checked_is_said() -> None:
+    plain = CAR8.model_copy(update={"template": None})
+    assert geometry_note(plain) == ("geometry not checked: skeleton car8 has no template (docs/geometry.md)",)
+    assert geometry_note(load_skeleton("coco17")) == (
+        "geometry not checked: skeleton coco17 has no template (docs/geometry.md)",
+    )
+    assert geometry_note(CAR8) == ()
+
+
+def _wins(totals: list[float], plain: float = 100.0) -> list[tuple[int, int]]:
+    """Return the winner of one row: the misfits of the columns named, all others far away."""
+    every = np.full((1, len(TEMPLATE.exchanges) + 8), 90.0)
+    every[0, : len(totals)] = totals
+    return list(_winners(TEMPLATE, every, np.array([plain])))
+
+
+def test_a_mistake_wins_by_a_margin_over_none_and_over_all_others() -> None:
+    margin = geometry._MARGIN
+    assert _wins([50.0]) == [(0, 0)]
+    assert _wins([50.0], plain=50.0 + margin) == []
+    assert _wins([50.0], plain=50.1 + margin) == [(0, 0)]
+    # All sides and all ends are one mistake, which the first of them stands for; neighbours are another.
+    assert _wins([60.0, 50.0]) == _wins([50.0, 51.0]) == [(0, 0)]
+    assert _wins([60.0, 60.0, 50.0]) == [(0, 2)]
+    assert _wins([50.0, 60.0, 50.0 + margin]) == []
+    assert _wins([50.0, 60.0, 50.1 + margin]) == [(0, 0)]
+    assert _wins([60.0, 60.0, 60.0, 50.0]) == [(0, 3)]
+    assert _wins([np.inf] * 3) == []
+    rows = np.full((3, len(TEMPLATE.exchanges) + 8), np.inf)
+    rows[2, -1] = 20.0
+    assert list(_winners(TEMPLATE, rows, np.full(3, 100.0))) == [(2, rows.shape[1] - 1)]
+
+
+def test_a_point_is_misplaced_from_a_tenth_of_the_diagonal_on() -> None:
+    """Of points moved ever further the first one told is a tenth of the diagonal off, or nearly so."""
+    diagonal = np.hypot(*(BOXES[6, 2:] - BOXES[6, :2]))
+    shifts = []
+    for share in np.linspace(0.02, 0.3, 15):
+        keypoints = cars()
+        keypoints[6, 2, :2] += share * diagonal * np.array([0.3, -0.95])
+        shifts += [one.shift for one in studied(keypoints).explanations]
+    assert len(shifts) >= 6
+    assert min(shifts) >= 0.1 * diagonal
+
+
+def _swapped(index: int) -> Floats:
+    keypoints = cars()
+    keypoints[index] = keypoints[index][MIRRORED]
+    return keypoints
+
+
+def test_front_and_rear_exchanged_is_the_same_mistake() -> None:
+    ends = TEMPLATE.exchanges[1].order
+    keypoints = cars()
+    keypoints[9] = keypoints[9][ends]
+    (one,) = studied(keypoints).explanations
+    assert one.index == 9
+    assert one.exchange is TEMPLATE.exchanges[0]
+
+
+def test_labels_that_no_mistake_explains_are_left_alone() -> None:
+    rng, keypoints = np.random.default_rng(4), cars()
+    keypoints[3, :, :2] = rng.uniform(100, 400, (8, 2))
+    found = studied(keypoints)
+    assert [one.index for one in found.explanations] == []
+    assert found.misfit[3] > 100
+
+
+def test_visible_everywhere_is_a_template_of_points_alone() -> None:
+    assert CAR8.template is not None
+    document = CAR8.model_dump()
+    for point in document["template"]["points"]:
+        point["faces"] = []
+    document["template"]["faces"] = []
+    bare = rigid(Skeleton.model_validate(document))
+    assert bare is not None
+    keypoints = _swapped(4)
+    keypoints[:, :, 2] = np.tile([1, 2], 4)
+    found = study(bare, keypoints, BOXES, np.tile(SIZE, (14, 1)))
+    impossible: Bools = found.impossible
+    assert not impossible.any()
+    assert [one.index for one in found.explanations] == [4]
