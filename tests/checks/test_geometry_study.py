@@ -11,6 +11,7 @@ import pytest
 
 from posetools.checks import geometry
 from posetools.checks.geometry import Geometry, _winners, check_geometry, geometry_note, study
+from posetools.checks.geometry_fit import Views
 from posetools.checks.geometry_template import rigid
 from posetools.checks.structure import SoundObjects, sound_objects
 from posetools.findings import Finding
@@ -139,7 +140,7 @@ def test_numbers_that_are_none_are_not_judged() -> None:
 def test_the_picture_is_as_long_as_its_longer_side_or_as_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 
-    def spy(_: object, views: geometry.Views, *__: object, **___: object) -> None:
+    def spy(_: object, views: Views, *__: object, **___: object) -> None:
         seen["views"] = views
         raise InterruptedError
 
@@ -194,7 +195,8 @@ def test_a_mirrored_set_is_not_called_coarse_and_a_mixed_one_neither() -> None:
 def _turned(pair: tuple[int, int], keypoints: Floats) -> Floats:
     order = np.arange(8)
     order[list(pair)] = pair[::-1]
-    return keypoints[order]
+    turned: Floats = keypoints[order]
+    return turned
 
 
 # A car that shows its points apart, by the pair that is exchanged.

@@ -26,13 +26,13 @@ def test_points_and_faces_are_in_the_skeletons_order() -> None:
     template = car8()
     assert CAR8.template is not None
     backwards = _other(points=[point.model_dump() for point in reversed(CAR8.template.points)])
-    for template in (template, backwards):
+    for each in (template, backwards):
         for k, name in enumerate(CAR8.names):
             (point,) = (point for point in CAR8.template.points if point.name == name)
-            assert template.points[k].tolist() == list(point.at)
-            on = [face.name for face, there in zip(CAR8.template.faces, template.on_face[k], strict=True) if there]
+            assert each.points[k].tolist() == list(point.at)
+            on = [face.name for face, there in zip(CAR8.template.faces, each.on_face[k], strict=True) if there]
             assert sorted(on) == sorted(point.faces)
-        assert template.everywhere.tolist() == [False] * 8
+        assert each.everywhere.tolist() == [False] * 8
     assert rigid(load_skeleton("coco17")) is None
 
 
