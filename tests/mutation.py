@@ -30,7 +30,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "geometry": ("tests/test_geometry.py",),
     "split": ("tests/test_split.py", "tests/test_stratify.py"),
     "stratify": ("tests/test_stratify.py",),
-    "resplit": ("tests/test_split.py", "tests/test_split_journal.py", "tests/test_stratify.py"),
+    "resplit": ("tests/test_resplit.py", "tests/test_split.py", "tests/test_split_journal.py", "tests/test_stratify.py"),
     "checks/across": ("tests/checks/test_across.py",),
     "checks/structure": ("tests/checks/test_structure.py",),
     "checks/geometry": ("tests/checks/test_geometry_study.py",),
