@@ -30,7 +30,12 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "geometry": ("tests/test_geometry.py",),
     "split": ("tests/test_split.py", "tests/test_stratify.py"),
     "stratify": ("tests/test_stratify.py",),
-    "resplit": ("tests/test_resplit.py", "tests/test_split.py", "tests/test_split_journal.py", "tests/test_stratify.py"),
+    "resplit": (
+        "tests/test_resplit.py",
+        "tests/test_split.py",
+        "tests/test_split_journal.py",
+        "tests/test_stratify.py",
+    ),
     "checks/across": ("tests/checks/test_across.py",),
     "checks/structure": ("tests/checks/test_structure.py",),
     "checks/geometry": ("tests/checks/test_geometry_study.py",),
@@ -39,7 +44,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "checks/plausibility": ("tests/checks/test_plausibility.py",),
     "checks/near": ("tests/checks/test_near.py",),
     "checks/pictures": ("tests/checks/test_pictures.py",),
-    "formats/coco_write": ("tests/formats/test_coco.py",),
+    "formats/coco_write": ("tests/formats/test_coco_write.py",),
+    "formats/coco_lines": ("tests/formats/test_coco_write.py",),
     "files": ("tests/test_files.py",),
 }
 
