@@ -32,7 +32,11 @@ Row = tuple[int, tuple[float, float, float, float]]
 
 
 def objects_of(
-    rows: list[Row], *, points: list[list[float]] | None = None, areas: list[float] | None = None
+    rows: list[Row],
+    *,
+    points: list[list[float]] | None = None,
+    areas: list[float] | None = None,
+    crowds: tuple[int, ...] = (),
 ) -> SoundObjects:
     """Return objects given by picture id and bbox, all in pictures of 100 x 80; points are flat lists of 24."""
     annotations = [
@@ -42,7 +46,7 @@ def objects_of(
             "category_id": 1,
             "bbox": list(bbox),
             "area": areas[i] if areas else max(bbox[2] * bbox[3], 2),
-            "iscrowd": 0,
+            "iscrowd": int(i in crowds),
             "num_keypoints": 0,
             "keypoints": points[i] if points else [0] * 24,
         }
@@ -174,8 +178,7 @@ def test_a_box_is_a_pixel_wide_and_high(bbox: tuple[float, float, float, float],
 
 def test_groups_of_objects_are_not_called_double() -> None:
     rows: list[Row] = [(1, (5, 5, 20, 20))] * 3
-    objects = objects_of(rows)
-    objects.table.annotations.iscrowd[1] = True
+    objects = objects_of(rows, crowds=(1,))
     found = [finding for finding in check_boxes(objects) if finding.code == "W205"]
     assert [(finding.place, "annotations[0]" in finding.message) for finding in found] == [
         ("annotations[2] (id 3)", True)

@@ -17,6 +17,7 @@ from posetools.files import Transfer
 from posetools.formats import coco_write
 from posetools.formats.coco_lines import LinePacking, Lines, lines_of
 from posetools.formats.coco_write import category_entry, write, write_split
+from posetools.geometry import box_area
 from posetools.skeleton import Skeleton, load_skeleton
 from tests.build import make_dataset
 from tests.coco_sample import other_skeleton
@@ -134,10 +135,9 @@ def packed(data: Dataset) -> Lines:
 
 def test_objects_that_are_packed_are_those_of_the_dataset() -> None:
     data = dataset()
-    boxes = data.boxes
     own = replace(
         data,
-        areas=(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]),
+        areas=box_area(data.boxes),
         iscrowd=np.zeros(len(data), dtype=np.bool_),
     )
     lines = packed(own)
