@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 
 from posetools.checks import geometry
-from posetools.checks.geometry import Geometry, _winners, check_geometry, geometry_note, study
-from posetools.checks.geometry_fit import Views
+from posetools.checks.geometry import Geometry, _Trials, _winners, check_geometry, geometry_note, study
+from posetools.checks.geometry_fit import Fits, Views, fit
 from posetools.checks.geometry_template import rigid
 from posetools.checks.structure import SoundObjects, sound_objects
 from posetools.findings import Finding
@@ -65,6 +64,82 @@ def objects_of(keypoints: Floats, skeleton: Skeleton = CAR8, boxes: Floats = BOX
     images = [{"id": 1, "file_name": "a.jpg", "width": 640, "height": 480}]
     document = {"images": images, "annotations": annotations, "categories": [category_entry(skeleton)]}
     return sound_objects(table_from(document, Path("x.json")), skeleton)
+
+
+def _tried(keypoints: Floats) -> tuple[Views, Floats, Fits, _Trials]:
+    """Return the views, their diagonals, their fits as labelled, and what trying every mistake said."""
+    boxes = boxes_of(keypoints)
+    diagonal = np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T)
+    views = Views(
+        (keypoints[:, :, :2] - SIZE / 2).transpose(0, 2, 1),
+        keypoints[:, :, 2],
+        np.hypot(2.0, 0.01 * diagonal),
+        np.full(len(keypoints), 640.0),
+    )
+    plain = fit(TEMPLATE, views)
+    trials = _Trials(TEMPLATE, views, plain, True)
+    trials.run(diagonal)
+    return views, diagonal, plain, trials
+
+
+def _planted() -> Floats:
+    """Return cars of which each has a mistake, or is right."""
+    keypoints = cars()[:10]
+    keypoints[0] = keypoints[0][MIRRORED]
+    keypoints[1, 2, :2] += [25.0, -70.0]
+    keypoints[2] = _turned((2, 3), keypoints[2])
+    keypoints[3] = _turned((5, 7), keypoints[3])
+    keypoints[3, 0, 2] = 0
+    keypoints[4, :, :2] = np.random.default_rng(4).uniform(100, 400, (8, 2))
+    keypoints[5, 6, :2] += [3.0, 14.0]
+    keypoints[6] = _turned((0, 1), keypoints[6])
+    keypoints[6, 1, 2] = 0
+    return keypoints
+
+
+def _cost(trials: _Trials, at: int, column: int, fits: Fits, rarity: float) -> float:
+    """Return what the mistake costs a suspect, whose fit must be the one that was kept."""
+    kept, row = trials.fit_of(at, column)
+    assert kept.misfit[row] == pytest.approx(fits.misfit[0], abs=1e-3)
+    return float(fits.misfit[0]) + rarity if fits.misfit[0] < geometry._POOR else np.inf
+
+
+def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
+    """Each fit is made anew, and each rarity written down as it is explained: one in so many."""
+    views, diagonal, plain, trials = _tried(_planted())
+    margin, exchanges = geometry._MARGIN, TEMPLATE.exchanges
+    assert trials.suspects.tolist() == np.flatnonzero(plain.misfit > 2 * np.log(40) + margin).tolist()
+    assert {0, 1, 2, 3, 4, 6} <= set(trials.suspects.tolist())
+    assert trials.totals.shape == (len(trials.suspects), len(exchanges) + 8)
+    for at, row in enumerate(trials.suspects.tolist()):
+        view, best = views.take(np.array([row])), np.inf
+
+        for column, exchange in enumerate(exchanges):
+            if exchange.pair is None:
+                fits = fit(TEMPLATE, view.renamed(exchange.order))
+                best = min(best, float(fits.misfit[0]))
+                assert trials.totals[at, column] == pytest.approx(
+                    _cost(trials, at, column, fits, 2 * np.log(40)), abs=1e-3
+                )
+        # The chance to lie at this place, of all places in a part of the box, in units of how exactly it is labelled.
+        anywhere = 2 * np.log(60 * 0.3 * diagonal[row] ** 2 / (2 * np.pi * views.sigma[row] ** 2))
+        fits_of_points = []
+        for k in range(8):
+            if best > geometry._GOOD and views.visibility[row, k] > 0 and plain.misfit[row] > anywhere + margin:
+                fits = fit(TEMPLATE, view.without(k))
+                fits_of_points.append(float(fits.misfit[0]))
+                expected = _cost(trials, at, len(exchanges) + k, fits, anywhere)
+            else:
+                expected = np.inf
+            assert trials.totals[at, len(exchanges) + k] == pytest.approx(expected, abs=1e-3)
+        best = min(best, *fits_of_points) if fits_of_points else best
+        for column, exchange in enumerate(exchanges):
+            if exchange.pair is not None:
+                both = all(views.visibility[row, k] > 0 for k in exchange.pair)
+                expected = np.inf
+                if best > geometry._GOOD and both and plain.misfit[row] > 2 * np.log(500) + margin:
+                    expected = _cost(trials, at, column, fit(TEMPLATE, view.renamed(exchange.order)), 2 * np.log(500))
+                assert trials.totals[at, column] == pytest.approx(expected, abs=1e-3)
 
 
 def test_exact_labels_fit_and_nothing_is_found() -> None:
@@ -204,26 +279,31 @@ PAIRS = [((0, 4), "W215"), ((2, 3), "W216"), ((5, 7), "W219")]
 
 
 def test_two_points_with_each_others_names() -> None:
+    # Among four times as many cars that are right.
+    swapped = [_turned(pair, each) for pair, _ in PAIRS for each in cars()]
+    keypoints = np.concatenate([*[cars()] * (4 * len(PAIRS)), swapped])
+    boxes, right = boxes_of(keypoints), len(keypoints) - len(swapped)
+    findings = {finding.place: finding for finding in check_geometry(objects_of(keypoints, boxes=boxes), CAR8)}
     forms, told = set(), Counter[str]()
-    for (pair, code), index in itertools.product(PAIRS, range(len(HEADINGS))):
-        changed, box = _turned(pair, cars()[index])[None], BOXES[[index]]
-        found = [finding for finding in check_geometry(objects_of(changed, boxes=box), CAR8) if finding.code == code]
-        for finding, fits in zip(found, studied(changed, box).explanations, strict=False):
-            before, after = fits.turned_away
-            seen = (f" and {before} visible on sides turned away", f" and {after}") if before > after else ("", "")
-            assert finding == Finding(
-                code,
-                "x.json",
-                "annotations[0] (id 1)",
-                f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must be those of a rigid car, got points "
-                f"{fits.labelled:.1f} px (rms) off{seen[0]} as labelled, {fits.explained:.1f} px{seen[1]} with the two "
-                "exchanged",
-                "look at the picture, and give the two points each other's names",
-            )
-            forms.add(before > after)
-            told[code] += 1
+    for one in studied(keypoints, boxes).explanations:
+        assert one.index >= right
+        pair, code = PAIRS[(one.index - right) // len(HEADINGS)]
+        finding = findings.pop(f"annotations[{one.index}] (id {one.index + 1})")
+        if finding.code != code:
+            continue
+        before, after = one.turned_away
+        seen = (f" and {before} visible on sides turned away", f" and {after}") if before > after else ("", "")
+        assert (finding.message, finding.hint) == (
+            f"{CAR8.names[pair[0]]} and {CAR8.names[pair[1]]} must be those of a rigid car, got points "
+            f"{one.labelled:.1f} px (rms) off{seen[0]} as labelled, {one.explained:.1f} px{seen[1]} with the two "
+            "exchanged",
+            "look at the picture, and give the two points each other's names",
+        )
+        forms.add(before > after)
+        told[code] += 1
+    assert {finding.code for finding in findings.values()} <= {"W218"}
     # In most views the other points tell; where they do not, nothing is said.
-    assert min(told[code] for _, code in PAIRS) >= 2
+    assert min(told[code] for _, code in PAIRS) >= 4
     assert forms == {True, False}
 
 
