@@ -236,6 +236,19 @@ def test_surprise_point_by_point() -> None:
     assert got[0] == 0
 
 
+def test_a_template_without_faces_says_nothing_by_what_is_hidden() -> None:
+    bare = replace(
+        TEMPLATE,
+        normals=np.zeros((0, 3)),
+        on_face=np.zeros((8, 0), dtype=np.bool_),
+        everywhere=np.ones(8, dtype=np.bool_),
+    )
+    views = views_of(TEMPLATE, HIGH)
+    fits = fit(bare, views)
+    np.testing.assert_allclose(fits.misfit, fit(bare, views, visibility=False).misfit)
+    assert not fits.turned_away.any()
+
+
 def test_hidden_points_on_no_face_say_nothing() -> None:
     template = replace(TEMPLATE, on_face=np.zeros_like(TEMPLATE.on_face), everywhere=np.ones(8, dtype=np.bool_))
     views = replace(views_of(TEMPLATE, HIGH), visibility=np.ones((len(HIGH), 8)))

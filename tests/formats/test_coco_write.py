@@ -148,6 +148,14 @@ def test_objects_that_are_packed_are_those_of_the_dataset() -> None:
     assert [entry["image_id"] for entry in numbered] == [4, 4, 5, 7, 7, 7]
 
 
+def test_every_picture_is_counted_and_every_line_belongs_to_one() -> None:
+    data = dataset().select_images([0, 1, 2])
+    assert lines_of(data).counts.tolist() == [2, 1, 0]
+    for bodies in ([b"{}"], [b"{}"] * 3):
+        with pytest.raises(ValueError, match="zip"):
+            list(Lines(np.array([1, 1]), bodies).numbered(1, 1))
+
+
 @dataclass(frozen=True)
 class InParts:
     """A data set whose objects come as lines, picture by picture, as from processes that read."""
@@ -217,9 +225,13 @@ def test_without_pictures_none_is_needed(tmp_path: Path) -> None:
 def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, how: Transfer, name: str) -> None:
     builder = DatasetBuilder(CAR8)
     builder.add_image(Image(name, 3, 4, path=tmp_path / "x.jpg"))
+    if how == "none":
+        # The first picture's name, in order, is in order.
+        builder.add_image(Image(" .jpg", 3, 4))
     with pytest.raises(InputError) as caught:
         write({"train": builder.build()}, tmp_path / "d", how)
     assert str(caught.value) == f"{name}: file_name must be a path that stays in images/, got {name!r}"
+    assert caught.value.place == ""
     assert not (tmp_path / "d").exists()
 
 
@@ -230,6 +242,7 @@ def test_a_picture_without_a_file_is_refused(tmp_path: Path) -> None:
         "a.jpg: path must be a picture file, which goes to images/, got None\n"
         "  read the data set with its pictures, and write it then"
     )
+    assert caught.value.place == ""
 
 
 def test_a_picture_in_two_splits_is_refused(tmp_path: Path) -> None:
@@ -237,3 +250,4 @@ def test_a_picture_in_two_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         write(both, tmp_path / "d", "copy")
     assert str(caught.value) == "a.jpg: file_name must be in one split only (train has it), got 'val'"
+    assert caught.value.place == ""
