@@ -80,6 +80,7 @@ def test_files_that_are_no_coco_files(tmp_path: Path) -> None:
         resplit(folder)
     path = folder / "train_coco.json"
     assert str(caught.value) == f"{path}: a COCO file must be an object, got [1]\n  {HINT}"
+    assert caught.value.place == ""
 
 
 def test_other_categories_in_the_other_file(tmp_path: Path) -> None:
@@ -97,6 +98,7 @@ def test_numbers_that_json_has_not(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         resplit(folder)
     assert str(caught.value) == f"{folder}: numbers must be finite, got NaN or infinity\n  {HINT}"
+    assert caught.value.place == ""
 
 
 @pytest.mark.parametrize("keypoints", [None, [], [1, 1, 2] * 3])
@@ -112,6 +114,30 @@ def test_without_names_of_keypoints_any_number_will_do(tmp_path: Path) -> None:
 
     folder = write(tmp_path / "d", change, change)
     assert resplit(folder, val=0.4).counts["train"].keypoints == {}
+
+
+def test_a_file_without_categories_and_one_without_objects(tmp_path: Path) -> None:
+    def change(document: Document) -> None:
+        del document["categories"]
+        document["annotations"] = []
+
+    folder = write(tmp_path / "d", change, change)
+    assert {split: counts.pictures for split, counts in resplit(folder, val=0.4).counts.items()} == {
+        "train": 3,
+        "val": 2,
+    }
+
+
+def test_ids_that_clash_are_counted_anew_from_1(tmp_path: Path) -> None:
+    def change(document: Document) -> None:
+        for number, (image, entry) in enumerate(zip(document["images"], document["annotations"], strict=True)):
+            image["id"], entry["image_id"] = number, number
+
+    folder = write(tmp_path / "d", val=change)
+    assert resplit(folder, val=0.4).renumbered == ("images",)
+    images = [e for s in ("train", "val") for e in json.loads((folder / f"{s}_coco.json").read_text())["images"]]
+    names = ["train0.jpg", "train1.jpg", "train2.jpg", "val0.jpg", "val1.jpg"]
+    assert {image["id"]: image["file_name"] for image in images} == dict(enumerate(names, start=1))
 
 
 def test_text_ids_are_kept(tmp_path: Path) -> None:
@@ -214,6 +240,7 @@ def test_a_record_that_is_none(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{folder / 'conversion.json'}: conversion.json must be an object, as convert writes it, got []"
     )
+    assert caught.value.place == ""
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
