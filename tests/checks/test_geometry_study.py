@@ -383,6 +383,22 @@ def test_what_is_not_checked_is_said() -> None:
         "geometry not checked: skeleton coco17 has no template (docs/geometry.md)",
     )
     assert geometry_note(CAR8) == ()
+    assert geometry_note(_of_points(5)) == ()
+    assert geometry_note(_of_points(4)) == ("geometry not checked: it takes 5 keypoints, skeleton few has fewer",)
+
+
+def _of_points(number: int) -> Skeleton:
+    names = [f"p{i}" for i in range(number)]
+    return Skeleton.model_validate(
+        {
+            "name": "few",
+            "category": {"name": "few"},
+            "keypoints": [{"name": name} for name in names],
+            "sigmas": [0.05] * number,
+            "joint_weights": [1.0] * number,
+            "template": {"points": [{"name": name, "at": [float(i), 0.0, 1.0]} for i, name in enumerate(names)]},
+        }
+    )
 
 
 def _wins(totals: list[float], plain: float = 100.0) -> list[tuple[int, int]]:
@@ -425,6 +441,27 @@ def _swapped(index: int) -> Floats:
     keypoints = cars()
     keypoints[index] = keypoints[index][MIRRORED]
     return keypoints
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.999, 1), (1.001, 0)])
+def test_a_point_that_is_nearer_is_not_called_misplaced(
+    monkeypatch: pytest.MonkeyPatch, share: float, found: int
+) -> None:
+    keypoints = cars()
+    keypoints[6, 2, :2] += [25.0, -70.0]
+    (one,) = studied(keypoints).explanations
+    diagonal = np.hypot(*(BOXES[6, 2:] - BOXES[6, :2]))
+    monkeypatch.setattr(geometry, "LEAST_SHIFT", share * one.shift / diagonal)
+    assert len(studied(keypoints).explanations) == found
+
+
+def test_a_misfit_counts_what_is_visible_where_the_set_marks_hidden_points() -> None:
+    keypoints = cars()
+    keypoints[3, :, 2] = 3 - keypoints[3, :, 2]
+    some = studied(keypoints)
+    assert some.misfit[3] > 20 + np.delete(some.misfit, 3).max()
+    keypoints[:, :, 2] = 2
+    assert studied(keypoints).misfit.max() < geometry._ALL_EXCHANGED
 
 
 def test_front_and_rear_exchanged_is_the_same_mistake() -> None:
