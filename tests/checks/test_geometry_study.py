@@ -16,7 +16,7 @@ from posetools.checks.structure import SoundObjects, sound_objects
 from posetools.findings import Finding
 from posetools.formats.coco_table import table_from
 from posetools.formats.coco_write import category_entry
-from posetools.geometry import Bools, Floats
+from posetools.geometry import Bools, Floats, Ints
 from posetools.skeleton import Skeleton, load_skeleton
 from tests.checks.rigid_cars import CAR8, TEMPLATE, facing_of, parameters, pixels_of
 
@@ -265,6 +265,27 @@ def test_a_mirrored_set_is_not_called_coarse_and_a_mixed_one_neither() -> None:
     mixed = cars()
     mixed[::2] = mixed[::2][:, MIRRORED]
     assert studied(mixed).noise == 1.0
+
+
+@pytest.mark.parametrize("order", [np.arange(8), MIRRORED])
+def test_what_is_visible_does_not_say_how_exactly_a_set_is_labelled(order: Ints) -> None:
+    keypoints = cars()[:, order]
+    keypoints[:, :, 2] = 3 - keypoints[:, :, 2]
+    assert studied(keypoints).noise == 1.0
+
+
+def test_places_are_those_in_each_objects_own_picture() -> None:
+    keypoints = cars()
+    for index in (3, 6, 11):
+        keypoints[index, 2, :2] += [25.0, -70.0]
+    whole = studied(keypoints).explanations
+    assert [one.index for one in whole] == [3, 6, 11]
+    # The same cars in pictures of which each is larger than the one before.
+    aside = np.arange(len(keypoints))[:, None] * np.array([4.0, 3.0])
+    keypoints[:, :, :2] += aside[:, None]
+    moved = study(TEMPLATE, keypoints, BOXES + np.tile(aside, 2), SIZE + 2 * aside).explanations
+    for one, other in zip(whole, moved, strict=True):
+        assert np.hypot(*(other.place - aside[one.index] - one.place)) < 3
 
 
 def _turned(pair: tuple[int, int], keypoints: Floats) -> Floats:
