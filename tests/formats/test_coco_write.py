@@ -41,8 +41,9 @@ def dataset(skeleton: Skeleton = CAR8) -> Dataset:
     return builder.build()
 
 
-def plain(value: float) -> float:
-    return int(value) if value == int(value) else value
+def flat(points: list[list[float]]) -> list[float]:
+    """Return x, y and visibility of each point: fractions of pixels, a whole number, and nothing but 0 for none."""
+    return [value for x, y, seen in points for value in ((x, y, int(seen)) if seen else (0, 0, 0))]
 
 
 def text_by_hand(data: Dataset, first_image: int, first_annotation: int) -> str:
@@ -55,11 +56,11 @@ def text_by_hand(data: Dataset, first_image: int, first_annotation: int) -> str:
                 "id": first_annotation + row,
                 "image_id": first_image + int(data.image_index[row]),
                 "category_id": data.skeleton.category.id,
-                "bbox": [plain(round(value, 9)) for value in (x1, y1, x2 - x1, y2 - y1)],
-                "area": plain(float(data.areas[row])),
+                "bbox": [round(value, 9) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "area": float(data.areas[row]),
                 "iscrowd": int(data.iscrowd[row]),
                 "num_keypoints": int((data.keypoints[row, :, 2] > 0).sum()),
-                "keypoints": [plain(value) for value in data.keypoints[row].ravel().tolist()],
+                "keypoints": flat(data.keypoints[row].tolist()),
                 "segmentation": [],
             }
         )
@@ -125,11 +126,12 @@ def test_the_category_is_the_skeletons() -> None:
 
 def packed(data: Dataset) -> Lines:
     """Return the objects as a process that reads annotation files sends them."""
-    rows = [[*data.boxes[row].tolist(), *data.keypoints[row].ravel().tolist(), float(row)] for row in range(len(data))]
+    points = [flat(points) for points in data.keypoints.tolist()]
+    visibility = [bytes(row) for row in data.visibility.tolist()]
     packing = LinePacking(data.skeleton)
-    text, lengths = packing(np.array(rows).reshape(len(rows), -1))
-    assert text.count(b"\n") == len(rows)
-    assert [len(line) + 1 for line in text.split(b"\n")[:-1]] == lengths.tolist()
+    text = packing.pack(data.boxes, points, visibility, range(len(data)))
+    assert text.count(b"\n") == len(data)
+    assert [len(line) + 1 for line in text.split(b"\n")[:-1]] == packing.lengths(text).tolist()
     return packing.unpack(text, np.bincount(data.image_index, minlength=len(data.images)))
 
 
