@@ -69,7 +69,7 @@ coverage: install-core  ## how much of the code that needs no OpenMMLab its test
 	@.venv/bin/coverage report
 
 # MODULE=checks/geometry for one of them; docs/mutation.md has the results.
-mutation: install-core  ## change the code in small ways and see whether a test fails (all modules: an hour on two cores)
+mutation: install-core  ## change the code in small ways and see whether a test fails (all modules: half an hour on two cores)
 	@.venv/bin/python -m tests.mutation $(MODULE)
 
 # Old releases warn of what their neighbours have changed since; that is no fault of ours.

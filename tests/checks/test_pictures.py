@@ -114,7 +114,8 @@ def test_a_picture_that_cannot_be_read(folder: Path) -> None:
 def test_a_picture_of_another_size(folder: Path) -> None:
     make_picture(folder / "b.jpg", (64, 40))
     (finding,) = found(folder, ["a.jpg", "b.jpg"])
-    assert (finding.code, finding.place) == ("E123", "images[1] (id 2, b.jpg)")
+    assert (finding.code, finding.file) == ("E123", "train_coco.json")
+    assert finding.place == "images[1] (id 2, b.jpg)"
     assert "must be (64, 40), the size of b.jpg, got (64, 48)" in finding.message
 
 
@@ -153,6 +154,16 @@ def test_the_same_content_under_two_names(folder: Path) -> None:
             for row, name in ((0, "f.jpg"), (2, "g.jpg"))
         ),
     ]
+
+
+def test_twins_of_two_kinds_are_told_apart(folder: Path) -> None:
+    _copy(folder, "a.jpg", "e.jpg")
+    _copy(folder, "b.jpg", "f.jpg")
+    told = [
+        (each.code, each.place[:9], each.message.split("(")[1][:9])
+        for each in found(folder, ["a.jpg", "b.jpg", "e.jpg", "f.jpg"])
+    ]
+    assert sorted(told) == [("W206", "images[2]", "images[0]"), ("W206", "images[3]", "images[1]")]
 
 
 def _same_length(folder: Path) -> None:
