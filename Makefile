@@ -7,12 +7,14 @@ OWN_UV := .tools/uv/bin/uv
 UV ?= $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
 NEEDS_UV := $(filter $(OWN_UV),$(UV))
 SYNC := $(UV) sync --python 3.11
+# The tests of one file stay together, since they share what they have trained.
+IN_PARALLEL := -n 2 --dist loadfile
 # The oldest stack has a project folder of its own, so that each of the two keeps its own uv.lock.
 OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers faults lint format generate clean
+.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers coverage mutation faults lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,10 +57,20 @@ demo: install  ## the whole road on rendered cars: labelme files in, a trained a
 	@.venv/bin/posetools demo --out demo
 
 test: install lint  ## everything: linters, types, all tests
-	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest
+	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)
 
 test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: three minutes
-	@.venv/bin/pytest -m "not train and not slow"
+	@.venv/bin/pytest $(IN_PARALLEL) -m "not train and not slow"
+
+coverage: install-core  ## how much of the code that needs no OpenMMLab its tests run: at least 95 %
+	@.venv/bin/coverage erase
+	@.venv/bin/coverage run -m pytest -m "not train and not slow"
+	@.venv/bin/coverage combine --quiet
+	@.venv/bin/coverage report
+
+# MODULE=checks/geometry for one of them; docs/mutation.md has the results.
+mutation: install-core  ## change the code in small ways and see whether a test fails (all modules: half an hour on two cores)
+	@.venv/bin/python -m tests.mutation $(MODULE)
 
 # Old releases warn of what their neighbours have changed since; that is no fault of ours.
 test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest supported stack

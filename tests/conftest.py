@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import Phase, settings
 
 from posetools.mm.extra import missing_packages
 
 # The tests' tensors are tiny: threads cost more than they bring, here and in the processes that tests start. Read by
 # torch when it is imported, which only the tests do.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# For tests/mutation.py, which wants to know whether a test fails and not the smallest example of it.
+settings.register_profile("mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

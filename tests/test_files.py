@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from posetools.files import (
     read_text,
     staged_folder,
     transfer,
+    write_chunks,
     write_json,
     write_text,
     write_texts,
@@ -93,6 +97,99 @@ def test_files_that_belong_together_are_written_all_or_none(
     monkeypatch.undo()
     write_texts(dict.fromkeys(paths, "new"))
     assert {name: (tmp_path / name).read_text() for name in _names(tmp_path)} == dict.fromkeys("abc", "new")
+
+
+def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / name for name in ("a", "b")]
+    paths[0].write_text("old a")
+    real = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == paths[1] or self.suffix == ".old":
+            raise OSError(5, "Input/output error")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OutputError) as caught:
+        write_texts(dict.fromkeys(paths, "new"))
+    assert str(caught.value) == (f"{paths[0]}: new, but cannot be put back after a failed write: Input/output error")
+    assert _names(tmp_path) == ["a"]
+
+
+def test_errors_without_words_of_the_system_are_told_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("odd")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match=r"/a: cannot be written: odd$"):
+        write_text(tmp_path / "a", "")
+    with pytest.raises(OutputError, match=r"/a: cannot be written: odd$"):
+        write_chunks(tmp_path / "a", [b"x"])
+    assert _names(tmp_path) == []
+
+
+def test_a_single_file_is_not_copied_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    monkeypatch.setattr(shutil, "copyfile", None)
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_content_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, synced = tmp_path / "a", list[tuple[bool, int]]()
+    real = os.fsync
+
+    def watch(descriptor: int) -> None:
+        synced.append((path.exists(), os.fstat(descriptor).st_size))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_text(path, "x" * 10)
+    path.unlink()
+    write_chunks(path, [b"x" * 7, b"", b"y" * 4])
+    assert synced == [(False, 10), (False, 11)]
+    assert path.read_bytes() == b"xxxxxxxyyyy"
+
+
+def test_chunks_that_end_early_leave_the_old_file(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"new"
+        raise KeyboardInterrupt
+
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        write_chunks(path, chunks())
+    assert (_names(tmp_path), path.read_text()) == (["a.json"], "old")
+
+
+def test_parents_are_made_and_may_be_there(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "deep" / "a"
+    write_text(target, "1")
+    write_text(target, "2")
+    write_chunks(tmp_path / "other" / "deep" / "b", [b"3"])
+    assert _names(tmp_path) == ["new", "new/deep", "new/deep/a", "other", "other/deep", "other/deep/b"]
+
+
+def test_temporary_files_are_hidden_and_end_as_they_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    real = os.fsync
+
+    def watch(descriptor: int) -> None:
+        seen.append(_names(tmp_path))
+        real(descriptor)
+
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    monkeypatch.setattr(os, "fsync", watch)
+    write_texts({tmp_path / "a": "new", tmp_path / "b": "new"})
+    made = sorted({name for names in seen for name in names} - {"a", "b"})
+    assert [name.rpartition(".")[2] for name in made] == ["old", "tmp", "tmp"]
+    assert all(re.fullmatch(r"\.[ab]\.[0-9a-f]{8}\.(old|tmp)", name) for name in made)
+    assert _names(tmp_path) == ["a", "b"]
 
 
 def test_json_has_one_line_per_entry_and_reads_back() -> None:

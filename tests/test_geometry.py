@@ -53,6 +53,9 @@ def test_box_area() -> None:
 def test_contains_counts_the_edge() -> None:
     boxes = np.array([[0.0, 0.0, 10.0, 10.0], [10.0, 0.0, 20.0, 10.0], [11.0, 0.0, 20.0, 10.0]])
     assert geometry.contains(boxes, np.array([10.0, 5.0])).tolist() == [True, True, False]
+    # Each coordinate against its own edges.
+    assert geometry.contains(np.array([[0.0, 0.0, 10.0, 20.0]]), np.array([15.0, 5.0])).tolist() == [False]
+    assert geometry.contains(np.array([[0.0, 8.0, 10.0, 20.0]]), np.array([5.0, 5.0])).tolist() == [False]
 
 
 def _slow_iou(a: Floats, b: Floats) -> float:
@@ -72,6 +75,8 @@ def test_iou_against_a_slow_version() -> None:
     assert fast[2, 1] == 1.0
     assert fast[0, 0] == 0.0
     assert geometry.pairwise_iou(a, np.zeros((0, 4))).shape == (40, 0)
+    tiny = np.array([[0.0, 0.0, 0.5, 0.5]])
+    assert geometry.pairwise_iou(tiny, tiny).tolist() == [[1.0]]
 
 
 def test_clip_boxes() -> None:

@@ -152,6 +152,90 @@ def test_one_picture_cannot_be_split(names: list[str]) -> None:
         plan_split(names)
 
 
+def test_groups_by_a_part_of_the_name() -> None:
+    names = ["x/a1.jpg", "x/b1.jpg", "y/a2.jpg", "y/b2.jpg", "y/b3.jpg"]
+    plan = plan_split(names, val=0.4, by="/(.)")
+    assert (plan.by, plan.groups, plan.val) == ("/(.)", 2, frozenset({0, 2}))
+    assert plan.reason == (
+        "by the part of the name that '/(.)' matches, as asked; 1 of 2 groups, 2 of 5 pictures are for evaluation"
+    )
+    assert plan_split(names, val=0.4, by="[0-9]").groups == 3
+    # What a group matches may be nothing at all.
+    assert plan_split(["a.jpg", "b1.jpg", "c1.jpg"], val=0.4, by="([0-9]*)[.]").groups == 2
+
+
+def test_by_picture_and_by_folder_when_asked() -> None:
+    clips = _frames("a/", range(5)) + _frames("b/", range(10))
+    plan = plan_split(clips, val=0.3, by="picture")
+    assert (plan.by, plan.groups, plan.reason) == ("picture", 15, "by picture, as asked")
+    plan = plan_split(clips, val=0.3, by="parent")
+    assert (plan.groups, plan.val) == (2, frozenset(range(5)))
+
+
+@pytest.mark.parametrize(("last", "by"), [(149, "clip"), (150, "picture")])
+def test_the_frames_of_a_clip_are_ten_numbers_apart_at_most(last: int, by: str) -> None:
+    frames = [f"a_{number}.jpg" for number in (100, 110, 120, 130, last)]
+    assert plan_split([*frames, *_frames("b_", range(5))], val=0.3).by == by
+
+
+@pytest.mark.parametrize(("digits", "by"), [(18, "clip"), (19, "picture")])
+def test_long_runs_of_digits_are_no_numbers(digits: int, by: str) -> None:
+    names = [f"{clip}_{number:0{digits}}.jpg" for clip in "ab" for number in range(4)]
+    assert plan_split(names, val=0.3).by == by
+
+
+def test_a_name_may_hold_a_line_feed() -> None:
+    assert plan_split(_frames("a\nb_", range(4)) + _frames("c_", range(4)), val=0.3).by == "clip"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "val", "chosen"),
+    [
+        # Half of three: one picture is as near as two, and one is enough.
+        ({"a": 1, "b": 1, "c": 1}, 0.5, 1),
+        # Nothing brings the share nearer: the smallest group is for evaluation all the same.
+        ({"a": 9, "b": 2, "c": 9}, 0.01, 2),
+        # Everything does: the smallest group stays for training.
+        ({"a": 9, "b": 2, "c": 9}, 0.99, 18),
+    ],
+)
+def test_how_many_are_chosen(sizes: dict[str, int], val: float, chosen: int) -> None:
+    names = [f"{group}/{i}.jpg" for group, size in sizes.items() for i in range(size)]
+    for seed in range(4):
+        assert len(plan_split(names, val=val, seed=seed, by="parent").val) == chosen
+
+
+@pytest.mark.parametrize(("unmatched", "listed"), [(5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4, ...")])
+def test_names_that_do_not_match_are_listed(unmatched: int, listed: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        plan_split(["x", *map(str, range(unmatched))], by="x")
+    assert str(caught.value) == (
+        f"--split-by must match every file name, but 'x' does not match {unmatched} of {unmatched + 1}: {listed}\n"
+        "  the expression is searched in the name under images/, folders included"
+    )
+
+
+ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
+
+
+@pytest.mark.parametrize(
+    ("by", "what"), [(None, "name"), ("picture", "name"), ("parent", "folder"), ("", "group by ''")]
+)
+def test_one_group_cannot_be_split(by: str | None, what: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        plan_split(["a.jpg", "a.jpg"], by=by)
+    assert str(caught.value) == f"a split needs at least 2 groups, but all 2 pictures are of one {what}\n{ADVICE}"
+
+
+def test_a_share_that_is_none_is_told_with_what_it_is() -> None:
+    with pytest.raises(RequestError) as caught:
+        plan_split(["a.jpg", "b.jpg"], val=2)
+    assert str(caught.value) == (
+        "--val must be greater than 0 and less than 1, got 2\n"
+        "  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
+    )
+
+
 # Splitting a finished set anew.
 
 CATEGORIES = [{"id": 1, "name": "car", "keypoints": ["a", "b"], "skeleton": [[1, 2]], "mine": "kept"}]

@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image as Pillow
-from PIL import ImageEnhance
+from PIL import ImageEnhance, JpegImagePlugin
 
 from posetools.checks import near
 from posetools.checks.near import check_near, clip_of
 from posetools.checks.pictures import check_names
 from posetools.findings import Finding
 from posetools.formats.coco_table import table_from
+from posetools.pictures import content_hash
 from posetools.progress import silent
 
 SIZE = (320, 240)
@@ -135,6 +137,113 @@ class TestWithImagehash:
         assert found(tmp_path, pictures) == whole
         assert len(whole) == 7
 
+    def test_all_that_is_said(self, tmp_path: Path) -> None:
+        (tmp_path / "sub").mkdir()
+        pictures = {"train": {"a.png": scene(8), "sub/b.png": scene(8).convert("L")}, "val": {"c.png": scene(8)}}
+        pictures["val"]["c.png"] = ImageEnhance.Brightness(scene(8)).enhance(1.1)
+        within, across = found(tmp_path, pictures)
+        bits = [int(finding.message.split("; ")[1].split(" of ")[0]) for finding in (within, across)]
+        assert all(0 <= number <= near.MOST_DIFFERENT for number in bits)
+        assert within == Finding(
+            "W220",
+            "train_coco.json",
+            "images[1] (id 2, sub/b.png)",
+            "picture must be unlike those of other clips (train_coco.json: images[0] (id 1, a.png) is nearly the same; "
+            f"{bits[0]} of 144 bits differ), got 'sub/b.png'",
+            "labelling and training on it again brings little; `posetools split` must keep the two in one split",
+        )
+        name = "images[0] (id 1, a.png)" if "a.png" in across.message else "images[1] (id 2, sub/b.png)"
+        assert across == Finding(
+            "W221",
+            "val_coco.json",
+            "images[0] (id 3, c.png)",
+            f"picture must be unlike all of other splits (train_coco.json: {name} and 1 more are nearly the same; "
+            f"{bits[1]} of 144 bits differ), got 'c.png'",
+            "the evaluation would be of what was trained on: take it out of one split, or `posetools split` anew with "
+            "--split-by REGEX, so that what looks alike stays together",
+        )
+
+    def test_pictures_are_looked_at_in_batches_and_in_order(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = [f"{name}.png" for name in "abcde"]
+        for seed, name in enumerate(names):
+            scene(seed % 3).save(tmp_path / name)
+        (tmp_path / "b.png").write_bytes(b"no picture")
+        document = {
+            "images": [{"id": i, "file_name": n, "width": 320, "height": 240} for i, n in enumerate(names)],
+            "annotations": [],
+            "categories": [],
+        }
+        listed, _ = check_names({"train": table_from(document, Path("train_coco.json"))})
+        monkeypatch.setattr(near, "_BATCH", 2)
+        monkeypatch.setattr(near, "_PAIRS", 4)
+        told: list[tuple[str, int, int]] = []
+        assert list(check_near(listed, tmp_path, lambda *step: told.append(step))) == []
+        assert told == [
+            *(("looking at pictures", done, 5) for done in (2, 4, 5)),
+            *(("comparing pictures by looks", done, 4) for done in (1, 2, 3, 4)),
+        ]
+        kept, signs, contents = near._hash_all(listed, tmp_path, silent)
+        assert [each.name for each in kept] == ["a.png", "c.png", "d.png", "e.png"]
+        assert signs.shape == (4, near.BITS)
+        assert set(np.unique(signs)) == {-1.0, 1.0}
+        # The first and the fourth file hold the same bytes; the last ones of two scenes do not.
+        assert contents.tolist() == [0, 1, 0, 2]
+
+    def test_the_hash_is_that_of_the_upright_picture(self, tmp_path: Path) -> None:
+        phash = near.load_imagehash().phash
+        exif = Pillow.Exif()
+        exif[0x0112] = 6
+        scene(3).save(tmp_path / "upright.png")
+        scene(3).rotate(90, expand=True).save(tmp_path / "lying.png", exif=exif)
+        upright, lying = (near._hash(tmp_path / name, phash) for name in ("upright.png", "lying.png"))
+        assert upright is not None and lying is not None
+        assert upright[0].shape == (near.BITS,)
+        assert upright[0].tolist() == lying[0].tolist()
+        assert upright[1] != lying[1]
+        assert upright[1] == content_hash(tmp_path / "upright.png")
+        assert near._hash(tmp_path / "nothing.png", phash) is None
+
+    def test_a_large_photo_is_decoded_small(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[tuple[str, tuple[int, int]]] = []
+        real = JpegImagePlugin.JpegImageFile.draft
+
+        def draft(self: Pillow.Image, mode: str, size: tuple[int, int]) -> object:
+            asked.append((mode, size))
+            return real(self, mode, size)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", draft)
+        scene(1).save(tmp_path / "a.jpg")
+        assert near._hash(tmp_path / "a.jpg", near.load_imagehash().phash) is not None
+        assert asked == [("L", (48, 48))]
+
+
+def _signs(rows: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Return hashes, those after the first unlike it in 0, 1, 2, ... bits."""
+    signs = np.tile(np.random.default_rng(seed).choice([-1.0, 1.0], near.BITS), (rows, 1))
+    for row in range(rows):
+        signs[row, :row] *= -1
+    return signs.astype(np.float32)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 40), (0, 1), (13, 29), (39, 40)])
+def test_rows_are_alike_from_twenty_bits_down(start: int, stop: int) -> None:
+    signs = _signs(40)
+    got = [(row, others.tolist(), bits.tolist()) for row, others, bits in near._alike(signs, start, stop)]
+    expected = []
+    for row in range(start, stop):
+        others = [other for other in range(row) if row - other <= near.MOST_DIFFERENT]
+        if others:
+            expected.append((row, others, [row - other for other in others]))
+    assert got == expected
+
+
+def test_texts_are_numbered_in_order_of_their_coming() -> None:
+    numbers = near._numbers(["b", "a", "b", "c", "a"])
+    assert numbers.tolist() == [0, 1, 0, 2, 1]
+    assert near._numbers([]).shape == (0,)
+
 
 def test_without_imagehash_the_extra_is_named() -> None:
     code = (
@@ -161,3 +270,11 @@ def test_without_imagehash_the_extra_is_named() -> None:
 )
 def test_the_clip_is_the_name_without_its_last_number(names: Sequence[str], same: bool) -> None:
     assert (clip_of(names[0]) == clip_of(names[1])) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "clip"),
+    [("a/b/drive_12_0001.left.jpg", "a/b/drive_12_\0.left"), ("7x9y.png", "./7x\0y"), ("car.png", "./car")],
+)
+def test_the_name_of_a_clip(name: str, clip: str) -> None:
+    assert clip_of(name) == clip

@@ -1,0 +1,207 @@
+"""The pictures that COCO files name: every rule on a file that breaks it, with the whole of what is said about it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posetools.checks.pictures import Listed, check_names, check_pictures
+from posetools.findings import Finding
+from posetools.formats.coco_table import CocoTable, table_from
+from posetools.progress import silent
+from tests.build import make_picture
+
+SIZE = (64, 48)
+ANEW = "the evaluation would be of training data: take it out of one split, or `posetools split` anew"
+ONE_OF_TWO = "keep one of the two, with the objects of both"
+
+
+def table(split: str, names: list[str], first: int, size: tuple[int, int] = SIZE) -> CocoTable:
+    images = [{"id": first + i, "file_name": name, "width": size[0], "height": size[1]} for i, name in enumerate(names)]
+    document: dict[str, Any] = {"images": images, "annotations": [], "categories": []}
+    return table_from(document, Path(f"{split}_coco.json"))
+
+
+def found(folder: Path, train: list[str], val: list[str] | None = None, **options: Any) -> list[Finding]:
+    """Return what is found in the pictures of train (ids from 1) and of val (ids from 51)."""
+    tables = {"train": table("train", train, 1, **options), "val": table("val", val or [], 51, **options)}
+    listed, problems = check_names(tables)
+    assert problems == ()
+    return list(check_pictures(listed, folder, silent))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("a.jpg", "b.jpg", "sub/c.png", "d.png")):
+        make_picture(tmp_path / "images" / name, SIZE, seed=seed)
+    return tmp_path / "images"
+
+
+def test_sound_pictures_have_no_findings_and_are_counted(folder: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    listed, _ = check_names({"train": table("train", ["a.jpg", "sub/c.png"], 1), "val": table("val", ["b.jpg"], 51)})
+    assert list(check_pictures(listed, folder, lambda *step: told.append(step))) == []
+    assert ("checking pictures", 3, 3) in told
+    assert list(check_pictures((), folder, silent)) == []
+
+
+def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
+    tables = {
+        "train": table("train", ["a.jpg", "../b.jpg", "sub\\c.jpg", "a.jpg"], 1),
+        "val": table("val", ["sub/c.jpg", "d.jpg", "/e.jpg"], 51),
+    }
+    listed, findings = check_names(tables)
+    assert [(each.split, each.row, each.name) for each in listed] == [
+        ("train", 0, "a.jpg"),
+        ("train", 2, "sub/c.jpg"),
+        ("val", 1, "d.jpg"),
+    ]
+    assert listed[0].table is tables["train"]
+    assert (listed[1].place, listed[2].where) == (
+        "images[2] (id 3, sub\\c.jpg)",
+        "val_coco.json: images[1] (id 52, d.jpg)",
+    )
+    leaves = "file_name must be a path that stays in images/, got"
+    seen_from = "write the path as seen from images/"
+    assert findings == (
+        Finding("E125", "train_coco.json", "images[1] (id 2, ../b.jpg)", f"{leaves} '../b.jpg'", seen_from),
+        Finding(
+            "W206",
+            "train_coco.json",
+            "images[3] (id 4, a.jpg)",
+            "file must be that of one entry only (images[0] (id 1, a.jpg) has it), got 'a.jpg'",
+            ONE_OF_TWO,
+        ),
+        Finding(
+            "E126",
+            "val_coco.json",
+            "images[0] (id 51, sub/c.jpg)",
+            "file must be in one split only (train_coco.json: images[2] (id 3, sub\\c.jpg) has it), got 'sub/c.jpg'",
+            ANEW,
+        ),
+        Finding("E125", "val_coco.json", "images[2] (id 53, /e.jpg)", f"{leaves} '/e.jpg'", seen_from),
+    )
+
+
+def test_a_picture_that_is_missing_or_no_file(folder: Path) -> None:
+    (folder / "dir.jpg").mkdir()
+    hint = "put the picture there, or take it out of images and annotations"
+    assert found(folder, ["a.jpg", "x.jpg", "dir.jpg"]) == [
+        Finding(
+            "E121",
+            "train_coco.json",
+            f"images[{row}] (id {row + 1}, {name})",
+            f"file_name must be an existing picture in {folder}, got '{name}'",
+            hint,
+        )
+        for row, name in ((1, "x.jpg"), (2, "dir.jpg"))
+    ]
+
+
+def test_a_picture_that_cannot_be_read(folder: Path) -> None:
+    (folder / "b.jpg").write_bytes(b"no picture")
+    (finding,) = found(folder, ["a.jpg", "b.jpg"])
+    assert (finding.code, finding.file, finding.place) == ("E122", "train_coco.json", "images[1] (id 2, b.jpg)")
+    assert finding.message.startswith("file_name must be a picture that can be read, got 'b.jpg' (picture cannot be")
+    assert finding.message.endswith(")")
+    assert finding.hint == "replace the file, or take it out of images and annotations"
+
+
+def test_a_picture_of_another_size(folder: Path) -> None:
+    make_picture(folder / "b.jpg", (64, 40))
+    (finding,) = found(folder, ["a.jpg", "b.jpg"])
+    assert (finding.code, finding.file) == ("E123", "train_coco.json")
+    assert finding.place == "images[1] (id 2, b.jpg)"
+    assert "must be (64, 40), the size of b.jpg, got (64, 48)" in finding.message
+
+
+@pytest.mark.parametrize(("stored", "code"), [((64, 48), "E124"), ((48, 64), "")])
+def test_sizes_are_those_of_upright_pictures(folder: Path, stored: tuple[int, int], code: str) -> None:
+    make_picture(folder / "b.jpg", stored, orientation=6)
+    assert [(each.code, each.place) for each in found(folder, ["a.jpg", "b.jpg"])] == (
+        [(code, "images[1] (id 2, b.jpg)")] if code else []
+    )
+
+
+def _copy(folder: Path, source: str, *names: str) -> None:
+    for name in names:
+        shutil.copy(folder / source, folder / name)
+
+
+def test_the_same_content_under_two_names(folder: Path) -> None:
+    _copy(folder, "a.jpg", "e.jpg", "f.jpg", "g.jpg")
+    first = "images[0] (id 1, a.jpg)"
+    assert found(folder, ["a.jpg", "b.jpg", "e.jpg"], ["f.jpg", "d.png", "g.jpg"]) == [
+        Finding(
+            "W206",
+            "train_coco.json",
+            "images[2] (id 3, e.jpg)",
+            f"content must be that of one entry only ({first} has it), got 'e.jpg'",
+            ONE_OF_TWO,
+        ),
+        *(
+            Finding(
+                "E126",
+                "val_coco.json",
+                f"images[{row}] (id {51 + row}, {name})",
+                f"content must be in one split only (train_coco.json: {first} has it), got '{name}'",
+                ANEW,
+            )
+            for row, name in ((0, "f.jpg"), (2, "g.jpg"))
+        ),
+    ]
+
+
+def test_twins_of_two_kinds_are_told_apart(folder: Path) -> None:
+    _copy(folder, "a.jpg", "e.jpg")
+    _copy(folder, "b.jpg", "f.jpg")
+    told = [
+        (each.code, each.place[:9], each.message.split("(")[1][:9])
+        for each in found(folder, ["a.jpg", "b.jpg", "e.jpg", "f.jpg"])
+    ]
+    assert sorted(told) == [("W206", "images[2]", "images[0]"), ("W206", "images[3]", "images[1]")]
+
+
+def _same_length(folder: Path) -> None:
+    content = bytearray((folder / "a.jpg").read_bytes())
+    content[-3] ^= 0xFF
+    (folder / "e.jpg").write_bytes(content)
+
+
+def _longer(folder: Path) -> None:
+    (folder / "e.jpg").write_bytes((folder / "a.jpg").read_bytes() + b"more")
+
+
+@pytest.mark.parametrize("change", [_same_length, _longer])
+def test_nearly_the_same_content_is_another_one(folder: Path, change: Callable[[Path], None]) -> None:
+    change(folder)
+    assert found(folder, ["a.jpg", "e.jpg"]) == []
+
+
+def test_pictures_of_another_size_are_compared_and_broken_ones_are_not(folder: Path) -> None:
+    _copy(folder, "a.jpg", "e.jpg")
+    codes = [(each.code, each.place.partition(" ")[0]) for each in found(folder, ["a.jpg", "e.jpg"], size=(64, 47))]
+    assert codes == [("E123", "images[0]"), ("E123", "images[1]"), ("W206", "images[1]")]
+    for name in ("a.jpg", "e.jpg"):
+        (folder / name).write_bytes(b"no picture")
+    assert [each.code for each in found(folder, ["a.jpg", "e.jpg"])] == ["E122", "E122"]
+
+
+def test_large_pictures_that_differ_at_their_end_only(folder: Path) -> None:
+    content = (folder / "a.jpg").read_bytes() + bytes(70_000)
+    for name, end in (("e.jpg", b"x"), ("f.jpg", b"y"), ("g.jpg", b"x")):
+        (folder / name).write_bytes(content + end)
+    (finding,) = found(folder, ["e.jpg", "f.jpg", "g.jpg"])
+    assert (finding.code, finding.place) == ("W206", "images[2] (id 3, g.jpg)")
+    assert "(images[0] (id 1, e.jpg) has it)" in finding.message
+
+
+def test_a_listed_picture_makes_findings_of_its_own() -> None:
+    listed = Listed("val", table("val", ["a.jpg", "b.jpg"], 7), 1, "b.jpg")
+    assert listed.finding("E121", "the message", "the hint") == Finding(
+        "E121", "val_coco.json", "images[1] (id 8, b.jpg)", "the message", "the hint"
+    )

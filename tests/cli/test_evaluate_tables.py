@@ -1,0 +1,83 @@
+"""The tables of a single model's evaluation: every number is there, once, and missing ones are called n/a."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from posetools.cli.evaluate_tables import print_det, print_pose
+from posetools.metrics import BoxScores, KeypointScores, OksScores, PointScores
+from posetools.mm.evaluate import DetReport, Evaluated, PoseReport
+from posetools.scoring import PoseScores
+
+WHAT = Evaluated("work_dirs/[det]/best.pth", "det.py", "data/cars", "val", 12, 24)
+NAMES = ("left-front-bumper", "right-rear-tire")
+
+
+def printed(report: DetReport | PoseReport) -> list[str]:
+    """Return the lines of a terminal of 80 columns, runs of white space as one blank."""
+    out = Console(file=io.StringIO(), width=80, highlight=False)
+    print_det(report, out) if isinstance(report, DetReport) else print_pose(report, out)
+    assert isinstance(out.file, io.StringIO)
+    lines = out.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    return [" ".join(line.replace("│", " ").replace("┃", " ").split()) for line in lines]
+
+
+def points(pck: float | None, nme: float | None) -> PointScores:
+    return PointScores(5, 1, (pck, pck, pck and pck + 0.05), nme, nme and 100 * nme)
+
+
+def side(ap: float, without_box: int = 0) -> PoseScores:
+    overall = {"labelled": points(0.5, 0.125), "visible": points(0.625, 0.1), "hidden": points(None, None)}
+    by_keypoint = dict(zip(NAMES, (points(0.25, 0.2), points(None, None)), strict=True))
+    scores = {subset: KeypointScores(each, by_keypoint) for subset, each in overall.items()}
+    return PoseScores(OksScores(ap, 0.8, None, *[0.125] * 7), scores, without_box)  # type: ignore[arg-type]
+
+
+def test_boxes() -> None:
+    scores = BoxScores(0.375, 0.75, 0.5, None, 0.25, 12.5, 0.5, 0.5, 0.5, 0.5)
+    lines = printed(DetReport(WHAT, scores))
+    assert lines[0] == "work_dirs/[det]/best.pth on val of data/cars: 12 pictures, 24 objects"
+    for name, value in scores.as_dict().items():
+        shown = "n/a" if value is None else "12.5" if value == 12.5 else f"{value:.3f}"
+        assert lines.count(f"{name} {shown}") == 1
+
+
+def test_poses_on_labelled_boxes() -> None:
+    lines = printed(PoseReport(WHAT, None, side(0.375), None))
+    assert "keypoints labelled boxes" in lines
+    assert not any("detected" in line for line in lines)
+    for line in (
+        "OKS AP 0.375",
+        "PCK@0.05 0.500",
+        "NME 0.125",
+        "error in pixels, 5 labelled points 12.5",
+        "PCK@0.1, 5 visible points 0.625",
+        "PCK@0.1, 5 hidden points n/a",
+        "objects without a box 0",
+        "left-front-bumper 5 0.250 0.250 0.300 0.200 20.0",
+        "right-rear-tire 5 n/a n/a n/a n/a n/a",
+    ):
+        assert lines.count(line) == 1, line
+
+
+def test_poses_on_detected_boxes_stand_beside_them() -> None:
+    lines = printed(PoseReport(WHAT, "best [det].pth", side(0.375), side(0.25, without_box=3)))
+    assert lines[1] == "detected boxes: best [det].pth"
+    assert "keypoints labelled boxes detected boxes" in lines
+    assert "per keypoint: labelled / detected boxes" in lines
+    assert "OKS AP 0.375 0.250" in lines
+    assert "objects without a box 0 3" in lines
+    (line,) = [line for line in lines if line.startswith("left-front-bumper")]
+    assert line == "left-front-bumper 5 0.250/0.250 0.250/0.250 0.300/0.300 0.200/0.200"
+    assert "Detected boxes: the points of an object without a box are wrong in PCK, and left out" in " ".join(lines)
+
+
+@pytest.mark.parametrize("detected", [None, side(0.1)])
+def test_what_the_shares_are_of_is_said(detected: PoseScores | None) -> None:
+    text = " ".join(printed(PoseReport(WHAT, None, side(0.375), detected)))
+    assert "PCK@t: share of labelled points nearer than t times the longer side of the labelled box." in text
+    assert "NME: mean distance over sqrt(width * height) of the labelled box." in text

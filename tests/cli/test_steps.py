@@ -1,0 +1,54 @@
+"""How a command of several steps shows them, and what it shows of a run that it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from posetools.cli.steps import Steps
+from posetools.cli.train_display import PlainDisplay, print_result
+from posetools.mm.train import TrainResult
+
+
+def test_steps_are_numbered_and_say_the_command_that_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = Steps()
+    steps.step("read [labels]", "posetools convert a [b]")
+    steps.say("12 pictures [of cars]")
+    steps.step("look", "")
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "1. read [labels]",
+        "   $ posetools convert a [b]",
+        "   12 pictures [of cars]",
+        "",
+        "2. look",
+    ]
+
+
+def test_progress_and_training_are_shown_as_in_their_own_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = Steps()
+    with steps.progress() as report:
+        report("reading", 3, 3)
+    with steps.training() as listener:
+        assert isinstance(listener, PlainDisplay)
+        listener.say("a sentence")
+    assert capsys.readouterr().err.splitlines() == ["reading: 3/3", "a sentence"]
+
+
+@pytest.mark.parametrize("best", [None, Path("w/[a]/best.pth")])
+def test_what_a_run_left(capsys: pytest.CaptureFixture[str], best: Path | None) -> None:
+    result = TrainResult(
+        work_dir=Path("w/[a]"), last=Path("w/[a]/epoch_3.pth"), best=best, epochs=3, metrics={"coco/AP": 0.31256}
+    )
+    print_result(result, "det")
+    lines = [" ".join(line.replace("│", " ").split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "det: epoch 3",
+        "work folder w/[a]",
+        "last checkpoint epoch_3.pth",
+        f"best checkpoint {best.name if best else 'none'}",
+        "coco/AP 0.313",
+    ):
+        assert lines.count(line) == 1, line
+    assert lines[-1] == f"evaluate it: posetools eval --stage det {best or 'w/[a]/epoch_3.pth'}"
