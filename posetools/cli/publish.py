@@ -21,6 +21,14 @@ def publish(
         typer.Option(metavar="FILE", help="JSON to put in.", show_default="its entry in metrics.json beside it"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file of the same name.")] = False,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="For your own old files, which hold more than weights: run what is in the checkpoint while loading "
+            "it. Never with a file from somewhere else.",
+        ),
+    ] = False,
 ) -> None:
     """Make a checkpoint fit to hand on: the weights to predict with, config, skeleton and metrics, nothing else.
 
@@ -28,7 +36,7 @@ def publish(
     """
     from posetools.mm.publish import publish as run
 
-    _print(run(checkpoint, out, metrics=metrics, overwrite=overwrite), checkpoint)
+    _print(run(checkpoint, out, metrics=metrics, overwrite=overwrite, trust=trust), checkpoint)
 
 
 def _print(done: Published, checkpoint: Path) -> None:

@@ -32,12 +32,13 @@ _BROKEN_BYTES = (AssertionError, ImportError, MemoryError, struct.error)
 _STATISTICS = frozenset({"min", "max", "current", "mean"})
 
 
-def load_checkpoint(path: Path | str, device: Any = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = False) -> dict[str, Any]:
     """Return the content of a checkpoint; a file that would run code is refused.
 
     Args:
         path: the file.
         device: where the tensors go: whatever torch calls a ``map_location``.
+        trusted: let the file run what is in it: it is the user's own, and they said so.
 
     Raises:
         InputError: the file cannot be read, is no checkpoint, or holds more than tensors, plain values and
@@ -46,11 +47,11 @@ def load_checkpoint(path: Path | str, device: Any = "cpu") -> dict[str, Any]:
     path = Path(path).expanduser()
     try:
         with path.open("rb") as file:
-            content = _load(file, device)
+            content = _load_anything(file, device) if trusted else _load(file, device)
     except OSError as exc:
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
     except (*_BROKEN, *_BROKEN_BYTES) as exc:
-        raise _refusal(path, exc) from exc
+        raise _unloadable(path, exc) if trusted else _refusal(path, exc) from exc
     if not isinstance(content, dict):
         raise InputError(path, "", f"must be a checkpoint (a dict), got {type(content).__name__}")
     return content
@@ -122,6 +123,12 @@ def _load(file: BinaryIO, device: Any) -> Any:
     return torch.load(file, map_location=device, pickle_module=_restricted_pickle())
 
 
+def _load_anything(file: BinaryIO, device: Any) -> Any:
+    import torch
+
+    return torch.load(file, map_location=device, weights_only=False)
+
+
 @cache
 def _allowed() -> dict[str, Any]:
     """Return what a checkpoint may name besides torch's own list: the name in the pickle, and what it stands for."""
@@ -183,6 +190,11 @@ def _restricted_pickle() -> Any:
     return types.SimpleNamespace(__name__="pickle", Unpickler=Unpickler, load=load)
 
 
+def _unloadable(path: Path, error: BaseException) -> InputError:
+    said = (str(error) or type(error).__name__).splitlines()[0]
+    return InputError(path, "", f"cannot be loaded, trusted or not: {said}")
+
+
 def _refusal(path: Path, error: BaseException) -> InputError:
     """Return the one sentence for a file that did not load: what it asked for, or that it is damaged."""
     text = str(error)
@@ -192,7 +204,8 @@ def _refusal(path: Path, error: BaseException) -> InputError:
             path,
             "",
             f"must hold tensors, plain values and mmengine's log only, so that loading it runs no code, got {named[1]}",
-            hint="weights need no such thing: do not trust this file, or save your own anew as model.state_dict()",
+            hint="weights need no such thing: do not trust this file. If you made it yourself, "
+            "`posetools publish --trust` runs what is in it, once, and writes its weights to a file without",
         )
     # torch's text explains how to switch the protection off; only what follows its last colon is about the file.
     said = text.rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__

@@ -80,7 +80,9 @@ class Published:
     notes: tuple[str, ...]
 
 
-def publish(checkpoint: Path, out: Path, *, metrics: Path | None = None, overwrite: bool = False) -> Published:
+def publish(
+    checkpoint: Path, out: Path, *, metrics: Path | None = None, overwrite: bool = False, trust: bool = False
+) -> Published:
     """Write a checkpoint's weights, and what belongs to them, as a file to hand on.
 
     Its ``meta`` has all of the checkpoint's as plain values, ``posetools_version``, and where they are known
@@ -91,6 +93,7 @@ def publish(checkpoint: Path, out: Path, *, metrics: Path | None = None, overwri
         out: the new file, ``.pth``; a dash and eight digits go before the suffix. Folders are made.
         metrics: a JSON file to put in; None: the checkpoint's entry in metrics.json beside it.
         overwrite: whether a file of that name may be there already.
+        trust: run what is in the checkpoint, which is the user's own; what of its meta is no plain value is left out.
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
@@ -102,8 +105,10 @@ def publish(checkpoint: Path, out: Path, *, metrics: Path | None = None, overwri
         raise RequestError(f"--out {must_be('FILE', f'a file name ending in {SUFFIX}', str(out))}")
     prepare("posetools publish")
     checkpoint = checkpoint.expanduser()
-    content = load_checkpoint(checkpoint)
+    content = load_checkpoint(checkpoint, trusted=trust)
     notes: list[str] = []
+    if trust:
+        content = {**content, "meta": _plain_part(content.get("meta"), checkpoint, notes)}
     meta = _meta(content, checkpoint, metrics, notes)
     data = _saved({"meta": meta, "state_dict": _weights(content, checkpoint)})
     sha256 = hashlib.sha256(data).hexdigest()
@@ -197,6 +202,19 @@ def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: l
         notes.append("no config: the checkpoint does not hold its text")
     plain: dict[str, Any] = _Plain(path).value(meta, ("meta",))
     return plain
+
+
+def _plain_part(meta: Any, path: Path, notes: list[str]) -> Any:
+    """Return meta without the entries that have no plain form."""
+    if not isinstance(meta, Mapping):
+        return meta
+    kept, plain = {}, _Plain(path)
+    for name, value in meta.items():
+        try:
+            kept[name] = plain.value(value, ("meta", str(name)))
+        except InputError:
+            notes.append(f"meta.{name} is left out: a {type(value).__name__} has no plain form")
+    return kept
 
 
 def _metrics(path: Path, given: Path | None, notes: list[str]) -> Any:

@@ -136,7 +136,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, kind: str, layout
         assert caught.value.path.name == "weights.pth"
         assert problem.startswith("must hold tensors, plain values and mmengine's log only, so that loading it runs")
         assert named in problem
-        assert "do not trust this file" in caught.value.hint
+        assert "do not trust this file" in caught.value.hint and "publish --trust" in caught.value.hint
         assert "weights_only" not in str(caught.value)
     assert not flag.exists()
 
