@@ -1,6 +1,6 @@
-"""``posetools --help`` and ``posetools --version`` without typer and rich, whose imports alone take as long as Python
-needs to start a dozen times.
+"""``posetools --help`` and ``posetools --version`` without typer and rich.
 
+Their imports alone take fourteen times what Python needs to start (benchmarks/start.py).
 The page looks as typer would print it; ``tests/cli/test_front.py`` compares the two. Where the stream or the terminal
 is not one that this module knows (no UTF-8, narrow, Windows' console, colours asked for or refused), typer prints it.
 """
@@ -30,9 +30,16 @@ HELP_OPTIONS = ("--help", "-h")
 _USUAL_WIDTH, _LEAST_WIDTH = 80, 60
 # What changes how rich and typer print.
 _SETTINGS = (
-    "FORCE_COLOR NO_COLOR PY_COLORS GITHUB_ACTIONS TERMINAL_WIDTH TTY_COMPATIBLE TTY_INTERACTIVE "
-    "_TYPER_FORCE_DISABLE_TERMINAL _POSETOOLS_COMPLETE"
-).split()
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "PY_COLORS",
+    "GITHUB_ACTIONS",
+    "TERMINAL_WIDTH",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+    "_TYPER_FORCE_DISABLE_TERMINAL",
+    "_POSETOOLS_COMPLETE",
+)
 _BOLD, _DIM, _NAME, _SHORT, _USAGE = "1", "2", "1;36", "1;32", "1;33"
 
 
@@ -61,7 +68,10 @@ def front_page(words: Sequence[str], *, encoding: str, terminal: bool) -> str | 
 
 def help_page(width: int, *, colours: bool = False) -> str:
     """Return the help of posetools itself for lines of this width."""
-    lines = ["", f" {_paint('Usage:', _USAGE, colours)} {_paint('posetools', _BOLD, colours)} [OPTIONS] COMMAND [ARGS]..."]
+    lines = [
+        "",
+        f" {_paint('Usage:', _USAGE, colours)} {_paint('posetools', _BOLD, colours)} [OPTIONS] COMMAND [ARGS]...",
+    ]
     lines += ["", *(f" {line}" for line in _wrapped(SUMMARY, width - 2)), ""]
     names = max(len(name) for name, _, _ in OPTIONS)
     options: list[tuple[str, str]] = []

@@ -24,7 +24,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture(autouse=True)
 def _usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in "FORCE_COLOR NO_COLOR PY_COLORS GITHUB_ACTIONS TTY_COMPATIBLE TTY_INTERACTIVE".split():
+    for name in ["FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -111,7 +111,11 @@ def test_a_dumb_terminal_and_another_encoding_are_for_typer(monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("posetools va", ["validate"]), ("posetools convert --trust", ["--trust-sizes"]), ("posetools skeleton ch", ["check"])],
+    [
+        ("posetools va", ["validate"]),
+        ("posetools convert --trust", ["--trust-sizes"]),
+        ("posetools skeleton ch", ["check"]),
+    ],
 )
 def test_shells_complete_commands_and_options(typed: str, offered: list[str]) -> None:
     done = subprocess.run(
