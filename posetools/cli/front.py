@@ -29,7 +29,7 @@ HELP_OPTIONS = ("--help", "-h")
 
 _USUAL_WIDTH, _LEAST_WIDTH = 80, 60
 # What changes how rich and typer print.
-_SETTINGS = (
+SETTINGS = (
     "FORCE_COLOR",
     "NO_COLOR",
     "PY_COLORS",
@@ -60,7 +60,7 @@ def front_page(words: Sequence[str], *, encoding: str, terminal: bool) -> str | 
         return None
     width = _width(os.environ)
     plain_terminal = os.name == "posix" and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    unusual = any(name in os.environ for name in _SETTINGS) or (terminal and not plain_terminal)
+    unusual = any(name in os.environ for name in SETTINGS) or (terminal and not plain_terminal)
     if unusual or width < _LEAST_WIDTH or encoding.lower().replace("-", "") != "utf8":
         return None
     return help_page(width, colours=terminal)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from posetools import __version__
 from posetools.cli.app import app, load
 from posetools.cli.commands import COMMANDS, Command
-from posetools.cli.front import OPTIONS, front_page, help_page
+from posetools.cli.front import OPTIONS, SETTINGS, front_page, help_page
 from tests.cli.run import run
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,7 +24,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @pytest.fixture(autouse=True)
 def _usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ["FORCE_COLOR", "NO_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"]:
+    for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -41,6 +41,7 @@ def _of_typer(width: int) -> list[str]:
 def test_the_table_says_what_the_commands_say_of_themselves(command: Command) -> None:
     loaded = load(command)
     said = loaded.info.help if isinstance(loaded, typer.Typer) else (inspect.getdoc(loaded) or "").splitlines()[0]
+    assert said is not None
     if command.panel:
         assert command.summary == said
     else:
