@@ -14,7 +14,8 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers coverage mutation faults lint format generate clean
+.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers coverage mutation faults fuzz bench \
+	lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,7 +82,7 @@ test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest sup
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
 	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap]' pytest hypothesis datumaro \
-		supervision torch torchvision
+		supervision torch torchvision labelme2coco==0.2.6
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 
@@ -91,6 +92,15 @@ test-peers: .venv-peers/.done  ## what posetools writes, opened by other tools' 
 MOMENTS ?= 200
 faults: install  ## kill -9 at MOMENTS (200) random moments of every command that writes, and at each of its file system calls
 	@.venv/bin/python -m tests.faults --moments $(MOMENTS)
+
+# Sizes by variable: make bench FILES=2000 MEMORY_FILES=0 IMAGES=10000. ONLY="start convert" chooses programs.
+FILES ?= 20000
+MEMORY_FILES ?= 200000
+IMAGES ?= 118000
+PICTURES ?= 2000
+bench: install .venv-peers/.done  ## speed and memory against the peers, and which targets hold (half an hour, 4 GB of disk)
+	@.venv/bin/python benchmarks/all.py --files $(FILES) --memory-files $(MEMORY_FILES) --images $(IMAGES) \
+		--pictures $(PICTURES) --profile $(if $(ONLY),--only $(ONLY))
 
 lint: install-core  ## ruff and mypy --strict
 	@.venv/bin/ruff check .

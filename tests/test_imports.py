@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from functools import cache
 from graphlib import TopologicalSorter
@@ -15,6 +15,8 @@ from typing import NamedTuple
 import pytest
 
 import posetools
+from posetools.cli.commands import COMMANDS, Command
+from posetools.cli.front import SETTINGS
 
 ROOT = Path(posetools.__file__).resolve().parent
 
@@ -46,7 +48,7 @@ OF_EXTRAS = {
     "imagehash": "checks",
 }
 # What `posetools --help` may load besides the standard library and the commands' own modules.
-LIGHT = ("typer", "posetools", "posetools.errors")
+LIGHT = ("typer", "typer.core", "posetools", "posetools.errors")
 
 
 class Import(NamedTuple):
@@ -152,7 +154,8 @@ def test_packages_of_extras_are_imported_where_they_may_be_and_only_inside_funct
 
 
 def test_commands_import_next_to_nothing_when_they_are_loaded() -> None:
-    loaded, waiting, heavy = set(), ["cli"], []
+    places = {f"cli.{command.place.partition(':')[0]}" for command in COMMANDS}
+    loaded, waiting, heavy = set(), ["cli", "cli.app", *places], []
     while waiting:
         module = waiting.pop()
         loaded.add(module)
@@ -167,21 +170,54 @@ def test_commands_import_next_to_nothing_when_they_are_loaded() -> None:
     assert heavy == []
 
 
-@pytest.mark.parametrize("module", ["posetools.cli", "posetools"])
-def test_starting_loads_nothing_heavy(module: str) -> None:
-    heavy = [*OF_EXTRAS, "numpy", "pydantic", "PIL", "yaml", "pycocotools"]
-    code = f"import sys, {module}; print(*sorted(set({heavy!r}) & set(sys.modules)))"
+# What a command that does not need it must not load. Pydantic and rich are typer's own from the moment it has options.
+HEAVY = (*OF_EXTRAS, "dask", "distributed", "fsspec", "scipy")
+OF_THE_CORE = ("numpy", "PIL", "yaml", "pycocotools", "jinja2", "msgspec", "defusedxml")
+OF_TYPER = ("typer", "rich", "pydantic")
+
+
+def _loaded(code: str, among: Iterable[str]) -> list[str]:
+    """Return what of these modules some code loads; it may end as a command does."""
+    end = f"\nfinally: print('loaded', *sorted(set({list(among)!r}) & set(sys.modules)))"
+    code = "import sys\ntry:\n " + code.replace("\n", "\n ") + "\nexcept SystemExit as e:\n if e.code: raise" + end
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    said, *names = done.stdout.splitlines()[-1].split()
+    assert said == "loaded"
+    return names
+
+
+def _command(*words: str | Path) -> str:
+    words = ("posetools", *map(str, words))
+    return f"sys.argv = {list(words)!r}\nfrom posetools.cli import main\nmain()"
+
+
+@pytest.mark.parametrize(
+    "code", ["import posetools", "import posetools.cli", _command("--help"), _command("--version")]
+)
+def test_starting_loads_nothing_but_the_standard_library(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert _loaded(code, [*HEAVY, *OF_THE_CORE, *OF_TYPER]) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_help_of_a_command_loads_nothing_but_typer(command: Command) -> None:
+    others = [f"posetools.cli.{each.place.partition(':')[0]}" for each in COMMANDS if each.place != command.place]
+    assert _loaded(_command(command.name, "--help"), [*HEAVY, *OF_THE_CORE, *others]) == []
+
+
+def test_converting_checking_and_splitting_load_nothing_of_an_extra(tmp_path: Path) -> None:
+    source, out = Path(__file__).parents[1] / "data/labelme", tmp_path / "out"
+    assert _loaded(_command("convert", source, "--out", out), [*HEAVY, "jinja2"]) == []
+    assert _loaded(_command("validate", out), [*HEAVY, "jinja2"]) == []
+    assert _loaded(_command("split", out, "--val", "0.3"), [*HEAVY, "jinja2"]) == []
+    assert _loaded(_command("skeleton", "show"), [*HEAVY, "numpy", "PIL", "jinja2"]) == []
 
 
 def test_converting_loads_nothing_of_an_extra() -> None:
-    code = (
-        "import sys, posetools.convert, posetools.resplit, posetools.skeleton_draft\n"
-        f"print(*sorted(set({list(OF_EXTRAS)!r}) & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert _loaded("import posetools.convert, posetools.resplit, posetools.skeleton_draft", HEAVY) == []
 
 
 @pytest.mark.parametrize("path", _modules(), ids=_name)

@@ -15,16 +15,23 @@ from posetools.findings import Finding
 
 ROOT = Path(posetools.__file__).resolve().parent
 
-POSIX_MODULES = frozenset({"fcntl", "resource", "pwd", "grp", "termios", "pty", "tty", "syslog"})
+POSIX_MODULES = frozenset({"fcntl", "resource", "pwd", "grp", "termios", "pty", "tty", "syslog", "posix", "readline"})
 POSIX_CALLS = frozenset(
     f"{module}.{name}"
     for module, names in {
-        "os": "fork forkpty killpg setsid getuid geteuid getpgid mkfifo symlink chown sched_getaffinity nice",
-        "signal": "SIGKILL SIGHUP SIGALRM SIGUSR1 SIGUSR2 alarm setitimer pause",
+        "os": "fork forkpty killpg setsid getuid geteuid getgid getegid getpgid getpgrp mkfifo mknod symlink chown "
+        "lchown fchmod fchown sched_getaffinity sched_setaffinity nice getloadavg wait wait3 wait4 WNOHANG uname statvfs sync "
+        "pread pwrite sendfile posix_fadvise posix_fallocate posix_spawn register_at_fork memfd_create getxattr "
+        "setxattr O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY O_SYNC O_DIRECT copy_file_range",
+        "signal": "SIGKILL SIGHUP SIGALRM SIGUSR1 SIGUSR2 SIGCHLD SIGPIPE SIGQUIT SIGTSTP SIGSTOP SIGCONT alarm "
+        "setitimer pause sigwait pthread_sigmask pthread_kill",
+        "select": "poll epoll kqueue",
     }.items()
     for name in names.split()
 )
-POSIX_METHODS = frozenset({"symlink_to"})
+POSIX_METHODS = frozenset({"symlink_to", "owner", "group", "mkfifo"})
+# Of subprocess and multiprocessing.
+POSIX_ARGUMENTS = frozenset({"preexec_fn", "pass_fds", "start_new_session", "dir_fd"})
 POSIX_TEXTS = ("/tmp", "/dev/shm", "/proc/", "AF_UNIX")
 
 # Where each may stand, and why it does no harm elsewhere.
@@ -59,12 +66,18 @@ def _posix_only(node: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name in POSIX_MODULES)
         case ast.ImportFrom() if node.module in POSIX_MODULES:
             yield node.module or ""
-        case ast.ImportFrom(module="os" | "signal" as module):
+        case ast.ImportFrom(module="os" | "signal" | "select" as module):
             yield from (name for alias in node.names if (name := f"{module}.{alias.name}") in POSIX_CALLS)
         case ast.Attribute(value=ast.Name(id=module), attr=attr) if f"{module}.{attr}" in POSIX_CALLS:
             yield f"{module}.{attr}"
-        case ast.Attribute(attr=attr) if attr in POSIX_METHODS:
+        case ast.Attribute(attr="symlink_to" as attr):
             yield attr
+        case ast.Call(func=ast.Attribute(attr=attr), args=[]) if attr in POSIX_METHODS:
+            yield attr
+        case ast.keyword(arg=str(argument)) if argument in POSIX_ARGUMENTS:
+            yield argument
+        case ast.Call(func=ast.Attribute(attr="get_context" | "set_start_method"), args=[ast.Constant(value="fork")]):
+            yield "fork"
         case ast.Constant(value=str(text)):
             yield from (start for start in POSIX_TEXTS if text.startswith(start))
 
@@ -123,7 +136,20 @@ def test_no_path_goes_into_a_document_as_this_system_writes_it() -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["import fcntl", "from os import fork", "os.symlink(a, b)", "signal.SIGKILL", "a = '/tmp/x'", "p.symlink_to(q)"],
+    [
+        "import fcntl",
+        "from os import fork",
+        "os.symlink(a, b)",
+        "signal.SIGKILL",
+        "a = '/tmp/x'",
+        "p.symlink_to(q)",
+        "p.owner()",
+        "run(a, preexec_fn=f)",
+        "m.get_context('fork')",
+        "os.getloadavg()",
+        "os.O_NOFOLLOW",
+        "from select import poll",
+    ],
 )
 def test_the_search_finds_each_kind(code: str) -> None:
     assert [what for node in ast.walk(ast.parse(code)) for what in _posix_only(node)]

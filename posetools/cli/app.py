@@ -1,77 +1,94 @@
-"""The command line as a whole: its commands, and the one place where errors become text and an exit status.
+"""The commands as one typer app, and the one place where errors become text and an exit status.
 
-A command's module imports only the standard library, typer and posetools.errors; everything else is imported in the
-body of the command that needs it, so that ``posetools --help`` costs nothing.
+A command's module is imported when the command is asked for. It imports only the standard library, typer and
+posetools.errors; everything else is imported in the body of the command, so that its ``--help`` costs nothing.
 
 Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from posetools import __version__
-from posetools.cli import (
-    annotate,
-    config,
-    convert,
-    demo,
-    diff,
-    doctor,
-    evaluate,
-    export,
-    merge,
-    plot,
-    predict,
-    prelabel,
-    publish,
-    review,
-    sigmas,
-    skeleton,
-    slurm,
-    split,
-    subset,
-    train,
-    validate,
-    verify,
-    view,
-)
+from posetools.cli.commands import COMMANDS, Command
+from posetools.cli.front import HELP_OPTIONS, SUMMARY
 from posetools.errors import PosetoolsError
 
 _STOPPED = 130
 
+
+def load(command: Command) -> Any:
+    """Return a command's function, or its typer app where it is a group of commands."""
+    module, _, name = command.place.partition(":")
+    return getattr(import_module(f"posetools.cli.{module}"), name)
+
+
+class _Loaded(MutableMapping[str, Any]):
+    """The commands by name, each loaded when it is looked up."""
+
+    def __init__(self) -> None:
+        self._places = {command.name: command for command in COMMANDS}
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = _as_click(self._places[name])
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _as_click(command: Command) -> Any:
+    """Return what typer makes of one command."""
+    holder = typer.Typer(add_completion=False)
+    # With a callback typer keeps a single command's name.
+    holder.callback()(_nothing)
+    loaded = load(command)
+    if isinstance(loaded, typer.Typer):
+        holder.add_typer(loaded, name=command.name, rich_help_panel=command.panel)
+    else:
+        holder.command(command.name, hidden=not command.panel, rich_help_panel=command.panel)(loaded)
+    group: Any = typer.main.get_command(holder)
+    return group.commands[command.name]
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Group(TyperGroup):
+    """A group whose commands are loaded one by one."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _Loaded()
+
+
 app = typer.Typer(
     name="posetools",
-    help="Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out.",
+    cls=_Group,
+    help=SUMMARY,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": list(HELP_OPTIONS)},
 )
-_PANELS = {
-    "Data": (
-        convert.convert,
-        validate.validate,
-        split.split,
-        merge.merge,
-        subset.subset,
-        diff.diff,
-        sigmas.sigmas,
-        view.view,
-    ),
-    "Labelling with a model": (annotate.annotate, prelabel.prelabel, review.review),
-    "Training": (config.config, train.train, slurm.slurm, evaluate.evaluate, plot.plot),
-    "Using a pair": (predict.predict, publish.publish, export.export, verify.verify),
-    "Getting started": (demo.demo, doctor.doctor),
-}
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command("eval" if _command is evaluate.evaluate else None, rich_help_panel=_panel)(_command)
-app.command("test", hidden=True)(evaluate.evaluate)
-app.add_typer(skeleton.app, name="skeleton", rich_help_panel="Getting started")
 
 
 def _print_version(wanted: bool) -> None:
@@ -89,8 +106,8 @@ def _root(
     """Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
-def main() -> None:
-    """Run the command line; errors become one message and an exit status here."""
+def run() -> None:
+    """Run a command; errors become one message and an exit status here."""
     try:
         app()
     except PosetoolsError as exc:
@@ -104,7 +121,3 @@ def main() -> None:
         if exc.code == _STOPPED:
             print("stopped", file=sys.stderr)
         raise
-    except BrokenPipeError:
-        # The reader of a pipe (`| head`) has gone: not an error of ours, and nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image as Pillow
 from PIL import features
@@ -44,6 +43,9 @@ def render_page(package: str, values: Mapping[str, Any], *, styles: Sequence[str
         values: what the template shows, besides ``css``, ``js`` and ``policy``, which it gets from here.
         styles: packages whose ``page.css`` come before its own.
     """
+    # Loaded here, for most who ask whether a path could be that of a page then make none.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -82,6 +84,8 @@ def data_uri(picture: Pillow.Image) -> str:
 
 
 def _source(package: str, name: str) -> Markup:
+    from jinja2 import Environment, PackageLoader
+
     environment = Environment(autoescape=True)
     text, _, _ = PackageLoader(package, ".").get_source(environment, name)
     return Markup(text)

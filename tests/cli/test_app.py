@@ -90,7 +90,7 @@ def test_exit_status_by_kind_of_error(
         raise error
 
     monkeypatch.setattr(app_module, "app", fail)
-    done = run()
+    done = run("convert")
     assert (done.status, done.out, done.err) == (status, "", err)
 
 

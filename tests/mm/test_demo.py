@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pillow
 
-from posetools.cli import app as cli
+from posetools import cli
 
 pytestmark = pytest.mark.train
 

@@ -1,0 +1,338 @@
+"""How fast labelme files become COCO files: against reading and decoding them, a peer, and two processes against one.
+
+    python benchmarks/convert.py [--files 20000] [--embedded 2000] [--peer-files 2000] [--memory-files 0]
+                                 [--repeats 3] [--peer PYTHON] [--folder DIR] [--profile]
+
+The files are made first (benchmarks/labelme_files.py): three cars with eight points each, without pictures. All is
+measured in fresh processes, in turns; the best of the repeats counts. One process is held against another by the
+processor's seconds, which other work on the machine changes least (the files are in memory, nobody waits for a disk);
+two workers by the clock.
+
+floor       reads the files and decodes them with msgspec into structs that have the fields of a labelme file, drops
+            each, and makes nothing of it. Imports, the list of files and a warm-up are left out.
+one worker  ``posetools.convert.convert`` with sizes trusted and pictures left where they are: from the call, in a
+            process that has done nothing but import, to the finished data set. The list of files is in it.
+two workers the same with two processes. Their start-up is what a conversion of the first thousand files takes with
+            two workers beyond half of what it takes with one; it is taken off, and printed.
+command     ``python -m posetools convert``, with everything.
+machine     what two processes that only compute reach of twice one, in the same turns: two workers cannot do better.
+peer        labelme2coco 0.2.6, which makes boxes of everything and opens no picture either: from the call of its
+            ``convert``. ``--peer`` is a Python that has it (.venv-peers/bin/python after ``make test-peers``).
+memory      with ``--memory-files``: the most that a process held, by its own high water mark, one worker.
+
+The run fails where a target is missed. ``--profile`` prints where the time of one worker goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path[:0] = [str(HERE), str(ROOT)]
+
+import msgspec  # noqa: E402
+from targets import verdict  # noqa: E402
+
+FLOOR_RATIO, PEER_RATIO, WORKERS_RATIO, MEMORY_MB = 2.0, 20.0, 1.7, 400.0
+_SPINS = 6_000_000
+
+PEER = """
+import json, sys, time
+import labelme2coco
+begin = time.perf_counter(), time.process_time()
+labelme2coco.convert(sys.argv[1], sys.argv[2])
+print(json.dumps([time.perf_counter() - begin[0], time.process_time() - begin[1], 0]))
+"""
+
+
+class Took(NamedTuple):
+    """What a process took: seconds on the clock and of the processor, and the most memory in MB."""
+
+    clock: float
+    cpu: float
+    memory: float = 0.0
+
+
+class Watch:
+    """Tells how long it has been running."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter(), time.process_time()
+
+    def took(self) -> Took:
+        return Took(time.perf_counter() - self._begin[0], time.process_time() - self._begin[1], high_water())
+
+
+class Shape(msgspec.Struct, gc=False):
+    label: str
+    points: list[tuple[float, float]]
+    group_id: int | None
+    description: str | None
+    shape_type: str
+    flags: dict[str, bool]
+    mask: str | None = None
+
+
+class File(msgspec.Struct, gc=False):
+    version: str
+    flags: dict[str, bool]
+    shapes: list[Shape]
+    imagePath: str
+    imageData: str | None
+    imageHeight: int
+    imageWidth: int
+
+
+def floor(folder: Path) -> Took:
+    """Read and decode."""
+    decode = msgspec.json.Decoder(File).decode
+    paths = sorted(str(path) for path in folder.rglob("*.json"))
+    gc.disable()
+
+    def read(some: Sequence[str]) -> Took:
+        watch = Watch()
+        for path in some:
+            # Path.open would make the floor higher.
+            with open(path, "rb") as file:  # noqa: PTH123
+                decode(file.read())
+        return watch.took()
+
+    read(paths[:500])
+    return read(paths)
+
+
+def ours(source: Path, out: Path, workers: int) -> Took:
+    """Convert."""
+    from posetools.convert import ConvertRequest, convert
+    from posetools.formats.base import ReadOptions
+
+    read = ReadOptions(trust_sizes=True, workers=workers)
+    request = ConvertRequest(sources=(source,), out=out, source_format="labelme", images="none", read=read)
+    watch = Watch()
+    result = convert(request)
+    took = watch.took()
+    if not result.written:
+        raise SystemExit(f"nothing was written: {result.findings[:3]}")
+    return took
+
+
+def spin(_: Path) -> Took:
+    """Compute something that does not matter."""
+    watch, x = Watch(), 1
+    for _number in range(_SPINS):
+        x = x * 5 & 1023
+    return watch.took()
+
+
+def high_water() -> float:
+    """Return the most memory that this process held, in MB."""
+    try:
+        # ru_maxrss begins, on Linux, with what the parent held when it started this process.
+        with Path("/proc/self/status").open(encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def measured(part: str, folder: Path, out: Path | None = None, workers: int = 1) -> Took:
+    """Run one part in a fresh process."""
+    return finished(started(part, folder, out, workers))
+
+
+def started(part: str, folder: Path, out: Path | None = None, workers: int = 1) -> subprocess.Popen[str]:
+    words = [sys.executable, str(Path(__file__).resolve()), "--part", part, str(folder), str(out), str(workers)]
+    if out is not None:
+        shutil.rmtree(out, ignore_errors=True)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def finished(process: subprocess.Popen[str]) -> Took:
+    text, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{process.args} ended with {process.returncode}")
+    return Took(*json.loads(text.splitlines()[-1]))
+
+
+def part(name: str, folder: Path, out: Path, workers: int) -> None:
+    """Do one part in this process and print what it took."""
+    print(json.dumps(ours(folder, out, workers) if name == "ours" else {"floor": floor, "spin": spin}[name](folder)))
+
+
+def two_spins(folder: Path) -> Took:
+    """Return what the slower of two processes took that compute at the same time."""
+    processes = [started("spin", folder) for _ in range(2)]
+    return max(finished(process) for process in processes)
+
+
+def whole_command(folder: Path, out: Path) -> Took:
+    shutil.rmtree(out, ignore_errors=True)
+    words = ["-m", "posetools", "convert", str(folder), "--out", str(out), "--trust-sizes", "--images", "none"]
+    begin, before = time.perf_counter(), os.times()
+    subprocess.run(
+        [sys.executable, *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return Took(time.perf_counter() - begin, used)
+
+
+def best(works: dict[str, Callable[[], Took]], repeats: int) -> dict[str, Took]:
+    """Return the least of each, measured in turns."""
+    least: dict[str, Took] = {}
+    for _ in range(repeats):
+        for name, work in works.items():
+            took = work()
+            before = least.get(name, took)
+            least[name] = Took(*map(min, took, before))
+    return least
+
+
+def plain(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
+    """Measure files without embedded pictures."""
+    few, out = folder / "0000", scratch / "out"
+    took = best(
+        {
+            "floor": lambda: measured("floor", folder),
+            "one worker": lambda: measured("ours", folder, out),
+            "two workers": lambda: measured("ours", folder, out, 2),
+            "one worker, few": lambda: measured("ours", few, out),
+            "two workers, few": lambda: measured("ours", few, out, 2),
+            "command": lambda: whole_command(folder, out),
+            "one spin": lambda: measured("spin", folder),
+            "two spins": lambda: two_spins(folder),
+        },
+        repeats,
+    )
+    one, two, base = took["one worker"], took["two workers"], took["floor"]
+    start = max(0.0, took["two workers, few"].clock - took["one worker, few"].clock / 2)
+    net = two.clock - start
+    reach = 2 * took["one spin"].clock / took["two spins"].clock
+    print(f"\n{'':32} {'clock':>7} {'files/s':>8} {'ratio':>6} {'cpu':>7} {'ratio':>6}")
+    for name in ("floor", "one worker", "two workers", "command"):
+        clock, cpu, _ = took[name]
+        print(f"{name:32} {clock:7.2f} {files / clock:8.0f} {clock / base.clock:6.2f}", end="")
+        # What the workers of a process use is not in its own seconds.
+        print(f" {cpu:7.2f} {cpu / base.cpu:6.2f}" if name != "two workers" else "")
+    print(f"{'two workers without start-up':32} {net:7.2f} {files / net:8.0f} {net / base.clock:6.2f}")
+    print(f"start-up of two workers {start:.2f} s; two processes that only compute reach {reach:.2f} times one")
+    print(f"a million files: {1e6 / files * one.clock:.0f} s with one worker, {1e6 / files * net:.0f} s with two")
+    ratio, faster = one.cpu / base.cpu, one.clock / net
+    said = f"{faster:.2f}x, with start-up {one.clock / two.clock:.2f}x (computing alone: {reach:.2f}x)"
+    return [
+        verdict("convert, one worker", f"at most {FLOOR_RATIO}x the floor", f"{ratio:.2f}x", ratio <= FLOOR_RATIO),
+        verdict("convert, two workers", f"at least {WORKERS_RATIO}x one worker", said, faster >= WORKERS_RATIO),
+    ]
+
+
+def embedded(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
+    """Measure files with embedded pictures."""
+    out = scratch / "out"
+    took = best({"floor": lambda: measured("floor", folder), "one": lambda: measured("ours", folder, out)}, repeats)
+    ratio = took["one"].cpu / took["floor"].cpu
+    rates = [files / took[name].clock for name in ("floor", "one")]
+    print("\nwith imageData: floor {:.0f}, one worker {:.0f} files/s".format(*rates))
+    rule = f"at most {FLOOR_RATIO}x the floor"
+    return [verdict("convert, with imageData", rule, f"{ratio:.2f}x", ratio <= FLOOR_RATIO)]
+
+
+def against_peer(python: str, folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
+    """Measure labelme2coco on the same number of files, and posetools beside it."""
+
+    def peer() -> Took:
+        words = [python, "-c", PEER, str(folder), str(scratch / "peer")]
+        return finished(subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+
+    took = best({"peer": peer, "one": lambda: measured("ours", folder, scratch / "out")}, repeats)
+    ratio = took["peer"].cpu / took["one"].cpu
+    rates = [files / took[name].clock for name in ("peer", "one")]
+    print(f"\n{files} files: labelme2coco {rates[0]:.0f}, one worker {rates[1]:.0f} files/s")
+    rule = f"at least {PEER_RATIO:.0f}x labelme2coco"
+    return [verdict("convert, one worker", rule, f"{ratio:.1f}x", ratio >= PEER_RATIO)]
+
+
+def memory(folder: Path, files: int, scratch: Path) -> list[bool]:
+    """Measure what a process holds at most."""
+    seconds, _, held = measured("ours", folder, scratch / "out")
+    print(f"\n{files} files: {seconds:.1f} s, {held:.0f} MB at most")
+    rule = f"under {MEMORY_MB:.0f} MB"
+    return [verdict(f"convert, {files} files", rule, f"{held:.0f} MB", held < MEMORY_MB)]
+
+
+def profile(folder: Path, out: Path) -> None:
+    """Print where the time of one worker goes."""
+    import cProfile
+    import pstats
+
+    profiler = cProfile.Profile()
+    profiler.runcall(ours, folder, out, 1)
+    stats = pstats.Stats(profiler).sort_stats("tottime")
+    stats.print_stats(r"posetools|built-in|method|msgspec|json", 25)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--embedded", type=int, default=2_000, help="files with 400 KB of imageData each")
+    parser.add_argument("--peer-files", type=int, default=2_000)
+    parser.add_argument("--memory-files", type=int, default=0, help="200000 take 1.7 GB of disk for a while")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peer", type=Path, default=ROOT / ".venv-peers/bin/python", metavar="PYTHON")
+    parser.add_argument("--folder", type=Path, help="on the disk that is to be used; all is removed again")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--part", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.part:
+        name, folder, out, workers = options.part
+        part(name, Path(folder), Path(out), int(workers))
+        return 0
+    return measure(options)
+
+
+def measure(options: argparse.Namespace) -> int:
+    from labelme_files import make
+
+    holds: list[bool] = []
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        scratch = Path(name)
+        folder = scratch / "plain"
+        size = make(folder, options.files)
+        print(f"{options.files} files of {size / options.files / 1000:.1f} KB, {os.cpu_count()} cores", flush=True)
+        holds += plain(folder, options.files, scratch, options.repeats)
+        if options.profile:
+            profile(folder, scratch / "profiled")
+        if options.embedded:
+            make(scratch / "embedded", options.embedded, embedded=True)
+            holds += embedded(scratch / "embedded", options.embedded, scratch, options.repeats)
+            shutil.rmtree(scratch / "embedded")
+        if options.peer_files and options.peer.exists():
+            make(scratch / "peers", options.peer_files)
+            holds += against_peer(str(options.peer), scratch / "peers", options.peer_files, scratch, options.repeats)
+        elif options.peer_files:
+            print(f"no labelme2coco: {options.peer} is not there")
+        if options.memory_files:
+            shutil.rmtree(folder)
+            make(folder, options.memory_files)
+            holds += memory(folder, options.memory_files, scratch)
+    return int(not all(holds))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,18 @@
+"""One line of verdict for each target, and a file that gathers them where ``make bench`` asks for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+GATHERED = "POSETOOLS_VERDICTS"
+
+
+def verdict(what: str, rule: str, value: str, holds: bool) -> bool:
+    """Print whether a target holds, and return it."""
+    line = f"{'holds ' if holds else 'MISSED'}  {what}: {rule}: {value}"
+    print(line, flush=True)
+    if GATHERED in os.environ:
+        with Path(os.environ[GATHERED]).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    return holds
