@@ -146,9 +146,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def keep_failure(
-    name: str, seed: int, number: int, problem: str, damaged: Damaged | Path, into: Path
-) -> Path:
+def keep_failure(name: str, seed: int, number: int, problem: str, damaged: Damaged | Path, into: Path) -> Path:
     """Write a folder with the source of a failed case, what failed, and how to run it again."""
     folder = into / name / f"{seed}-{number}"
     shutil.rmtree(folder, ignore_errors=True)

@@ -129,6 +129,5 @@ def _alarm(wanted: bool) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _ring(number: int, frame: FrameType | None) -> None:
+def _ring(_number: int, _frame: FrameType | None) -> None:
     raise TooLongError
-

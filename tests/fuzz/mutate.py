@@ -86,7 +86,9 @@ def _deep(random: Random, content: bytes) -> bytes:
 
 def _replace(random: Random, content: bytes) -> bytes:
     del content
-    return random.choice((b"", b"\x00" * 100, b"null", b"[]", b"{}", b'""', b"0", b"\xff", b"\n", b"NaN", b"PK\x03\x04"))
+    return random.choice(
+        (b"", b"\x00" * 100, b"null", b"[]", b"{}", b'""', b"0", b"\xff", b"\n", b"NaN", b"PK\x03\x04")
+    )
 
 
 _PIECES = (

@@ -42,7 +42,9 @@ def mutate_xml(random: Random, content: bytes) -> bytes:
         return mutate_bytes(random, content)
     text = content.decode("utf-8", "replace")
     for _ in range(random.choice((1, 1, 2, 3))):
-        text = random.choice((_attribute, _attribute, _attribute, _no_attribute, _element, _element, _raw))(random, text)
+        text = random.choice((_attribute, _attribute, _attribute, _no_attribute, _element, _element, _raw))(
+            random, text
+        )
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -1,7 +1,7 @@
 """The objects of a source that is damaged but can be parsed, counted without posetools' readers.
 
-A claim is one object: the file it is in and the places of which a finding must name one when it is not read. What cannot
-be parsed here has no claims; that its reader says so is held elsewhere.
+A claim is one object: the file it is in and the places of which a finding must name one when it is not read. What
+cannot be parsed here has no claims; that its reader says so is held elsewhere.
 """
 
 from __future__ import annotations
@@ -40,12 +40,17 @@ class Claim:
         if not finding.code.startswith("E") and finding.code not in ("W322", "W323"):
             return False
         if finding.file != f"{root}/{self.file}":
+            # A finding of a picture that cannot be read.
             named = str(self.picture).replace("\\", "/").rpartition("/")[2]
             return bool(named) and finding.file.rpartition("/")[2] == named
         if finding.code == "E310":
             return True
+        if "left out" in finding.message and self.picture and repr(self.picture) in finding.message:
+            return True
         # A place names shapes, or what the whole file hangs by.
-        inner = any(mark in finding.place for mark in ("shapes[", "annotations[", "region", "line ", "image[", "tasks["))
+        inner = any(
+            mark in finding.place for mark in ("shapes[", "annotations[", "region", "line ", "image[", "tasks[")
+        )
         return not inner or any(re.search(rf"{re.escape(place)}(?!\d)", finding.place) for place in self.places)
 
 
@@ -159,7 +164,9 @@ def deeplabcut(tree: Tree) -> Iterator[Claim]:
         rows = _rows(content) if PurePosixPath(name).name.startswith("CollectedData") else []
         for number, row in rows[3:] if len(rows) > 3 and rows[2][1][:1] == ["coords"] else ():
             if sum(1 for cell in row[1:] if re.fullmatch(r"\d+\.\d+", cell)) >= 4:
-                yield Claim(name, (f"line {number}", "bodyparts"), row[2] if len(row) > 2 and not rows[0][1][1] else row[0])
+                yield Claim(
+                    name, (f"line {number}", "bodyparts"), row[2] if len(row) > 2 and not rows[0][1][1] else row[0]
+                )
 
 
 def custom(tree: Tree) -> Iterator[Claim]:

@@ -71,8 +71,8 @@ def listing(folder: Path) -> list[tuple[str, int, int]]:
     found = []
     for at, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            stat = os.lstat(os.path.join(at, name))  # noqa: PTH118
-            found.append((os.path.join(at, name), stat.st_size, stat.st_mtime_ns))  # noqa: PTH118
+            stat = os.lstat(os.path.join(at, name))
+            found.append((os.path.join(at, name), stat.st_size, stat.st_mtime_ns))
     return sorted(found)
 
 
@@ -113,16 +113,16 @@ class Watch:
         writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         if writes or (isinstance(mode, str) and set(mode) & set("wax+")):
             self._changed("open", path)
-        elif self.vanishing and os.path.basename(text) in self.vanishing:  # noqa: PTH119
+        elif self.vanishing and os.path.basename(text) in self.vanishing:
             try:
-                os.unlink(text)  # noqa: PTH108
+                os.unlink(text)
             except (OSError, ValueError):
                 return
 
     def _changed(self, event: str, path: object) -> None:
         if not isinstance(path, str | bytes | os.PathLike):
             return
-        text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+        text = os.path.abspath(os.fsdecode(path))
         if text != os.devnull and not text.startswith(self.allowed) and "__pycache__" not in text:
             self.outside.append(f"{event} {text}")
 
