@@ -195,7 +195,8 @@ def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file, atomically: one line per entry of a top-level list, so that it can be read and compared."""
-    write_text(path, dump_json(document))
+    # Half a surrogate pair, which stands for a byte of a file name that is no UTF-8, is an escape in JSON as well.
+    write_files({path: dump_json(document).encode("utf-8", "backslashreplace")})
 
 
 def dump_json(document: Mapping[str, Any]) -> str:

@@ -71,6 +71,9 @@ def read_header(path: Path) -> Header:
         InputError: it is missing, or not a picture.
     """
     try:
+        if path.is_fifo():
+            # Opening it would wait until somebody writes into it.
+            raise InputError(path, "", "picture must be a file, but is a pipe")
         with without_warnings(), path.open("rb") as file:
             return header_of(path, file)
     except FileNotFoundError as exc:

@@ -349,3 +349,8 @@ def test_a_device_without_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_bytes(path)
     assert (caught.value.path, caught.value.problem) == (path, "cannot be read: it is a device, perhaps without an end")
+
+
+def test_json_holds_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"file": "\udcff.jpg", "other": "ü"})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"file": "\udcff.jpg", "other": "ü"}

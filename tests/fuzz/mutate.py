@@ -107,9 +107,13 @@ def places(document: Any) -> list[Place]:
 
 
 def _places(node: Any) -> Iterator[Place]:
-    waiting = [node]
+    # YAML's anchors can make a document that holds itself.
+    waiting, seen = [node], set()
     while waiting:
         inner = waiting.pop()
+        if id(inner) in seen:
+            continue
+        seen.add(id(inner))
         items = inner.items() if isinstance(inner, dict) else enumerate(inner) if isinstance(inner, list) else ()
         for key, value in items:
             yield inner, key

@@ -100,9 +100,10 @@ class Watch:
             if event == "open":
                 self._opened(*arguments[:3])
             elif event in _CHANGES:
-                self._changed(event, arguments[0])
-                if event in ("os.rename", "os.link", "os.symlink"):
-                    self._changed(event, arguments[1])
+                # What is named by a folder that is open (rmtree does so) was seen when that was opened.
+                held = any(isinstance(one, int) and one >= 0 for one in arguments[-2:]) and event != "os.mkdir"
+                for path in () if held else arguments[_CHANGES[event]]:
+                    self._changed(event, path)
         finally:
             self._busy = False
 
@@ -127,7 +128,15 @@ class Watch:
             self.outside.append(f"{event} {text}")
 
 
-_CHANGES = frozenset({"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.link", "os.truncate"})
+# Event -> which of its arguments are paths that change.
+_CHANGES = {
+    "os.mkdir": slice(1),
+    "os.remove": slice(1),
+    "os.rmdir": slice(1),
+    "os.rename": slice(2),
+    "os.link": slice(1, 2),
+    "os.symlink": slice(1, 2),
+}
 _watches: list[Watch] = []
 _hooked: list[bool] = []
 
