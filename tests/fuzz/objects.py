@@ -167,7 +167,9 @@ def deeplabcut(tree: Tree) -> Iterator[Claim]:
         for number, row in rows[3:] if len(rows) > 3 and rows[2][1][:1] == ["coords"] else ():
             if sum(1 for cell in row[1:] if re.fullmatch(r"\d+\.\d+", cell)) >= 4:
                 yield Claim(
-                    name, (f"line {number}", "bodyparts"), row[2] if len(row) > 2 and not rows[0][1][1] else row[0]
+                    name,
+                    (f"line {number}", "bodyparts"),
+                    row[2] if len(row) > 2 and not "".join(rows[0][1][1:2]) else row[0],
                 )
 
 
