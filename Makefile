@@ -102,6 +102,11 @@ bench: install .venv-peers/.done  ## speed and memory against the peers, and whi
 	@.venv/bin/python benchmarks/all.py --files $(FILES) --memory-files $(MEMORY_FILES) --images $(IMAGES) \
 		--pictures $(PICTURES) --profile $(if $(ONLY),--only $(ONLY))
 
+# Needs 2 cores for half an hour; CASES=500 is a short one. `python -m tests.fuzz.guided` follows the code's branches.
+CASES ?= 10000
+fuzz: install-core  ## damaged sources of every format, 10,000 each: never a traceback, never a hang, nothing lost
+	@.venv/bin/python -m tests.fuzz --cases $(CASES)
+
 lint: install-core  ## ruff and mypy --strict
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .

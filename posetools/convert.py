@@ -5,7 +5,7 @@ The output is built beside its target and moved into place as a whole, so that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from posetools import __version__
 from posetools.conversion_report import SplitCounts, findings_sections
 from posetools.dataset_folder import CONVERSION, SPLITS, check_out
-from posetools.errors import OutputError, RequestError, must_be
+from posetools.errors import InputError, OutputError, RequestError, must_be
 from posetools.files import Transfer, existing_folder, staged_folder, write_json
 from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, told_format
@@ -175,6 +175,7 @@ def _split_and_write(
         splits, choice = _split(read.pictures, target, request)
         findings += _sides_without_objects(read.pictures, splits, request)
     ordered = sort_findings(findings)
+    _check_names(read.pictures.names)
     result = ConvertResult(
         written=choice is not None and (request.keep_going or not has_errors(ordered)),
         source_format=source.name,
@@ -221,6 +222,16 @@ def _check_paths(request: ConvertRequest) -> None:
     skeleton = [] if str(request.skeleton) in BUILT_IN else [Path(request.skeleton)]
     read = (*request.sources, *request.read.image_roots, *skeleton)
     check_out(request.out, read, overwrite=request.overwrite, wrote="convert")
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse a name that is bytes of another encoding, which no annotation file can hold."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as exc:
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            raise InputError(shown, "", must_be("file_name", "text in UTF-8", name), hint="rename the picture") from exc
 
 
 def _no_objects(read: _Read, request: ConvertRequest) -> Iterator[Finding]:

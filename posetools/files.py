@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
@@ -32,6 +33,8 @@ READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0
 def read_bytes(path: Path | str) -> bytes:
     """Return the content of a file. What is no file but a pipe or a device is read as far as it is there.
 
+    A device that gives more than a first piece is refused, for it may have no end.
+
     Raises:
         InputError: it cannot be read.
     """
@@ -42,6 +45,8 @@ def read_bytes(path: Path | str) -> bytes:
             content = os.read(descriptor, _AT_ONCE)
             if len(content) < _AT_ONCE:
                 return content
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                raise InputError(path, "", "cannot be read: it is a device, perhaps without an end")
             with open(descriptor, "rb", closefd=False) as file:
                 return content + file.read()
         finally:
@@ -190,7 +195,8 @@ def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON file, atomically: one line per entry of a top-level list, so that it can be read and compared."""
-    write_text(path, dump_json(document))
+    # Half a surrogate pair, which stands for a byte of a file name that is no UTF-8, is an escape in JSON as well.
+    write_files({path: dump_json(document).encode("utf-8", "backslashreplace")})
 
 
 def dump_json(document: Mapping[str, Any]) -> str:

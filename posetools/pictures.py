@@ -31,7 +31,16 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 # Chunks of a PNG that may hold EXIF tags, or XMP, which also says an orientation.
 _TELLING = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
 # What Pillow raises of a file that is no picture, or a broken one.
-_UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, AttributeError, Pillow.DecompressionBombError)
+# Some of Pillow's readers ask for gigabytes because a few bytes say so, and may not get them.
+_UNREADABLE = (
+    MemoryError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    AttributeError,
+    Pillow.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,9 @@ def read_header(path: Path) -> Header:
         InputError: it is missing, or not a picture.
     """
     try:
+        if path.is_fifo():
+            # Opening it would wait until somebody writes into it.
+            raise InputError(path, "", "picture must be a file, but is a pipe")
         with without_warnings(), path.open("rb") as file:
             return header_of(path, file)
     except FileNotFoundError as exc:

@@ -29,7 +29,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from posetools.errors import InputError, RequestError, from_validation, from_yaml
+from posetools.errors import RequestError, from_validation
+from posetools.files import read_text
+from posetools.yaml_text import parse_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
@@ -295,11 +297,7 @@ def read_skeleton(path: Path) -> Skeleton:
     Raises:
         InputError: the file cannot be read, is no YAML, or breaks a rule.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(path, "", f"cannot be read: {exc}") from exc
-    return parse_skeleton(path, text)
+    return parse_skeleton(path, read_text(path))
 
 
 def parse_skeleton(path: Path | str, text: str) -> Skeleton:
@@ -312,10 +310,7 @@ def parse_skeleton(path: Path | str, text: str) -> Skeleton:
     Raises:
         InputError: it is no YAML, or breaks a rule.
     """
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise from_yaml(path, exc) from exc
+    document = parse_yaml(path, text)
     try:
         return Skeleton.model_validate(document)
     except ValidationError as exc:

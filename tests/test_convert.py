@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from PIL import Image as Pillow
 
 from posetools.convert import ConvertRequest, convert
 from posetools.dataset import Dataset, concatenate, without_split
-from posetools.errors import OutputError, RequestError
+from posetools.errors import InputError, OutputError, RequestError
 from posetools.files import Transfer
 from posetools.formats import FORMATS, coco, collection, labelme, selection
 from posetools.formats.base import ReadOptions
@@ -365,4 +367,19 @@ def test_pictures_are_needed_for_what_needs_them(tmp_path: Path, more: dict[str,
     source, _ = labelme_source(tmp_path)
     with pytest.raises(RequestError, match=f"--images none must go with --to coco .* got .*{said}"):
         convert_one(source, tmp_path / "out", images="none", **more)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are UTF-8 here")
+@pytest.mark.parametrize("target", ["coco", "labelme", "via", "cvat", "yolo-pose"])
+def test_a_picture_whose_name_is_no_utf_8_is_refused(tmp_path: Path, target: str) -> None:
+    write = FORMATS["yolo-pose"].write
+    assert write
+    whole = make_dataset(tmp_path / "in")
+    (tmp_path / "src").mkdir()
+    write({"train": whole.select_images([0]), "val": whole.select_images([1])}, tmp_path / "src", "copy")
+    for path in [*(tmp_path / "src").rglob("a.jpg"), *(tmp_path / "src").rglob("a.txt")]:
+        path.rename(path.with_name(f"\udcff{path.suffix}"))
+    with pytest.raises(InputError, match=r"file_name must be text in UTF-8, got '\\udcff.jpg'\n  rename the picture"):
+        convert(ConvertRequest(sources=(tmp_path / "src",), out=tmp_path / "out", target_format=target))
     assert not (tmp_path / "out").exists()

@@ -18,6 +18,7 @@ from posetools.files import (
     dump_json,
     is_inside,
     portable_path,
+    read_bytes,
     read_json,
     read_text,
     staged_folder,
@@ -339,3 +340,17 @@ def test_is_inside_follows_links(tmp_path: Path) -> None:
     assert not is_inside(tmp_path / "in" / ".." / "outside", tmp_path / "in")
     assert not is_inside(tmp_path / "in" / "link", tmp_path / "in")
     assert not is_inside(tmp_path / "inside", tmp_path / "in")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no /dev/zero here")
+def test_a_device_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.symlink_to("/dev/zero")
+    with pytest.raises(InputError) as caught:
+        read_bytes(path)
+    assert (caught.value.path, caught.value.problem) == (path, "cannot be read: it is a device, perhaps without an end")
+
+
+def test_json_holds_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"file": "\udcff.jpg", "other": "ü"})
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"file": "\udcff.jpg", "other": "ü"}

@@ -24,9 +24,8 @@ ROOT = Path(posetools.__file__).resolve().parent
 # all modules whose names begin so.
 LAYERS = (
     "__init__",
-    "errors skeleton geometry dataset",
-    "locks",
-    "findings files pictures progress dataset_folder",
+    "errors locks files yaml_text skeleton geometry dataset",
+    "findings pictures progress dataset_folder",
     "shards inspection",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +100,10 @@ def test_hash_is_of_the_content(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "expected"), [("a.jpg", True), ("a.JPEG", True), ("a.json", False), ("jpg", False)])
 def test_pictures_are_told_by_their_names(name: str, expected: bool) -> None:
     assert is_picture(Path(name)) is expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="picture must be a file, but is a pipe"):
+        read_header(tmp_path / "a.jpg")

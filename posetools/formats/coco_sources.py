@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -80,8 +81,10 @@ class PictureLookup:
         links = [path for path in named if is_sane(path) and path.is_symlink()]
         if path.code != "E121" or not links:
             return path
-        message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {links[0].resolve()}"
-        return Finding("E308", str(self.path), "", message, f"--image-root {links[0].resolve().parent} allows it")
+        # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+        target = Path(os.path.realpath(links[0]))
+        message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {target}"
+        return Finding("E308", str(self.path), "", message, f"--image-root {target.parent} allows it")
 
     def _name(self, path: Path, file_name: str, folder: Path | None) -> str:
         relative = portable_path(file_name)

@@ -73,6 +73,9 @@ def read_frame(path: Path) -> Frame | str:
         import h5py
     except ImportError as exc:
         raise MissingExtraError("reading DeepLabCut's .h5 files", "deeplabcut", exc.name or "h5py") from exc
+    if not path.is_file():
+        # Opening a pipe would wait until somebody writes into it.
+        return "must be a file, but is none"
     try:
         with h5py.File(path, "r") as file:
             return _frame(file)

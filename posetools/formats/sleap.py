@@ -39,6 +39,8 @@ from posetools.formats.target import check_holdable
 from posetools.skeleton import Skeleton
 
 LABELS = "labels.slp"
+# What sleap-io, and h5py below it, raise on a file that is damaged.
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, AttributeError)
 
 
 def detect(path: Path) -> bool:
@@ -132,11 +134,14 @@ def _sleap_io(what: str) -> Any:
 
 def _load(path: Path) -> Any | Finding:
     sio = _sleap_io("reading SLEAP files")
+    advice = "save it anew in SLEAP, or move it out of the source"
+    if not path.is_file():
+        # Opening a pipe would wait until somebody writes into it.
+        return Finding("E310", str(path), "", "must be a file, but is none", advice)
     try:
         return sio.load_slp(str(path), open_videos=False)
-    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as exc:
+    except _BROKEN as exc:
         reason = show_value(str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__)
-        advice = "save it anew in SLEAP, or move it out of the source"
         return Finding("E310", str(path), "", f"is not a file that sleap-io can read: {reason}", advice)
 
 

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from posetools.errors import InputError, RequestError, from_validation, from_yaml, must_be
+from posetools.errors import InputError, RequestError, from_validation, must_be
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
 from posetools.formats.locate import PictureFinder
 from posetools.pictures import is_picture
+from posetools.yaml_text import parse_yaml
 
 SPLITS = ("train", "val", "test")
 DATA_YAML = ("data.yaml", "data.yml")
@@ -199,8 +199,8 @@ def _below(path: Path, root: Path) -> Path | None:
 
 def _keys(path: Path) -> frozenset[str]:
     try:
-        document = yaml.safe_load(read_text(path))
-    except (InputError, yaml.YAMLError):
+        document = parse_yaml(path, read_text(path))
+    except InputError:
         return frozenset()
     return frozenset(map(str, document)) if isinstance(document, dict) else frozenset()
 
@@ -210,10 +210,7 @@ def _has_labels(folder: Path) -> bool:
 
 
 def _read_yaml(path: Path) -> DataYaml:
-    try:
-        document = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as exc:
-        raise from_yaml(path, exc) from exc
+    document = parse_yaml(path, read_text(path))
     try:
         return DataYaml.model_validate(document)
     except ValidationError as exc:

@@ -647,3 +647,12 @@ def test_the_skeleton_decides_name_and_id_of_the_category(tmp_path: Path) -> Non
     document = json.loads((tmp_path / "out" / TRAIN).read_text())
     assert (document["categories"][0]["id"], document["categories"][0]["name"]) == (3, "vehicle")
     assert {entry["category_id"] for entry in document["annotations"]} == {3}
+
+
+def test_a_link_that_leads_to_itself_is_told(tmp_path: Path) -> None:
+    write_sample(tmp_path / "cars")
+    picture = tmp_path / "cars/images/a.jpg"
+    picture.unlink()
+    picture.symlink_to("a.jpg")
+    (finding,) = [f for f in read(tmp_path / "cars").findings if f.place == "images[0] (id 1, a.jpg)"]
+    assert finding.code == "E308" and "got 'a.jpg', a link to " in finding.message

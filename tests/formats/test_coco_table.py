@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from posetools.errors import InputError
 from posetools.formats.coco_model import CocoFile
 from posetools.formats.coco_table import read_table, table_from
-from tests.coco_sample import write_sample
+from posetools.skeleton import load_skeleton
+from posetools.validate import validate_folder
+from tests.coco_sample import edit, write_sample
 
 TRAIN = "train_coco.json"
 
@@ -113,3 +115,11 @@ def _problems(document: Any) -> list[tuple[Any, ...]]:
     except ValidationError as exc:
         return [(error["loc"], error["type"]) for error in exc.errors()]
     return []
+
+
+@pytest.mark.parametrize("kind", ["images", "categories"])
+def test_an_id_of_more_than_64_bits_is_a_finding(tmp_path: Path, kind: str) -> None:
+    write_sample(tmp_path / "cars")
+    edit(tmp_path / "cars/train_coco.json", lambda document: document[kind][0].update(id=10**30))
+    findings = validate_folder(tmp_path / "cars", load_skeleton()).findings
+    assert any(f.code == "E102" and f.place.startswith(f"{kind}[0]") and "at most" in f.message for f in findings)

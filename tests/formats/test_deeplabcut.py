@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from posetools.dataset import Dataset
 from posetools.errors import InputError, MissingExtraError, RequestError
 from posetools.formats import deeplabcut
 from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.deeplabcut_h5 import read_frame
 from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
 
@@ -268,3 +270,11 @@ def test_converting_by_its_signs(tmp_path: Path) -> None:
     request = ConvertRequest(sources=(tmp_path / "src",), out=tmp_path / "out", target_format="labelme", read=options)
     result = convert(request)
     assert result.written and result.source_format == "deeplabcut"
+
+
+@needs_h5py
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "CollectedData_me.h5"
+    os.mkfifo(path)
+    assert read_frame(path) == "must be a file, but is none"

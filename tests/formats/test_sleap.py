@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -158,3 +159,16 @@ def test_what_it_cannot_hold_is_refused(tmp_path: Path, change: Callable[[Datase
     with pytest.raises(InputError, match=said):
         sleap.write({"train": change(make_dataset(tmp_path / "in"))}, tmp_path / "out", "copy")
     assert not (tmp_path / "out").exists()
+
+
+@needs_sleap
+def test_a_damaged_file_and_a_pipe(tmp_path: Path) -> None:
+    content = save(tmp_path).read_bytes()
+    path = tmp_path / "labels.slp"
+    for place in range(0, len(content), len(content) // 40):
+        path.write_bytes(content[:place] + b"\xff" * 8 + content[place + 8 :])
+        read(path)
+    path.unlink()
+    os.mkfifo(path)
+    (finding,) = (one for one in read(tmp_path).findings if one.code == "E310")
+    assert (finding.file, finding.message) == (str(path), "must be a file, but is none")

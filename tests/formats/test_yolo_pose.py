@@ -377,3 +377,15 @@ def test_sources_that_hold_nothing(tmp_path: Path, make: Callable[[Path], Path],
     with pytest.raises(RequestError) as caught:
         yolo_pose.read([make(tmp_path)], CAR8, ReadOptions(kpt_shape=(8, 3)))
     assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("- " * 5000, "nested too deeply"), ("a: 2001-02-30", "is not valid YAML")]
+)
+def test_yaml_that_its_library_stumbles_over(tmp_path: Path, text: str, problem: str) -> None:
+    put(tmp_path, LINE)
+    (tmp_path / "data.yaml").write_text(text)
+    assert not yolo_pose.FORMAT.detect(tmp_path / "data.yaml")
+    with pytest.raises(InputError, match=problem) as caught:
+        yolo_pose.read([tmp_path], CAR8, ReadOptions())
+    assert caught.value.path == tmp_path / "data.yaml"

@@ -1,0 +1,135 @@
+"""One case: a valid source, damaged as its number says, read, and held against what must hold."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Literal
+
+from posetools.errors import PosetoolsError
+from tests.fuzz.mutate_tree import Damaged, damage
+from tests.fuzz.objects import CLAIMS, Claim, missing
+from tests.fuzz.samples import sample
+from tests.fuzz.targets import TARGETS, Read
+from tests.fuzz.tree import Watch, clear, listing, watched, write_tree
+
+SECONDS = 10
+# These change their source on purpose.
+_CHANGING = ("fix",)
+How = Literal["succeeded", "refused", "failed"]
+
+
+class TooLongError(BaseException):
+    """A case ran longer than it may; not an Exception, so that nothing takes it for its own."""
+
+
+@dataclass
+class Outcome:
+    """How a case ended.
+
+    Attributes:
+        how: read (perhaps with findings), refused with a PosetoolsError, or failed.
+        problem: what did not hold; empty when all did.
+        damaged: the source.
+        said: the error's text, or the findings.
+    """
+
+    how: How
+    damaged: Damaged
+    problem: str = ""
+    said: list[str] = field(default_factory=list)
+
+
+def decider(seed: int, name: str, number: int) -> Random:
+    """Return what decides all that is random in a case: the same number gives the same case."""
+    return Random(f"{seed} {name} {number}")
+
+
+def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> Outcome:
+    """Run one case in ``folder``, whose ``src`` and ``out`` are made anew."""
+    target, whole = TARGETS[name], sample(name)
+    damaged = damage(random, whole, mind=target.mind)
+    source, out = folder / "src", folder / "out"
+    clear(source)
+    clear(out)
+    write_tree(damaged.tree, source)
+    before = listing(source)
+    changing = str(folder if name in _CHANGING else out)
+    watch = Watch(frozenset(damaged.vanishing), changing)
+    outcome = Outcome("succeeded", damaged)
+    try:
+        with watched(watch), _alarm(alarm):
+            read = target.work(source, out, random)
+    except PosetoolsError as exc:
+        outcome.how, outcome.said = "refused", [str(exc)]
+        outcome.problem = _of_error(str(exc), folder)
+    except TooLongError:
+        outcome.problem = f"ran longer than {SECONDS} seconds\n{traceback.format_exc()}"
+    except Exception:
+        outcome.problem = traceback.format_exc()
+    else:
+        outcome.said = [f"{one.code} {one.where}: {one.message}" for one in read.findings]
+        outcome.problem = _of_findings(read) or _lost(name, damaged, read, source)
+    if watch.outside:
+        outcome.problem += f"\nchanged outside of --out: {watch.outside[:5]}"
+    if not damaged.vanishing and name not in _CHANGING and listing(source) != before:
+        outcome.problem += "\nthe source is not what it was"
+    if outcome.problem:
+        outcome.how = "failed"
+    return outcome
+
+
+def _of_error(text: str, folder: Path) -> str:
+    # The names of pictures are seen from the source; and of a conversion of which one picture is left no file is at
+    # fault, nor of an extra that is missing.
+    others = (": file_name must be", "a split needs at least 2 pictures", "reading ")
+    if str(folder) in text or "--" in text or any(other in text for other in others):
+        return ""
+    return f"the error names neither a file nor an option: {text}"
+
+
+def _of_findings(read: Read) -> str:
+    for one in read.findings:
+        if not one.file or not one.message:
+            return f"a finding without file or message: {one}"
+    return ""
+
+
+def _lost(name: str, damaged: Damaged, read: Read, source: Path) -> str:
+    """Return which objects are neither read nor told of. With more than one finding for one object it proves less."""
+    if name not in CLAIMS or read.objects is None or damaged.vanishing:
+        return ""
+    claims = list(CLAIMS[name](damaged.tree))
+    known = read.objects + read.ignored + (read.points if name == "labelme" else 0)
+    lost = missing(claims, read.findings, str(source))
+    if len(lost) <= known:
+        return ""
+    return f"{len(lost)} objects are in no finding, but {known} were read or left out: {_places(lost)}"
+
+
+def _places(lost: list[Claim]) -> str:
+    return ", ".join(f"{claim.file} {claim.places[0]}" for claim in lost[:10])
+
+
+@contextmanager
+def _alarm(wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    before: Callable[[int, FrameType | None], object] | int | None = signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _ring(_number: int, _frame: FrameType | None) -> None:
+    raise TooLongError

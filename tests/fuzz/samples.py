@@ -1,0 +1,117 @@
+"""One small valid source of each kind, as a tree in memory; the pictures have 32 x 24 pixels."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+from posetools.dataset import Dataset, Image
+from posetools.formats import FORMATS
+from posetools.results import PoseResult
+from posetools.skeleton import dump_skeleton, load_skeleton
+from tests.build import make_dataset
+from tests.formats.test_custom import LONG
+from tests.fuzz.tree import Tree, read_tree
+
+SIZE = (96, 64)
+CAR8 = load_skeleton("car8")
+FLAT = CAR8.model_copy(update={"name": "car8-flat", "template": None})
+
+
+@cache
+def sample(name: str) -> Tree:
+    """Return the valid source that the cases of this target begin with."""
+    with tempfile.TemporaryDirectory() as folder:
+        return SAMPLES.get(name, _written)(name, Path(folder))
+
+
+def dataset(folder: Path, *, per_image: int = 2) -> Dataset:
+    """Return two pictures, one for each split, with two objects each."""
+    made = make_dataset(folder, images=("a.jpg", "sub/b.jpg"), per_image=per_image, size=SIZE)
+    splits = zip(made.images, ("train", "val"), strict=True)
+    return made.with_images([Image(one.file_name, *one.size, path=one.path, split=split) for one, split in splits])
+
+
+def _written(name: str, folder: Path) -> Tree:
+    write = FORMATS[name].write
+    assert write
+    (folder / "src").mkdir()
+    whole = dataset(folder / "in", per_image=1 if name in ("deeplabcut", "sleap") else 2)
+    if name == "deeplabcut":
+        images = [Image(f"clip/{Path(one.file_name).name}", *one.size, path=one.path) for one in whole.images]
+        whole = whole.with_images(images)
+    parts = {split: whole.select_images([row]) for row, split in enumerate(("train", "val"))}
+    keeps = FORMATS[name].keeps_splits
+    write(parts if keeps else {"all": whole}, folder / "src", "copy")
+    return read_tree(folder / "src")
+
+
+def _custom(_: str, folder: Path) -> Tree:
+    whole = dataset(folder / "in")
+    lines = ["image,car,part,x,y,state,left,top,width,height"]
+    for number, one in enumerate(whole):
+        x1, y1, x2, y2 = one.box.tolist()
+        for row, (name, (x, y, v)) in enumerate(zip(CAR8.names, one.keypoints.tolist(), strict=True)):
+            box = f"{x1},{y1},{x2 - x1},{y2 - y1}" if row == 0 else ",,,"
+            state = ("absent", "occluded", "visible")[int(v)]
+            lines.append(f"{one.image.file_name},{number},{name},{x},{y},{state},{box}")
+    return {
+        **{name: content for name, content in read_tree(folder / "in").items() if name.endswith(".jpg")},
+        "cars.csv": ("\n".join(lines) + "\n").encode(),
+        "mapping.toml": LONG.encode(),
+    }
+
+
+def _validate(_: str, folder: Path) -> Tree:
+    tree = _written("coco", folder)
+    # Without the template, whose fit takes a hundred times as long as all else.
+    record = {"posetools": "0.1.0", "skeleton": json.loads(FLAT.model_dump_json())}
+    return {**tree, "conversion.json": json.dumps(record).encode()}
+
+
+def _conversion(_: str, folder: Path) -> Tree:
+    return {"conversion.json": _validate("", folder)["conversion.json"]}
+
+
+def _skeleton(_: str, folder: Path) -> Tree:
+    del folder
+    return {"flat.yaml": dump_skeleton(FLAT).encode()}
+
+
+def _bundle(_: str, folder: Path) -> Tree:
+    from posetools.runtime.archive import write_bundle
+    from posetools.runtime.manifest import Sample
+    from tests.runtime import tiny
+
+    one = Sample(file="samples/a.png", boxes=(), scores=(), keypoints=(), keypoint_scores=())
+    manifest, files = tiny.parts((one,))
+    write_bundle(folder / "pair.zip", manifest, {**files, "samples/a.png": tiny.png(tiny.picture())})
+    return read_tree(folder)
+
+
+def _predictions(_: str, folder: Path) -> Tree:
+    from posetools.predictions import CocoWriter, DocumentWriter
+    from tests.test_predictions import make_result
+
+    results: dict[str, PoseResult] = {"a.jpg": make_result(2), "b.jpg": make_result(1, seed=3)}
+    with DocumentWriter(folder / "document.json", CAR8, {"bbox_thr": 0.3, "kpt_thr": 0.2}) as document:
+        for name, result in results.items():
+            document.add(result, name)
+    with CocoWriter(folder / "results.json", CAR8, {"a.jpg": 1, "b.jpg": 2}) as coco:
+        for name, result in results.items():
+            coco.add(result, name)
+    return read_tree(folder)
+
+
+SAMPLES: Mapping[str, Callable[[str, Path], Tree]] = {
+    "custom": _custom,
+    "validate": _validate,
+    "fix": _validate,
+    "conversion": _conversion,
+    "skeleton": _skeleton,
+    "bundle": _bundle,
+    "predictions": _predictions,
+}

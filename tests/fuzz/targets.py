@@ -1,0 +1,169 @@
+"""What is fuzzed: for each format, and each other kind of file that posetools reads, what is done with a source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
+
+from posetools.convert import ConvertRequest, convert
+from posetools.dataset import Dataset
+from posetools.findings import Finding
+from posetools.formats import FORMATS
+from posetools.formats.base import ReadOptions
+from posetools.predictions_read import read_predictions
+from posetools.skeleton import dump_skeleton, parse_skeleton, read_skeleton
+from posetools.validate import validate
+from tests.fuzz.samples import CAR8
+
+# The share of the cases of a format that convert, and so write, what others only read.
+_CONVERTED = 0.15
+
+
+@dataclass(frozen=True)
+class Read:
+    """How a case ended that was not refused.
+
+    Attributes:
+        findings: what was found.
+        objects: how many objects were read; None where they are not counted.
+        points: how many labelled keypoints they have.
+        ignored: how many shapes were left out on purpose.
+    """
+
+    findings: Sequence[Finding]
+    objects: int | None = None
+    points: int = 0
+    ignored: int = 0
+
+
+Work: TypeAlias = Callable[[Path, Path, Random], Read]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing that is fuzzed.
+
+    Attributes:
+        name: as on the command line.
+        mind: the kind of file at which most damage is aimed, by its ending.
+        work: takes the source, a folder to write into and what decides, and reads.
+        needs: a module without which nothing is read.
+    """
+
+    name: str
+    mind: str
+    work: Work
+    needs: str = ""
+
+
+def _options(random: Random, source: Path, name: str) -> ReadOptions:
+    lenient = name in ("deeplabcut", "sleap")
+    return ReadOptions(
+        assume_visible=lenient or random.random() < 0.1,
+        box_from="keypoints" if lenient else "annotation",
+        mapping=source / "mapping.toml" if name == "custom" else None,
+        trust_sizes=name in ("labelme", "coco") and random.random() < 0.2,
+    )
+
+
+def _format(name: str) -> Work:
+    def work(source: Path, out: Path, random: Random) -> Read:
+        read_from = source / "cars.csv" if name == "custom" else source
+        options = _options(random, source, name)
+        if random.random() < _CONVERTED:
+            return _converted(read_from, out, name, options)
+        FORMATS[name].detect(read_from)
+        result = FORMATS[name].read([read_from], CAR8, options)
+        return Read(result.findings, len(result.dataset), _points(result.dataset), sum(result.ignored.values()))
+
+    return work
+
+
+def _points(dataset: Dataset) -> int:
+    return int(dataset.num_labelled.sum())
+
+
+def _converted(source: Path, out: Path, name: str, options: ReadOptions) -> Read:
+    request = ConvertRequest(
+        sources=(source,), out=out / "done", source_format=name, read=options, keep_going=True, split_by="picture"
+    )
+    result = convert(request)
+    if not result.written:
+        return Read(result.findings)
+    documents = [json.loads(path.read_bytes()) for path in (out / "done").glob("*_coco.json")]
+    written = [one for document in documents for one in document["annotations"]]
+    points = sum(one["num_keypoints"] for one in written)
+    return Read(result.findings, len(written), points, sum(result.ignored.values()))
+
+
+def _validate(source: Path, out: Path, random: Random) -> Read:
+    del out
+    data = source / "train_coco.json" if random.random() < 0.1 else source
+    skeleton = "car8" if random.random() < 0.02 else None
+    report = validate(data, skeleton=skeleton, pictures=random.random() < 0.8)
+    return Read(report.findings)
+
+
+def _fixed(source: Path, out: Path, random: Random) -> Read:
+    read = _validate(source, out, random)
+    if random.random() < 0.2:
+        read = Read(validate(source, fix=True).findings)
+    return read
+
+
+def _skeleton(source: Path, out: Path, random: Random) -> Read:
+    del out, random
+    path = source / "flat.yaml"
+    parse_skeleton(path, dump_skeleton(read_skeleton(path)))
+    return Read(())
+
+
+def _conversion(source: Path, out: Path, random: Random) -> Read:
+    from posetools.dataset_folder import skeleton_of
+
+    del out, random
+    skeleton_of(source)
+    return Read(())
+
+
+def _bundle(source: Path, out: Path, random: Random) -> Read:
+    from posetools.runtime.archive import Archive
+
+    del out, random
+    bundle = Archive.open(source / "pair.zip")
+    bundle.network(bundle.manifest.det)
+    bundle.network(bundle.manifest.pose)
+    bundle.sample_pictures()
+    return Read(())
+
+
+def _predictions(source: Path, out: Path, random: Random) -> Read:
+    del out
+    name = random.choice(("document.json", "results.json"))
+    read_predictions(source / name, CAR8, {"a.jpg": 1, "b.jpg": 2})
+    return Read(())
+
+
+_MINDS = {
+    "yolo-pose": "x.txt",
+    "cvat": "x.xml",
+    "deeplabcut": "x.csv",
+    "sleap": "x.slp",
+    "custom": "x.csv",
+}
+TARGETS: Mapping[str, Target] = {
+    **{
+        name: Target(name, _MINDS.get(name, "x.json"), _format(name), "sleap_io" if name == "sleap" else "")
+        for name in FORMATS
+    },
+    "validate": Target("validate", "x.json", _validate),
+    "fix": Target("fix", "x.json", _fixed),
+    "skeleton": Target("skeleton", "x.yaml", _skeleton),
+    "conversion": Target("conversion", "x.json", _conversion),
+    "bundle": Target("bundle", "x.zip", _bundle, "cv2"),
+    "predictions": Target("predictions", "x.json", _predictions),
+}
