@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _LONGEST_VALUE = 80
+# What a terminal obeys rather than shows, but for tab and line feed.
+_OBEYED = {code: f"\\x{code:02x}" for code in (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))}
 
 
 class PosetoolsError(Exception):
@@ -100,6 +102,11 @@ def show_value(value: object) -> str:
     """Return ``repr(value)``, cut to one readable length."""
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def printable(text: str) -> str:
+    """Return a text, which may have names of others' files and labels in it, so that no terminal obeys any of it."""
+    return text.translate(_OBEYED)
 
 
 def join_place(parts: Sequence[str | int]) -> str:

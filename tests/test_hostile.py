@@ -7,6 +7,7 @@ tests/mm/test_checkpoint.py, the pages in tests/test_report.py and tests/test_ev
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import pickle
 import struct
@@ -310,3 +311,24 @@ def test_the_same_file_without_harm_is_read(tmp_path: Path) -> None:
     assert isinstance(frame, Frame)
     assert frame.heads == {"scorer": ["m", "m"], "bodyparts": ["p", "p"], "coords": ["x", "y"]}
     assert (frame.pictures, frame.values) == ([("labeled-data/one/a.jpg",)], [(1.5, 2.5)])
+
+
+def test_no_terminal_obeys_the_name_of_a_label_or_a_file(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "p", images=["a.jpg", "b.jpg"])
+    source = tmp_path / "src\x1b[31m"
+    source.mkdir()
+    FORMATS["labelme"].write({"all": dataset}, source, "copy")  # type: ignore[misc]
+    document = json.loads((source / "a.json").read_text())
+    document["shapes"][1]["label"] = "clear\x1b[2J\x07"
+    (source / "a.json").write_text(json.dumps(document))
+    for words in (
+        ("convert", source, "--out", tmp_path / "out"),
+        ("convert", tmp_path / "no\x1b]0;x\x07", "--out", "o"),
+    ):
+        done = run(*words)
+        assert done.status in (1, 2)
+        assert not {"\x1b", "\x07"} & {*done.out, *done.err}
+        assert "\\x1b" in done.out + done.err
+    ignored = run("convert", source, "--out", tmp_path / "out", "--ignore", "clear\x1b[2J\x07")
+    assert ignored.status == 0 and "\x1b" not in ignored.out
+    assert "left out by --ignore: clear\\x1b[2J\\x07 (1)" in ignored.out

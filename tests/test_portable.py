@@ -21,8 +21,8 @@ POSIX_CALLS = frozenset(
     for module, names in {
         "os": "fork forkpty killpg setsid getuid geteuid getgid getegid getpgid getpgrp mkfifo mknod symlink chown "
         "lchown fchmod fchown sched_getaffinity sched_setaffinity nice getloadavg wait wait3 wait4 WNOHANG uname "
-        "statvfs sync pread pwrite sendfile posix_fadvise posix_fallocate posix_spawn register_at_fork memfd_create getxattr "
-        "setxattr O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY O_SYNC O_DIRECT copy_file_range",
+        "statvfs sync pread pwrite sendfile posix_fadvise posix_fallocate posix_spawn register_at_fork memfd_create "
+        "getxattr setxattr O_NONBLOCK O_CLOEXEC O_NOFOLLOW O_DIRECTORY O_SYNC O_DIRECT copy_file_range",
         "signal": "SIGKILL SIGHUP SIGALRM SIGUSR1 SIGUSR2 SIGCHLD SIGPIPE SIGQUIT SIGTSTP SIGSTOP SIGCONT alarm "
         "setitimer pause sigwait pthread_sigmask pthread_kill",
         "select": "poll epoll kqueue",

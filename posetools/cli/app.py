@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from posetools import __version__
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
-from posetools.errors import PosetoolsError
+from posetools.errors import PosetoolsError, printable
 
 _STOPPED = 130
 
@@ -111,7 +111,7 @@ def run() -> None:
     try:
         app()
     except PosetoolsError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {printable(str(exc))}", file=sys.stderr)
         sys.exit(exc.exit_status)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

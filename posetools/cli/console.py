@@ -22,6 +22,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from posetools.findings import Finding
     from posetools.progress import Progress as Report
@@ -95,9 +97,9 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         colour = "red" if code.startswith("E") else "yellow"
         out.print(f"[bold {colour}]{code} {RULES[code].title}[/] ({len(of_code)})")
         for finding in of_code[:LISTED_PER_CODE]:
-            out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
+            out.print(f"  {escape(printable(finding.where))}: {escape(printable(finding.message))}")
             if finding.hint:
-                out.print(f"    [dim]{escape(finding.hint)}[/]")
+                out.print(f"    [dim]{escape(printable(finding.hint))}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
     table = Table("code", "rule", "severity", "count", title="findings")

@@ -15,6 +15,7 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
     from rich.table import Table
 
     from posetools.cli.console import console
+    from posetools.errors import printable
 
     out = console()
     table = Table(title="per keypoint: visible / hidden / not labelled")
@@ -31,4 +32,4 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
         table.add_row(escape(name), *cells)
     out.print(table)
     for line in (how, *notes):
-        out.print(escape(line))
+        out.print(escape(printable(line)))
