@@ -356,6 +356,9 @@ def test_pictures_that_are_left_where_they_are_need_not_be_there(tmp_path: Path)
     assert (result.written, result.findings) == (True, ())
     assert instances(result) == len(dataset)
     assert not (tmp_path / "out" / "images").exists()
+    again = convert_one(tmp_path / "out", tmp_path / "again", images="none", read=trusting)
+    assert (again.findings, again.counts) == ((), result.counts)
+    assert written(tmp_path / "again") == written(tmp_path / "out")
     lost = convert_one(source, tmp_path / "copied", read=trusting)
     assert {finding.code for finding in lost.findings} == {"E116", "E121"} and not lost.written
 

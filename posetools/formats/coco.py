@@ -54,11 +54,12 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     for source in sources:
         for path in files_of(source):
             roots.setdefault(path.resolve(), (path, source if source.is_dir() else root_of(path)))
-    readings = [
-        read_file(path, skeleton, options, PictureLookup(path, root, options.image_roots))
-        for path, root in roots.values()
-    ]
+    readings = [read_file(path, skeleton, options, _lookup(path, root, options)) for path, root in roots.values()]
     return join(readings, skeleton)
+
+
+def _lookup(path: Path, root: Path, options: ReadOptions) -> PictureLookup:
+    return PictureLookup(path, root, options.image_roots, trust=options.trust_sizes, needed=options.need_pictures)
 
 
 def read_split(path: Path, images_folder: Path, skeleton: Skeleton) -> ReadResult:

@@ -44,9 +44,22 @@ class Found:
 class PictureLookup:
     """Finds the pictures of one COCO file: below images/ beside it, beside it, or where a COCO release has them."""
 
-    def __init__(self, path: Path, root: Path, image_roots: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, path: Path, root: Path, image_roots: Sequence[Path] = (), *, trust: bool = False, needed: bool = True
+    ) -> None:
+        """Look for the pictures of the COCO file ``path``.
+
+        Args:
+            path: the file.
+            root: the source folder.
+            image_roots: further folders that the user allowed.
+            trust: take the sizes in the file for the pictures', and open none.
+            needed: whether a picture must be there all the same.
+        """
         self.path = path
         self.root = root
+        self._trust = trust
+        self._needed = needed
         self._folders = picture_folders(path)
         self._inside = PictureFinder(root)
         self._anywhere = PictureFinder(root, image_roots)
@@ -55,11 +68,16 @@ class PictureLookup:
     def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
         """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none."""
         found = self._look(file_name)
+        name = safe_name(file_name)
+        if isinstance(found, Finding) and found.code == "E121" and name and self._trust and not self._needed:
+            return Found(self.path.parent / name, name, self._origin(None), size)
         if isinstance(found, Finding):
             # A name that leaves the folder is a fault of the COCO file itself; a link that does is none.
             leaves = found.code == "E308" and safe_name(file_name) is None
             return replace(found, place=place, code="E125" if leaves else found.code)
         path, folder = found
+        if self._trust:
+            return Found(path, self._name(path, file_name, folder), self._origin(folder), size)
         located = open_picture(path)
         if isinstance(located, Finding):
             return located
