@@ -103,7 +103,8 @@ def test_splits_are_train_val_and_then_by_name(tmp_path: Path) -> None:
     assert splits_of(tmp_path) == ("train", "val", "alpha", "zoo")
     (tmp_path / SPLIT_JOURNAL).write_text("")
     with pytest.raises(
-        RequestError, match=r"half done by an interrupted `posetools split`\n  `posetools split .* fini"
+        RequestError,
+        match=r"half done by an interrupted `posetools split` or .*\n  `posetools validate --fix .*` finishes",
     ):
         splits_of(tmp_path)
 
