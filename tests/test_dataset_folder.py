@@ -104,7 +104,7 @@ def test_splits_are_train_val_and_then_by_name(tmp_path: Path) -> None:
     (tmp_path / SPLIT_JOURNAL).write_text("")
     with pytest.raises(
         RequestError,
-        match=r"half done by an interrupted `posetools split` or .*\n  `posetools validate --fix .*` finishes",
+        match=r"half done by an interrupted `posetools split` or .*\n  `posetools validate --fix .*`",
     ):
         splits_of(tmp_path)
 
