@@ -14,8 +14,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers coverage mutation faults fuzz bench \
-	lint format generate clean
+.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers coverage mutation faults fuzz bench lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
