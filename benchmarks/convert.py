@@ -13,7 +13,7 @@ floor       reads the files and decodes them with msgspec into structs that have
 one worker  ``posetools.convert.convert`` with sizes trusted and pictures left where they are: from the call, in a
             process that has done nothing but import, to the finished data set. The list of files is in it.
 two workers the same with two processes. Their start-up is what a conversion of the first thousand files takes with
-            two workers beyond half of what it takes with one; it is taken off, and printed.
+            two workers beyond half of what it takes with one; from 5,000 files on it is taken off, and printed.
 command     ``python -m posetools convert``, with everything.
 machine     what two processes that only compute reach of twice one, in the same turns: two workers cannot do better.
 peer        labelme2coco 0.2.6, which makes boxes of everything and opens no picture either: from the call of its
@@ -43,6 +43,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]
 
 import msgspec  # noqa: E402
+from labelme_files import PER_FOLDER, make  # noqa: E402
 from targets import verdict  # noqa: E402
 
 FLOOR_RATIO, PEER_RATIO, WORKERS_RATIO, MEMORY_MB = 2.0, 20.0, 1.7, 400.0
@@ -113,15 +114,16 @@ def floor(folder: Path) -> Took:
     return read(paths)
 
 
-def ours(source: Path, out: Path, workers: int) -> Took:
+def ours(source: Path, out: Path, workers: int, progress: Callable[[str, int, int], None] | None = None) -> Took:
     """Convert."""
     from posetools.convert import ConvertRequest, convert
     from posetools.formats.base import ReadOptions
+    from posetools.progress import silent
 
     read = ReadOptions(trust_sizes=True, workers=workers)
     request = ConvertRequest(sources=(source,), out=out, source_format="labelme", images="none", read=read)
     watch = Watch()
-    result = convert(request)
+    result = convert(request, progress or silent)
     took = watch.took()
     if not result.written:
         raise SystemExit(f"nothing was written: {result.findings[:3]}")
@@ -222,16 +224,18 @@ def plain(folder: Path, files: int, scratch: Path, repeats: int) -> list[bool]:
         repeats,
     )
     one, two, base = took["one worker"], took["two workers"], took["floor"]
-    start = max(0.0, took["two workers, few"].clock - took["one worker, few"].clock / 2)
+    # Of few files a conversion is all start-up, and what is taken off would be as much as what is left.
+    enough = files >= 5 * PER_FOLDER
+    start = max(0.0, took["two workers, few"].clock - took["one worker, few"].clock / 2) if enough else 0.0
     net = two.clock - start
     reach = 2 * took["one spin"].clock / took["two spins"].clock
     print(f"\n{'':32} {'clock':>7} {'files/s':>8} {'ratio':>6} {'cpu':>7} {'ratio':>6}")
     for name in ("floor", "one worker", "two workers", "command"):
         clock, cpu, _ = took[name]
         print(f"{name:32} {clock:7.2f} {files / clock:8.0f} {clock / base.clock:6.2f}", end="")
-        # What the workers of a process use is not in its own seconds.
-        print(f" {cpu:7.2f} {cpu / base.cpu:6.2f}" if name != "two workers" else "")
+        print(f" {cpu:7.2f} {cpu / base.cpu:6.2f}")
     print(f"{'two workers without start-up':32} {net:7.2f} {files / net:8.0f} {net / base.clock:6.2f}")
+    print("the processor's seconds of two workers are those of the process that joins and writes")
     print(f"start-up of two workers {start:.2f} s; two processes that only compute reach {reach:.2f} times one")
     print(f"a million files: {1e6 / files * one.clock:.0f} s with one worker, {1e6 / files * net:.0f} s with two")
     ratio, faster = one.cpu / base.cpu, one.clock / net
@@ -277,14 +281,40 @@ def memory(folder: Path, files: int, scratch: Path) -> list[bool]:
 
 
 def profile(folder: Path, out: Path) -> None:
-    """Print where the time of one worker goes."""
-    import cProfile
-    import pstats
+    """Print where the processor's time of one worker goes, by stage."""
+    from posetools.files import read_bytes
+    from posetools.formats.labelme_model import quick_document
 
-    profiler = cProfile.Profile()
-    profiler.runcall(ours, folder, out, 1)
-    stats = pstats.Stats(profiler).sort_stats("tottime")
-    stats.print_stats(r"posetools|built-in|method|msgspec|json", 25)
+    paths = sorted(str(path) for path in folder.rglob("*.json"))
+    gc.disable()
+    watch = Watch()
+    for path in paths:
+        read_bytes(path)
+    read = watch.took().cpu
+    watch = Watch()
+    for path in paths:
+        quick_document(read_bytes(path))
+    decoded = watch.took().cpu
+    gc.enable()
+    times, watch = list[tuple[str, int, float]](), Watch()
+    whole = ours(folder, out, 1, lambda what, done, _: times.append((what, done, watch.took().cpu))).cpu
+    reading = [time for what, _, time in times if what != "writing"]
+    begin, end = (next(t for what, done, t in times if what == "writing" and done == n) for n in (0, 1))
+    # The first shard is done when the first word comes; its share is taken off from what was before it.
+    per_file = (reading[-1] - reading[0]) / max(1, len(paths) - times[0][1])
+    start = max(0.0, reading[0] - per_file * times[0][1])
+    stages = {
+        "skeleton, list of files": start,
+        "reading the files": read,
+        "decoding, with all that the schema refuses": decoded - read,
+        "objects from shapes, and their lines": reading[-1] - start - decoded,
+        "names, ids, the split": begin - reading[-1],
+        "writing": end - begin,
+        "conversion.json, moving into place": whole - end,
+    }
+    print(f"\n{'one worker, by stage':46} {'cpu s':>6} {'us/file':>8} {'share':>6}")
+    for name, seconds in stages.items():
+        print(f"{name:46} {seconds:6.2f} {seconds / len(paths) * 1e6:8.1f} {seconds / whole:6.0%}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -307,8 +337,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(options: argparse.Namespace) -> int:
-    from labelme_files import make
-
     holds: list[bool] = []
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         scratch = Path(name)
