@@ -281,7 +281,8 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
         InputError: the file is not a valid skeleton.
     """
     if str(name_or_path) in BUILT_IN:
-        return read_skeleton(built_in_path(str(name_or_path)))
+        path = built_in_path(str(name_or_path))
+        return parse_skeleton(path, read_text(path), own=True)
     path = Path(name_or_path)
     if not path.is_file():
         raise RequestError(
@@ -300,17 +301,18 @@ def read_skeleton(path: Path) -> Skeleton:
     return parse_skeleton(path, read_text(path))
 
 
-def parse_skeleton(path: Path | str, text: str) -> Skeleton:
+def parse_skeleton(path: Path | str, text: str, *, own: bool = False) -> Skeleton:
     """Return the skeleton in a YAML text.
 
     Args:
         path: where the text is from, for messages.
         text: as ``dump_skeleton`` writes it.
+        own: whether it is one of posetools' own files.
 
     Raises:
         InputError: it is no YAML, or breaks a rule.
     """
-    document = parse_yaml(path, text)
+    document = parse_yaml(path, text, own=own)
     try:
         return Skeleton.model_validate(document)
     except ValidationError as exc:

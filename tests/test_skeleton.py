@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from posetools.errors import InputError, RequestError
-from posetools.skeleton import BUILT_IN, Skeleton, dump_skeleton, load_skeleton, read_skeleton
+from posetools.skeleton import BUILT_IN, Skeleton, built_in_path, dump_skeleton, load_skeleton, read_skeleton
 from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, mirror_name, rename_skeleton
 
 Mutation = Callable[[dict[str, Any]], None]
@@ -284,3 +284,8 @@ def test_skeletons_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_skeleton().name = "x"
     assert isinstance(load_skeleton(), Skeleton)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_ones_are_the_same_by_either_parser(name: str) -> None:
+    assert load_skeleton(name) == read_skeleton(built_in_path(name))
