@@ -20,8 +20,8 @@ def parse_yaml(path: Path | str, text: str, *, own: bool = False) -> Any:
     Args:
         path: the file, for messages.
         text: its text.
-        own: whether it is a file of posetools' own, for which the parser in C, which takes a tenth of the time, will do:
-            it places errors elsewhere, and does not survive every depth.
+        own: whether it is a file of posetools' own. For those the parser in C will do, which takes a tenth of the time,
+            places errors elsewhere, and does not survive every depth.
 
     Raises:
         InputError: it is no YAML, or nested too deeply.

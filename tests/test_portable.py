@@ -38,7 +38,6 @@ POSIX_TEXTS = ("/tmp", "/dev/shm", "/proc/", "AF_UNIX")
 ALLOWED = {
     "inspection": {"os.posix_fadvise"},  # asked for by hasattr
     "files": {"symlink_to"},  # a refusal of the system becomes one sentence that names --images copy
-    "inspection": {"os.posix_fadvise"},  # asked for by hasattr: reading ahead is a help, not a need
     "recipes.machine": {
         "os.sched_getaffinity",
         "/proc/",
