@@ -189,8 +189,9 @@ def _split_and_write(
 
 
 def _format(name: str, option: str) -> Format:
-    known = [key for key, each in FORMATS.items() if option == "--from" or each.write]
-    if name not in known:
+    # Only the one that is named is loaded, unless it is none.
+    if name not in FORMATS or (option == "--to" and FORMATS[name].write is None):
+        known = [key for key, each in FORMATS.items() if option == "--from" or each.write]
         raise RequestError(must_be(option, f"one of {', '.join(known)}", name))
     return FORMATS[name]
 

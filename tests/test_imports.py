@@ -215,6 +215,12 @@ def test_converting_checking_and_splitting_load_nothing_of_an_extra(tmp_path: Pa
     assert _loaded(_command("skeleton", "show"), [*HEAVY, "numpy", "PIL", "jinja2"]) == []
 
 
+def test_a_process_that_reads_one_format_loads_no_other() -> None:
+    others = [f"posetools.formats.{name}" for name in ("cvat", "label_studio", "via", "sleap", "custom", "yolo_pose")]
+    assert _loaded("import posetools.formats.labelme_read, posetools.formats.coco_lines", [*others, "defusedxml"]) == []
+    assert _loaded("from posetools.formats import FORMATS\nFORMATS['coco'].read", others) == []
+
+
 def test_converting_loads_nothing_of_an_extra() -> None:
     assert _loaded("import posetools.convert, posetools.resplit, posetools.skeleton_draft", HEAVY) == []
 

@@ -36,7 +36,6 @@ POSIX_TEXTS = ("/tmp", "/dev/shm", "/proc/", "AF_UNIX")
 
 # Where each may stand, and why it does no harm elsewhere.
 ALLOWED = {
-    "inspection": {"os.posix_fadvise"},  # asked for by hasattr
     "files": {"symlink_to"},  # a refusal of the system becomes one sentence that names --images copy
     "recipes.machine": {
         "os.sched_getaffinity",

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from posetools.errors import RequestError
-from posetools.formats import coco, custom, cvat, deeplabcut, label_studio, labelme, sleap, via, yolo_pose
-from posetools.formats.base import Format
-from posetools.formats.collect import walked_once
+
+if TYPE_CHECKING:
+    from posetools.formats.base import Format
 
 # Sources that a message names.
 _NAMED = 3
 
-FORMATS: dict[str, Format] = {
-    "labelme": labelme.FORMAT,
-    "yolo-pose": yolo_pose.FORMAT,
-    "coco": coco.FORMAT,
-    "cvat": cvat.FORMAT,
-    "label-studio": label_studio.FORMAT,
-    "via": via.FORMAT,
-    "deeplabcut": deeplabcut.FORMAT,
-    "sleap": sleap.FORMAT,
-    "custom": custom.FORMAT,
+_MODULES = {
+    "labelme": "labelme",
+    "yolo-pose": "yolo_pose",
+    "coco": "coco",
+    "cvat": "cvat",
+    "label-studio": "label_studio",
+    "via": "via",
+    "deeplabcut": "deeplabcut",
+    "sleap": "sleap",
+    "custom": "custom",
 }
+
+
+class _Formats(Mapping[str, "Format"]):
+    """The formats by name, each loaded when it is looked up: a process that reads one need not wait for all."""
+
+    def __getitem__(self, name: str) -> Format:
+        found: Format = import_module(f"posetools.formats.{_MODULES[name]}").FORMAT
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+FORMATS: Mapping[str, Format] = _Formats()
 
 
 def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
@@ -37,6 +56,8 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     Raises:
         RequestError: no format fits, or several do.
     """
+    from posetools.formats.collect import walked_once
+
     with walked_once():
         fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in sources)]
     if len(fitting) == 1:
