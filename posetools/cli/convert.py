@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.urls import source_path
 from posetools.errors import RequestError, must_be
 
 if TYPE_CHECKING:
+    from posetools.cluster import Cluster
     from posetools.convert import ConvertRequest, ConvertResult
 
 _SOURCE = "What the source says"
@@ -19,7 +21,14 @@ _SPLIT = "The split"
 _OUTPUT = "The output"
 _FORMATS = "labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap"
 
-Sources = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files or folders, all of one format.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        parser=source_path,
+        metavar="SRC...",
+        help="Files or folders, all of one format; labelme and coco also at URLs (s3://..., gs://...; docs/scale.md).",
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 From = Annotated[
     str | None,
@@ -52,9 +61,19 @@ Images = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that read in parallel; the output is the same.")]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="labelme, yolo-pose: read on the workers of a Dask cluster, tcp://HOST:8786 its scheduler, instead of "
+        "--workers; needs the extra `cluster`. The output is the same.",
+    ),
+]
 ImageRoot = Annotated[
     list[Path] | None,
     typer.Option(
+        parser=source_path,
         metavar="DIR",
         help="A further folder where pictures may lie; found there by file name. Can be repeated.",
         rich_help_panel=_SOURCE,
@@ -183,6 +202,7 @@ def convert(
     split_by: SplitBy = None,
     images: Images = "copy",
     workers: Workers = 1,
+    cluster: ClusterAddress = None,
     image_root: ImageRoot = None,
     names: Map = None,
     ignore: Ignore = None,
@@ -216,6 +236,7 @@ def convert(
     read = replace(read, hidden=read.hidden | set(hidden_flag or ()), assume_visible=assume_visible)
     read = replace(read, kpt_shape=_shape(kpt_shape), kpt_order=tuple(kpt_order.split(",")) if kpt_order else None)
     read = replace(read, attributes=_roles(attribute or ()), mapping=mapping, trust_sizes=trust_sizes)
+    read = replace(read, engine=cluster_engine(cluster, workers))
     request = ConvertRequest(sources=tuple(sources), out=out, read=read, skeleton=skeleton, images=images)
     source_format = source_format or ("custom" if mapping else None)
     request = replace(request, source_format=source_format, target_format=target_format)
@@ -224,6 +245,21 @@ def convert(
     with progress() as report:
         result = convert(request, report)
     raise typer.Exit(_print(result, request))
+
+
+def cluster_engine(address: str | None, workers: int = 1) -> Cluster | None:
+    """Return what runs shards at ``--cluster``, None when it is not given.
+
+    Raises:
+        RequestError: ``--workers`` is given too.
+    """
+    from posetools.cluster import Cluster
+
+    if address is None:
+        return None
+    if workers != 1:
+        raise RequestError(must_be("--workers", "left out with --cluster, which has workers of its own", workers))
+    return Cluster(address)
 
 
 def _print(result: ConvertResult, request: ConvertRequest) -> int:

@@ -9,6 +9,7 @@ from posetools.errors import RequestError
 from posetools.formats import coco, custom, cvat, deeplabcut, label_studio, labelme, sleap, via, yolo_pose
 from posetools.formats.base import Format
 from posetools.formats.collect import walked_once
+from posetools.storage import is_url
 
 # Sources that a message names.
 _NAMED = 3
@@ -38,10 +39,11 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
         RequestError: no format fits, or several do.
     """
     with walked_once():
-        fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in sources)]
+        known = {name: each for name, each in FORMATS.items() if each.reads_urls or not any(map(is_url, sources))}
+        fitting = [each for each in known.values() if all(each.detect(path) for path in sources)]
     if len(fitting) == 1:
         return fitting[0]
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-    signs = "".join(f"\n  {name}: {each.signs}" for name, each in FORMATS.items())
+    signs = "".join(f"\n  {name}: {each.signs}" for name, each in known.items())
     named = ", ".join(str(path) for path in sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
     raise RequestError(f"{named}: must be {rule}, but {problem}; looked for{signs}" + (f"\n  {hint}" if hint else ""))
