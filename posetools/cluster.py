@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from posetools import __version__
 from posetools.errors import MissingExtraError, RequestError, RunError, must_be
-from posetools.shards import Result, Shard
+from posetools.shards import Engine, Result, Shard, engine_for
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -90,6 +90,19 @@ class Cluster:
             ) from exc
         except (CancelledError, CommClosedError) as exc:
             raise RunError(f"{self.address}: the connection to the scheduler was lost\n  is it still there?") from exc
+
+
+def engine_of(address: str | None, workers: int) -> Engine:
+    """Return what runs shards at an address, or in so many processes when there is none.
+
+    Raises:
+        RequestError: both are asked for.
+    """
+    if address is None:
+        return engine_for(workers)
+    if workers != 1:
+        raise RequestError(must_be("--workers", "left out with --cluster, which has workers of its own", workers))
+    return Cluster(address)
 
 
 def _call(work: Callable[[Shard], Result], shard: Shard) -> Result:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools import __version__
+from posetools.cluster import Cluster
 from posetools.conversion_report import SplitCounts, findings_sections
 from posetools.dataset_folder import CONVERSION, SPLITS, check_out
 from posetools.errors import InputError, OutputError, RequestError, must_be
@@ -205,7 +206,7 @@ def _check_way(source: Format, request: ConvertRequest) -> None:
         raise RequestError(f"{urls[0]}: must be a local path with --from {source.name}; URLs are read with {able}")
     if urls and request.images not in ("copy", "none"):
         raise RequestError(must_be("--images", f"copy or none for pictures at a URL ({urls[0]})", request.images))
-    if request.read.engine and not source.in_shards:
+    if isinstance(request.read.engine, Cluster) and not source.in_shards:
         able = ", ".join(name for name, each in FORMATS.items() if each.in_shards)
         raise RequestError(f"--cluster must be left out with --from {source.name}: only {able} are read in shards")
 

@@ -17,6 +17,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -37,6 +38,8 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LOCAL = ("file", "local")
 # Bytes of a picture that are asked for at first; most headers are shorter.
 HEAD = 1 << 15
+# Files that are fetched at once as a whole.
+_WHOLE = 16
 # What libraries below fsspec raise that is no OSError, where they are in use.
 _FOREIGN = (
     ("botocore.exceptions", "BotoCoreError"),
@@ -162,7 +165,8 @@ class UrlPath(_Local):
         """Return the names of what is in the folder, with its kind, sorted."""
         system, at = _place(self)
         with _translated(self):
-            return sorted((posixpath.basename(one["name"].rstrip("/")), one["type"]) for one in system.ls(at))
+            listed = system.ls(at, detail=True)
+        return sorted((posixpath.basename(one["name"].rstrip("/")), one["type"]) for one in listed)
 
     def _kind(self) -> str | None:
         if any(str(self) in (held.get() or ()) for held in (_FETCHED, _HEADS)):
@@ -279,10 +283,30 @@ def fetch_files(files: Mapping[Path, Path]) -> None:
             raise OSError(5, str(exc), next(iter(places))) from exc
 
 
+def contents(paths: Sequence[str]) -> Iterator[bytes | None]:
+    """Yield the whole contents of files at URLs, some fetched at once; None of what cannot be read."""
+    for start in range(0, len(paths), _WHOLE):
+        some = paths[start : start + _WHOLE]
+        found = _together(some, None)
+        yield from map(found.get, some)
+
+
 def sizes(paths: Sequence[str]) -> list[int | None]:
-    """Return how many bytes the files at URLs have, None where there is none."""
-    found = [_info(UrlPath(path)) for path in paths]
-    return [int(info["size"] or 0) if info and info["type"] == "file" else None for info in found]
+    """Return how many bytes the files at URLs have, None where there is no file.
+
+    Raises:
+        InputError: one cannot be looked at.
+    """
+    with ThreadPoolExecutor(_WHOLE) as pool:
+        return list(pool.map(_size, map(UrlPath, paths)))
+
+
+def _size(path: UrlPath) -> int | None:
+    head = (_HEADS.get() or {}).get(str(path))
+    if head is not None and len(head) < HEAD:
+        return len(head)
+    info = _info(path)
+    return int(info["size"] or 0) if info and info["type"] == "file" else None
 
 
 def _together(paths: Sequence[str], length: int | None) -> dict[str, bytes]:

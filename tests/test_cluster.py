@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,6 @@ from posetools.shards import cut, run_shards
 from tests.clustering import ROOT, scheduler, scheduler_process, workers
 
 pytest.importorskip("distributed", reason="distributed is not installed: the extra `cluster`")
-
-
-@pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("cluster")
-    with scheduler(folder) as found, workers(found, folder, 2):
-        yield found
 
 
 def double(shard: Sequence[int]) -> list[int]:

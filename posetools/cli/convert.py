@@ -13,7 +13,6 @@ from posetools.cli.urls import source_path
 from posetools.errors import RequestError, must_be
 
 if TYPE_CHECKING:
-    from posetools.cluster import Cluster
     from posetools.convert import ConvertRequest, ConvertResult
 
 _SOURCE = "What the source says"
@@ -228,6 +227,7 @@ def convert(
     from dataclasses import replace
 
     from posetools.cli.console import progress
+    from posetools.cluster import engine_of
     from posetools.convert import ConvertRequest, convert
     from posetools.formats.base import ReadOptions
 
@@ -236,7 +236,7 @@ def convert(
     read = replace(read, hidden=read.hidden | set(hidden_flag or ()), assume_visible=assume_visible)
     read = replace(read, kpt_shape=_shape(kpt_shape), kpt_order=tuple(kpt_order.split(",")) if kpt_order else None)
     read = replace(read, attributes=_roles(attribute or ()), mapping=mapping, trust_sizes=trust_sizes)
-    read = replace(read, engine=cluster_engine(cluster, workers))
+    read = replace(read, engine=engine_of(cluster, workers))
     request = ConvertRequest(sources=tuple(sources), out=out, read=read, skeleton=skeleton, images=images)
     source_format = source_format or ("custom" if mapping else None)
     request = replace(request, source_format=source_format, target_format=target_format)
@@ -245,21 +245,6 @@ def convert(
     with progress() as report:
         result = convert(request, report)
     raise typer.Exit(_print(result, request))
-
-
-def cluster_engine(address: str | None, workers: int = 1) -> Cluster | None:
-    """Return what runs shards at ``--cluster``, None when it is not given.
-
-    Raises:
-        RequestError: ``--workers`` is given too.
-    """
-    from posetools.cluster import Cluster
-
-    if address is None:
-        return None
-    if workers != 1:
-        raise RequestError(must_be("--workers", "left out with --cluster, which has workers of its own", workers))
-    return Cluster(address)
 
 
 def _print(result: ConvertResult, request: ConvertRequest) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from posetools.errors import RequestError, must_be
@@ -20,6 +20,23 @@ def source_path(text: str) -> Path:
     from posetools.storage import as_path
 
     return as_path(text)
+
+
+def refuse_url(source: Path, options: Mapping[str, bool]) -> None:
+    """Refuse a source at a URL with options that need a local one.
+
+    Args:
+        source: the source.
+        options: those options, and whether they are given.
+
+    Raises:
+        RequestError: one is, and the source is a URL.
+    """
+    from posetools.storage import is_url
+
+    given = [option for option, is_given in options.items() if is_given]
+    if given and is_url(source):
+        raise RequestError(f"{source}: must be a local path with {' and '.join(given)}")
 
 
 def refuse_urls(arguments: Sequence[str]) -> None:
