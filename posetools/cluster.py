@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,8 @@ class Cluster:
         """
         with _connected(self.address, self.patience) as client:
             threads = _check_workers(client, self.address, self.patience)
-            # Unpickled once on each worker, and again on another one when that is lost.
-            held = client.submit(pickle.loads, pickle.dumps(work), pure=False)
+            # Sent with every shard, so that no worker needs anything of another one, which may be lost.
+            held = pickle.dumps(work)
             under_way: deque[tuple[Shard, Future]] = deque()
             it = iter(shards)
             try:
@@ -105,8 +106,14 @@ def engine_of(address: str | None, workers: int) -> Engine:
     return Cluster(address)
 
 
-def _call(work: Callable[[Shard], Result], shard: Shard) -> Result:
-    return work(shard)
+def _call(pickled: bytes, shard: Any) -> Any:
+    return _unpickled(pickled)(shard)
+
+
+@lru_cache(maxsize=4)
+def _unpickled(work: bytes) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = pickle.loads(work)
+    return function
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import posetools
 
 ROOT = Path(posetools.__file__).parent.parent
 _SECONDS = 60
+# How long a scheduler tries to reach a worker that was lost while it fetched a result; 30 seconds unless said.
+_QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
 # Nannies start a lost worker again; no pages to look at, no files in the home.
 _WORKER = ("-m", "dask", "worker", "--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--memory-limit", "0")
 
@@ -63,7 +65,7 @@ def _running(
     given = environment if environment is not None else {"PYTHONPATH": str(ROOT)}
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=log, stderr=log, cwd=folder, env={**os.environ, **given}
+            [sys.executable, *arguments], stdout=log, stderr=log, cwd=folder, env={**os.environ, **_QUICK, **given}
         )
         try:
             yield process
