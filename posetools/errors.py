@@ -16,7 +16,8 @@ with ``raise ... from exc``. The command line turns a PosetoolsError into text a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,16 @@ class InputError(PosetoolsError):
     """
 
     def __init__(self, path: Path | str, place: str, problem: str, *, hint: str = "") -> None:
-        self.path = Path(path)
+        self.path = path if isinstance(path, Path) else Path(path)
         self.place = place
         self.problem = problem
         self.hint = hint
         where = f"{path}: {place}" if place else str(path)
         super().__init__(f"{where}: {problem}" + (f"\n  {hint}" if hint else ""))
+
+    def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Path | str, str, str]]:
+        # Errors come from other processes, and an exception is pickled as if it were made of its text alone.
+        return partial(type(self), hint=self.hint), (self.path, self.place, self.problem)
 
 
 class RequestError(PosetoolsError):

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.locks import LOCK, exchange, only_one
+from posetools.storage import as_path, fetch_files, is_url
 
 # "none" leaves a picture where it is.
 Transfer = Literal["copy", "hardlink", "symlink", "none"]
@@ -39,6 +40,8 @@ def read_bytes(path: Path | str) -> bytes:
         InputError: it cannot be read.
     """
     try:
+        if is_url(path):
+            return as_path(path).read_bytes()
         # Half the time of Path.read_bytes, and there may be millions of files.
         descriptor = os.open(path, READING)
         try:
@@ -313,7 +316,9 @@ def transfer(source: Path, target: Path, how: Transfer) -> None:
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if how == "copy":
+        if is_url(source):
+            fetch({target: source})
+        elif how == "copy":
             shutil.copyfile(source, target)
         elif how == "hardlink":
             target.hardlink_to(source.resolve())
@@ -322,6 +327,24 @@ def transfer(source: Path, target: Path, how: Transfer) -> None:
     except OSError as exc:
         hint = "" if how == "copy" else f"\n  --images {how} is not possible here; --images copy is"
         raise OutputError(f"{target}: cannot {how} {source}: {exc.strerror or exc}{hint}") from exc
+
+
+def fetch(files: Mapping[Path, Path]) -> None:
+    """Bring files from URLs, many at once.
+
+    Args:
+        files: target -> where it comes from.
+
+    Raises:
+        OutputError: one cannot be read or written.
+    """
+    try:
+        for folder in {target.parent for target in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        fetch_files(files)
+    except OSError as exc:
+        named = exc.filename or next(iter(files.values()))
+        raise OutputError(f"{named}: cannot be fetched: {exc.strerror or exc}") from exc
 
 
 def portable_path(text: str) -> Path | None:

@@ -22,6 +22,7 @@ import xxhash
 from posetools.errors import InputError
 from posetools.files import READING
 from posetools.pictures import Header, header_of, without_warnings
+from posetools.storage import as_path, contents, heads, is_url, sizes
 
 # Files that are open ahead of the one that is looked at, and bytes of each that the system is asked for.
 _AHEAD = 16
@@ -53,12 +54,16 @@ class Inspection:
 
 def inspect(paths: Sequence[str]) -> list[Inspection]:
     """Return for each path what a look at the file says, missing and broken ones included."""
+    if _are_urls(paths):
+        return _inspect_urls(paths)
     with without_warnings():
         return [_inspection(path, opened) for path, opened in _opened(paths, _START)]
 
 
 def digests(paths: Sequence[str]) -> list[str]:
     """Return a digest of each file's whole content, for comparison only; empty where it cannot be read any more."""
+    if _are_urls(paths):
+        return [xxhash.xxh3_128_hexdigest(content) if content else "" for content in contents(paths)]
     # Always the same memory: new pages for every file cost as much as the reading.
     buffer = bytearray(_CHUNK)
     return [_digest(opened, buffer) for _, opened in _opened(paths, _MOST_AHEAD)]
@@ -66,7 +71,33 @@ def digests(paths: Sequence[str]) -> list[str]:
 
 def are_alike(pairs: Sequence[tuple[str, str]]) -> list[bool]:
     """Return for each pair of files whether they are the same, byte for byte."""
+    if _are_urls([path for path, _ in pairs]):
+        return [None not in (both := list(contents(pair))) and both[0] == both[1] for pair in pairs]
     return [_is_alike(*pair) for pair in pairs]
+
+
+def _are_urls(paths: Sequence[str]) -> bool:
+    # The pictures of a set lie in one folder.
+    return bool(paths) and is_url(paths[0])
+
+
+def _inspect_urls(paths: Sequence[str]) -> list[Inspection]:
+    with without_warnings(), heads(paths):
+        return [_inspect_url(path, size) for path, size in zip(paths, sizes(paths), strict=True)]
+
+
+def _inspect_url(path: str, size: int | None) -> Inspection:
+    if size is None:
+        return Inspection()
+    try:
+        with as_path(path).open("rb") as file:
+            start = xxhash.xxh3_128_hexdigest(file.read(_START))
+            file.seek(0)
+            return Inspection(header_of(path, file), "", size, start)
+    except InputError as exc:
+        return Inspection(problem=exc.problem)
+    except OSError as exc:
+        return Inspection(problem=f"picture cannot be read: {exc}")
 
 
 def _opened(paths: Sequence[str], wanted: int) -> Iterator[tuple[str, _Opened]]:

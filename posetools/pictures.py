@@ -18,7 +18,7 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 from PIL import Image as Pillow
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 from posetools.errors import InputError, OutputError
 from posetools.files import replaced
@@ -105,6 +105,9 @@ def header_of(path: Path | str, file: BinaryIO) -> Header:
         with Pillow.open(file) as picture:
             orientation = _exif(picture, file).get(_ORIENTATION_TAG, 1)
             width, height = picture.size
+    except UnidentifiedImageError as exc:
+        # Pillow's own words name the number of the open file.
+        raise InputError(path, "", "picture cannot be read: it is of no kind of picture that Pillow knows") from exc
     except _UNREADABLE as exc:
         raise InputError(path, "", f"picture cannot be read: {exc}") from exc
     orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1

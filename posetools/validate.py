@@ -30,6 +30,7 @@ from posetools.progress import Progress, silent
 from posetools.shards import Engine
 from posetools.skeleton import Skeleton
 from posetools.split_journal import finish
+from posetools.storage import is_url
 
 _ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
 
@@ -123,6 +124,8 @@ def validate(
         InputError: a file needed beforehand cannot be read, or cannot be mended.
         OutputError: a mended file cannot be written.
     """
+    if fix and is_url(data):
+        raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     one_file = data.is_file()
     if fix and data.is_dir():
         with only_one_in(data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import Phase, settings
@@ -34,3 +35,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("POSETOOLS_REQUIRE_TRAIN") == "1":
         pytest.fail(f"{reason}, and POSETOOLS_REQUIRE_TRAIN=1 asks for it")
     pytest.skip(f"{reason}: make install")
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a Dask cluster of two workers with two threads each; give its address."""
+    pytest.importorskip("distributed", reason="distributed is not installed: the extra `cluster`")
+    from tests.clustering import scheduler, workers
+
+    folder = tmp_path_factory.mktemp("cluster")
+    with scheduler(folder) as found, workers(found, folder, 2):
+        yield found

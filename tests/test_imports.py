@@ -24,9 +24,9 @@ ROOT = Path(posetools.__file__).resolve().parent
 # all modules whose names begin so.
 LAYERS = (
     "__init__",
-    "errors locks files yaml_text skeleton geometry dataset",
+    "errors locks storage files yaml_text skeleton geometry dataset",
     "findings pictures progress dataset_folder",
-    "shards inspection",
+    "shards cluster inspection",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
@@ -45,6 +45,8 @@ OF_EXTRAS = {
     "matplotlib": "curves",
     **dict.fromkeys(("h5py", "pandas", "sleap_io", "tables"), "formats"),
     "imagehash": "checks",
+    "distributed": "cluster",
+    "fsspec": "storage",
 }
 # What `posetools --help` may load besides the standard library and the commands' own modules.
 LIGHT = ("typer", "typer.core", "posetools", "posetools.errors")

@@ -22,6 +22,7 @@ from posetools.formats.locate import Located, check_size
 from posetools.inspection import Inspection, are_alike, digests, inspect
 from posetools.progress import Progress
 from posetools.shards import SHARD, Engine, Here, cut, run_shards
+from posetools.storage import as_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def check_pictures(
         if found.header:
             like[found.length, found.start].append(at)
         if not found.header or found.header.size != tuple(listed.table.images.sizes[listed.row].tolist()):
-            yield from _problems(listed, Path(paths[at]), found)
+            yield from _problems(listed, as_path(paths[at]), found)
     # Only what is as long and begins alike can be the same.
     suspects = [at for group in like.values() if len(group) > 1 for at in group]
     whole = chain.from_iterable(run(digests, cut([paths[at] for at in suspects], SHARD), what="comparing pictures"))
@@ -102,7 +103,7 @@ def check_pictures(
     for at, digest in zip(suspects, whole, strict=True):
         if not digest:
             # It has gone meanwhile.
-            yield from _problems(pictures[at], Path(paths[at]), inspect([paths[at]])[0])
+            yield from _problems(pictures[at], as_path(paths[at]), inspect([paths[at]])[0])
         elif (other := first.setdefault(digest, at)) != at:
             pairs.append((at, other))
     both = [(paths[at], paths[other]) for at, other in pairs]

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from posetools import __version__
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
+from posetools.cli.urls import refuse_urls
 from posetools.errors import PosetoolsError, printable
 
 _STOPPED = 130
@@ -109,6 +110,7 @@ def _root(
 def run() -> None:
     """Run a command; errors become one message and an exit status here."""
     try:
+        refuse_urls(sys.argv[1:])
         app()
     except PosetoolsError as exc:
         print(f"error: {printable(str(exc))}", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.urls import source_path
 from posetools.errors import RequestError, must_be
 
 if TYPE_CHECKING:
@@ -19,7 +20,14 @@ _SPLIT = "The split"
 _OUTPUT = "The output"
 _FORMATS = "labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap"
 
-Sources = Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files or folders, all of one format.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        parser=source_path,
+        metavar="SRC...",
+        help="Files or folders, all of one format; labelme and coco also at URLs (s3://..., gs://...; docs/scale.md).",
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 From = Annotated[
     str | None,
@@ -52,9 +60,19 @@ Images = Annotated[
     ),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that read in parallel; the output is the same.")]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="labelme, yolo-pose: read on the workers of a Dask cluster, tcp://HOST:8786 its scheduler, instead of "
+        "--workers; needs the extra `cluster`. The output is the same.",
+    ),
+]
 ImageRoot = Annotated[
     list[Path] | None,
     typer.Option(
+        parser=source_path,
         metavar="DIR",
         help="A further folder where pictures may lie; found there by file name. Can be repeated.",
         rich_help_panel=_SOURCE,
@@ -183,6 +201,7 @@ def convert(
     split_by: SplitBy = None,
     images: Images = "copy",
     workers: Workers = 1,
+    cluster: ClusterAddress = None,
     image_root: ImageRoot = None,
     names: Map = None,
     ignore: Ignore = None,
@@ -208,6 +227,7 @@ def convert(
     from dataclasses import replace
 
     from posetools.cli.console import progress
+    from posetools.cluster import engine_of
     from posetools.convert import ConvertRequest, convert
     from posetools.formats.base import ReadOptions
 
@@ -216,6 +236,7 @@ def convert(
     read = replace(read, hidden=read.hidden | set(hidden_flag or ()), assume_visible=assume_visible)
     read = replace(read, kpt_shape=_shape(kpt_shape), kpt_order=tuple(kpt_order.split(",")) if kpt_order else None)
     read = replace(read, attributes=_roles(attribute or ()), mapping=mapping, trust_sizes=trust_sizes)
+    read = replace(read, engine=engine_of(cluster, workers))
     request = ConvertRequest(sources=tuple(sources), out=out, read=read, skeleton=skeleton, images=images)
     source_format = source_format or ("custom" if mapping else None)
     request = replace(request, source_format=source_format, target_format=target_format)

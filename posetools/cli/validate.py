@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.urls import refuse_url, source_path
+
 if TYPE_CHECKING:
     from posetools.validate import ValidationReport
 
 
 Data = Annotated[
-    Path, typer.Argument(help="A data set folder (images/, train_coco.json, val_coco.json), or one COCO file.")
+    Path,
+    typer.Argument(
+        parser=source_path,
+        metavar="DATA",
+        help="A data set folder (images/, train_coco.json, val_coco.json), or one COCO file; also at a URL (s3://...).",
+    ),
 ]
 SkeletonName = Annotated[
     str | None, typer.Option(help="A built-in skeleton or a YAML file.", show_default="the data set's own")
@@ -44,6 +51,16 @@ Report = Annotated[
     Path | None,
     typer.Option("--report", metavar="FILE.html", help="Write a page to look at: charts, and findings with pictures."),
 ]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that look at the pictures; the findings are the same.")]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Look at the pictures on the workers of a Dask cluster, tcp://HOST:8786 its scheduler, instead of "
+        "--workers; needs the extra `cluster`.",
+    ),
+]
 
 
 def validate(
@@ -55,6 +72,8 @@ def validate(
     pictures: Pictures = True,
     near_duplicates: NearDuplicates = False,
     report: Report = None,
+    workers: Workers = 1,
+    cluster: ClusterAddress = None,
 ) -> None:
     """Check a data set before training on it.
 
@@ -62,6 +81,7 @@ def validate(
     What each code means: docs/findings.md.
     """
     from posetools.cli.console import progress
+    from posetools.cluster import engine_of
     from posetools.files import write_json
     from posetools.report.material import add_near_duplicates, check_near_request, read_material
     from posetools.report.page import write_report
@@ -72,8 +92,10 @@ def validate(
         check_target(report)
     if near_duplicates:
         check_near_request(pictures=pictures)
+    refuse_url(data, {"--report": bool(report), "--near-duplicates": near_duplicates})
+    engine = engine_of(cluster, workers)
     with progress() as tell:
-        found = check(data, skeleton=skeleton, pictures=pictures, fix=fix, progress=tell)
+        found = check(data, skeleton=skeleton, pictures=pictures, fix=fix, progress=tell, engine=engine)
         material = read_material(found, skeleton) if near_duplicates or report else None
         if near_duplicates and material:
             found = add_near_duplicates(found, material, tell)

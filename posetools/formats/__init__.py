@@ -57,12 +57,14 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
         RequestError: no format fits, or several do.
     """
     from posetools.formats.collect import walked_once
+    from posetools.storage import is_url
 
     with walked_once():
-        fitting = [each for each in FORMATS.values() if all(each.detect(path) for path in sources)]
+        known = {name: each for name, each in FORMATS.items() if each.reads_urls or not any(map(is_url, sources))}
+        fitting = [each for each in known.values() if all(each.detect(path) for path in sources)]
     if len(fitting) == 1:
         return fitting[0]
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-    signs = "".join(f"\n  {name}: {each.signs}" for name, each in FORMATS.items())
+    signs = "".join(f"\n  {name}: {each.signs}" for name, each in known.items())
     named = ", ".join(str(path) for path in sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
     raise RequestError(f"{named}: must be {rule}, but {problem}; looked for{signs}" + (f"\n  {hint}" if hint else ""))

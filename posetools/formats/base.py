@@ -11,6 +11,7 @@ from posetools.dataset import Dataset
 from posetools.files import Transfer
 from posetools.findings import Finding
 from posetools.progress import Progress, silent
+from posetools.shards import Engine
 from posetools.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ReadOptions:
         trust_sizes: labelme, coco: take the pictures' sizes from the annotations, and open no picture.
         need_pictures: whether the pictures must be there; with ``trust_sizes`` alone it may be otherwise.
         workers: processes that read in parallel.
+        engine: what runs the shards instead of such processes; None for those.
         progress: told how far it is.
     """
 
@@ -59,6 +61,7 @@ class ReadOptions:
     trust_sizes: bool = False
     need_pictures: bool = True
     workers: int = 1
+    engine: Engine | None = None
     progress: Progress = silent
 
 
@@ -102,6 +105,8 @@ class Format:
         gather: reads sources into a Collection, whose objects may be more than the memory holds; None when the format
             has one file for all of them.
         keeps_splits: whether what is written says which picture is for training and which for evaluation.
+        in_shards: whether it is read in shards, which other processes and machines may take.
+        reads_urls: whether sources may be URLs.
     """
 
     name: str
@@ -112,3 +117,5 @@ class Format:
     write: Writer | None = None
     gather: Gatherer | None = None
     keeps_splits: bool = True
+    in_shards: bool = False
+    reads_urls: bool = False

@@ -81,4 +81,5 @@ FORMAT = Format(
     "annotations/*.json or *.json",
     read=read,
     write=write,
+    reads_urls=True,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -22,7 +22,9 @@ from posetools.formats.coco_table import CategoryRow, CocoTable, table_from, unr
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
+from posetools.shards import SHARD, cut
 from posetools.skeleton import Skeleton
+from posetools.storage import heads
 
 
 class Lookup(Protocol):
@@ -30,6 +32,9 @@ class Lookup(Protocol):
 
     def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
         """Return the picture, or why it cannot be used."""
+
+    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
+        """Yield the paths at URLs where these pictures probably are."""
 
 
 class Columns(NamedTuple):
@@ -155,7 +160,17 @@ def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, re
 
 def _find_pictures(reading: Reading, options: ReadOptions, lookup: Lookup) -> None:
     images, seen = reading.table.images, dict[int, int]()
-    for row in range(len(images)):
+    # The first alone: where it is found, the others probably are.
+    for rows in (range(min(1, len(images))), *cut(range(1, len(images)), SHARD)):
+        with heads(lookup.ahead([images.file_names[row] for row in rows])):
+            _find_some(reading, rows, seen, options, lookup)
+
+
+def _find_some(
+    reading: Reading, rows: Sequence[int], seen: dict[int, int], options: ReadOptions, lookup: Lookup
+) -> None:
+    images = reading.table.images
+    for row in rows:
         number = int(images.ids[row])
         place = images.place(row)
         options.progress(f"looking for the pictures of {reading.table.path.name}", row + 1, len(images))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from posetools.files import portable_path, read_json
 from posetools.findings import Finding
 from posetools.formats.coco_table import LISTS
 from posetools.formats.locate import PictureFinder, check_size, is_sane, name_below, open_picture
+from posetools.storage import is_url
 
 ANNOTATIONS = "annotations"
 
 _SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # labelme files say so in their first bytes, and a folder may hold many thousands of them.
 _HEAD = 4096
+_LOOKED_AT = 5
 # Most names are so; the others cost more.
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
@@ -61,6 +63,7 @@ class PictureLookup:
         self._trust = trust
         self._needed = needed
         self._folders = picture_folders(path)
+        self._likely = self._folders[0]
         self._inside = PictureFinder(root)
         self._anywhere = PictureFinder(root, image_roots)
         self._roots = (root, *image_roots)
@@ -86,10 +89,16 @@ class PictureLookup:
             return replace(wrong, place=place)
         return Found(path, self._name(path, file_name, folder), self._origin(folder), located.header.size)
 
+    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
+        """Yield the paths at URLs where these pictures probably are."""
+        if is_url(self._likely):
+            yield from (f"{self._likely}/{name}" for name in map(safe_name, file_names) if name)
+
     def _look(self, file_name: str) -> tuple[Path, Path | None] | Finding:
         for folder in self._folders:
             path = self._inside.find(file_name, beside=folder / self.path.name, place="file_name")
             if isinstance(path, Path):
+                self._likely = folder
                 return path, folder
         path = self._anywhere.find(file_name, beside=self.path, place="file_name")
         if isinstance(path, Path):
@@ -124,6 +133,11 @@ class TrustedPictures:
     def __init__(self, path: Path, folder: Path) -> None:
         self.path = path
         self.folder = folder
+
+    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
+        """Yield nothing: no picture is opened."""
+        del file_names
+        yield from ()
 
     def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
         """Return the picture, or a finding when its name leaves the folder."""
@@ -182,7 +196,9 @@ def is_coco(path: Path) -> bool | None:
 def detect(path: Path) -> bool:
     """Return whether a path is a COCO file, or a folder that has one where COCO files lie."""
     if path.is_dir():
-        return any(is_coco(file) for group in _groups(path) for file in group)
+        # At a URL each look costs a round trip.
+        most = _LOOKED_AT if is_url(path) else None
+        return any(is_coco(file) for group in _groups(path) for file in group[:most])
     return path.suffix.lower() == ".json" and path.is_file() and bool(is_coco(path))
 
 
@@ -209,5 +225,6 @@ def files_of(source: Path) -> tuple[Path, ...]:
 
 def _groups(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     patterns = ("*_coco.json", f"{ANNOTATIONS}/*.json", "*.json")
-    one, two, three = ([path for path in sorted(folder.glob(pattern)) if path.is_file()] for pattern in patterns)
+    found = (sorted(path for path in folder.glob(each) if is_url(path) or path.is_file()) for each in patterns)
+    one, two, three = found
     return one, two, three

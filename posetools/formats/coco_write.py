@@ -14,13 +14,16 @@ import msgspec
 from posetools.dataset import Dataset, Entry
 from posetools.dataset_folder import IMAGES, SPLITS, ann_file
 from posetools.errors import InputError, must_be
-from posetools.files import Transfer, transfer, write_chunks
+from posetools.files import Transfer, fetch, transfer, write_chunks
 from posetools.formats.coco_lines import ENCODER, Lines, lines_of
 from posetools.formats.coco_sources import safe_name
 from posetools.skeleton import Skeleton
+from posetools.storage import as_path, is_url
 
 # Pictures whose entries become text at a time.
 _BATCH = 2000
+# Pictures that are fetched from a URL at once.
+_TOGETHER = 256
 
 
 class Encoded(Protocol):
@@ -137,6 +140,7 @@ def _annotation_lines(pictures: Dataset | Encoded, first_image: int, first: int)
 
 def _bring(entries: Iterable[Entry], split: str, seen: dict[str, str], folder: Path, how: Transfer) -> None:
     """Bring each picture to the folder; ``seen`` says which names are taken, and by which split."""
+    remote: dict[Path, Path] = {}
     for name, _, _, path in entries:
         if (other := seen.setdefault(name, split)) != split:
             raise InputError(name, "", must_be("file_name", f"in one split only ({other} has it)", split))
@@ -147,4 +151,11 @@ def _bring(entries: Iterable[Entry], split: str, seen: dict[str, str], folder: P
         if path is None:
             problem = must_be("path", "a picture file, which goes to images/", None)
             raise InputError(name, "", problem, hint="read the data set with its pictures, and write it then")
-        transfer(Path(path), folder / name, how)
+        if is_url(path):
+            remote[folder / name] = as_path(path)
+        else:
+            transfer(Path(path), folder / name, how)
+        if len(remote) == _TOGETHER:
+            fetch(remote)
+            remote.clear()
+    fetch(remote)

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from posetools.errors import InputError
 from posetools.findings import Finding
+from posetools.storage import as_path, is_url, walk_url
 
 Corners = tuple[float, float, float, float]
 PointXYV = tuple[float, float, int]
@@ -103,6 +104,8 @@ def walk(folder: Path) -> Sequence[Folder]:
 
 
 def _walk(folder: Path) -> list[Folder]:
+    if is_url(folder):
+        return [(at, at, [(name, True, False) for name in names]) for at, names in walk_url(str(folder))]
     seen: set[str] = set()
     found: list[Folder] = []
     waiting = [str(folder)]
@@ -152,7 +155,7 @@ def files_ending(folder: Path, *endings: str) -> Iterator[Path]:
         names = [entry[0] for entry in entries]
         # One look at all names of a folder; few of the formats that ask have a file in it.
         if any(ending in text for text in ["\0".join(names).lower()] for ending in endings):
-            yield from (Path(at, name) for name in names if name.lower().endswith(endings))
+            yield from (as_path(at) / name for name in names if name.lower().endswith(endings))
 
 
 def walk_files(folder: Path) -> list[Path]:
@@ -161,4 +164,4 @@ def walk_files(folder: Path) -> list[Path]:
     Raises:
         InputError: a folder cannot be read.
     """
-    return sorted(Path(at, entry[0]) for at, _, entries in walk(folder) for entry in entries)
+    return sorted(as_path(at) / entry[0] for at, _, entries in walk(folder) for entry in entries)

@@ -25,7 +25,6 @@ points, ``imageData`` null, one JSON beside each picture. labelme holds no iscro
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -52,6 +51,7 @@ from posetools.pictures import SUFFIXES
 from posetools.progress import silent
 from posetools.shards import SHARD, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
+from posetools.storage import as_path, real
 
 # How many .json files of a folder are looked at before it is taken for something else.
 _LOOKED_AT = 5
@@ -93,9 +93,8 @@ def gather(
         files += _list_source(source, seen, pictures)
     finders = {root: PictureFinder(root, options.image_roots) for root in {one.folder.root for one in files}}
     reader = ShardReader(finders, skeleton, labels, _portable(options), packing)
-    shards = run_shards(
-        reader, cut(files, SHARD), engine_for(options.workers), options.progress, "reading labelme files"
-    )
+    engine = options.engine or engine_for(options.workers)
+    shards = run_shards(reader, cut(files, SHARD), engine, options.progress, "reading labelme files")
     collection = Collection(skeleton, shards, packing, place_of, folder=folder)
     collection.findings += _without_file(pictures, files, collection)
     return collection
@@ -126,6 +125,8 @@ FORMAT = Format(
     read=read,
     write=write,
     gather=gather,
+    in_shards=True,
+    reads_urls=True,
     keeps_splits=False,
 )
 
@@ -148,17 +149,17 @@ def _list_source(source: Path, seen: set[str], pictures: list[str]) -> Iterator[
     if not source.is_dir():
         if not source.is_file():
             raise RequestError(must_be(str(source), "an existing folder or .json file", "nothing there"))
-        folder = _folder(str(source.parent), os.path.realpath(source.parent), source.parent)
+        folder = _folder(str(source.parent), real(source.parent), source.parent)
         if not _seen(Source(source.name, folder), source.is_symlink(), seen):
             yield Source(source.name, folder)
         return
     number = 0
-    for at, real, entries in walk(source):
-        folder = _folder(at, real, source)
+    for at, real_at, entries in walk(source):
+        folder = _folder(at, real_at, source)
         for name, is_file, is_link in entries:
             ending = name[name.rfind(".") :].lower()
             if ending == ".json":
-                if not (name == CONVERSION and is_file and is_record(Path(at, name))):
+                if not (name == CONVERSION and is_file and is_record(as_path(at) / name)):
                     number += 1
                     if not _seen(one := Source(name, folder), is_link, seen):
                         yield one
@@ -168,26 +169,25 @@ def _list_source(source: Path, seen: set[str], pictures: list[str]) -> Iterator[
         raise RequestError(must_be(str(source), "a folder with labelme's .json files", "none in it"))
 
 
-def _folder(at: str, real: str, root: Path) -> Folder:
-    real_root = os.path.realpath(root)
-    inside = Path(real).is_relative_to(real_root)
-    below = Path(real).relative_to(real_root).as_posix() if inside else None
+def _folder(at: str, real_folder: str, root: Path) -> Folder:
+    real_root, real_at = as_path(real(root)), as_path(real_folder)
+    below = real_at.relative_to(real_root).as_posix() if real_at.is_relative_to(real_root) else None
     prefix = None if below is None else "" if below == "." else f"{below}/"
     # The second is the path with a separator at its end, also where it is the root of all.
-    return Folder(str(Path(at, "_"))[:-1], str(Path(real, "_"))[:-1], prefix, root, Path(real_root).name)
+    return Folder(str(as_path(at) / "_")[:-1], str(real_at / "_")[:-1], prefix, root, real_root.name)
 
 
 def _seen(source: Source, is_link: bool, seen: set[str]) -> bool:
     """Return whether the file was seen before, perhaps by another path; from now on it was."""
-    real = os.path.realpath(source.path) if is_link else source.folder.real + source.name
+    identity = real(source.path) if is_link else source.folder.real + source.name
     before = len(seen)
-    seen.add(real)
+    seen.add(identity)
     return len(seen) == before
 
 
 def _portable(options: ReadOptions) -> ReadOptions:
     """Return the options without what cannot go to another process."""
-    return replace(options, progress=silent, names=dict(options.names))
+    return replace(options, progress=silent, engine=None, names=dict(options.names))
 
 
 def _without_file(pictures: Sequence[str], files: Sequence[Source], collection: Collection) -> list[Finding]:
@@ -199,7 +199,7 @@ def _without_file(pictures: Sequence[str], files: Sequence[Source], collection: 
     if not alone:
         return []
     named = collection.named()
-    unique = {os.path.realpath(path): path for path in alone}
+    unique = {real(path): path for path in alone}
     message = "the picture must be named by a labelme file, got none: not labelled yet, left out"
     hint = "save it in labelme without shapes if it shows no object"
-    return [Finding("W322", path, "", message, hint) for real, path in unique.items() if real not in named]
+    return [Finding("W322", path, "", message, hint) for identity, path in unique.items() if identity not in named]

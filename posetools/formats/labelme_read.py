@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from posetools.formats.parts import Object, Packing, Part
 from posetools.pictures import Header
 from posetools.shards import cut, no_collection
 from posetools.skeleton import Skeleton
+from posetools.storage import as_path, fetched, heads, is_url, real
 
 # Files whose objects fit into the caches of a processor.
 _BATCH = 32
@@ -91,23 +92,37 @@ class ShardReader:
     def __call__(self, shard: Sequence[Source]) -> Part:
         """Return what the files hold."""
         part = Part()
-        with no_collection():
+        with no_collection(), fetched(source.path for source in shard), heads(self._named_pictures(shard)):
             for batch in cut(shard, _BATCH):
                 for source in batch:
                     self._read(source, part)
                 part.pack(self.packing)
         return part
 
+    def _named_pictures(self, shard: Sequence[Source]) -> Iterator[str]:
+        """Yield the pictures at URLs that will be looked at, as far as a look at the files tells."""
+        if self._trusts_all:
+            return
+        for source in shard:
+            if not is_url(source.folder.start):
+                continue
+            try:
+                quick = quick_document(read_bytes(source.path))
+            except InputError:
+                continue
+            if quick is not None and not _NOT_IN_A_NAME(quick.imagePath):
+                yield source.folder.start + quick.imagePath
+
     def _read(self, source: Source, part: Part) -> None:
         path = source.folder.start + source.name
         try:
             data = read_bytes(path)
         except InputError as exc:
-            part.add(FileReading(Path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]), ())
+            part.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]), ())
             return
         quick = quick_document(data)
         if quick is None or not self._add_usual(path, source.folder, quick, part):
-            reading = self._read_any(source, Path(path), data)
+            reading = self._read_any(source, as_path(path), data)
             part.add(reading, [row.number for row in reading.rows], keep_path=self._needs_pictures)
 
     def _add_usual(self, file: str, folder: Folder, document: QuickDocument, part: Part) -> bool:
@@ -136,6 +151,8 @@ class ShardReader:
             return False
         if self._trusts_all:
             return len(picture.encode()) <= LONGEST_NAME
+        if is_url(folder.start):
+            return as_path(folder.start + picture).is_file()
         try:
             return stat.S_ISREG(os.lstat(folder.start + picture).st_mode)
         except OSError:
@@ -147,7 +164,7 @@ class ShardReader:
             if document.imageWidth is None or document.imageHeight is None:
                 return None
             return document.imageWidth, document.imageHeight
-        picture = open_picture(Path(folder.start + document.imagePath))
+        picture = open_picture(as_path(folder.start + document.imagePath))
         if isinstance(picture, Finding):
             return None
         size = picture.header.size
@@ -174,7 +191,7 @@ class ShardReader:
         found = self._find(document, file, root)
         if isinstance(found, Finding):
             return FileReading(file, findings=[_with_loss(found, document)])
-        identity = str(found.parent.resolve() / found.name) if self._trusts_all else os.path.realpath(found)
+        identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
         picture = self._open(found, document)
         if isinstance(picture, Finding):
             return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
@@ -201,8 +218,8 @@ class ShardReader:
         relative = portable_path(document.picture)
         if self._trusts_all and document.size is not None and relative is not None:
             # Nobody needs the picture: it is enough that its name stays in the source.
-            path = Path(os.path.normpath(file.parent / relative))
-            if relative.parts and is_sane(path) and path.is_relative_to(os.path.normpath(root)):
+            path, top = _normal(file.parent / relative), _normal(root)
+            if relative.parts and is_sane(path) and path.is_relative_to(top):
                 return path
         return self.finders[root].find(document.picture, beside=file, place="imagePath")
 
@@ -277,6 +294,10 @@ class UsualShapes:
         if len(objects) != len(by_group) or None in by_group:
             raise ValueError
         return list(objects.values())
+
+
+def _normal(path: Path) -> Path:
+    return path.resolve() if is_url(path) else Path(os.path.normpath(path))
 
 
 def _is_usual_box(shape: QuickShape) -> bool:

@@ -11,6 +11,7 @@ from posetools.errors import InputError, must_be
 from posetools.files import portable_path
 from posetools.findings import Finding
 from posetools.pictures import Header, is_picture, read_header
+from posetools.storage import is_url, real
 
 # Bytes; beyond them Linux answers with an error instead of "there is no such file".
 LONGEST_NAME = 255
@@ -46,10 +47,10 @@ class PictureFinder:
 
     def __post_init__(self) -> None:
         # Followed and listed at once, so that it is done once for all files and in all worker processes.
-        self._real_root = os.path.realpath(self.root).rstrip(os.sep) + os.sep
+        self._real_root = _ended(real(self.root))
         for folder in self.extra_roots:
             for path in sorted(folder.rglob("*")):
-                if is_picture(path) and path.is_file():
+                if is_picture(path) and (is_url(path) or path.is_file()):
                     known = self._by_name.setdefault(path.name, [])
                     if not any(path.samefile(other) for other in known):
                         known.append(path)
@@ -65,7 +66,7 @@ class PictureFinder:
         relative = portable_path(text)
         if relative is not None:
             path = beside.parent / relative
-            inside = is_sane(path) and f"{os.path.realpath(path)}{os.sep}".startswith(self._real_root)
+            inside = is_sane(path) and _ended(real(path)).startswith(self._real_root)
             if inside and path.is_file():
                 return path
             outside = is_sane(path) and not inside
@@ -93,6 +94,12 @@ class PictureFinder:
             must_be(place, "an existing picture", text),
             f"looked for at {path}; --image-root DIR searches a further folder by file name",
         )
+
+
+def _ended(path: str) -> str:
+    """Return a path with a separator at its end."""
+    separator = "/" if is_url(path) else os.sep
+    return path.rstrip(separator) + separator
 
 
 def is_sane(path: Path) -> bool:

@@ -93,9 +93,9 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         home = source.root.resolve().name
         tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
     unique = list({os.path.realpath(task.listed.picture): task for task in reversed(tasks)}.values())[::-1]
-    portable = replace(options, progress=silent, names=dict(options.names))
+    portable = replace(options, progress=silent, engine=None, names=dict(options.names))
     work = partial(_read_pictures, skeleton=skeleton, options=portable)
-    what, engine = "reading YOLO-pose files", engine_for(options.workers)
+    what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
     shards = run_shards(work, cut(unique, SHARD), engine, options.progress, what)
     readings = [reading for shard in shards for reading in shard]
     return collect(readings, skeleton, findings, files=sum(task.listed.label.is_file() for task in unique))
@@ -134,6 +134,7 @@ FORMAT = Format(
     signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
     read=read,
     write=write,
+    in_shards=True,
 )
 
 

@@ -1,0 +1,375 @@
+"""Files that lie elsewhere: at a URL that fsspec opens (``s3://``, ``gs://``, ``https://``, ``memory://``, ...).
+
+A UrlPath is a Path, so that readers join, compare and name paths as they do with local ones, and it answers the few
+questions that they ask of files. ``str`` of it is the URL, as it has to stand in messages. (universal-pathlib has such
+paths for everything; since 0.3 they are no Paths any more, and what is typed and compared as one would have to change.)
+
+A look at one file at a time costs a round trip each. ``fetched`` brings the files of a shard at once, ``heads`` the
+beginnings of its pictures; what is asked of them afterwards is answered from there.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import re
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from posetools.errors import InputError, MissingExtraError, RequestError
+
+if TYPE_CHECKING:
+    _Local: TypeAlias = Path
+else:
+    # Path is made for the system that runs.
+    _Local = type(Path())
+
+# Two letters at least: one is a drive.
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_LOCAL = ("file", "local")
+# Bytes of a picture that are asked for at first; most headers are shorter.
+HEAD = 1 << 15
+# Files that are fetched at once as a whole.
+_WHOLE = 16
+# What libraries below fsspec raise that is no OSError, where they are in use.
+_FOREIGN = (
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("aiohttp", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+)
+
+_FETCHED: ContextVar[dict[str, bytes] | None] = ContextVar("fetched", default=None)
+_HEADS: ContextVar[dict[str, bytes] | None] = ContextVar("heads", default=None)
+
+
+def is_url(path: Path | str) -> bool:
+    """Return whether a path is at a URL that is not local."""
+    return _URL.match(path) is not None if isinstance(path, str) else isinstance(path, UrlPath)
+
+
+def as_path(text: Path | str) -> Path:
+    """Return the path of a text, which may be a URL; ``file://`` is a local path."""
+    if isinstance(text, Path):
+        return text
+    scheme = _URL.match(text)
+    if scheme is None:
+        return Path(text)
+    return Path(text[scheme.end() :]) if scheme[1].lower() in _LOCAL else UrlPath(text)
+
+
+def real(path: Path | str) -> str:
+    """Return a path with every link followed; at a URL, where there are none, without ``..`` and ``.``."""
+    return str(as_path(path).resolve()) if is_url(path) else os.path.realpath(path)
+
+
+class UrlPath(_Local):
+    """A file or folder at a URL."""
+
+    def __str__(self) -> str:
+        scheme, *rest = self.parts or ("",)
+        return f"{scheme}//{'/'.join(rest)}" if scheme.endswith(":") else super().__str__()
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    def resolve(self, strict: bool = False) -> UrlPath:  # noqa: ARG002 (as Path has it)
+        """Return the path without ``..`` and ``.``, which may lead to another bucket, and no further."""
+        scheme, *rest = self.parts
+        return UrlPath(f"{scheme}//{posixpath.normpath('/' + '/'.join(rest))[1:]}")
+
+    def absolute(self) -> UrlPath:
+        """Return the path."""
+        return self
+
+    def is_symlink(self) -> bool:
+        """Return False."""
+        return False
+
+    def exists(self) -> bool:
+        """Return whether there is a file or a folder."""
+        return self._kind() is not None
+
+    def is_file(self) -> bool:
+        """Return whether there is a file."""
+        return self._kind() == "file"
+
+    def is_dir(self) -> bool:
+        """Return whether there is a folder, with something in it."""
+        return self._kind() == "directory"
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 (as Path has it)
+        """Return the kind and the size; all else is 0."""
+        info = _info(self)
+        if info is None:
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        mode = stat.S_IFREG if info["type"] == "file" else stat.S_IFDIR
+        return os.stat_result((mode, 0, 0, 0, 0, 0, int(info["size"] or 0), 0, 0, 0))
+
+    def samefile(self, other_path: str | os.PathLike[str]) -> bool:
+        """Return whether both are the same URL."""
+        return real(self) == real(os.fspath(other_path))
+
+    def iterdir(self) -> Iterator[UrlPath]:  # type: ignore[override]
+        """Yield what is in the folder, sorted."""
+        yield from (self / name for name, _ in self._listed())
+
+    def glob(self, pattern: str) -> Iterator[UrlPath]:  # type: ignore[override]
+        """Yield the files that fit in one folder: ``*.json``, ``annotations/*.json``."""
+        folder, _, name = pattern.rpartition("/")
+        inner = self / folder if folder else self
+        if inner.is_dir():
+            yield from (inner / each for each, kind in inner._listed() if kind == "file" and fnmatchcase(each, name))
+
+    def rglob(self, pattern: str) -> Iterator[UrlPath]:  # type: ignore[override]
+        """Yield the files below the folder that fit, sorted."""
+        for at, entries in walk_url(str(self)):
+            yield from (UrlPath(at) / name for name in entries if fnmatchcase(name, pattern))
+
+    def read_bytes(self) -> bytes:
+        """Return the whole content.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        content = (_FETCHED.get() or {}).get(str(self))
+        if content is not None:
+            return content
+        system, at = _place(self)
+        try:
+            return bytes(system.cat_file(at))
+        except _foreign_errors() as exc:
+            raise OSError(5, str(exc), str(self)) from exc
+
+    def open(self, mode: str = "r", *_: object, **__: object) -> Any:
+        """Return the file, open for reading as bytes (``rb``), of which only that is fetched that is read.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if mode != "rb":
+            raise OSError(30, "only reading is possible at a URL", str(self))
+        return io.BufferedReader(RangeFile(self), buffer_size=HEAD)
+
+    def _listed(self) -> list[tuple[str, str]]:
+        """Return the names of what is in the folder, with its kind, sorted."""
+        system, at = _place(self)
+        with _translated(self):
+            listed = system.ls(at, detail=True)
+        return sorted((posixpath.basename(one["name"].rstrip("/")), one["type"]) for one in listed)
+
+    def _kind(self) -> str | None:
+        if any(str(self) in (held.get() or ()) for held in (_FETCHED, _HEADS)):
+            return "file"
+        info = _info(self)
+        return None if info is None else str(info["type"])
+
+
+class RangeFile(io.RawIOBase):
+    """A file at a URL, whose beginning is fetched, and twice as much whenever that does not do."""
+
+    def __init__(self, path: UrlPath) -> None:
+        self._system, self._at = _place(path)
+        self._path, self._position = path, 0
+        head = (_FETCHED.get() or {}).get(str(path))
+        self._size: int | None = None if head is None else len(head)
+        head = (_HEADS.get() or {}).get(str(path)) if head is None else head
+        self._head = self._range(0, HEAD) if head is None else head
+        if self._size is None and len(self._head) < HEAD:
+            self._size = len(self._head)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place in the file."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
+        self._position = max(0, offset + (self._length() if start is None else start))
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on from where the file is."""
+        end = self._position + len(buffer)
+        if end > len(self._head) and len(self._head) < self._length():
+            wanted = min(self._length(), max(end, 2 * len(self._head)))
+            self._head += self._range(len(self._head), wanted)
+        piece = self._head[self._position : end]
+        buffer[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+    def _length(self) -> int:
+        if self._size is None:
+            self._size = self._path.stat().st_size
+        return self._size
+
+    def _range(self, start: int, end: int) -> bytes:
+        try:
+            return bytes(self._system.cat_file(self._at, start=start, end=end))
+        except _foreign_errors() as exc:
+            raise OSError(5, str(exc), str(self._path)) from exc
+
+
+@contextmanager
+def fetched(paths: Iterable[str]) -> Iterator[None]:
+    """Bring the files of these paths that are URLs, all at once; what cannot be brought is asked for again later."""
+    found = _together([path for path in paths if is_url(path)], None)
+    token = _FETCHED.set(found)
+    try:
+        yield
+    finally:
+        _FETCHED.reset(token)
+
+
+@contextmanager
+def heads(paths: Iterable[str]) -> Iterator[None]:
+    """Bring the beginnings of these files that are URLs, all at once."""
+    token = _HEADS.set(_together([path for path in paths if is_url(path)], HEAD))
+    try:
+        yield
+    finally:
+        _HEADS.reset(token)
+
+
+def walk_url(folder: str) -> list[tuple[str, list[str]]]:
+    """Return every folder below one at a URL, itself first, with the names of its files; hidden ones are left out.
+
+    Raises:
+        InputError: it cannot be listed.
+    """
+    system, at = _place(UrlPath(folder))
+    with _translated(folder):
+        listed = system.find(at, detail=True)
+    start, found = at.strip("/"), dict[tuple[str, ...], list[str]]()
+    for name, info in listed.items():
+        below = name.strip("/").removeprefix(start).strip("/")
+        parts = tuple(below.split("/"))
+        if info["type"] == "file" and below and not any(part.startswith(".") or not part for part in parts):
+            found.setdefault(parts[:-1], []).append(parts[-1])
+    found.setdefault((), [])
+    top = str(UrlPath(folder))
+    return [("/".join((top, *parts)), sorted(names)) for parts, names in sorted(found.items())]
+
+
+def fetch_files(files: Mapping[Path, Path]) -> None:
+    """Write the contents of files at URLs to local ones, many at once.
+
+    Args:
+        files: target -> where it comes from.
+
+    Raises:
+        OSError: one cannot be read or written.
+    """
+    for system, places in _by_system(map(str, files.values())):
+        targets = [str(target) for target, source in files.items() if _place(source)[0] is system]
+        try:
+            system.get(list(places.values()), targets)
+        except _foreign_errors() as exc:
+            raise OSError(5, str(exc), next(iter(places))) from exc
+
+
+def contents(paths: Sequence[str]) -> Iterator[bytes | None]:
+    """Yield the whole contents of files at URLs, some fetched at once; None of what cannot be read."""
+    for start in range(0, len(paths), _WHOLE):
+        some = paths[start : start + _WHOLE]
+        found = _together(some, None)
+        yield from map(found.get, some)
+
+
+def sizes(paths: Sequence[str]) -> list[int | None]:
+    """Return how many bytes the files at URLs have, None where there is no file.
+
+    Raises:
+        InputError: one cannot be looked at.
+    """
+    with ThreadPoolExecutor(_WHOLE) as pool:
+        return list(pool.map(_size, map(UrlPath, paths)))
+
+
+def _size(path: UrlPath) -> int | None:
+    head = (_HEADS.get() or {}).get(str(path))
+    if head is not None and len(head) < HEAD:
+        return len(head)
+    info = _info(path)
+    return int(info["size"] or 0) if info and info["type"] == "file" else None
+
+
+def _together(paths: Sequence[str], length: int | None) -> dict[str, bytes]:
+    """Return the contents of files at URLs, or their first bytes, without those that cannot be read."""
+    found: dict[str, bytes] = {}
+    for system, places in _by_system(paths):
+        count = len(places)
+        contents = system.cat_ranges(list(places.values()), [0] * count, [length] * count, on_error="return")
+        found |= {url: bytes(one) for url, one in zip(places, contents, strict=True) if not isinstance(one, Exception)}
+    return found
+
+
+def _by_system(urls: Iterable[str]) -> list[tuple[Any, dict[str, str]]]:
+    """Return the URLs by file system, each with what it is called there."""
+    found: dict[int, tuple[Any, dict[str, str]]] = {}
+    for url in urls:
+        system, at = _place(UrlPath(url))
+        found.setdefault(id(system), (system, {}))[1][url] = at
+    return list(found.values())
+
+
+def _info(path: Path) -> Any:
+    system, at = _place(path)
+    with _translated(path):
+        try:
+            return system.info(at)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def _place(path: Path) -> tuple[Any, str]:
+    """Return the file system of a path at a URL, and what the path is called there."""
+    resolved = real(path)
+    scheme, _, rest = resolved.partition("://")
+    system = _file_system(f"{scheme}://{rest.partition('/')[0]}")
+    return system, str(system._strip_protocol(resolved))
+
+
+@cache
+def _file_system(root: str) -> Any:
+    try:
+        import fsspec
+    except ImportError as exc:
+        raise MissingExtraError("a source at a URL", "cluster", "fsspec") from exc
+    try:
+        system, _ = fsspec.url_to_fs(root)
+    except (ImportError, ValueError) as exc:
+        raise RequestError(f"{root}: must be a URL that fsspec can open here, but: {exc}") from exc
+    return system
+
+
+@contextmanager
+def _translated(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except _every_error() as exc:
+        raise InputError(path, "", f"cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+
+
+def _every_error() -> tuple[type[Exception], ...]:
+    return OSError, *_foreign_errors()
+
+
+def _foreign_errors() -> tuple[type[Exception], ...]:
+    loaded = ((sys.modules.get(module), name) for module, name in _FOREIGN)
+    return tuple(getattr(module, name) for module, name in loaded if module is not None and hasattr(module, name))
