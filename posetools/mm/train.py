@@ -8,6 +8,7 @@ the end metrics.json. What keeps a run alive, and what ends it in a sentence: ``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from posetools.dataset_folder import skeleton_of
 from posetools.errors import RequestError
 from posetools.files import write_json, write_text
+from posetools.locks import only_one_in
 from posetools.mm.configs import (
     Stage,
     apply_options,
@@ -223,6 +225,7 @@ def execute(planned: Planned, told: TrainListener, hooks: Sequence[Any] = ()) ->
         hooks: further mmengine hooks of this run.
 
     Raises:
+        RequestError: another run is writing into the work folder.
         RunError: the run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it; the message says how to go on.
     """
@@ -237,7 +240,9 @@ def execute(planned: Planned, told: TrainListener, hooks: Sequence[Any] = ()) ->
     if planned.checkpoint:
         told.say(f"resuming from {planned.checkpoint}: epoch {planned.start} of {epochs} is done")
     told.say(f"training on {planned.device}, work folder {planned.work_dir}")
-    return _run(planned, planned.skeleton, told, hooks)
+    with ExitStack() as stack:
+        by_first(lambda: stack.enter_context(only_one_in(planned.work_dir)))
+        return _run(planned, planned.skeleton, told, hooks)
 
 
 def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:

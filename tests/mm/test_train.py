@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
+from posetools.locks import only_one_in
 from posetools.mm.configs import Stage, set_epochs
 from posetools.mm.hooks import TrainStatus
 from posetools.mm.train import TrainRequest, train
@@ -258,6 +259,13 @@ def test_a_work_folder_with_checkpoints_is_not_written_to(det_run: Run) -> None:
     with pytest.raises(RequestError, match=r"holds checkpoints of an earlier run\n  --resume goes on .* --work-dir"):
         train(TrainRequest(stage="det", config=det_run.config, work_dir=det_run.work_dir))
     assert sorted(path.name for path in det_run.work_dir.iterdir()) == before
+
+
+def test_a_work_folder_that_another_run_writes_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    work_dir, said = tmp_path / "work", r"work: another run of posetools \(process \d+\) is writing here"
+    with only_one_in(work_dir), pytest.raises(RequestError, match=said):
+        train(TrainRequest(stage="pose", config=tiny.pose, work_dir=work_dir, device="cpu"))
+    assert not list(work_dir.rglob("*.pth"))
 
 
 def test_the_emitted_pair_is_found_or_a_default_one_written(
