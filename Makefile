@@ -80,8 +80,8 @@ test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest sup
 .venv-peers/.done: pyproject.toml $(NEEDS_UV)
 	@echo "== installing readers of other tools into .venv-peers/"
 	@$(UV) venv --quiet --python 3.11 --clear .venv-peers
-	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap]' pytest hypothesis datumaro \
-		supervision torch torchvision labelme2coco==0.2.6
+	@$(UV) pip install --python .venv-peers --editable '.[runtime,deeplabcut,sleap,cluster]' pytest hypothesis datumaro \
+		supervision torch torchvision s3fs 'moto[server]' labelme2coco==0.2.6
 	@$(UV) pip install --python .venv-peers --no-deps ultralytics ultralytics-thop
 	@touch .venv-peers/.done
 

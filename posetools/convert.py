@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from posetools import __version__
-from posetools.cluster import Cluster
 from posetools.conversion_report import SplitCounts, findings_sections
 from posetools.dataset_folder import CONVERSION, SPLITS, check_out
 from posetools.errors import InputError, OutputError, RequestError, must_be
 from posetools.files import Transfer, existing_folder, staged_folder, write_json
 from posetools.findings import Finding, has_errors, sort_findings
-from posetools.formats import FORMATS, told_format
+from posetools.formats import FORMATS, check_way, told_format
 from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
@@ -28,7 +27,6 @@ from posetools.progress import Progress, silent
 from posetools.shards import no_collection
 from posetools.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
-from posetools.storage import is_url
 
 # What the only split is called in a format without splits.
 _ALL = "all"
@@ -139,7 +137,7 @@ def _convert(request: ConvertRequest, target: Format, skeleton: Skeleton, progre
         if request.source_format
         else told_format(request.sources, "of a format that is told by its signs", "--from NAME says which it is")
     )
-    _check_way(source, request)
+    check_way(source, request.sources, request.read, request.images)
     with closing(_read(source, target, skeleton, request, progress)) as read:
         return _split_and_write(read, source, target, request, progress)
 
@@ -197,19 +195,6 @@ def _format(name: str, option: str) -> Format:
         known = [key for key, each in FORMATS.items() if option == "--from" or each.write]
         raise RequestError(must_be(option, f"one of {', '.join(known)}", name))
     return FORMATS[name]
-
-
-def _check_way(source: Format, request: ConvertRequest) -> None:
-    """Refuse what only some formats can do: URLs, and reading on other machines."""
-    urls = [path for path in (*request.sources, *request.read.image_roots) if is_url(path)]
-    if urls and not source.reads_urls:
-        able = ", ".join(name for name, each in FORMATS.items() if each.reads_urls)
-        raise RequestError(f"{urls[0]}: must be a local path with --from {source.name}; URLs are read with {able}")
-    if urls and request.images not in ("copy", "none"):
-        raise RequestError(must_be("--images", f"copy or none for pictures at a URL ({urls[0]})", request.images))
-    if isinstance(request.read.engine, Cluster) and not source.in_shards:
-        able = ", ".join(name for name, each in FORMATS.items() if each.in_shards)
-        raise RequestError(f"--cluster must be left out with --from {source.name}: only {able} are read in shards")
 
 
 def _target(request: ConvertRequest) -> Format:

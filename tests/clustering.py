@@ -15,6 +15,8 @@ import posetools
 
 ROOT = Path(posetools.__file__).parent.parent
 _SECONDS = 60
+# A nanny whose worker was killed may be at starting another.
+_LAST_SECONDS = 5
 # How long a scheduler tries to reach a worker that was lost while it fetched a result; 30 seconds unless said.
 _QUICK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
 # Nannies start a lost worker again; no pages to look at, no files in the home.
@@ -72,7 +74,7 @@ def _running(
         finally:
             process.terminate()
             try:
-                process.wait(_SECONDS)
+                process.wait(_LAST_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

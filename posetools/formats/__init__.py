@@ -7,10 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, must_be
 
 if TYPE_CHECKING:
-    from posetools.formats.base import Format
+    from posetools.files import Transfer
+    from posetools.formats.base import Format, ReadOptions
 
 # Sources that a message names.
 _NAMED = 3
@@ -68,3 +69,29 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     signs = "".join(f"\n  {name}: {each.signs}" for name, each in known.items())
     named = ", ".join(str(path) for path in sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
     raise RequestError(f"{named}: must be {rule}, but {problem}; looked for{signs}" + (f"\n  {hint}" if hint else ""))
+
+
+def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, images: Transfer) -> None:
+    """Refuse what only some formats can do: URLs, and reading on other machines.
+
+    Args:
+        source: the format of the sources.
+        paths: the sources.
+        options: how they are read.
+        images: how the pictures are to come into the output.
+
+    Raises:
+        RequestError: this one cannot.
+    """
+    from posetools.cluster import Cluster
+    from posetools.storage import is_url
+
+    urls = [path for path in (*paths, *options.image_roots) if is_url(path)]
+    if urls and not source.reads_urls:
+        able = ", ".join(name for name, each in FORMATS.items() if each.reads_urls)
+        raise RequestError(f"{urls[0]}: must be a local path with --from {source.name}; URLs are read with {able}")
+    if urls and images not in ("copy", "none"):
+        raise RequestError(must_be("--images", f"copy or none for pictures at a URL ({urls[0]})", images))
+    if isinstance(options.engine, Cluster) and not source.in_shards:
+        able = ", ".join(name for name, each in FORMATS.items() if each.in_shards)
+        raise RequestError(f"--cluster must be left out with --from {source.name}: only {able} are read in shards")

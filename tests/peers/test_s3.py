@@ -41,8 +41,7 @@ def server() -> Iterator[dict[str, str]]:
 
 
 def upload(server: Mapping[str, str], folder: Path, bucket: str) -> str:
-    import s3fs
-
+    s3fs = pytest.importorskip("s3fs")
     system: Any = s3fs.S3FileSystem(
         key="somebody", secret="secret", endpoint_url=server["FSSPEC_S3_ENDPOINT_URL"], skip_instance_cache=True
     )
