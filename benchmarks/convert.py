@@ -116,6 +116,7 @@ def floor(folder: Path) -> Took:
 
 def ours(source: Path, out: Path, workers: int, progress: Callable[[str, int, int], None] | None = None) -> Took:
     """Convert."""
+    # Both formats as well: they are loaded when they are looked up.
     from posetools.convert import ConvertRequest, convert
     from posetools.formats.base import ReadOptions
     from posetools.progress import silent
