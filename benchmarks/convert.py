@@ -36,7 +36,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -114,14 +114,28 @@ def floor(folder: Path) -> Took:
     return read(paths)
 
 
+def asked(source: Path, out: Path, workers: int) -> Any:
+    """Return what is asked of posetools, with all loaded that it takes: formats are loaded when they are looked up."""
+    from posetools.convert import ConvertRequest
+    from posetools.formats import FORMATS
+    from posetools.formats.base import ReadOptions
+
+    return ConvertRequest(
+        sources=(source,),
+        out=out,
+        source_format=FORMATS["labelme"].name,
+        target_format=FORMATS["coco"].name,
+        images="none",
+        read=ReadOptions(trust_sizes=True, workers=workers),
+    )
+
+
 def ours(source: Path, out: Path, workers: int, progress: Callable[[str, int, int], None] | None = None) -> Took:
     """Convert."""
-    from posetools.convert import ConvertRequest, convert
-    from posetools.formats.base import ReadOptions
+    request = asked(source, out, workers)
+    from posetools.convert import convert
     from posetools.progress import silent
 
-    read = ReadOptions(trust_sizes=True, workers=workers)
-    request = ConvertRequest(sources=(source,), out=out, source_format="labelme", images="none", read=read)
     watch = Watch()
     result = convert(request, progress or silent)
     took = watch.took()
@@ -296,6 +310,7 @@ def profile(folder: Path, out: Path) -> None:
         quick_document(read_bytes(path))
     decoded = watch.took().cpu
     gc.enable()
+    asked(folder, out, 1)
     times, watch = list[tuple[str, int, float]](), Watch()
     whole = ours(folder, out, 1, lambda what, done, _: times.append((what, done, watch.took().cpu))).cpu
     reading = [time for what, _, time in times if what != "writing"]
