@@ -55,7 +55,7 @@ _HEADS: ContextVar[dict[str, bytes] | None] = ContextVar("heads", default=None)
 
 def is_url(path: Path | str) -> bool:
     """Return whether a path is at a URL that is not local."""
-    return _URL.match(path) is not None if isinstance(path, str) else isinstance(path, UrlPath)
+    return "://" in path and _URL.match(path) is not None if isinstance(path, str) else isinstance(path, UrlPath)
 
 
 def as_path(text: Path | str) -> Path:

@@ -10,6 +10,7 @@ import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -111,13 +112,13 @@ class Collection:
         self._left_out: set[str] = set()
         self._visibility = bytearray()
         lengths = [np.empty(0, dtype=np.int64)]
-        try:
+        with ExitStack() as stack:
+            stack.callback(self.close)
             for part in parts:
                 self._add(part)
                 lengths.append(packing.lengths(part.packed))
-        except BaseException:
-            self.close()
-            raise
+            # All is well: it stays open.
+            stack.pop_all()
         self._sort(self._without_doubles(), np.concatenate(lengths))
 
     @property
