@@ -105,7 +105,10 @@ def must_be(field: str, rule: str, value: object) -> str:
 
 def show_value(value: object) -> str:
     """Return ``repr(value)``, cut to one readable length."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "a value nested too deeply to be shown"
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 

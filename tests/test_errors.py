@@ -89,3 +89,10 @@ def test_pydantic_errors_become_file_place_rule_value(document: object, text: st
     with pytest.raises(ValidationError) as caught:
         _Model.model_validate(document)
     assert text in str(from_validation("f", caught.value))
+
+
+def test_a_value_nested_too_deeply_is_said_to_be_so() -> None:
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+    assert must_be("id", "an integer", value) == "id must be an integer, got a value nested too deeply to be shown"
