@@ -59,7 +59,7 @@ demo: install  ## the whole road on rendered cars: labelme files in, a trained a
 test: install lint  ## everything: linters, types, all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)
 
-test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: three minutes
+test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: five minutes
 	@.venv/bin/pytest $(IN_PARALLEL) -m "not train and not slow"
 
 coverage: install-core  ## how much of the code that needs no OpenMMLab its tests run: at least 95 %
