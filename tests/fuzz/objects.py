@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from xml.etree import ElementTree
 from posetools.findings import Finding
 from tests.fuzz.samples import CAR8
 from tests.fuzz.tree import Tree
+
+
+def is_same(one: str, other: str) -> bool:
+    """Return whether two names are of one file, links followed."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,9 @@ class Claim:
         """Return whether the finding tells of this object."""
         if not finding.code.startswith("E") and finding.code not in ("W322", "W323"):
             return False
-        if finding.file != f"{root}/{self.file}" and not finding.file.endswith("/data.yaml"):
+        # A file may have been read by the name of a link to it.
+        same = finding.file == f"{root}/{self.file}" or is_same(finding.file, f"{root}/{self.file}")
+        if not same and not finding.file.endswith("/data.yaml"):
             # A finding of a picture that cannot be read.
             named = str(self.picture).replace("\\", "/").rpartition("/")[2]
             return bool(named) and finding.file.rpartition("/")[2] == named
