@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _AHEAD = 3
 # Seconds until a scheduler that does not answer, or a cluster without workers, is given up.
 _PATIENCE = 10.0
+_ADDRESS = re.compile(r"[a-z]+://(?:[^\s/\[\]:]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
 # Its own account of lost connections and workers; what matters of it is said once, as an error.
 _LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
 
@@ -122,12 +124,15 @@ def _connected(address: str, patience: float) -> Iterator[Client]:
         from distributed import Client
     except ImportError as exc:
         raise MissingExtraError("--cluster", "cluster", "distributed") from exc
+    rule = f"the address of a Dask scheduler that answers within {patience:g} s (tcp://HOST:8786)"
+    # Of what is no address Dask asks in a thread of its own, and may wait for that thread for ever.
+    if not _ADDRESS.fullmatch(address):
+        raise RequestError(must_be("--cluster", rule, address))
     with _silent_logs():
         try:
             client = Client(address, timeout=patience, set_as_default=False)
         except (OSError, ValueError, AssertionError) as exc:
             # Dask asserts that its event loop has begun after 10 s, which on a busy machine it has not.
-            rule = f"the address of a Dask scheduler that answers within {patience:g} s (tcp://HOST:8786)"
             raise RequestError(must_be("--cluster", rule, address)) from exc
         try:
             yield client
