@@ -88,7 +88,9 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     check_options(skeleton, options)
     labels = _Labels.of(skeleton, options)
     attributes = Attributes(_roles(options.attributes), labels.hidden)
-    files, pictures = list_sources(sources, lambda path: _may_be(path) and _is_via(path), "VIA's .json or .csv files")
+    files, pictures = list_sources(
+        sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
+    )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
     for number, source in enumerate(files, start=1):
@@ -139,7 +141,13 @@ def _may_be(path: Path) -> bool:
     return path.suffix.lower() in (".json", ".csv") and path.is_file()
 
 
-def _is_via(path: Path) -> bool:
+def _is_wanted(path: Path) -> bool:
+    return _may_be(path) and _is_via(path, damaged=True)
+
+
+def _is_via(path: Path, *, damaged: bool = False) -> bool:
+    """Return whether a file is VIA's; ``damaged`` says what to take one for that has its words and is no JSON."""
+    data = b""
     try:
         if path.suffix.lower() == ".csv":
             first = read_text(path).partition("\n")[0].strip().removeprefix("#")
@@ -147,8 +155,10 @@ def _is_via(path: Path) -> bool:
         data = read_bytes(path)
         # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
         return b'"regions"' in data and metadata_of(from_json(data.removeprefix(BYTE_ORDER_MARK))) is not None
-    except (InputError, ValueError):
+    except InputError:
         return False
+    except ValueError:
+        return damaged and b'"regions"' in data
 
 
 def _roles(given: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

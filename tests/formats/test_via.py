@@ -331,3 +331,10 @@ def test_converting_to_via_and_back(tmp_path: Path) -> None:
     result = convert(ConvertRequest(sources=(tmp_path / "src",), out=tmp_path / "out", target_format="via"))
     assert result.written and result.source_format == "via"
     assert read(tmp_path / "out").dataset == dataset
+
+
+def test_a_damaged_project_beside_a_sound_one_is_told_of(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text('{"a": {"filename": "a.jpg", "regions": [')
+    (tmp_path / "sound.json").write_text('{"b": {"filename": "b.jpg", "size": 1, "regions": []}}')
+    found = via.read([tmp_path], load_skeleton(), ReadOptions()).findings
+    assert [Path(finding.file).name for finding in found if finding.code == "E310"] == ["broken.json"]
