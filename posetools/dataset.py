@@ -149,6 +149,12 @@ class Dataset:
         """How many pictures there are."""
         return len(self.images)
 
+    @property
+    def counts(self) -> Ints:
+        """(M,) how many objects each picture has."""
+        counts: Ints = np.bincount(self.image_index, minlength=len(self.images)).astype(np.int64)
+        return counts
+
     def entries(self) -> Iterator[Entry]:
         """Yield the pictures' names, widths, heights and paths."""
         return ((image.file_name, image.width, image.height, image.path) for image in self.images)

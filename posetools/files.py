@@ -140,11 +140,6 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
                 temporary.unlink(missing_ok=True)
 
 
-def sweep(path: Path) -> None:
-    """Take away what killed runs left beside a file that nobody else writes now."""
-    _recover(path)
-
-
 def _write_synced(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
@@ -232,7 +227,7 @@ def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     target = target.absolute()
     staging = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN)}.tmp")
     with only_one(target):
-        _recover(target)
+        sweep(target)
         check_free(target, overwrite=overwrite)
         try:
             staging.mkdir(parents=True)
@@ -244,8 +239,8 @@ def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _recover(target: Path) -> None:
-    """Put right what killed runs left beside a target that nobody else writes now."""
+def sweep(target: Path) -> None:
+    """Put right what killed runs left beside a file or folder that nobody else writes now."""
     old, new = (_left_beside(target, ending) for ending in ("old", "tmp"))
     if old and not target.exists():
         # Killed between the two moves of _move_into_place.

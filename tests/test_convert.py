@@ -19,7 +19,7 @@ from posetools.convert import ConvertRequest, convert
 from posetools.dataset import Dataset, concatenate, without_split
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.files import Transfer
-from posetools.formats import FORMATS, coco, collection, labelme, selection
+from posetools.formats import FORMATS, coco, collect, collection, labelme, selection
 from posetools.formats.base import ReadOptions
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton, load_skeleton
@@ -386,3 +386,12 @@ def test_a_picture_whose_name_is_no_utf_8_is_refused(tmp_path: Path, target: str
     with pytest.raises(InputError, match=r"file_name must be text in UTF-8, got '\\udcff.jpg'\n  rename the picture"):
         convert(ConvertRequest(sources=(tmp_path / "src",), out=tmp_path / "out", target_format=target))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_source_is_walked_once_whoever_asks_for_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, _ = labelme_source(tmp_path)
+    walked: list[Path] = []
+    real = collect._walk
+    monkeypatch.setattr(collect, "_walk", lambda folder: walked.append(folder) or real(folder))
+    convert_one(source, tmp_path / "out")
+    assert walked == [source]

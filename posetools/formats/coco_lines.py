@@ -52,7 +52,6 @@ class Lines:
 
 def lines_of(dataset: Dataset) -> Lines:
     """Return the annotations of a Dataset."""
-    counts = np.bincount(dataset.image_index, minlength=len(dataset.images)).astype(np.int64)
     keypoints = dataset.keypoints.astype(object)
     keypoints[:, :, 2] = dataset.visibility
     # 0 rather than 0.0, as Parts have it.
@@ -65,7 +64,7 @@ def lines_of(dataset: Dataset) -> Lines:
         dataset.areas,
         dataset.iscrowd.tolist(),
     )
-    return Lines(counts, text.split(b"\n")[:-1])
+    return Lines(dataset.counts, text.split(b"\n")[:-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ _WALKED: ContextVar[dict[Path, list[Folder]] | None] = ContextVar("walked", defa
 @contextmanager
 def walked_once() -> Iterator[None]:
     """Let ``walk`` look at each folder once, however many formats and steps ask for what is in it."""
-    token = _WALKED.set(_WALKED.get() or {})
+    known = _WALKED.get()
+    token = _WALKED.set({} if known is None else known)
     try:
         yield
     finally:

@@ -123,7 +123,7 @@ class ShardReader:
         quick = quick_document(data)
         if quick is None or not self._add_usual(path, source.folder, quick, part):
             reading = self._read_any(source, as_path(path), data)
-            part.add(reading, [row.number for row in reading.rows], keep_path=self._needs_pictures)
+            part.add(reading, [row.number for row in reading.rows], keep_path=self.options.need_pictures)
 
     def _add_usual(self, file: str, folder: Folder, document: QuickDocument, part: Part) -> bool:
         """Add a file in which all is usual; return whether it is, for else nothing is added."""
@@ -138,7 +138,7 @@ class ShardReader:
             return False
         if size is None:
             return False
-        path = folder.start + picture if self._needs_pictures else ""
+        path = folder.start + picture if self.options.need_pictures else ""
         identity, name = folder.real + picture, folder.prefix + picture
         part.pictures.append((file, path, identity, name, folder.origin, *size, None, len(shapes), len(objects)))
         part.objects += objects
@@ -169,10 +169,6 @@ class ShardReader:
             return None
         size = picture.header.size
         return size if document.imageWidth is None or (document.imageWidth, document.imageHeight) == size else None
-
-    @cached_property
-    def _needs_pictures(self) -> bool:
-        return self.options.need_pictures
 
     @cached_property
     def _trusts_all(self) -> bool:

@@ -120,8 +120,7 @@ class Whole:
     @property
     def counts(self) -> Ints:
         """(M,) how many objects each has."""
-        counts: Ints = np.bincount(self.dataset.image_index, minlength=len(self.dataset.images)).astype(np.int64)
-        return counts
+        return self.dataset.counts
 
     def select(self, rows: Sequence[int], split: str | None) -> Dataset:
         """Return some of the pictures (ascending indices into ``names``), as the split called so."""
