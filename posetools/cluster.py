@@ -60,13 +60,14 @@ class Cluster:
             # Sent with every shard, so that no worker needs anything of another one, which may be lost.
             held = pickle.dumps(work)
             under_way: deque[tuple[Shard, Future]] = deque()
-            it = iter(shards)
+            named = getattr(work, "named", str)
+            it = iter(list(shards))
             try:
                 for shard in islice(it, (1 + _AHEAD) * threads):
                     under_way.append((shard, client.submit(_call, held, shard, pure=False)))
                 while under_way:
                     shard, future = under_way.popleft()
-                    yield self._result(shard, future)
+                    yield self._result(shard, future, named)
                     # So the scheduler forgets it. Not left to __del__, which would swallow a Ctrl-C.
                     future.release()
                     for shard in islice(it, 1):
@@ -74,16 +75,16 @@ class Cluster:
             finally:
                 client.cancel([future for _, future in under_way], reason="stopped")
 
-    def _result(self, shard: object, future: Future) -> Any:
+    def _result(self, shard: object, future: Future, named: Callable[[Any], str]) -> Any:
         from distributed import KilledWorker
         from distributed.comm import CommClosedError
 
         try:
             return future.result()
         except KilledWorker as exc:
-            times = exc.allowed_failures + 1
+            times, what = exc.allowed_failures + 1, _named(shard, named)
             raise RunError(
-                f"{self.address}: {times} workers ended, one after the other, while they worked on {_named(shard)}\n"
+                f"{self.address}: {times} workers ended, one after the other, while they worked on {what}\n"
                 "  perhaps for want of memory; the workers' own logs say more"
             ) from exc
         except ModuleNotFoundError as exc:
@@ -187,9 +188,8 @@ def _check_workers(client: Client, address: str, patience: float) -> int:
     return max(1, threads)
 
 
-def _named(shard: object) -> str:
-    """Return how a message calls a shard: by its first item."""
+def _named(shard: object, named: Callable[[Any], str]) -> str:
+    """Return how a message calls a shard: by the name of its first item."""
     if not isinstance(shard, Sequence) or isinstance(shard, str) or not shard:
         return repr(shard)
-    first = getattr(shard[0], "path", shard[0])
-    return f"{first}" + (f" and {len(shard) - 1} more" if len(shard) > 1 else "")
+    return named(shard[0]) + (f" and {len(shard) - 1} more" if len(shard) > 1 else "")

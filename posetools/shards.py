@@ -38,7 +38,7 @@ class Engine(Protocol):
 
         Args:
             work: a function that can be pickled, and so must be its results.
-            shards: what it is called with.
+            shards: what it is called with; all of them are asked for before the first result comes.
 
         Raises:
             RunError: what runs them was ended from outside.
@@ -51,7 +51,7 @@ class Here:
 
     def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order."""
-        return map(work, shards)
+        return map(work, list(shards))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Processes:
 
     def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order; a single shard is worked on in this process."""
-        first = list(islice(it := iter(shards), 2))
+        first = list(islice(it := iter(shards), self.workers))
         if len(first) < 2:
             yield from map(work, first)
             return
@@ -74,17 +74,21 @@ class Processes:
         pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
         under_way: deque[Future[Result]] = deque()
         try:
-            under_way.extend(pool.submit(work, shard) for shard in (*first, *islice(it, _AHEAD * self.workers)))
+            # As many processes start as shards are waiting; meanwhile the other shards are made.
+            under_way.extend(pool.submit(work, shard) for shard in first)
+            rest = iter(list(it))
+            under_way.extend(pool.submit(work, shard) for shard in islice(rest, _AHEAD * self.workers))
             while under_way:
                 yield under_way.popleft().result()
-                under_way.extend(pool.submit(work, shard) for shard in islice(it, 1))
+                under_way.extend(pool.submit(work, shard) for shard in islice(rest, 1))
         except BrokenProcessPool as exc:
             raise RunError(
                 "a worker process was ended from outside, perhaps for want of memory\n"
                 "  --workers 1 works in one process"
             ) from exc
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            # Who has all results need not wait until the processes have ended.
+            pool.shutdown(wait=bool(under_way), cancel_futures=True)
 
 
 def engine_for(workers: int) -> Engine:
@@ -92,14 +96,16 @@ def engine_for(workers: int) -> Engine:
     return Here() if workers <= 1 else Processes(workers)
 
 
-def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    """Return the items in shards of at most ``size``."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def cut(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in shards of at most ``size``."""
+    it = iter(items)
+    while shard := list(islice(it, size)):
+        yield shard
 
 
 def run_shards(
     work: Callable[[Sequence[Item]], Result],
-    shards: Sequence[Sequence[Item]],
+    shards: Iterable[Sequence[Item]],
     engine: Engine,
     progress: Progress,
     what: str,
@@ -108,7 +114,7 @@ def run_shards(
 
     Args:
         work: a function that can be pickled, and so must be its results.
-        shards: what it is called with.
+        shards: what it is called with; processes start while they are made.
         engine: what runs it.
         progress: told how far it is.
         what: what is being done, for ``progress`` and messages.
@@ -116,10 +122,16 @@ def run_shards(
     Raises:
         RunError: what runs the shards was ended from outside.
     """
-    total, done = sum(map(len, shards)), 0
-    for shard, result in zip(shards, engine.run(work, shards), strict=True):
-        done += len(shard)
-        progress(what, done, total)
+    lengths, done = list[int](), 0
+
+    def counted() -> Iterator[Sequence[Item]]:
+        for shard in shards:
+            lengths.append(len(shard))
+            yield shard
+
+    for number, result in enumerate(engine.run(work, counted())):
+        done += lengths[number]
+        progress(what, done, sum(lengths))
         yield result
 
 

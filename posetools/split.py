@@ -170,11 +170,15 @@ def _clip_and_number(name: str) -> tuple[str, int | None]:
     parent, _, last = name.rpartition("/")
     dot = last.rfind(".")
     stem = last[:dot] if 0 < dot < len(last) - 1 else last
-    match = _NUMBERED.fullmatch(stem)
-    if match is None or len(match[2]) > _LONGEST_NUMBER:
+    # The number that comes last in it, as a rule at its end.
+    before, after = stem.rstrip("0123456789"), ""
+    number = stem[len(before) :]
+    if not number and (match := _NUMBERED.fullmatch(stem)):
+        before, number, after = match.groups()
+    if not 0 < len(number) <= _LONGEST_NUMBER:
         return f"{parent}/{stem}", None
     # A NUL, which no file name holds, marks where the number was: a1b and ab are of different clips.
-    return f"{parent}/{match[1]}\0{match[3]}", int(match[2])
+    return f"{parent}/{before}\0{after}", int(number)
 
 
 def _is_clip(frames: Sequence[int]) -> bool:

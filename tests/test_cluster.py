@@ -64,7 +64,7 @@ def marked(mark: Path, shard: Sequence[int]) -> int:
 
 
 def test_results_come_in_the_order_of_the_shards(address: str) -> None:
-    shards = cut(range(100), 7)
+    shards = list(cut(range(100), 7))
     assert list(Cluster(address).run(slow_first, shards)) == [double(shard) for shard in shards]
     assert list(Cluster(address).run(double, [])) == []
 
@@ -95,7 +95,7 @@ def test_few_are_under_way_and_the_rest_is_not_begun_when_nobody_asks(address: s
 
 
 def test_a_killed_worker_costs_the_repetition_of_what_it_had(address: str, tmp_path: Path) -> None:
-    shards = cut(range(60), 1)
+    shards = list(cut(range(60), 1))
     work = functools.partial(killed_once, tmp_path)
     assert list(Cluster(address).run(work, shards)) == [double(shard) for shard in shards]
     assert (tmp_path / "killed").exists()

@@ -392,6 +392,11 @@ def test_a_source_is_walked_once_whoever_asks_for_its_files(tmp_path: Path, monk
     source, _ = labelme_source(tmp_path)
     walked: list[Path] = []
     real = collect._walk
-    monkeypatch.setattr(collect, "_walk", lambda folder: walked.append(folder) or real(folder))
+
+    def watched(folder: Path) -> list[collect.Folder]:
+        walked.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(collect, "_walk", watched)
     convert_one(source, tmp_path / "out")
     assert walked == [source]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -74,6 +75,7 @@ Entry: TypeAlias = tuple[str, bool, bool]
 Folder: TypeAlias = tuple[str, str, list[Entry]]
 
 
+_NAME = itemgetter(0)
 _WALKED: ContextVar[dict[Path, list[Folder]] | None] = ContextVar("walked", default=None)
 
 
@@ -118,7 +120,8 @@ def _walk(folder: Path) -> list[Folder]:
         seen.add(real)
         folders, files = _listed(at)
         waiting += [os.path.join(at, name) for name in sorted(folders, reverse=True)]  # noqa: PTH118
-        found.append((at, real, sorted(files)))
+        files.sort(key=_NAME)
+        found.append((at, real, files))
     return found
 
 
@@ -131,10 +134,12 @@ def _listed(at: str) -> tuple[list[str], list[Entry]]:
                 if name[0] == ".":
                     continue
                 try:
-                    if entry.is_dir():
+                    if entry.is_file():
+                        files.append((name, True, entry.is_symlink()))
+                    elif entry.is_dir():
                         folders.append(name)
                     else:
-                        files.append((name, entry.is_file(), entry.is_symlink()))
+                        files.append((name, False, entry.is_symlink()))
                 except OSError:
                     # A link that leads in a circle.
                     files.append((name, False, True))

@@ -25,33 +25,32 @@ points, ``imageData`` null, one JSON beside each picture. labelme holds no iscro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from posetools.dataset import Dataset
-from posetools.dataset_folder import CONVERSION, is_record
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError
 from posetools.files import Transfer, read_bytes, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import files_ending, walk
+from posetools.formats.collect import files_ending
 from posetools.formats.collection import Collection, result_of
 from posetools.formats.labelme_group import place_of
 from posetools.formats.labelme_labels import Labels
+from posetools.formats.labelme_list import Listing, root_of
 from posetools.formats.labelme_model import Document, parse_document
-from posetools.formats.labelme_read import Folder, ShardReader, Source
+from posetools.formats.labelme_read import ShardReader
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import check_options
 from posetools.formats.locate import PictureFinder
 from posetools.formats.parts import Packing, RowPacking
 from posetools.formats.target import check_holdable, put_text
-from posetools.pictures import SUFFIXES
 from posetools.progress import silent
 from posetools.shards import SHARD, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
-from posetools.storage import as_path, real
+from posetools.storage import real
 
 # How many .json files of a folder are looked at before it is taken for something else.
 _LOOKED_AT = 5
@@ -86,17 +85,13 @@ def gather(
     """
     check_options(skeleton, options)
     labels = Labels.of(skeleton, options)
-    files: list[Source] = []
-    pictures: list[str] = []
-    seen: set[str] = set()
-    for source in sources:
-        files += _list_source(source, seen, pictures)
-    finders = {root: PictureFinder(root, options.image_roots) for root in {one.folder.root for one in files}}
+    listing = Listing()
+    finders = {root: PictureFinder(root, options.image_roots) for root in map(root_of, sources)}
     reader = ShardReader(finders, skeleton, labels, _portable(options), packing)
     engine = options.engine or engine_for(options.workers)
-    shards = run_shards(reader, cut(files, SHARD), engine, options.progress, "reading labelme files")
+    shards = run_shards(reader, cut(listing.files(sources), SHARD), engine, options.progress, "reading labelme files")
     collection = Collection(skeleton, shards, packing, place_of, folder=folder)
-    collection.findings += _without_file(pictures, files, collection)
+    collection.findings += _without_file(listing, collection)
     return collection
 
 
@@ -144,58 +139,17 @@ def _is_labelme(path: Path) -> bool:
     return isinstance(document, Document) or document.code == "E311"
 
 
-def _list_source(source: Path, seen: set[str], pictures: list[str]) -> Iterator[Source]:
-    """Yield the annotation files of a source that were not ``seen``; add its pictures, which may have one."""
-    if not source.is_dir():
-        if not source.is_file():
-            raise RequestError(must_be(str(source), "an existing folder or .json file", "nothing there"))
-        folder = _folder(str(source.parent), real(source.parent), source.parent)
-        if not _seen(Source(source.name, folder), source.is_symlink(), seen):
-            yield Source(source.name, folder)
-        return
-    number = 0
-    for at, real_at, entries in walk(source):
-        folder = _folder(at, real_at, source)
-        for name, is_file, is_link in entries:
-            ending = name[name.rfind(".") :].lower()
-            if ending == ".json":
-                if not (name == CONVERSION and is_file and is_record(as_path(at) / name)):
-                    number += 1
-                    if not _seen(one := Source(name, folder), is_link, seen):
-                        yield one
-            elif ending in SUFFIXES:
-                pictures.append(folder.start + name)
-    if not number:
-        raise RequestError(must_be(str(source), "a folder with labelme's .json files", "none in it"))
-
-
-def _folder(at: str, real_folder: str, root: Path) -> Folder:
-    real_root, real_at = as_path(real(root)), as_path(real_folder)
-    below = real_at.relative_to(real_root).as_posix() if real_at.is_relative_to(real_root) else None
-    prefix = None if below is None else "" if below == "." else f"{below}/"
-    # The second is the path with a separator at its end, also where it is the root of all.
-    return Folder(str(as_path(at) / "_")[:-1], str(real_at / "_")[:-1], prefix, root, real_root.name)
-
-
-def _seen(source: Source, is_link: bool, seen: set[str]) -> bool:
-    """Return whether the file was seen before, perhaps by another path; from now on it was."""
-    identity = real(source.path) if is_link else source.folder.real + source.name
-    before = len(seen)
-    seen.add(identity)
-    return len(seen) == before
-
-
 def _portable(options: ReadOptions) -> ReadOptions:
     """Return the options without what cannot go to another process."""
     return replace(options, progress=silent, engine=None, names=dict(options.names))
 
 
-def _without_file(pictures: Sequence[str], files: Sequence[Source], collection: Collection) -> list[Finding]:
-    if not pictures:
+def _without_file(listing: Listing, collection: Collection) -> list[Finding]:
+    if not listing.pictures:
         return []
     # A file that could not be read does not say which picture it is of; its name does.
-    stems = {path[: path.rfind(".")] for path in (source.path for source in files)}
-    alone = [path for path in pictures if path[: path.rfind(".")] not in stems]
+    stems = listing.stems()
+    alone = [path for path in listing.pictures if path[: path.rfind(".")] not in stems]
     if not alone:
         return []
     named = collection.named()

@@ -94,6 +94,10 @@ class Labels:
             if word.casefold() in self.hidden:
                 return Visibility.HIDDEN
             return _SPOKEN.get(word.casefold())
+        return self.visibility_of(shape)
+
+    def visibility_of(self, shape: SoundShape) -> Visibility:
+        """Return a point's visibility by its flags or description."""
         if shape.difficult:
             return Visibility.HIDDEN
         if shape.flags and any(on and flag.casefold() in self.hidden for flag, on in shape.flags.items()):

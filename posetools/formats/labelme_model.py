@@ -80,32 +80,32 @@ _Scalar: TypeAlias = str | int | float | bool | None
 
 
 class QuickShape(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
-    """What Shape is, decoded many times faster; the last five keys are read and not looked at."""
+    """What Shape is, decoded many times faster, in labelme's order; other keys are read and not looked at."""
 
     label: str
     points: list[tuple[_Coordinate, _Coordinate]]
     group_id: int | None = None
+    description: str | None = None
     shape_type: str = "polygon"
     flags: dict[str, bool] | None = None
-    description: str | None = None
-    difficult: bool | None = None
     mask: str | None = None
+    difficult: bool | None = None
     score: float | None = None
     direction: float | None = None
     attributes: dict[str, _Scalar] | None = None
     kie_linking: list[list[int]] | None = None
 
 
-class QuickDocument(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
-    """What _Document is; the keys from ``version`` on are read and not looked at."""
+class QuickDocument(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What _Document is; the other keys are read and not looked at."""
 
-    imagePath: str
-    shapes: list[QuickShape]
-    imageWidth: _Pixels | None = None
-    imageHeight: _Pixels | None = None
     version: str | None = None
     flags: dict[str, bool] | None = None
+    shapes: list[QuickShape]
+    imagePath: str
     imageData: str | None = None
+    imageHeight: _Pixels | None = None
+    imageWidth: _Pixels | None = None
     text: str | None = None
     description: str | None = None
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from posetools.dataset import Visibility
 from posetools.errors import InputError
@@ -24,6 +23,7 @@ from posetools.formats.base import ReadOptions
 from posetools.formats.collect import FileReading
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
+from posetools.formats.labelme_list import Folder, Source
 from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_model import Document, QuickDocument, QuickShape, parse_document, quick_document
 from posetools.formats.locate import LONGEST_NAME, Located, PictureFinder, check_size, is_sane, name_below, open_picture
@@ -35,40 +35,11 @@ from posetools.storage import as_path, fetched, heads, is_url, real
 
 # Files whose objects fit into the caches of a processor.
 _BATCH = 32
+# A name of so many characters is short enough in any encoding.
+_SURELY_SHORT = LONGEST_NAME // 4
 _VISIBLE, _HIDDEN = int(Visibility.VISIBLE), int(Visibility.HIDDEN)
-# What a path has that is more, or less, than the name of a file; a colon may be that of a drive.
-_NOT_IN_A_NAME = re.compile(r"[\\/:\0]").search
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder with labelme files.
-
-    Attributes:
-        start: its path, with a separator at the end.
-        real: the same, with every link followed.
-        prefix: what the names of its pictures in the Dataset begin with; None when it leads out of the source.
-        root: the source folder.
-        origin: that folder's own name.
-    """
-
-    start: str
-    real: str
-    prefix: str | None
-    root: Path
-    origin: str
-
-
-class Source(NamedTuple):
-    """One annotation file: its name, and the folder that it is in."""
-
-    name: str
-    folder: Folder
-
-    @property
-    def path(self) -> str:
-        """The file's path."""
-        return self.folder.start + self.name
+# A path that is the name of a file, whatever the platform; a colon may be that of a drive.
+_IS_A_NAME = re.compile(r"\.*[^.\\/:\0][^\\/:\0]*").fullmatch
 
 
 @dataclass(frozen=True)
@@ -92,83 +63,78 @@ class ShardReader:
     def __call__(self, shard: Sequence[Source]) -> Part:
         """Return what the files hold."""
         part = Part()
-        with no_collection(), fetched(source.path for source in shard), heads(self._named_pictures(shard)):
+        remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
+        with no_collection(), fetched(remote), heads(self._named_pictures(remote)):
             for batch in cut(shard, _BATCH):
-                for source in batch:
-                    self._read(source, part)
+                for name, folder in batch:
+                    self._read(folder.start + name, folder, part)
                 part.pack(self.packing)
         return part
 
-    def _named_pictures(self, shard: Sequence[Source]) -> Iterator[str]:
-        """Yield the pictures at URLs that will be looked at, as far as a look at the files tells."""
-        if self._trusts_all:
-            return
-        for source in shard:
-            if not is_url(source.folder.start):
-                continue
+    @staticmethod
+    def named(source: Source) -> str:
+        """Return what a message calls a file."""
+        name, folder = source
+        return folder.start + name
+
+    def _named_pictures(self, paths: Sequence[str]) -> Iterator[str]:
+        """Yield the pictures beside these files that will be looked at, as far as a look at the files tells."""
+        for path in () if self._trusts_all else paths:
             try:
-                quick = quick_document(read_bytes(source.path))
+                quick = quick_document(read_bytes(path))
             except InputError:
                 continue
-            if quick is not None and not _NOT_IN_A_NAME(quick.imagePath):
-                yield source.folder.start + quick.imagePath
+            if quick is not None and _IS_A_NAME(quick.imagePath):
+                yield path[: path.rfind("/") + 1] + quick.imagePath
 
-    def _read(self, source: Source, part: Part) -> None:
-        path = source.folder.start + source.name
+    def _read(self, path: str, folder: Folder, part: Part) -> None:
         try:
             data = read_bytes(path)
         except InputError as exc:
             part.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]), ())
             return
         quick = quick_document(data)
-        if quick is None or not self._add_usual(path, source.folder, quick, part):
-            reading = self._read_any(source, as_path(path), data)
+        if quick is None or not self._add_usual(path, folder, quick, part):
+            reading = self._read_any(as_path(path), folder, data)
             part.add(reading, [row.number for row in reading.rows], keep_path=self.options.need_pictures)
 
     def _add_usual(self, file: str, folder: Folder, document: QuickDocument, part: Part) -> bool:
         """Add a file in which all is usual; return whether it is, for else nothing is added."""
-        picture, shapes = document.imagePath, document.shapes
-        if folder.prefix is None or not self._lies_beside(folder, picture):
+        prefix, picture, shapes = folder.prefix, document.imagePath, document.shapes
+        if prefix is None or not _IS_A_NAME(picture):
             return False
-        size = self._size(folder, document)
+        if self._trusts_all:
+            path, width, height = "", document.imageWidth, document.imageHeight
+            if len(picture) > _SURELY_SHORT and len(picture.encode()) > LONGEST_NAME:
+                return False
+        else:
+            path = folder.start + picture
+            width, height = self._size(path, document) if _is_file(path) else (None, None)
+        if width is None or height is None:
+            return False
         try:
-            objects = self._usual.objects(shapes) if size else ()
+            objects = self._usual.objects(shapes)
         except (KeyError, ValueError):
             # A label that means nothing, or a shape that is of another kind than its label.
             return False
-        if size is None:
-            return False
-        path = folder.start + picture if self.options.need_pictures else ""
-        identity, name = folder.real + picture, folder.prefix + picture
-        part.pictures.append((file, path, identity, name, folder.origin, *size, None, len(shapes), len(objects)))
+        identity, name = folder.real + picture, prefix + picture
+        part.pictures.append(
+            (file, path, identity, name, folder.origin, width, height, None, len(shapes), len(objects))
+        )
         part.objects += objects
         part.read += 1
         return True
 
-    def _lies_beside(self, folder: Folder, picture: str) -> bool:
-        """Return whether the picture is certainly a file of its own in the folder."""
-        if not picture.strip(".") or _NOT_IN_A_NAME(picture):
-            return False
-        if self._trusts_all:
-            return len(picture.encode()) <= LONGEST_NAME
-        if is_url(folder.start):
-            return as_path(folder.start + picture).is_file()
-        try:
-            return stat.S_ISREG(os.lstat(folder.start + picture).st_mode)
-        except OSError:
-            return False
-
-    def _size(self, folder: Folder, document: QuickDocument) -> tuple[int, int] | None:
-        """Return the picture's size when it is what the file says, if that says one; else None."""
+    def _size(self, path: str, document: QuickDocument) -> tuple[int | None, int | None]:
+        """Return the picture's size when it is what the file says, if that says one; else None twice."""
+        said = document.imageWidth, document.imageHeight
         if self.options.trust_sizes:
-            if document.imageWidth is None or document.imageHeight is None:
-                return None
-            return document.imageWidth, document.imageHeight
-        picture = open_picture(as_path(folder.start + document.imagePath))
+            return said
+        picture = open_picture(as_path(path))
         if isinstance(picture, Finding):
-            return None
+            return None, None
         size = picture.header.size
-        return size if document.imageWidth is None or (document.imageWidth, document.imageHeight) == size else None
+        return size if said in (size, (None, None)) else (None, None)
 
     @cached_property
     def _trusts_all(self) -> bool:
@@ -178,8 +144,8 @@ class ShardReader:
     def _usual(self) -> UsualShapes:
         return UsualShapes.of(self.labels, self.skeleton)
 
-    def _read_any(self, source: Source, file: Path, data: bytes) -> FileReading:
-        root, origin, options = source.folder.root, source.folder.origin, self.options
+    def _read_any(self, file: Path, folder: Folder, data: bytes) -> FileReading:
+        root, origin, options = folder.root, folder.origin, self.options
         document = parse_document(data, str(file))
         if isinstance(document, Finding):
             return FileReading(file, findings=[document])
@@ -260,47 +226,57 @@ class UsualShapes:
             KeyError: a label means nothing.
             ValueError: a shape is not usual.
         """
-        columns, empty, hidden = self.columns, self.empty, self.labels.hidden
+        columns, empty = self.columns, self.empty
         by_group: dict[int | None, list[float]] = {}
         objects: dict[int | None, Object] = {}
+        # As a rule the shapes of a group follow each other.
+        numbers, last = empty, object()
         for index, shape in enumerate(shapes):
             column, group = columns[shape.label], shape.group_id
-            numbers = by_group.get(group)
-            if numbers is None:
-                numbers = by_group[group] = empty.copy()
+            if group != last:
+                last = group
+                numbers = by_group.get(group) or by_group.setdefault(group, empty.copy())
             if column >= 0:
-                ((numbers[column], numbers[column + 1]),) = shape.points
-                visibility = _VISIBLE
-                if flags := shape.flags:
-                    for flag in flags:
-                        if flags[flag]:
-                            if flag not in hidden:
-                                raise ValueError
-                            visibility = _HIDDEN
-                if shape.description or shape.difficult:
-                    visibility = int(self.labels.visibility(shape, None) or 0)
-                if not visibility or numbers[column + 2] or shape.shape_type != "point":
+                if shape.shape_type != "point" or numbers[column + 2]:
                     raise ValueError
-                numbers[column + 2] = visibility
+                ((numbers[column], numbers[column + 1]),) = shape.points
+                marked = shape.flags or shape.description or shape.difficult
+                numbers[column + 2] = self._marked(shape) if marked else _VISIBLE
             else:
                 (x1, y1), (x2, y2) = shape.points
-                if group in objects or not _is_usual_box(shape):
+                if shape.shape_type != "rectangle" or x1 == x2 or y1 == y2 or group in objects:
                     raise ValueError
-                objects[group] = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), numbers, index
+                if shape.difficult or (shape.flags and any(shape.flags.values())):
+                    raise ValueError
+                box = x1 if x1 < x2 else x2, y1 if y1 < y2 else y2, x2 if x1 < x2 else x1, y2 if y1 < y2 else y1
+                objects[group] = box, numbers, index
         if len(objects) != len(by_group) or None in by_group:
             raise ValueError
         return list(objects.values())
 
+    def _marked(self, shape: QuickShape) -> int:
+        """Return the visibility of a point that something more is said of.
+
+        Raises:
+            ValueError: a flag that is on does not mean hidden.
+        """
+        if any(on and flag not in self.labels.hidden for flag, on in (shape.flags or {}).items()):
+            raise ValueError
+        return int(self.labels.visibility_of(shape))
+
+
+def _is_file(path: str) -> bool:
+    """Return whether the path is certainly a file of its own, and no link to one."""
+    if is_url(path):
+        return as_path(path).is_file()
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
 
 def _normal(path: Path) -> Path:
     return path.resolve() if is_url(path) else Path(os.path.normpath(path))
-
-
-def _is_usual_box(shape: QuickShape) -> bool:
-    if shape.shape_type != "rectangle" or shape.difficult:
-        return False
-    (x1, y1), (x2, y2) = shape.points
-    return x1 != x2 and y1 != y2 and not (shape.flags and any(shape.flags.values()))
 
 
 def _unseen(file: Path) -> Finding:
