@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from posetools import __version__
 from posetools.errors import MissingExtraError, RequestError, RunError, must_be
 from posetools.shards import Engine, Result, Shard, engine_for
+from posetools.spool import Spool
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -47,7 +48,9 @@ class Cluster:
     address: str
     patience: float = _PATIENCE
 
-    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+    def run(
+        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
+    ) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order.
 
         Raises:
@@ -55,6 +58,7 @@ class Cluster:
             RequestError: there is no such scheduler, it has no worker, or a worker has not this posetools.
             RunError: a shard ended all workers that took it, or the scheduler was lost.
         """
+        del spool
         with _connected(self.address, self.patience) as client:
             threads = _check_workers(client, self.address, self.patience)
             # Sent with every shard, so that no worker needs anything of another one, which may be lost.

@@ -51,7 +51,7 @@ class Image:
         return self.width, self.height
 
 
-# A picture's name, width, height and path.
+# A picture's name, width, height and path; no path, or an empty one, when nobody knows it.
 Entry: TypeAlias = tuple[str, int, int, Path | str | None]
 
 

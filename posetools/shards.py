@@ -6,7 +6,9 @@ so many are under way as keeps the processes busy: what has been read does not p
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -19,6 +21,7 @@ from typing import Protocol, TypeVar
 
 from posetools.errors import RunError
 from posetools.progress import Progress
+from posetools.spool import Share, Spool, adopt
 
 Item = TypeVar("Item")
 Shard = TypeVar("Shard")
@@ -33,12 +36,15 @@ _AHEAD = 3
 class Engine(Protocol):
     """What runs shards."""
 
-    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+    def run(
+        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
+    ) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order.
 
         Args:
             work: a function that can be pickled, and so must be its results.
             shards: what it is called with; all of them are asked for before the first result comes.
+            spool: takes what ``work`` lays down, if it can reach the process that works.
 
         Raises:
             RunError: what runs them was ended from outside.
@@ -49,8 +55,11 @@ class Engine(Protocol):
 class Here:
     """Runs shards in this process, one after the other."""
 
-    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+    def run(
+        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
+    ) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order."""
+        del spool
         return map(work, list(shards))
 
 
@@ -64,14 +73,18 @@ class Processes:
 
     workers: int
 
-    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
+    def run(
+        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
+    ) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order; a single shard is worked on in this process."""
         first = list(islice(it := iter(shards), self.workers))
         if len(first) < 2:
             yield from map(work, first)
             return
         # Spawned processes share no locks with the threads of this one, on any platform.
-        pool = ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"))
+        context = get_context("spawn")
+        share = spool.share(context) if spool else None
+        pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(share,))
         under_way: deque[Future[Result]] = deque()
         try:
             # As many processes start as shards are waiting; meanwhile the other shards are made.
@@ -109,6 +122,7 @@ def run_shards(
     engine: Engine,
     progress: Progress,
     what: str,
+    spool: Spool | None = None,
 ) -> Iterator[Result]:
     """Yield ``work`` of every shard, in their order, and tell how many items are done.
 
@@ -118,6 +132,7 @@ def run_shards(
         engine: what runs it.
         progress: told how far it is.
         what: what is being done, for ``progress`` and messages.
+        spool: takes what ``work`` lays down, if it can reach the process that works.
 
     Raises:
         RunError: what runs the shards was ended from outside.
@@ -129,10 +144,17 @@ def run_shards(
             lengths.append(len(shard))
             yield shard
 
-    for number, result in enumerate(engine.run(work, counted())):
+    for number, result in enumerate(engine.run(work, counted(), spool)):
         done += lengths[number]
         progress(what, done, sum(lengths))
         yield result
+
+
+def _begin(share: Share | None) -> None:
+    """Prepare a process of a pool."""
+    adopt(share)
+    # To take a process apart piece by piece at its end takes as long as a thousand files.
+    atexit.register(os._exit, 0)
 
 
 @contextmanager

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from posetools import spool
 from posetools.convert import ConvertRequest, convert
 from posetools.dataset import Dataset, concatenate, without_split
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.files import Transfer
-from posetools.formats import FORMATS, coco, collect, collection, labelme, selection
+from posetools.formats import FORMATS, coco, collect, labelme, selection
 from posetools.formats.base import ReadOptions
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton, load_skeleton
@@ -318,14 +319,17 @@ def test_real_photos_convert_without_a_finding(tmp_path: Path) -> None:
     assert len(again) == 10
 
 
+@pytest.mark.parametrize(("workers", "shared"), [(1, True), (2, True), (2, False)])
 def test_what_is_streamed_is_what_a_dataset_would_be_written_as(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, shared: bool
 ) -> None:
     source, _ = labelme_source(tmp_path, images=[f"{name}/{i}.jpg" for name in "ab" for i in range(7)])
-    # Laid down in a file, and written in slices of three pictures.
+    # Laid down in a file, read in shards of four pictures, and written in slices of three.
     monkeypatch.setattr(selection, "_SLICE", 3)
-    monkeypatch.setattr(collection, "_IN_MEMORY", 100)
-    convert_one(source, tmp_path / "out", val=0.3)
+    monkeypatch.setattr(labelme, "SHARD", 4)
+    monkeypatch.setattr(spool, "_IN_MEMORY", 100)
+    monkeypatch.setattr(spool, "CAN_SHARE", shared and spool.CAN_SHARE)
+    convert_one(source, tmp_path / "out", val=0.3, read=ReadOptions(workers=workers))
     splits = written(tmp_path / "out")
     (tmp_path / "again").mkdir()
     coco.write(splits, tmp_path / "again", "copy")

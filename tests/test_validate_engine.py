@@ -11,6 +11,7 @@ import pytest
 
 from posetools.inspection import inspect
 from posetools.shards import Processes
+from posetools.spool import Spool
 from posetools.validate import validate
 from tests.coco_sample import edit, write_sample
 
@@ -35,7 +36,8 @@ class Meddler:
     def __init__(self, change: Callable[[], object]) -> None:
         self._change = change
 
-    def run(self, work: Callable[[Any], Any], shards: Iterable[Any]) -> Iterator[Any]:
+    def run(self, work: Callable[[Any], Any], shards: Iterable[Any], spool: Spool | None = None) -> Iterator[Any]:
+        del spool
         for shard in shards:
             yield work(shard)
         if work is inspect:

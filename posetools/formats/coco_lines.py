@@ -6,7 +6,7 @@ entry depends on the object alone. So the processes that read make the lines, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -62,7 +62,7 @@ def lines_of(dataset: Dataset) -> Lines:
         keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).tolist(),
         dataset.num_labelled.tolist(),
         dataset.areas,
-        dataset.iscrowd.tolist(),
+        dataset.iscrowd.astype(np.int64).tolist(),
     )
     return Lines(dataset.counts, text.split(b"\n")[:-1])
 
@@ -83,7 +83,7 @@ class LinePacking:
         """Return N objects as one text."""
         del numbers
         labelled = [len(values) - values.count(0) for values in visibility]
-        return _encode(self.skeleton, boxes, points, labelled, box_area(boxes), [False] * len(labelled))
+        return _encode(self.skeleton, boxes, points, labelled, box_area(boxes), repeat(0))
 
     def lengths(self, packed: bytes | bytearray) -> Ints:
         """Return how many bytes each object is: (N,)."""
@@ -100,14 +100,14 @@ def _encode(
     keypoints: Sequence[Sequence[float]],
     labelled: Sequence[int],
     areas: Floats,
-    iscrowd: Sequence[bool],
+    iscrowd: Iterable[int],
 ) -> bytes:
     bodies = map(
         _Body,
         repeat(skeleton.category.id),
         xywh_from_xyxy(boxes).tolist(),
         areas.tolist(),
-        map(int, iscrowd),
+        iscrowd,
         labelled,
         keypoints,
     )

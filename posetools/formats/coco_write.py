@@ -6,6 +6,7 @@ A file is written slice by slice, so that a data set need not fit into the memor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -121,13 +122,11 @@ def _listed(batches: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _image_lines(entries: Iterable[Entry], first: int) -> Iterator[bytes]:
-    batch: list[_Image] = []
-    for number, (name, width, height, _) in enumerate(entries, start=first):
-        batch.append(_Image(number, name, width, height))
-        if len(batch) == _BATCH:
-            yield ENCODER.encode_lines(batch)[:-1].replace(b"\n", b",\n")
-            batch.clear()
-    yield ENCODER.encode_lines(batch)[:-1].replace(b"\n", b",\n")
+    numbered = enumerate(entries, start=first)
+    while batch := [
+        _Image(number, name, width, height) for number, (name, width, height, _) in islice(numbered, _BATCH)
+    ]:
+        yield ENCODER.encode_lines(batch)[:-1].replace(b"\n", b",\n")
 
 
 def _annotation_lines(pictures: Dataset | Encoded, first_image: int, first: int) -> Iterator[bytes]:
@@ -148,7 +147,7 @@ def _bring(entries: Iterable[Entry], split: str, seen: dict[str, str], folder: P
             raise InputError(name, "", must_be("file_name", "a path that stays in images/", name))
         if how == "none":
             continue
-        if path is None:
+        if not path:
             problem = must_be("path", "a picture file, which goes to images/", None)
             raise InputError(name, "", problem, hint="read the data set with its pictures, and write it then")
         if is_url(path):

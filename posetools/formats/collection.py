@@ -6,67 +6,26 @@ own once they are many; so what a conversion of millions of pictures needs is me
 
 from __future__ import annotations
 
-import itertools
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from posetools.dataset import Dataset, Entry, Image, Visibility
-from posetools.errors import OutputError, must_be
+from posetools.errors import must_be
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadResult
 from posetools.formats.collect import FileReading
-from posetools.formats.parts import BOX, Packing, Part, Picture, RowPacking, row_length, unique_names
+from posetools.formats.parts import BOX, Part, Picture, RowPacking, row_length, unique_names
 from posetools.geometry import Ints, box_area
 from posetools.skeleton import Skeleton
-
-# Bytes of objects that are kept in memory; beyond, they are laid down in a file.
-_IN_MEMORY = 32 << 20
+from posetools.spool import Spool
 
 # From an annotation file and the number of an object in it to the object's place.
 PlaceOf: TypeAlias = Callable[[str, int], str]
-
-
-@dataclass(slots=True)
-class _Store:
-    """Bytes, in memory while they are few, then in a nameless file that ends with the process."""
-
-    folder: Path | None
-    _file: IO[bytes] | None = None
-
-    def add(self, content: bytes | bytearray) -> None:
-        """Append bytes."""
-        try:
-            if self._file is None:
-                limit, folder = (_IN_MEMORY, str(self.folder)) if self.folder else (0, None)
-                self._file = tempfile.SpooledTemporaryFile(max_size=limit, dir=folder)  # noqa: SIM115
-            self._file.write(content)
-        except OSError as exc:
-            raise OutputError(f"{self.folder}: objects cannot be laid down here: {exc.strerror or exc}") from exc
-
-    def close(self) -> None:
-        """Forget the bytes."""
-        if self._file is not None:
-            self._file.close()
-
-    def take(self, starts: Ints, lengths: Ints) -> bytes:
-        """Return the bytes from ``starts[i]`` to ``starts[i] + lengths[i]``, all i one after the other."""
-        if self._file is None or not len(starts):
-            return b""
-        ends = starts + lengths
-        breaks = np.flatnonzero(starts[1:] != ends[:-1]) + 1
-        edges = [0, *breaks.tolist(), len(starts)]
-        blocks = []
-        for first, after in itertools.pairwise(edges):
-            self._file.seek(int(starts[first]))
-            blocks.append(self._file.read(int(ends[after - 1] - starts[first])))
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
 
 class Collection:
@@ -84,19 +43,16 @@ class Collection:
         self,
         skeleton: Skeleton,
         parts: Iterable[Part],
-        packing: Packing,
         place_of: PlaceOf,
-        *,
-        folder: Path | None = None,
+        store: Spool,
     ) -> None:
         """Join the parts as they come.
 
         Args:
             skeleton: the skeleton of all.
-            parts: what was read, packed.
-            packing: how it was packed.
+            parts: what was read, finished.
             place_of: gives an object's place.
-            folder: where objects are laid down when they are too many for the memory; None keeps them there.
+            store: holds their objects, or will; it is closed with the Collection.
 
         Raises:
             OutputError: they cannot be laid down.
@@ -104,22 +60,22 @@ class Collection:
         self.skeleton = skeleton
         self.findings: list[Finding] = []
         self._place_of = place_of
-        self._store = _Store(folder)
+        self._store = store
         self._read = 0
         self._ignored = Counter[str]()
         # The pictures, a list for each of their attributes.
         self._columns: tuple[list[Any], ...] = tuple([] for _ in Picture._fields)
         self._left_out: set[str] = set()
         self._visibility = bytearray()
-        lengths = [np.empty(0, dtype=np.int64)]
+        # Where each picture's objects begin in the store, and how many bytes they are: a piece for each part.
+        self._places = [np.empty((2, 0), dtype=np.int64)]
         with ExitStack() as stack:
             stack.callback(self.close)
             for part in parts:
                 self._add(part)
-                lengths.append(packing.lengths(part.packed))
             # All is well: it stays open.
             stack.pop_all()
-        self._sort(self._without_doubles(), np.concatenate(lengths))
+        self._sort(self._without_doubles())
 
     @property
     def ignored(self) -> Mapping[str, int]:
@@ -140,10 +96,10 @@ class Collection:
         self._store.close()
 
     def entries(self, rows: Ints) -> Iterator[Entry]:
-        """Yield the pictures' entries."""
-        paths, widths, heights = (self._column(name) for name in ("path", "width", "height"))
-        for row, at in zip(rows.tolist(), self._order[rows].tolist(), strict=True):
-            yield self.names[row], widths[at], heights[at], paths[at] or None
+        """Return the pictures' entries."""
+        at = self._order[rows].tolist()
+        widths, heights, paths = (map(self._column(name).__getitem__, at) for name in ("width", "height", "path"))
+        return zip(map(self.names.__getitem__, rows.tolist()), widths, heights, paths, strict=True)
 
     def seen(self, rows: Ints) -> Ints:
         """Return how many keypoints are not labelled, hidden, visible: (3, K)."""
@@ -189,7 +145,13 @@ class Collection:
         self._read += part.read
         self._left_out.update(part.left_out)
         self._visibility += part.visibility
-        self._store.add(part.packed)
+        first = self._store.add(part.packed) if part.laid_down is None else part.laid_down
+        # Where the objects of each picture end among the part's objects, and where those end in the store.
+        ends = np.array([row[-1] for row in part.pictures], dtype=np.int64).cumsum()
+        edges = np.concatenate([[first], first + part.lengths.cumsum(dtype=np.int64)])
+        after = edges[ends]
+        before = np.concatenate([[first], after])[:-1]
+        self._places.append(np.stack([before, after - before]))
 
     def _without_doubles(self) -> list[int]:
         """Return the pictures but those that several files annotate: which of them is right is not known."""
@@ -211,7 +173,7 @@ class Collection:
         message += f" besides; none of them is read ({this.shapes} shapes here)"
         return Finding("E313", this.file, "", message, "move all but one of them out of the source")
 
-    def _sort(self, kept: Sequence[int], lengths: Ints) -> None:
+    def _sort(self, kept: Sequence[int]) -> None:
         origins, wanted, declared = (self._column(name) for name in ("origin", "name", "split"))
         names = unique_names([(origins[at], wanted[at]) for at in kept])
         order = sorted(range(len(kept)), key=names.__getitem__)
@@ -219,11 +181,8 @@ class Collection:
         self._order = np.array([kept[i] for i in order], dtype=np.int64)
         self._objects: Ints = np.array(self._column("objects"), dtype=np.int64)
         self.counts: Ints = self._objects[self._order]
-        # Where each picture's objects end, in bytes.
-        edges = np.concatenate([[0], lengths.cumsum()])
-        ends = self._objects.cumsum()
-        self._starts = edges[ends - self._objects]
-        self._lengths = edges[ends] - self._starts
+        self._starts, self._lengths = np.concatenate(self._places, axis=1)
+        self._places.clear()
         self.declared = [declared[at] for at in self._order.tolist()]
 
 
@@ -246,7 +205,8 @@ def collect(
         if reading.picture is not None:
             places += [row.place for row in reading.rows]
     packing = RowPacking(skeleton)
-    collection = Collection(skeleton, [part.pack(packing)], packing, lambda _, number: places[number])
+    finished = part.pack(packing).finish(packing)
+    collection = Collection(skeleton, [finished], lambda _, number: places[number], Spool(None))
     return result_of(collection, more, files=files)
 
 

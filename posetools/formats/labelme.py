@@ -50,6 +50,7 @@ from posetools.formats.target import check_holdable, put_text
 from posetools.progress import silent
 from posetools.shards import SHARD, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
+from posetools.spool import Spool
 from posetools.storage import real
 
 # How many .json files of a folder are looked at before it is taken for something else.
@@ -89,8 +90,9 @@ def gather(
     finders = {root: PictureFinder(root, options.image_roots) for root in map(root_of, sources)}
     reader = ShardReader(finders, skeleton, labels, _portable(options), packing)
     engine = options.engine or engine_for(options.workers)
-    shards = run_shards(reader, cut(listing.files(sources), SHARD), engine, options.progress, "reading labelme files")
-    collection = Collection(skeleton, shards, packing, place_of, folder=folder)
+    store, shards = Spool(folder), cut(listing.files(sources), SHARD)
+    parts = run_shards(reader, shards, engine, options.progress, "reading labelme files", store)
+    collection = Collection(skeleton, parts, place_of, store)
     collection.findings += _without_file(listing, collection)
     return collection
 

@@ -69,7 +69,7 @@ class ShardReader:
                 for name, folder in batch:
                     self._read(folder.start + name, folder, part)
                 part.pack(self.packing)
-        return part
+            return part.finish(self.packing)
 
     @staticmethod
     def named(source: Source) -> str:

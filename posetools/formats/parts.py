@@ -14,6 +14,7 @@ from posetools.findings import Finding
 from posetools.formats.collect import FileReading
 from posetools.geometry import DECIMALS, Floats, Ints
 from posetools.skeleton import Skeleton
+from posetools.spool import lay_down
 
 # How many numbers an object's box is; its keypoints follow.
 BOX = 4
@@ -69,7 +70,9 @@ class Part:
     Attributes:
         pictures: the pictures that can be used.
         objects: the objects in them that are not packed yet.
-        packed: the others as bytes.
+        packed: the others as bytes, until they are laid down elsewhere.
+        lengths: (N,) how many bytes each of these is.
+        laid_down: where they begin in the Spool of the process that asked for them; None when they are here.
         visibility: their visibilities, a byte for each.
         left_out: the identities of pictures that are named and cannot be used.
         findings: what could not be read, and what is odd.
@@ -80,6 +83,8 @@ class Part:
     pictures: list[PictureRow] = field(default_factory=list)
     objects: list[Object] = field(default_factory=list)
     packed: bytearray = field(default_factory=bytearray)
+    lengths: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    laid_down: int | None = None
     visibility: bytearray = field(default_factory=bytearray)
     left_out: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -120,12 +125,24 @@ class Part:
     def pack(self, packing: Packing) -> Part:
         """Pack the objects that are not packed yet, which sooner is cheaper; return this part."""
         if self.objects:
-            boxes = np.array([box for box, _, _ in self.objects], dtype=np.float64).round(DECIMALS)
-            points = [points for _, points, _ in self.objects]
-            visibility = [bytes(numbers[2::3]) for numbers in points]
+            corners, points, numbers = zip(*self.objects, strict=True)
+            boxes = np.array(corners, dtype=np.float64).round(DECIMALS)
+            visibility = [bytes(values[2::3]) for values in points]
             self.visibility += b"".join(visibility)
-            self.packed += packing.pack(boxes, points, visibility, [number for _, _, number in self.objects])
+            self.packed += packing.pack(boxes, points, visibility, numbers)
             self.objects = []
+        return self
+
+    def finish(self, packing: Packing) -> Part:
+        """Measure the objects when all are packed, and lay them down where that is better; return this part.
+
+        Raises:
+            OutputError: they cannot be laid down.
+        """
+        self.lengths = packing.lengths(self.packed)
+        self.laid_down = lay_down(self.packed)
+        if self.laid_down is not None:
+            self.packed = bytearray()
         return self
 
 
