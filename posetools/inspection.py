@@ -1,8 +1,8 @@
 """What validation wants to know of many picture files: pure functions of paths, which may run on other machines.
 
-A file is read once as a rule, as far as its header and a little more; as a whole only where others are as long and
-begin alike. The system is told of the next files while one is looked at, so that the disk does not wait: one thread
-that does so is faster than several, which wait for each other.
+A file is read once as a rule, as far as its header and a little more; as a whole only where others are as long, and
+begin and end alike. The system is told of the next files while one is looked at, so that the disk does not wait: one
+thread that does so is faster than several, which wait for each other.
 """
 
 from __future__ import annotations
@@ -58,6 +58,16 @@ def inspect(paths: Sequence[str]) -> list[Inspection]:
         return _inspect_urls(paths)
     with without_warnings():
         return [_inspection(path, opened) for path, opened in _opened(paths, _START)]
+
+
+def ends(paths: Sequence[str]) -> list[str]:
+    """Return a digest of each file's last bytes, for comparison only; empty where it cannot be read any more.
+
+    At URLs, of which only beginnings are cheap, it is the same for all.
+    """
+    if _are_urls(paths):
+        return ["unknown"] * len(paths)
+    return [_end(opened) for _, opened in _opened(paths, 0)]
 
 
 def digests(paths: Sequence[str]) -> list[str]:
@@ -125,7 +135,7 @@ def _open(path: str, wanted: int) -> _Opened:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         return FileNotFoundError(path)
-    if hasattr(os, "posix_fadvise"):
+    if wanted and hasattr(os, "posix_fadvise"):
         # Some file systems know of no such thing.
         with suppress(OSError):
             os.posix_fadvise(descriptor, 0, wanted, os.POSIX_FADV_WILLNEED)
@@ -152,6 +162,17 @@ def _is_file(path: str) -> bool:
     except (OSError, ValueError):
         # A name that is too long, or has a NUL in it, is none.
         return False
+
+
+def _end(opened: _Opened) -> str:
+    if isinstance(opened, Exception):
+        return ""
+    try:
+        with opened as file:
+            file.raw.seek(max(0, os.fstat(file.fileno()).st_size - _START))
+            return xxhash.xxh3_128_hexdigest(file.raw.read(_START))
+    except OSError:
+        return ""
 
 
 def _digest(opened: _Opened, buffer: bytearray) -> str:

@@ -1,14 +1,14 @@
 """The pictures that COCO files name: names, headers, sizes, EXIF rotation, and pictures that are there twice.
 
-The files are read only as far as their headers; as a whole only where others are as long and begin alike. Reading runs
-in shards (posetools/inspection.py), on whatever machine.
+The files are read only as far as their headers; as a whole only where others are as long, and begin and end alike.
+Reading runs in shards (posetools/inspection.py), on whatever machine.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -19,7 +19,7 @@ from posetools.findings import Finding
 from posetools.formats.coco_sources import safe_name
 from posetools.formats.coco_table import CocoTable
 from posetools.formats.locate import Located, check_size
-from posetools.inspection import Inspection, are_alike, digests, inspect
+from posetools.inspection import Inspection, are_alike, digests, ends, inspect
 from posetools.progress import Progress
 from posetools.shards import SHARD, Engine, Here, cut, run_shards
 from posetools.storage import as_path
@@ -95,17 +95,21 @@ def check_pictures(
             like[found.length, found.start].append(at)
         if not found.header or found.header.size != tuple(listed.table.images.sizes[listed.row].tolist()):
             yield from _problems(listed, as_path(paths[at]), found)
-    # Only what is as long and begins alike can be the same.
-    suspects = [at for group in like.values() if len(group) > 1 for at in group]
-    whole = chain.from_iterable(run(digests, cut([paths[at] for at in suspects], SHARD), what="comparing pictures"))
-    first: dict[str, int] = {}
-    pairs = []
-    for at, digest in zip(suspects, whole, strict=True):
-        if not digest:
-            # It has gone meanwhile.
-            yield from _problems(pictures[at], as_path(paths[at]), inspect([paths[at]])[0])
-        elif (other := first.setdefault(digest, at)) != at:
-            pairs.append((at, other))
+    # Only what is as long, and begins and ends alike, can be the same.
+    groups: Iterable[list[int]] = like.values()
+    for look in (ends, digests):
+        suspects = [(number, at) for number, group in enumerate(groups) if len(group) > 1 for at in group]
+        named = cut([paths[at] for _, at in suspects], SHARD)
+        closer: dict[tuple[int, str], list[int]] = defaultdict(list)
+        looks = chain.from_iterable(run(look, named, what="comparing pictures"))
+        for (number, at), digest in zip(suspects, looks, strict=True):
+            if digest:
+                closer[number, digest].append(at)
+            else:
+                # It has gone meanwhile.
+                yield from _problems(pictures[at], as_path(paths[at]), inspect([paths[at]])[0])
+        groups = closer.values()
+    pairs = [(at, group[0]) for group in groups for at in group[1:]]
     both = [(paths[at], paths[other]) for at, other in pairs]
     same = chain.from_iterable(run(are_alike, cut(both, SHARD), what="comparing twins"))
     for (at, other), alike in zip(pairs, same, strict=True):
