@@ -23,6 +23,7 @@ from posetools.drawing import DEFAULT_STYLE, Style
 from posetools.errors import RequestError
 from posetools.files import check_free, staged_folder
 from posetools.frames import Frame, Source, ahead
+from posetools.locks import only_one_in
 from posetools.pictures import save_picture
 from posetools.pipeline import PosePipeline
 from posetools.predictions import CocoWriter, DocumentWriter, LabelmeWriter, check_labelme_names, image_ids_of
@@ -157,6 +158,7 @@ def predict(
         progress: told how many pictures of a source are done.
 
     Raises:
+        RequestError: another run writes into the same folder.
         OutputError: something cannot be written.
         InputError: ``ann_file`` cannot be read.
     """
@@ -184,6 +186,8 @@ class _Sinks:
         self._labelme: LabelmeWriter | None = None
         self._keeps_seen = request.output_root is None
         root = request.output_root
+        if root is not None and not request.labelme:
+            stack.enter_context(only_one_in(root))
         if root is not None and request.save_predictions:
             ids = image_ids_of(request.ann_file) if request.ann_file else None
             thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}

@@ -33,6 +33,7 @@ from posetools.formats.labelme_mark import OWN_KEYS, is_untouched, marked_text
 from posetools.formats.labelme_model import parse_document
 from posetools.formats.labelme_write import flat_boxes, labelme_document, predicted_objects
 from posetools.frames import ahead, read_picture
+from posetools.locks import only_one_in
 from posetools.pictures import is_picture
 from posetools.pipeline import PosePipeline
 from posetools.predictions import check_labelme_names
@@ -71,11 +72,13 @@ class PrelabelPlan:
     """What is to be done in a folder.
 
     Attributes:
+        folder: where the pictures and their labelme files lie.
         tasks: the pictures that get a file, in the order of their names.
         kept: pictures whose labels are a person's, and stay as they are.
         problems: one sentence for each picture whose file cannot be written over.
     """
 
+    folder: Path
     tasks: tuple[Task, ...]
     kept: int
     problems: tuple[str, ...]
@@ -142,7 +145,7 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
             kept += 1
         else:
             tasks.append(planned)
-    return PrelabelPlan(tuple(tasks), kept, tuple(problems))
+    return PrelabelPlan(folder, tuple(tasks), kept, tuple(problems))
 
 
 def _labelled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
@@ -206,11 +209,12 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
         progress: told how many pictures are done.
 
     Raises:
+        RequestError: another run writes into the same folder.
         OutputError: a file cannot be written, or what was predicted is not finite.
     """
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
     done = 0
-    with closing(ahead(_batches(plan.tasks), 1)) as batches:
+    with only_one_in(plan.folder), closing(ahead(_batches(plan.tasks), 1)) as batches:
         for batch in batches:
             results = iter(pipeline.predict([one.picture for one in batch if one.picture is not None]))
             for one in batch:

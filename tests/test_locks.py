@@ -12,12 +12,16 @@ import pytest
 import posetools.files as files
 from posetools.errors import OutputError, RequestError
 from posetools.files import staged_folder, sweep
+from posetools.frames import open_sources
 from posetools.locks import LOCK, exchange, only_one, only_one_in
 from posetools.merge import MergeRequest, merge
+from posetools.predict import PredictRequest, predict
+from posetools.prelabel import plan_prelabels, prelabel
 from posetools.resplit import resplit
 from posetools.validate import validate
 from tests.build import make_dataset
 from tests.converting import contents, convert_one, labelme_source, write_source
+from tests.finding import make_pipeline
 
 HOLDS = """
 import sys, time
@@ -60,10 +64,21 @@ def _merge(data: Path) -> object:
     return merge(MergeRequest(sources=(data.parent / "one", data.parent / "two"), out=data, overwrite=True))
 
 
+def _prelabel(data: Path) -> object:
+    return prelabel(plan_prelabels(data), make_pipeline())
+
+
+def _predict(data: Path) -> object:
+    request = PredictRequest(output_root=data, save_predictions=True)
+    return predict(request, open_sources([str(data.parent / "src" / "a.jpg")]), make_pipeline())
+
+
 @pytest.mark.parametrize(
     "run",
     [
         _convert,
+        _predict,
+        _prelabel,
         _merge,
         lambda data: resplit(data, val=0.5, seed=3),
         lambda data: validate(data, fix=True),

@@ -18,6 +18,7 @@ import numpy as np
 from posetools.dataset import Dataset
 from posetools.errors import InputError, RequestError
 from posetools.geometry import Floats
+from posetools.locks import only_one
 from posetools.mm.configs import data_root_of
 from posetools.mm.device import resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
@@ -128,13 +129,18 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
 
     Raises:
         MissingExtraError: the ``train`` extra is not installed.
-        RequestError: what was asked for cannot be exported.
+        RequestError: what was asked for cannot be exported, or another run writes the same file.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
         RunError: the ONNX networks do not give what the PyTorch models give; nothing was written.
         OutputError: the bundle cannot be written.
     """
     prepare("posetools export")
     _check_out(request)
+    with only_one(request.out):
+        return _export(request, progress)
+
+
+def _export(request: ExportRequest, progress: Progress) -> Exporting:
     device = resolve_device(request.device)
     pair = request.pair
     detector = Detector(pair.det.config, pair.det.checkpoint, device)

@@ -19,6 +19,7 @@ import pytest
 
 from posetools.errors import RequestError, RunError
 from posetools.files import read_json, write_text
+from posetools.locks import only_one
 from posetools.mm import export as export_module
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.export import Exporting, ExportRequest, export
@@ -190,10 +191,13 @@ def test_networks_that_differ_are_not_written(
 ) -> None:
     other = PoseEstimator(pose_run.config, pose_run.work_dir / "epoch_1.pth", flip_test=False)
     monkeypatch.setattr(export_module, "export_pose", lambda _, size: export_pose(other, size))
+    request = ExportRequest(pair=pair, out=tmp_path / "cars.zip")
     with pytest.raises(
         RunError, match=r"do not give what the PyTorch models give: \w.* differ by up to .* are allowed"
     ):
-        export(ExportRequest(pair=pair, out=tmp_path / "cars.zip"))
+        export(request)
+    with only_one(request.out), pytest.raises(RequestError, match=r"cars\.zip: another run of posetools .* is writing"):
+        export(request)
     assert list(tmp_path.iterdir()) == []
 
 
