@@ -93,7 +93,8 @@ def walked_once() -> Iterator[None]:
 def walk(folder: Path) -> Sequence[Folder]:
     """Return every folder below one, itself first: its path, the same with links followed, and the files in it.
 
-    Files and folders are sorted by name; hidden ones are left out; links to folders are followed once.
+    Files and folders are sorted by name; hidden ones are left out; links to folders are followed once, and not to one
+    that holds ``folder`` itself.
 
     Raises:
         InputError: a folder cannot be read.
@@ -109,13 +110,15 @@ def walk(folder: Path) -> Sequence[Folder]:
 def _walk(folder: Path) -> list[Folder]:
     if is_url(folder):
         return [(at, at, [(name, True, False) for name in names]) for at, names in walk_url(str(folder))]
+    top = os.path.realpath(folder)
     seen: set[str] = set()
     found: list[Folder] = []
     waiting = [str(folder)]
     while waiting:
         at = waiting.pop()
         real = os.path.realpath(at)
-        if real in seen:
+        # A link to a folder that the source is in leads in a circle, and perhaps through the whole disk before.
+        if real in seen or (real != top and top.startswith(os.path.join(real, ""))):  # noqa: PTH118
             continue
         seen.add(real)
         folders, files = _listed(at)

@@ -177,6 +177,17 @@ def test_overlapping_sources_are_read_once(tmp_path: Path) -> None:
     assert result.findings == () and result.files == 1 and len(result.dataset) == 2
 
 
+def test_a_link_to_a_folder_that_holds_the_source_is_not_followed(tmp_path: Path) -> None:
+    source = tmp_path / "above" / "source"
+    make_picture(source / "a.jpg")
+    for folder in (source, tmp_path / "above"):
+        save(folder, valid())
+    (source / "up").symlink_to(tmp_path / "above")
+    (source / "root").symlink_to("/")
+    result = labelme.read([source], CAR8, ReadOptions())
+    assert (result.files, result.findings, len(result.dataset)) == (1, (), 2)
+
+
 def test_workers_give_the_same_result_in_the_same_order(tmp_path: Path) -> None:
     picture = make_picture(tmp_path / "0.jpg", (64, 48))
     for number in range(300):
