@@ -276,7 +276,8 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
     if not asked and None not in declared and set(declared) >= set(SPLITS):
         choice = SplitChoice("declared", "as the source declares it (--val or --split-by make another)")
         return _by_split([split or "" for split in declared]), choice
-    apart = [split if split not in (None, *SPLITS) else None for split in declared]
+    others = set(declared) - {None, *SPLITS}
+    apart = [split if split in others else None for split in declared] if others else list[str | None]()
     if None not in apart:
         apart = [None] * len(declared)
     free = [index for index, split in enumerate(apart) if split is None]
@@ -295,12 +296,8 @@ def _share(request: ConvertRequest) -> float:
 
 
 def _by_split(chosen: Sequence[str]) -> dict[str, list[int]]:
-    splits: dict[str, list[int]] = {
-        split: [] for split in sorted(set(chosen), key=lambda name: (name not in SPLITS, name))
-    }
-    for index, split in enumerate(chosen):
-        splits[split].append(index)
-    return splits
+    ordered = sorted(set(chosen), key=lambda name: (name not in SPLITS, name))
+    return {split: [index for index, own in enumerate(chosen) if own == split] for split in ordered}
 
 
 def _write(

@@ -23,8 +23,9 @@ DECIMALS = 9
 
 def xywh_from_xyxy(boxes: Floats) -> Floats:
     """Return (N, 4) boxes as (x, y, width, height), COCO's convention, to 1e-9 px."""
-    pixels: Floats = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).round(DECIMALS)
-    return pixels
+    pixels = boxes.copy()
+    pixels[:, 2:] -= boxes[:, :2]
+    return pixels.round(DECIMALS, out=pixels)
 
 
 def xyxy_from_xywh(boxes: Floats) -> Floats:

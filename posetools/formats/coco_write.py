@@ -22,7 +22,7 @@ from posetools.skeleton import Skeleton
 from posetools.storage import as_path, is_url
 
 # Pictures whose entries become text at a time.
-_BATCH = 2000
+_BATCH = 500
 # Pictures that are fetched from a URL at once.
 _TOGETHER = 256
 

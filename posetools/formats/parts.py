@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ BOX = 4
 Object: TypeAlias = tuple[Sequence[float], list[Any], int]
 
 _UNLABELLED = (0, 0, 0)
+_EVERY_THIRD = operator.itemgetter(slice(2, None, 3))
 
 
 def row_length(skeleton: Skeleton) -> int:
@@ -126,8 +128,9 @@ class Part:
         """Pack the objects that are not packed yet, which sooner is cheaper; return this part."""
         if self.objects:
             corners, points, numbers = zip(*self.objects, strict=True)
-            boxes = np.array(corners, dtype=np.float64).round(DECIMALS)
-            visibility = [bytes(values[2::3]) for values in points]
+            flat = np.fromiter(itertools.chain.from_iterable(corners), dtype=np.float64, count=BOX * len(corners))
+            boxes = flat.reshape(-1, BOX).round(DECIMALS)
+            visibility = [bytes(values) for values in map(_EVERY_THIRD, points)]
             self.visibility += b"".join(visibility)
             self.packed += packing.pack(boxes, points, visibility, numbers)
             self.objects = []

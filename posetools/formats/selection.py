@@ -15,8 +15,8 @@ from posetools.formats.collection import Collection
 from posetools.geometry import Ints
 from posetools.skeleton import Skeleton
 
-# Pictures whose lines are in memory at a time.
-_SLICE = 2000
+# Pictures whose lines are in memory at a time: few enough for the caches of a processor.
+_SLICE = 500
 
 
 @dataclass(frozen=True, slots=True)
