@@ -37,7 +37,7 @@ from posetools.storage import as_path, fetched, heads, is_url, real
 _BATCH = 32
 # A name of so many characters is short enough in any encoding.
 _SURELY_SHORT = LONGEST_NAME // 4
-_VISIBLE, _HIDDEN = int(Visibility.VISIBLE), int(Visibility.HIDDEN)
+_VISIBLE = int(Visibility.VISIBLE)
 # A path that is the name of a file, whatever the platform; a colon may be that of a drive.
 _IS_A_NAME = re.compile(r"\.*[^.\\/:\0][^\\/:\0]*").fullmatch
 
@@ -103,12 +103,12 @@ class ShardReader:
         prefix, picture, shapes = folder.prefix, document.imagePath, document.shapes
         if prefix is None or not _IS_A_NAME(picture):
             return False
+        path = folder.start + picture
         if self._trusts_all:
-            path, width, height = "", document.imageWidth, document.imageHeight
+            width, height = document.imageWidth, document.imageHeight
             if len(picture) > _SURELY_SHORT and len(picture.encode()) > LONGEST_NAME:
                 return False
         else:
-            path = folder.start + picture
             width, height = self._size(path, document) if _is_file(path) else (None, None)
         if width is None or height is None:
             return False
@@ -118,6 +118,7 @@ class ShardReader:
             # A label that means nothing, or a shape that is of another kind than its label.
             return False
         identity, name = folder.real + picture, prefix + picture
+        path = path if self.options.need_pictures else ""
         part.pictures.append(
             (file, path, identity, name, folder.origin, width, height, None, len(shapes), len(objects))
         )
