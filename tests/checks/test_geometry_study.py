@@ -66,7 +66,7 @@ def objects_of(keypoints: Floats, skeleton: Skeleton = CAR8, boxes: Floats = BOX
     return sound_objects(table_from(document, Path("x.json")), skeleton)
 
 
-def _tried(keypoints: Floats) -> tuple[Views, Floats, Fits, _Trials]:
+def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _Trials]:
     """Return the views, their diagonals, their fits as labelled, and what trying every mistake said."""
     boxes = boxes_of(keypoints)
     diagonal = np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T)
@@ -76,8 +76,8 @@ def _tried(keypoints: Floats) -> tuple[Views, Floats, Fits, _Trials]:
         np.hypot(2.0, 0.01 * diagonal),
         np.full(len(keypoints), 640.0),
     )
-    plain = fit(TEMPLATE, views)
-    trials = _Trials(TEMPLATE, views, plain, True)
+    plain = fit(TEMPLATE, views, visibility=visibility)
+    trials = _Trials(TEMPLATE, views, plain, visibility)
     trials.run(diagonal)
     return views, diagonal, plain, trials
 
@@ -104,9 +104,10 @@ def _cost(trials: _Trials, at: int, column: int, fits: Fits, rarity: float) -> f
     return float(fits.misfit[0]) + rarity if fits.misfit[0] < geometry._POOR else np.inf
 
 
-def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
+@pytest.mark.parametrize("visibility", [True, False])
+def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
     """Each fit is made anew, and each rarity written down as it is explained: one in so many."""
-    views, diagonal, plain, trials = _tried(_planted())
+    views, diagonal, plain, trials = _tried(_planted(), visibility)
     margin, exchanges = geometry._MARGIN, TEMPLATE.exchanges
     assert trials.suspects.tolist() == np.flatnonzero(plain.misfit > 2 * np.log(40) + margin).tolist()
     assert {0, 1, 2, 3, 4, 6} <= set(trials.suspects.tolist())
@@ -116,7 +117,7 @@ def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
 
         for column, exchange in enumerate(exchanges):
             if exchange.pair is None:
-                fits = fit(TEMPLATE, view.renamed(exchange.order))
+                fits = fit(TEMPLATE, view.renamed(exchange.order), visibility=visibility)
                 best = min(best, float(fits.misfit[0]))
                 assert trials.totals[at, column] == pytest.approx(
                     _cost(trials, at, column, fits, 2 * np.log(40)), abs=1e-3
@@ -126,7 +127,7 @@ def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
         fits_of_points = []
         for k in range(8):
             if best > geometry._GOOD and views.visibility[row, k] > 0 and plain.misfit[row] > anywhere + margin:
-                fits = fit(TEMPLATE, view.without(k))
+                fits = fit(TEMPLATE, view.without(k), visibility=visibility)
                 fits_of_points.append(float(fits.misfit[0]))
                 expected = _cost(trials, at, len(exchanges) + k, fits, anywhere)
             else:
@@ -138,7 +139,8 @@ def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
                 both = all(views.visibility[row, k] > 0 for k in exchange.pair)
                 expected = np.inf
                 if best > geometry._GOOD and both and plain.misfit[row] > 2 * np.log(500) + margin:
-                    expected = _cost(trials, at, column, fit(TEMPLATE, view.renamed(exchange.order)), 2 * np.log(500))
+                    fits = fit(TEMPLATE, view.renamed(exchange.order), visibility=visibility)
+                    expected = _cost(trials, at, column, fits, 2 * np.log(500))
                 assert trials.totals[at, column] == pytest.approx(expected, abs=1e-3)
 
 
@@ -385,6 +387,14 @@ def test_without_hidden_points_visibility_does_not_count() -> None:
     keypoints = cars()
     keypoints[:, :, 2] = 2
     assert studied(keypoints).misfit.max() < geometry._ALL_EXCHANGED
+
+
+def test_with_hidden_points_a_mistake_must_explain_those_too() -> None:
+    keypoints = cars()
+    keypoints[[4, 7]] = keypoints[[4, 7]][:, MIRRORED]
+    # With left and right exchanged the places are right, and all that is turned away is visible.
+    keypoints[4, :, 2] = 3 - keypoints[4, :, 2]
+    assert [one.index for one in studied(keypoints).explanations] == [7]
 
 
 def test_nothing_is_said_without_a_template_or_without_objects() -> None:
