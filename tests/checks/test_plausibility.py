@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posetools.checks import plausibility
 from posetools.checks.plausibility import (
     DUPLICATE_IOU,
     check_boxes,
@@ -222,6 +223,21 @@ def test_what_is_said_about_points() -> None:
             "a point that is not labelled has visibility 0",
         ),
     ]
+
+
+def test_objects_are_looked_at_in_parts_that_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, far = [15.0, 15.0, 2.0] * 8, [*[15.0, 15.0, 2.0] * 7, 15, 70, 1]
+    unlabelled, at_corner = [*[15.0, 15.0, 2.0] * 7, 15, 15, 0], [*[15.0, 15.0, 2.0] * 6, *[0.0, 0.0, 1.0] * 2]
+    points = [far, right, unlabelled, right, at_corner, right, far, unlabelled]
+    objects = objects_of([(0, (10.0 + i, 10, 20, 10)) for i in range(len(points))], points=points)
+    whole = list(check_points(objects, CAR8))
+    assert [(each.code, each.place) for each in whole] == [
+        (code, f"annotations[{i}] (id {i + 1})")
+        for code, of_code in (("W202", (0, 6)), ("W203", (2, 7)), ("W204", (4,)))
+        for i in of_code
+    ]
+    monkeypatch.setattr(plausibility, "_AT_ONCE", 3)
+    assert list(check_points(objects, CAR8)) == whole
 
 
 @pytest.mark.parametrize(
