@@ -202,7 +202,8 @@ class TestWithImagehash:
         kept, signs, contents = near._hash_all(listed, tmp_path, silent)
         assert [each.name for each in kept] == ["a.png", "c.png", "d.png", "e.png"]
         # Products of whole numbers would take many times as long.
-        assert (signs.shape, signs.dtype) == ((4, near.BITS), np.float32)
+        assert signs.dtype == np.float32
+        assert signs.shape == (4, near.BITS)
         assert set(np.unique(signs)) == {-1.0, 1.0}
         # The first and the fourth file hold the same bytes; the last ones of two scenes do not.
         assert contents.tolist() == [0, 1, 0, 2]
