@@ -136,6 +136,23 @@ def test_evaluation_may_have_as_many_pictures_too_few_as_the_largest_group_has(s
     assert balance({"plain", "whole4"}, counts, 0.1, seed) == {"plain"}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_pictures_count_as_much_as_a_single_stratum(seed: int) -> None:
+    # An eleventh picture is 1 % too many; without it 1.5 % of the stratum are missing, with it 0.65 %.
+    counts = {f"{i:02}": np.array([1.0, 17.0]) for i in range(99)} | {"most": np.array([1.0, 317.0])}
+    found = balance({f"{i:02}" for i in range(10)}, counts, 0.1, seed)
+    assert (len(found), "most" in found) == (11, False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_group_is_left_for_training_and_no_more_than_need_be(seed: int) -> None:
+    few = {"a": np.array([1.0, 1.0]), "b": np.array([1.0, 9.0])}
+    assert balance({"a"}, few, 0.9, seed) == {"b"}
+    # Only with both a and b has evaluation 60 % of both strata.
+    three = {"a": np.array([1.0, 6.0, 0.0]), "b": np.array([1.0, 0.0, 6.0]), "c": np.array([1.0, 4.0, 4.0])}
+    assert balance({"a"}, three, 0.6, seed) == {"a", "b"}
+
+
 def test_rare_things_are_shared_out() -> None:
     """40 clips of 5 pictures; 10 of them, by themselves, hold all the large objects: by lot val misses its share."""
     names = [f"clip{clip:02}/{i}.jpg" for clip in range(40) for i in range(5)]
