@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,8 @@ def objects_of(keypoints: Floats, skeleton: Skeleton = CAR8, boxes: Floats = BOX
     return sound_objects(table_from(document, Path("x.json")), skeleton)
 
 
-def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _Trials]:
-    """Return the views, their diagonals, their fits as labelled, and what trying every mistake said."""
+def _views(keypoints: Floats) -> tuple[Views, Floats]:
+    """Return cars as they are fitted, labelled as exactly as is assumed, and their boxes' diagonals."""
     boxes = boxes_of(keypoints)
     diagonal = np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T)
     views = Views(
@@ -76,6 +77,12 @@ def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _T
         np.hypot(2.0, 0.01 * diagonal),
         np.full(len(keypoints), 640.0),
     )
+    return views, diagonal
+
+
+def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _Trials]:
+    """Return the views, their diagonals, their fits as labelled, and what trying every mistake said."""
+    views, diagonal = _views(keypoints)
     plain = fit(TEMPLATE, views, visibility=visibility)
     trials = _Trials(TEMPLATE, views, plain, visibility)
     trials.run(diagonal)
@@ -258,6 +265,16 @@ def test_coarse_labels_fit_as_usual_once_the_noise_is_known() -> None:
     found = studied(_noisy(12.0))
     assert np.median(found.misfit) < 2 * geometry._USUAL
     assert found.explanations == ()
+
+
+def test_the_noise_is_just_so_large_that_the_median_object_fits_as_usual() -> None:
+    views, _ = _views(_noisy(12.0))
+    noise = geometry._noise(TEMPLATE, views)
+
+    def median(factor: float) -> float:
+        return float(np.median(fit(TEMPLATE, replace(views, sigma=views.sigma * factor), visibility=False).misfit))
+
+    assert median(noise) < geometry._USUAL < median(noise / 1.2)
 
 
 def test_objects_with_hidden_corners_do_not_say_how_exactly_a_set_is_labelled() -> None:
