@@ -353,6 +353,14 @@ def test_two_points_with_each_others_names() -> None:
     assert forms == {True, False}
 
 
+def test_a_point_that_is_not_labelled_has_no_name_to_exchange() -> None:
+    keypoints = cars()
+    # Too near to its place to be called misplaced; with the other's name it would fit.
+    keypoints[0, 4, 1] += 22.0
+    keypoints[0, 6, 2] = 0
+    assert studied(keypoints).explanations == ()
+
+
 def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
     keypoints = cars()
     keypoints[4] = keypoints[4][MIRRORED]
