@@ -15,8 +15,11 @@ from posetools.mm.extra import missing_packages
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# For tests/mutation.py, which wants to know whether a test fails and not the smallest example of it.
-settings.register_profile("mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None)
+# For tests/mutation.py, which wants to know whether a test fails and not the smallest example of it. On a busy machine
+# a test that takes long is no test that fails.
+settings.register_profile(
+    "mutation", phases=(Phase.explicit, Phase.generate), derandomize=True, database=None, deadline=None
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

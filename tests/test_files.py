@@ -131,6 +131,15 @@ def test_errors_without_words_of_the_system_are_told_as_they_are(
     assert _names(tmp_path) == []
 
 
+def test_a_temporary_file_that_cannot_be_removed_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", fail)
+    write_texts({tmp_path / "a": "new", tmp_path / "b": "new"})
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["new", "new"]
+
+
 def test_a_single_file_is_not_copied_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     path.write_text("old")

@@ -258,3 +258,27 @@ def test_defaults_are_those_of_convert(tmp_path: Path) -> None:
     result = resplit(folder)
     assert (result.plan.by, len(result.plan.val), result.untouched, dict(result.strata)) == ("picture", 1, (), {})
     assert result.finished is False
+
+
+def val_names(folder: Path) -> frozenset[str]:
+    content = json.loads((folder / "val_coco.json").read_text())
+    return frozenset(image["file_name"] for image in content["images"])
+
+
+def test_another_seed_is_another_split_and_the_same_seed_the_same_one(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d")
+    splits = []
+    for _ in range(2):
+        for seed in range(8):
+            resplit(folder, val=0.4, seed=seed)
+            splits.append(val_names(folder))
+    assert splits[:8] == splits[8:]
+    assert len(set(splits)) > 1
+
+
+def test_each_file_keeps_keys_of_its_own(tmp_path: Path) -> None:
+    folder = write(tmp_path / "d", lambda d: d.update(info="train"), lambda d: d.update(info="val", licenses=[]))
+    resplit(folder, val=0.4)
+    train, val = (json.loads((folder / f"{split}_coco.json").read_text()) for split in ("train", "val"))
+    assert (train["info"], "licenses" in train) == ("train", False)
+    assert (val["info"], val["licenses"]) == ("val", [])

@@ -109,6 +109,50 @@ def test_nothing_is_exchanged_that_brings_nothing() -> None:
         assert balance({"b", "e"}, counts, 0.3, seed) == {"b", "e"}
 
 
+def _pictures(val: float, strata: int, plain: int) -> dict[str, Floats]:
+    """Return pictures by themselves: for each stratum one with the share ``val`` and one with the rest; plain ones."""
+    rows = np.concatenate([np.eye(strata) * val, np.eye(strata) * (1 - val), np.zeros((plain, strata))])
+    names = [*(f"share{i}" for i in range(strata)), *(f"rest{i}" for i in range(strata))]
+    names += [f"plain{i}" for i in range(plain)]
+    return {name: np.array([1.0, *row]) for name, row in zip(names, rows, strict=True)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_evaluation_may_have_as_many_pictures_too_many_as_the_largest_group_has_and_no_more(seed: int) -> None:
+    # Of 20 pictures 2 are wanted, and a third is the one that has what the two have not.
+    counts = _pictures(0.1, strata=3, plain=14)
+    assert balance({"share0", "share1"}, counts, 0.1, seed) == {"share0", "share1", "share2"}
+    # Of 100 pictures 10 are wanted: the twelfth would be one too many, whatever it has.
+    counts = _pictures(0.1, strata=12, plain=76)
+    eleven = {f"share{i}" for i in range(11)}
+    assert balance(eleven, counts, 0.1, seed) == eleven
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_evaluation_may_have_as_many_pictures_too_few_as_the_largest_group_has(seed: int) -> None:
+    # Of 20 pictures 2 are wanted, but all except one hold the whole of a stratum.
+    counts = {f"whole{i}": np.array([1.0, *row]) for i, row in enumerate(np.eye(19))}
+    counts["plain"] = np.array([1.0, *np.zeros(19)])
+    assert balance({"plain", "whole4"}, counts, 0.1, seed) == {"plain"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pictures_count_as_much_as_a_single_stratum(seed: int) -> None:
+    # An eleventh picture is 1 % too many; without it 1.5 % of the stratum are missing, with it 0.65 %.
+    counts = {f"{i:02}": np.array([1.0, 17.0]) for i in range(99)} | {"most": np.array([1.0, 317.0])}
+    found = balance({f"{i:02}" for i in range(10)}, counts, 0.1, seed)
+    assert (len(found), "most" in found) == (11, False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_group_is_left_for_training_and_no_more_than_need_be(seed: int) -> None:
+    few = {"a": np.array([1.0, 1.0]), "b": np.array([1.0, 9.0])}
+    assert balance({"a"}, few, 0.9, seed) == {"b"}
+    # Only with both a and b has evaluation 60 % of both strata.
+    three = {"a": np.array([1.0, 6.0, 0.0]), "b": np.array([1.0, 0.0, 6.0]), "c": np.array([1.0, 4.0, 4.0])}
+    assert balance({"a"}, three, 0.6, seed) == {"a", "b"}
+
+
 def test_rare_things_are_shared_out() -> None:
     """40 clips of 5 pictures; 10 of them, by themselves, hold all the large objects: by lot val misses its share."""
     names = [f"clip{clip:02}/{i}.jpg" for clip in range(40) for i in range(5)]

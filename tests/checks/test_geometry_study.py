@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,8 +67,8 @@ def objects_of(keypoints: Floats, skeleton: Skeleton = CAR8, boxes: Floats = BOX
     return sound_objects(table_from(document, Path("x.json")), skeleton)
 
 
-def _tried(keypoints: Floats) -> tuple[Views, Floats, Fits, _Trials]:
-    """Return the views, their diagonals, their fits as labelled, and what trying every mistake said."""
+def _views(keypoints: Floats) -> tuple[Views, Floats]:
+    """Return cars as they are fitted, labelled as exactly as is assumed, and their boxes' diagonals."""
     boxes = boxes_of(keypoints)
     diagonal = np.hypot(*(boxes[:, 2:] - boxes[:, :2]).T)
     views = Views(
@@ -76,8 +77,14 @@ def _tried(keypoints: Floats) -> tuple[Views, Floats, Fits, _Trials]:
         np.hypot(2.0, 0.01 * diagonal),
         np.full(len(keypoints), 640.0),
     )
-    plain = fit(TEMPLATE, views)
-    trials = _Trials(TEMPLATE, views, plain, True)
+    return views, diagonal
+
+
+def _tried(keypoints: Floats, visibility: bool) -> tuple[Views, Floats, Fits, _Trials]:
+    """Return the views, their diagonals, their fits as labelled, and what trying every mistake said."""
+    views, diagonal = _views(keypoints)
+    plain = fit(TEMPLATE, views, visibility=visibility)
+    trials = _Trials(TEMPLATE, views, plain, visibility)
     trials.run(diagonal)
     return views, diagonal, plain, trials
 
@@ -94,6 +101,12 @@ def _planted() -> Floats:
     keypoints[5, 6, :2] += [3.0, 14.0]
     keypoints[6] = _turned((0, 1), keypoints[6])
     keypoints[6, 1, 2] = 0
+    # So little wrong that no exchanged pair, then no misplaced point is tried; and a mirrored car of five points, which
+    # fits as well where one of them is left out.
+    keypoints[7, 3, 1] -= 16.0
+    keypoints[8, 2, :2] += [-16.0, 16.0]
+    keypoints[9] = keypoints[9][MIRRORED]
+    keypoints[9, [3, 4, 6], 2] = 0
     return keypoints
 
 
@@ -104,19 +117,20 @@ def _cost(trials: _Trials, at: int, column: int, fits: Fits, rarity: float) -> f
     return float(fits.misfit[0]) + rarity if fits.misfit[0] < geometry._POOR else np.inf
 
 
-def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
+@pytest.mark.parametrize("visibility", [True, False])
+def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
     """Each fit is made anew, and each rarity written down as it is explained: one in so many."""
-    views, diagonal, plain, trials = _tried(_planted())
+    views, diagonal, plain, trials = _tried(_planted(), visibility)
     margin, exchanges = geometry._MARGIN, TEMPLATE.exchanges
     assert trials.suspects.tolist() == np.flatnonzero(plain.misfit > 2 * np.log(40) + margin).tolist()
-    assert {0, 1, 2, 3, 4, 6} <= set(trials.suspects.tolist())
+    assert {0, 1, 2, 3, 4, 6, 7, 8, 9} <= set(trials.suspects.tolist())
     assert trials.totals.shape == (len(trials.suspects), len(exchanges) + 8)
     for at, row in enumerate(trials.suspects.tolist()):
         view, best = views.take(np.array([row])), np.inf
 
         for column, exchange in enumerate(exchanges):
             if exchange.pair is None:
-                fits = fit(TEMPLATE, view.renamed(exchange.order))
+                fits = fit(TEMPLATE, view.renamed(exchange.order), visibility=visibility)
                 best = min(best, float(fits.misfit[0]))
                 assert trials.totals[at, column] == pytest.approx(
                     _cost(trials, at, column, fits, 2 * np.log(40)), abs=1e-3
@@ -126,7 +140,7 @@ def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
         fits_of_points = []
         for k in range(8):
             if best > geometry._GOOD and views.visibility[row, k] > 0 and plain.misfit[row] > anywhere + margin:
-                fits = fit(TEMPLATE, view.without(k))
+                fits = fit(TEMPLATE, view.without(k), visibility=visibility)
                 fits_of_points.append(float(fits.misfit[0]))
                 expected = _cost(trials, at, len(exchanges) + k, fits, anywhere)
             else:
@@ -138,7 +152,8 @@ def test_a_mistake_costs_its_misfit_and_its_rarity() -> None:
                 both = all(views.visibility[row, k] > 0 for k in exchange.pair)
                 expected = np.inf
                 if best > geometry._GOOD and both and plain.misfit[row] > 2 * np.log(500) + margin:
-                    expected = _cost(trials, at, column, fit(TEMPLATE, view.renamed(exchange.order)), 2 * np.log(500))
+                    fits = fit(TEMPLATE, view.renamed(exchange.order), visibility=visibility)
+                    expected = _cost(trials, at, column, fits, 2 * np.log(500))
                 assert trials.totals[at, column] == pytest.approx(expected, abs=1e-3)
 
 
@@ -252,6 +267,16 @@ def test_coarse_labels_fit_as_usual_once_the_noise_is_known() -> None:
     assert found.explanations == ()
 
 
+def test_the_noise_is_just_so_large_that_the_median_object_fits_as_usual() -> None:
+    views, _ = _views(_noisy(12.0))
+    noise = geometry._noise(TEMPLATE, views)
+
+    def median(factor: float) -> float:
+        return float(np.median(fit(TEMPLATE, replace(views, sigma=views.sigma * factor), visibility=False).misfit))
+
+    assert median(noise) < geometry._USUAL < median(noise / 1.2)
+
+
 def test_objects_with_hidden_corners_do_not_say_how_exactly_a_set_is_labelled() -> None:
     keypoints = _noisy(12.0)
     keypoints[:, 6:] = 0
@@ -328,6 +353,14 @@ def test_two_points_with_each_others_names() -> None:
     assert forms == {True, False}
 
 
+def test_a_point_that_is_not_labelled_has_no_name_to_exchange() -> None:
+    keypoints = cars()
+    # Too near to its place to be called misplaced; with the other's name it would fit.
+    keypoints[0, 4, 1] += 22.0
+    keypoints[0, 6, 2] = 0
+    assert studied(keypoints).explanations == ()
+
+
 def test_what_is_said_of_a_mirrored_and_of_a_misplaced_car() -> None:
     keypoints = cars()
     keypoints[4] = keypoints[4][MIRRORED]
@@ -385,6 +418,14 @@ def test_without_hidden_points_visibility_does_not_count() -> None:
     keypoints = cars()
     keypoints[:, :, 2] = 2
     assert studied(keypoints).misfit.max() < geometry._ALL_EXCHANGED
+
+
+def test_with_hidden_points_a_mistake_must_explain_those_too() -> None:
+    keypoints = cars()
+    keypoints[[4, 7]] = keypoints[[4, 7]][:, MIRRORED]
+    # With left and right exchanged the places are right, and all that is turned away is visible.
+    keypoints[4, :, 2] = 3 - keypoints[4, :, 2]
+    assert [one.index for one in studied(keypoints).explanations] == [7]
 
 
 def test_nothing_is_said_without_a_template_or_without_objects() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from PIL import Image as Pillow
 from PIL import ImageEnhance, JpegImagePlugin
 
 from posetools.checks import near
-from posetools.checks.near import check_near, clip_of
+from posetools.checks.near import check_near, clip_of, load_imagehash
 from posetools.checks.pictures import check_names
+from posetools.errors import MissingExtraError
 from posetools.findings import Finding
 from posetools.formats.coco_table import table_from
 from posetools.pictures import content_hash
@@ -106,6 +106,21 @@ class TestWithImagehash:
             "images[3]",
         ]
 
+    def test_the_nearest_is_named_of_those_that_count(self, tmp_path: Path) -> None:
+        """The next frame of the clip is nearer, and does not count; nor does the farther one of the other split."""
+        train = {name: picture for name, picture in changed(scene(7)).items() if name in ("cut.png", "brighter.png")}
+        darker = ImageEnhance.Brightness(scene(7)).enhance(0.99)
+        (first, last) = found(tmp_path, {"train": train, "val": {"v_1.png": scene(7), "v_2.png": darker}})[-2:]
+        phash = load_imagehash().phash
+        hashes = {path.name: phash(Pillow.open(path).convert("L"), hash_size=12) for path in tmp_path.iterdir()}
+        for name, finding in (("v_1.png", first), ("v_2.png", last)):
+            apart = {other: int(hashes[name] - hashes[other]) for other in train}
+            nearest = min(apart, key=lambda other: apart[other])
+            assert len(set(apart.values())) == 2
+            assert f"{nearest}) and 1 more are nearly the same; {apart[nearest]} of 144" in finding.message
+            assert (finding.code, name in finding.place) == ("W221", True)
+        assert hashes["v_1.png"] - hashes["v_2.png"] < min(apart.values())
+
     def test_the_very_same_content_is_left_to_the_check_of_contents(self, tmp_path: Path) -> None:
         assert found(tmp_path, {"train": {"a.png": scene(5)}, "val": {"b.png": scene(5)}}) == []
 
@@ -186,13 +201,15 @@ class TestWithImagehash:
         ]
         kept, signs, contents = near._hash_all(listed, tmp_path, silent)
         assert [each.name for each in kept] == ["a.png", "c.png", "d.png", "e.png"]
+        # Products of whole numbers would take many times as long.
+        assert signs.dtype == np.float32
         assert signs.shape == (4, near.BITS)
         assert set(np.unique(signs)) == {-1.0, 1.0}
         # The first and the fourth file hold the same bytes; the last ones of two scenes do not.
         assert contents.tolist() == [0, 1, 0, 2]
 
     def test_the_hash_is_that_of_the_upright_picture(self, tmp_path: Path) -> None:
-        phash = near.load_imagehash().phash
+        phash = load_imagehash().phash
         exif = Pillow.Exif()
         exif[0x0112] = 6
         scene(3).save(tmp_path / "upright.png")
@@ -215,7 +232,7 @@ class TestWithImagehash:
 
         monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", draft)
         scene(1).save(tmp_path / "a.jpg")
-        assert near._hash(tmp_path / "a.jpg", near.load_imagehash().phash) is not None
+        assert near._hash(tmp_path / "a.jpg", load_imagehash().phash) is not None
         assert asked == [("L", (48, 48))]
 
 
@@ -245,16 +262,24 @@ def test_texts_are_numbered_in_order_of_their_coming() -> None:
     assert near._numbers([]).shape == (0,)
 
 
-def test_without_imagehash_the_extra_is_named() -> None:
-    code = (
-        "import sys; sys.modules['imagehash'] = None\n"
-        "from posetools.checks.near import load_imagehash\n"
-        "from posetools.errors import MissingExtraError\n"
-        "try: load_imagehash()\n"
-        "except MissingExtraError as exc: print(exc)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--near-duplicates needs the 'leaks' extra (imagehash is not installed)" in done.stdout
+@pytest.mark.parametrize(
+    ("content", "missing"),
+    [("import nothing_there", "nothing_there"), ("raise ModuleNotFoundError('broken')", "imagehash")],
+)
+def test_an_imagehash_that_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, missing: str
+) -> None:
+    (tmp_path / "imagehash.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "imagehash", raising=False)
+    with pytest.raises(MissingExtraError, match=f"--near-duplicates needs the 'leaks' extra \\({missing} is not inst"):
+        load_imagehash()
+
+
+def test_without_imagehash_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "imagehash", None)
+    with pytest.raises(MissingExtraError, match=r"--near-duplicates needs the 'leaks' extra \(imagehash is not inst"):
+        load_imagehash()
 
 
 @pytest.mark.parametrize(

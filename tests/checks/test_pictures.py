@@ -41,12 +41,39 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def test_sound_pictures_have_no_findings_and_are_counted(folder: Path) -> None:
+def test_sound_pictures_have_no_findings_and_are_looked_at_once(folder: Path) -> None:
     told: list[tuple[str, int, int]] = []
     listed, _ = check_names({"train": table("train", ["a.jpg", "sub/c.png"], 1), "val": table("val", ["b.jpg"], 51)})
     assert list(check_pictures(listed, folder, lambda *step: told.append(step))) == []
-    assert ("checking pictures", 3, 3) in told
+    assert told == [("checking pictures", 3, 3)]
     assert list(check_pictures((), folder, silent)) == []
+
+
+def test_only_what_is_as_long_and_begins_alike_is_compared(folder: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    _copy(folder, "a.jpg", "e.jpg", "f.jpg")
+    listed, _ = check_names({"train": table("train", ["a.jpg", "b.jpg", "e.jpg", "f.jpg", "d.png"], 1)})
+    assert len(list(check_pictures(listed, folder, lambda *step: told.append(step)))) == 2
+    assert told == [("checking pictures", 5, 5), ("comparing pictures", 3, 3), ("comparing twins", 2, 2)]
+
+
+def test_a_picture_that_vanishes_before_it_is_compared_is_missing(folder: Path) -> None:
+    _copy(folder, "a.jpg", "e.jpg", "f.jpg")
+    listed, _ = check_names({"train": table("train", ["a.jpg", "e.jpg", "f.jpg"], 1)})
+
+    def remove(what: str, done: int, total: int) -> None:
+        if (what, done) == ("checking pictures", total):
+            (folder / "e.jpg").unlink()
+
+    missing, twin = check_pictures(listed, folder, remove)
+    assert missing == Finding(
+        "E121",
+        "train_coco.json",
+        "images[1] (id 2, e.jpg)",
+        f"file_name must be an existing picture in {folder}, got 'e.jpg'",
+        "put the picture there, or take it out of images and annotations",
+    )
+    assert (twin.code, twin.place) == ("W206", "images[2] (id 3, f.jpg)")
 
 
 def test_names_that_leave_the_folder_and_names_that_are_there_twice() -> None:
@@ -113,10 +140,15 @@ def test_a_picture_that_cannot_be_read(folder: Path) -> None:
 
 def test_a_picture_of_another_size(folder: Path) -> None:
     make_picture(folder / "b.jpg", (64, 40))
-    (finding,) = found(folder, ["a.jpg", "b.jpg"])
-    assert (finding.code, finding.file) == ("E123", "train_coco.json")
-    assert finding.place == "images[1] (id 2, b.jpg)"
-    assert "must be (64, 40), the size of b.jpg, got (64, 48)" in finding.message
+    assert found(folder, ["a.jpg", "b.jpg"]) == [
+        Finding(
+            "E123",
+            "train_coco.json",
+            "images[1] (id 2, b.jpg)",
+            "image (width, height) must be (64, 40), the size of b.jpg, got (64, 48)",
+            "the annotation was made on another picture, or on a resized copy",
+        )
+    ]
 
 
 @pytest.mark.parametrize(("stored", "code"), [((64, 48), "E124"), ((48, 64), "")])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posetools.checks import plausibility
 from posetools.checks.plausibility import (
     DUPLICATE_IOU,
     check_boxes,
@@ -117,7 +118,7 @@ def test_a_keypoint_is_rare_below_one_in_twenty() -> None:
     enough = objects_of(rows, points=[labelled] * 2 + [without_last] * 38)
     assert places(list(check_split(rare, CAR8, train=False)), "W209") == ["keypoint right-rear-tire"]
     assert places(list(check_split(enough, CAR8, train=False)), "W209") == []
-    hidden = objects_of(rows, points=[[20.0, 20.0, 1.0] * 8] * 40)
+    hidden = objects_of(rows, points=[[*labelled[:21], 20.0, 20.0, 1.0]] * 40)
     assert places(list(check_split(hidden, CAR8, train=False)), "W209") == []
 
 
@@ -188,7 +189,19 @@ def test_groups_of_objects_are_not_called_double() -> None:
 def test_boxes_that_only_touch_or_lie_apart_are_not_double() -> None:
     apart: list[Row] = [(0, (0, 0, 20, 20)), (0, (40, 40, 20, 20)), (0, (20, 0, 20, 20)), (0, (0, 20, 20, 20))]
     apart += [(1, (0, 0, 1, 1)), (1, (1, 1, 1, 1)), (2, (0, 0, 20, 20)), (2, (0, 0, 19, 20))]
+    apart += [(3, (0, 0, 1, 1)), (3, (0, 2, 1, 1))]
     assert list(check_boxes(objects_of(apart))) == []
+
+
+@pytest.mark.parametrize("x", [5.0, -30.0])
+def test_double_boxes_may_lie_half_a_pixel_apart(x: float) -> None:
+    objects = objects_of([(0, (x, 5, 40, 20)), (0, (x + 0.5, 5, 40, 20))])
+    assert places(list(check_boxes(objects)), "W205") == ["annotations[1] (id 2)"]
+
+
+def test_boxes_whose_left_edges_are_far_apart_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plausibility, "_iou", None)
+    assert list(check_boxes(objects_of([(0, (20.0 + 2 * i, 5, 20, 20)) for i in range(30)]))) == []
 
 
 def test_what_is_said_about_points() -> None:
@@ -222,6 +235,21 @@ def test_what_is_said_about_points() -> None:
             "a point that is not labelled has visibility 0",
         ),
     ]
+
+
+def test_objects_are_looked_at_in_parts_that_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, far = [15.0, 15.0, 2.0] * 8, [*[15.0, 15.0, 2.0] * 7, 15, 70, 1]
+    unlabelled, at_corner = [*[15.0, 15.0, 2.0] * 7, 15, 15, 0], [*[15.0, 15.0, 2.0] * 6, *[0.0, 0.0, 1.0] * 2]
+    points = [far, right, unlabelled, right, at_corner, right, far, unlabelled]
+    objects = objects_of([(0, (10.0 + i, 10, 20, 10)) for i in range(len(points))], points=points)
+    whole = list(check_points(objects, CAR8))
+    assert [(each.code, each.place) for each in whole] == [
+        (code, f"annotations[{i}] (id {i + 1})")
+        for code, of_code in (("W202", (0, 6)), ("W203", (2, 7)), ("W204", (4,)))
+        for i in of_code
+    ]
+    monkeypatch.setattr(plausibility, "_AT_ONCE", 3)
+    assert list(check_points(objects, CAR8)) == whole
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,17 @@ def test_references_lead_somewhere() -> None:
     ]
 
 
+@pytest.mark.parametrize(("number", "more"), [(20, ""), (21, ", ...")])
+def test_of_many_categories_the_first_twenty_are_named(number: int, more: str) -> None:
+    def change(document: Document) -> None:
+        document["categories"] += [{"id": i, "name": f"kind {i}"} for i in range(number, 1, -1)]
+        document["annotations"][3]["category_id"] = 99
+
+    (message,) = [f.message for f in check(change) if f.place == "annotations[3] (id 4)"]
+    listed = ", ".join(str(i) for i in range(1, 21))
+    assert message == f"category_id must be the id of an entry in categories ({listed}{more}), got 99"
+
+
 def test_a_picture_that_breaks_the_models_is_there_all_the_same() -> None:
     found = check(lambda d: d["images"][2].update(width=0))
     assert [(f.code, f.place) for f in found] == [("E123", "images[2] (id 5, 5.jpg)")]

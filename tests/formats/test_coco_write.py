@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,13 @@ import pytest
 
 from posetools.dataset import Dataset, DatasetBuilder, Entry, Image
 from posetools.errors import InputError
-from posetools.files import Transfer
+from posetools.files import Transfer, fetch
 from posetools.formats import coco_write
 from posetools.formats.coco_lines import LinePacking, Lines, lines_of
 from posetools.formats.coco_write import category_entry, write, write_split
 from posetools.geometry import box_area
 from posetools.skeleton import Skeleton, load_skeleton
+from posetools.storage import UrlPath
 from tests.build import make_dataset
 from tests.coco_sample import other_skeleton
 
@@ -215,6 +216,28 @@ def test_pictures_come_along_as_asked(tmp_path: Path, how: Transfer) -> None:
     assert picture.is_symlink() is (how == "symlink")
     assert how == "none" or picture.read_bytes() == (tmp_path / "p" / "sub" / "a.jpg").read_bytes()
     assert (tmp_path / "d" / "train_coco.json").is_file()
+
+
+def test_pictures_at_urls_are_fetched_some_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: the extra `cluster`")
+    there, builder = fsspec.filesystem("memory"), DatasetBuilder(CAR8)
+    names = ["a.jpg", "b.jpg", "c.jpg", "sub/d.jpg", "sub/e.jpg", "f.jpg"]
+    for name in names[:5]:
+        there.pipe_file(f"/coco_write/{name}", name.encode())
+        builder.add_image(Image(name, 3, 4, path=UrlPath(f"memory://coco_write/{name}")))
+    (tmp_path / "f.jpg").write_bytes(b"f.jpg")
+    builder.add_image(Image("f.jpg", 3, 4, path=tmp_path / "f.jpg"))
+    together: list[int] = []
+
+    def watch(remote: Mapping[Path, Path]) -> None:
+        together.append(len(remote))
+        fetch(remote)
+
+    monkeypatch.setattr(coco_write, "fetch", watch)
+    monkeypatch.setattr(coco_write, "_TOGETHER", 2)
+    write({"train": builder.build()}, tmp_path / "d", "copy")
+    assert {name: (tmp_path / "d" / "images" / name).read_bytes() for name in names} == {n: n.encode() for n in names}
+    assert together == [2, 2, 1]
 
 
 def test_without_pictures_none_is_needed(tmp_path: Path) -> None:
