@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from posetools.findings import Finding
 from tests.fuzz import case, targets
 from tests.fuzz.__main__ import main
 from tests.fuzz.case import decider, run_case
+from tests.fuzz.mutate import OTHERS, mutate_document
 from tests.fuzz.mutate_tree import Damaged
 from tests.fuzz.samples import sample
 from tests.fuzz.targets import TARGETS, Read
@@ -45,6 +47,16 @@ def test_a_number_is_always_the_same_case(tmp_path: Path) -> None:
     for number in range(20):
         first, second = (run_case("coco", decider(3, "coco", number), tmp_path).damaged for _ in range(2))
         assert (first.tree, first.vanishing, first.done) == (second.tree, second.vanishing, second.done)
+
+
+def test_no_case_changes_what_later_ones_are_made_of() -> None:
+    before, random = repr(OTHERS), Random(0)
+    for _ in range(500):
+        document: object = [[1, {"a": []}], None]
+        for _ in range(3):
+            document = mutate_document(random, document)
+        json.dumps(document)
+    assert repr(OTHERS) == before
 
 
 def with_work(monkeypatch: pytest.MonkeyPatch, work: targets.Work) -> None:
