@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from random import Random
 
@@ -91,6 +92,10 @@ def test_other_faults_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (source / "train_coco.json").write_text("x")
         return Read(())
 
+    def warns(*_: object) -> Read:
+        warnings.warn("overflow encountered in multiply", RuntimeWarning, stacklevel=1)
+        return Read(())
+
     def vague(*_: object) -> Read:
         raise RequestError("something is wrong")
 
@@ -98,6 +103,10 @@ def test_other_faults_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for work, said in ((stumbles, "KeyError: 'id'"), (hangs, "ran longer than"), (vague, "names neither a file")):
         with_work(monkeypatch, work)
         assert ended(tmp_path)[0] == "failed" and said in ended(tmp_path)[1]
+    with_work(monkeypatch, warns)
+    with warnings.catch_warnings(action="ignore"):
+        how, problem = ended(tmp_path)
+    assert how == "failed" and "RuntimeWarning: overflow encountered" in problem
     with_work(monkeypatch, writes)
     problem = ended(tmp_path)[1]
     assert (
