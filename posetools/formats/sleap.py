@@ -42,8 +42,21 @@ from posetools.skeleton import Skeleton
 LABELS = "labels.slp"
 # Beyond it a number is no pixel.
 _LARGEST = 1e6
-# What sleap-io, and h5py below it, raise on a file that is damaged.
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, AttributeError, MemoryError)
+# What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
+# fails where that does not hold.
+_BROKEN = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    NameError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+)
 
 
 def detect(path: Path) -> bool:

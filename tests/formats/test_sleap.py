@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -151,6 +152,19 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "labels.slp").write_text("nothing")
     result = read(tmp_path)
     assert [finding.code for finding in result.findings] == ["E310"]
+
+
+@needs_sleap
+def test_an_edge_of_no_type(tmp_path: Path) -> None:
+    import h5py
+
+    path = save(tmp_path)
+    with h5py.File(path, "r+") as file:
+        metadata = json.loads(file["metadata"].attrs["json"])
+        metadata["skeletons"][0]["links"] = [{"source": 0, "target": 1, "type": {}}]
+        file["metadata"].attrs["json"] = json.dumps(metadata).encode()
+    (finding,) = (one for one in read(tmp_path).findings if one.code == "E310")
+    assert finding.file == str(path) and "is not a file that sleap-io can read: " in finding.message
 
 
 @needs_sleap
