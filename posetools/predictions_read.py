@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation, must_be
 from posetools.files import read_json
+from posetools.formats.coco_model import Coordinate
 from posetools.geometry import Floats, xyxy_from_xywh
 from posetools.skeleton import Skeleton
 
@@ -48,8 +49,8 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
-Point = Annotated[list[float], Field(min_length=2, max_length=2)]
-Four = Annotated[list[float], Field(min_length=4, max_length=4)]
+Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
+Four = Annotated[list[Coordinate], Field(min_length=4, max_length=4)]
 Pixels = Annotated[int, Field(ge=1)]
 FileName = Annotated[str, Field(min_length=1)]
 
@@ -78,7 +79,7 @@ class _Document(_Part):
 class _Result(_Part):
     image_id: int
     category_id: int
-    keypoints: list[float]
+    keypoints: list[Coordinate]
     score: float
     bbox: Four | None = None
 

@@ -264,6 +264,14 @@ def one_less() -> Json:
         (document(instance={"score": "0.5"}), "pictures[0].instances[0].score: input should be a valid number"),
         (document(instance={"box": [1, 2, 3]}), "pictures[0].instances[0].box: list should have at least 4 items"),
         (document(instance={"box": [9, 2, 3, 4]}), "instances[0]: box must be x1, y1, x2, y2 with x1 <= x2 and y1 <="),
+        (
+            document(instance={"box": [1, 2, 1e308, 4]}),
+            "box[2]: input should be less than or equal to 1000000, got 1e+308",
+        ),
+        (
+            document(instance={"keypoints": {"x": [-1e7, 2]}}),
+            "keypoints.x[0]: input should be greater than or equal to",
+        ),
         (document(picture={"instances": None}), "pictures[0].instances: input should be a valid list, got None"),
         (document(picture={"file_name": ""}), "pictures[0].file_name: string should have at least 1 character"),
         (document(pictures=[{"file_name": "a"}]), "pictures[0].instances: field required"),
@@ -277,6 +285,14 @@ def one_less() -> Json:
         (results_of({"category_id": 2}), "[1]: category_id must be 1, that of skeleton car8, got 2"),
         (results_of({"keypoints": [1.0] * 51}), "[1]: keypoints must be 24 numbers, x, y and score of each keypoint"),
         (results_of({"keypoints": [float("inf")] * 24}), "[1].keypoints[0]: input should be a finite number"),
+        (
+            results_of({"keypoints": [1e308] * 24}),
+            "[1].keypoints[0]: input should be less than or equal to 1000000, got",
+        ),
+        (
+            results_of({"bbox": [1e308, 2, 3, 4]}),
+            "[1].bbox[0]: input should be less than or equal to 1000000, got 1e+308",
+        ),
         (results_of({"bbox": [1, 2, -3, 4]}), "[1]: bbox must be x, y, width, height of at least 0, got [1.0, 2.0, -3"),
         (results_of({"score": None}), "[1].score: input should be a valid number, got None"),
     ],

@@ -183,7 +183,7 @@ def _category(entry: Any, place: str, repairs: list[Repair]) -> Any:
 
 
 def _is_size(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_COORDINATE
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

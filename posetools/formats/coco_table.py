@@ -150,8 +150,8 @@ def read_entries(path: Path, wanted: Mapping[str, Sequence[int]]) -> Iterator[tu
     """Yield some entries of the lists of a COCO file as they are, parsed one by one: list, index, entry.
 
     Args:
-        path: the file; it has the lists.
-        wanted: the list's name -> indices in ascending order; those beyond its end are left out.
+        path: the file.
+        wanted: the list's name -> indices in ascending order; those beyond its end, and those of no list, are left out.
 
     Raises:
         InputError: the file cannot be read or is not JSON.
@@ -159,8 +159,8 @@ def read_entries(path: Path, wanted: Mapping[str, Sequence[int]]) -> Iterator[tu
     raw = split_text(read_bytes(path))
     document = read_json(path) if raw is None else {}
     for kind, positions in wanted.items():
-        entries = getattr(raw, kind, None) or document.get(kind, ())
-        for at in itertools.takewhile(len(entries).__gt__, positions):
+        entries: Any = getattr(raw, kind, None) or document.get(kind)
+        for at in itertools.takewhile(len(entries).__gt__, positions) if isinstance(entries, list) else ():
             yield kind, at, entries[at] if raw is None else parse(entries[at])
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.errors import MissingExtraError, must_be, show_value
+from posetools.formats.hdf5 import has_room
 
 # A file of a few bytes can declare an array of any size. A million pictures with sixteen points need 256 MB.
 LARGEST_BYTES = 1 << 29
@@ -200,6 +201,8 @@ def _array(group: Any, name: str) -> Any:
         raise _RefusedError(must_be(name, "in the file itself", "an array whose values are in another file"))
     if node.dtype.hasobject or "PSEUDOATOM" in node.attrs:
         raise _RefusedError(must_be(name, "an array of numbers or text", "pickled objects, which could run code"))
+    if not has_room(node):
+        raise _RefusedError(must_be(name, "an array of numbers or text", "numbers that fit in no array"))
     if node.nbytes > LARGEST_BYTES:
         raise _RefusedError(must_be(name, f"of at most {LARGEST_BYTES} bytes", node.nbytes))
     return node[()]

@@ -131,12 +131,15 @@ class Task:
 
 
 def is_export(document: object) -> bool:
-    """Return whether a JSON document is a list of Label Studio's tasks."""
-    if not isinstance(document, list) or not document or not isinstance(document[0], dict):
-        return False
-    first = document[0]
-    full = isinstance(first.get("data"), dict) and not {"annotations", "completions", "predictions"}.isdisjoint(first)
-    return full or {"annotation_id", "annotator"} <= first.keys()
+    """Return whether a JSON document is a list with a task of Label Studio's: one, for others may be damaged."""
+    return isinstance(document, list) and any(isinstance(one, dict) and _is_task(one) for one in document)
+
+
+def _is_task(raw: Json) -> bool:
+    annotations = raw.get("annotations", raw.get("completions"))
+    results = [one.get("result") for one in annotations if isinstance(one, dict)] if _is_list(annotations) else []
+    full = isinstance(raw.get("data"), dict) and not {"annotations", "completions", "predictions"}.isdisjoint(raw)
+    return full or any(map(_is_list, results)) or {"annotation_id", "annotator"} <= raw.keys()
 
 
 def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:

@@ -33,14 +33,30 @@ from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
 from posetools.formats.collection import collect
+from posetools.formats.hdf5 import harmful_array
 from posetools.formats.labels import check_options, unknown_label
 from posetools.formats.many import Opener, SourceFile, box_round, list_sources, without_entry
 from posetools.formats.target import check_holdable
 from posetools.skeleton import Skeleton
 
 LABELS = "labels.slp"
-# What sleap-io, and h5py below it, raise on a file that is damaged.
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, AttributeError)
+# Beyond it a number is no pixel.
+_LARGEST = 1e6
+# What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
+# fails where that does not hold.
+_BROKEN = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    NameError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+)
 
 
 def detect(path: Path) -> bool:
@@ -139,6 +155,9 @@ def _load(path: Path) -> Any | Finding:
         # Opening a pipe would wait until somebody writes into it.
         return Finding("E310", str(path), "", "must be a file, but is none", advice)
     try:
+        harmful = harmful_array(path)
+        if harmful:
+            return Finding("E310", str(path), *harmful, advice)
         return sio.load_slp(str(path), open_videos=False)
     except _BROKEN as exc:
         reason = show_value(str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__)
@@ -193,7 +212,7 @@ class _Frames:
             return FileReading(
                 self.source.file, findings=[Finding("E121", str(self.source.file), place, message, hint)]
             )
-        objects = [self._points(one) for one in frame.instances if self._is_label(one)]
+        objects = [self._points(one, place) for one in frame.instances if self._is_label(one)]
         text = self._seen_from_file(str(names[frame.frame_idx]))
         reading = opener.open(self.source, [text], place=place, objects=lost, what="instances")
         if reading.picture is None:
@@ -212,11 +231,11 @@ class _Frames:
         self._predicted += is_predicted
         return not is_predicted
 
-    def _points(self, instance: Any) -> list[PointXYV]:
+    def _points(self, instance: Any, place: str) -> list[PointXYV]:
         values: list[PointXYV] = [(0.0, 0.0, 0)] * self.skeleton.num_keypoints
         names = [str(node.name) for node in instance.skeleton.nodes]
         for name, xy, visible in zip(names, instance.points["xy"].tolist(), instance.points["visible"], strict=True):
-            if not np.isfinite(xy).all():
+            if np.isnan(xy).any():
                 continue
             keypoint = self.skeleton.index.get(self.options.names.get(name, name))
             if not visible:
@@ -225,6 +244,11 @@ class _Frames:
                 self.ignored[name] += 1
             elif keypoint is None:
                 self._unknown[name] += 1
+            elif max(map(abs, xy)) > _LARGEST:
+                rule = f"two numbers of at most {_LARGEST:.0f} px"
+                self._find(
+                    "E311", place, must_be(f"{name} (x, y)", rule, xy), "correct it in SLEAP, or remove the point"
+                )
             else:
                 values[keypoint] = (xy[0], xy[1], int(Visibility.VISIBLE))
         return values

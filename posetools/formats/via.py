@@ -88,9 +88,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     check_options(skeleton, options)
     labels = _Labels.of(skeleton, options)
     attributes = Attributes(_roles(options.attributes), labels.hidden)
-    files, pictures = list_sources(
-        sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
-    )
+    files, pictures = list_sources(sources, _is_wanted, "VIA's .json or .csv files")
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
     for number, source in enumerate(files, start=1):

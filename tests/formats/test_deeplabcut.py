@@ -22,6 +22,7 @@ from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.deeplabcut_h5 import read_frame
 from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
+from tests.formats.test_hdf5 import strange_floats
 
 CAR8 = load_skeleton("car8")
 ONE, TWO = CAR8.names[:2]
@@ -226,6 +227,32 @@ def test_h5_of_older_versions_with_a_path_in_one_column(tmp_path: Path, layout: 
     other = pd.DataFrame({"a": [1.0]})
     other.to_hdf(path, key="df_with_missing", mode="w")
     assert "the file must be a table with the column levels" in read(path).findings[0].message
+
+
+@needs_h5
+def test_h5_with_numbers_that_h5py_would_write_beyond_their_array(tmp_path: Path) -> None:
+    import h5py
+    import pandas as pd
+
+    dataset = make_dataset(tmp_path / "in", images=["one/a.png"], per_image=1, seed=3)
+    deeplabcut.write({"train": dataset}, tmp_path / "out", "copy")
+    path = tmp_path / "out/labeled-data/one/CollectedData_posetools.h5"
+    frame = pd.read_hdf(path)
+    frame.index = pd.Index(["\\".join(parts) for parts in frame.index])
+    frame.to_hdf(path, key="df_with_missing", mode="w", format="table")
+    with h5py.File(path, "r+") as file:
+        group = file["df_with_missing"]
+        old = group["table"]
+        attributes = dict(old.attrs)
+        del group["table"]
+        names = [("index", old.dtype["index"]), ("values_block_0", "f8"), ("values_block_1", "f8")]
+        group["table"] = np.zeros(1, dtype=names)
+        group["table"].attrs.update(attributes)
+    said = []
+    for content in list(strange_floats(path.read_bytes())):
+        path.write_bytes(content)
+        said += [finding.message for finding in read(path).findings if finding.code == "E310"]
+    assert any("table must be an array of numbers or text, got 'numbers that fit in no array'" in one for one in said)
 
 
 @needs_h5py

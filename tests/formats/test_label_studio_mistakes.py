@@ -93,6 +93,22 @@ def test_a_broken_file_beside_a_good_one_is_told(tmp_path: Path) -> None:
     assert [(f.code, f.file) for f in result.findings] == [("E310", str(broken))] and len(result.dataset) == 2
 
 
+@pytest.mark.parametrize(
+    ("damaged", "place", "part"),
+    [
+        ([False, *valid()], "tasks[0]", "a task must be an object, got False"),
+        ([valid()[0] | {"data": None}], "tasks[0]", "data must be an object that names one picture"),
+    ],
+)
+def test_a_damaged_export_beside_a_good_one_is_told(tmp_path: Path, damaged: Any, place: str, part: str) -> None:
+    make_picture(tmp_path / "a.jpg", SIZE)
+    save(tmp_path, valid())
+    file = save(tmp_path, damaged, "more.json")
+    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    told = [f.message for f in result.findings if (f.code, f.file, f.place) == ("E311", str(file), place)]
+    assert len(told) == 1 and part in told[0], result.findings
+
+
 def places(content: Any, at: tuple[str, ...] = ()) -> list[str]:
     """Return every place in a document, as ``change`` names it."""
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from posetools.formats.base import ReadOptions, ReadResult
 from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
 from tests.formats.test_deeplabcut import visible
+from tests.formats.test_hdf5 import strange_floats
 
 CAR8 = load_skeleton("car8")
 ONE, TWO = CAR8.names[:2]
@@ -119,6 +121,10 @@ def _beyond(labels: Any, _: Any) -> None:
     labels.labeled_frames[0].frame_idx = 5
 
 
+def _far(labels: Any, _: Any) -> None:
+    labels.labeled_frames[0].instances[0].points["xy"][0] = (np.inf, 1e300)
+
+
 def _elsewhere(labels: Any, _: Any) -> None:
     labels.videos[0].backend.filename = ["c.png", "d.png"]
     labels.videos[0].backend_metadata["shape"] = [2, 240, 320, 3]
@@ -129,6 +135,7 @@ def _elsewhere(labels: Any, _: Any) -> None:
     ("change", "codes", "said"),
     [
         (_unseen, ["E306", "W323"], "1 points that SLEAP calls not visible are not labelled here"),
+        (_far, ["E306", "E311"], f"{ONE} (x, y) must be two numbers of at most 1000000 px, got [inf, 1e+300]"),
         (_predict, ["W323"], "1 predicted instances are no labels; they are not read"),
         (_beyond, ["E121"], "a sequence of picture files that has the frame, got 5 (1 instances left out)"),
         (_elsewhere, ["E121"], "an existing picture, got 'c.png' (1 instances left out)"),
@@ -148,6 +155,19 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
 
 
 @needs_sleap
+def test_an_edge_of_no_type(tmp_path: Path) -> None:
+    import h5py
+
+    path = save(tmp_path)
+    with h5py.File(path, "r+") as file:
+        metadata = json.loads(file["metadata"].attrs["json"])
+        metadata["skeletons"][0]["links"] = [{"source": 0, "target": 1, "type": {}}]
+        file["metadata"].attrs["json"] = json.dumps(metadata).encode()
+    (finding,) = (one for one in read(tmp_path).findings if one.code == "E310")
+    assert finding.file == str(path) and "is not a file that sleap-io can read: " in finding.message
+
+
+@needs_sleap
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -159,6 +179,31 @@ def test_what_it_cannot_hold_is_refused(tmp_path: Path, change: Callable[[Datase
     with pytest.raises(InputError, match=said):
         sleap.write({"train": change(make_dataset(tmp_path / "in"))}, tmp_path / "out", "copy")
     assert not (tmp_path / "out").exists()
+
+
+@needs_sleap
+def test_numbers_that_h5py_would_write_beyond_their_array(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    refused = []
+    for content in list(strange_floats(path.read_bytes())):
+        path.write_bytes(content)
+        refused += [one for one in read(path).findings if "numbers that fit in no array" in one.message]
+    assert {(one.code, one.file, one.place) for one in refused} == {
+        ("E310", str(path), name) for name in ("points", "pred_points")
+    }
+
+
+@needs_sleap
+def test_an_array_that_is_larger_than_any_memory(tmp_path: Path) -> None:
+    import h5py
+
+    path = save(tmp_path)
+    with h5py.File(path, "r+") as file:
+        del file["tracks_json"]
+        file.create_dataset("tracks_json", shape=(1 << 54,), maxshape=(None,), dtype=h5py.string_dtype())
+    (finding,) = (one for one in read(tmp_path).findings if one.code == "E310")
+    assert (finding.file, finding.place) == (str(path), "tracks_json")
+    assert "which is all that the file can hold" in finding.message
 
 
 @needs_sleap

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,7 +65,8 @@ def run_case(name: str, random: Random, folder: Path, *, alarm: bool = True) -> 
     watch = Watch(frozenset(damaged.vanishing), changing)
     outcome = Outcome("succeeded", damaged)
     try:
-        with watched(watch), _alarm(alarm):
+        # A warning is a line of Python on the user's screen, and mostly a number that is none.
+        with watched(watch), warnings.catch_warnings(action="error"), _alarm(alarm):
             read = target.work(source, out, random)
     except PosetoolsError as exc:
         outcome.how, outcome.said = "refused", [str(exc)]

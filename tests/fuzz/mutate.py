@@ -24,8 +24,8 @@ OTHERS: tuple[Any, ...] = (None, True, False, [], {}, [[]], [None], {"": None}, 
 
 
 def any_value(random: Random) -> Any:
-    """Return a value that hardly fits anywhere."""
-    return random.choice(random.choice((NUMBERS, TEXTS, OTHERS)))
+    """Return a value that hardly fits anywhere, and is nobody else's: what is set into a document is changed there."""
+    return deepcopy(random.choice(random.choice((NUMBERS, TEXTS, OTHERS))))
 
 
 def mutate_bytes(random: Random, content: bytes) -> bytes:
@@ -171,7 +171,8 @@ def _wrap(random: Random, node: Any, key: Any) -> None:
 
 def _empty(random: Random, node: Any, key: Any) -> None:
     value = node[key]
-    node[key] = type(value)() if isinstance(value, list | dict | str | int | float) else random.choice(OTHERS)
+    is_known = isinstance(value, list | dict | str | int | float)
+    node[key] = type(value)() if is_known else deepcopy(random.choice(OTHERS))
 
 
 _DOCUMENT: tuple[Callable[[Random, Any, Any], None], ...] = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from random import Random
 
@@ -17,6 +19,7 @@ from posetools.findings import Finding
 from tests.fuzz import case, targets
 from tests.fuzz.__main__ import main
 from tests.fuzz.case import decider, run_case
+from tests.fuzz.mutate import OTHERS, mutate_document
 from tests.fuzz.mutate_tree import Damaged
 from tests.fuzz.samples import sample
 from tests.fuzz.targets import TARGETS, Read
@@ -45,6 +48,16 @@ def test_a_number_is_always_the_same_case(tmp_path: Path) -> None:
     for number in range(20):
         first, second = (run_case("coco", decider(3, "coco", number), tmp_path).damaged for _ in range(2))
         assert (first.tree, first.vanishing, first.done) == (second.tree, second.vanishing, second.done)
+
+
+def test_no_case_changes_what_later_ones_are_made_of() -> None:
+    before, random = repr(OTHERS), Random(0)
+    for _ in range(500):
+        document: object = [[1, {"a": []}], None]
+        for _ in range(3):
+            document = mutate_document(random, document)
+        json.dumps(document)
+    assert repr(OTHERS) == before
 
 
 def with_work(monkeypatch: pytest.MonkeyPatch, work: targets.Work) -> None:
@@ -79,6 +92,10 @@ def test_other_faults_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (source / "train_coco.json").write_text("x")
         return Read(())
 
+    def warns(*_: object) -> Read:
+        warnings.warn("overflow encountered in multiply", RuntimeWarning, stacklevel=1)
+        return Read(())
+
     def vague(*_: object) -> Read:
         raise RequestError("something is wrong")
 
@@ -86,6 +103,10 @@ def test_other_faults_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for work, said in ((stumbles, "KeyError: 'id'"), (hangs, "ran longer than"), (vague, "names neither a file")):
         with_work(monkeypatch, work)
         assert ended(tmp_path)[0] == "failed" and said in ended(tmp_path)[1]
+    with_work(monkeypatch, warns)
+    with warnings.catch_warnings(action="ignore"):
+        how, problem = ended(tmp_path)
+    assert how == "failed" and "RuntimeWarning: overflow encountered" in problem
     with_work(monkeypatch, writes)
     problem = ended(tmp_path)[1]
     assert (
