@@ -25,7 +25,8 @@ def xywh_from_xyxy(boxes: Floats) -> Floats:
     """Return (N, 4) boxes as (x, y, width, height), COCO's convention, to 1e-9 px."""
     pixels = boxes.copy()
     pixels[:, 2:] -= boxes[:, :2]
-    return pixels.round(DECIMALS, out=pixels)
+    rounded: Floats = pixels.round(DECIMALS)
+    return rounded
 
 
 def xyxy_from_xywh(boxes: Floats) -> Floats:
