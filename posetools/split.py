@@ -167,18 +167,19 @@ def _clip_keys(names: Sequence[str]) -> list[str] | None:
 
 def _clip_and_number(name: str) -> tuple[str, int | None]:
     # What pathlib would say of the name, without a Path for each of millions.
-    parent, _, last = name.rpartition("/")
-    dot = last.rfind(".")
-    stem = last[:dot] if 0 < dot < len(last) - 1 else last
+    parent = name.rfind("/") + 1
+    dot = name.rfind(".")
+    stem = name[:dot] if parent < dot < len(name) - 1 else name
     # The number that comes last in it, as a rule at its end.
     before, after = stem.rstrip("0123456789"), ""
     number = stem[len(before) :]
-    if not number and (match := _NUMBERED.fullmatch(stem)):
-        before, number, after = match.groups()
+    if not number and (match := _NUMBERED.fullmatch(stem, parent)):
+        before, number, after = stem[: match.start(2)], match[2], match[3]
+    root = "" if parent else "/"
     if not 0 < len(number) <= _LONGEST_NUMBER:
-        return f"{parent}/{stem}", None
+        return root + stem, None
     # A NUL, which no file name holds, marks where the number was: a1b and ab are of different clips.
-    return f"{parent}/{before}\0{after}", int(number)
+    return f"{root}{before}\0{after}", int(number)
 
 
 def _is_clip(frames: Sequence[int]) -> bool:

@@ -190,6 +190,8 @@ def test_the_frames_of_a_clip_are_ten_numbers_apart_at_most(last: int, by: str) 
         (".0007", "/.\0", 7),
         ("x7.", "/x\0.", 7),
         ("a/car.jpg", "a/car", None),
+        ("a/carX.jpg", "a/carX", None),
+        ("a/12_cam.jpg", "a/\0_cam", 12),
         ("a/" + "1" * 19 + ".jpg", "a/" + "1" * 19, None),
     ],
 )

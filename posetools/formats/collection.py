@@ -178,7 +178,7 @@ class Collection:
         names = unique_names([(origins[at], wanted[at]) for at in kept])
         order = sorted(range(len(kept)), key=names.__getitem__)
         self.names = [names[i] for i in order]
-        self._order = np.array([kept[i] for i in order], dtype=np.int64)
+        self._order = np.array(kept, dtype=np.int64)[order]
         self._objects: Ints = np.array(self._column("objects"), dtype=np.int64)
         self.counts: Ints = self._objects[self._order]
         self._starts, self._lengths = np.concatenate(self._places, axis=1)
