@@ -191,7 +191,9 @@ def test_the_frames_of_a_clip_are_ten_numbers_apart_at_most(last: int, by: str) 
         ("x7.", "/x\0.", 7),
         ("a/car.jpg", "a/car", None),
         ("a/carX.jpg", "a/carX", None),
-        ("a/12_cam.jpg", "a/\0_cam", 12),
+        ("12_cam.jpg", "/\0_cam", 12),
+        ("a1/car.jpg", "a1/car", None),
+        ("a/b.c/x7", "a/b.c/x\0", 7),
         ("a/" + "1" * 19 + ".jpg", "a/" + "1" * 19, None),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from posetools.checks import pictures
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.findings import Finding
 from posetools.formats.coco_table import CocoTable, table_from
@@ -57,6 +58,17 @@ def test_only_what_is_as_long_and_begins_alike_is_compared(folder: Path) -> None
     # Their ends, then all of them.
     compared = ("comparing pictures", 3, 3)
     assert told == [("checking pictures", 5, 5), compared, compared, ("comparing twins", 2, 2)]
+
+
+def test_pictures_are_looked_at_in_shards(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "SHARD", 2)
+    told: list[tuple[str, int, int]] = []
+    _copy(folder, "a.jpg", "e.jpg", "f.jpg", "g.jpg")
+    listed, _ = check_names({"train": table("train", ["a.jpg", "b.jpg", "e.jpg", "f.jpg", "g.jpg"], 1)})
+    assert len(list(check_pictures(listed, folder, lambda *step: told.append(step)))) == 3
+    compared = [("comparing pictures", 2, 4), ("comparing pictures", 4, 4)]
+    twins = [("comparing twins", 2, 3), ("comparing twins", 3, 3)]
+    assert told == [*(("checking pictures", done, 5) for done in (2, 4, 5)), *compared, *compared, *twins]
 
 
 def test_a_picture_that_vanishes_before_it_is_compared_is_missing(folder: Path) -> None:
