@@ -66,6 +66,7 @@ class Spool:
                 limit, folder = (_IN_MEMORY, str(self.folder)) if self.folder else (0, None)
                 self._file = tempfile.SpooledTemporaryFile(max_size=limit, dir=folder)  # noqa: SIM115
             self._file.write(content)
+            self._file.flush()
         except OSError as exc:
             raise _refusal(self.folder, exc) from exc
         self._end += len(content)

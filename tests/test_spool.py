@@ -33,6 +33,8 @@ def test_pieces_come_back_in_any_order(tmp_path: Path, monkeypatch: pytest.Monke
             numbers = rng.sample(range(26), number)
             assert taken(held, starts, numbers) == b"".join(PIECES[i] for i in numbers)
     assert taken(held, starts, []) == b""
+    # Parts of what was added in one go.
+    assert held.take(np.array([starts[1] + 2, starts[0]]), np.array([20, 1])) == b"B" * 9 + b"C" * 11 + b"A"
     # It has no name.
     assert list(tmp_path.iterdir()) == []
     held.close()
