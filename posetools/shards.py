@@ -16,7 +16,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Protocol, TypeVar
 
 from posetools.errors import RunError
@@ -153,8 +155,16 @@ def run_shards(
 def _begin(share: Share | None) -> None:
     """Prepare a process of a pool."""
     adopt(share)
+    if parent := parent_process():
+        Thread(target=_end_with, args=(parent,), daemon=True).start()
     # To take a process apart piece by piece at its end takes as long as a thousand files.
     atexit.register(os._exit, 0)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End this process when the one that started it has ended, however: nobody would take its results."""
+    parent.join()
+    os._exit(1)
 
 
 @contextmanager
