@@ -139,7 +139,7 @@ def run_shards(
     Raises:
         RunError: what runs the shards was ended from outside.
     """
-    lengths, done = list[int](), 0
+    lengths, done, total = list[int](), 0, 0
 
     def counted() -> Iterator[Sequence[Item]]:
         for shard in shards:
@@ -148,7 +148,8 @@ def run_shards(
 
     for number, result in enumerate(engine.run(work, counted(), spool)):
         done += lengths[number]
-        progress(what, done, sum(lengths))
+        total = total or sum(lengths)
+        progress(what, done, total)
         yield result
 
 
