@@ -67,7 +67,7 @@ def ends(paths: Sequence[str]) -> list[str]:
     """
     if _are_urls(paths):
         return ["unknown"] * len(paths)
-    return [_end(opened) for _, opened in _opened(paths, 0)]
+    return [_end(opened) for _, opened in _opened(paths, -_START)]
 
 
 def digests(paths: Sequence[str]) -> list[str]:
@@ -111,7 +111,12 @@ def _inspect_url(path: str, size: int | None) -> Inspection:
 
 
 def _opened(paths: Sequence[str], wanted: int) -> Iterator[tuple[str, _Opened]]:
-    """Yield each path with its file, open for reading; the first ``wanted`` bytes of the next ones are on their way."""
+    """Yield each path with its file, open for reading, while what is wanted of the next ones is on its way.
+
+    Args:
+        paths: the files.
+        wanted: how many bytes of each: its first ones, or, when it is negative, its last ones.
+    """
     waiting: deque[tuple[str, _Opened]] = deque()
     try:
         for path in paths:
@@ -132,13 +137,15 @@ def _open(path: str, wanted: int) -> _Opened:
         descriptor = os.open(path, READING)
     except (OSError, ValueError) as exc:
         return exc
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         return FileNotFoundError(path)
-    if wanted and hasattr(os, "posix_fadvise"):
+    if hasattr(os, "posix_fadvise"):
+        start = max(0, found.st_size + wanted) if wanted < 0 else 0
         # Some file systems know of no such thing.
         with suppress(OSError):
-            os.posix_fadvise(descriptor, 0, wanted, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(descriptor, start, abs(wanted), os.POSIX_FADV_WILLNEED)
     return os.fdopen(descriptor, "rb", buffering=_START)
 
 
