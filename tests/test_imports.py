@@ -26,7 +26,7 @@ LAYERS = (
     "__init__",
     "errors locks storage files yaml_text skeleton geometry dataset",
     "findings pictures progress dataset_folder",
-    "shards cluster inspection",
+    "spool shards cluster inspection",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "

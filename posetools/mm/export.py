@@ -136,11 +136,6 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
     """
     prepare("posetools export")
     _check_out(request)
-    with only_one(request.out):
-        return _export(request, progress)
-
-
-def _export(request: ExportRequest, progress: Progress) -> Exporting:
     device = resolve_device(request.device)
     pair = request.pair
     detector = Detector(pair.det.config, pair.det.checkpoint, device)
@@ -154,22 +149,23 @@ def _export(request: ExportRequest, progress: Progress) -> Exporting:
             "--int8 needs a labelled data set, to calibrate on and to measure what is lost\n"
             "  --data DIR names one; --half needs none"
         )
-    files = {
-        DET_FILE: export_det(detector, input_size_of(detector)),
-        POSE_FILE: export_pose(estimator, input_size_of(estimator)),
-    }
-    exported = _opened(files, detector, estimator)
-    parity = compare(detector, estimator, exported, _seen(material, progress))
-    parity.check()
-    sides: list[tuple[Precision, Mapping[str, bytes], Exported]] = [("float32", files, exported)]
-    if request.precision != "float32":
-        smaller = _reduced(request.precision, files, exported, material)
-        sides.append((request.precision, smaller, _opened(smaller, detector, estimator)))
-    truth = material.truth if request.data or request.precision != "float32" else None
-    measured = tuple(_measure(*side, label, material, truth, progress) for side in sides)
-    manifest, pictures = _described(request, sides[-1][2], measured[-1], skeleton, label, material)
-    write_bundle(request.out, manifest, {**sides[-1][1], **pictures})
-    return Exporting(request.out, manifest, material.source, parity, measured)
+    with only_one(request.out):
+        files = {
+            DET_FILE: export_det(detector, input_size_of(detector)),
+            POSE_FILE: export_pose(estimator, input_size_of(estimator)),
+        }
+        exported = _opened(files, detector, estimator)
+        parity = compare(detector, estimator, exported, _seen(material, progress))
+        parity.check()
+        sides: list[tuple[Precision, Mapping[str, bytes], Exported]] = [("float32", files, exported)]
+        if request.precision != "float32":
+            smaller = _reduced(request.precision, files, exported, material)
+            sides.append((request.precision, smaller, _opened(smaller, detector, estimator)))
+        truth = material.truth if request.data or request.precision != "float32" else None
+        measured = tuple(_measure(*side, label, material, truth, progress) for side in sides)
+        manifest, pictures = _described(request, sides[-1][2], measured[-1], skeleton, label, material)
+        write_bundle(request.out, manifest, {**sides[-1][1], **pictures})
+        return Exporting(request.out, manifest, material.source, parity, measured)
 
 
 def _check_out(request: ExportRequest) -> None:
