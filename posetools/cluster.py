@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from posetools import __version__
 from posetools.errors import MissingExtraError, RequestError, RunError, must_be
@@ -45,6 +45,7 @@ class Cluster:
         patience: how many seconds a scheduler may take to answer, and a cluster to have a worker.
     """
 
+    elsewhere: ClassVar[bool] = True
     address: str
     patience: float = _PATIENCE
 

@@ -27,6 +27,7 @@ from posetools.progress import Progress, silent
 from posetools.shards import no_collection
 from posetools.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
+from posetools.storage import absolute
 
 # What the only split is called in a format without splits.
 _ALL = "all"
@@ -158,11 +159,15 @@ class _Read:
 
 def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> _Read:
     options = replace(request.read, progress=progress, need_pictures=request.images != "none")
+    sources = request.sources
+    if options.engine and options.engine.elsewhere:
+        sources = tuple(map(absolute, sources))
+        options = replace(options, image_roots=tuple(map(absolute, options.image_roots)))
     if source.gather and target.name == "coco":
         packing = LinePacking(skeleton)
-        read = source.gather(request.sources, skeleton, options, packing, existing_folder(request.out))
+        read = source.gather(sources, skeleton, options, packing, existing_folder(request.out))
         return _Read(skeleton, Packed(read, packing), read.findings, read.files, read.ignored)
-    whole = source.read(request.sources, skeleton, options)
+    whole = source.read(sources, skeleton, options)
     return _Read(skeleton, Whole(whole.dataset), whole.findings, whole.files, whole.ignored)
 
 

@@ -19,7 +19,7 @@ from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from threading import Thread
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from posetools.errors import RunError
 from posetools.progress import Progress
@@ -36,7 +36,13 @@ _AHEAD = 3
 
 
 class Engine(Protocol):
-    """What runs shards."""
+    """What runs shards.
+
+    Attributes:
+        elsewhere: whether work is done where a relative path means something else than here.
+    """
+
+    elsewhere: ClassVar[bool]
 
     def run(
         self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
@@ -57,6 +63,8 @@ class Engine(Protocol):
 class Here:
     """Runs shards in this process, one after the other."""
 
+    elsewhere: ClassVar[bool] = False
+
     def run(
         self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
     ) -> Iterator[Result]:
@@ -73,6 +81,7 @@ class Processes:
         workers: how many.
     """
 
+    elsewhere: ClassVar[bool] = False
     workers: int
 
     def run(

@@ -68,6 +68,11 @@ def as_path(text: Path | str) -> Path:
     return Path(text[scheme.end() :]) if scheme[1].lower() in _LOCAL else UrlPath(text)
 
 
+def absolute(path: Path) -> Path:
+    """Return a path that means the same in every working directory."""
+    return path if is_url(path) else path.absolute()
+
+
 def real(path: Path | str) -> str:
     """Return a path with every link followed; at a URL, where there are none, without ``..`` and ``.``."""
     return str(as_path(path).resolve()) if is_url(path) else os.path.realpath(path)

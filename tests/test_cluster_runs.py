@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_the_output_is_that_of_this_process(address: str, tmp_path: Path) -> Non
     assert here == there
     assert {"E310", "E121"} <= {finding.code for finding in there.findings}
     assert labelme.FORMAT.in_shards and yolo_pose.FORMAT.in_shards
+
+
+def test_relative_paths_are_those_of_this_process(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = labelme_source(tmp_path, _NAMES[:10])
+    (tmp_path / "more").mkdir()
+    (source / "003.jpg").rename(tmp_path / "more" / "003.jpg")
+    monkeypatch.chdir(tmp_path)
+    read = ReadOptions(image_roots=(Path("more"),))
+    here = convert_one(Path("src"), Path("here"), read=read)
+    there = convert_one(Path("src"), Path("there"), read=replace(read, engine=Cluster(address)))
+    assert here.written and here == there
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert validate(Path("here"), engine=Cluster(address)) == validate(Path("here"))
 
 
 def test_yolo_pose_too(address: str, tmp_path: Path) -> None:

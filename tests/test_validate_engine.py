@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -32,6 +32,8 @@ def test_other_processes_find_the_same(tmp_path: Path) -> None:
 
 class Meddler:
     """Runs shards in this process, and changes something as soon as the pictures have been looked at."""
+
+    elsewhere: ClassVar[bool] = False
 
     def __init__(self, change: Callable[[], object]) -> None:
         self._change = change

@@ -22,7 +22,7 @@ from posetools.formats.locate import Located, check_size
 from posetools.inspection import Inspection, are_alike, digests, ends, inspect
 from posetools.progress import Progress
 from posetools.shards import SHARD, Engine, Here, cut, run_shards
-from posetools.storage import as_path
+from posetools.storage import absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,15 @@ def check_pictures(
     """
     run = partial(run_shards, engine=engine or Here(), progress=progress)
     # Names are normalised (check_names), and there may be millions.
-    paths = [os.path.join(folder, listed.name) for listed in pictures]  # noqa: PTH118
+    start = absolute(folder)
+    paths = [os.path.join(start, listed.name) for listed in pictures]  # noqa: PTH118
     like: dict[tuple[int, str], list[int]] = defaultdict(list)
     seen = chain.from_iterable(run(inspect, cut(paths, SHARD), what="checking pictures"))
     for at, (listed, found) in enumerate(zip(pictures, seen, strict=True)):
         if found.header:
             like[found.length, found.start].append(at)
         if not found.header or found.header.size != tuple(listed.table.images.sizes[listed.row].tolist()):
-            yield from _problems(listed, as_path(paths[at]), found)
+            yield from _problems(listed, folder, found)
     # Only what is as long, and begins and ends alike, can be the same.
     groups: Iterable[list[int]] = like.values()
     for look in (ends, digests):
@@ -107,7 +108,7 @@ def check_pictures(
                 closer[number, digest].append(at)
             else:
                 # It has gone meanwhile.
-                yield from _problems(pictures[at], as_path(paths[at]), inspect([paths[at]])[0])
+                yield from _problems(pictures[at], folder, inspect([paths[at]])[0])
         groups = closer.values()
     pairs = [(at, group[0]) for group in groups for at in group[1:]]
     both = [(paths[at], paths[other]) for at, other in pairs]
@@ -117,8 +118,8 @@ def check_pictures(
             yield _double(pictures[at], pictures[other], "content")
 
 
-def _problems(listed: Listed, path: Path, found: Inspection) -> Iterator[Finding]:
-    images = listed.table.images
+def _problems(listed: Listed, folder: Path, found: Inspection) -> Iterator[Finding]:
+    images, path = listed.table.images, folder / listed.name
     name = images.file_names[listed.row]
     if found.header is None and not found.problem:
         message = must_be("file_name", f"an existing picture in {path.parent}", name)
