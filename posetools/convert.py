@@ -282,7 +282,7 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
         choice = SplitChoice("declared", "as the source declares it (--val or --split-by make another)")
         return _by_split([split or "" for split in declared]), choice
     others = set(declared) - {None, *SPLITS}
-    apart = [split if split in others else None for split in declared] if others else list[str | None]()
+    apart = [split if split in others else None for split in declared]
     if None not in apart:
         apart = [None] * len(declared)
     free = [index for index, split in enumerate(apart) if split is None]

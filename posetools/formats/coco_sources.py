@@ -23,8 +23,7 @@ _SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "v
 _HEAD = 4096
 _LOOKED_AT = 5
 # Most names are so; the others cost more.
-# A name that surely stays in the folder it is seen from, as nearly all do.
-is_plain = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*").fullmatch
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +150,7 @@ class TrustedPictures:
 
 def safe_name(file_name: str) -> str | None:
     """Return a file name, with forward slashes, that cannot leave the folder it is seen from; None when it could."""
-    if is_plain(file_name):
+    if _PLAIN.fullmatch(file_name):
         return file_name
     relative = portable_path(file_name)
     if relative is None or ".." in relative.parts or not relative.parts or "\0" in file_name:

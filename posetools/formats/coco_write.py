@@ -17,7 +17,7 @@ from posetools.dataset_folder import IMAGES, SPLITS, ann_file
 from posetools.errors import InputError, must_be
 from posetools.files import Transfer, fetch, transfer, write_chunks
 from posetools.formats.coco_lines import ENCODER, Lines, lines_of
-from posetools.formats.coco_sources import is_plain, safe_name
+from posetools.formats.coco_sources import safe_name
 from posetools.skeleton import Skeleton
 from posetools.storage import as_path, is_url
 
@@ -143,7 +143,7 @@ def _bring(entries: Iterable[Entry], split: str, seen: dict[str, str], folder: P
     for name, _, _, path in entries:
         if (other := seen.setdefault(name, split)) != split:
             raise InputError(name, "", must_be("file_name", f"in one split only ({other} has it)", split))
-        if not is_plain(name) and safe_name(name) != name:
+        if safe_name(name) != name:
             raise InputError(name, "", must_be("file_name", "a path that stays in images/", name))
         if how == "none":
             continue

@@ -31,6 +31,7 @@ from posetools.errors import InputError, MissingExtraError, OutputError, Request
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.coco_model import MAX_COORDINATE
 from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
 from posetools.formats.collection import collect
 from posetools.formats.hdf5 import harmful_array
@@ -40,8 +41,6 @@ from posetools.formats.target import check_holdable
 from posetools.skeleton import Skeleton
 
 LABELS = "labels.slp"
-# Beyond it a number is no pixel.
-_LARGEST = 1e6
 # What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
 # fails where that does not hold.
 _BROKEN = (
@@ -244,8 +243,8 @@ class _Frames:
                 self.ignored[name] += 1
             elif keypoint is None:
                 self._unknown[name] += 1
-            elif max(map(abs, xy)) > _LARGEST:
-                rule = f"two numbers of at most {_LARGEST:.0f} px"
+            elif max(map(abs, xy)) > MAX_COORDINATE:
+                rule = f"two numbers of at most {MAX_COORDINATE} px"
                 self._find(
                     "E311", place, must_be(f"{name} (x, y)", rule, xy), "correct it in SLEAP, or remove the point"
                 )
