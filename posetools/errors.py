@@ -30,6 +30,13 @@ _LONGEST_VALUE = 80
 _OBEYED = {code: f"\\x{code:02x}" for code in (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))}
 
 
+class PosetoolsWarning(UserWarning):
+    """What a user should know of files that were read, though the work could be done.
+
+    The command line prints it as one line; in Python it is a warning like any other.
+    """
+
+
 class PosetoolsError(Exception):
     """Base of every error that posetools raises on purpose."""
 

@@ -9,6 +9,7 @@ Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from posetools import __version__
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
 from posetools.cli.urls import refuse_urls
-from posetools.errors import PosetoolsError, printable
+from posetools.errors import PosetoolsError, PosetoolsWarning, printable
 
 _STOPPED = 130
 
@@ -107,8 +108,19 @@ def _root(
     """Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
+_PLAIN_WARNING = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    if issubclass(category, PosetoolsWarning):
+        print(f"warning: {printable(str(message))}", file=sys.stderr)
+    else:
+        _PLAIN_WARNING(message, category, *place)
+
+
 def run() -> None:
-    """Run a command; errors become one message and an exit status here."""
+    """Run a command; errors and warnings become messages, and errors an exit status, here."""
+    warnings.showwarning = _show_warning
     try:
         refuse_urls(sys.argv[1:])
         app()

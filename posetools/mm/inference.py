@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, PosetoolsWarning, RequestError
 from posetools.geometry import Floats
+from posetools.mm.averages import is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
 from posetools.mm.runtime import prepare
@@ -42,6 +43,8 @@ class _Model:
         self._adapt(self.config.model)
         is_url = isinstance(checkpoint, str) and checkpoint.startswith(("http://", "https://"))
         content = load_from_url(str(checkpoint)) if is_url else load_checkpoint(checkpoint)
+        if is_stale(content):
+            warnings.warn(stale_text(checkpoint), PosetoolsWarning, stacklevel=3)
         if amp and not device.startswith("cuda"):
             raise RequestError(f"--amp needs a GPU, and this runs on {device}")
         self._device, self._amp = device, amp

@@ -37,6 +37,7 @@ from posetools import __version__
 from posetools.errors import InputError, RequestError, join_place, must_be
 from posetools.files import read_json, sweep, write_files
 from posetools.locks import only_one
+from posetools.mm.averages import VERSION, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run
 from posetools.mm.metainfo import skeleton_of_metainfo
@@ -109,6 +110,8 @@ def publish(
     notes: list[str] = []
     if trust:
         content = {**content, "meta": _plain_part(content.get("meta"), checkpoint, notes)}
+    if is_stale(content):
+        notes.append(stale_text(checkpoint))
     meta = _meta(content, checkpoint, metrics, notes)
     data = _saved({"meta": meta, "state_dict": _weights(content, checkpoint)})
     sha256 = hashlib.sha256(data).hexdigest()
@@ -187,7 +190,7 @@ def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: l
     if not isinstance(given, Mapping):
         raise InputError(path, "meta", must_be("value", "a dict", type(given).__name__))
     meta: dict[str, Any] = {str(name): value for name, value in given.items()}
-    meta["posetools_version"] = __version__
+    meta[VERSION] = __version__
     skeleton = _skeleton(path, meta)
     if skeleton is not None:
         meta["skeleton"] = skeleton

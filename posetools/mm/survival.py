@@ -111,7 +111,7 @@ def stopping_text(evaluations: Evaluations) -> str:
     best = evaluations.best
     if best is None:
         return "nothing could be measured"
-    return f"no better {best.name} than {best.value:.3f} (epoch {best.epoch}) in {best.since} evaluations"
+    return f"no better {best.name} than {best.value:.3f} in {best.since} evaluations"
 
 
 @contextmanager

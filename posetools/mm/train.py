@@ -38,7 +38,8 @@ from posetools.mm.preflight import check_run
 from posetools.mm.resume import best_in, checkpoint_to_resume, last_in, resumable
 from posetools.mm.runtime import prepare
 from posetools.mm.saving import clear_unfinished
-from posetools.mm.speed import speed_hook
+from posetools.mm.schedule import schedule_hook
+from posetools.mm.speed import make_fast
 from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
 from posetools.mm.trackers import add_trackers
 from posetools.runlog import METRICS
@@ -352,11 +353,13 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
         clear_unfinished(work_dir)
     hook = progress_hook(told, evaluations)
     hooks = (hook, *hooks, *hooks_of_several(planned.config, planned.device))
-    hooks = (*hooks, speed_hook(), *crops_hooks(planned.cache, told.say))
+    hooks = (*hooks, *crops_hooks(planned.cache, told.say))
+    hooks = (*hooks, schedule_hook(told.say)) if planned.checkpoint else hooks
     with watched(planned.stage, work_dir) as watch, runner_device(planned.device):
         watch.runner = runner = Runner.from_cfg(planned.config)
         for own in (*watch.hooks(evaluations, planned.checkpoint), *hooks):
             runner.register_hook(own)
+        make_fast(runner)
         runner.train()
     if runner.train_loop.stop_training:
         told.say(f"stopped early after epoch {runner.epoch} of {runner.max_epochs}: {stopping_text(evaluations)}")
