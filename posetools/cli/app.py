@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -111,11 +111,18 @@ def _root(
 _PLAIN_WARNING = warnings.showwarning
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, PosetoolsWarning):
         print(f"warning: {printable(str(message))}", file=sys.stderr)
     else:
-        _PLAIN_WARNING(message, category, *place)
+        _PLAIN_WARNING(message, category, filename, lineno, file, line)
 
 
 def run() -> None:

@@ -139,7 +139,7 @@ def test_the_best_checkpoint_predicts_with_the_average(trained: Trained) -> None
         assert torch.allclose(value, seen["average"][name], atol=1e-5), name
 
 
-def test_a_resumed_run_goes_on_with_its_average(trained: tuple[Probed, Path], tmp_path: Path) -> None:
+def test_a_resumed_run_goes_on_with_its_average(trained: Trained, tmp_path: Path) -> None:
     probed, work_dir, _ = trained
     shutil.copytree(work_dir, tmp_path / "run")
     train(TrainRequest(stage=probed.stage, work_dir=tmp_path / "run", resume=True, epochs=3, device="cpu"))
@@ -174,7 +174,7 @@ def test_with_several_processes(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.fixture
-def stale(trained: tuple[Probed, Path], tmp_path: Path) -> Trained:
+def stale(trained: Trained, tmp_path: Path) -> Trained:
     """Return a work folder as posetools 0.1 left it: convolutions of the average are those of before the training."""
     import torch
 
@@ -192,7 +192,7 @@ def stale(trained: tuple[Probed, Path], tmp_path: Path) -> Trained:
     return Trained(probed, broken, seen)
 
 
-def test_it_is_said_wherever_such_weights_are_used(stale: tuple[Probed, Path], tmp_path: Path) -> None:
+def test_it_is_said_wherever_such_weights_are_used(stale: Trained, tmp_path: Path) -> None:
     probed, work_dir, _ = stale
     path = last_in(work_dir)
     assert path is not None
