@@ -52,8 +52,7 @@ def make_fast(runner: Any) -> None:
         # The optimizer's state is loaded by now.
         def before_train(self, runner: Any) -> None:
             _fuse(runner.optim_wrapper.optimizer)
-            if ordered:
-                _order_state(runner.optim_wrapper.optimizer)
+            _order_state(runner.optim_wrapper.optimizer)
 
         def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
             # How a step is computed is no part of a run's state: torch before 2.4 could not resume with it on the CPU.
@@ -82,12 +81,16 @@ def _order_weights(model: Any) -> None:
 
 
 def _order_state(optimizer: Any) -> None:
+    """Bring the optimizer's state into the order of the weights: a fused step goes through both by their memory.
+
+    A checkpoint holds the order of the run that saved it, which on a GPU or in several processes is torch's own.
+    """
     import torch
 
-    for state in optimizer.state.values():
+    for weight, state in optimizer.state.items():
         for name, value in state.items():
-            if isinstance(value, torch.Tensor) and value.dim() == _PICTURE_DIMS:
-                state[name] = value.contiguous(memory_format=torch.channels_last)
+            if isinstance(value, torch.Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                state[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _arrange(module: Any, arguments: Any, output: Any) -> Any:  # noqa: ARG001  (the signature of a forward hook)
