@@ -183,13 +183,17 @@ def config(
     needs neither package.
     """
     stated = _stated(locals())
+    from contextlib import nullcontext
+
     from posetools.cli.config_table import print_pair
+    from posetools.cli.train_display import display
     from posetools.dataset_folder import skeleton_of
     from posetools.mm.recipe import emit_fitting
     from posetools.recipes.options import build_options
 
     options = build_options(recipe, stated)
-    pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite)
+    with nullcontext() if options.minutes is None else display() as listener:
+        pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
     print_pair(pair, explain=explain)
     print(f"next: posetools train --stage det --data {data}")
 

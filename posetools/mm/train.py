@@ -126,6 +126,8 @@ class TrainResult:
         metrics: of the last evaluation, without what could not be measured.
         epochs: how many the last checkpoint has been trained for.
         trained: how many of them this call added; 0 when there was nothing to do.
+        iterations: how many these epochs had; 0 when there was nothing to do.
+        enough: how many iterations the recipe aims at without a limit of time; 0: time did not limit it.
     """
 
     work_dir: Path
@@ -134,6 +136,8 @@ class TrainResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     epochs: int = 0
     trained: int = 0
+    iterations: int = 0
+    enough: int = 0
 
 
 def train(request: TrainRequest, listener: TrainListener | None = None) -> TrainResult:
@@ -381,4 +385,5 @@ def _finish(runner: Any, work_dir: Path, metrics: Mapping[str, float | None], st
         },
     )
     measured = {name: value for name, value in metrics.items() if value is not None}
-    return TrainResult(work_dir, last, best, measured, epochs=epochs, trained=epochs - start)
+    ran = {"iterations": int(runner.iter), "enough": runner.cfg.get("enough_iterations", 0)}
+    return TrainResult(work_dir, last, best, measured, epochs=epochs, trained=epochs - start, **ran)
