@@ -199,12 +199,14 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
         OutputError: something cannot be written.
         RunError: training failed.
     """
+    from posetools.mm.extra import require_train
     from posetools.mm.runtime import prepare
 
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
-    prepare("posetools demo")
+    require_train("posetools demo")
     claim_folder(request.out, overwrite=request.overwrite)
+    prepare("posetools demo")
     run = _Run(request, listener)
     run.timed("render", run.render)
     val = run.timed("convert", run.convert)
@@ -354,9 +356,8 @@ class _Run:
             det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
         )
         record = {"minutes": self._request.minutes, "seed": self._request.seed, "settings": asdict(self._settings)}
-        epochs = {stage: plan.epochs for stage, plan in result.plans.items()}
-        trained = {"seconds": result.seconds, "epochs": epochs, "iterations": result.iterations}
-        reports = {"det": det.as_dict(), "pose": pose.as_dict()}
+        trained = {"seconds": result.seconds, "epochs": {stage: plan.epochs for stage, plan in result.plans.items()}}
+        reports = {"iterations": result.iterations, "det": det.as_dict(), "pose": pose.as_dict()}
         write_record(out, {"finished": True, **record, **trained, **reports})
         return result
 

@@ -13,6 +13,7 @@ from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES, ann_file, skeleton_of
 from posetools.errors import InputError, RequestError
 from posetools.evaluation import DEFAULT_SPLIT, RunReport, SplitRequest, Subject, measure
+from posetools.files import read_text
 from posetools.formats.coco import read_split
 from posetools.metrics import BoxScores
 from posetools.mm.configs import Stage, check_stage, config_of_run, data_root_of, load_config
@@ -24,6 +25,7 @@ from posetools.mm.pairs import pair_of_run, skeleton_of_pair
 from posetools.mm.runtime import prepare
 from posetools.mm.train import SKELETON
 from posetools.progress import Progress, silent
+from posetools.recipes.find import data_root_in
 from posetools.results import label_of
 from posetools.scoring import BBOX_THR, PoseScores, read_truth, score_boxes, score_poses
 from posetools.skeleton import Skeleton, load_skeleton, read_skeleton
@@ -127,6 +129,8 @@ def evaluate_run(run: Path, request: SplitRequest = DEFAULT_SPLIT, progress: Pro
     require_train("posetools eval")
     check_split(request.data, request.split, device=request.device, skeleton=request.skeleton)
     pair = pair_of_run(run)
+    if request.data is None:
+        check_split(data_root_in(read_text(pair.pose.config)), request.split, device=request.device)
     prepare("posetools eval")
     device = resolve_device(request.device)
     data = request.data or data_root_of(load_config(pair.pose.config))

@@ -34,8 +34,9 @@ def check_training(request: TrainRequest) -> None:
     check_device(request.device)
     check_options(request.cfg_options)
     check_trackers(request.trackers)
-    if request.weights not in (None, NO_WEIGHTS) and "://" not in str(request.weights):
-        check_file(Path(str(request.weights)), "weights", hint=f"--weights {NO_WEIGHTS} starts from random weights")
+    weights = request.weights
+    if weights is not None and weights != NO_WEIGHTS and "://" not in weights:
+        check_file(Path(weights), "file of weights", hint=f"--weights {NO_WEIGHTS} starts from random weights")
     path = request.config
     if path is not None:
         check_file(path, "config")

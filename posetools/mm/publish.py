@@ -109,7 +109,7 @@ def publish(
     checkpoint = checkpoint.expanduser()
     check_file(checkpoint, "checkpoint")
     if metrics is not None:
-        check_file(metrics, "metrics")
+        check_file(metrics, "file of metrics")
     prepare("posetools publish")
     content = load_checkpoint(checkpoint, trusted=trust)
     notes: list[str] = []
