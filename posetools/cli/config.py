@@ -195,7 +195,8 @@ def config(
     with nullcontext() if options.minutes is None else display() as listener:
         pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
     print_pair(pair, explain=explain)
-    print(f"next: posetools train --stage det --data {data}")
+    elsewhere = "" if out == Path("configs") else f" --configs {out}"
+    print(f"next: posetools train --stage det --data {data}{elsewhere}")
 
 
 # What --pretrained stands for, as (load_from, backbone).
