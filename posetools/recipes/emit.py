@@ -93,9 +93,10 @@ def emit_pair(
         _check_free(texts)
     write_texts(texts)
     known = measured or {}
-    notes = tuple(
-        _note(name, stage, said, machine, known.get(name, Measured()), options.minutes)
-        for name, stage, said in (("det", det, options.det), ("pose", pose, options.pose))
+    minutes, unknown = options.minutes, Measured()
+    notes = (
+        _note("det", det, options.det, machine, known.get("det", unknown), minutes),
+        _note("pose", pose, options.pose, machine, known.get("pose", unknown), minutes),
     )
     return ChosenPair(det_path, pose_path, notes, recipe=recipe, facts=facts)
 
