@@ -214,7 +214,8 @@ def _augmentation(case: Case) -> Because:
 
 def _times(case: Case) -> int:
     """Return how often an epoch goes through the data: the same whether its number is stated or not."""
-    each, planned = case.iterations_per_epoch(), planned_iterations(case).value
+    each = case.iterations_per_epoch()
+    planned: int = planned_iterations(case).value
     light = case.said.augmentation or ("light" if planned < LIGHT_BELOW else "strong")
     if each >= EPOCH_ITERATIONS or case.states("stage2_epochs") or light == "strong":
         return 1

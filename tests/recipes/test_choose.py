@@ -178,12 +178,11 @@ def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
         for stage in ("det", "pose"):
             free = getattr(recipe(data, machine), stage)
             for epochs in (1, free.epochs, 30, 500):
-                said = getattr(recipe(data, machine, **{stage: {"epochs": epochs}}), stage)
+                options: dict[str, Any] = {stage: {"epochs": epochs}}
+                said = getattr(recipe(data, machine, **options), stage)
                 assert (said.repeat, said.epochs) == (free.repeat, epochs)
-            assert (
-                getattr(recipe(data, machine, **{stage: {"epochs": free.epochs}}), stage).because["iterations"]
-                == (free.because["iterations"])
-            )
+                if epochs == free.epochs:
+                    assert said.because["iterations"] == free.because["iterations"]
     assert recipe(facts(36, 60), CPU, det={"epochs": 30}).det.because["iterations"] == Because(
         30 * 27, "30 epochs of 27: 36 pictures, 6 times an epoch"
     )
