@@ -173,7 +173,7 @@ class DemoResult:
         det: how well the detector finds cars it has never seen.
         pose: how good the keypoints are, on labelled and on detected boxes.
         seconds: step -> how long it took.
-        epochs: stage -> how many it was trained.
+        plans: stage -> how long it was to be trained.
         iterations: stage -> how many it was trained.
         files: what there is to look at, and what it is.
     """
@@ -181,8 +181,8 @@ class DemoResult:
     det: DetReport
     pose: PoseReport
     seconds: Mapping[str, float]
-    epochs: Mapping[str, int]
-    iterations: Mapping[str, int]
+    plans: Mapping[_Stage, Plan]
+    iterations: Mapping[_Stage, int]
     files: Mapping[Path, str]
 
 
@@ -199,12 +199,14 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
         OutputError: something cannot be written.
         RunError: training failed.
     """
+    from posetools.mm.extra import require_train
     from posetools.mm.runtime import prepare
 
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
-    prepare("posetools demo")
+    require_train("posetools demo")
     claim_folder(request.out, overwrite=request.overwrite)
+    prepare("posetools demo")
     run = _Run(request, listener)
     run.timed("render", run.render)
     val = run.timed("convert", run.convert)
@@ -226,7 +228,7 @@ class _Run:
         self._configs, self._work_dirs = request.out / CONFIGS, request.out / WORK_DIRS
         self._seconds: dict[str, float] = {}
         self._plans: dict[_Stage, Plan] = {stage: Plan(1) for stage in _STAGES}
-        self._iterations: dict[str, int] = {}
+        self._iterations: dict[_Stage, int] = {}
 
     def timed(self, name: str, work: Callable[[], _Result]) -> _Result:
         """Return what ``work`` returns, and note how long it took."""
@@ -350,13 +352,12 @@ class _Run:
             self._work_dirs: "per stage: checkpoints, the config as run, the log",
             out / RESULTS: "all numbers",
         }
-        epochs: dict[str, int] = {stage: plan.epochs for stage, plan in self._plans.items()}
         result = DemoResult(
-            det=det, pose=pose, seconds=self._seconds, epochs=epochs, iterations=self._iterations, files=files
+            det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
         )
         record = {"minutes": self._request.minutes, "seed": self._request.seed, "settings": asdict(self._settings)}
-        trained = {"seconds": result.seconds, "epochs": result.epochs, "iterations": result.iterations}
-        reports = {"det": det.as_dict(), "pose": pose.as_dict()}
+        trained = {"seconds": result.seconds, "epochs": {stage: plan.epochs for stage, plan in result.plans.items()}}
+        reports = {"iterations": result.iterations, "det": det.as_dict(), "pose": pose.as_dict()}
         write_record(out, {"finished": True, **record, **trained, **reports})
         return result
 

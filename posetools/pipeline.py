@@ -125,11 +125,15 @@ class PosePipeline:
             RequestError: ``run`` does not hold one detector and one pose estimator, or an option cannot be had.
             InputError: a file cannot be read.
         """
+        from posetools.mm.extra import require_train
         from posetools.mm.pairs import pair_of_run
         from posetools.mm.runtime import prepare
 
+        require_train("PosePipeline.from_run")
+        _check(options)
+        pair = pair_of_run(Path(run))
         prepare("PosePipeline.from_run")
-        return cls._from_pair(pair_of_run(Path(run)), options)
+        return cls._from_pair(pair, options)
 
     @classmethod
     def from_configs(
@@ -150,9 +154,14 @@ class PosePipeline:
             RequestError: a name or URL leads nowhere, or an option cannot be had.
             InputError: a file cannot be read, or config and checkpoint do not belong together.
         """
-        from posetools.mm.pairs import Pair, named_model
+        from posetools.mm.extra import require_train
+        from posetools.mm.pairs import Pair, check_named, named_model
         from posetools.mm.runtime import prepare
 
+        require_train("PosePipeline.from_configs")
+        _check(options)
+        check_named("det", *map(str, det))
+        check_named("pose", *map(str, pose))
         prepare("PosePipeline.from_configs")
         models = named_model("det", *map(str, det)), named_model("pose", *map(str, pose))
         return cls._from_pair(Pair(*models), options)
@@ -273,6 +282,15 @@ class PosePipeline:
         rows = (found.labels == self.label) & (found.scores > self.bbox_thr)
         sure = found[rows]
         return sure[box_nms(sure.boxes, sure.scores, self.nms_thr)]
+
+
+def _check(options: PipelineOptions) -> None:
+    """Refuse what can be known to be wrong before torch is imported, which takes seconds."""
+    from posetools.mm.device import check_device
+
+    check_device(options.device)
+    if options.skeleton is not None:
+        load_skeleton(options.skeleton)
 
 
 def _checked(picture: Picture) -> Picture:

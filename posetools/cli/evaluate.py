@@ -146,10 +146,14 @@ def _pairs(
     from posetools.files import write_json
     from posetools.mm.evaluate import evaluate_run
     from posetools.report.sealed import check_target
+    from posetools.runtime.archive import Archive
     from posetools.runtime.evaluate import evaluate_bundle
 
     if page is not None:
         check_target(page)
+    for path in bundles:
+        # Before a run is evaluated, which takes minutes.
+        Archive.open(path)
     reports: list[RunReport] = []
     with progress() as tell:
         for path in (*runs, *bundles):

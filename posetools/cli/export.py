@@ -109,13 +109,17 @@ def _precision(*, half: bool, int8: bool) -> Precision:
 
 
 def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
-    from posetools.mm.pairs import Pair, named_model, pair_of_run
+    from posetools.mm.extra import require_train
+    from posetools.mm.pairs import Pair, check_named, named_model, pair_of_run
     from posetools.mm.runtime import prepare
 
     check_models(det, pose, run, bundles=False)
-    prepare("posetools export")
+    require_train("posetools export")
     if det is None or pose is None:
         return pair_of_run(Path(run or ""))
+    check_named("det", *det)
+    check_named("pose", *pose)
+    prepare("posetools export")
     return Pair(named_model("det", *det), named_model("pose", *pose))
 
 

@@ -13,15 +13,19 @@ from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES, ann_file, skeleton_of
 from posetools.errors import InputError, RequestError
 from posetools.evaluation import DEFAULT_SPLIT, RunReport, SplitRequest, Subject, measure
+from posetools.files import read_text
 from posetools.formats.coco import read_split
 from posetools.metrics import BoxScores
 from posetools.mm.configs import Stage, check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_split
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.pairs import pair_of_run, skeleton_of_pair
 from posetools.mm.runtime import prepare
 from posetools.mm.train import SKELETON
 from posetools.progress import Progress, silent
+from posetools.recipes.find import data_root_in
 from posetools.results import label_of
 from posetools.scoring import BBOX_THR, PoseScores, read_truth, score_boxes, score_poses
 from posetools.skeleton import Skeleton, load_skeleton, read_skeleton
@@ -122,8 +126,12 @@ def evaluate_run(run: Path, request: SplitRequest = DEFAULT_SPLIT, progress: Pro
         RequestError: ``run`` does not hold one detector and one pose estimator, or cannot be evaluated on that data.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
     """
-    prepare("posetools eval")
+    require_train("posetools eval")
+    check_split(request.data, request.split, device=request.device, skeleton=request.skeleton)
     pair = pair_of_run(run)
+    if request.data is None:
+        check_split(data_root_in(read_text(pair.pose.config)), request.split, device=request.device)
+    prepare("posetools eval")
     device = resolve_device(request.device)
     data = request.data or data_root_of(load_config(pair.pose.config))
     detector = Detector(pair.det.config, pair.det.checkpoint, device)
@@ -161,7 +169,7 @@ def evaluate_det(request: EvalRequest, progress: Progress = silent) -> DetReport
         RequestError: what was asked for cannot be evaluated.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
     """
-    prepare("posetools eval")
+    _prepare(request)
     config = _config(request.checkpoint, request.config, "det")
     device = resolve_device(request.device)
     truth, what = _truth(request, config)
@@ -178,7 +186,7 @@ def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseRepo
         RequestError: what was asked for cannot be evaluated.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
     """
-    prepare("posetools eval")
+    _prepare(request)
     config = _config(request.checkpoint, request.config, "pose")
     detector_config = _config(request.boxes, request.boxes_config, "det") if request.boxes else None
     device = resolve_device(request.device)
@@ -202,6 +210,17 @@ def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseRepo
     return PoseReport(
         what=what, detector=str(request.boxes) if request.boxes else None, labelled=labelled, detected=detected
     )
+
+
+def _prepare(request: EvalRequest) -> None:
+    """Look at what needs no torch before it is imported."""
+    require_train("posetools eval")
+    models = (request.checkpoint, request.config, request.boxes, request.boxes_config)
+    check_split(request.data, request.split, device=request.device, skeleton=request.skeleton, models=models)
+    for checkpoint, config in ((request.checkpoint, request.config), (request.boxes, request.boxes_config)):
+        if checkpoint is not None and config is None:
+            config_of_run(checkpoint.parent)
+    prepare("posetools eval")
 
 
 def _config(checkpoint: Path, config: Path | None, stage: Stage) -> Path:

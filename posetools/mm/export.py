@@ -21,6 +21,8 @@ from posetools.geometry import Floats
 from posetools.locks import only_one
 from posetools.mm.configs import data_root_of
 from posetools.mm.device import resolve_device
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_split
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.material import Material, Shot, gather
 from posetools.mm.networks import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
@@ -134,8 +136,10 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
         RunError: the ONNX networks do not give what the PyTorch models give; nothing was written.
         OutputError: the bundle cannot be written.
     """
-    prepare("posetools export")
+    require_train("posetools export")
     _check_out(request)
+    check_split(request.data, request.split, device=request.device)
+    prepare("posetools export")
     device = resolve_device(request.device)
     pair = request.pair
     detector = Detector(pair.det.config, pair.det.checkpoint, device)

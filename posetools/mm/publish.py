@@ -40,6 +40,8 @@ from posetools.locks import only_one
 from posetools.mm.averages import VERSION, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_file
 from posetools.mm.metainfo import skeleton_of_metainfo
 from posetools.mm.pairs import recorded_metrics
 from posetools.mm.runtime import prepare
@@ -104,8 +106,12 @@ def publish(
     """
     if out.suffix != SUFFIX or out.is_dir():
         raise RequestError(f"--out {must_be('FILE', f'a file name ending in {SUFFIX}', str(out))}")
-    prepare("posetools publish")
+    require_train("posetools publish")
     checkpoint = checkpoint.expanduser()
+    check_file(checkpoint, "checkpoint")
+    if metrics is not None:
+        check_file(metrics, "file of metrics")
+    prepare("posetools publish")
     content = load_checkpoint(checkpoint, trusted=trust)
     notes: list[str] = []
     if trust:

@@ -33,6 +33,8 @@ from posetools.mm.distributed import Launcher, by_first, here, in_turn, join
 from posetools.mm.distributed_config import hooks_of_several, spread_out
 from posetools.mm.distributed_launch import launch, to_start
 from posetools.mm.evaluations import evaluations_of, set_early_stopping
+from posetools.mm.extra import require_train
+from posetools.mm.given import NO_WEIGHTS, WORK_DIRS, check_training, check_work_dir, data_of
 from posetools.mm.hooks import SilentListener, TrainListener, defined_metrics, progress_hook
 from posetools.mm.preflight import check_run
 from posetools.mm.resume import best_in, checkpoint_to_resume, last_in, resumable
@@ -47,7 +49,9 @@ from posetools.skeleton import Skeleton, dump_skeleton
 
 __all__ = [
     "METRICS",
+    "NO_WEIGHTS",
     "SKELETON",
+    "WORK_DIRS",
     "Planned",
     "TrainRequest",
     "TrainResult",
@@ -59,9 +63,6 @@ __all__ = [
 ]
 
 SKELETON = "skeleton.yaml"
-WORK_DIRS = Path("work_dirs")
-
-NO_WEIGHTS = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +128,8 @@ class TrainResult:
         metrics: of the last evaluation, without what could not be measured.
         epochs: how many the last checkpoint has been trained for.
         trained: how many of them this call added; 0 when there was nothing to do.
+        iterations: how many these epochs had; 0 when there was nothing to do.
+        enough: how many iterations the recipe aims at without a limit of time; 0: time did not limit it.
     """
 
     work_dir: Path
@@ -135,6 +138,8 @@ class TrainResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     epochs: int = 0
     trained: int = 0
+    iterations: int = 0
+    enough: int = 0
 
 
 def train(request: TrainRequest, listener: TrainListener | None = None) -> TrainResult:
@@ -151,6 +156,8 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
         RunError: the run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it; the message says how to go on.
     """
+    require_train("posetools train")
+    check_training(request)
     prepare("posetools train")
     told = listener or SilentListener()
     return execute(plan_run(request, told), told)
@@ -268,12 +275,7 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
     else:
         path = request.config or _found_or_emitted(request, told)
         work_dir = request.work_dir or WORK_DIRS / path.stem
-    if request.resume:
-        checkpoint_to_resume(work_dir)
-    elif any(work_dir.glob("*.pth")):
-        raise RequestError(
-            f"{work_dir}: holds checkpoints of an earlier run\n  --resume goes on with it; or choose another --work-dir"
-        )
+    check_work_dir(work_dir, resume=request.resume)
     # With --resume, the config as run: it holds what was said on the command line the first time.
     as_run = None if request.config or not request.resume else config_of_run(work_dir)
     return as_run or path or config_of_run(work_dir), work_dir
@@ -284,13 +286,12 @@ def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
     from posetools.recipes.find import find_pair
     from posetools.recipes.options import RecipeOptions
 
-    if request.data is None:
-        raise RequestError("--data DIR or --config FILE must say what to train on\n  posetools train --help")
-    pair = find_pair(request.data, request.configs)
+    data = data_of(request)
+    pair = find_pair(data, request.configs)
     if pair is None:
-        skeleton = skeleton_of(request.data, request.skeleton)
-        pair = emit_fitting(request.data, skeleton, RecipeOptions(), request.configs)
-        told.say(f"no config for {request.data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
+        skeleton = skeleton_of(data, request.skeleton)
+        pair = emit_fitting(data, skeleton, RecipeOptions(), request.configs)
+        told.say(f"no config for {data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
     path = pair.det if request.stage == "det" else pair.pose
     told.say(f"config: {path}")
     return path
@@ -384,4 +385,5 @@ def _finish(runner: Any, work_dir: Path, metrics: Mapping[str, float | None], st
         },
     )
     measured = {name: value for name, value in metrics.items() if value is not None}
-    return TrainResult(work_dir, last, best, measured, epochs=epochs, trained=epochs - start)
+    ran = {"iterations": int(runner.iter), "enough": runner.cfg.get("enough_iterations", 0)}
+    return TrainResult(work_dir, last, best, measured, epochs=epochs, trained=epochs - start, **ran)

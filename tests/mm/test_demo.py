@@ -104,9 +104,10 @@ def test_time_that_is_too_short_for_an_epoch_takes_a_part_of_it(
     from posetools.demo_timing import Plan, plan_training
 
     plan = plan_training(iterations, samples=78, batch_size=8)
-    assert plan == Plan(epochs, samples)
+    # Each of the 78 samples seen 600 times.
+    assert plan == Plan(epochs, samples, enough=5850)
     assert plan.cfg_options == (() if samples is None else (f"train_dataloader.dataset.indices={samples}",))
-    assert plan_training(0.1, samples=5, batch_size=8) == Plan(1)
+    assert plan_training(0.1, samples=5, batch_size=8) == Plan(1, enough=375)
 
 
 def test_nothing_is_written_for_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
