@@ -18,6 +18,7 @@ import numpy as np
 
 from posetools.errors import InputError, RequestError
 from posetools.geometry import Floats
+from posetools.mm.averages import raw_weights
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
 from posetools.mm.runtime import prepare
@@ -30,7 +31,9 @@ _HEATMAP_BATCH = 8
 class _Model:
     """A model in evaluation mode and its test pipeline."""
 
-    def __init__(self, config: Path, checkpoint: Path | str, device: str, scope: str, *, amp: bool, fast: bool) -> None:
+    def __init__(
+        self, config: Path, checkpoint: Path | str, device: str, scope: str, *, amp: bool, fast: bool, raw: bool = False
+    ) -> None:
         prepare(f"predicting with {config.name}")
         from mmengine.dataset import Compose
         from mmengine.model import revert_sync_batchnorm
@@ -47,7 +50,7 @@ class _Model:
         self._device, self._amp = device, amp
         with self._in_scope():
             model = revert_sync_batchnorm(MODELS.build(self.config.model))
-            _load_weights(model, content.get("state_dict", content), checkpoint, config)
+            _load_weights(model, _weights_of(content, checkpoint, raw=raw), checkpoint, config)
             self._pipeline = Compose(self._test_pipeline())
         # An EMAHook puts the averaged weights into state_dict when it saves, so these are the ones to predict with.
         self.model = model.to(device).eval()
@@ -119,6 +122,7 @@ class Detector(_Model):
         amp: bool = False,
         fast: bool = False,
         score_thr: float = 0.0,
+        raw: bool = False,
     ) -> None:
         """Build it.
 
@@ -130,13 +134,14 @@ class Detector(_Model):
             amp: mixed precision, on a GPU.
             fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
             score_thr: lower scores are of no interest: the config's threshold before NMS is raised to this.
+            raw: use the weights as trained, not their average.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.
             RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
         """
         self._score_thr = score_thr
-        super().__init__(config, checkpoint, device, "mmdet", amp=amp, fast=fast)
+        super().__init__(config, checkpoint, device, "mmdet", amp=amp, fast=fast, raw=raw)
         self._batch_size = batch_size
         classes = self.meta.get("classes") or ()
         self.classes: tuple[str, ...] = (classes,) if isinstance(classes, str) else tuple(classes)
@@ -171,7 +176,8 @@ class PoseEstimator(_Model):
         batch_size: int = 64,
         amp: bool = False,
         fast: bool = False,
-        flip_test: bool | None = None,
+        flip_test: bool = False,
+        raw: bool = False,
     ) -> None:
         """Build it.
 
@@ -182,20 +188,21 @@ class PoseEstimator(_Model):
             batch_size: how many crops go through the network at once.
             amp: mixed precision, on a GPU.
             fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
-            flip_test: average with what the mirrored crop gives, at twice the time; None: as the config says.
+            flip_test: average with what the mirrored crop gives, at twice the time; whatever the config says, which
+                MMPose's own recipes switch on.
+            raw: use the weights as trained, not their average.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.
             RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
         """
-        super().__init__(config, checkpoint, device, "mmpose", amp=amp, fast=fast)
+        super().__init__(config, checkpoint, device, "mmpose", amp=amp, fast=fast, raw=raw)
         self._batch_size = batch_size
         if not hasattr(self.model.head, "decoder") or self.config.model.type != "TopdownPoseEstimator":
             raise RequestError(
                 f"{config}: must be a top-down pose estimator, got a model of type {self.config.model.type}"
             )
-        if flip_test is not None:
-            self.model.test_cfg["flip_test"] = flip_test
+        self.model.test_cfg["flip_test"] = flip_test
 
     def _metainfo(self, meta: Mapping[str, Any]) -> Mapping[str, Any]:
         from mmpose.datasets.datasets.utils import parse_pose_metainfo
@@ -262,6 +269,16 @@ def _merged(samples: Sequence[Any]) -> Any:
     from mmpose.structures import PoseDataSample, merge_data_samples
 
     return merge_data_samples(list(samples)) if samples else PoseDataSample()
+
+
+def _weights_of(content: Mapping[str, Any], checkpoint: Path | str, *, raw: bool) -> Mapping[str, Any]:
+    if not raw:
+        weights: Mapping[str, Any] = content.get("state_dict", content)
+        return weights
+    as_trained = raw_weights(content)
+    if as_trained is None:
+        raise InputError(checkpoint, "ema_state_dict", "must be there: this checkpoint has one set of weights only")
+    return as_trained
 
 
 def _load_weights(model: Any, weights: Mapping[str, Any], checkpoint: Path | str, config: Path) -> None:

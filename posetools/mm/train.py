@@ -40,7 +40,7 @@ from posetools.mm.runtime import prepare
 from posetools.mm.saving import clear_unfinished
 from posetools.mm.speed import speed_hook
 from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
-from posetools.mm.trackers import add_trackers
+from posetools.mm.trackers import add_trackers, forget_visualizer, name_visualizer
 from posetools.runlog import METRICS
 from posetools.skeleton import Skeleton, dump_skeleton
 
@@ -314,10 +314,7 @@ def _change(config: Any, request: TrainRequest, told: TrainListener) -> None:
     if 0 < saved.get("max_keep_ckpts", -1) < FEWEST_KEPT:
         told.say(f"keeping {FEWEST_KEPT} checkpoints: the older one is there when the newer one is damaged")
         saved["max_keep_ckpts"] = FEWEST_KEPT
-    visualizer = config.get("visualizer")
-    if visualizer:
-        # Under its stock name, a second run in this process would write its curves into the folder of the first.
-        visualizer.pop("name", None)
+    name_visualizer(config, work_dir)
 
 
 def _set_seed(config: Any, recorded: int | None, asked: int | None, told: TrainListener) -> None:
@@ -354,6 +351,7 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
     hooks = (hook, *hooks, *hooks_of_several(planned.config, planned.device))
     hooks = (*hooks, speed_hook(), *crops_hooks(planned.cache, told.say))
     with watched(planned.stage, work_dir) as watch, runner_device(planned.device):
+        forget_visualizer(planned.config)
         watch.runner = runner = Runner.from_cfg(planned.config)
         for own in (*watch.hooks(evaluations, planned.checkpoint), *hooks):
             runner.register_hook(own)
