@@ -8,9 +8,11 @@ boxes (what a user of the pair gets). Measures that say nothing without an expla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from posetools.calibration import Calibration, box_calibration, keypoint_calibration, object_calibration
 from posetools.coco_eval import Evaluation, evaluate
@@ -21,7 +23,7 @@ from posetools.errors import RequestError
 from posetools.metrics import BoxScores, Predictions, box_scores_of
 from posetools.plausible import Remark, explain
 from posetools.progress import Progress, silent
-from posetools.results import Detects, Estimates, label_of
+from posetools.results import Detections, Detects, Estimates, Picture, label_of
 from posetools.scoring import BBOX_THR, Collected, Estimated, PoseScores, collect, has_points, pose_scores
 from posetools.sweep import Sweep, confidence_sweep
 from posetools.visibility import VisibilityScores, visibility_scores
@@ -41,6 +43,7 @@ class SplitRequest:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         skeleton: a built-in name or a file; None: the one that the pose estimator was trained with.
         bbox_thr: detected boxes with a lower score get no keypoints.
+        flip_test: measure what an average with the mirrored crop would add as well.
     """
 
     data: Path | None = None
@@ -48,6 +51,7 @@ class SplitRequest:
     device: str = "auto"
     skeleton: str | None = None
     bbox_thr: float = BBOX_THR
+    flip_test: bool = False
 
 
 DEFAULT_SPLIT = SplitRequest()
@@ -143,6 +147,24 @@ class PosePart:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class FlipScores:
+    """How good the keypoints are when each is the average with what the mirrored crop gives.
+
+    Attributes:
+        labelled: on labelled boxes.
+        detected: on detected boxes; None without a detector.
+    """
+
+    labelled: PoseScores
+    detected: PoseScores | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        detected = self.detected.as_dict() if self.detected else None
+        return {"labelled_boxes": self.labelled.as_dict(), "detected_boxes": detected}
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class RunReport:
     """All that was measured of a pair.
@@ -154,6 +176,7 @@ class RunReport:
         detected: both together.
         remarks: what makes an AP 0 or too good to be true, by part: BOXES, or POSES and the kind of boxes.
         truth: the labels.
+        flip_test: what a flip test would give, where it was measured.
     """
 
     subject: Subject
@@ -162,6 +185,7 @@ class RunReport:
     detected: PosePart
     remarks: Mapping[str, tuple[Remark, ...]]
     truth: Dataset
+    flip_test: FlipScores | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -173,6 +197,7 @@ class RunReport:
             "det": self.det.as_dict(),
             "labelled_boxes": self.labelled.as_dict(),
             "detected_boxes": self.detected.as_dict(),
+            "flip_test": self.flip_test.as_dict() if self.flip_test else None,
         }
 
     @property
@@ -202,6 +227,7 @@ def measure(
     truth: Dataset,
     *,
     training: Dataset | None = None,
+    mirrored: Estimates | None = None,
     progress: Progress = silent,
 ) -> RunReport:
     """Run a pair once over the pictures of a split, and return all that can be measured of it.
@@ -212,6 +238,7 @@ def measure(
         estimator: finds the keypoints.
         truth: the labels; its pictures are read from their paths.
         training: what the pair was trained on, if that is known.
+        mirrored: the pose estimator with a flip test, to measure what that adds.
         progress: told how many pictures are done.
 
     Raises:
@@ -228,7 +255,31 @@ def measure(
         truth, detector=detector, estimator=estimator, label=label, bbox_thr=subject.bbox_thr, progress=progress
     )
     found = {name: said.labels.get(index, 0) for index, name in enumerate(detector.classes)}
-    return _report(subject, truth, said, training, found, progress)
+    report = _report(subject, truth, said, training, found, progress)
+    if mirrored is None:
+        return report
+    # The detector has said all that it will say.
+    flipped = collect(
+        truth, detector=_Replayed(said.boxes), estimator=mirrored, bbox_thr=subject.bbox_thr, progress=progress
+    )
+    scores = FlipScores(pose_scores(truth, flipped.on_labels), pose_scores(truth, flipped.on_boxes))
+    return replace(report, flip_test=scores)
+
+
+class _Replayed:
+    """A detector that gives the boxes of an earlier pass over the same pictures again, in their order."""
+
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, boxes: Predictions) -> None:
+        self._boxes = boxes
+        self._next = 0
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
+        images = range(self._next, self._next + len(pictures))
+        self._next = images.stop
+        rows = [np.flatnonzero(self._boxes.image_index == image) for image in images]
+        return [Detections(self._boxes.boxes[of], self._boxes.scores[of], np.zeros_like(of)) for of in rows]
 
 
 def _report(
@@ -250,6 +301,11 @@ def _report(
         remarks[f"{POSES}, {boxes}"] = explain(truth, part.predicted, part.evaluation, training=training)
     progress(_MEASURING, _STEPS, _STEPS)
     return RunReport(subject, det, labelled, detected, remarks, truth)
+
+
+def with_remarks(report: RunReport, more: Mapping[str, Sequence[Remark]]) -> RunReport:
+    """Return a report with further remarks on some of its parts."""
+    return replace(report, remarks={part: (*own, *more.get(part, ())) for part, own in report.remarks.items()})
 
 
 def check_same_split(reports: Sequence[RunReport]) -> None:

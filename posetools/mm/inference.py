@@ -202,6 +202,8 @@ class PoseEstimator(_Model):
             raise RequestError(
                 f"{config}: must be a top-down pose estimator, got a model of type {self.config.model.type}"
             )
+        # Whether the config's own evaluation has a flip test.
+        self.flips_by_config = bool(self.model.test_cfg.get("flip_test", False))
         self.model.test_cfg["flip_test"] = flip_test
 
     def _metainfo(self, meta: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -71,7 +71,7 @@ def name_visualizer(config: Any, work_dir: Path) -> None:
 
 
 def forget_visualizer(config: Any) -> None:
-    """Let mmengine build a visualizer: an earlier one of this name would write the curves into its own start's folder."""
+    """Let mmengine build a new visualizer: one of the same name would write into the folder of an earlier start."""
     from mmengine.visualization import Visualizer
 
     kinds = [Visualizer]

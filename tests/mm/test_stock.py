@@ -1,4 +1,4 @@
-"""What a run leaves is opened by OpenMMLab's own tools as they are: torch's defaults, no switch, posetools out of reach."""
+"""OpenMMLab's own tools open what a run leaves: with torch's defaults, no switch, and posetools out of reach."""
 
 from __future__ import annotations
 
