@@ -7,7 +7,7 @@ boxes (what a user of the pair gets). Measures that say nothing without an expla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from posetools.progress import Progress, silent
 from posetools.results import Detections, Detects, Estimates, Picture, label_of
 from posetools.scoring import BBOX_THR, Collected, Estimated, PoseScores, collect, has_points, pose_scores
 from posetools.sweep import Sweep, confidence_sweep
+from posetools.undertrained import CAUSES, nowhere
 from posetools.visibility import VisibilityScores, visibility_scores
 
 # What the parts are called in tables and remarks; that of poses is followed by the kind of boxes.
@@ -300,12 +301,22 @@ def _report(
     for boxes, part in (("labelled boxes", labelled), ("detected boxes", detected)):
         remarks[f"{POSES}, {boxes}"] = explain(truth, part.predicted, part.evaluation, training=training)
     progress(_MEASURING, _STEPS, _STEPS)
-    return RunReport(subject, det, labelled, detected, remarks, truth)
+    report = RunReport(subject, det, labelled, detected, remarks, truth)
+    # Boxes that are off in a known way, or of another category, overlap nothing either.
+    unexplained = all(one.code == "zero" for one in remarks[BOXES])
+    return with_remarks(report, {BOXES: nowhere(truth, said.boxes)}) if unexplained else report
 
 
-def with_remarks(report: RunReport, more: Mapping[str, Sequence[Remark]]) -> RunReport:
-    """Return a report with further remarks on some of its parts."""
-    return replace(report, remarks={part: (*own, *more.get(part, ())) for part, own in report.remarks.items()})
+def with_remarks(report: RunReport, more: Mapping[str, Iterable[Remark]]) -> RunReport:
+    """Return a report with further remarks on some of its parts; what they explain is not called unexplained."""
+    added = {part: tuple(of_part) for part, of_part in more.items()}
+    remarks = {part: (*own, *added.get(part, ())) for part, own in report.remarks.items()}
+    # Poses on detected boxes are low because either model is.
+    explained = {part for part, of_part in added.items() if any(one.code in CAUSES for one in of_part)}
+    explained |= {part for part in remarks if explained and part.endswith("detected boxes")}
+    for part in explained:
+        remarks[part] = tuple(one for one in remarks[part] if one.code != "zero")
+    return replace(report, remarks=remarks)
 
 
 def check_same_split(reports: Sequence[RunReport]) -> None:

@@ -13,6 +13,7 @@ from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES, ann_file, skeleton_of
 from posetools.errors import InputError, RequestError
 from posetools.evaluation import (
+    BOXES,
     DEFAULT_SPLIT,
     POSES,
     FlipScores,
@@ -29,6 +30,7 @@ from posetools.mm.device import AUTO, resolve_device
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.pairs import pair_of_run, skeleton_of_pair
 from posetools.mm.runtime import prepare
+from posetools.mm.signs import box_signs, pose_signs
 from posetools.mm.train import SKELETON
 from posetools.plausible import Remark
 from posetools.progress import Progress, silent
@@ -171,7 +173,12 @@ def evaluate_run(run: Path, request: SplitRequest = DEFAULT_SPLIT, progress: Pro
     truth = read_truth(data, request.split, skeleton)
     training = _training(data_root_of(load_config(pair.pose.config)), skeleton)
     report = measure(subject, detector, estimator, truth, training=training, mirrored=mirrored, progress=progress)
-    return with_remarks(report, {f"{POSES}, labelled boxes": flip_remarks(estimator)})
+    label = label_of(detector.classes, truth.skeleton, pair.det.config)
+    signs = {
+        BOXES: box_signs(detector, label, truth, report.det.scores.ap, progress),
+        f"{POSES}, labelled boxes": pose_signs(estimator, truth, report.labelled.scores.oks.ap, progress),
+    }
+    return with_remarks(with_remarks(report, signs), {f"{POSES}, labelled boxes": flip_remarks(estimator)})
 
 
 def flip_remarks(estimator: PoseEstimator) -> tuple[Remark, ...]:
@@ -207,7 +214,8 @@ def evaluate_det(request: EvalRequest, progress: Progress = silent) -> DetReport
     truth, what = _truth(request, config)
     detector = Detector(config, request.checkpoint, device)
     label = label_of(detector.classes, truth.skeleton, config)
-    return DetReport(what, score_boxes(detector, label, truth, progress))
+    scores = score_boxes(detector, label, truth, progress)
+    return DetReport(what, scores, box_signs(detector, label, truth, scores.ap, progress))
 
 
 def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseReport:
@@ -239,9 +247,8 @@ def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseRepo
         bbox_thr=request.bbox_thr,
         progress=progress,
     )
-    report = PoseReport(
-        what, str(request.boxes) if request.boxes else None, labelled, detected, flip_remarks(estimator)
-    )
+    remarks = (*pose_signs(estimator, truth, labelled.oks.ap, progress), *flip_remarks(estimator))
+    report = PoseReport(what, str(request.boxes) if request.boxes else None, labelled, detected, remarks)
     if not request.flip_test:
         return report
     mirrored = PoseEstimator(config, request.checkpoint, device, flip_test=True)

@@ -39,6 +39,7 @@ class _Model:
         from mmengine.model import revert_sync_batchnorm
         from mmengine.registry import MODELS
 
+        self.config_file, self.checkpoint, self.device = config, checkpoint, device
         self.config = load_config(config)
         self._scope = self.config.get("default_scope") or scope
         drop_pretrained(self.config.model)
@@ -47,11 +48,12 @@ class _Model:
         content = load_from_url(str(checkpoint)) if is_url else load_checkpoint(checkpoint)
         if amp and not device.startswith("cuda"):
             raise RequestError(f"--amp needs a GPU, and this runs on {device}")
-        self._device, self._amp = device, amp
+        self._amp = amp
         with self._in_scope():
             model = revert_sync_batchnorm(MODELS.build(self.config.model))
             _load_weights(model, _weights_of(content, checkpoint, raw=raw), checkpoint, config)
             self._pipeline = Compose(self._test_pipeline())
+        self.averaged = raw_weights(content) is not None
         # An EMAHook puts the averaged weights into state_dict when it saves, so these are the ones to predict with.
         self.model = model.to(device).eval()
         if fast:
