@@ -32,7 +32,7 @@ LAYERS = (
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
     "runlog curves diagnosis* slurm undertrained evaluation*",
     "runtime view* subset report eval_report",
-    "mm pipeline predict prelabel review* annotate",
+    "mm doubts pipeline predict prelabel review* annotate",
     "demo*",
     "cli __main__",
 )

@@ -22,7 +22,7 @@ from posetools.mm.averages import raw_weights
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
 from posetools.mm.runtime import prepare
-from posetools.results import Detections, Picture, Poses, shrink_heatmaps
+from posetools.results import Detections, Picture, Poses, heatmap_size, shrink_heatmaps
 
 # With heatmaps, crops that go through the network at once: those of SimCC take some 13 MB each.
 _HEATMAP_BATCH = 8
@@ -259,12 +259,14 @@ class PoseEstimator(_Model):
         n, k = len(samples), self.num_keypoints
         instances = [sample.pred_instances for sample in samples]
         crops = [[*sample.metainfo["input_center"], *sample.metainfo["input_scale"]] for sample in samples]
-        maps = [shrink_heatmaps(sample.pred_fields.heatmaps.cpu().numpy()) for sample in samples] if heatmaps else []
+        size = heatmap_size(tuple(map(int, self.model.head.decoder.input_size)))
+        found_maps = (sample.pred_fields.heatmaps.cpu().numpy() for sample in samples if heatmaps)
+        maps = [shrink_heatmaps(each, size) for each in found_maps]
         return Poses(
             keypoints=np.array([found.keypoints[0] for found in instances], dtype=np.float64).reshape(n, k, 2),
             scores=np.array([found.keypoint_scores[0] for found in instances], dtype=np.float64).reshape(n, k),
             crops=np.array(crops, dtype=np.float64).reshape(n, 4),
-            heatmaps=np.stack(maps) if maps else np.zeros((0, k, 1, 1), np.float32) if heatmaps else None,
+            heatmaps=np.stack(maps) if maps else np.zeros((0, k, *size[::-1]), np.float32) if heatmaps else None,
             raw=partial(_merged, samples),
         )
 

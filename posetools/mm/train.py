@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.dataset_folder import skeleton_of
+from posetools.doubts import doubt_of_evaluations
 from posetools.errors import RequestError
 from posetools.files import write_json, write_text
 from posetools.locks import only_one_in
@@ -358,6 +359,9 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
         runner.train()
     if runner.train_loop.stop_training:
         told.say(f"stopped early after epoch {runner.epoch} of {runner.max_epochs}: {stopping_text(evaluations)}")
+    doubt = doubt_of_evaluations(evaluations)
+    if doubt:
+        told.say(f"warning: {doubt}")
     return by_first(lambda: _finish(runner, work_dir, hook.metrics, planned.start))
 
 
