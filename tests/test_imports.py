@@ -29,8 +29,8 @@ LAYERS = (
     "spool shards cluster inspection",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
-    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
-    "runlog curves diagnosis* slurm undertrained evaluation*",
+    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* "
+    "image_ids scoring runlog curves diagnosis* slurm undertrained evaluation*",
     "runtime view* subset report eval_report",
     "mm doubts pipeline predict prelabel review* annotate",
     "demo*",
