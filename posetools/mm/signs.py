@@ -85,6 +85,7 @@ def _training(model: Detector | PoseEstimator, stage: Stage) -> Training | None:
     return Training(
         iterations=number,
         loss=log.training.get("loss"),
+        rate=log.training.get("base_lr") or log.training.get("lr"),
         since=_last_switch(config, epochs) * (log.epoch_iterations or 0.0),
         command=shlex.join([*words, "--epochs", str(2 * epochs)]) if epochs else "",
     )
