@@ -13,6 +13,7 @@ from posetools.runlog import METRICS
 
 # AP by the names of OpenMMLab's evaluators, and by those of a bundle's manifest, which are of the whole pair.
 _AP = {"det": ("bbox/AP", "coco/bbox_mAP"), "pose": ("labelled_boxes/OKS/AP", "coco/AP")}
+_BOXES = ("bbox", "coco/bbox")
 _NAMES = {"det": "detector", "pose": "pose estimator"}
 # What a table shows as 0.000.
 _ZERO = 0.0005
@@ -55,7 +56,9 @@ def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple
     found = []
     for stage, names in _AP.items():
         values = [value for name in names if (value := metrics.get(name)) is not None]
-        if not values or values[0] < _ZERO:
+        # A manifest may have measures by names that are not known here.
+        measured = values or any(name.startswith(_BOXES) == (stage == "det") for name in metrics)
+        if not measured or (values and values[0] < _ZERO):
             what = f"had AP {values[0]:.3f}" if values else "was never measured"
             advice = f"`posetools eval --bundle {bundle} --data DIR` measures it"
             found.append(f"{bundle}: its {_NAMES[stage]} {what} when it was exported\n  {advice}")
