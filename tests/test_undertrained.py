@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from posetools.metrics import Predictions
-from posetools.runlog import Curve
+from posetools.runlog import Curve, read_run
 from posetools.undertrained import FEW, LOW_AP, Training, fall_at_end, nowhere, undertrained
 from tests.build import make_dataset
 
@@ -24,6 +26,20 @@ def curve(lengths: float, *, noise: float = 0.01, points: int = 60, seed: int = 
 @pytest.mark.parametrize(("lengths", "falls"), [(0.5, True), (1, True), (3, True), (6, False), (12, False)])
 def test_the_length_of_a_run_in_times_of_its_own_fall(lengths: float, falls: bool, seed: int) -> None:
     assert (fall_at_end(curve(lengths, seed=seed)) is not None) == falls
+
+
+# RTMPose-t at 64 pixels, from random weights, as mmengine logged it: six images for 120 and for 1,200 iterations, both
+# with AP 0.000 at their end, and one image, never augmented, until it was known by heart.
+@pytest.mark.parametrize(
+    ("log", "falls"),
+    [("rtmpose_120_iterations", True), ("rtmpose_1200_iterations", True), ("rtmpose_converged", False)],
+)
+def test_recorded_logs_of_real_runs(tmp_path: Path, log: str, falls: bool) -> None:
+    place = tmp_path / "20260101_000000" / "vis_data" / "scalars.json"
+    place.parent.mkdir(parents=True)
+    shutil.copyfile(Path(__file__).parent / "logs" / f"{log}.jsonl", place)
+    training = read_run(tmp_path).training
+    assert (fall_at_end(training["loss"], training["base_lr"]) is not None) == falls
 
 
 @pytest.mark.parametrize("seed", range(20))
