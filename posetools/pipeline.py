@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from posetools.doubts import doubts_of_bundle, doubts_of_pair
 from posetools.errors import RequestError
 from posetools.frames import read_picture
 from posetools.results import (
@@ -85,6 +86,7 @@ class PosePipeline:
         nms_thr: a box goes when it overlaps a surer one by more than this IoU.
         kpt_thr: keypoints with a lower score are not drawn.
         heatmaps: whether results have heatmaps.
+        doubts: a sentence for each model whose AP was 0, or that was never measured.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class PosePipeline:
                 f"the pose estimator predicts {estimator.num_keypoints} keypoints, but skeleton {skeleton.name} has "
                 f"{skeleton.num_keypoints}\n  --skeleton must be the one that it was trained with"
             )
+        self.doubts: tuple[str, ...] = ()
         self.detector, self.estimator, self.skeleton, self.label = detector, estimator, skeleton, label
         self.bbox_thr, self.nms_thr, self.kpt_thr, self.heatmaps = bbox_thr, nms_thr, kpt_thr, heatmaps
 
@@ -191,7 +194,9 @@ class PosePipeline:
             kpt_thr=given.kpt_thr if options.kpt_thr is None else options.kpt_thr,
         )
         opened = Bundle.open(Path(bundle), device=options.device, score_thr=filled.bbox_thr)
-        return cls._joined(opened.detector, opened.estimator, opened.manifest.skeleton, filled, Path(bundle))
+        pipeline = cls._joined(opened.detector, opened.estimator, opened.manifest.skeleton, filled, Path(bundle))
+        pipeline.doubts = doubts_of_bundle(Path(bundle), opened.manifest.metrics)
+        return pipeline
 
     @classmethod
     def _from_pair(cls, pair: Pair, options: PipelineOptions) -> PosePipeline:
@@ -208,7 +213,9 @@ class PosePipeline:
             pair.pose.config, pair.pose.checkpoint, device, amp=options.amp, fast=True, flip_test=options.flip_test
         )
         skeleton = skeleton_of_pair(pair, estimator, detector.classes)
-        return cls._joined(detector, estimator, skeleton, options, pair.det.config)
+        pipeline = cls._joined(detector, estimator, skeleton, options, pair.det.config)
+        pipeline.doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
+        return pipeline
 
     @classmethod
     def _joined(

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,6 +34,8 @@ def print_report(report: PredictReport) -> None:
         out.print(f"  {path}", markup=False)
     if len(report.written) > _NAMED + 1:
         out.print(f"  ... and {len(report.written) - _NAMED} more in {_folder(report.written)}", markup=False)
+    for note in report.notes:
+        out.print(f"note: {printable(note)}", markup=False)
     for problem in report.problems[:_LISTED]:
         out.print(f"problem: {problem}", markup=False)
     if len(report.problems) > _LISTED:

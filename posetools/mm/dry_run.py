@@ -25,6 +25,7 @@ from posetools.mm.given import check_training
 from posetools.mm.hooks import SilentListener, TrainListener
 from posetools.mm.memory import MemoryWatch, memory_of_machine
 from posetools.mm.runtime import prepare
+from posetools.mm.trackers import name_visualizer
 from posetools.mm.train import TrainRequest, execute, plan_run
 
 USUAL = Limits()
@@ -362,6 +363,7 @@ def _shortened(config: Any, work_dir: Path) -> Any:
     if short.get("visualizer"):
         # A dry run is nothing that a tracker should hear of.
         short.visualizer["vis_backends"] = [{"type": "LocalVisBackend"}]
+        name_visualizer(short, work_dir)
     return short
 
 

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools import __version__
+from posetools.doubts import doubt_of_checkpoint
 from posetools.errors import InputError, RequestError, join_place, must_be
 from posetools.files import read_json, sweep, write_files
 from posetools.locks import only_one
@@ -119,6 +120,8 @@ def publish(
     if is_stale(content):
         notes.append(stale_text(checkpoint))
     meta = _meta(content, checkpoint, metrics, notes)
+    doubt = doubt_of_checkpoint(checkpoint)
+    notes += [f"warning: {doubt}"] if doubt else []
     data = _saved({"meta": meta, "state_dict": _weights(content, checkpoint)})
     sha256 = hashlib.sha256(data).hexdigest()
     path = out.with_name(f"{out.stem}-{sha256[:DIGITS]}{SUFFIX}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.dataset_folder import skeleton_of
+from posetools.doubts import doubt_of_evaluations
 from posetools.errors import RequestError
 from posetools.files import write_json, write_text
 from posetools.locks import only_one_in
@@ -43,7 +44,7 @@ from posetools.mm.saving import clear_unfinished
 from posetools.mm.schedule import schedule_hook
 from posetools.mm.speed import make_fast
 from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
-from posetools.mm.trackers import add_trackers
+from posetools.mm.trackers import add_trackers, forget_visualizer, name_visualizer
 from posetools.runlog import METRICS
 from posetools.skeleton import Skeleton, dump_skeleton
 
@@ -316,10 +317,7 @@ def _change(config: Any, request: TrainRequest, told: TrainListener) -> None:
     if 0 < saved.get("max_keep_ckpts", -1) < FEWEST_KEPT:
         told.say(f"keeping {FEWEST_KEPT} checkpoints: the older one is there when the newer one is damaged")
         saved["max_keep_ckpts"] = FEWEST_KEPT
-    visualizer = config.get("visualizer")
-    if visualizer:
-        # Under its stock name, a second run in this process would write its curves into the folder of the first.
-        visualizer.pop("name", None)
+    name_visualizer(config, work_dir)
 
 
 def _set_seed(config: Any, recorded: int | None, asked: int | None, told: TrainListener) -> None:
@@ -357,6 +355,7 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
     hooks = (*hooks, *crops_hooks(planned.cache, told.say))
     hooks = (*hooks, schedule_hook(told.say)) if planned.checkpoint else hooks
     with watched(planned.stage, work_dir) as watch, runner_device(planned.device):
+        forget_visualizer(planned.config)
         watch.runner = runner = Runner.from_cfg(planned.config)
         for own in (*watch.hooks(evaluations, planned.checkpoint), *hooks):
             runner.register_hook(own)
@@ -364,6 +363,9 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
         runner.train()
     if runner.train_loop.stop_training:
         told.say(f"stopped early after epoch {runner.epoch} of {runner.max_epochs}: {stopping_text(evaluations)}")
+    doubt = doubt_of_evaluations(evaluations)
+    if doubt:
+        told.say(f"warning: {doubt}")
     return by_first(lambda: _finish(runner, work_dir, hook.metrics, planned.start))
 
 

@@ -169,8 +169,13 @@ def test_a_skeleton_without_swaps_is_never_mirrored() -> None:
     points = tuple(point.model_copy(update={"swap": None}) for point in CAR8.keypoints)
     config = values(emit(STRONG, skeleton=CAR8.model_copy(update={"keypoints": points})).pose)
     assert "RandomFlip" not in {s["type"] for s in config["train_pipeline"] + config["train_pipeline_stage2"]}
-    assert config["model"]["test_cfg"] == {"flip_test": False}
     assert "RandomFlip" in {step["type"] for step in values(emit(STRONG).pose)["train_pipeline"]}
+
+
+def test_training_is_evaluated_without_a_flip_test_as_posetools_evaluates() -> None:
+    points = tuple(point.model_copy(update={"swap": None}) for point in CAR8.keypoints)
+    for skeleton in (CAR8, CAR8.model_copy(update={"keypoints": points})):
+        assert values(emit(STRONG, skeleton=skeleton).pose)["model"]["test_cfg"] == {"flip_test": False}
 
 
 def test_joint_weights_reach_the_loss() -> None:
