@@ -65,7 +65,6 @@ class StageSettings:
         batch_size: of training.
         lr: the learning rate at this batch size.
         share: of the time for training.
-        cfg_options: what no recipe option says, as for ``posetools train --cfg-options``.
     """
 
     size: str
@@ -73,7 +72,6 @@ class StageSettings:
     batch_size: int
     lr: float
     share: float
-    cfg_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +101,6 @@ class Settings:
         batch_size=8,
         lr=1e-3,
         share=0.4,
-        cfg_options=(
-            # The stock average of the weights looks back over thousands of iterations; here there are some hundred.
-            "custom_hooks=[]",
-            # Scales from a half to double need more time to learn than there is.
-            "train_dataloader.dataset.pipeline.2.ratio_range=(0.8,1.3)",
-        ),
     )
     pose: StageSettings = StageSettings(
         size="t",
@@ -116,12 +108,6 @@ class Settings:
         batch_size=32,
         lr=7e-4,
         share=0.6,
-        # Augmentation makes a model better in the long run, and later in the short one.
-        cfg_options=(
-            "train_dataloader.dataset.pipeline.3.rotate_factor=5",
-            "train_dataloader.dataset.pipeline.3.scale_factor=[0.9,1.1]",
-            "custom_hooks=[]",
-        ),
     )
     workers: int = 2
     loaders: int = 0
@@ -293,7 +279,7 @@ class _Run:
         from posetools.mm.train import TrainRequest, train
 
         plan, work_dir = self._plans[stage], self._work_dirs / stage
-        options = (*self._stage(stage).cfg_options, *plan.cfg_options)
+        options = plan.cfg_options
         words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
         more = ("--cfg-options", *options) if options else ()
         self._step(f"training the {_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more)
@@ -369,7 +355,6 @@ class _Run:
             pair.det if stage == "det" else pair.pose,
             folder / stage,
             iterations=self._settings.timed_iterations,
-            cfg_options=settings.cfg_options,
         )
         facts = read_facts(self._data, skeleton_of(self._data)).train
         samples = facts.pictures if stage == "det" else facts.posed

@@ -76,9 +76,7 @@ class Counter:
             self._listener.update(status)
 
 
-def seconds_per_iteration(
-    stage: Stage, config: Path, work_dir: Path, *, iterations: int, cfg_options: tuple[str, ...]
-) -> float:
+def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterations: int) -> float:
     """Return how long an iteration takes, from a dry run with the real config and data.
 
     Args:
@@ -86,13 +84,12 @@ def seconds_per_iteration(
         config: its config.
         work_dir: where it would be trained; nothing is written there.
         iterations: how many are run.
-        cfg_options: further changes of the config.
     """
     from posetools.mm.dry_run import dry_run
     from posetools.mm.dry_run_hook import Limits
     from posetools.mm.train import TrainRequest
 
-    request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=cfg_options)
+    request = TrainRequest(stage=stage, config=config, work_dir=work_dir)
     estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))
     return estimate.measured.seconds_per_iteration
 
