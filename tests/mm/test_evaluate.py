@@ -298,7 +298,7 @@ def test_undertrained_is_named_with_its_signs(det_run: Run, pose_run: Run, tmp_p
     config = next((folder / "pose").glob("*.py"))
     config.write_text(config.read_text().replace("max_epochs=2", "max_epochs=7"))
     report = evaluate_run(folder, SplitRequest(device="cpu"))
-    iterations = load_checkpoint(folder / "det" / "epoch_2.pth")["meta"]["iter"]
+    iterations = load_checkpoint(pair_of_run(folder).det.checkpoint)["meta"]["iter"]
     texts = {one.code: one.text for one in report.remarks["boxes"]}
     assert f"undertrained: {iterations} iterations" in texts["few-iterations"]
     assert f"`posetools train --stage det --work-dir {folder / 'det'} --resume --epochs 4`" in texts["few-iterations"]
