@@ -17,6 +17,7 @@ from posetools.dataset_folder import skeleton_of
 from posetools.errors import RequestError
 from posetools.files import write_json, write_text
 from posetools.locks import only_one_in
+from posetools.mm.advice import FEWEST_KEPT
 from posetools.mm.configs import (
     Stage,
     apply_options,
@@ -39,7 +40,7 @@ from posetools.mm.resume import best_in, checkpoint_to_resume, last_in, resumabl
 from posetools.mm.runtime import prepare
 from posetools.mm.saving import clear_unfinished
 from posetools.mm.speed import speed_hook
-from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
+from posetools.mm.survival import nothing_left, stopping_text, watched
 from posetools.mm.trackers import add_trackers
 from posetools.runlog import METRICS
 from posetools.skeleton import Skeleton, dump_skeleton
