@@ -3,14 +3,15 @@
 A command's module is imported when the command is asked for. It imports only the standard library, typer and
 posetools.errors; everything else is imported in the body of the command, so that its ``--help`` costs nothing.
 
-Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run.
+Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,10 +20,9 @@ from typer.core import TyperGroup
 from posetools import __version__
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
+from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
 from posetools.cli.urls import refuse_urls
-from posetools.errors import PosetoolsError, printable
-
-_STOPPED = 130
+from posetools.errors import PosetoolsError, printable, printable_lines
 
 
 def load(command: Command) -> Any:
@@ -107,19 +107,29 @@ def _root(
     """Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
+def _named_safely(message: str, arguments: Sequence[str]) -> str:
+    """Return a message in which no path that was given can look like a line of the message."""
+    for argument in arguments:
+        for part in {*Path(argument).parts, *Path(argument.partition("=")[2]).parts}:
+            message = message.replace(part, printable(part))
+    return message
+
+
 def run() -> None:
     """Run a command; errors become one message and an exit status here."""
-    try:
-        refuse_urls(sys.argv[1:])
-        app()
-    except PosetoolsError as exc:
-        print(f"error: {printable(str(exc))}", file=sys.stderr)
-        sys.exit(exc.exit_status)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(_STOPPED)
-    except SystemExit as exc:
-        # What typer makes of a KeyboardInterrupt, without a word.
-        if exc.code == _STOPPED:
+    with interrupted_by_sigterm() as stopped:
+        try:
+            refuse_urls(sys.argv[1:])
+            app()
+        except PosetoolsError as exc:
+            print(f"error: {printable_lines(_named_safely(str(exc), sys.argv))}", file=sys.stderr)
+            sys.exit(stopped.status(exc.exit_status))
+        except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
-        raise
+            sys.exit(stopped.status(INTERRUPTED))
+        except SystemExit as exc:
+            # What typer makes of a KeyboardInterrupt, without a word.
+            if exc.code == INTERRUPTED:
+                print("stopped", file=sys.stderr)
+                sys.exit(stopped.status(INTERRUPTED))
+            raise
