@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from posetools.errors import printable
+
 _BOTH, _DET, _POSE = "Both models (a stage's own option wins)", "Detector (RTMDet)", "Pose (RTMPose)"
 
 _Data: TypeAlias = Annotated[Path, typer.Argument(help="Folder of the data set, as `posetools convert` writes it.")]
@@ -191,7 +193,7 @@ def config(
     options = build_options(recipe, stated)
     pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite)
     print_pair(pair, explain=explain)
-    print(f"next: posetools train --stage det --data {data}")
+    print(printable(f"next: posetools train --stage det --data {data}"))
 
 
 # What --pretrained stands for, as (load_from, backbone).

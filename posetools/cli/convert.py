@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from posetools.cli.urls import source_path
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, printable
 
 if TYPE_CHECKING:
     from posetools.convert import ConvertRequest, ConvertResult
@@ -267,7 +267,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
     if request.target_format == "coco":
-        print(f"next: posetools validate {request.out}")
+        print(printable(f"next: posetools validate {request.out}"))
     return 1 if errors else 0
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
-from posetools.cli.console import console
+from posetools.cli.console import console, escape
 from posetools.demo import DemoResult
 from posetools.scoring import PoseScores
 
