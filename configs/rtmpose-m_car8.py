@@ -75,6 +75,9 @@ codec = dict(
 
 # model --------------------------------------------------------------------------------------------
 model = dict(
+    # What is evaluated here is what `posetools eval` measures and `posetools predict` gives: no average with the
+    # mirrored crop, which stock adds at twice the time.
+    test_cfg=dict(flip_test=False),
     backbone=dict(
         # SyncBN cannot run on the CPU in several processes; in a single one mmengine makes it BN itself.
         norm_cfg=dict(type='BN')),

@@ -38,6 +38,13 @@ _OWN_BREAK = re.compile(r"\n(?=  )")
 _BRACKETS = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
 
 
+class PosetoolsWarning(UserWarning):
+    """What a user should know of files that were read, though the work could be done.
+
+    The command line prints it as one line; in Python it is a warning like any other.
+    """
+
+
 class PosetoolsError(Exception):
     """Base of every error that posetools raises on purpose."""
 

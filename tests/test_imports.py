@@ -29,10 +29,10 @@ LAYERS = (
     "spool shards cluster inspection",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
-    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
-    "runlog curves diagnosis* slurm evaluation*",
+    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* "
+    "image_ids scoring runlog curves diagnosis* slurm undertrained evaluation*",
     "runtime view* subset report eval_report",
-    "mm pipeline predict prelabel review* annotate",
+    "mm doubts pipeline predict prelabel review* annotate",
     "demo*",
     "cli __main__",
 )

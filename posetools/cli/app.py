@@ -9,10 +9,11 @@ Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run, 13
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+import warnings
+from collections.abc import Iterator, MutableMapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -22,7 +23,7 @@ from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
 from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
 from posetools.cli.urls import refuse_urls
-from posetools.errors import PosetoolsError, printable, printable_lines
+from posetools.errors import PosetoolsError, PosetoolsWarning, printable, printable_lines
 
 
 def load(command: Command) -> Any:
@@ -107,22 +108,41 @@ def _root(
     """Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
-def _named_safely(message: str, arguments: Sequence[str]) -> str:
+def _shown(message: object) -> str:
     """Return a message in which no path that was given can look like a line of the message."""
-    for argument in arguments:
+    text = str(message)
+    for argument in sys.argv:
         for part in {*Path(argument).parts, *Path(argument.partition("=")[2]).parts}:
-            message = message.replace(part, printable(part))
-    return message
+            text = text.replace(part, printable(part))
+    return printable_lines(text)
+
+
+_PLAIN_WARNING = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, PosetoolsWarning):
+        print(f"warning: {_shown(message)}", file=sys.stderr)
+    else:
+        _PLAIN_WARNING(message, category, filename, lineno, file, line)
 
 
 def run() -> None:
-    """Run a command; errors become one message and an exit status here."""
+    """Run a command; errors and warnings become messages, and errors an exit status, here."""
+    warnings.showwarning = _show_warning
     with interrupted_by_sigterm() as stopped:
         try:
             refuse_urls(sys.argv[1:])
             app()
         except PosetoolsError as exc:
-            print(f"error: {printable_lines(_named_safely(str(exc), sys.argv))}", file=sys.stderr)
+            print(f"error: {_shown(exc)}", file=sys.stderr)
             sys.exit(stopped.status(exc.exit_status))
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)

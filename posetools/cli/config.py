@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
 from posetools.errors import printable
+
+if TYPE_CHECKING:
+    from posetools.mm.hooks import TrainListener
 
 _BOTH, _DET, _POSE = "Both models (a stage's own option wins)", "Detector (RTMDet)", "Pose (RTMPose)"
 
@@ -186,14 +190,18 @@ def config(
     """
     stated = _stated(locals())
     from posetools.cli.config_table import print_pair
+    from posetools.cli.train_display import display
     from posetools.dataset_folder import skeleton_of
     from posetools.mm.recipe import emit_fitting
     from posetools.recipes.options import build_options
 
     options = build_options(recipe, stated)
-    pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite)
+    shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
+    with shown as listener:
+        pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
     print_pair(pair, explain=explain)
-    print(printable(f"next: posetools train --stage det --data {data}"))
+    elsewhere = "" if out == Path("configs") else f" --configs {out}"
+    print(printable(f"next: posetools train --stage det --data {data}{elsewhere}"))
 
 
 # What --pretrained stands for, as (load_from, backbone).

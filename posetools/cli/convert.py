@@ -257,8 +257,8 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        print(f"nothing was written: {errors} error{'s' if errors > 1 else ''}", end="")
-        print("" if request.keep_going else "; --keep-going writes what could be read")
+        more = "" if request.keep_going else "; --keep-going writes what could be read"
+        print(printable(f"nothing was written: {errors} error{'s' if errors > 1 else ''}{more}"))
         return 1
     notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"

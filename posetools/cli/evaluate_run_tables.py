@@ -10,7 +10,16 @@ from rich.table import Table
 
 from posetools.cli.console import escape
 from posetools.evaluation import PosePart, RunReport
-from posetools.evaluation_tables import DOUBT, TextTable, headline, number, short_names, why_boxes, why_poses
+from posetools.evaluation_tables import (
+    DOUBT,
+    TextTable,
+    flip_tests,
+    headline,
+    number,
+    short_names,
+    why_boxes,
+    why_poses,
+)
 from posetools.metrics import Subset
 
 
@@ -28,20 +37,23 @@ def print_reports(reports: Sequence[RunReport], out: Console) -> None:
         for remark in report.sentences:
             of = f"{name}: " if len(reports) > 1 else ""
             out.print(f"[yellow]{escape(of + remark)}[/]")
-    out.print(_table(headline(reports)))
+    out.print(text_table(headline(reports)))
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
         out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")
+    for flips in flip_tests(reports):
+        out.print(text_table(flips))
     for report in reports if len(reports) == 1 else ():
         out.print(_per_keypoint(report.labelled))
-        out.print(_table(why_poses(report)))
-        out.print(_table(why_boxes(report)))
+        out.print(text_table(why_poses(report)))
+        out.print(text_table(why_boxes(report)))
         for line in _sentences(report):
             out.print(line)
     if len(reports) > 1:
         out.print("--report FILE.html shows the keypoints, why AP is lost and the worst cases of all of them.")
 
 
-def _table(source: TextTable) -> Table:
+def text_table(source: TextTable) -> Table:
+    """Return a table for the terminal."""
     table = Table(title=escape(source.title), box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     for place, name in enumerate(source.columns):
         table.add_column(escape(name), justify="right" if place else "left")

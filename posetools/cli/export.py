@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from posetools.cli.models import Det, Named, Pose, Run, check_models
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,13 +109,17 @@ def _precision(*, half: bool, int8: bool) -> Precision:
 
 
 def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
-    from posetools.mm.pairs import Pair, named_model, pair_of_run
+    from posetools.mm.extra import require_train
+    from posetools.mm.pairs import Pair, check_named, named_model, pair_of_run
     from posetools.mm.runtime import prepare
 
     check_models(det, pose, run, bundles=False)
-    prepare("posetools export")
+    require_train("posetools export")
     if det is None or pose is None:
         return pair_of_run(Path(run or ""))
+    check_named("det", *det)
+    check_named("pose", *pose)
+    prepare("posetools export")
     return Pair(named_model("det", *det), named_model("pose", *pose))
 
 
@@ -135,6 +139,8 @@ def _print(result: Exporting, out: Console) -> None:
         out.print(
             "[yellow]no sample has an object:[/] `posetools verify` will see little; --pictures may name better ones"
         )
+    for doubt in result.doubts:
+        out.print(f"[yellow]warning:[/] {escape(printable(doubt))}")
     name = escape(str(result.out))
     out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} PICTURES")
 

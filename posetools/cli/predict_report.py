@@ -36,6 +36,8 @@ def print_report(report: PredictReport) -> None:
         out.print(
             printable(f"  ... and {len(report.written) - _NAMED} more in {_folder(report.written)}"), markup=False
         )
+    for note in report.notes:
+        out.print(f"note: {printable(note)}", markup=False)
     for problem in report.problems[:_LISTED]:
         out.print(printable(f"problem: {problem}"), markup=False)
     if len(report.problems) > _LISTED:

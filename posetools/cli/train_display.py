@@ -15,14 +15,18 @@ from rich.text import Text
 
 from posetools.cli.console import console, escape
 from posetools.errors import printable_lines
+from posetools.mm.configs import Stage
 from posetools.mm.hooks import TrainListener, TrainStatus
 from posetools.mm.train import TrainResult
+from posetools.recipes.budget import BOX_AP50, OKS_AP50, verdict
 
 # Seconds between plain lines within an epoch.
 _PAUSE = 30.0
 _GAP = "  "
 # MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any picture.
 _NOTHING = "no numbers, as nothing was predicted"
+# What the last evaluation of a run says about its use, and how OpenMMLab's metrics call that.
+_JUDGED = {"det": (BOX_AP50, "coco/bbox_mAP_50"), "pose": (OKS_AP50, "coco/AP .5")}
 
 
 @contextmanager
@@ -111,16 +115,21 @@ class BarDisplay:
         )
 
 
-def print_result(result: TrainResult, stage: str) -> None:
+def print_result(result: TrainResult, stage: Stage) -> None:
     """Print what a run left, and the command that evaluates it."""
     out = console()
     table = Table(show_header=False, title=f"{stage}: epoch {result.epochs}")
+    if result.iterations:
+        table.add_row("iterations", str(result.iterations))
     table.add_row("work folder", escape(str(result.work_dir)))
     table.add_row("last checkpoint", escape(result.last.name))
     table.add_row("best checkpoint", escape(result.best.name) if result.best else "none")
     for name, value in result.metrics.items():
         table.add_row(name, f"{value:.3f}")
     out.print(table)
+    if result.enough and result.trained:
+        measure, name = _JUDGED[stage]
+        out.print(verdict(measure, result.metrics.get(name), result.iterations, result.enough), soft_wrap=True)
     out.print(f"evaluate it: posetools eval --stage {stage} {escape(str(result.best or result.last))}")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.errors import InputError, RequestError
+from posetools.mm.averages import is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 
 RECORD = "last_checkpoint"
@@ -101,7 +102,7 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
     damaged = []
     for path in _candidates(work_dir):
         try:
-            found = _opened(path)
+            found = _opened(path, say)
         except InputError as exc:
             say(f"{str(exc).splitlines()[0]}: the checkpoint before it is taken")
             damaged.append(path)
@@ -115,9 +116,12 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
     raise RequestError(f"{work_dir}: {_NOTHING}{whole}")
 
 
-def _opened(path: Path) -> Resumable:
+def _opened(path: Path, say: Callable[[str], None]) -> Resumable:
     _check_bytes(path)
-    meta = load_checkpoint(path).get("meta") or {}
+    content = load_checkpoint(path)
+    if is_stale(content):
+        say(stale_text(path))
+    meta = content.get("meta") or {}
     if not isinstance(meta, dict) or not isinstance(meta.get("epoch"), int):
         raise InputError(path, "meta.epoch", "must be there: this is no checkpoint that can be resumed")
     seed = meta.get("seed")

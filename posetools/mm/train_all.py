@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 from posetools.errors import OutputError, RequestError, RunError, StoppedError
 from posetools.evaluation import SplitRequest, as_document
 from posetools.files import write_json
-from posetools.mm.configs import SCOPES, Stage, config_of_run, data_root_of, load_config
-from posetools.mm.device import AUTO
+from posetools.mm.configs import SCOPES, Stage, check_options, config_of_run, data_root_of, load_config
+from posetools.mm.device import AUTO, check_device
 from posetools.mm.distributed import by_first, here
 from posetools.mm.distributed_config import recorded_processes
 from posetools.mm.evaluate import evaluate_run
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_file, check_training
 from posetools.mm.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.mm.runtime import prepare
 from posetools.mm.steps import StepListener
@@ -81,6 +83,8 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         RunError: a run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it; the message says how to go on.
     """
+    require_train("posetools train")
+    check_both(request, configs)
     prepare("posetools train")
     parent = parent_of(request, configs)
     requests = stage_requests(request, configs)
@@ -93,6 +97,27 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         }
         report = _evaluate(parent, results, request, listener)
     return TrainAllResult(work_dir=parent, det=results["det"], pose=results["pose"], evaluation=report)
+
+
+def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
+    """Refuse what is wrong with the request for a pair and can be known without torch.
+
+    Raises:
+        RequestError: an option means nothing, or a folder cannot be trained in.
+        InputError: a file is not there.
+    """
+    check_device(request.device)
+    check_options(request.cfg_options)
+    for path in configs:
+        check_file(path, "config")
+    problems = []
+    for own in () if configs else stage_requests(request, configs).values():
+        try:
+            check_training(own)
+        except RequestError as exc:
+            problems.append(str(exc))
+    if problems:
+        raise RequestError("\n".join(dict.fromkeys(problems)))
 
 
 def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:

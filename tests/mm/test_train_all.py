@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from posetools.cli.train_all import time_text
+from posetools.cli.train_all import print_both, time_text
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
 from posetools.evaluation import as_document
 from posetools.mm.configs import Stage, load_config
@@ -65,9 +66,21 @@ def _resume(work_dir: Path) -> TrainRequest:
     return TrainRequest(stage="det", work_dir=work_dir, resume=True, device="cpu")
 
 
-def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path) -> None:
+def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parent, steps = tmp_path / "cars", Steps()
-    result = train_all(_request(tiny, parent, epochs=1), (), steps)
+    # As in a config whose length was chosen by time.
+    short = ("det.enough_iterations=500", "pose.enough_iterations=600")
+    result = train_all(_request(tiny, parent, epochs=1, cfg_options=short), (), steps)
+    print_both(result)
+    words = " ".join(capsys.readouterr().out.split())
+    for said in (
+        f"{result.det.iterations} of the 500 iterations that the recipe aims at were trained",
+        f"{result.pose.iterations} of the 600 iterations that the recipe aims at were trained",
+        "box AP50 ",
+        "PCK@0.1 on labelled boxes ",
+        f"│ iterations │ {result.det.iterations} │ {result.pose.iterations} │",
+    ):
+        assert said in words
     assert [title for title, _ in steps.steps] == [
         "the detector (part 1 of 3)",
         "the pose estimator (part 2 of 3)",
@@ -247,11 +260,15 @@ def test_requests_that_mean_nothing(
         train_all(TrainRequest(stage="det", **changes), paths, Steps())
 
 
-def test_both_are_tried_on_the_command_line_and_nothing_is_kept(tiny: Tiny, tmp_path: Path) -> None:
+def test_both_are_tried_on_the_command_line_and_nothing_is_kept(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
     words: list[str | Path] = ["train", "--stage", "all", "--config", tiny.pose, "--config", tiny.det]
     words += ["--work-dir", tmp_path / "cars", "--device", "cpu", "--epochs", "30", "--dry-run"]
     done = run(*words)
     assert done.status == 0, done.err
+    assert done.err.startswith("this machine is busy: a load of 1000.0 on ")
     assert "trying det on cpu" in done.err
     assert "trying pose on cpu" in done.err
     lines = done.out.splitlines()
