@@ -46,6 +46,7 @@ EVALUATION = "evaluation.json"
 
 STAGES: tuple[Stage, ...] = ("det", "pose")
 _PARTS = len(STAGES) + 1
+_RESTARTS = "restarts this model"
 _NAMES: Mapping[Stage, str] = {"det": "detector", "pose": "pose estimator"}
 
 
@@ -279,10 +280,12 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
         text = str(exc).replace(AGAIN, "")
         lines = [line for line in text.splitlines() if not line.endswith("goes on from there")]
         if isinstance(exc, StoppedError):
-            what = "restarts this model" if NO_CHECKPOINT in text else "goes on from there"
+            what = _RESTARTS if NO_CHECKPOINT in text else "goes on from there"
             raise StoppedError("\n".join([*lines, f"  {command} {what}"])) from exc
         raise RunError("\n".join([*lines, f"  {command} goes on with both, once that is mended"])) from exc
     except KeyboardInterrupt as exc:
         if not any(_has_begun(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
+        if not any(_has_checkpoint(parent / stage) for stage in STAGES):
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
         raise StoppedError(f"stopped; what is trained is kept\n  {command} goes on from there") from exc

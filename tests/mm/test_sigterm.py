@@ -21,15 +21,13 @@ WORKERS = ("--cfg-options", "train_dataloader.num_workers=1", "train_dataloader.
 def _stopped(words: list[str | Path], when: Callable[[str], bool]) -> tuple[int, list[str]]:
     """Run a command, send SIGTERM when a line of its says so, and return its exit status and the last lines."""
     command = [sys.executable, "-m", "posetools", *map(str, words)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr
     lines = []
-    for line in process.stderr:
-        lines.append(line.rstrip("\n"))
-        if when(line):
-            process.terminate()
-    status = process.wait(timeout=60)
-    return status, lines
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        for line in process.stderr or ():
+            lines.append(line.rstrip("\n"))
+            if when(line):
+                process.terminate()
+        return process.wait(timeout=60), lines
 
 
 def _processes_of(work_dir: Path) -> list[str]:
@@ -72,12 +70,9 @@ def test_sigterm_before_the_first_checkpoint_speaks_of_no_resuming(tiny: Tiny, t
         lambda line: line.startswith("training on "),
     )
     assert status == 143, lines
-    assert (
-        lines[-2:]
-        == [
-            "error: stopped in epoch 1 of 2; there is no checkpoint yet",
-            f"  posetools train --stage all --work-dir {work_dir} --device cpu --resume restarts this model",
-        ]
-        or lines[-2] == "error: stopped before the first epoch; there is no checkpoint yet"
+    assert lines[-2] in (
+        "error: stopped in epoch 1 of 2; there is no checkpoint yet",
+        "error: stopped before the first epoch; there is no checkpoint yet",
     )
-    assert "goes on from there" not in lines[-1]
+    command = f"posetools train --stage all --work-dir {work_dir} --device cpu --resume"
+    assert lines[-1] == f"  {command} restarts this model"
