@@ -553,6 +553,7 @@ def forged_commands(folder: Path) -> Mapping[str, tuple[tuple[str | Path, ...], 
         "export": (("export", "--run", none), False),
         "train": (("train", none), False),
         "eval": (("eval", "--run", none), False),
+        "rescue": (("rescue", none), False),
     }
 
 
