@@ -35,7 +35,7 @@ _MOST_BITS = 1024
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # Posetools breaks its messages before an indented line; any other line break is part of a name.
 _OWN_BREAK = re.compile(r"\n(?=  )")
-_BRACKETS = {list: "[]", tuple: "()", set: "{}", dict: "{}"}
+_BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
 
 
 class PosetoolsWarning(UserWarning):

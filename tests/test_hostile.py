@@ -590,7 +590,15 @@ def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path: Path, workers: str) ->
     write = FORMATS["labelme"].write
     assert write
     write({"all": dataset}, tmp_path / "src", "copy")
-    command = [sys.executable, "-m", "posetools", "convert", tmp_path / "src", "--out", tmp_path / "out/cars"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "posetools",
+        "convert",
+        tmp_path / "src",
+        "--out",
+        tmp_path / "out/cars",
+    ]
     process = subprocess.Popen(
         [*command, "--workers", workers], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -44,7 +44,17 @@ def _processes_of(work_dir: Path) -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 def test_sigterm_keeps_the_last_epoch_and_says_how_to_go_on(tiny: Tiny, tmp_path: Path) -> None:
     work_dir = tmp_path / "run"
-    words = ["train", "--stage", "pose", "--config", tiny.pose, "--work-dir", work_dir, "--device", "cpu"]
+    words: list[str | Path] = [
+        "train",
+        "--stage",
+        "pose",
+        "--config",
+        tiny.pose,
+        "--work-dir",
+        work_dir,
+        "--device",
+        "cpu",
+    ]
     status, lines = _stopped(
         [*words, "--epochs", "500", *WORKERS], lambda line: line.startswith("epoch 2/500 1/") or "epoch 3/500" in line
     )
@@ -64,7 +74,7 @@ def test_sigterm_keeps_the_last_epoch_and_says_how_to_go_on(tiny: Tiny, tmp_path
 
 def test_sigterm_before_the_first_checkpoint_speaks_of_no_resuming(tiny: Tiny, tmp_path: Path) -> None:
     work_dir = tmp_path / "cars"
-    configs = ["--config", tiny.det, "--config", tiny.pose]
+    configs: list[str | Path] = ["--config", tiny.det, "--config", tiny.pose]
     status, lines = _stopped(
         ["train", "--stage", "all", *configs, "--work-dir", work_dir, "--device", "cpu"],
         lambda line: line.startswith("training on "),
