@@ -14,13 +14,14 @@ from typing import Any
 from posetools import __version__
 from posetools.conversion_report import SplitCounts, findings_sections
 from posetools.dataset_folder import CONVERSION, SPLITS, check_out
-from posetools.errors import InputError, OutputError, RequestError, must_be
+from posetools.errors import InputError, OutputError, RequestError, must_be, printable
 from posetools.files import Transfer, existing_folder, staged_folder, write_json
 from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, check_way, told_format
 from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
+from posetools.formats.inside import check_inside
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
@@ -139,6 +140,7 @@ def _convert(request: ConvertRequest, target: Format, skeleton: Skeleton, progre
         else told_format(request.sources, "of a format that is told by its signs", "--from NAME says which it is")
     )
     check_way(source, request.sources, request.read, request.images)
+    check_inside(request.sources, source.name, request.read.image_roots)
     with closing(_read(source, target, skeleton, request, progress)) as read:
         return _split_and_write(read, source, target, request, progress)
 
@@ -347,7 +349,7 @@ def _bake_rotation(folder: Path, progress: Progress) -> None:
                 path.unlink()
                 path.write_bytes(content)
             except OSError as exc:
-                raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+                raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
         progress("turning upright", number, len(paths))
 
 

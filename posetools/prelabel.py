@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from posetools import __version__
-from posetools.errors import InputError, OutputError, RequestError, must_be
+from posetools.errors import InputError, OutputError, RequestError, must_be, printable
 from posetools.files import portable_path, read_bytes, write_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
@@ -253,7 +253,9 @@ def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: Prela
     try:
         text = marked_text(document, facts)
     except ValueError as exc:
-        raise OutputError(f"{task.file}: what is predicted for {task.picture} is not finite: {exc}") from exc
+        raise OutputError(
+            f"{printable(str(task.file))}: what is predicted for {printable(str(task.picture))} is not finite: {exc}"
+        ) from exc
     write_text(task.file, text)
     setattr(report, task.kind, getattr(report, task.kind) + 1)
     report.objects += len(objects)
@@ -268,4 +270,4 @@ def _changed(task: Task) -> bool:
     except FileNotFoundError:
         return bool(task.digest)
     except OSError as exc:
-        raise OutputError(f"{task.file}: cannot be written over: {exc.strerror or exc}") from exc
+        raise OutputError(f"{printable(str(task.file))}: cannot be written over: {exc.strerror or exc}") from exc

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.annotate import AnnotateResult
@@ -48,7 +48,7 @@ def annotate(
     check_folder(folder)
     program = find_labelme()
     for line in convention(known):
-        print(line, flush=True)
+        print(printable(line), flush=True)
     result = run_labelme(folder, known, program)
     _print(result)
     status = 1 if result.problems else 0
@@ -62,12 +62,14 @@ def annotate(
 
 def _print(result: AnnotateResult) -> None:
     for problem in result.problems:
-        print(problem)
-    print(f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}")
+        print(printable(problem))
+    print(
+        printable(f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}")
+    )
     if result.predicted:
-        print(f"files as a model wrote them, which nobody has saved: {result.predicted}")
+        print(printable(f"files as a model wrote them, which nobody has saved: {result.predicted}"))
     if result.brought_back:
-        print(f"files brought back to their originals: {result.brought_back}")
+        print(printable(f"files brought back to their originals: {result.brought_back}"))
 
 
 def _convert(folder: Path, out: Path, skeleton: str, *, overwrite: bool) -> int:

@@ -3,7 +3,7 @@
 A command's module is imported when the command is asked for. It imports only the standard library, typer and
 posetools.errors; everything else is imported in the body of the command, so that its ``--help`` costs nothing.
 
-Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run.
+Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -20,10 +21,9 @@ from typer.core import TyperGroup
 from posetools import __version__
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
+from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
 from posetools.cli.urls import refuse_urls
-from posetools.errors import PosetoolsError, PosetoolsWarning, printable
-
-_STOPPED = 130
+from posetools.errors import PosetoolsError, PosetoolsWarning, printable, printable_lines
 
 
 def load(command: Command) -> Any:
@@ -108,6 +108,15 @@ def _root(
     """Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
+def _shown(message: object) -> str:
+    """Return a message in which no path that was given can look like a line of the message."""
+    text = str(message)
+    for argument in sys.argv:
+        for part in {*Path(argument).parts, *Path(argument.partition("=")[2]).parts}:
+            text = text.replace(part, printable(part))
+    return printable_lines(text)
+
+
 _PLAIN_WARNING = warnings.showwarning
 
 
@@ -120,7 +129,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, PosetoolsWarning):
-        print(f"warning: {printable(str(message))}", file=sys.stderr)
+        print(f"warning: {_shown(message)}", file=sys.stderr)
     else:
         _PLAIN_WARNING(message, category, filename, lineno, file, line)
 
@@ -128,17 +137,19 @@ def _show_warning(
 def run() -> None:
     """Run a command; errors and warnings become messages, and errors an exit status, here."""
     warnings.showwarning = _show_warning
-    try:
-        refuse_urls(sys.argv[1:])
-        app()
-    except PosetoolsError as exc:
-        print(f"error: {printable(str(exc))}", file=sys.stderr)
-        sys.exit(exc.exit_status)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(_STOPPED)
-    except SystemExit as exc:
-        # What typer makes of a KeyboardInterrupt, without a word.
-        if exc.code == _STOPPED:
+    with interrupted_by_sigterm() as stopped:
+        try:
+            refuse_urls(sys.argv[1:])
+            app()
+        except PosetoolsError as exc:
+            print(f"error: {_shown(exc)}", file=sys.stderr)
+            sys.exit(stopped.status(exc.exit_status))
+        except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
-        raise
+            sys.exit(stopped.status(INTERRUPTED))
+        except SystemExit as exc:
+            # What typer makes of a KeyboardInterrupt, without a word.
+            if exc.code == INTERRUPTED:
+                print("stopped", file=sys.stderr)
+                sys.exit(stopped.status(INTERRUPTED))
+            raise

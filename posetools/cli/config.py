@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from posetools.mm.hooks import TrainListener
 
@@ -199,7 +201,7 @@ def config(
         pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
     print_pair(pair, explain=explain)
     elsewhere = "" if out == Path("configs") else f" --configs {out}"
-    print(f"next: posetools train --stage det --data {data}{elsewhere}")
+    print(printable(f"next: posetools train --stage det --data {data}{elsewhere}"))
 
 
 # What --pretrained stands for, as (load_from, backbone).

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from posetools.cli.urls import source_path
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, printable
 
 if TYPE_CHECKING:
     from posetools.convert import ConvertRequest, ConvertResult
@@ -257,8 +257,8 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        print(f"nothing was written: {errors} error{'s' if errors > 1 else ''}", end="")
-        print("" if request.keep_going else "; --keep-going writes what could be read")
+        more = "" if request.keep_going else "; --keep-going writes what could be read"
+        print(printable(f"nothing was written: {errors} error{'s' if errors > 1 else ''}{more}"))
         return 1
     notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"
@@ -267,7 +267,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
     if request.target_format == "coco":
-        print(f"next: posetools validate {request.out}")
+        print(printable(f"next: posetools validate {request.out}"))
     return 1 if errors else 0
 
 

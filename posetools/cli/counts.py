@@ -11,11 +11,9 @@ if TYPE_CHECKING:
 
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
     """Print pictures, objects, and per keypoint visible / hidden / not labelled, a column per split."""
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
-    from posetools.errors import printable
+    from posetools.cli.console import console, escape
 
     out = console()
     table = Table(title="per keypoint: visible / hidden / not labelled")
@@ -32,4 +30,4 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
         table.add_row(escape(name), *cells)
     out.print(table)
     for line in (how, *notes):
-        out.print(escape(printable(line)))
+        out.print(escape(line))

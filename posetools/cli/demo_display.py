@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
-from posetools.cli.console import console
+from posetools.cli.console import console, escape
 from posetools.demo import DemoResult
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.scoring import PoseScores, pck_of

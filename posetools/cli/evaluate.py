@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from posetools.cli.models import Device
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.evaluation import RunReport, SplitRequest
@@ -181,4 +181,4 @@ def _pairs(
     if json_file is not None:
         write_json(json_file, as_document(reports))
     if page is not None:
-        print(f"wrote {page}")
+        print(printable(f"wrote {page}"))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from posetools.cli.console import escape
 from posetools.evaluation import PosePart, RunReport
 from posetools.evaluation_tables import (
     DOUBT,

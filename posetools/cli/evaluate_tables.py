@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from posetools.cli.console import escape
 from posetools.cli.evaluate_run_tables import text_table
 from posetools.evaluation_tables import flip_test
 from posetools.metrics import PointScores
@@ -84,7 +84,7 @@ def _per_keypoint(sides: Sequence[PoseScores]) -> Table:
     for name, scores in points[0].items():
         numbers = [side[name].as_dict() for side in points]
         cells = ("/".join(_number(side[column]) for side in numbers) for column in columns)
-        table.add_row(name, f"{scores.points}", *cells)
+        table.add_row(escape(name), f"{scores.points}", *cells)
     return table
 
 

@@ -124,7 +124,7 @@ def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
 
 
 def _print(result: Exporting, out: Console) -> None:
-    from rich.markup import escape
+    from posetools.cli.console import escape
 
     skeleton = result.manifest.skeleton
     out.print(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from posetools.merge import MergeResult
 
@@ -88,7 +90,7 @@ def _print(result: MergeResult, out: Path) -> None:
     notes.append(f"wrote {out}")
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     print_counts(counts, "split: as in the data sets (`posetools split` makes another)", notes)
-    print(f"next: posetools validate {out}")
+    print(printable(f"next: posetools validate {out}"))
 
 
 def _listed(what: str, lines: list[str]) -> list[str]:

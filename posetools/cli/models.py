@@ -75,7 +75,7 @@ def load_pipeline(
     """
     pipeline = _pipeline(det, pose, run, bundle, options)
     for doubt in pipeline.doubts:
-        print(f"warning: {printable(doubt)}", file=sys.stderr)
+        print(printable(f"warning: {doubt}"), file=sys.stderr)
     return pipeline
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from posetools.errors import printable
+
 _Run: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="The folder of a run of both stages, or the work folder of one.")
 ]
@@ -23,13 +25,14 @@ def rescue(run: _Run) -> None:
 
     found = run_rescue(run)
     if not found:
-        print(f"{run}: nothing to rescue: every average follows the weights it is of")
+        print(printable(f"{run}: nothing to rescue: every average follows the weights it is of"))
         return
     for one in found:
         for path in one.rescued:
-            print(f"{path}: holds the weights as trained now")
+            print(printable(f"{path}: holds the weights as trained now"))
         if one.set_aside:
             names = ", ".join(path.name for path in one.set_aside)
-            print(f"{one.work_dir / KEPT}: keeps what the stale average had been chosen or measured by: {names}")
+            kept = f"{one.work_dir / KEPT}: keeps what the stale average had been chosen or measured by: {names}"
+            print(printable(kept))
     if run not in (one.work_dir for one in found):
-        print(f"measure the pair: posetools eval --run {run}")
+        print(printable(f"measure the pair: posetools eval --run {run}"))

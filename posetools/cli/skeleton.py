@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.skeleton import Skeleton
@@ -41,9 +41,12 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton 
 
     skeleton = read_skeleton(file)
     pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
+    category = f"category {skeleton.category.name!r}"
     print(
-        f"{file}: valid: {skeleton.name}, category {skeleton.category.name!r}, {skeleton.num_keypoints} keypoints, "
-        f"{pairs} left/right pairs, {len(skeleton.links)} links"
+        printable(
+            f"{file}: valid: {skeleton.name}, {category}, {skeleton.num_keypoints} keypoints, "
+            f"{pairs} left/right pairs, {len(skeleton.links)} links"
+        )
     )
 
 
@@ -73,14 +76,13 @@ def new(
     else:
         skeleton = rename_skeleton(load_skeleton(start or "car8"), check_name(file))
     write_text(file, commented_yaml(skeleton))
-    print(f"wrote {file}; next: edit it, then posetools skeleton check {file}")
+    print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
 
 
 def _print_table(skeleton: Skeleton) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
 
     category = skeleton.category
     title = f"{skeleton.name}: category {category.name!r} (id {category.id}), {skeleton.num_keypoints} keypoints"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from posetools.subset import SubsetRequest, SubsetResult
 
@@ -124,4 +126,4 @@ def _print(result: SubsetResult, request: SubsetRequest) -> None:
         pictures, objects = result.before[split]
         kept.append(f"{split}: kept {each.pictures} of {pictures} pictures, {each.instances} of {objects} objects")
     print_counts(counts, f"split: as in {request.data}", [*kept, *result.notes, f"wrote {request.out}"])
-    print(f"next: posetools validate {request.out}")
+    print(printable(f"next: posetools validate {request.out}"))

@@ -7,10 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
-from posetools.cli.console import console
+from posetools.cli.console import console, escape
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
 from posetools.mm.dry_run import DryRun, StageEstimate, dry_run, size_text, summary

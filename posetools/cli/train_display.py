@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from posetools.cli.console import console
+from posetools.cli.console import console, escape
+from posetools.errors import printable_lines
 from posetools.mm.configs import Stage
 from posetools.mm.hooks import TrainListener, TrainStatus
 from posetools.mm.train import TrainResult
@@ -74,7 +74,7 @@ class PlainDisplay:
 
     def say(self, line: str) -> None:
         """Print a sentence."""
-        print(line, file=sys.stderr, flush=True)
+        print(printable_lines(line), file=sys.stderr, flush=True)
 
     def update(self, status: TrainStatus) -> None:
         """Print where the run is, when it is time."""
@@ -97,7 +97,7 @@ class BarDisplay:
 
     def say(self, line: str) -> None:
         """Print a sentence above the bar."""
-        self._bar.console.print(escape(line))
+        self._bar.console.print(printable_lines(line), markup=False)
 
     def update(self, status: TrainStatus) -> None:
         """Move the bar; an evaluation's numbers stay above it."""
@@ -122,8 +122,8 @@ def print_result(result: TrainResult, stage: Stage) -> None:
     if result.iterations:
         table.add_row("iterations", str(result.iterations))
     table.add_row("work folder", escape(str(result.work_dir)))
-    table.add_row("last checkpoint", result.last.name)
-    table.add_row("best checkpoint", result.best.name if result.best else "none")
+    table.add_row("last checkpoint", escape(result.last.name))
+    table.add_row("best checkpoint", escape(result.best.name) if result.best else "none")
     for name, value in result.metrics.items():
         table.add_row(name, f"{value:.3f}")
     out.print(table)

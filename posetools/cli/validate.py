@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.urls import refuse_url, source_path
+from posetools.errors import printable
 
 if TYPE_CHECKING:
     from posetools.validate import ValidationReport
@@ -105,15 +106,14 @@ def validate(
         write_json(json, found.as_dict())
     _print(found)
     if report:
-        print(f"wrote {report}")
+        print(printable(f"wrote {report}"))
     raise typer.Exit(0 if found.ok(strict) else 1)
 
 
 def _print(report: ValidationReport) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import LISTED_PER_CODE, console, print_findings
+    from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings
 
     out = console()
     for fixed in report.fixed:

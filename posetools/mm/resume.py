@@ -60,11 +60,16 @@ def best_in(work_dir: Path) -> Path | None:
     return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _candidates(work_dir: Path) -> Iterator[Path]:
-    """Give the checkpoints of a work folder, the newest first, then the recorded one where that is elsewhere."""
-    numbered = {
+def numbered_in(work_dir: Path) -> dict[Path, int]:
+    """Return the checkpoints of epochs (or iterations) in a work folder, each with its number."""
+    return {
         path: int(match[1]) for path in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(path.name)) is not None
     }
+
+
+def _candidates(work_dir: Path) -> Iterator[Path]:
+    """Give the checkpoints of a work folder, the newest first, then the recorded one where that is elsewhere."""
+    numbered = numbered_in(work_dir)
     yield from sorted(numbered, key=lambda path: (numbered[path], path.name), reverse=True)
     recorded = _recorded(work_dir)
     if recorded is not None and recorded not in numbered and recorded.is_file():

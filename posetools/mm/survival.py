@@ -24,9 +24,6 @@ from posetools.mm.seeding import seed_hook
 from posetools.mm.trackers import without_code
 from posetools.mm.weights import weights_hook
 
-# A run killed while it saves still has the one before.
-FEWEST_KEPT = 2
-
 
 @contextmanager
 def watched(stage: Stage, work_dir: Path) -> Iterator[Watch]:

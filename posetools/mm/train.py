@@ -18,6 +18,7 @@ from posetools.doubts import doubt_of_evaluations
 from posetools.errors import RequestError
 from posetools.files import write_json, write_text
 from posetools.locks import only_one_in
+from posetools.mm.advice import FEWEST_KEPT
 from posetools.mm.configs import (
     Stage,
     apply_options,
@@ -43,7 +44,7 @@ from posetools.mm.runtime import prepare
 from posetools.mm.saving import clear_unfinished
 from posetools.mm.schedule import schedule_hook
 from posetools.mm.speed import make_fast
-from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
+from posetools.mm.survival import nothing_left, stopping_text, watched
 from posetools.mm.trackers import add_trackers, forget_visualizer, name_visualizer
 from posetools.runlog import METRICS
 from posetools.skeleton import Skeleton, dump_skeleton

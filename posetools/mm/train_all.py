@@ -25,6 +25,7 @@ from posetools.mm.distributed_config import recorded_processes
 from posetools.mm.evaluate import evaluate_run
 from posetools.mm.extra import require_train
 from posetools.mm.given import check_file, check_training
+from posetools.mm.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.mm.runtime import prepare
 from posetools.mm.steps import StepListener
 from posetools.mm.train import (
@@ -45,6 +46,7 @@ EVALUATION = "evaluation.json"
 
 STAGES: tuple[Stage, ...] = ("det", "pose")
 _PARTS = len(STAGES) + 1
+_RESTARTS = "restarts this model"
 _NAMES: Mapping[Stage, str] = {"det": "detector", "pose": "pose estimator"}
 
 
@@ -275,10 +277,15 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
         yield
     except RunError as exc:
         # What it says of going on is about one of the runs alone.
-        text = str(exc).replace(": the same command starts anew", "")
+        text = str(exc).replace(AGAIN, "")
         lines = [line for line in text.splitlines() if not line.endswith("goes on from there")]
         if isinstance(exc, StoppedError):
-            raise StoppedError("\n".join([*lines, f"  {command} goes on from there"])) from exc
+            what = _RESTARTS if NO_CHECKPOINT in text else "goes on from there"
+            raise StoppedError("\n".join([*lines, f"  {command} {what}"])) from exc
         raise RunError("\n".join([*lines, f"  {command} goes on with both, once that is mended"])) from exc
     except KeyboardInterrupt as exc:
+        if not any(_has_begun(parent / stage) for stage in STAGES):
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
+        if not any(_has_checkpoint(parent / stage) for stage in STAGES):
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
         raise StoppedError(f"stopped; what is trained is kept\n  {command} goes on from there") from exc

@@ -32,7 +32,6 @@ a value that fits the data and the machine::
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from math import gcd
@@ -49,8 +48,8 @@ from pydantic import (
     field_validator,
 )
 
-from posetools.errors import InputError, RequestError, show_value
-from posetools.files import read_text
+from posetools.errors import InputError, RequestError, printable, shortened, show_value
+from posetools.files import read_toml
 
 # What the networks' three strides of down-sampling divide the picture by.
 STRIDE = 32
@@ -214,16 +213,13 @@ def load_options(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read, is no TOML, or a key or value is wrong; all of them are listed.
     """
-    try:
-        document = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as exc:
-        raise InputError(path, "", f"is not valid TOML: {exc}") from exc
+    document = read_toml(path)
     try:
         RecipeOptions.model_validate(document)
     except ValidationError as exc:
         first, *rest = _problems(exc)
-        more = "".join(f"\n{path}: {place}: {problem}" for place, problem in rest)
-        raise InputError(path, first[0], first[1] + more, hint="docs/config.md lists the keys") from exc
+        more = [printable(f"and {place}: {problem}") for place, problem in rest]
+        raise InputError(path, *first, hint="\n  ".join([*more, "docs/config.md lists the keys"])) from exc
     return document
 
 
@@ -246,14 +242,14 @@ def build_options(recipe: Path | None, stated: Mapping[str, Mapping[str, object]
         return RecipeOptions.model_validate(document)
     except ValidationError as exc:
         problems = [f"{_option(place)}: {problem}" for place, problem in _problems(exc)]
-        raise RequestError("\n".join(problems)) from exc
+        raise RequestError("\n  ".join(problems)) from exc
 
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:
     """Return (place, sentence) for each problem."""
     found = []
     for problem in error.errors(include_url=False):
-        *tables, key = [str(part) for part in problem["loc"] if not isinstance(part, int)]
+        *tables, key = [shortened(str(part)) for part in problem["loc"] if not isinstance(part, int)]
         place = ".".join([*tables, key])
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":

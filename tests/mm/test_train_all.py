@@ -148,18 +148,27 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     assert pose.env_cfg.cudnn_benchmark
 
 
+def test_stopped_before_anything_began_it_speaks_of_no_resuming(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError) as caught, _goes_on(TrainRequest(stage="det"), tmp_path / "cars"):
+        raise KeyboardInterrupt
+    assert str(caught.value) == (
+        "stopped before the first epoch; there is no checkpoint yet: the same command restarts the run"
+    )
+
+
 @pytest.mark.parametrize("kind", [RunError, StoppedError])
 def test_what_one_run_says_of_going_on_is_said_of_both(kind: type[RunError]) -> None:
     request = TrainRequest(stage="det")
     text = (
         "the loss became nan\n  posetools train --stage pose --work-dir a/pose --resume goes on from there\n"
-        "stopped in epoch 1 of 2; there is no checkpoint yet: the same command starts anew"
+        "stopped in epoch 1 of 2; there is no checkpoint yet: the same command restarts the run"
     )
     with pytest.raises(kind) as caught, _goes_on(request, Path("a b")):
         raise kind(text)
     first, second, third = str(caught.value).splitlines()
     assert (first, second) == ("the loss became nan", "stopped in epoch 1 of 2; there is no checkpoint yet")
-    assert third.startswith("  posetools train --stage all --work-dir 'a b' --resume goes on")
+    what = "restarts this model" if kind is StoppedError else "goes on with both, once that is mended"
+    assert third == f"  posetools train --stage all --work-dir 'a b' --resume {what}"
 
 
 def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
