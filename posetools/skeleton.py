@@ -12,6 +12,7 @@ is a file of the user's own::
       - {points: [left-front-bumper, left-rear-bumper], color: [100, 150, 200]}
     sigmas: [0.05, ...]             # one per keypoint, in their order
     joint_weights: [1.0, ...]       # likewise
+    rotation: 180                   # optional: images are turned by up to so many degrees in training
     template: ...                   # optional: where the keypoints of a rigid object are in space (docs/geometry.md)
 
 Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
@@ -27,7 +28,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from posetools.errors import RequestError, from_validation
 from posetools.files import read_text
@@ -160,6 +170,7 @@ class Skeleton(_Part):
         links: the lines between them.
         sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
         joint_weights: per-keypoint weights of the training loss.
+        rotation: the largest angle that images are turned by in training, in degrees; None: taken from the data.
         template: where the keypoints are in space, when the object is rigid and somebody has measured it.
     """
 
@@ -169,6 +180,7 @@ class Skeleton(_Part):
     links: tuple[Link, ...] = ()
     sigmas: tuple[Positive, ...]
     joint_weights: tuple[Positive, ...]
+    rotation: Annotated[int, Field(ge=0, le=180)] | None = None
     template: Template | None = None
 
     @model_validator(mode="after")
@@ -221,6 +233,14 @@ class Skeleton(_Part):
             if pair in seen:
                 raise ValueError(f"links[{i}]: points must be a new pair, got that of links[{seen[pair]}] again")
             seen[pair] = i
+
+    @model_serializer(mode="wrap")
+    def _without_empty_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Earlier versions refuse a key that they do not know, so it is written only where it says something.
+        document: dict[str, Any] = handler(self)
+        if document.get("rotation") is None:
+            document.pop("rotation", None)
+        return document
 
     @property
     def num_keypoints(self) -> int:
@@ -328,6 +348,8 @@ def dump_skeleton(skeleton: Skeleton) -> str:
     if skeleton.links:
         lines += ["links:", *(f"  - {_flow(link)}" for link in document["links"])]
     lines += [f"sigmas: {_flow(document['sigmas'])}", f"joint_weights: {_flow(document['joint_weights'])}"]
+    if skeleton.rotation is not None:
+        lines.append(f"rotation: {skeleton.rotation}")
     if skeleton.template is not None:
         lines.append("template:")
         for part, entries in document["template"].items():

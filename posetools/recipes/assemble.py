@@ -63,7 +63,7 @@ def _stage(case: Case) -> StageRecipe:
         case.because[name] = _stated(case, name) or rule(case)
     _check(case)
     if case.stage == "pose":
-        case.because["rotation"] = rotation(case)
+        case.because["rotation"] = _stated(case, "rotation") or rotation(case)
         case.because["flip"] = flip(case)
     values = {name: case[name] for name in RULES}
     return StageRecipe(**values, because=case.because, stated=stated_values(case.said))
