@@ -21,7 +21,10 @@ here and nowhere else.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -45,6 +48,8 @@ from posetools.yaml_text import parse_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
+# Names longer than this in all are not for typing.
+_TYPED_MOST = 1000
 
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -307,9 +312,25 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
     if not path.is_file():
         raise RequestError(
             f"skeleton must be one of {', '.join(BUILT_IN)} or the path of a YAML file, got {str(name_or_path)!r}\n"
-            "  `posetools skeleton new FILE` writes one to start from"
+            f"  `{new_command(())}` writes one"
         )
     return read_skeleton(path)
+
+
+def new_command(names: Iterable[str], category: str = "") -> str:
+    """Return the command that writes a skeleton file with these keypoints, for somebody to type.
+
+    Args:
+        names: of the keypoints, as a file that somebody else made says them.
+        category: what the object is called; empty where that is not known.
+    """
+    known = tuple(names)
+    text = ",".join(known)
+    if not text.isprintable() or len(text) > _TYPED_MOST or any("," in name or name != name.strip() for name in known):
+        text = ""
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", category)
+    file, option = (f"{category}.yaml", f" --category {category}") if named else ("FILE", "")
+    return f"posetools skeleton new {file}{option} --keypoints {shlex.quote(text) if text else 'A,B,...'}"
 
 
 def read_skeleton(path: Path) -> Skeleton:

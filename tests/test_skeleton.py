@@ -270,7 +270,7 @@ def test_commented_copy_of_a_built_in_is_the_built_in_under_its_own_name(tmp_pat
     ],
 )
 def test_draft_refuses_what_no_skeleton_can_have(names: list[str], category: str, part: str) -> None:
-    with pytest.raises(RequestError, match="--names and --category must be what a skeleton can have") as caught:
+    with pytest.raises(RequestError, match="--keypoints and --category must be what a skeleton can have") as caught:
         draft_skeleton("x", names, category)
     assert part in str(caught.value)
 
