@@ -30,7 +30,7 @@ LAYERS = (
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
-    "runlog curves diagnosis* slurm evaluation*",
+    "runlog curves diagnosis* slurm evaluation* own_skeleton",
     "runtime view* subset report eval_report",
     "mm pipeline predict prelabel review* annotate",
     "demo*",

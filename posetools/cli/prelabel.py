@@ -71,5 +71,7 @@ def _print(report: PrelabelReport, folder: Path) -> None:
     files = f"{report.written} labelme file{'' if report.written == 1 else 's'}"
     objects = f"{report.objects} object{'' if report.objects == 1 else 's'}"
     print(f"wrote {files} with {objects} ({', '.join(kinds)}); {report.kept} that a person saved stay as they are")
+    if report.skeleton is not None:
+        print(f"wrote {report.skeleton}: the keypoints, for annotate and convert")
     if report.written:
         print(f"next: posetools annotate {folder}")
