@@ -223,3 +223,15 @@ def test_dogs_get_no_names_of_a_car_proposed_in_any_format(dogs: Path) -> None:
         done = run("convert", target, "--out", "out")
         assert done.status in (1, 2)
         assert "did you mean" not in done.words and "tire" not in done.words, done.words
+
+
+def test_predictions_of_another_object_say_which_skeleton_to_write(dogs: Path) -> None:
+    for file in dogs.glob("*.json"):
+        file.unlink()
+    thresholds = {"bbox_thr": 0.3, "nms_thr": 0.3, "kpt_thr": 0.3}
+    document = {"posetools": "0.1.0", "skeleton": "dog", "category": "dog", "keypoint_names": POINTS, "pictures": []}
+    Path("predictions.json").write_text(json.dumps({**document, "thresholds": thresholds}))
+    done = run("review", dogs, "--predictions", "predictions.json")
+    assert done.status == 2
+    hint = f"--skeleton FILE says which it is; `posetools skeleton new FILE --keypoints {','.join(POINTS)}` writes one"
+    assert hint in done.words
