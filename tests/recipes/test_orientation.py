@@ -46,7 +46,8 @@ def seen(
     up = y * np.sin(down) + objects[..., 2] * np.cos(down)
     flat = (x - 1j * up) / (1 + 0.15 * depth) * np.exp(1j * rng.uniform(-roll, roll, (number, 1)))
     labeled = rng.random(flat.shape) >= missing
-    return np.dstack([200 * flat.real + 300, 200 * flat.imag + 300, 2.0 * labeled]) * labeled[..., None]
+    keypoints: Floats = np.dstack([200 * flat.real + 300, 200 * flat.imag + 300, 2.0 * labeled]) * labeled[..., None]
+    return keypoints
 
 
 def spread(keypoints: Floats) -> float:
