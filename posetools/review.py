@@ -2,8 +2,8 @@
 
 The terms of posetools/review_scores.py give each picture a priority; pictures are then taken one by one, so that each
 differs from those taken before. The same request on the same data gives the same list. What is written, a folder that
-is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, and pictures/ with
-links for labelme (posetools/review_links.py).
+is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, pictures/ with
+links for labelme (posetools/review_links.py), and skeleton.yaml where the skeleton is not the default.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from posetools.drawing import DEFAULT_STYLE
 from posetools.errors import RequestError, must_be
 from posetools.files import check_free, is_inside, staged_folder, write_json, write_text
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
+from posetools.own_skeleton import keep_skeleton
 from posetools.pictures import save_picture
 from posetools.pipeline import PosePipeline
 from posetools.predictions import check_labelme_names
@@ -242,6 +243,7 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
         document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
         write_json(staged / RECORD, {**document, "links": [link.model_dump() for link in links]})
         write_text(staged / TABLE, _table(entries, result.by))
+        keep_skeleton(staged, candidates.skeleton)
         save_picture(_sheet(result, candidates.skeleton, request, progress), staged / SHEET)
 
 

@@ -12,6 +12,7 @@ is a file of the user's own::
       - {points: [left-front-bumper, left-rear-bumper], color: [100, 150, 200]}
     sigmas: [0.05, ...]             # one per keypoint, in their order
     joint_weights: [1.0, ...]       # likewise
+    rotation: 180                   # optional: images are turned by up to so many degrees in training
     template: ...                   # optional: where the keypoints of a rigid object are in space (docs/geometry.md)
 
 Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
@@ -20,14 +21,26 @@ here and nowhere else.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from posetools.errors import RequestError, from_validation
 from posetools.files import read_text
@@ -35,6 +48,8 @@ from posetools.yaml_text import parse_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
+# Names longer than this in all are not for typing.
+_TYPED_MOST = 1000
 
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -160,6 +175,7 @@ class Skeleton(_Part):
         links: the lines between them.
         sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
         joint_weights: per-keypoint weights of the training loss.
+        rotation: the largest angle that images are turned by in training, in degrees; None: taken from the data.
         template: where the keypoints are in space, when the object is rigid and somebody has measured it.
     """
 
@@ -169,6 +185,7 @@ class Skeleton(_Part):
     links: tuple[Link, ...] = ()
     sigmas: tuple[Positive, ...]
     joint_weights: tuple[Positive, ...]
+    rotation: Annotated[int, Field(ge=0, le=180)] | None = None
     template: Template | None = None
 
     @model_validator(mode="after")
@@ -221,6 +238,14 @@ class Skeleton(_Part):
             if pair in seen:
                 raise ValueError(f"links[{i}]: points must be a new pair, got that of links[{seen[pair]}] again")
             seen[pair] = i
+
+    @model_serializer(mode="wrap")
+    def _without_empty_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Earlier versions refuse a key that they do not know, so it is written only where it says something.
+        document: dict[str, Any] = handler(self)
+        if document.get("rotation") is None:
+            document.pop("rotation", None)
+        return document
 
     @property
     def num_keypoints(self) -> int:
@@ -287,9 +312,25 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
     if not path.is_file():
         raise RequestError(
             f"skeleton must be one of {', '.join(BUILT_IN)} or the path of a YAML file, got {str(name_or_path)!r}\n"
-            "  `posetools skeleton new FILE` writes one to start from"
+            f"  `{new_command(())}` writes one"
         )
     return read_skeleton(path)
+
+
+def new_command(names: Iterable[str], category: str = "") -> str:
+    """Return the command that writes a skeleton file with these keypoints, for somebody to type.
+
+    Args:
+        names: of the keypoints, as a file that somebody else made says them.
+        category: what the object is called; empty where that is not known.
+    """
+    known = tuple(names)
+    text = ",".join(known)
+    if not text.isprintable() or len(text) > _TYPED_MOST or any("," in name or name != name.strip() for name in known):
+        text = ""
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", category)
+    file, option = (f"{category}.yaml", f" --category {category}") if named else ("FILE", "")
+    return f"posetools skeleton new {file}{option} --keypoints {shlex.quote(text) if text else 'A,B,...'}"
 
 
 def read_skeleton(path: Path) -> Skeleton:
@@ -328,6 +369,8 @@ def dump_skeleton(skeleton: Skeleton) -> str:
     if skeleton.links:
         lines += ["links:", *(f"  - {_flow(link)}" for link in document["links"])]
     lines += [f"sigmas: {_flow(document['sigmas'])}", f"joint_weights: {_flow(document['joint_weights'])}"]
+    if skeleton.rotation is not None:
+        lines.append(f"rotation: {skeleton.rotation}")
     if skeleton.template is not None:
         lines.append("template:")
         for part, entries in document["template"].items():

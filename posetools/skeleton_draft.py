@@ -62,7 +62,9 @@ def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skelet
     except ValidationError as exc:
         problem = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         given = f"{','.join(keypoints)} of {category!r}"
-        raise RequestError(must_be("--names and --category", f"what a skeleton can have ({problem})", given)) from exc
+        raise RequestError(
+            must_be("--keypoints and --category", f"what a skeleton can have ({problem})", given)
+        ) from exc
 
 
 def rename_skeleton(skeleton: Skeleton, name: str) -> Skeleton:

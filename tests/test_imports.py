@@ -30,7 +30,7 @@ LAYERS = (
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* "
-    "image_ids scoring runlog curves diagnosis* slurm undertrained evaluation*",
+    "image_ids scoring runlog curves diagnosis* slurm undertrained evaluation* own_skeleton",
     "runtime view* subset report eval_report",
     "mm doubts pipeline predict prelabel review* annotate",
     "demo*",

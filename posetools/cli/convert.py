@@ -34,7 +34,14 @@ From = Annotated[
     typer.Option("--from", metavar="FORMAT", help=f"{_FORMATS} or custom; left out: told by unmistakable signs."),
 ]
 To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{_FORMATS}.")]
-SkeletonName = Annotated[str, typer.Option("--skeleton", help="car8, coco17, or the path of a skeleton file.")]
+SkeletonName = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        help="car8, coco17, or the path of a skeleton file.",
+        show_default="the source's own: its skeleton.yaml, data set or labels; else car8",
+    ),
+]
 Val = Annotated[
     float | None,
     typer.Option(
@@ -195,7 +202,7 @@ def convert(
     out: Out,
     source_format: From = None,
     target_format: To = "coco",
-    skeleton: SkeletonName = "car8",
+    skeleton: SkeletonName = None,
     val: Val = None,
     seed: Seed = 0,
     split_by: SplitBy = None,

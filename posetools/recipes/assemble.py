@@ -64,7 +64,7 @@ def _stage(case: Case) -> StageRecipe:
     _check(case)
     case.because["iterations"] = iterations(case)
     if case.stage == "pose":
-        case.because["rotation"] = rotation(case)
+        case.because["rotation"] = _stated(case, "rotation") or rotation(case)
         case.because["flip"] = flip(case)
     values = {name: case[name] for name in RULES}
     return StageRecipe(**values, because=case.because, stated=stated_values(case.said))
