@@ -24,7 +24,7 @@ ROOT = Path(posetools.__file__).resolve().parent
 # all modules whose names begin so.
 LAYERS = (
     "__init__",
-    "errors locks storage files yaml_text skeleton geometry dataset",
+    "errors locks storage files yaml_text skeleton_colors skeleton geometry dataset",
     "findings pictures progress dataset_folder",
     "spool shards cluster inspection",
     "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
