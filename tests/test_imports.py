@@ -27,7 +27,7 @@ LAYERS = (
     "errors locks storage files yaml_text skeleton_colors skeleton geometry dataset",
     "findings pictures progress dataset_folder",
     "spool shards cluster inspection",
-    "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
+    "formats checks split* stratify recipes metrics drawing* render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
     "runlog curves diagnosis* slurm evaluation*",

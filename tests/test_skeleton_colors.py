@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,7 +98,7 @@ def test_left_and_right_have_one_hue_and_differ_in_lightness(
         assert lightness[0] < lightness[1]
 
 
-def test_colors_of_the_file_are_kept_and_the_built_in_ones_do_not_change(tmp_path: Path) -> None:
+def test_colors_of_the_file_are_kept_and_the_built_in_ones_do_not_change() -> None:
     car, person = load_skeleton("car8"), load_skeleton("coco17")
     assert (car.keypoints[0].color, car.links[0].color) == ((0, 0, 255), (100, 150, 200))
     assert all("color" in each.model_fields_set for each in (*car.keypoints, *car.links, *person.keypoints))
