@@ -11,6 +11,7 @@ from rich.table import Table
 
 from posetools.evaluation import PosePart, RunReport
 from posetools.evaluation_tables import DOUBT, TextTable, headline, number, short_names, why_boxes, why_poses
+from posetools.evaluation_verdict import evaluation_verdict
 from posetools.metrics import Subset
 
 
@@ -28,6 +29,7 @@ def print_reports(reports: Sequence[RunReport], out: Console) -> None:
         for remark in report.sentences:
             of = f"{name}: " if len(reports) > 1 else ""
             out.print(f"[yellow]{escape(of + remark)}[/]")
+    out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
     out.print(_table(headline(reports)))
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
         out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")

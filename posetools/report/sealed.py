@@ -50,7 +50,8 @@ def render_page(package: str, values: Mapping[str, Any], *, styles: Sequence[str
         loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     css = Markup("").join(_source(each, "page.css") for each in (*styles, package))
-    js = _source(package, "page.js")
+    # What all pages do comes first.
+    js = Markup("").join((_source("posetools.report", "scroll.js"), _source(package, "page.js")))
     policy = "; ".join(
         [
             "default-src 'none'",
