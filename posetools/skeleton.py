@@ -49,8 +49,12 @@ def _color_field(alone: Color) -> Any:
     return Field(
         default=alone,
         description="red, green, blue; without it each part gets a color of its own",
-        json_schema_extra=lambda schema: schema.pop("default"),
+        json_schema_extra=_without_default,
     )
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
 
 
 class _Part(BaseModel):

@@ -48,7 +48,7 @@ def test_the_legend_shows_disc_ring_boxes_and_every_keypoint_and_link_in_its_col
     plain, whole = (sheet_of(6, (420, 315), 3, legend=each) for each in (None, legend))
     strip = pixels(whole)[plain.height :]
     assert (pixels(whole)[: plain.height] == pixels(plain)).all(), "the pictures stay where they are"
-    for color in (RED, (255, 214, 10), *(each.color for each in (*CAR8.keypoints, *CAR8.links))):
+    for color in (RED, (255, 214, 10), *(each.color for each in CAR8.keypoints), *(each.color for each in CAR8.links)):
         assert near(strip, color).sum() > 15, color
 
 

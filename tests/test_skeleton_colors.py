@@ -71,8 +71,8 @@ def hue(color: tuple[int, int, int]) -> float:
 
 
 def test_all_links_and_all_keypoints_have_distinct_colors(dog: Skeleton) -> None:
-    for parts in (dog.links, dog.keypoints):
-        apart = [float(np.linalg.norm(lab(a.color) - lab(b.color))) for a, b in combinations(parts, 2)]
+    for chosen in ([each.color for each in dog.links], [each.color for each in dog.keypoints]):
+        apart = [float(np.linalg.norm(lab(a) - lab(b))) for a, b in combinations(chosen, 2)]
         assert min(apart) > 20
 
 

@@ -132,19 +132,13 @@ def offset_maps(report: RunReport, cases: Sequence[ShownCase]) -> tuple[tuple[st
     shown = [(number, case.row) for number, case in enumerate(cases, start=1) if case.row >= 0]
     maps = []
     for k, name in enumerate(truth.skeleton.names):
-        far = [
-            (float(np.linalg.norm(offsets[row, k])), row, number)
-            for number, row in shown
-            if labelled[row, k] and np.linalg.norm(offsets[row, k]) > _FAR
-        ]
-        dots = [
-            Dot(
-                *offsets[row, k].tolist(),
-                f"{name} of case {number}: {away:.2f} of the box's side away",
-                case_id(number),
-            )
-            for away, row, number in sorted(far, reverse=True)[:_DOTS]
-        ]
+        away = np.linalg.norm(offsets[:, k], axis=1)
+        far = [(row, number) for number, row in shown if labelled[row, k] and away[row] > _FAR]
+        dots = []
+        for row, number in sorted(far, key=lambda each: -away[each[0]])[:_DOTS]:
+            x, y = offsets[row, k].tolist()
+            text = f"{name} of case {number}: {away[row]:.2f} of the box's longer side away"
+            dots.append(Dot(x, y, text, case_id(number)))
         maps.append((name, offset_map(offset_counts(offsets[labelled[:, k], k]), name, dots)))
     return tuple(maps)
 

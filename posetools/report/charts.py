@@ -112,11 +112,7 @@ def _dot(outlier: Outlier, x: float, y: float, radius: float, links: Links) -> M
 def heat_map(counts: Ints, name: str, outliers: Sequence[Outlier], links: Links) -> Markup:
     """Return where a keypoint lies in its box: (CELLS, CELLS) counts as squares, darker where there are more."""
     inner = CELLS * EDGE / (1 + 2 * EDGE)
-    places = [
-        [min(CELLS - 1.0, max(1.0, (share + EDGE) / (1 + 2 * EDGE) * CELLS)) for share in (each.x, each.y)]
-        for each in outliers
-    ]
-    dots = [_dot(each, *place, 1.0, links) for each, place in zip(outliers, places, strict=True)]
+    dots = [_dot(each, _in_map(each.x), _in_map(each.y), 1.0, links) for each in outliers]
     return Markup(
         '<svg class="heat" viewBox="0 0 {0} {0}" role="{6}" aria-label="where {1} lies in its box: {2} points">'
         '{3}<rect class="box" x="{4:g}" y="{4:g}" width="{5:g}" height="{5:g}"/>{7}</svg>'
@@ -130,6 +126,11 @@ def heat_map(counts: Ints, name: str, outliers: Sequence[Outlier], links: Links)
         "group" if dots else "img",
         Markup("").join(dots),
     )
+
+
+def _in_map(share: float) -> float:
+    """Return where in a heat map a share of the box is; at the edge where it is farther out."""
+    return min(CELLS - 1.0, max(1.0, (share + EDGE) / (1 + 2 * EDGE) * CELLS))
 
 
 def heat_squares(counts: Ints) -> Markup:

@@ -42,7 +42,7 @@ def test_the_sheet_of_another_object_has_a_legend_with_its_colors(cars: Path) ->
     skeleton = load_skeleton("bird.yaml")
     with Pillow.open("view.png") as sheet:
         legend = np.asarray(sheet.convert("RGB")).astype(int)[-60:]
-    colors = [each.color for each in (*skeleton.keypoints, *skeleton.links)]
+    colors = [*(each.color for each in skeleton.keypoints), *(each.color for each in skeleton.links)]
     assert len(set(colors)) >= 9
     for color in colors:
         assert (np.abs(legend - color).max(axis=2) < 40).sum() > 10
