@@ -21,6 +21,7 @@ from PIL import Image as Pillow
 from posetools import __version__
 from posetools.dataset import Visibility
 from posetools.drawing import DEFAULT_STYLE
+from posetools.drawing_sheet import HIDDEN
 from posetools.errors import RequestError, must_be
 from posetools.files import check_free, is_inside, staged_folder, write_json, write_text
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
@@ -279,20 +280,21 @@ def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
 def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, progress: Progress) -> Pillow.Image:
     """Return the contact sheet; where nothing is labelled, what is found is drawn into the pictures themselves."""
     paired = any(one.candidate.labels is not None and one.candidate.found is not None for one in result.chosen)
-    views = []
+    views, rings = [], set[str]()
     for one in result.chosen:
         image, labels, found = one.candidate.image, one.candidate.labels, one.candidate.found
         if labels is None and found is not None and not paired:
             seen = np.where(found.keypoint_scores < KPT_THR, Visibility.HIDDEN, Visibility.VISIBLE)[..., None]
             labels = Labelled(image, found.boxes, np.concatenate([found.keypoints, seen], axis=2), ())
+            rings.add(f"score below {KPT_THR:g}")
+        elif labels is not None:
+            rings.add(HIDDEN)
         if labels is None:
             k = skeleton.num_keypoints
             labels = Labelled(image, np.zeros((0, 4)), np.zeros((0, k, 3)), ())
         mark = Mark(((frozenset(), one.why),))
         views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
     title = f"{request.data}: {len(result.chosen)} of {result.among} pictures, by {', '.join(result.by)}"
-    if paired:
-        title += "; left: labels, right: predictions"
     return draw_sheet(
         views[:_ON_SHEET],
         skeleton,
@@ -303,4 +305,5 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
         title=title,
         problems=[],
         progress=progress,
+        ring=" or ".join(sorted(rings)) or HIDDEN,
     )

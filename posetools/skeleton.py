@@ -44,6 +44,7 @@ from pydantic import (
 
 from posetools.errors import RequestError, from_validation
 from posetools.files import read_text
+from posetools.skeleton_colors import keypoint_colors, link_colors
 from posetools.yaml_text import parse_yaml
 
 BUILT_IN = ("car8", "coco17")
@@ -58,6 +59,19 @@ Positive = Annotated[float, Field(gt=0)]
 Vector = tuple[float, float, float]
 
 
+def _color_field(alone: Color) -> Any:
+    """Return a field with the color of a part that is in no skeleton, which the schema does not name as its default."""
+    return Field(
+        default=alone,
+        description="red, green, blue; without it each part gets a color of its own",
+        json_schema_extra=_without_default,
+    )
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -70,18 +84,21 @@ class Category(_Part):
 
 
 class Keypoint(_Part):
-    """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its colour (RGB)."""
+    """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its color (RGB).
+
+    A skeleton chooses the color where none is given.
+    """
 
     name: Name
     swap: Name | None = None
-    color: Color = (255, 128, 0)
+    color: Color = _color_field((255, 128, 0))
 
 
 class Link(_Part):
-    """A line drawn between two keypoints, and its colour (RGB)."""
+    """A line drawn between two keypoints, and its color (RGB), which a skeleton chooses where none is given."""
 
     points: tuple[Name, Name]
-    color: Color = (51, 153, 255)
+    color: Color = _color_field((51, 153, 255))
 
 
 class Face(_Part):
@@ -201,7 +218,23 @@ class Skeleton(_Part):
                 )
         if self.template is not None and (problem := self.template.problem(self.names)):
             raise ValueError(f"template: {problem}")
+        self._color()
         return self
+
+    def _color(self) -> None:
+        """Give keypoints and links without a color one of their own."""
+        chosen = {
+            "keypoints": keypoint_colors(self.names, self.flip_indices),
+            "links": link_colors(self.names, self.flip_indices, self.edges),
+        }
+        for field, colors in chosen.items():
+            parts = zip(getattr(self, field), colors, strict=True)
+            colored = tuple(
+                each if "color" in each.model_fields_set else each.model_copy(update={"color": color})
+                for each, color in parts
+            )
+            # The model is frozen for everybody else.
+            object.__setattr__(self, field, colored)
 
     def _check_names(self) -> None:
         for name, times in Counter(self.names).items():
