@@ -15,6 +15,7 @@ sets and COCO files are not opened for their labels.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def read_two(
         if not path.exists():
             raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
     known = load_skeleton(skeleton) if skeleton is not None else _common_skeleton(a, b)
-    return _read(a, known, progress), _read(b, known, progress)
+    option = "" if skeleton is None else f" --skeleton {shlex.quote(str(skeleton))}"
+    return _read(a, known, progress, option), _read(b, known, progress, option)
 
 
 def _common_skeleton(a: Path, b: Path) -> Skeleton:
@@ -112,10 +114,10 @@ def _own_skeleton(path: Path) -> Skeleton | None:
     return skeleton_of(folder) if known else None
 
 
-def _read(path: Path, skeleton: Skeleton, progress: Progress) -> Dataset:
+def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
     if path.is_dir() and any(path.glob("*_coco.json")):
         read = read_set(path, skeleton)
-        refuse_errors(read.findings, path, f"`posetools validate {path}` lists everything that is wrong with it")
+        refuse_errors(read.findings, path, f"`posetools validate {path}{option}` lists everything that is wrong with it")
         return concatenate(list(read.splits.values()))
     told = told_format([path], "a data set folder, or of a format that is told by its signs")
     if told is coco.FORMAT and path.is_file():
@@ -123,7 +125,7 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress) -> Dataset:
         result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
     else:
         result = told.read([path], skeleton, ReadOptions(progress=progress))
-    advice = f"`posetools convert {path} --out NEW` lists everything that is wrong with it, and has options for it"
+    advice = f"`posetools convert {path}{option} --out NEW` lists everything that is wrong with it, and has options for it"
     refuse_errors(result.findings, path, advice)
     return result.dataset
 

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from posetools.cli.hints import in_own_words
 from posetools.errors import printable
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(printable(finding.where))}: {escape(printable(finding.message))}")
             if finding.hint:
-                out.print(f"    [dim]{escape(printable(finding.hint))}[/]")
+                out.print(f"    [dim]{escape(printable(in_own_words(finding.hint)))}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
     table = Table("code", "rule", "severity", "count", title="findings")

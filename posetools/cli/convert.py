@@ -250,7 +250,8 @@ def convert(
 def _print(result: ConvertResult, request: ConvertRequest) -> int:
     """Print what came of it; return the exit status."""
     from posetools.cli.console import console, print_findings
-    from posetools.cli.counts import print_counts
+    from posetools.cli.counts import print_counts, print_next
+    from posetools.cli.hints import in_own_words
     from posetools.findings import Severity
 
     if result.findings:
@@ -258,7 +259,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
         print(f"nothing was written: {errors} error{'s' if errors > 1 else ''}", end="")
-        print("" if request.keep_going else "; --keep-going writes what could be read")
+        print("" if request.keep_going else in_own_words("; --keep-going writes what could be read"))
         return 1
     notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"
@@ -267,7 +268,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
     if request.target_format == "coco":
-        print(f"next: posetools validate {request.out}")
+        print_next(request.out, result.counts)
     return 1 if errors else 0
 
 

@@ -123,7 +123,7 @@ def _points(path: Path, objects: Sequence[Mapping[str, Any]]) -> tuple[float, fl
             chain.from_iterable(entry["keypoints"][2::3] for entry in objects if entry.get("num_keypoints", 0)),
             dtype=np.int8,
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
         raise InputError(path, "annotations", "keypoints must be lists of numbers", hint=_hint(path)) from exc
     posed = sum(1 for entry in objects if entry.get("num_keypoints", 0))
     visible, hidden, missing = (float(np.count_nonzero(flags == value)) / posed for value in (2, 1, 0))
