@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from posetools.dataset import Dataset
 from posetools.files import Transfer
@@ -91,6 +91,13 @@ Writer: TypeAlias = Callable[[Mapping[str, Dataset], Path, Transfer], None]
 Gatherer: TypeAlias = "Callable[[Sequence[Path], Skeleton, ReadOptions, Packing, Path | None], Collection]"
 
 
+class Detect(Protocol):
+    """Whether a path given as source is unmistakably of a format (never by a count of columns)."""
+
+    def __call__(self, path: Path, *, widely: bool = False) -> bool:
+        """Return whether it is; ``widely``: look at more files of a folder than at the first few."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One annotation format.
@@ -98,7 +105,7 @@ class Format:
     Attributes:
         name: as on the command line.
         title: as in tables and messages.
-        detect: whether a path given as source is unmistakably of this format (never by a count of columns).
+        detect: whether a path given as source is of this format.
         signs: what ``detect`` looks for, for the message when nothing or several fit.
         read: reads sources into one Dataset.
         write: writes Datasets, or None when posetools only reads the format.
@@ -111,7 +118,7 @@ class Format:
 
     name: str
     title: str
-    detect: Callable[[Path], bool]
+    detect: Detect
     signs: str
     read: Reader
     write: Writer | None = None

@@ -74,7 +74,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
 FORMAT = Format(
     name="custom",
     title="custom",
-    detect=lambda _: False,
+    detect=lambda _path, *, widely=False: False,
     signs="never told by signs: --from custom --mapping FILE.toml",
     read=read,
     keeps_splits=False,
