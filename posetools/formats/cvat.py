@@ -131,6 +131,7 @@ FORMAT = Format(
     signs="an .xml file with the element annotations, of CVAT for images 1.1",
     read=read,
     write=write,
+    lacks=frozenset({"areas", "pairs", "sigmas"}),
 )
 
 

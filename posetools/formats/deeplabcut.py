@@ -130,7 +130,7 @@ FORMAT = Format(
     signs="a file CollectedData*.csv or .h5, or a .csv file with the header lines scorer, bodyparts, coords",
     read=read,
     write=write,
-    keeps_splits=False,
+    lacks=frozenset({"splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"}),
 )
 
 

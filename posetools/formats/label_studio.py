@@ -128,6 +128,7 @@ FORMAT = Format(
     signs="a .json file with a list of tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
     read=read,
     write=write,
+    lacks=frozenset({"areas", "links", "pairs", "sigmas"}),
 )
 
 

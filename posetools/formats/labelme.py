@@ -120,7 +120,7 @@ FORMAT = Format(
     gather=gather,
     in_shards=True,
     reads_urls=True,
-    keeps_splits=False,
+    lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
 )
 
 

@@ -128,7 +128,7 @@ FORMAT = Format(
     signs=f"a .json file with {METADATA}, or with entries of filename and regions; a .csv file with VIA's columns",
     read=read,
     write=write,
-    keeps_splits=False,
+    lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
 )
 
 
