@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -29,7 +28,7 @@ import yaml
 
 from posetools.dataset_folder import check_out
 from posetools.drawing import BOX_COLOR
-from posetools.errors import RequestError, RunError, must_be
+from posetools.errors import RequestError, RunError, must_be, quoted
 from posetools.files import read_bytes
 from posetools.formats.collect import walk_files
 from posetools.formats.labelme_mark import is_untouched
@@ -148,14 +147,14 @@ def check_convertible(folder: Path, out: Path, skeleton: str, *, overwrite: bool
         return
     first, target = next(iter(links.items()))
     originals = os.path.commonpath([Path(real).parent for real in links.values()])
-    here, there, new = (shlex.quote(str(path)) for path in (folder, originals, out))
+    here, there, new = (quoted(path) for path in (folder, originals, out))
     # What is saved in a folder of `posetools review` is brought back to the originals; elsewhere it stays by the links.
     source = there if is_review(folder) else f"{here} --image-root {there}"
     raise RequestError(
         f"{folder}: images must be in the folder itself for --then-convert, got {len(links)} of {len(images)} as links "
         f"that lead out of it ({first.name} is {target})\n"
-        f"  `posetools annotate {here} --skeleton {shlex.quote(skeleton)}` labels them, and then\n"
-        f"  `posetools convert {source} --from labelme --skeleton {shlex.quote(skeleton)} --out {new}` converts them"
+        f"  `posetools annotate {here} --skeleton {quoted(skeleton)}` labels them, and then\n"
+        f"  `posetools convert {source} --from labelme --skeleton {quoted(skeleton)} --out {new}` converts them"
     )
 
 

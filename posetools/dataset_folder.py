@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from posetools.errors import InputError, RequestError, from_validation
+from posetools.errors import InputError, RequestError, from_validation, quoted
 from posetools.files import check_free, is_empty, read_bytes, read_json
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton
 from posetools.storage import is_url
@@ -50,7 +49,7 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
     if (data_root / SPLIT_JOURNAL).is_file():
         raise RequestError(
             f"{data_root}: half done by an interrupted `posetools split` or `posetools validate --fix`\n"
-            f"  `posetools validate --fix {data_root}` finishes it, and so does `posetools split`"
+            f"  `posetools validate --fix {quoted(data_root)}` finishes it, and so does `posetools split`"
         )
     found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
     if not found:
@@ -66,12 +65,12 @@ def _how_to_convert(folder: Path) -> str:
     if is_url(folder):
         return "`posetools convert SRC --out NEW` makes one"
     if is_empty(folder):
-        return f"`posetools convert SRC --out {shlex.quote(str(folder))}` makes one"
+        return f"`posetools convert SRC --out {quoted(folder)}` makes one"
     # A folder that is not empty cannot be written to, nor may the output lie in what is read.
     free = next(path for path in _names_beside(Path(os.path.abspath(folder))) if not path.exists())  # noqa: PTH100
     shown = str(free) if folder.is_absolute() else os.path.relpath(free)
     return (
-        f"`posetools convert {shlex.quote(str(folder))} --out {shlex.quote(shown)}` makes one of the labels in it "
+        f"`posetools convert {quoted(folder)} --out {quoted(shown)}` makes one of the labels in it "
         "(`posetools convert --skeleton FILE` when they are not of car8)"
     )
 

@@ -16,6 +16,7 @@ with ``raise ... from exc``. The command line turns a PosetoolsError into text a
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -115,6 +116,11 @@ def show_value(value: object) -> str:
 def printable(text: str) -> str:
     """Return a text, which may have names of others' files and labels in it, so that no terminal obeys any of it."""
     return text.translate(_OBEYED)
+
+
+def quoted(value: object) -> str:
+    """Return a path or another word of a command line as it is typed in a shell."""
+    return shlex.quote(str(value))
 
 
 def join_place(parts: Sequence[str | int]) -> str:

@@ -15,7 +15,6 @@ sets and COCO files are not opened for their labels.
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import numpy as np
 from posetools.dataset import Dataset, concatenate
 from posetools.dataset_folder import CONVERSION, skeleton_of
 from posetools.derived import read_set, refuse_errors
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import coco, told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_sources import picture_folders
@@ -93,7 +92,7 @@ def read_two(
         if not path.exists():
             raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
     known = load_skeleton(skeleton) if skeleton is not None else _common_skeleton(a, b)
-    option = "" if skeleton is None else f" --skeleton {shlex.quote(str(skeleton))}"
+    option = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
     return _read(a, known, progress, option), _read(b, known, progress, option)
 
 
@@ -117,7 +116,11 @@ def _own_skeleton(path: Path) -> Skeleton | None:
 def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
     if path.is_dir() and any(path.glob("*_coco.json")):
         read = read_set(path, skeleton)
-        refuse_errors(read.findings, path, f"`posetools validate {path}{option}` lists everything that is wrong with it")
+        refuse_errors(
+            read.findings,
+            path,
+            f"`posetools validate {quoted(path)}{option}` lists everything that is wrong with it",
+        )
         return concatenate(list(read.splits.values()))
     told = told_format([path], "a data set folder, or of a format that is told by its signs")
     if told is coco.FORMAT and path.is_file():
@@ -125,7 +128,8 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Da
         result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
     else:
         result = told.read([path], skeleton, ReadOptions(progress=progress))
-    advice = f"`posetools convert {path}{option} --out NEW` lists everything that is wrong with it, and has options for it"
+    command = f"`posetools convert {quoted(path)}{option} --out NEW`"
+    advice = f"{command} lists everything that is wrong with it, and has options for it"
     refuse_errors(result.findings, path, advice)
     return result.dataset
 

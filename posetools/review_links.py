@@ -102,7 +102,7 @@ def link_files(
 
 
 def is_review(folder: Path) -> bool:
-    """Return whether what is saved in a folder is brought back: it is one of ``posetools review``, or ``pictures/`` there."""
+    """Return whether what is saved in a folder is brought back: it is that of a review, or ``pictures/`` in it."""
     return _root(folder) is not None
 
 

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import typer
-
 import posetools
 from posetools.cli.app import as_click
 from posetools.cli.commands import COMMANDS

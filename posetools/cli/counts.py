@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +13,13 @@ if TYPE_CHECKING:
 def print_next(out: Path, splits: Collection[str]) -> None:
     """Print the command that checks what was written: a folder that lacks train or val is checked file by file."""
     from posetools.dataset_folder import SPLITS, ann_file
+    from posetools.errors import quoted
 
     whole = set(SPLITS) <= set(splits)
     for path in [out] if whole else [ann_file(out, split) for split in splits]:
-        print(f"next: posetools validate {shlex.quote(str(path))}")
+        print(f"next: posetools validate {quoted(path)}")
     if not whole:
-        print(f"      posetools split {shlex.quote(str(out))} makes train and val of it, to train on")
+        print(f"      posetools split {quoted(out)} makes train and val of it, to train on")
 
 
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:

@@ -38,13 +38,15 @@ def in_own_words(text: str, words: list[str] | None = None) -> str:
 
 
 def _attributed(part: str, own: frozenset[str]) -> str:
-    def named(found: re.Match[str]) -> str:
+    text, end = "", 0
+    for found in _OPTION.finditer(part):
+        text += part[end : found.start()]
         owner = _OWNER.get(found[0])
-        if owner is None or found[0] in own or "posetools " in part[: found.start()]:
-            return found[0]
-        return f"posetools {owner} {found[0]}"
-
-    return _OPTION.sub(named, part)
+        # Options that follow each other are one command's; after a comma or the like another thing is named.
+        if owner is not None and found[0] not in own and "posetools " not in re.split(r"[;,:(]", text)[-1]:
+            text += f"posetools {owner} "
+        text, end = text + found[0], found.end()
+    return text + part[end:]
 
 
 def _options_of(words: list[str]) -> frozenset[str]:

@@ -72,7 +72,9 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
     signs = "".join(f"\n  {name}: {each.signs}" for name, each in known.items())
     named = ", ".join(str(path) for path in sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
-    raise RequestError(f"{named}: must be {rule}, but {problem}; looked for{signs}" + in_the_way + (f"\n  {hint}" if hint else ""))
+    raise RequestError(
+        f"{named}: must be {rule}, but {problem}; looked for{signs}" + in_the_way + (f"\n  {hint}" if hint else "")
+    )
 
 
 def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, images: Transfer) -> None:

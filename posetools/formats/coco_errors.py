@@ -58,10 +58,16 @@ _UPPER_TYPES = frozenset({"less_than", "less_than_equal"})
 
 AREA_HINT = (
     "OKS divides by area: with an area of 0 or 1, AP is 0 for predictions that are a pixel off, and AP(M) = AP(L) = -1 "
-    "for all; without one evaluation stops with KeyError: 'area'. `posetools validate --fix` writes the box's width times height"
+    "for all; without one evaluation stops with KeyError: 'area'. `posetools validate --fix` writes the box's width "
+    "times height"
 )
-COUNT_HINT = "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` counts them"
-EDGES_HINT = "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
+COUNT_HINT = (
+    "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
+    "counts them"
+)
+EDGES_HINT = (
+    "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
+)
 _HINTS = {
     "E101": "COCO's readers stop with a KeyError here, or drop the entry without a word",
     "E103": "JSON has no NaN and no infinity; label the object again, or take the annotation out",

@@ -1,4 +1,4 @@
-"""What a format has no place for, and what of a data set is lost in it: told when it is written, and in docs/formats.md.
+"""What a format has no place for, and what of a data set is lost in it: for convert's output and docs/formats.md.
 
 Groups of objects (``iscrowd``) are not here: writers refuse them, as they do whatever would change what is learned.
 What a source has and a Dataset has no room for (segmentations, scores, attributes) its reader tells (W323).
@@ -88,7 +88,7 @@ def _sentence(part: Part, number: int, datasets: Mapping[str, Dataset]) -> str:
         listed = ", ".join(f"{split} {times}" for split, times in declared.items())
         return f"has no splits: that of {number} image{many} is lost ({listed})"
     return {
-        "boxes": f"has no boxes: {number} box{'es' if many else ''} lost; `posetools convert --box-from keypoints` makes others",
+        "boxes": f"has no boxes: {number} lost; `posetools convert --box-from keypoints` makes others of the points",
         "occluded": f"has no occluded keypoints: {number} become{'' if many else 's'} visible",
         "areas": f"has no area: {number} of another size than width x height lost",
         "names": f"has names of its own: {number} image{many} renamed, FOLDER/NAME below labeled-data/",

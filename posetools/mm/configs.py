@@ -64,8 +64,8 @@ def config_of_run(work_dir: Path) -> Path:
     what = f"{len(found)} configs ({', '.join(path.name for path in found)})" if found else "no config"
     raise RequestError(
         f"{work_dir}: has {what}\n"
-        "  keep the one that it was trained with; `posetools train --config FILE` and `posetools eval --config FILE` take "
-        "one from elsewhere"
+        "  keep the one that it was trained with; `posetools train --config FILE` and `posetools eval --config FILE` "
+        "take one from elsewhere"
     )
 
 

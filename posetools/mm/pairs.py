@@ -127,8 +127,8 @@ def pair_of_run(run: Path) -> Pair:
             listed = ", ".join(str(model.work_dir) for model in models) or "none"
             raise RequestError(
                 f"{run}: must have one folder with a {stage} run, got {listed}\n"
-                "  `posetools train --stage all` leaves such a folder; `posetools predict --det CONFIG CHECKPOINT --pose "
-                "CONFIG CHECKPOINT` names two models themselves, and so do prelabel, review and export"
+                "  `posetools train --stage all` leaves such a folder; two models by themselves are named with\n"
+                "  `posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`; others likewise"
             )
     return Pair(found["det"][0], found["pose"][0])
 
@@ -188,4 +188,6 @@ def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, .
         raise from_validation(source, exc) from exc
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         problem = f"must describe the keypoints as MMPose does, but has {type(exc).__name__}: {exc}"
-        raise InputError(source, "meta.dataset_meta", problem, hint="`posetools predict --skeleton FILE` says what they are") from exc
+        raise InputError(
+            source, "meta.dataset_meta", problem, hint="`posetools predict --skeleton FILE` says what they are"
+        ) from exc

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from posetools.errors import InputError
+from posetools.errors import InputError, quoted
 from posetools.geometry import Floats
 
 # COCO's own bound between small and medium objects: an area of 32 x 32 pixels.
@@ -131,4 +131,4 @@ def _points(path: Path, objects: Sequence[Mapping[str, Any]]) -> tuple[float, fl
 
 
 def _hint(path: Path) -> str:
-    return f"`posetools validate {path.parent}` lists all problems"
+    return f"`posetools validate {quoted(path.parent)}` lists all problems"

@@ -284,7 +284,10 @@ def test_num_keypoints_counts_the_labelled() -> None:
 
     found = [f for f in check(change) if f.code == "E105"]
     rule = "num_keypoints must be 5, the number of keypoints with a visibility of 1 or 2, got"
-    hint = "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` counts them"
+    hint = (
+        "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
+        "counts them"
+    )
     assert found == [
         Finding("E105", "x.json", "annotations[1] (id 2)", f"{rule} 8", hint),
         Finding("E105", "x.json", "annotations[3] (id 4)", f"{rule} 0", hint),
