@@ -146,7 +146,10 @@ def _own_category(category: CategoryRow, skeleton: Skeleton, file: str) -> Itera
         hint = "category ids are 1-based, and MMPose drops detections of a category other than 1"
         yield finding("E111", must_be("id", rule, category.id), hint)
     if category.keypoints != skeleton.names:
-        hint = "`posetools convert --from coco --map OLD=NEW` orders them by name; or give another --skeleton"
+        hint = (
+            "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; or "
+            "give another --skeleton"
+        )
         yield finding("E113", _names_problem(category, skeleton), hint)
     elif category.edges is None or _as_links(category.edges) != _as_links(skeleton.coco_edges):
         rule = f"the links of skeleton {skeleton.name}, {skeleton.coco_edges}"

@@ -234,7 +234,10 @@ def test_the_category_is_the_skeletons(values: dict[str, Any], expected: list[tu
 def test_keypoints_are_the_skeletons_in_its_order(keypoints: list[str] | None, problem: str) -> None:
     # Links of other names say nothing, so nothing is said about them.
     found = check(lambda d: d["categories"][0].update(keypoints=keypoints, skeleton=None))
-    hint = "`posetools convert --from coco` orders them by name (--map OLD=NEW); or give another --skeleton"
+    hint = (
+        "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; or give "
+        "another --skeleton"
+    )
     assert found == [Finding("E113", "x.json", CATEGORY, problem, hint)]
 
 
