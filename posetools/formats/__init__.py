@@ -65,7 +65,7 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
         fitting = [each for each in known.values() if all(each.detect(path) for path in sources)]
         if not fitting:
             # The first few files of a folder may be in the way of hundreds of good ones.
-            fitting = [each for each in known.values() if all(each.detect(path, widely=True) for path in sources)]
+            fitting = [each for each in known.values() if each.detect_widely and all(map(each.detect_widely, sources))]
         if len(fitting) == 1:
             return fitting[0]
         in_the_way = "" if fitting else "".join(f"\n  {line}" for path in sources for line in not_detected(path))

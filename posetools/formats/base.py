@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from posetools.dataset import Dataset
 from posetools.files import Transfer
@@ -93,13 +93,6 @@ Writer: TypeAlias = Callable[[Mapping[str, Dataset], Path, Transfer], None]
 Gatherer: TypeAlias = "Callable[[Sequence[Path], Skeleton, ReadOptions, Packing, Path | None], Collection]"
 
 
-class Detect(Protocol):
-    """Whether a path given as source is unmistakably of a format (never by a count of columns)."""
-
-    def __call__(self, path: Path, *, widely: bool = False) -> bool:
-        """Return whether it is; ``widely``: look at more files of a folder than at the first few."""
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """One annotation format.
@@ -107,25 +100,27 @@ class Format:
     Attributes:
         name: as on the command line.
         title: as in tables and messages.
-        detect: whether a path given as source is of this format.
+        detect: whether a path given as source is unmistakably of this format (never by a count of columns).
         signs: what ``detect`` looks for, for the message when nothing or several fit.
         read: reads sources into one Dataset.
         write: writes Datasets, or None when posetools only reads the format.
         gather: reads sources into a Collection, whose objects may be more than the memory holds; None when the format
             has one file for all of them.
         lacks: what is lost when it is written (``posetools.formats.losses``).
+        detect_widely: the same, where ``detect`` looks at the first few files of a folder, by files from all over it.
         in_shards: whether it is read in shards, which other processes and machines may take.
         reads_urls: whether sources may be URLs.
     """
 
     name: str
     title: str
-    detect: Detect
+    detect: Callable[[Path], bool]
     signs: str
     read: Reader
     write: Writer | None = None
     gather: Gatherer | None = None
     lacks: frozenset[Part] = frozenset()
+    detect_widely: Callable[[Path], bool] | None = None
     in_shards: bool = False
     reads_urls: bool = False
 

@@ -193,9 +193,8 @@ def is_coco(path: Path) -> bool | None:
     return isinstance(document, dict) and all(isinstance(document.get(name), list) for name in LISTS)
 
 
-def detect(path: Path, *, widely: bool = False) -> bool:
+def detect(path: Path) -> bool:
     """Return whether a path is a COCO file, or a folder that has one where COCO files lie."""
-    del widely
     if path.is_dir():
         # At a URL each look costs a round trip.
         most = _LOOKED_AT if is_url(path) else None

@@ -31,6 +31,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from posetools.dataset import Dataset
@@ -128,6 +129,7 @@ FORMAT = Format(
     name="cvat",
     title="CVAT for images",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="an .xml file with the element annotations, of CVAT for images 1.1",
     read=read,
     write=write,

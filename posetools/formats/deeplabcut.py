@@ -26,6 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -127,6 +128,7 @@ FORMAT = Format(
     name="deeplabcut",
     title="DeepLabCut",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="a file CollectedData*.csv or .h5, or a .csv file with the header lines scorer, bodyparts, coords",
     read=read,
     write=write,

@@ -30,6 +30,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -125,6 +126,7 @@ FORMAT = Format(
     name="label-studio",
     title="Label Studio",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="a .json file with a list of tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
     read=read,
     write=write,

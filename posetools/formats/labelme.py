@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from posetools.dataset import Dataset
@@ -114,6 +115,7 @@ FORMAT = Format(
     name="labelme",
     title="labelme",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="a .json file with the keys shapes and imagePath",
     read=read,
     write=write,

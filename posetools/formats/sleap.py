@@ -58,9 +58,8 @@ _BROKEN = (
 )
 
 
-def detect(path: Path, *, widely: bool = False) -> bool:
+def detect(path: Path) -> bool:
     """Return whether the path is a .slp file, or a folder with one."""
-    del widely
     if path.is_dir():
         return any(files_ending(path, ".slp"))
     return path.is_file() and _is_slp(path)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ FORMAT = Format(
     name="via",
     title="VIA",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs=f"a .json file with {METADATA}, or with entries of filename and regions; a .csv file with VIA's columns",
     read=read,
     write=write,

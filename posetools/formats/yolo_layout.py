@@ -146,9 +146,8 @@ def open_source(source: Path) -> Source:
     return Source(source, None, DataYaml())
 
 
-def is_yolo_pose(path: Path, *, widely: bool = False) -> bool:
+def is_yolo_pose(path: Path) -> bool:
     """Return whether the path is or holds a YAML file with kpt_shape, or a folder of images and one of labels."""
-    del widely
     if path.is_file():
         return path.suffix.lower() in {".yaml", ".yml"} and "kpt_shape" in _keys(path)
     if any((path / name).is_file() and "kpt_shape" in _keys(path / name) for name in DATA_YAML):
