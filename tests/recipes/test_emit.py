@@ -200,10 +200,10 @@ def test_weights_come_from_where_the_user_says(tmp_path: Path) -> None:
     assert det["model"]["backbone"]["init_cfg"] == init
     assert pose["model"]["backbone"]["init_cfg"] is None
     assert (det["load_from"], pose["load_from"]) == ("https://example.org/d.pth", "own.pth")
-    for stage, field in (("det", "backbone"), ("pose", "load_from")):
+    for stage, field, option in (("det", "backbone", "--backbone"), ("pose", "load_from", "--pose-load-from")):
         with pytest.raises(RequestError) as caught:
             emit({stage: {field: "gone.pth"}})
-        assert f"--{field.replace('_', '-')} ({stage}): must be " in str(caught.value)
+        assert f"{option} ({stage}): must be " in str(caught.value)
         assert "an existing file, got 'gone.pth'" in str(caught.value)
 
 
