@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 
 # What shared code names in hints, and whose options these are.
 _OWNERS = {
@@ -33,7 +34,7 @@ def in_own_words(text: str, words: list[str] | None = None) -> str:
     """
     if not any(option in text for option in _OWNER):
         return text
-    own = _options_of(sys.argv[1:] if words is None else words)
+    own = _options_of(tuple(sys.argv[1:] if words is None else words))
     return _PART.sub(lambda part: _attributed(part[0], own), text)
 
 
@@ -49,7 +50,8 @@ def _attributed(part: str, own: frozenset[str]) -> str:
     return text + part[end:]
 
 
-def _options_of(words: list[str]) -> frozenset[str]:
+@cache
+def _options_of(words: tuple[str, ...]) -> frozenset[str]:
     """Return the options of the command that these words call; none when they call none."""
     from posetools.cli.app import as_click
     from posetools.cli.commands import COMMANDS
