@@ -22,6 +22,7 @@ from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
+from posetools.formats.losses import Loss, losses
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
@@ -106,6 +107,7 @@ class ConvertResult:
         split: how they were split; None when reading failed.
         files: how many annotation files were read.
         ignored: label -> how many shapes were left out on purpose.
+        lost: what the target format has no place for.
     """
 
     written: bool
@@ -115,6 +117,7 @@ class ConvertResult:
     split: SplitChoice | None
     files: int
     ignored: Mapping[str, int]
+    lost: tuple[Loss, ...] = ()
 
 
 def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResult:
@@ -323,7 +326,8 @@ def _write(
     parts: dict[str, Any] = {
         split: read.pictures.select(rows, None if split == _ALL else split) for split, rows in splits.items()
     }
-    result = replace(result, counts={split: counts_in(part) for split, part in parts.items()})
+    counts = {split: counts_in(part) for split, part in parts.items()}
+    result = replace(result, counts=counts, lost=losses(target, parts))
     with staged_folder(request.out, overwrite=request.overwrite) as folder:
         progress("writing", 0, 1)
         target.write(parts, folder, request.images)
@@ -367,6 +371,7 @@ def _document(result: ConvertResult, target: Format, request: ConvertRequest, sk
         "format": target.name,
         "splits": {split: counts.as_dict() for split, counts in result.counts.items()},
         "split": result.split.as_dict() if result.split else None,
+        "lost": {part: number for loss in result.lost for part, number in loss.counts.items()},
         "options": _options(request, skeleton),
         **findings_sections(result.findings),
         "skeleton": skeleton.model_dump(mode="json"),

@@ -151,7 +151,8 @@ def check_review(request: ReviewRequest) -> None:
     if request.data.is_dir() and is_inside(request.out, request.data):
         rule = f"outside of {request.data}, where its links would be found as pictures"
         raise RequestError(must_be("--out", rule, str(request.out)))
-    check_free(request.out, overwrite=request.overwrite)
+    hint = "--overwrite replaces it; or choose another --out"
+    check_free(request.out, overwrite=request.overwrite, hint=hint)
 
 
 def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progress: Progress = silent) -> ReviewResult:

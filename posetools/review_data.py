@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from posetools.dataset import Image
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import read_bytes
 from posetools.findings import Severity
 from posetools.formats import FORMATS, labelme
@@ -127,7 +127,7 @@ def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[
         return {}, []
     read = labelme.read([folder], skeleton, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
-    notes = [f"errors in reading: {errors}; see `posetools convert {folder}`"] if errors else []
+    notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
     found = {}
     dataset = read.dataset
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):

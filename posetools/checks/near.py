@@ -155,8 +155,8 @@ def _finding(code: str, listed: Listed, other: Listed, bits: int, more: int) -> 
     if code == "W221":
         message = must_be("picture", f"unlike all of other splits ({like})", listed.name)
         hint = (
-            "the evaluation would be of what was trained on: take it out of one split, or `posetools split` anew with "
-            "--split-by REGEX, so that what looks alike stays together"
+            "the evaluation would be of what was trained on: take it out of one split, or keep together what looks "
+            "alike with `posetools split --split-by REGEX`"
         )
     else:
         message = must_be("picture", f"unlike those of other clips ({like})", listed.name)

@@ -41,18 +41,17 @@ def annotate(
     run.
     """
     from posetools.annotate import annotate as run_labelme
-    from posetools.annotate import check_folder, convention, find_labelme
-    from posetools.files import check_free
+    from posetools.annotate import check_convertible, check_folder, convention, find_labelme
     from posetools.own_skeleton import own_skeleton
 
     if then_validate and then_convert is None:
         raise RequestError("--then-validate checks the data set that --then-convert OUT writes: say where")
-    # What would go wrong afterwards is said before somebody labels for an hour.
-    if then_convert is not None:
-        check_free(then_convert, overwrite=overwrite)
     if skeleton is not None:
         own_skeleton((), skeleton)
     check_folder(folder)
+    # What would go wrong afterwards is said before somebody labels for an hour.
+    if then_convert is not None:
+        check_convertible(folder, then_convert, skeleton, overwrite=overwrite)
     own = own_skeleton([folder], skeleton)
     program = find_labelme()
     for line in (*convention(own.skeleton), f"skeleton: {own.skeleton.name}, {own.source}"):

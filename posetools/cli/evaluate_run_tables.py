@@ -51,7 +51,7 @@ def print_reports(reports: Sequence[RunReport], out: Console) -> None:
         for line in _sentences(report):
             out.print(line)
     if len(reports) > 1:
-        out.print("--report FILE.html shows the keypoints, why AP is lost and the worst cases of all of them.")
+        out.print("`posetools eval --report FILE.html` shows keypoints, why AP is lost and the worst cases of each.")
 
 
 def text_table(source: TextTable) -> Table:

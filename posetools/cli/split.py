@@ -40,6 +40,7 @@ def split(
     a test set.
     """
     from posetools.cli.counts import print_counts
+    from posetools.errors import quoted
     from posetools.resplit import resplit
 
     result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
@@ -49,7 +50,7 @@ def split(
     print_counts(result.counts, f"split: {result.plan.reason}", notes)
     if result.strata:
         _print_strata(result)
-    print(printable(f"next: posetools validate {data}"))
+    print(printable(f"next: posetools validate {quoted(data)}"))
 
 
 def _print_strata(result: ResplitResult) -> None:

@@ -70,7 +70,7 @@ def coco_weights(case: Case) -> str:
     checkpoint = DET[case.said.size].coco if isinstance(case.said, DetOptions) else POSE[case.said.size].coco
     if checkpoint is None:
         raise RequestError(
-            f"--load-from ({case.stage}): coco has no checkpoint of RTMPose-{case.said.size}\n"
+            f"--{case.stage}-load-from: coco has no checkpoint of RTMPose-{case.said.size}\n"
             "  name a file or a URL, or leave it out: the backbone has weights of its own"
         )
     return checkpoint

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.dataset_folder import ann_file
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import read_json
 from posetools.recipes.orientation import Orientation, orientation_of
 from posetools.recipes.shapes import Shapes, shapes_of
@@ -82,7 +82,7 @@ def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, _Entries, _
     if not path.is_file():
         raise RequestError(
             f"{path}: must be there: training needs a train and a val split\n"
-            f"  `posetools convert` writes both; `posetools split {path.parent}` splits anew"
+            f"  `posetools convert` writes both; `posetools split {quoted(path.parent)}` splits anew"
         )
     document = read_json(path)
     _check_category(path, _entries(path, document, "categories"), skeleton)
@@ -102,7 +102,7 @@ def _entries(path: Path, document: object, key: str) -> _Entries:
     value = document.get(key) if isinstance(document, dict) else None
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         problem = must_be(key, "a list of objects, as in a COCO file", value)
-        raise InputError(path, key, problem, hint=f"`posetools validate {path.parent}` lists all problems")
+        raise InputError(path, key, problem, hint=f"`posetools validate {quoted(path.parent)}` lists all problems")
     return value
 
 

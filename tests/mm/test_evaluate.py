@@ -424,7 +424,9 @@ def test_the_other_stage_and_a_checkpoint_without_config_are_refused(pose_run: R
         evaluate_det(EvalRequest(checkpoint=pose_run.checkpoint))
     alone = tmp_path / "alone.pth"
     shutil.copyfile(pose_run.checkpoint, alone)
-    with pytest.raises(RequestError, match=r"has no config\n  --config FILE says which one to use"):
+    with pytest.raises(
+        RequestError, match=r"has no config\n  keep the one that it was trained with; .*eval --config FILE"
+    ):
         evaluate_pose(EvalRequest(checkpoint=alone))
 
 
