@@ -37,8 +37,11 @@ from posetools.skeleton import Skeleton
 # Fewer objects teach too little.
 LEAST_OBJECTS = 60
 # When more of the objects seem to be exchanged than this, or fewer exchanged ones would be found, the set cannot tell.
+# Many that seem to be exchanged may be of another kind instead: they must stand out all the more.
 MOST_EXCHANGED = 0.2
+MANY_EXCHANGED = 0.1
 LEAST_RECALL = 0.5
+LEAST_RECALL_OF_MANY = 0.9
 # Of those that are reported so many are expected to be exchanged, and each one more likely than not.
 PRECISION = 0.9
 # So many objects are learned from, in so many parts, and each object is described by so many numbers at most.
@@ -52,7 +55,7 @@ _RIDGES = (1e-3, 1e-2, 1e-1)
 # The share of exchanged objects while nothing is known of it, and the least that is assumed.
 _SHARE = 0.05
 _LEAST_SHARE = 0.02
-_POWERS = (1.0, 1.5, 2.0, 3.0)
+_POWERS = (1.0, 1.5, 2.0)
 _SCALES = np.geomspace(0.1, 30.0, 30)
 _AT_ONCE = 4096
 
@@ -78,7 +81,8 @@ class Sides:
     @property
     def tells(self) -> bool:
         """Whether the set can tell at all."""
-        return self.judged >= LEAST_OBJECTS and self.share <= MOST_EXCHANGED and self.recall >= LEAST_RECALL
+        least = LEAST_RECALL if self.share <= MANY_EXCHANGED else LEAST_RECALL_OF_MANY
+        return self.judged >= LEAST_OBJECTS and self.share <= MOST_EXCHANGED and self.recall >= least
 
 
 def check_sides(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> tuple[list[Finding], tuple[str, ...]]:

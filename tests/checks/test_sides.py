@@ -86,7 +86,8 @@ def _level(count: int, seed: int) -> Floats:
     bodies = body + rng.normal(0.0, 0.05, (count, 8, 3))
     heading = rng.uniform(-np.pi, np.pi, count)[:, None]
     across = bodies[:, :, 0] * np.cos(heading) + bodies[:, :, 1] * np.sin(heading)
-    return 100 * np.stack([across, -bodies[:, :, 2], np.full(across.shape, 0.02)], axis=2)
+    keypoints: Floats = 100 * np.stack([across, -bodies[:, :, 2], np.full(across.shape, 0.02)], axis=2)
+    return keypoints
 
 
 def test_where_the_geometry_does_not_tell_the_set_is_not_judged() -> None:
