@@ -91,6 +91,7 @@ RULES: dict[str, Rule] = {
         "near-duplicate-across-splits",
         "A picture that looks like one of another split: the evaluation is, in part, of training data.",
     ),
+    "W222": Rule("mirrored-in-its-set", "Left and right lie the other way round than in the set's other objects."),
     # Reading other formats.
     "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),
     "E302": Rule("unsupported-shape", "A shape that is neither a box nor a point."),
