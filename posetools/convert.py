@@ -337,10 +337,11 @@ def _write(
 
 
 def _bake_rotation(folder: Path, progress: Progress) -> None:
-    """Put upright files in the places of the pictures (or of the links to them) that carry an EXIF rotation."""
+    """Put files without an orientation in the places of the images (or of the links to them) that state one."""
     paths = sorted(path for path in folder.rglob("*") if is_picture(path))
     for number, path in enumerate(paths, start=1):
-        if read_header(path).orientation != 1:
+        header = read_header(path)
+        if (header.orientation, header.ignored) != (1, 1):
             content = upright_bytes(path)
             try:
                 # Taken away first: a hard link would write into the original.

@@ -174,7 +174,7 @@ BakeRotation = Annotated[
     bool,
     typer.Option(
         "--bake-rotation",
-        help="Rewrite pictures with an EXIF rotation upright, for tools that ignore EXIF.",
+        help="Rewrite images that state an EXIF orientation as training sees them, without it.",
         rich_help_panel=_OUTPUT,
     ),
 ]
