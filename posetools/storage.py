@@ -18,7 +18,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from functools import cache
@@ -40,7 +40,6 @@ _LOCAL = ("file", "local")
 HEAD = 1 << 15
 # Bytes at its end, where a JPEG that is complete has its end marker.
 TAIL = 1 << 12
-_JPEG = b"\xff\xd8"
 # Files that are fetched at once as a whole.
 _WHOLE = 16
 # What libraries below fsspec raise that is no OSError, where they are in use.
@@ -54,7 +53,6 @@ _FOREIGN = (
 
 _FETCHED: ContextVar[dict[str, bytes] | None] = ContextVar("fetched", default=None)
 _HEADS: ContextVar[dict[str, bytes] | None] = ContextVar("heads", default=None)
-# The size of a file and its end.
 _TAILS: ContextVar[dict[str, tuple[int, bytes]] | None] = ContextVar("tails", default=None)
 
 
@@ -197,16 +195,13 @@ class RangeFile(io.RawIOBase):
         self._head = self._range(0, HEAD) if head is None else head
         if self._size is None and len(self._head) < HEAD:
             self._size = len(self._head)
-        known, self._tail = (_TAILS.get() or {}).get(str(path), (None, b""))
-        self._size = known if self._size is None else self._size
+        self._size, self._tail = (_TAILS.get() or {}).get(str(path), (self._size, b""))
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
+    seekable = readable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place in the file."""
@@ -257,7 +252,7 @@ def heads(paths: Iterable[str]) -> Iterator[None]:
     """Bring the beginnings of these files that are URLs, all at once, then the ends of those that are JPEG files."""
     found = _pieces({path: (0, HEAD) for path in paths if is_url(path)})
     token = _HEADS.set(found)
-    ends = _TAILS.set(_ends([url for url, head in found.items() if len(head) == HEAD and head.startswith(_JPEG)]))
+    ends = _TAILS.set(_ends([url for url, head in found.items() if len(head) == HEAD and head.startswith(b"\xff\xd8")]))
     try:
         yield
     finally:
@@ -332,10 +327,9 @@ def _size(path: UrlPath) -> int | None:
 
 def _ends(urls: Sequence[str]) -> dict[str, tuple[int, bytes]]:
     """Return size and end of files at URLs, without those that cannot be read."""
-    try:
+    known = dict[str, int]()
+    with suppress(InputError):
         known = {url: size for url, size in zip(urls, sizes(urls), strict=True) if size}
-    except InputError:
-        return {}
     found = _pieces({url: (max(0, size - TAIL), size) for url, size in known.items()})
     return {url: (known[url], end) for url, end in found.items()}
 
