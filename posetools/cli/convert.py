@@ -263,6 +263,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"
     notes.append(f"read {result.files} {result.source_format} annotation file{plural}, wrote {request.out}")
+    notes += [f"warning: {each}" for each in result.split.warnings]
     if errors:
         notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
