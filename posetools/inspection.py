@@ -22,7 +22,7 @@ import xxhash
 from posetools.errors import InputError
 from posetools.files import READING
 from posetools.pictures import Header, header_of, without_warnings
-from posetools.storage import as_path, contents, heads, is_url, sizes
+from posetools.storage import TAIL, as_path, contents, heads, is_url, sizes
 
 # Files that are open ahead of the one that is looked at, and bytes of each that the system is asked for.
 _AHEAD = 16
@@ -148,6 +148,9 @@ def _open(path: str, wanted: int) -> _Opened:
         # Some file systems know of no such thing.
         with suppress(OSError):
             os.posix_fadvise(descriptor, start, abs(wanted), os.POSIX_FADV_WILLNEED)
+            # Who looks at the beginning looks for the end of the image too.
+            if wanted == _START:
+                os.posix_fadvise(descriptor, max(0, found.st_size - TAIL), TAIL, os.POSIX_FADV_WILLNEED)
     return os.fdopen(descriptor, "rb", buffering=_START)
 
 

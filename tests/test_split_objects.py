@@ -6,6 +6,7 @@ import json
 import random
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def test_both_sides_get_objects_and_sound_plans_stay_as_they_were(case: int) -> 
     number = lot.randint(2, 40) if not clips else clips * lot.randint(3, 7)
     names = [f"{'abcdef'[at % clips]}_{at // clips:03}.jpg" if clips else f"{at * 7919:x}.jpg" for at in range(number)]
     objects = [lot.choice([0, 0, 0, 0, 1, 3]) for _ in names]
-    arguments = {"val": lot.choice([0.01, 0.1, 0.5, 0.9]), "seed": lot.randint(0, 5)}
+    arguments: dict[str, Any] = {"val": lot.choice([0.01, 0.1, 0.5, 0.9]), "seed": lot.randint(0, 5)}
     strata = Strata("size", ("small",), np.array(objects, dtype=np.float64)[:, None]) if lot.random() < 0.3 else None
     plan = plan_split(names, **arguments, strata=strata, objects=objects)
     again = plan_split(

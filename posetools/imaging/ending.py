@@ -20,7 +20,7 @@ from posetools.imaging.markers import CUT, Markers
 from posetools.storage import TAIL
 
 _END = b"\xff\xd9"
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 # Zeros at the end of a file that was made as long as it is to be, and never filled.
 _ZEROS = 16
 _CORE_HEADER = 12

@@ -110,7 +110,7 @@ def test_an_end_marker_is_found_wherever_the_file_is_read_in_pieces(tmp_path: Pa
     content = WHOLE["a.jpg"]
     assert is_accepted(tmp_path / "a.jpg", content + bytes(TAIL - 2 + boundary))
     start = content.index(b"\xff\xda")
-    padded = (1 << 20) + boundary + start + 14 - len(content)
+    padded = (1 << 16) + boundary + start + 14 - len(content)
     filler = b"\xff\xfe" + (60_000).to_bytes(2, "big") + bytes(59_998)
     assert is_accepted(tmp_path / "a.jpg", content[:2] + filler * (padded // 60_002) + content[2:] + bytes(2 * TAIL))
 
