@@ -25,7 +25,7 @@ ROOT = Path(posetools.__file__).resolve().parent
 LAYERS = (
     "__init__",
     "errors locks storage files nesting yaml_text skeleton_colors skeleton geometry dataset",
-    "findings verdict pictures progress dataset_folder",
+    "findings verdict imaging pictures progress dataset_folder",
     "spool shards cluster inspection",
     "formats checks split* stratify recipes metrics drawing* render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
