@@ -50,9 +50,9 @@ def judge(folder: Path, name: str) -> list[Check]:
         name: of the data set and the run.
     """
     truth = _quiet(COCO, str(folder / "data" / name / "train_coco.json"))
-    scores = json.loads((folder / "eval_train.json").read_text())["runs"][0]
+    scores = json.loads((folder / "eval_train.json").read_text())
     ap50 = _box_ap50(truth, json.loads((folder / "out" / "results_coco.json").read_text()))
-    pck, mean_pose = scores["labelled_boxes"]["keypoints"]["labelled"]["overall"][f"PCK@{PCK}"], _mean_pose_pck(truth)
+    pck, mean_pose = scores["labelled_boxes"]["points"]["labelled"]["overall"][f"PCK@{PCK}"], _mean_pose_pck(truth)
     run, bundle = (
         json.loads((folder / out / "predictions.json").read_text())["pictures"] for out in ("out", "out_bundle")
     )
