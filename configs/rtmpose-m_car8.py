@@ -91,7 +91,8 @@ model = dict(
 # pipelines ----------------------------------------------------------------------------------------
 # As stock, but:
 # - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;
-# - rotation ends at 15 degrees (stock: 80, then 60): what stands on a road does not lie on its side;
+# - rotation ends at 15 degrees (stock: 80, then 60): 12 objects of similar shape are too few to measure how far
+#   they are turned;
 # - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.
 #   Its CoarseDropout and its blur are dropped.
 # Light from the first epoch on: 600 iterations are too few for cut-outs and large changes of scale.

@@ -26,15 +26,16 @@ from typing import Any
 
 import yaml
 
+from posetools.dataset_folder import check_out
 from posetools.drawing import BOX_COLOR
-from posetools.errors import RequestError, RunError, must_be
+from posetools.errors import RequestError, RunError, must_be, quoted
 from posetools.files import read_bytes
 from posetools.formats.collect import walk_files
 from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_write import HIDDEN_FLAG
 from posetools.pictures import is_picture
 from posetools.prelabel import CHECKED
-from posetools.review_links import bring_back
+from posetools.review_links import bring_back, is_review
 from posetools.skeleton import Skeleton
 
 PROGRAM = "labelme"
@@ -123,6 +124,39 @@ def check_folder(folder: Path) -> None:
         raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))
     if sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
         raise RequestError("posetools annotate needs a screen, and this session has none\n  labelme shows windows")
+
+
+def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> None:
+    """Refuse what ``--then-convert`` could not do when the labeling is over.
+
+    Args:
+        folder: where the images lie.
+        out: the data set to write.
+        skeleton: as the user typed it, None where they did not.
+        overwrite: whether a data set that is there may be replaced.
+
+    Raises:
+        RequestError: ``out`` is taken, or lies in what is read; or images are links that lead out of the folder, which
+            convert reads only where a folder is named for them.
+    """
+    check_out(out, [folder], overwrite=overwrite, option="--then-convert")
+    top = os.path.realpath(folder)
+    images = {path: os.path.realpath(path) for path in walk_files(folder) if is_picture(path)}
+    links = {path: real for path, real in images.items() if not Path(real).is_relative_to(top)}
+    if not links:
+        return
+    first, target = next(iter(links.items()))
+    originals = os.path.commonpath([Path(real).parent for real in links.values()])
+    here, there, new = (quoted(path) for path in (folder, originals, out))
+    # What is saved in a folder of `posetools review` is brought back to the originals; elsewhere it stays by the links.
+    source = there if is_review(folder) else f"{here} --image-root {there}"
+    own = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
+    raise RequestError(
+        f"{folder}: images must be in the folder itself for --then-convert, got {len(links)} of {len(images)} as links "
+        f"that lead out of it ({first.name} is {target})\n"
+        f"  `posetools annotate {here}{own}` labels them, and then\n"
+        f"  `posetools convert {source} --from labelme{own} --out {new}` converts them"
+    )
 
 
 def annotate(folder: Path, skeleton: Skeleton, program: Path) -> AnnotateResult:

@@ -22,11 +22,13 @@ from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
+from posetools.formats.losses import Loss, losses
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
+from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
 from posetools.shards import no_collection
-from posetools.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
+from posetools.skeleton import BUILT_IN, Skeleton
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.storage import absolute
 
@@ -43,7 +45,7 @@ class ConvertRequest:
         out: the folder to write.
         source_format: a key of FORMATS, or None to find it from unmistakable signs.
         target_format: a key of FORMATS.
-        skeleton: a built-in name or the path of a skeleton file.
+        skeleton: a built-in name or the path of a skeleton file; None: the source's own (``posetools.own_skeleton``).
         val: the share for evaluation; None for 0.1, or for the split that the source declares.
         seed: of the split.
         split_by: ``picture``, ``parent`` or a regular expression (see ``posetools.split``); None to choose.
@@ -58,7 +60,7 @@ class ConvertRequest:
     out: Path
     source_format: str | None = None
     target_format: str = "coco"
-    skeleton: str | Path = DEFAULT
+    skeleton: str | Path | None = None
     val: float | None = None
     seed: int = DEFAULT_SEED
     split_by: str | None = None
@@ -79,6 +81,7 @@ class SplitChoice:
         val: the share that was asked for; None when nothing was planned.
         seed: likewise.
         groups: how many groups there were; likewise.
+        warnings: what may make the evaluation too good.
     """
 
     by: str
@@ -86,6 +89,7 @@ class SplitChoice:
     val: float | None = None
     seed: int | None = None
     groups: int | None = None
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -105,6 +109,7 @@ class ConvertResult:
         split: how they were split; None when reading failed.
         files: how many annotation files were read.
         ignored: label -> how many shapes were left out on purpose.
+        lost: what the target format has no place for.
     """
 
     written: bool
@@ -114,6 +119,7 @@ class ConvertResult:
     split: SplitChoice | None
     files: int
     ignored: Mapping[str, int]
+    lost: tuple[Loss, ...] = ()
 
 
 def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResult:
@@ -125,15 +131,14 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
         InputError: the skeleton breaks a rule, or the target format cannot hold what is there.
         OutputError: ``out`` cannot be written; it is as it was.
     """
-    skeleton = load_skeleton(request.skeleton)
     target = _target(request)
     check_split_request(val=_share(request), by=request.split_by)
     _check_paths(request)
     with no_collection(), walked_once():
-        return _convert(request, target, skeleton, progress)
+        return _convert(request, target, progress)
 
 
-def _convert(request: ConvertRequest, target: Format, skeleton: Skeleton, progress: Progress) -> ConvertResult:
+def _convert(request: ConvertRequest, target: Format, progress: Progress) -> ConvertResult:
     source = (
         _format(request.source_format, "--from")
         if request.source_format
@@ -141,7 +146,9 @@ def _convert(request: ConvertRequest, target: Format, skeleton: Skeleton, progre
     )
     check_way(source, request.sources, request.read, request.images)
     check_inside(request.sources, source.name, request.read.image_roots)
-    with closing(_read(source, target, skeleton, request, progress)) as read:
+    own = source_skeleton(source, request.sources, request.skeleton, request.read)
+    request = replace(request, skeleton=own.option)
+    with closing(_read(source, target, own.skeleton, request, progress)) as read:
         return _split_and_write(read, source, target, request, progress)
 
 
@@ -228,7 +235,7 @@ def _check_paths(request: ConvertRequest) -> None:
     for path in request.read.image_roots:
         if not path.is_dir():
             raise RequestError(f"{path}: --image-root must be an existing folder, but there is none")
-    skeleton = [] if str(request.skeleton) in BUILT_IN else [Path(request.skeleton)]
+    skeleton = [Path(request.skeleton)] if request.skeleton and str(request.skeleton) not in BUILT_IN else []
     read = (*request.sources, *request.read.image_roots, *skeleton)
     check_out(request.out, read, overwrite=request.overwrite, wrote="convert")
 
@@ -259,6 +266,8 @@ def _no_objects(read: _Read, request: ConvertRequest) -> Iterator[Finding]:
 def _sides_without_objects(
     pictures: Pictures, splits: Mapping[str, Sequence[int]], request: ConvertRequest
 ) -> Iterator[Finding]:
+    one = int((pictures.counts > 0).sum()) < 2
+    hint = "label a second image with objects" if one else "another --seed, --val or --split-by gives another choice"
     for split, rows in splits.items():
         if not pictures.counts[rows].sum():
             yield Finding(
@@ -266,7 +275,7 @@ def _sides_without_objects(
                 _listed(request.sources),
                 split,
                 f"objects must be at least 1 in each split, got 0 in {len(rows)} pictures of {split}",
-                "another --seed, --val or --split-by gives another choice",
+                hint,
             )
 
 
@@ -289,13 +298,14 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
         apart = [None] * len(declared)
     free = [index for index, split in enumerate(apart) if split is None]
     val = _share(request)
-    plan = plan_split([names[index] for index in free], val=val, seed=request.seed, by=request.split_by)
+    objects = pictures.counts[free].tolist()
+    plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
     chosen = [split or "train" for split in apart]
     for position in plan.val:
         chosen[free[position]] = "val"
     kept = sorted({split for split in apart if split})
     reason = plan.reason + (f"; {', '.join(kept)} kept as the source declares it" if kept else "")
-    return _by_split(chosen), SplitChoice(plan.by, reason, val, request.seed, plan.groups)
+    return _by_split(chosen), SplitChoice(plan.by, reason, val, request.seed, plan.groups, plan.warnings)
 
 
 def _share(request: ConvertRequest) -> float:
@@ -321,7 +331,8 @@ def _write(
     parts: dict[str, Any] = {
         split: read.pictures.select(rows, None if split == _ALL else split) for split, rows in splits.items()
     }
-    result = replace(result, counts={split: counts_in(part) for split, part in parts.items()})
+    counts = {split: counts_in(part) for split, part in parts.items()}
+    result = replace(result, counts=counts, lost=losses(target, parts))
     with staged_folder(request.out, overwrite=request.overwrite) as folder:
         progress("writing", 0, 1)
         target.write(parts, folder, request.images)
@@ -339,10 +350,11 @@ def _write(
 
 
 def _bake_rotation(folder: Path, progress: Progress) -> None:
-    """Put upright files in the places of the pictures (or of the links to them) that carry an EXIF rotation."""
+    """Put files without an orientation in the places of the images (or of the links to them) that state one."""
     paths = sorted(path for path in folder.rglob("*") if is_picture(path))
     for number, path in enumerate(paths, start=1):
-        if read_header(path).orientation != 1:
+        header = read_header(path)
+        if (header.orientation, header.ignored) != (1, 1):
             content = upright_bytes(path)
             try:
                 # Taken away first: a hard link would write into the original.
@@ -365,17 +377,18 @@ def _document(result: ConvertResult, target: Format, request: ConvertRequest, sk
         "format": target.name,
         "splits": {split: counts.as_dict() for split, counts in result.counts.items()},
         "split": result.split.as_dict() if result.split else None,
-        "options": _options(request),
+        "lost": {part: number for loss in result.lost for part, number in loss.counts.items()},
+        "options": _options(request, skeleton),
         **findings_sections(result.findings),
         "skeleton": skeleton.model_dump(mode="json"),
     }
 
 
-def _options(request: ConvertRequest) -> dict[str, Any]:
+def _options(request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
     """Return the options that say what the output is; workers, progress and the output's place do not."""
     read = request.read
     return {
-        "skeleton": Path(request.skeleton).as_posix(),
+        "skeleton": Path(request.skeleton or skeleton.name).as_posix(),
         "images": request.images,
         "bake_rotation": request.bake_rotation,
         "keep_going": request.keep_going,

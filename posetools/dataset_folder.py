@@ -5,14 +5,17 @@ The last holds the whole skeleton; a COCO file alone knows only the names and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from posetools.errors import InputError, RequestError, from_validation
+from posetools.errors import InputError, RequestError, from_validation, quoted
 from posetools.files import check_free, is_empty, read_bytes, read_json
-from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton
+from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
+from posetools.storage import is_url
 
 SPLITS = ("train", "val")
 IMAGES = "images"
@@ -46,18 +49,41 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
     if (data_root / SPLIT_JOURNAL).is_file():
         raise RequestError(
             f"{data_root}: half done by an interrupted `posetools split` or `posetools validate --fix`\n"
-            f"  `posetools validate --fix {data_root}` finishes it, and so does `posetools split`"
+            f"  `posetools validate --fix {quoted(data_root)}` finishes it, and so does `posetools split`"
         )
     found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
     if not found:
         raise RequestError(
             f"{data_root}: must be a data set folder with train_coco.json and val_coco.json, but has neither\n"
-            f"  `posetools convert SRC --out {data_root}` makes one"
+            f"  {_how_to_convert(data_root)}"
         )
     return tuple(sorted(found, key=lambda name: (name not in SPLITS, name)))
 
 
-def check_out(out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str = "posetools") -> None:
+def _how_to_convert(folder: Path) -> str:
+    """Return what makes a data set of a folder without one: of the labels in it, or in its place when it is empty."""
+    if is_url(folder):
+        return "`posetools convert SRC --out NEW` makes one"
+    if is_empty(folder):
+        return f"`posetools convert SRC --out {quoted(folder)}` makes one"
+    # A folder that is not empty cannot be written to, nor may the output lie in what is read.
+    free = next(path for path in _names_beside(Path(os.path.abspath(folder))) if not path.exists())  # noqa: PTH100
+    shown = str(free) if folder.is_absolute() else os.path.relpath(free)
+    return (
+        f"`posetools convert {quoted(folder)} --out {quoted(shown)}` makes one of the labels in it "
+        "(`posetools convert --skeleton FILE` when they are not of car8)"
+    )
+
+
+def _names_beside(folder: Path) -> Iterator[Path]:
+    name = folder.name or "data"
+    yield folder.parent / f"{name}-coco"
+    yield from (folder.parent / f"{name}-coco-{number}" for number in itertools.count(2))
+
+
+def check_out(
+    out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str = "posetools", option: str = "--out"
+) -> None:
     """Refuse an output folder that holds something, or lies in what is read, or around it.
 
     Args:
@@ -65,6 +91,7 @@ def check_out(out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str
         sources: files and folders that are read.
         overwrite: whether a data set that is there may be replaced; nothing else ever is.
         wrote: who writes such data sets, for the message.
+        option: what the running command calls ``out``, for the message.
 
     Raises:
         RequestError: it cannot be written.
@@ -74,14 +101,14 @@ def check_out(out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str
         other = path.resolve()
         if other.is_relative_to(real) or (other.is_dir() and real.is_relative_to(other)):
             raise RequestError(
-                f"--out must lie outside of what is read, and not around it, got {out} and {path}\n"
+                f"{option} must lie outside of what is read, and not around it, got {out} and {path}\n"
                 "  choose a folder beside it"
             )
-    check_free(out, overwrite=overwrite)
+    check_free(out, overwrite=overwrite, hint=f"--overwrite replaces it; or choose another {option}")
     if out.is_dir() and not is_empty(out) and not (out / CONVERSION).is_file():
         raise RequestError(
             f"{out}: --overwrite replaces only what {wrote} wrote, but there is no {CONVERSION} in it\n"
-            "  choose another --out, or remove the folder yourself"
+            f"  choose another {option}, or remove the folder yourself"
         )
 
 
@@ -101,15 +128,16 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
     recorded = data_root / CONVERSION
     if recorded.is_file():
         return _recorded_skeleton(recorded)
+    names: tuple[str, ...] | None = None
     for split in splits_of(data_root):
-        names = _category_keypoints(ann_file(data_root, split))
+        names = _category_keypoints(ann_file(data_root, split)) or names
         for built_in in BUILT_IN:
             skeleton = load_skeleton(built_in)
             if names == skeleton.names:
                 return skeleton
     raise RequestError(
         f"{data_root}: the keypoints are those of no built-in skeleton ({', '.join(BUILT_IN)})\n"
-        "  --skeleton FILE says which they are; `posetools skeleton new FILE` writes one to start from"
+        f"  --skeleton FILE says which they are; `{new_command(names or ())}` writes one"
     )
 
 

@@ -54,7 +54,7 @@ def claim_folder(out: Path, *, overwrite: bool) -> None:
     elif out.is_dir() and any(out.iterdir()):
         raise RequestError(f"{out}: is not empty, and no demo made it: it is left alone\n  choose another --out")
     else:
-        check_free(out)
+        check_free(out, hint="choose another --out")
     write_record(out, {"finished": False})
 
 

@@ -16,7 +16,7 @@ from posetools import __version__
 from posetools.conversion_report import count, findings_sections
 from posetools.dataset import Dataset
 from posetools.dataset_folder import CONVERSION, IMAGES, ann_file, splits_of
-from posetools.errors import InputError
+from posetools.errors import InputError, quoted
 from posetools.files import Transfer, staged_folder, write_json
 from posetools.findings import Finding, Severity
 from posetools.formats import coco
@@ -60,7 +60,12 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
             other = seen.setdefault(image.file_name, split)
             if other != split:
                 problem = f"file_name must be in one split only, got {image.file_name!r}, which {other} has too"
-                raise InputError(path, "", problem, hint=f"`posetools validate {data_root}` lists all such pictures")
+                raise InputError(
+                    path,
+                    "",
+                    problem,
+                    hint=f"`posetools validate {quoted(data_root)}` lists all such pictures",
+                )
         images = tuple(replace(image, split=split) for image in read.dataset.images)
         splits[split] = replace(read.dataset, images=images)
         findings += read.findings

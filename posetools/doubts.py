@@ -36,7 +36,7 @@ def doubt_of_checkpoint(checkpoint: Path | str) -> str:
     if not any(_ap_of(metrics) for metrics in measured):
         return (
             f"{checkpoint}: AP was never measured in its run, so nothing says that it finds anything\n"
-            f"  `posetools eval {checkpoint} --stage det|pose` measures it"
+            f"  fix: `posetools eval {checkpoint} --stage det|pose` measures it"
         )
     return _zero(str(checkpoint), measured)
 
@@ -61,7 +61,7 @@ def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple
         if not measured or (values and values[0] < _ZERO):
             what = f"had AP {values[0]:.3f}" if values else "was never measured"
             advice = f"`posetools eval --bundle {bundle} --data DIR` measures it"
-            found.append(f"{bundle}: its {_NAMES[stage]} {what} when it was exported\n  {advice}")
+            found.append(f"{bundle}: its {_NAMES[stage]} {what} when it was exported\n  fix: {advice}")
     return tuple(found)
 
 
@@ -72,7 +72,7 @@ def _zero(where: str, measured: Sequence[Mapping[str, Any]]) -> str:
     times = "its one evaluation" if len(values) == 1 else f"all {len(values)} evaluations"
     return (
         f"{where}: {values[0][0]} was 0.000 at {times} of the run: this model finds nothing or next to nothing\n"
-        "  `posetools eval` says why"
+        "  fix: `posetools eval` says why"
     )
 
 

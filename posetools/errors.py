@@ -17,6 +17,7 @@ with ``raise ... from exc``. The command line turns a PosetoolsError into text a
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -172,6 +173,11 @@ def visible(text: str) -> str:
 def printable_lines(text: str) -> str:
     """Return one of posetools' messages, of which the lines after the first are indented, as it is shown."""
     return "\n".join(map(printable, _OWN_BREAK.split(text)))
+
+
+def quoted(value: object) -> str:
+    """Return a path or another word of a command line as it is typed in a shell."""
+    return shlex.quote(str(value))
 
 
 def join_place(parts: Sequence[str | int]) -> str:

@@ -297,8 +297,15 @@ def is_empty(folder: Path) -> bool:
     return all(path.name == LOCK for path in folder.iterdir())
 
 
-def check_free(target: Path, *, overwrite: bool = False) -> None:
+def check_free(
+    target: Path, *, overwrite: bool = False, hint: str = "choose another folder, or empty this one"
+) -> None:
     """Refuse a target that holds something, unless ``overwrite`` is set.
+
+    Args:
+        target: the folder.
+        overwrite: whether it may hold something.
+        hint: what to type when it does, with the options of the command that asks.
 
     Raises:
         RequestError: it is a file, or a folder that is not empty.
@@ -306,7 +313,7 @@ def check_free(target: Path, *, overwrite: bool = False) -> None:
     if target.exists() and not target.is_dir():
         raise RequestError(f"{target}: must be a folder, but is a file")
     if not overwrite and target.is_dir() and not is_empty(target):
-        raise RequestError(f"{target}: exists and is not empty\n  --overwrite replaces it; or choose another --out")
+        raise RequestError(f"{target}: exists and is not empty\n  {hint}")
 
 
 def _move_into_place(staging: Path, target: Path) -> None:
@@ -326,8 +333,14 @@ def _move_into_place(staging: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def transfer(source: Path, target: Path, how: Transfer) -> None:
+def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--images") -> None:
     """Bring a file to ``target`` byte for byte, as a copy or as a link to the original, or not at all ("none").
+
+    Args:
+        source: the file.
+        target: where it goes.
+        how: a copy, or which link.
+        option: what the running command calls ``how``, for the message.
 
     Raises:
         OutputError: the system refuses (hard links need one file system; symbolic links a right on Windows).
@@ -345,7 +358,7 @@ def transfer(source: Path, target: Path, how: Transfer) -> None:
         else:
             target.symlink_to(source.resolve())
     except OSError as exc:
-        hint = "" if how == "copy" else f"\n  --images {how} is not possible here; --images copy is"
+        hint = "" if how == "copy" else f"\n  {option} {how} is not possible here; {option} copy is"
         raise OutputError(
             f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}{hint}"
         ) from exc

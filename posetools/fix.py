@@ -87,4 +87,4 @@ def _parse(path: Path, *, strict: bool) -> Any:
 
 
 def _refusal(path: Path, problem: str) -> InputError:
-    return InputError(path, "", problem, hint="--fix would lose this; mend it by hand first")
+    return InputError(path, "", problem, hint="`posetools validate --fix` would lose this; fix it by hand first")

@@ -25,14 +25,15 @@ import numpy as np
 from posetools.dataset import Dataset, concatenate
 from posetools.dataset_folder import CONVERSION, skeleton_of
 from posetools.derived import read_set, refuse_errors
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import coco, told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_sources import picture_folders
 from posetools.geometry import Bools, Floats, Ints, pairwise_iou
+from posetools.own_skeleton import own_skeleton
 from posetools.pictures import content_hash
 from posetools.progress import Progress, silent
-from posetools.skeleton import DEFAULT, Skeleton, load_skeleton
+from posetools.skeleton import Skeleton, load_skeleton
 
 DEFAULT_IOU = 0.5
 NEAR = 0.03
@@ -81,7 +82,7 @@ def read_two(
     Args:
         a: a data set folder, a COCO file, or a source that convert reads.
         b: likewise.
-        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the default.
+        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the one of their labels.
         progress: told how far it is.
 
     Raises:
@@ -92,7 +93,8 @@ def read_two(
         if not path.exists():
             raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
     known = load_skeleton(skeleton) if skeleton is not None else _common_skeleton(a, b)
-    return _read(a, known, progress), _read(b, known, progress)
+    option = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
+    return _read(a, known, progress, option), _read(b, known, progress, option)
 
 
 def _common_skeleton(a: Path, b: Path) -> Skeleton:
@@ -103,7 +105,7 @@ def _common_skeleton(a: Path, b: Path) -> Skeleton:
             f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}\n"
             "  `posetools convert` brings both onto one skeleton"
         )
-    return next(iter(own.values()), None) or load_skeleton(DEFAULT)
+    return next(iter(own.values()), None) or own_skeleton([a, b]).skeleton
 
 
 def _own_skeleton(path: Path) -> Skeleton | None:
@@ -112,10 +114,14 @@ def _own_skeleton(path: Path) -> Skeleton | None:
     return skeleton_of(folder) if known else None
 
 
-def _read(path: Path, skeleton: Skeleton, progress: Progress) -> Dataset:
+def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
     if path.is_dir() and any(path.glob("*_coco.json")):
         read = read_set(path, skeleton)
-        refuse_errors(read.findings, path, f"`posetools validate {path}` lists everything that is wrong with it")
+        refuse_errors(
+            read.findings,
+            path,
+            f"`posetools validate {quoted(path)}{option}` lists everything that is wrong with it",
+        )
         return concatenate(list(read.splits.values()))
     told = told_format([path], "a data set folder, or of a format that is told by its signs")
     if told is coco.FORMAT and path.is_file():
@@ -123,7 +129,8 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress) -> Dataset:
         result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
     else:
         result = told.read([path], skeleton, ReadOptions(progress=progress))
-    advice = f"`posetools convert {path} --out NEW` lists everything that is wrong with it, and has options for it"
+    command = f"`posetools convert {quoted(path)}{option} --out NEW`"
+    advice = f"{command} lists everything that is wrong with it, and has options for it"
     refuse_errors(result.findings, path, advice)
     return result.dataset
 

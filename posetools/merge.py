@@ -25,7 +25,7 @@ import numpy as np
 from posetools.dataset import Dataset, Image, concatenate
 from posetools.dataset_folder import SPLITS, check_out, skeleton_of
 from posetools.derived import Origin, SetReading, read_set, refuse_errors, write_set
-from posetools.errors import InputError, RequestError, must_be, printable
+from posetools.errors import InputError, RequestError, must_be, printable, quoted
 from posetools.files import Transfer
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions
@@ -115,7 +115,11 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     sets: list[SetReading] = []
     for done, path in enumerate(request.sources, start=1):
         sets.append(read_set(path, skeleton, options))
-        refuse_errors(sets[-1].findings, path, f"`posetools validate {path}` lists everything that is wrong with it")
+        refuse_errors(
+            sets[-1].findings,
+            path,
+            f"`posetools validate {quoted(path)}` lists everything that is wrong with it",
+        )
         progress("reading data sets", done, len(request.sources))
     doubles = _doubles(request, sets, progress)
     left_out = set(doubles)

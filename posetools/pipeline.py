@@ -212,7 +212,11 @@ class PosePipeline:
         estimator = PoseEstimator(
             pair.pose.config, pair.pose.checkpoint, device, amp=options.amp, fast=True, flip_test=options.flip_test
         )
-        skeleton = skeleton_of_pair(pair, estimator, detector.classes)
+        skeleton = (
+            skeleton_of_pair(pair, estimator, detector.classes)
+            if options.skeleton is None
+            else load_skeleton(options.skeleton)
+        )
         pipeline = cls._joined(detector, estimator, skeleton, options, pair.det.config)
         pipeline.doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
         return pipeline
@@ -224,7 +228,7 @@ class PosePipeline:
         skeleton = skeleton if options.skeleton is None else load_skeleton(options.skeleton)
         label = options.det_cat_id
         if label is None:
-            hint = "--det-cat-id N, counted from 0, says which of them counts"
+            hint = "`posetools predict --det-cat-id N`, counted from 0, says which of them counts"
             label = label_of(detector.classes, skeleton, source, hint=hint) if len(detector.classes) > 1 else 0
         return cls(
             detector,

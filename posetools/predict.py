@@ -138,7 +138,8 @@ def _check_labelme(request: PredictRequest, sources: Sequence[Source]) -> None:
             raise RequestError(f"--format labelme needs pictures, but {source.name} is a {source.kind}")
         check_labelme_names(source.names)
     if request.output_root is not None:
-        check_free(request.output_root)
+        hint = "choose another --output-root, or empty this folder yourself"
+        check_free(request.output_root, hint=hint)
 
 
 def _targets(output_root: Path, sources: Sequence[Source]) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
 
 from posetools.dataset import Image
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import read_bytes
 from posetools.findings import Severity
 from posetools.formats import FORMATS, labelme
@@ -24,12 +22,13 @@ from posetools.formats.collect import walk_files
 from posetools.formats.labelme_mark import is_untouched
 from posetools.frames import ahead, read_picture
 from posetools.geometry import Floats
-from posetools.pictures import is_picture, read_header
+from posetools.own_skeleton import own_skeleton
+from posetools.pictures import is_picture, open_decoded, read_header
 from posetools.pipeline import PosePipeline
 from posetools.predictions import PicturePredictions, image_ids_of, read_predictions
 from posetools.progress import Progress
 from posetools.results import Picture
-from posetools.skeleton import DEFAULT, Skeleton, load_skeleton
+from posetools.skeleton import Skeleton
 from posetools.view_data import Labelled, read_labels
 
 _TOGETHER = 4
@@ -81,7 +80,7 @@ def read_candidates(
         data: the folder, or a file with labels.
         skeleton: a built-in name or a file; None: the data set's own.
         progress: told how far it is.
-        default: what labelme files are read by when ``skeleton`` is None; None for the built-in default.
+        default: what labelme files are read by when ``skeleton`` is None, such as the models'; None: the folder's own.
 
     Raises:
         RequestError: there is no such data, or no picture in it.
@@ -94,9 +93,9 @@ def read_candidates(
         labels = read_labels(data, split=None, skeleton=skeleton, progress=progress)
         pictures = tuple(Candidate(one.image, one) for one in labels.pictures if one.image.path is not None)
         return Candidates(pictures, labels.skeleton, labels.ann_files, beside=False)
-    if skeleton is not None:
-        default = load_skeleton(skeleton)
-    return _of_folder(data, default or load_skeleton(DEFAULT), progress)
+    if skeleton is not None or default is None:
+        default = own_skeleton([data], skeleton).skeleton
+    return _of_folder(data, default, progress)
 
 
 def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidates:
@@ -126,7 +125,7 @@ def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[
         return {}, []
     read = labelme.read([folder], skeleton, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
-    notes = [f"errors in reading: {errors}; see `posetools convert {folder}`"] if errors else []
+    notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
     found = {}
     dataset = read.dataset
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
@@ -238,14 +237,10 @@ def _thumbnail(one: Candidate) -> Floats:
     if one.image.path is None:
         return grey
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Pillow.open(one.image.path) as picture:
-                # A JPEG is decoded at a fraction of its size.
-                picture.draft("L", (_CELLS * 8, _CELLS * 8))
-                upright = ImageOps.exif_transpose(picture).convert("L")
-                small = upright.resize((_CELLS, _CELLS), Pillow.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        # A JPEG is decoded at a fraction of its size.
+        upright, _ = open_decoded(one.image.path, "L", (_CELLS * 8, _CELLS * 8))
+        small = upright.resize((_CELLS, _CELLS), Pillow.Resampling.BOX)
+    except InputError:
         return grey
     return np.asarray(small, dtype=np.float64).ravel() / 255
 

@@ -87,7 +87,7 @@ def link_files(
     links = []
     for name, path in pictures:
         target = staged / PICTURES / name
-        transfer(path, target, how)
+        transfer(path, target, how, option="--links")
         if not labels:
             continue
         original = Path(os.path.realpath(path)).with_suffix(".json")
@@ -95,10 +95,19 @@ def link_files(
         digest = ""
         if original.is_file():
             digest = _digest(read_bytes(original))
-            transfer(original, file, how)
+            transfer(original, file, how, option="--links")
         back = Path(os.path.relpath(original, os.path.realpath(final))).as_posix()
         links.append(Link(file=PurePosixPath(name).with_suffix(".json").as_posix(), original=back, digest=digest))
     return links
+
+
+def is_review(folder: Path) -> bool:
+    """Return whether what is saved in a folder is brought back: it is that of a review, or ``pictures/`` in it."""
+    return _root(folder) is not None
+
+
+def _root(folder: Path) -> Path | None:
+    return next((one for one in (folder, folder.parent) if (one / RECORD).is_file()), None)
 
 
 def bring_back(folder: Path) -> BroughtBack:
@@ -111,7 +120,7 @@ def bring_back(folder: Path) -> BroughtBack:
         InputError: review.json is damaged.
         OutputError: an original cannot be written.
     """
-    root = next((one for one in (folder, folder.parent) if (one / RECORD).is_file()), None)
+    root = _root(folder)
     if root is None:
         return BroughtBack()
     content = read_json(root / RECORD)

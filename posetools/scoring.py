@@ -22,7 +22,7 @@ import numpy as np
 
 from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES, ann_file, splits_of
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, RequestError, quoted
 from posetools.findings import has_errors
 from posetools.formats.coco import read_split
 from posetools.frames import read_picture
@@ -143,7 +143,7 @@ def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
             first.file,
             first.place,
             f"{first.code} {first.message}",
-            hint=f"`posetools validate {data}` lists all problems; metrics of such a file would mislead",
+            hint=f"`posetools validate {quoted(data)}` lists all problems; metrics of such a file would mislead",
         )
     return result.dataset
 

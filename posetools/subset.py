@@ -26,7 +26,7 @@ import numpy as np
 from posetools.dataset import Dataset
 from posetools.dataset_folder import ann_file, check_out, skeleton_of
 from posetools.derived import Origin, read_set, refuse_errors, write_set
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, quoted
 from posetools.files import Transfer, read_text
 from posetools.findings import RULES, Finding, Severity, sort_findings
 from posetools.geometry import Bools
@@ -312,7 +312,9 @@ def _of_kept(
         # Two pictures may have errors of the same words: each is asked for by itself.
         if finding.message in said and any(keys[index] in kept for index in mark_pictures([finding], pictures)[0]):
             concerned.append(finding)
-    advice = f"`posetools validate {request.data}` lists everything; --without-finding CODE leaves such pictures out"
+    advice = (
+        f"`posetools validate {quoted(request.data)}` lists everything; --without-finding CODE leaves such pictures out"
+    )
     refuse_errors(concerned, request.data, advice)
     return [finding for finding in mine if finding.severity is not Severity.ERROR]
 

@@ -109,8 +109,8 @@ def fall_at_end(loss: Curve, rate: Curve | None = None, since: float = 0.0) -> t
 def _variance(values: Floats) -> float:
     """Return the variance about the line through the values: a trend is no noise."""
     places = np.arange(len(values), dtype=np.float64)
-    line = np.polynomial.Polynomial.fit(places, values, 1)
-    return float(((values - line(places)) ** 2).sum() / max(len(values) - 2, 1))
+    line = np.polyval(np.polyfit(places, values, 1), places)
+    return float(((values - line) ** 2).sum() / max(len(values) - 2, 1))
 
 
 def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:

@@ -140,7 +140,7 @@ def test_without_labelme_it_is_said_how_to_get_it(
         (["empty"], "empty must be a folder with pictures, got 'none in it'"),
         (["cars", "--skeleton", "car9"], "skeleton must be one of car8"),
         (["cars", "--then-validate"], "--then-validate checks the data set that --then-convert OUT writes"),
-        (["cars", "--then-convert", "cars"], "cars: exists and is not empty"),
+        (["cars", "--then-convert", "cars"], "--then-convert must lie outside of what is read"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_labelme_starts(

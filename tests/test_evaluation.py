@@ -26,6 +26,7 @@ from posetools.evaluation_tables import (
     why_boxes,
     why_poses,
 )
+from posetools.evaluation_verdict import evaluation_verdict
 from posetools.files import write_json
 from posetools.results import Detections
 from posetools.scoring import collect, has_points, pose_scores
@@ -204,6 +205,7 @@ def test_what_is_printed_fits_80_columns_and_is_no_markup(
     assert len(lines) < 75
     text = "\n".join(lines)
     assert "…" not in text
+    assert evaluation_verdict(reports).sentence in " ".join(text.split())
     if number > 1:
         assert "[bold]run1" in text
     else:

@@ -11,8 +11,11 @@ import pytest
 
 from posetools.findings import Finding
 from posetools.formats import coco_repair
+from posetools.formats.base import ReadOptions
+from posetools.formats.coco_prepare import prepare
 from posetools.skeleton import load_skeleton
 from posetools.validate import validate_file
+from tests.cli.run import run
 from tests.coco_sample import write_sample
 
 CAR8 = load_skeleton("car8")
@@ -88,3 +91,34 @@ def test_no_box_is_cut_to_a_picture_of_no_size(tmp_path: Path, document: dict[st
 
 def _key(finding: Finding) -> tuple[str, str]:
     return finding.code, finding.place
+
+
+@pytest.mark.parametrize("wrong", [5, 3, -1, 1.5, 500])
+@pytest.mark.parametrize("said", [8, 0, None])
+def test_a_visibility_that_is_none_is_not_counted_as_labeled(tmp_path: Path, wrong: float, said: int | None) -> None:
+    write_sample(tmp_path / "cars")
+    path = tmp_path / "cars/train_coco.json"
+    document = json.loads(path.read_text())
+    entry = document["annotations"][0]
+    entry["keypoints"] = [10, 10, wrong, *[20, 20, 2] * 3, *[30, 30, 1] * 2, *[0, 0, 0] * 2]
+    entry["num_keypoints"] = said
+    if said is None:
+        del entry["num_keypoints"]
+    path.write_text(json.dumps(document))
+    done = run("validate", tmp_path / "cars", "--fix")
+    assert done.status == 1 and "must be 0, 1 or 2" in done.words
+    assert "num_keypoints set to 5" in done.words
+    fixed = json.loads(path.read_text())["annotations"][0]
+    assert fixed["num_keypoints"] == 5 and fixed["keypoints"] == entry["keypoints"]
+    # Nothing is left to fix, and what is found is the visibility alone.
+    again = run("validate", tmp_path / "cars", "--fix")
+    assert "num_keypoints" not in again.words and "E107" in again.out and "E105" not in again.out
+
+
+def test_a_box_is_not_made_from_points_of_a_visibility_that_is_none() -> None:
+    entry = {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [1, 1, 5, 20, 20, 2, 30, 40, 1, *[0, 0, 0] * 5]}
+    image = {"id": 1, "file_name": "a.jpg", "width": 100, "height": 100}
+    document = {"images": [image], "annotations": [entry], "categories": []}
+    options = ReadOptions(box_from="keypoints", box_margin=0.0)
+    prepared = prepare(document, CAR8, options)
+    assert prepared.document["annotations"][0]["bbox"] == [20, 20, 10, 20]

@@ -46,7 +46,7 @@ def check_boxes(objects: SoundObjects) -> Iterator[Finding]:
     for index in np.flatnonzero(outside):
         width, height = sizes[index].tolist()
         rule = f"inside the picture of {width} x {height}"
-        hint = "--fix cuts it to the picture where something is left of it"
+        hint = "`posetools validate --fix` cuts it to the picture where something is left of it"
         yield objects.finding("W201", int(index), must_be("bbox", rule, _bbox(objects, int(index))), hint)
     for index in np.flatnonzero((boxes[:, 2:] - boxes[:, :2] < 1).any(axis=1)):
         message = must_be("bbox", "at least 1 pixel wide and high", _bbox(objects, int(index)))

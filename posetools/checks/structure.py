@@ -10,6 +10,7 @@ import numpy as np
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.coco_errors import COUNT_HINT, EDGES_HINT
+from posetools.formats.coco_model import LABELED
 from posetools.formats.coco_table import CategoryRow, CocoTable
 from posetools.geometry import Bools, Floats, Ints, xyxy_from_xywh
 from posetools.skeleton import Skeleton
@@ -145,7 +146,10 @@ def _own_category(category: CategoryRow, skeleton: Skeleton, file: str) -> Itera
         hint = "category ids are 1-based, and MMPose drops detections of a category other than 1"
         yield finding("E111", must_be("id", rule, category.id), hint)
     if category.keypoints != skeleton.names:
-        hint = "`posetools convert --from coco` orders them by name (--map OLD=NEW); or give another --skeleton"
+        hint = (
+            "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; or "
+            "give another --skeleton"
+        )
         yield finding("E113", _names_problem(category, skeleton), hint)
     elif category.edges is None or _as_links(category.edges) != _as_links(skeleton.coco_edges):
         rule = f"the links of skeleton {skeleton.name}, {skeleton.coco_edges}"
@@ -194,14 +198,14 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         lambda index, _: _visibility_problem(visibility[index], wrong[index], skeleton),
         "0: not labelled, 1: labelled but hidden, 2: labelled and visible",
     )
-    labelled = (visibility > 0).sum(axis=1)
+    labelled = np.isin(visibility, LABELED).sum(axis=1)
     yield from each(
         "E105",
         rows,
         labelled != annotations.num_keypoints[rows],
         lambda index, row: must_be(
             "num_keypoints",
-            f"{labelled[index]}, the number of keypoints with a visibility above 0",
+            f"{labelled[index]}, the number of keypoints with a visibility of 1 or 2",
             int(annotations.num_keypoints[row]),
         ),
         COUNT_HINT,

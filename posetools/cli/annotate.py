@@ -17,7 +17,13 @@ def annotate(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="The pictures; their labelme files lie beside them.")
     ],
-    skeleton: Annotated[str, typer.Option(help="car8, coco17, or the path of a skeleton file.")] = "car8",
+    skeleton: Annotated[
+        str | None,
+        typer.Option(
+            help="car8, coco17, or the path of a skeleton file.",
+            show_default="the folder's own: its skeleton.yaml, data set or labels; else car8",
+        ),
+    ] = None,
     then_convert: Annotated[
         Path | None,
         typer.Option(metavar="OUT", help="When labelme is closed, convert the folder into a data set there."),
@@ -35,21 +41,22 @@ def annotate(
     run.
     """
     from posetools.annotate import annotate as run_labelme
-    from posetools.annotate import check_folder, convention, find_labelme
-    from posetools.files import check_free
-    from posetools.skeleton import load_skeleton
+    from posetools.annotate import check_convertible, check_folder, convention, find_labelme
+    from posetools.own_skeleton import own_skeleton
 
     if then_validate and then_convert is None:
         raise RequestError("--then-validate checks the data set that --then-convert OUT writes: say where")
+    if skeleton is not None:
+        own_skeleton((), skeleton)
+    check_folder(folder)
     # What would go wrong afterwards is said before somebody labels for an hour.
     if then_convert is not None:
-        check_free(then_convert, overwrite=overwrite)
-    known = load_skeleton(skeleton)
-    check_folder(folder)
+        check_convertible(folder, then_convert, skeleton, overwrite=overwrite)
+    own = own_skeleton([folder], skeleton)
     program = find_labelme()
-    for line in convention(known):
+    for line in (*convention(own.skeleton), f"skeleton: {own.skeleton.name}, {own.source}"):
         print(printable(line), flush=True)
-    result = run_labelme(folder, known, program)
+    result = run_labelme(folder, own.skeleton, program)
     _print(result)
     status = 1 if result.problems else 0
     if then_convert is not None:
@@ -72,7 +79,7 @@ def _print(result: AnnotateResult) -> None:
         print(printable(f"files brought back to their originals: {result.brought_back}"))
 
 
-def _convert(folder: Path, out: Path, skeleton: str, *, overwrite: bool) -> int:
+def _convert(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> int:
     from posetools.cli.convert import convert
 
     try:

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from posetools import __version__
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
+from posetools.cli.hints import in_own_words
 from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
 from posetools.cli.urls import refuse_urls
 from posetools.errors import PosetoolsError, PosetoolsWarning, printable, printable_lines
@@ -41,7 +42,7 @@ class _Loaded(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
-            self._loaded[name] = _as_click(self._places[name])
+            self._loaded[name] = as_click(self._places[name])
         return self._loaded[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -57,8 +58,8 @@ class _Loaded(MutableMapping[str, Any]):
         return len(self._places)
 
 
-def _as_click(command: Command) -> Any:
-    """Return what typer makes of one command."""
+def as_click(command: Command) -> Any:
+    """Return what typer makes of one command: its click object, with the options in ``params``."""
     holder = typer.Typer(add_completion=False)
     # With a callback typer keeps a single command's name.
     holder.callback()(_nothing)
@@ -142,7 +143,7 @@ def run() -> None:
             refuse_urls(sys.argv[1:])
             app()
         except PosetoolsError as exc:
-            print(f"error: {_shown(exc)}", file=sys.stderr)
+            print(f"error: {_shown(in_own_words(str(exc)))}", file=sys.stderr)
             sys.exit(stopped.status(exc.exit_status))
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)

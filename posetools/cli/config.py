@@ -143,6 +143,17 @@ _PoseBatch: TypeAlias = Annotated[
     str | None, typer.Option(help="--batch-size of RTMPose alone.", metavar="N|auto", rich_help_panel=_POSE)
 ]
 _PoseRate: TypeAlias = Annotated[float | None, typer.Option(help="--lr of RTMPose alone.", rich_help_panel=_POSE)]
+_Rotation: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=180,
+        metavar="DEGREES",
+        help="Largest angle that RTMPose's training images are turned by; 180: all angles.",
+        show_default="the skeleton file's; 30, 15 in a short run, more where the objects are turned more",
+        rich_help_panel=_POSE,
+    ),
+]
 _PoseLoad: TypeAlias = Annotated[
     str | None,
     typer.Option(help="What the whole RTMPose starts from.", metavar="coco|none|FILE|URL", rich_help_panel=_POSE),
@@ -181,6 +192,7 @@ def config(
     pose_batch_size: _PoseBatch = None,
     pose_lr: _PoseRate = None,
     pose_load_from: _PoseLoad = None,
+    rotation: _Rotation = None,
 ) -> None:
     """Write the pair of configs that trains RTMDet and RTMPose on a data set.
 
@@ -223,6 +235,7 @@ def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
         table["backbone"] = _own(given["backbone"], backbone)
         table["load_from"] = _own(given[f"{stage}_load_from"], load_from)
         stated[stage] = table
+    stated["pose"]["rotation"] = given["rotation"]
     return stated
 
 

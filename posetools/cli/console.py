@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from posetools.cli.hints import in_own_words
 from posetools.errors import printable
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
             if finding.hint:
-                out.print(f"    [dim]{escape(finding.hint)}[/]")
+                out.print(f"    [dim]{escape(in_own_words(finding.hint))}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
     table = Table("code", "rule", "severity", "count", title="findings")

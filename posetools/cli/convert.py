@@ -34,7 +34,14 @@ From = Annotated[
     typer.Option("--from", metavar="FORMAT", help=f"{_FORMATS} or custom; left out: told by unmistakable signs."),
 ]
 To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{_FORMATS}.")]
-SkeletonName = Annotated[str, typer.Option("--skeleton", help="car8, coco17, or the path of a skeleton file.")]
+SkeletonName = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        help="car8, coco17, or the path of a skeleton file.",
+        show_default="the source's own: its skeleton.yaml, data set or labels; else car8",
+    ),
+]
 Val = Annotated[
     float | None,
     typer.Option(
@@ -174,7 +181,7 @@ BakeRotation = Annotated[
     bool,
     typer.Option(
         "--bake-rotation",
-        help="Rewrite pictures with an EXIF rotation upright, for tools that ignore EXIF.",
+        help="Rewrite images that state an EXIF orientation as training sees them, without it.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -195,7 +202,7 @@ def convert(
     out: Out,
     source_format: From = None,
     target_format: To = "coco",
-    skeleton: SkeletonName = "car8",
+    skeleton: SkeletonName = None,
     val: Val = None,
     seed: Seed = 0,
     split_by: SplitBy = None,
@@ -250,24 +257,27 @@ def convert(
 def _print(result: ConvertResult, request: ConvertRequest) -> int:
     """Print what came of it; return the exit status."""
     from posetools.cli.console import console, print_findings
-    from posetools.cli.counts import print_counts
+    from posetools.cli.counts import print_counts, print_next
+    from posetools.cli.hints import in_own_words
     from posetools.findings import Severity
 
     if result.findings:
         print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        more = "" if request.keep_going else "; --keep-going writes what could be read"
+        more = "" if request.keep_going else in_own_words("; --keep-going writes what could be read")
         print(printable(f"nothing was written: {errors} error{'s' if errors > 1 else ''}{more}"))
         return 1
     notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"
     notes.append(f"read {result.files} {result.source_format} annotation file{plural}, wrote {request.out}")
+    notes += [loss.text for loss in result.lost]
+    notes += [f"warning: {each}" for each in result.split.warnings]
     if errors:
         notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
     if request.target_format == "coco":
-        print(printable(f"next: posetools validate {request.out}"))
+        print_next(request.out, result.counts)
     return 1 if errors else 0
 
 

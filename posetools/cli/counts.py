@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posetools.conversion_report import SplitCounts
+
+
+def print_next(out: Path, splits: Collection[str]) -> None:
+    """Print the command that checks what was written: a folder that lacks train or val is checked file by file."""
+    from posetools.dataset_folder import SPLITS, ann_file
+    from posetools.errors import printable, quoted
+
+    whole = set(SPLITS) <= set(splits)
+    for path in [out] if whole else [ann_file(out, split) for split in splits]:
+        print(printable(f"next: posetools validate {quoted(path)}"))
+    if not whole:
+        print(printable(f"      posetools split {quoted(out)} makes train and val of it, to train on"))
 
 
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
@@ -14,6 +27,7 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
     from rich.table import Table
 
     from posetools.cli.console import console, escape
+    from posetools.cli.hints import in_own_words
 
     out = console()
     table = Table(title="per keypoint: visible / hidden / not labelled")
@@ -30,4 +44,4 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
         table.add_row(escape(name), *cells)
     out.print(table)
     for line in (how, *notes):
-        out.print(escape(line))
+        out.print(escape(in_own_words(line)))

@@ -26,7 +26,7 @@ Threshold = Annotated[
 ]
 SkeletonName = Annotated[
     str | None,
-    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B, else car8"),
+    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B"),
 ]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="End with exit status 1 when something differs.")]
 

@@ -94,7 +94,7 @@ def evaluate(
     if flip_test and (bundle or stage == "det"):
         raise RequestError(
             "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose\n"
-            "  a bundle's models run as they were exported; `posetools export --flip-test` builds it in"
+            "  fix: leave out --bundle and --stage det; `posetools export --flip-test` builds it into a bundle"
         )
     if checkpoint is None:
         from posetools.evaluation import SplitRequest

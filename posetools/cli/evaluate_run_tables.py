@@ -20,6 +20,7 @@ from posetools.evaluation_tables import (
     why_boxes,
     why_poses,
 )
+from posetools.evaluation_verdict import evaluation_verdict
 from posetools.metrics import Subset
 
 
@@ -37,6 +38,7 @@ def print_reports(reports: Sequence[RunReport], out: Console) -> None:
         for remark in report.sentences:
             of = f"{name}: " if len(reports) > 1 else ""
             out.print(f"[yellow]{escape(of + remark)}[/]")
+    out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
     out.print(text_table(headline(reports)))
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
         out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")
@@ -49,7 +51,7 @@ def print_reports(reports: Sequence[RunReport], out: Console) -> None:
         for line in _sentences(report):
             out.print(line)
     if len(reports) > 1:
-        out.print("--report FILE.html shows the keypoints, why AP is lost and the worst cases of all of them.")
+        out.print("`posetools eval --report FILE.html` shows keypoints, why AP is lost and the worst cases of each.")
 
 
 def text_table(source: TextTable) -> Table:

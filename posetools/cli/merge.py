@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from posetools.errors import printable
-
 if TYPE_CHECKING:
     from posetools.merge import MergeResult
 
@@ -78,7 +76,7 @@ def merge(
 
 def _print(result: MergeResult, out: Path) -> None:
     from posetools.cli.console import console, print_findings
-    from posetools.cli.counts import print_counts
+    from posetools.cli.counts import print_counts, print_next
     from posetools.conversion_report import count
 
     if result.findings:
@@ -90,7 +88,7 @@ def _print(result: MergeResult, out: Path) -> None:
     notes.append(f"wrote {out}")
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     print_counts(counts, "split: as in the data sets (`posetools split` makes another)", notes)
-    print(printable(f"next: posetools validate {out}"))
+    print_next(out, counts)
 
 
 def _listed(what: str, lines: list[str]) -> list[str]:

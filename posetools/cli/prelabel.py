@@ -76,5 +76,7 @@ def _print(report: PrelabelReport, folder: Path) -> None:
             f"wrote {files} with {objects} ({', '.join(kinds)}); {report.kept} that a person saved stay as they are"
         )
     )
+    if report.skeleton is not None:
+        print(printable(f"wrote {report.skeleton}: the keypoints, for annotate and convert"))
     if report.written:
         print(printable(f"next: posetools annotate {folder}"))

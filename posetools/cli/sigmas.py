@@ -23,7 +23,7 @@ Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write
 MatchIou = Annotated[float, typer.Option(help="Objects are the same when the IoU of their boxes is at least this.")]
 SkeletonName = Annotated[
     str | None,
-    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B, else car8"),
+    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B"),
 ]
 
 

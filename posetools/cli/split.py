@@ -40,16 +40,18 @@ def split(
     a test set.
     """
     from posetools.cli.counts import print_counts
+    from posetools.errors import quoted
     from posetools.resplit import resplit
 
     result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
     notes = [f"{' and '.join(result.renumbered)} got new ids: theirs stood in both files"] if result.renumbered else []
     notes += [f"{name}: left as it is" for name in result.untouched]
     notes += ["an interrupted split was finished first"] if result.finished else []
+    notes += [f"warning: {each}" for each in result.plan.warnings]
     print_counts(result.counts, f"split: {result.plan.reason}", notes)
     if result.strata:
         _print_strata(result)
-    print(printable(f"next: posetools validate {data}"))
+    print(printable(f"next: posetools validate {quoted(data)}"))
 
 
 def _print_strata(result: ResplitResult) -> None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from posetools.errors import printable
-
 if TYPE_CHECKING:
     from posetools.subset import SubsetRequest, SubsetResult
 
@@ -115,7 +113,7 @@ def subset(
 
 def _print(result: SubsetResult, request: SubsetRequest) -> None:
     from posetools.cli.console import console, print_findings
-    from posetools.cli.counts import print_counts
+    from posetools.cli.counts import print_counts, print_next
     from posetools.conversion_report import count
 
     if result.findings:
@@ -126,4 +124,4 @@ def _print(result: SubsetResult, request: SubsetRequest) -> None:
         pictures, objects = result.before[split]
         kept.append(f"{split}: kept {each.pictures} of {pictures} pictures, {each.instances} of {objects} objects")
     print_counts(counts, f"split: as in {request.data}", [*kept, *result.notes, f"wrote {request.out}"])
-    print(printable(f"next: posetools validate {request.out}"))
+    print_next(request.out, counts)

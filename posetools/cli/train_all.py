@@ -61,7 +61,7 @@ def print_both(result: TrainAllResult) -> None:
     out.print(f"all numbers: {run}/{EVALUATION}")
     out.print(f"look at them: posetools eval --run {run} --report eval.html")
     out.print(f"use the pair: posetools predict --run {run} --output-root predictions PICTURES")
-    out.print(f"take it away: posetools export --run {run} --out cars.zip")
+    out.print(f"take it away: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
 
 
 def _print_verdicts(result: TrainAllResult, report: RunReport) -> None:

@@ -13,6 +13,8 @@ from posetools.errors import printable
 if TYPE_CHECKING:
     from posetools.validate import ValidationReport
 
+# So many kinds of findings are named with the verdict.
+_FIRST = 3
 
 Data = Annotated[
     Path,
@@ -114,6 +116,7 @@ def _print(report: ValidationReport) -> None:
     from rich.table import Table
 
     from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings
+    from posetools.cli.hints import in_own_words
 
     out = console()
     for fixed in report.fixed:
@@ -133,5 +136,11 @@ def _print(report: ValidationReport) -> None:
     for note in report.notes:
         out.print(escape(note))
     fixable = sum(finding.fixable for finding in report.findings)
-    hint = f"; --fix mends {fixable}" if fixable else ""
+    hint = in_own_words(f"; --fix mends {fixable}") if fixable else ""
     out.print(f"errors: {report.errors}, warnings: {len(report.findings) - report.errors}{hint}")
+    verdict = report.verdict
+    first = ", ".join(map(str, verdict.things[:_FIRST]))
+    more = f", and {len(verdict.things) - _FIRST} more" if len(verdict.things) > _FIRST else ""
+    out.print(f"[bold]{verdict.sentence}[/]")
+    if first:
+        out.print(f"  {first}{more}")

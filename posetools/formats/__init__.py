@@ -57,18 +57,24 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     Raises:
         RequestError: no format fits, or several do.
     """
-    from posetools.formats.collect import walked_once
+    from posetools.formats.collect import not_detected, walked_once
     from posetools.storage import is_url
 
     with walked_once():
         known = {name: each for name, each in FORMATS.items() if each.reads_urls or not any(map(is_url, sources))}
         fitting = [each for each in known.values() if all(each.detect(path) for path in sources)]
-    if len(fitting) == 1:
-        return fitting[0]
+        if not fitting:
+            # The first few files of a folder may be in the way of hundreds of good ones.
+            fitting = [each for each in known.values() if each.detect_widely and all(map(each.detect_widely, sources))]
+        if len(fitting) == 1:
+            return fitting[0]
+        in_the_way = "" if fitting else "".join(f"\n  {line}" for path in sources for line in not_detected(path))
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
     signs = "".join(f"\n  {name}: {each.signs}" for name, each in known.items())
     named = ", ".join(str(path) for path in sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
-    raise RequestError(f"{named}: must be {rule}, but {problem}; looked for{signs}" + (f"\n  {hint}" if hint else ""))
+    raise RequestError(
+        f"{named}: must be {rule}, but {problem}; looked for{signs}" + in_the_way + (f"\n  {hint}" if hint else "")
+    )
 
 
 def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, images: Transfer) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from posetools.formats.collection import Collection
     from posetools.formats.parts import Packing
 
+# What of a data set a format may have no place for.
+Part = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
 BoxFrom = Literal["annotation", "keypoints"]
 
 
@@ -104,7 +106,8 @@ class Format:
         write: writes Datasets, or None when posetools only reads the format.
         gather: reads sources into a Collection, whose objects may be more than the memory holds; None when the format
             has one file for all of them.
-        keeps_splits: whether what is written says which picture is for training and which for evaluation.
+        lacks: what is lost when it is written (``posetools.formats.losses``).
+        detect_widely: the same, where ``detect`` looks at the first few files of a folder, by files from all over it.
         in_shards: whether it is read in shards, which other processes and machines may take.
         reads_urls: whether sources may be URLs.
     """
@@ -116,6 +119,12 @@ class Format:
     read: Reader
     write: Writer | None = None
     gather: Gatherer | None = None
-    keeps_splits: bool = True
+    lacks: frozenset[Part] = frozenset()
+    detect_widely: Callable[[Path], bool] | None = None
     in_shards: bool = False
     reads_urls: bool = False
+
+    @property
+    def keeps_splits(self) -> bool:
+        """Whether what is written says which image is for training and which for validation."""
+        return "splits" not in self.lacks

@@ -25,7 +25,7 @@ _RULES: dict[tuple[str, str], str] = {
     ("annotations", "bbox"): "4 numbers (x, y, width, height in pixels), width and height greater than 0",
     ("annotations", "area"): f"a number greater than {MIN_AREA} (square pixels)",
     ("annotations", "iscrowd"): "0 or 1",
-    ("annotations", "num_keypoints"): "the number of keypoints with a visibility above 0",
+    ("annotations", "num_keypoints"): "the number of keypoints with a visibility of 1 or 2",
     ("annotations", "keypoints"): "a list of numbers: x, y and visibility of each keypoint",
     ("categories", "id"): "an integer of at least 0",
     ("categories", "name"): "text that is not empty",
@@ -58,10 +58,16 @@ _UPPER_TYPES = frozenset({"less_than", "less_than_equal"})
 
 AREA_HINT = (
     "OKS divides by area: with an area of 0 or 1, AP is 0 for predictions that are a pixel off, and AP(M) = AP(L) = -1 "
-    "for all; without one evaluation stops with KeyError: 'area'. --fix writes the box's width times height"
+    "for all; without one evaluation stops with KeyError: 'area'. `posetools validate --fix` writes the box's width "
+    "times height"
 )
-COUNT_HINT = "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; --fix counts them"
-EDGES_HINT = "COCO's edges are 1-based; --fix adds 1 to every index where a 0 shows that they are 0-based"
+COUNT_HINT = (
+    "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
+    "counts them"
+)
+EDGES_HINT = (
+    "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
+)
 _HINTS = {
     "E101": "COCO's readers stop with a KeyError here, or drop the entry without a word",
     "E103": "JSON has no NaN and no infinity; label the object again, or take the annotation out",
@@ -70,7 +76,7 @@ _HINTS = {
     "E108": "MMDet and MMPose drop such a box without a word; draw it again, or take the annotation out",
     "E110": "add the picture to images, or take the annotation out",
     "E114": EDGES_HINT,
-    "E115": "0 is an object, 1 a group of them; --fix writes 0 where it is missing",
+    "E115": "0 is an object, 1 a group of them; `posetools validate --fix` writes 0 where it is missing",
     "E123": "width and height are those of the upright picture",
     "E125": "write the path as seen from images/",
 }

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 # No picture is larger; below it, float64 holds every coordinate to 1e-9 pixel.
 MAX_COORDINATE = 1_000_000
+# Any other visibility than these and 0 is an error (E107), which says nothing of the point.
+LABELED = (1, 2)
 MIN_AREA = 1
 # Columns are of 64 bits.
 MAX_ID = 2**63 - 1
@@ -52,7 +54,7 @@ class CocoAnnotation(_Entry):
         float, Field(gt=MIN_AREA, le=MAX_COORDINATE**2, description="in square pixels; OKS divides distances by it")
     ]
     iscrowd: Annotated[int, Field(ge=0, le=1)]
-    num_keypoints: Annotated[Count, Field(description="how many keypoints have a visibility above 0")]
+    num_keypoints: Annotated[Count, Field(description="how many keypoints have a visibility of 1 or 2")]
     keypoints: Annotated[list[Coordinate], Field(description="3K numbers: x, y, visibility (0, 1 or 2) of each point")]
     segmentation: Any = None
 

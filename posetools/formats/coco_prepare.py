@@ -14,7 +14,7 @@ import numpy as np
 
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_errors import raw_place
-from posetools.formats.coco_model import CocoAnnotation, CocoImage
+from posetools.formats.coco_model import LABELED, CocoAnnotation, CocoImage
 from posetools.formats.coco_repair import OF_OBJECTS, image_sizes, repair
 from posetools.geometry import box_from_keypoints, xywh_from_xyxy
 from posetools.skeleton import Skeleton
@@ -107,9 +107,10 @@ def _with_box(entry: Any, sizes: Mapping[int, tuple[int, int]], margin: float) -
     keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])
     if size is None or not isinstance(keypoints, list) or len(keypoints) % 3:
         return entry
-    if not all(isinstance(value, int | float) for value in keypoints) or not any(v > 0 for v in keypoints[2::3]):
+    if not all(isinstance(value, int | float) for value in keypoints) or not set(keypoints[2::3]) & set(LABELED):
         return entry
     points = np.array(keypoints, dtype=np.float64).reshape(-1, 3)
+    points = points[np.isin(points[:, 2], LABELED)]
     if not np.isfinite(points).all():
         return entry
     return {**entry, "bbox": xywh_from_xyxy(box_from_keypoints(points, margin, size)[None])[0].tolist()}

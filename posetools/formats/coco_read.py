@@ -16,6 +16,7 @@ from posetools.files import read_json
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco_columns import AnnotationColumns
+from posetools.formats.coco_model import LABELED
 from posetools.formats.coco_prepare import prepare
 from posetools.formats.coco_sources import Found, split_in
 from posetools.formats.coco_table import CategoryRow, CocoTable, table_from, unreadable_table
@@ -244,7 +245,7 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         filled = np.flatnonzero(fits[rows])
         points[filled] = table.points(rows[filled], columns.number)
         for index, label in columns.ignored.items():
-            reading.ignored[label] += int((points[:, index, 2] > 0).sum())
+            reading.ignored[label] += int(np.isin(points[:, index, 2], LABELED).sum())
         mapped = np.zeros((len(rows), skeleton.num_keypoints, 3))
         mapped[:, columns.target] = points[:, columns.source]
         bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)

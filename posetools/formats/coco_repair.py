@@ -3,7 +3,7 @@
 ``posetools validate --fix`` makes all of them, the COCO reader those of objects. What is repaired is:
 
 - E104 ``area`` that is missing, or at most 1: the box's width times height, where that is greater than 1;
-- E105 ``num_keypoints`` that is missing or wrong: the number of keypoints with a visibility above 0;
+- E105 ``num_keypoints`` that is missing or wrong: the number of keypoints with a visibility of 1 or 2;
 - E115 ``iscrowd`` that is missing: 0;
 - E114 a category's edges with a 0 in them, hence 0-based: 1 is added to every index;
 - W201 a box that leaves its picture by more than a pixel: it is cut to the picture, where something is left of it. Its
@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 
 from posetools.errors import show_value
 from posetools.formats.coco_errors import raw_place
-from posetools.formats.coco_model import MAX_COORDINATE, MIN_AREA, plain_number
+from posetools.formats.coco_model import LABELED, MAX_COORDINATE, MIN_AREA, plain_number
 from posetools.geometry import DECIMALS
 
 OF_OBJECTS = frozenset({"E104", "E105", "E115"})
@@ -141,7 +141,7 @@ def _counted(entry: _Entry) -> _Entry:
         return {}
     if not _are_numbers(keypoints):
         return {}
-    count = sum(value > 0 for value in keypoints[2::3])
+    count = sum(value in LABELED for value in keypoints[2::3])
     return {} if "num_keypoints" in entry and said == count else {"num_keypoints": count}
 
 

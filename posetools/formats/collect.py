@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from posetools.errors import InputError
+from posetools.files import read_bytes, read_json
 from posetools.findings import Finding
 from posetools.storage import as_path, is_url, walk_url
 
@@ -68,6 +70,11 @@ class FileReading:
     ignored: Mapping[str, int] = field(default_factory=dict)
     objects: int = 0
 
+
+# Files by which a folder's format is detected: of the first ones; and, when none of them says it, of all.
+_FIRST, _SPREAD = 5, 32
+# Files that a message names for each reason.
+_NAMED = 5
 
 # A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link.
 Entry: TypeAlias = tuple[str, bool, bool]
@@ -154,17 +161,68 @@ def _listed(at: str) -> tuple[list[str], list[Entry]]:
     return folders, files
 
 
+def files_to_detect(folder: Path, *endings: str, widely: bool) -> Iterator[Path]:
+    """Yield the few files with these endings by which the format of a folder is detected.
+
+    Args:
+        folder: the folder, which may hold hundreds of thousands.
+        endings: in lower case (``.json``).
+        widely: not the first few, but some from the first to the last: the first may be in the way.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    if not widely:
+        yield from islice((path for path in files_ending(folder, *endings) if path.is_file()), _FIRST)
+        return
+    names = list(_names_ending(folder, *endings))
+    step = max(1.0, (len(names) - 1) / (_SPREAD - 1))
+    for at, name in (names[round(i * step)] for i in range(min(_SPREAD, len(names)))):
+        if (path := as_path(at) / name).is_file():
+            yield path
+
+
+def not_detected(folder: Path) -> Iterator[str]:
+    """Yield a line for each reason why .json files that were looked at say no format: which, and how many are so.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    if not folder.is_dir() or is_url(folder):
+        return
+    reasons: dict[str, list[str]] = {}
+    for path in files_to_detect(folder, ".json", widely=True):
+        reasons.setdefault(_why_not(path), []).append(path.relative_to(folder).as_posix())
+    for reason, names in reasons.items():
+        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield f"{reason}: {', '.join(names[:_NAMED])}{more}"
+
+
+def _why_not(path: Path) -> str:
+    try:
+        if not read_bytes(path).strip():
+            return "empty"
+        read_json(path)
+    except InputError:
+        return "not valid JSON"
+    return "JSON of none of these formats"
+
+
 def files_ending(folder: Path, *endings: str) -> Iterator[Path]:
     """Yield the files below a folder whose names end so, in lower case (``.json``), as ``walk`` finds them.
 
     Raises:
         InputError: a folder cannot be read.
     """
+    yield from (as_path(at) / name for at, name in _names_ending(folder, *endings))
+
+
+def _names_ending(folder: Path, *endings: str) -> Iterator[tuple[str, str]]:
     for at, _, entries in walk(folder):
         names = [entry[0] for entry in entries]
         # One look at all names of a folder; few of the formats that ask have a file in it.
         if any(ending in text for text in ["\0".join(names).lower()] for ending in endings):
-            yield from (as_path(at) / name for name in names if name.lower().endswith(endings))
+            yield from ((at, name) for name in names if name.lower().endswith(endings))
 
 
 def walk_files(folder: Path) -> list[Path]:

@@ -77,7 +77,7 @@ FORMAT = Format(
     detect=lambda _: False,
     signs="never told by signs: --from custom --mapping FILE.toml",
     read=read,
-    keeps_splits=False,
+    lacks=frozenset({"splits"}),
 )
 
 

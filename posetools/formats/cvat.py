@@ -31,7 +31,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 from posetools.dataset import Dataset
@@ -42,7 +42,7 @@ from posetools.findings import Finding
 from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import PictureLookup, split_in
-from posetools.formats.collect import FileReading, files_ending
+from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
 from posetools.formats.cvat_model import CvatImage, parse_document
 from posetools.formats.cvat_shapes import PictureShapes
@@ -53,8 +53,6 @@ from posetools.formats.many import SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.skeleton import Skeleton
 
-# How many .xml files of a folder are looked at before it is taken for something else.
-_LOOKED_AT = 5
 _HEAD = 4096
 # Bytes; no file system has a longer name.
 _LONGEST_NAME = 255
@@ -73,10 +71,10 @@ _WORDING = Wording(
 )
 
 
-def detect(path: Path) -> bool:
-    """Return whether the path is a CVAT file, or a folder with one among its first few .xml files."""
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a CVAT file, or a folder with one among the .xml files that are looked at."""
     if path.is_dir():
-        return any(_is_cvat(file) for file in islice(filter(_is_xml, files_ending(path, ".xml")), _LOOKED_AT))
+        return any(map(_is_cvat, files_to_detect(path, ".xml", widely=widely)))
     return _is_xml(path) and _is_cvat(path)
 
 
@@ -131,9 +129,11 @@ FORMAT = Format(
     name="cvat",
     title="CVAT for images",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="an .xml file with the element annotations, of CVAT for images 1.1",
     read=read,
     write=write,
+    lacks=frozenset({"areas", "pairs", "sigmas"}),
 )
 
 

@@ -26,7 +26,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -36,7 +36,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
+from posetools.formats.collect import FileReading, PointXYV, Row, files_to_detect
 from posetools.formats.collection import collect
 from posetools.formats.deeplabcut_table import (
     LARGEST,
@@ -60,16 +60,12 @@ SCORER = "posetools"
 # Where pictures go that lie in no folder.
 _FRAMES = "frames"
 _STEM = f"CollectedData_{SCORER}"
-# How many .csv and .h5 files of a folder are looked at before it is taken for something else.
-_LOOKED_AT = 5
 
 
-def detect(path: Path) -> bool:
-    """Return whether the path is a DeepLabCut file, or a folder with one among its first few .csv and .h5 files."""
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a DeepLabCut file, or a folder with one among the .csv and .h5 files looked at."""
     if path.is_dir():
-        return any(
-            _is_collected(file) for file in islice(filter(_is_table, files_ending(path, ".csv", ".h5")), _LOOKED_AT)
-        )
+        return any(map(_is_collected, files_to_detect(path, ".csv", ".h5", widely=widely)))
     return path.is_file() and (_is_collected(path) or (path.suffix.lower() == ".csv" and is_csv_table(path)))
 
 
@@ -132,10 +128,11 @@ FORMAT = Format(
     name="deeplabcut",
     title="DeepLabCut",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="a file CollectedData*.csv or .h5, or a .csv file with the header lines scorer, bodyparts, coords",
     read=read,
     write=write,
-    keeps_splits=False,
+    lacks=frozenset({"splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"}),
 )
 
 

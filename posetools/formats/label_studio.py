@@ -30,7 +30,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -42,7 +42,7 @@ from posetools.findings import Finding
 from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import split_in
-from posetools.formats.collect import FileReading, files_ending
+from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
 from posetools.formats.label_studio_model import Task, is_export, parse_document
 from posetools.formats.label_studio_shapes import shapes_of
@@ -55,8 +55,6 @@ from posetools.formats.target import check_holdable, put_text
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton
 
-# How many .json files of a folder are looked at before it is taken for something else.
-_LOOKED_AT = 5
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _CANCELLED = "cancelled annotations"
 _PARENT = "give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions"
@@ -73,10 +71,10 @@ _WORDING = Wording(
 )
 
 
-def detect(path: Path) -> bool:
-    """Return whether the path is a Label Studio export, or a folder with one among its first few .json files."""
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a Label Studio export, or a folder with one among the .json files looked at."""
     if path.is_dir():
-        return any(_is_export(file) for file in islice(filter(_is_json, files_ending(path, ".json")), _LOOKED_AT))
+        return any(map(_is_export, files_to_detect(path, ".json", widely=widely)))
     return _is_json(path) and _is_export(path)
 
 
@@ -128,9 +126,11 @@ FORMAT = Format(
     name="label-studio",
     title="Label Studio",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="a .json file with a list of tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
     read=read,
     write=write,
+    lacks=frozenset({"areas", "links", "pairs", "sigmas"}),
 )
 
 

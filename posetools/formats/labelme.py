@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from posetools.dataset import Dataset
@@ -35,7 +35,7 @@ from posetools.errors import InputError
 from posetools.files import Transfer, read_bytes, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import files_ending
+from posetools.formats.collect import files_to_detect
 from posetools.formats.collection import Collection, result_of
 from posetools.formats.labelme_group import place_of
 from posetools.formats.labelme_labels import Labels
@@ -53,14 +53,11 @@ from posetools.skeleton import Skeleton
 from posetools.spool import Spool
 from posetools.storage import real
 
-# How many .json files of a folder are looked at before it is taken for something else.
-_LOOKED_AT = 5
 
-
-def detect(path: Path) -> bool:
-    """Return whether the path is a labelme file, or a folder with one among its first few .json files."""
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a labelme file, or a folder with one among the .json files that are looked at."""
     if path.is_dir():
-        return any(_is_labelme(file) for file in islice(filter(_is_json, files_ending(path, ".json")), _LOOKED_AT))
+        return any(map(_is_labelme, files_to_detect(path, ".json", widely=widely)))
     return _is_json(path) and _is_labelme(path)
 
 
@@ -118,13 +115,14 @@ FORMAT = Format(
     name="labelme",
     title="labelme",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs="a .json file with the keys shapes and imagePath",
     read=read,
     write=write,
     gather=gather,
     in_shards=True,
     reads_urls=True,
-    keeps_splits=False,
+    lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
 )
 
 

@@ -131,7 +131,7 @@ FORMAT = Format(
     signs="a file .slp",
     read=read,
     write=write,
-    keeps_splits=False,
+    lacks=frozenset({"splits", "boxes", "occluded", "areas", "pairs", "sigmas"}),
 )
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collect import FileReading, files_ending
+from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
@@ -57,8 +57,6 @@ from posetools.skeleton import Skeleton
 
 PROJECT = "via_project.json"
 
-# How many .json and .csv files of a folder are looked at before it is taken for something else.
-_LOOKED_AT = 5
 _SHAPE = re.compile(r"shapes\[(\d+)\]")
 # labelme_group speaks of what labelme shows; VIA has other words for it.
 _WORDS = (("in labelme", "in VIA"), ("group_id", "object"), ("flag '", "attribute '"))
@@ -72,10 +70,10 @@ class _Labels(Labels):
         return super().visibility(shape, word) if word is not None else Visibility(int(shape.description or 2))
 
 
-def detect(path: Path) -> bool:
-    """Return whether the path is a VIA file, or a folder with one among its first few .json and .csv files."""
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a VIA file, or a folder with one among the .json and .csv files that are looked at."""
     if path.is_dir():
-        return any(_is_via(file) for file in islice(filter(_may_be, files_ending(path, ".json", ".csv")), _LOOKED_AT))
+        return any(map(_is_via, files_to_detect(path, ".json", ".csv", widely=widely)))
     return _may_be(path) and _is_via(path)
 
 
@@ -128,10 +126,11 @@ FORMAT = Format(
     name="via",
     title="VIA",
     detect=detect,
+    detect_widely=partial(detect, widely=True),
     signs=f"a .json file with {METADATA}, or with entries of filename and regions; a .csv file with VIA's columns",
     read=read,
     write=write,
-    keeps_splits=False,
+    lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
 )
 
 

@@ -134,6 +134,7 @@ FORMAT = Format(
     signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
     read=read,
     write=write,
+    lacks=frozenset({"areas", "links", "sigmas"}),
     in_shards=True,
 )
 

@@ -62,7 +62,11 @@ def config_of_run(work_dir: Path) -> Path:
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} configs ({', '.join(path.name for path in found)})" if found else "no config"
-    raise RequestError(f"{work_dir}: has {what}\n  --config FILE says which one to use")
+    raise RequestError(
+        f"{work_dir}: has {what}\n"
+        "  keep the one that it was trained with; `posetools train --config FILE` and `posetools eval --config FILE` "
+        "take one from elsewhere"
+    )
 
 
 def inner_dataset(loader: Mapping[str, Any]) -> Any:

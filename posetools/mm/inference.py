@@ -261,7 +261,8 @@ class PoseEstimator(_Model):
         n, k = len(samples), self.num_keypoints
         instances = [sample.pred_instances for sample in samples]
         crops = [[*sample.metainfo["input_center"], *sample.metainfo["input_scale"]] for sample in samples]
-        size = heatmap_size(tuple(map(int, self.model.head.decoder.input_size)))
+        width, height = self.model.head.decoder.input_size
+        size = heatmap_size((int(width), int(height)))
         found_maps = (sample.pred_fields.heatmaps.cpu().numpy() for sample in samples if heatmaps)
         maps = [shrink_heatmaps(each, size) for each in found_maps]
         return Poses(

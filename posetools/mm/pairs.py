@@ -146,7 +146,8 @@ def pair_of_run(run: Path) -> Pair:
             listed = ", ".join(str(model.work_dir) for model in models) or "none"
             raise RequestError(
                 f"{run}: must have one folder with a {stage} run, got {listed}\n"
-                f"  --det CONFIG CHECKPOINT and --pose CONFIG CHECKPOINT name the two models themselves"
+                "  `posetools train --stage all` leaves such a folder; two models by themselves are named with\n"
+                "  `posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`; others likewise"
             )
     return Pair(found["det"][0], found["pose"][0])
 
@@ -216,4 +217,6 @@ def skeleton_of_pair(pair: Pair, estimator: PoseEstimator, classes: tuple[str, .
         raise from_validation(source, exc) from exc
     except (KeyError, IndexError, TypeError, ValueError) as exc:
         problem = f"must describe the keypoints as MMPose does, but has {type(exc).__name__}: {exc}"
-        raise InputError(source, "meta.dataset_meta", problem, hint="--skeleton FILE says what they are") from exc
+        raise InputError(
+            source, "meta.dataset_meta", problem, hint="`posetools predict --skeleton FILE` says what they are"
+        ) from exc

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.dataset_folder import SPLITS, ann_file
-from posetools.errors import PosetoolsError, RequestError, must_be
+from posetools.errors import PosetoolsError, RequestError, must_be, quoted
 from posetools.files import read_json
 from posetools.findings import Severity
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
@@ -184,7 +184,7 @@ def _keypoints(
     config: Any, split: str, dataset: Any, categories: Sequence[Mapping[str, Any]], skeleton: Skeleton
 ) -> Iterator[Problem]:
     k = skeleton.num_keypoints
-    fix = f"`posetools config {dataset.get('data_root')}` emits a config for skeleton {skeleton.name}"
+    fix = f"`posetools config {quoted(dataset.get('data_root'))}` emits a config for skeleton {skeleton.name}"
     named = [list(entry.get("keypoints", ())) for entry in categories if entry.get("name") == skeleton.category.name]
     for names in named or [[]]:
         if names != list(skeleton.names):
@@ -211,10 +211,13 @@ def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
     report = validate_folder(root, skeleton)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for finding in errors[:_LISTED]:
-        fix = finding.hint or f"`posetools validate {root}` says more"
+        fix = finding.hint or f"`posetools validate {quoted(root)}` says more"
         yield Problem(f"{finding.code} {finding.where}: {finding.message}", fix)
     if len(errors) > _LISTED:
-        yield Problem(f"{root}: {len(errors) - _LISTED} more errors", f"`posetools validate {root}` lists all of them")
+        yield Problem(
+            f"{root}: {len(errors) - _LISTED} more errors",
+            f"`posetools validate {quoted(root)}` lists all of them",
+        )
 
 
 def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
@@ -236,7 +239,7 @@ def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
             path = ann_file_of(inner_dataset(loader))
             yield Problem(
                 f"{split}: {path} has no {kind} left after {package}'s filter",
-                f"`posetools validate {path.parent}` says what is wrong with them",
+                f"`posetools validate {quoted(path.parent)}` says what is wrong with them",
             )
 
 

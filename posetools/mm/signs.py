@@ -14,7 +14,7 @@ from posetools.mm.inference import Detector, PoseEstimator
 from posetools.plausible import Remark
 from posetools.progress import Progress
 from posetools.runlog import METRICS, read_run
-from posetools.scoring import score_boxes, score_poses
+from posetools.scoring import BBOX_THR, score_boxes, score_poses
 from posetools.undertrained import ZERO_AP, Training, undertrained
 
 _MEASURE = {"det": "box AP", "pose": "pose AP on labelled boxes"}
@@ -45,7 +45,7 @@ def pose_signs(estimator: PoseEstimator, truth: Dataset, ap: float | None, progr
 
     def as_trained() -> float | None:
         raw = PoseEstimator(estimator.config_file, estimator.checkpoint, estimator.device, raw=True)
-        return score_poses(raw, truth, progress=progress)[0].oks.ap
+        return score_poses(raw, truth, bbox_thr=BBOX_THR, progress=progress)[0].oks.ap
 
     return (*undertrained(ap, _training(estimator, "pose")), *_averages(estimator, "pose", ap, as_trained))
 

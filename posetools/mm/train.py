@@ -15,7 +15,7 @@ from typing import Any
 
 from posetools.dataset_folder import skeleton_of
 from posetools.doubts import doubt_of_evaluations
-from posetools.errors import RequestError
+from posetools.errors import RequestError, quoted
 from posetools.files import write_json, write_text
 from posetools.locks import only_one_in
 from posetools.mm.advice import FEWEST_KEPT
@@ -263,7 +263,7 @@ def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
     if request.data is not None and data_root_of(config).resolve() != request.data.resolve():
         raise RequestError(
             f"{path}: is of the data set {data_root_of(config)}, not of {request.data}\n"
-            f"  `posetools config {request.data}` emits a pair for that one"
+            f"  `posetools config {quoted(request.data)}` emits a pair for that one"
         )
     config.work_dir = str(work_dir)
     _change(config, request, told)

@@ -64,7 +64,7 @@ def _stage(case: Case) -> StageRecipe:
     _check(case)
     case.because["iterations"] = iterations(case)
     if case.stage == "pose":
-        case.because["rotation"] = rotation(case)
+        case.because["rotation"] = _stated(case, "rotation") or rotation(case)
         case.because["flip"] = flip(case)
     values = {name: case[name] for name in RULES}
     return StageRecipe(**values, because=case.because, stated=stated_values(case.said))
@@ -86,14 +86,14 @@ def _check(case: Case) -> None:
     """Refuse what cannot work together."""
     if case["repeat"] > 1 and 0 < case["stage2_epochs"] < case["epochs"]:
         raise RequestError(
-            f"--repeat ({case.stage}): must be 1 where augmentation changes on the way, got {case['repeat']}: "
+            f"{case.stage}.repeat: must be 1 where augmentation changes on the way, got {case['repeat']}: "
             "the switch to stage 2 does not reach into a RepeatDataset\n"
             '  more epochs do the same; or augmentation = "light"'
         )
     if case["freeze"] == "backbone" and case["load_from"] is None and not _has_backbone_weights(case):
         raise RequestError(
             f"--freeze ({case.stage}): backbone needs weights that are worth keeping, but this one starts at random\n"
-            "  --pretrained coco, --backbone FILE or a --load-from of the stage gives it some"
+            f"  --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE gives it some"
         )
 
 

@@ -107,6 +107,11 @@ def commented(text: str) -> Lines:
     return [f"# {line}" for line in wrap(f"{text[:1].upper()}{text[1:]}.", _WIDTH)]
 
 
+def item(text: str) -> Lines:
+    """Return one entry of a list as lines of comment."""
+    return [f"# {line}" for line in wrap(text, _WIDTH, initial_indent="- ", subsequent_indent="  ")]
+
+
 def schedule_numbers(stage: Stage) -> Lines:
     """Return the numbers that everything else in the config follows from."""
     repeat, samples = stage.recipe.repeat, f"{stage.samples} {stage.sample}"

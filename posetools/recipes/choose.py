@@ -56,6 +56,9 @@ STAGE2_MOST, INTERVAL_MOST = 20, 10
 # Where minutes are stated, evaluations and the checkpoints saved with them take this part of the time, 2 at least.
 EVALUATION_SHARE, FEWEST_EVALUATIONS = 0.05, 2
 ROTATION, LIGHT_ROTATION = 30, 15
+# Where objects are turned by more than half of ROTATION against others of their shape (median), images are turned by
+# twice that. From ALL_ANGLES on every angle is as good as any other: 45 degrees is what chance gives.
+ALL_ANGLES, ROTATION_STEP = 30, 5
 
 
 def coco_weights(case: Case) -> str:
@@ -67,7 +70,7 @@ def coco_weights(case: Case) -> str:
     checkpoint = DET[case.said.size].coco if isinstance(case.said, DetOptions) else POSE[case.said.size].coco
     if checkpoint is None:
         raise RequestError(
-            f"--load-from ({case.stage}): coco has no checkpoint of RTMPose-{case.said.size}\n"
+            f"--{case.stage}-load-from: coco has no checkpoint of RTMPose-{case.said.size}\n"
             "  name a file or a URL, or leave it out: the backbone has weights of its own"
         )
     return checkpoint
@@ -298,9 +301,22 @@ def iterations(case: Case) -> Because:
 
 
 def rotation(case: Case) -> Because:
-    """Return the largest angle that a picture is turned by, in degrees."""
-    degrees = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
-    return Because(degrees, "degrees: what stands on a road does not lie on its side")
+    """Return the largest angle that an image is turned by, in degrees."""
+    if case.skeleton.rotation is not None:
+        return Because(case.skeleton.rotation, f"degrees: the skeleton {case.skeleton.name} says so")
+    usual = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
+    found = case.facts.orientation
+    if found.spread is None:
+        return Because(
+            usual, f"degrees: {found.objects} objects of similar shape are too few to measure how far they are turned"
+        )
+    measured = f"objects of the same shape are turned by {found.spread:.0f} degrees against each other"
+    why = f"degrees: {measured} (median of {found.objects})"
+    if found.spread >= ALL_ANGLES:
+        return Because(180, f"{why}: at all angles")
+    if found.spread > ROTATION / 2:
+        return Because(ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP), f"{why}, so they lie at an angle too")
+    return Because(usual, f"{why}, so they stand upright")
 
 
 def flip(case: Case) -> Because:

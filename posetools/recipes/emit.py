@@ -166,13 +166,13 @@ def _minutes(said: DetOptions | PoseOptions, stage: Stage, machine: Machine, mea
 
 
 def _check_weights(name: str, stage: StageOptions) -> None:
-    for field, value in (("backbone", stage.backbone), ("load-from", stage.load_from)):
-        words = (STOCK, NONE) if field == "backbone" else (COCO, NONE)
+    for field, value in (("--backbone", stage.backbone), (f"--{name}-load-from", stage.load_from)):
+        words = (STOCK, NONE) if field == "--backbone" else (COCO, NONE)
         if value is None or "://" in value or value in words:
             continue
         if not Path(value).is_file():
             choices = f"{', '.join(words)}, a URL or an existing file"
-            raise RequestError(f"--{field} ({name}): must be {choices}, got {value!r}")
+            raise RequestError(f"{field} ({name}): must be {choices}, got {value!r}")
 
 
 def _check_free(texts: dict[Path, str]) -> None:
@@ -180,5 +180,5 @@ def _check_free(texts: dict[Path, str]) -> None:
         if path.exists() and read_text(path) != text:
             raise RequestError(
                 f"{path}: exists and is not what would be written (edited, or made with other options)\n"
-                "  --overwrite replaces it; or choose another --out"
+                "  `posetools config --overwrite` replaces it, and `posetools config --out DIR` writes elsewhere"
             )

@@ -28,6 +28,7 @@ a value that fits the data and the machine::
     [pose]                  # the same keys (size: t, s, m, l, x) and
     sigma = [5.66, 5.66]    # width of the SimCC target, in pixels of the input, (x, y)
     simcc_split_ratio = 2.0
+    rotation = 30           # images are turned by up to so many degrees, 0 to 180
 """
 
 from __future__ import annotations
@@ -182,11 +183,13 @@ class PoseOptions(StageOptions):
         size: the model's.
         sigma: width of the SimCC target in pixels of the input, (x, y); None: the stock rule at ``input_size``.
         simcc_split_ratio: bins per pixel of the input.
+        rotation: the largest angle that an image is turned by, in degrees.
     """
 
     size: PoseSize = "m"
     sigma: Annotated[tuple[Positive, Positive], BeforeValidator(_parse_sigma)] | None = None
     simcc_split_ratio: Positive = 2.0
+    rotation: Annotated[int, Field(ge=0, le=180)] | None = None
 
 
 class RecipeOptions(_Options):

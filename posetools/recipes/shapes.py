@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from posetools.errors import InputError
+from posetools.errors import InputError, quoted
 from posetools.geometry import Floats
 
 # COCO's own bound between small and medium objects: an area of 32 x 32 pixels.
@@ -123,7 +123,7 @@ def _points(path: Path, objects: Sequence[Mapping[str, Any]]) -> tuple[float, fl
             chain.from_iterable(entry["keypoints"][2::3] for entry in objects if entry.get("num_keypoints", 0)),
             dtype=np.int8,
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
         raise InputError(path, "annotations", "keypoints must be lists of numbers", hint=_hint(path)) from exc
     posed = sum(1 for entry in objects if entry.get("num_keypoints", 0))
     visible, hidden, missing = (float(np.count_nonzero(flags == value)) / posed for value in (2, 1, 0))
@@ -131,4 +131,4 @@ def _points(path: Path, objects: Sequence[Mapping[str, Any]]) -> tuple[float, fl
 
 
 def _hint(path: Path) -> str:
-    return f"`posetools validate {path.parent}` lists all problems"
+    return f"`posetools validate {quoted(path.parent)}` lists all problems"

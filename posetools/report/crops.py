@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageOps
+from PIL import ImageDraw
 
 from posetools.drawing import Style, draw_instances, fitting_size
+from posetools.errors import InputError
 from posetools.files import read_json
 from posetools.findings import Finding
 from posetools.formats.coco_sources import safe_name
 from posetools.formats.coco_table import CocoTable
 from posetools.geometry import Floats, xyxy_from_xywh
+from posetools.pictures import open_decoded
 from posetools.report.material import Material
 from posetools.report.sealed import data_uri
 from posetools.skeleton import Color
@@ -36,7 +37,7 @@ _MARGIN, _MARGIN_PIXELS = 0.2, 6.0
 # Points that a message names are ringed, unless it names most of them.
 _MOST_RINGED = 3
 _RING: Color = (255, 40, 90)
-_STYLE = Style(scale=1.3)
+_STYLE = Style(scale=1.8)
 _PAIRS = ("E126", "W206", "W220", "W221")
 _PLACE = re.compile(r"(images|annotations)\[(\d+)\]")
 _OTHER = re.compile(r"\((?:([^():]+): )?images\[(\d+)\] ")
@@ -81,6 +82,15 @@ class Cropper:
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
 
+    def object_crop(self, split: str, row: int) -> Crop | None:
+        """Return a picture of one of a split's sound objects; None where its image cannot be read."""
+        return self._draw(self._object(split, row), [])
+
+    def _object(self, split: str, row: int) -> _Spot:
+        objects = self._material.objects[split]
+        name = self._material.tables[split].images.file_names[int(objects.images[row])]
+        return _Spot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
+
     def _spots(self, finding: Finding) -> Iterator[_Spot]:
         split, place = self._splits.get(finding.file), _PLACE.match(finding.place)
         if split is None or place is None:
@@ -108,8 +118,7 @@ class Cropper:
         at = None if row is None else _row(objects.rows, row)
         if at is None:
             return self._raw(split, table, position)
-        name = table.images.file_names[int(objects.images[at])]
-        return _Spot(split, name, objects.boxes[[at]], objects.keypoints[[at]], False)
+        return self._object(split, at)
 
     def _raw(self, split: str, table: CocoTable, position: int) -> _Spot | None:
         """Return the place of an annotation that breaks the model, as far as the file tells it."""
@@ -177,15 +186,8 @@ def _numbers(value: Any, length: int) -> Floats | None:
 def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
     """Return an upright picture, at a fraction of its size where that is decoded faster, and that fraction; or None."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures, and of odd EXIF data.
-            warnings.simplefilter("ignore")
-            with Pillow.open(path) as file:
-                width = file.width
-                file.draft("RGB", (8 * TILE[0], 8 * TILE[1]))
-                scale = file.width / width
-                return ImageOps.exif_transpose(file).convert("RGB"), scale
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return open_decoded(path, "RGB", (8 * TILE[0], 8 * TILE[1]))
+    except InputError:
         return None
 
 

@@ -55,7 +55,8 @@ def render_page(package: str, values: Mapping[str, Any], *, styles: Sequence[str
         finalize=_shown,
     )
     css = Markup("").join(_source(each, "page.css") for each in (*styles, package))
-    js = _source(package, "page.js")
+    # What all pages do comes first.
+    js = Markup("").join((_source("posetools.report", "scroll.js"), _source(package, "page.js")))
     policy = "; ".join(
         [
             "default-src 'none'",

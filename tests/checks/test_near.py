@@ -174,8 +174,8 @@ class TestWithImagehash:
             "images[0] (id 3, c.png)",
             f"picture must be unlike all of other splits (train_coco.json: {name} and 1 more are nearly the same; "
             f"{bits[1]} of 144 bits differ), got 'c.png'",
-            "the evaluation would be of what was trained on: take it out of one split, or `posetools split` anew with "
-            "--split-by REGEX, so that what looks alike stays together",
+            "the evaluation would be of what was trained on: take it out of one split, or keep together what looks "
+            "alike with `posetools split --split-by REGEX`",
         )
 
     def test_pictures_are_looked_at_in_batches_and_in_order(

@@ -157,7 +157,7 @@ def test_what_is_said_about_boxes() -> None:
             "x.json",
             "annotations[1] (id 2)",
             "bbox must be inside the picture of 100 x 80, got [-2.0, 5.0, 20.0, 0.5]",
-            "--fix cuts it to the picture where something is left of it",
+            "`posetools validate --fix` cuts it to the picture where something is left of it",
         ),
         Finding(
             "W214",

@@ -29,7 +29,7 @@ CATEGORY_ID = (
 LINKS = (
     "E114",
     f"skeleton must be the links of skeleton car8, {CAR8.coco_edges}",
-    "COCO's edges are 1-based; --fix adds 1 to every index where a 0 shows that they are 0-based",
+    "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based",
 )
 
 
@@ -234,7 +234,10 @@ def test_the_category_is_the_skeletons(values: dict[str, Any], expected: list[tu
 def test_keypoints_are_the_skeletons_in_its_order(keypoints: list[str] | None, problem: str) -> None:
     # Links of other names say nothing, so nothing is said about them.
     found = check(lambda d: d["categories"][0].update(keypoints=keypoints, skeleton=None))
-    hint = "`posetools convert --from coco` orders them by name (--map OLD=NEW); or give another --skeleton"
+    hint = (
+        "`posetools convert --from coco` orders them by name, `posetools convert --map OLD=NEW` renames them; or give "
+        "another --skeleton"
+    )
     assert found == [Finding("E113", "x.json", CATEGORY, problem, hint)]
 
 
@@ -283,8 +286,11 @@ def test_num_keypoints_counts_the_labelled() -> None:
         document["annotations"][3]["num_keypoints"] = 0
 
     found = [f for f in check(change) if f.code == "E105"]
-    rule = "num_keypoints must be 5, the number of keypoints with a visibility above 0, got"
-    hint = "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; --fix counts them"
+    rule = "num_keypoints must be 5, the number of keypoints with a visibility of 1 or 2, got"
+    hint = (
+        "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
+        "counts them"
+    )
     assert found == [
         Finding("E105", "x.json", "annotations[1] (id 2)", f"{rule} 8", hint),
         Finding("E105", "x.json", "annotations[3] (id 4)", f"{rule} 0", hint),

@@ -84,6 +84,16 @@ def test_a_stages_own_option_wins_over_the_shared_one_and_both_over_the_toml(mon
         assert line in pose
 
 
+def test_rotation_is_stated_on_the_command_line_or_in_the_toml(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("recipe.toml").write_text("[pose]\nrotation = 180\n", encoding="utf-8")
+    assert run(monkeypatch, "data/cars", "--recipe", "recipe.toml") == 0
+    pose = Path("configs/rtmpose-m_car8.py")
+    assert "rotate_factor=180)" in pose.read_text(encoding="utf-8")
+    assert "rotation ends at 180 degrees (stock: 80, then 60): as stated;" in pose.read_text(encoding="utf-8")
+    assert run(monkeypatch, "data/cars", "--recipe", "recipe.toml", "--rotation", "0", "--overwrite") == 0
+    assert "rotate_factor=0)" in pose.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

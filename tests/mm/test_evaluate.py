@@ -253,11 +253,14 @@ def test_what_eval_measures_is_what_predict_gives(pair_dir: Path, whole: RunRepo
     for number, image in enumerate(whole.truth.images):
         assert image.path is not None
         result = pipeline(image.path)
-        rows = whole.detected.poses.every.image_index == number
-        measured = whole.detected.poses.every.keypoints[rows]
-        assert len(result) == rows.sum() > 0
-        # predict folds batch norms into convolutions, and a tie of two bins may go either way.
-        assert np.median(np.abs(measured - result.keypoints)) < 1e-3
+        every = whole.detected.poses.every
+        rows = np.flatnonzero(every.image_index == number)
+        assert len(result) == len(rows) > 0
+        # predict folds batch norms into convolutions: scores that are almost equal may change places.
+        off = np.abs(every.boxes[rows][:, None] - result.boxes).max(axis=2)
+        same = rows[off.argmin(axis=0)]
+        assert off.min(axis=0).max() < 0.05
+        assert np.median(np.abs(every.keypoints[same] - result.keypoints)) < 1e-3
 
 
 def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
@@ -295,7 +298,7 @@ def test_undertrained_is_named_with_its_signs(det_run: Run, pose_run: Run, tmp_p
     config = next((folder / "pose").glob("*.py"))
     config.write_text(config.read_text().replace("max_epochs=2", "max_epochs=7"))
     report = evaluate_run(folder, SplitRequest(device="cpu"))
-    iterations = load_checkpoint(folder / "det" / "epoch_2.pth")["meta"]["iter"]
+    iterations = load_checkpoint(pair_of_run(folder).det.checkpoint)["meta"]["iter"]
     texts = {one.code: one.text for one in report.remarks["boxes"]}
     assert f"undertrained: {iterations} iterations" in texts["few-iterations"]
     assert f"`posetools train --stage det --work-dir {folder / 'det'} --resume --epochs 4`" in texts["few-iterations"]
@@ -421,7 +424,9 @@ def test_the_other_stage_and_a_checkpoint_without_config_are_refused(pose_run: R
         evaluate_det(EvalRequest(checkpoint=pose_run.checkpoint))
     alone = tmp_path / "alone.pth"
     shutil.copyfile(pose_run.checkpoint, alone)
-    with pytest.raises(RequestError, match=r"has no config\n  --config FILE says which one to use"):
+    with pytest.raises(
+        RequestError, match=r"has no config\n  keep the one that it was trained with; .*eval --config FILE"
+    ):
         evaluate_pose(EvalRequest(checkpoint=alone))
 
 

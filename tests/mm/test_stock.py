@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -84,7 +86,7 @@ def test_everything_in_a_checkpoint_is_plain(pose_run: Run) -> None:
 
 
 def test_a_run_that_resumes_knows_its_log_and_its_data_set(pose_run: Run, tiny: Tiny, tmp_path: Path) -> None:
-    import shutil
+    import torch
 
     work_dir = tmp_path / "work"
     shutil.copytree(pose_run.work_dir, work_dir)
@@ -96,9 +98,20 @@ def test_a_run_that_resumes_knows_its_log_and_its_data_set(pose_run: Run, tiny: 
     assert "resumed epoch: 2" in said
     assert "metainfo from the resumed checkpoint is different" not in said
     assert "is not HistoryBuffer" not in said
-    import torch
-
     kept = torch.load(work_dir / "epoch_3.pth", weights_only=True)["message_hub"]["log_scalars"]["train/loss"]
     first = torch.load(pose_run.checkpoint, weights_only=True)["message_hub"]["log_scalars"]["train/loss"]
     assert kept["values"][: len(first["values"])].tolist() == first["values"].tolist()
     assert len(kept["values"]) > len(first["values"])
+
+
+def test_two_starts_in_one_process_log_into_a_folder_each(pose_run: Run, tiny: Tiny, tmp_path: Path) -> None:
+    work_dir = tmp_path / "work"
+    shutil.copytree(pose_run.work_dir, work_dir)
+    seen = set(work_dir.glob("*/vis_data/scalars.json"))
+    for epochs in (3, 4):
+        request = TrainRequest(stage="pose", config=tiny.pose, work_dir=work_dir, resume=True, device="cpu")
+        train(replace(request, epochs=epochs), Recorder())
+        (log,) = set(work_dir.glob("*/vis_data/scalars.json")) - seen
+        assert f'"epoch": {epochs}' in log.read_text()
+        seen.add(log)
+    assert f"name='{work_dir}'" in config_of_run(work_dir).read_text()

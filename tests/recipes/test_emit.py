@@ -206,10 +206,10 @@ def test_weights_come_from_where_the_user_says(tmp_path: Path) -> None:
     assert det["model"]["backbone"]["init_cfg"] == init
     assert pose["model"]["backbone"]["init_cfg"] is None
     assert (det["load_from"], pose["load_from"]) == ("https://example.org/d.pth", "own.pth")
-    for stage, field in (("det", "backbone"), ("pose", "load_from")):
+    for stage, field, option in (("det", "backbone", "--backbone"), ("pose", "load_from", "--pose-load-from")):
         with pytest.raises(RequestError) as caught:
             emit({stage: {field: "gone.pth"}})
-        assert f"--{field.replace('_', '-')} ({stage}): must be " in str(caught.value)
+        assert f"{option} ({stage}): must be " in str(caught.value)
         assert "an existing file, got 'gone.pth'" in str(caught.value)
 
 
@@ -314,7 +314,7 @@ def test_few_samples_are_repeated_within_an_epoch() -> None:
 def test_a_repeated_data_set_and_a_switch_of_pipelines_exclude_each_other() -> None:
     with pytest.raises(RequestError) as caught:
         emit({"det": {"repeat": 3, "epochs": 10, "stage2_epochs": 2}})
-    assert "--repeat (det): must be 1 where augmentation changes on the way, got 3" in str(caught.value)
+    assert "det.repeat: must be 1 where augmentation changes on the way, got 3" in str(caught.value)
     assert "does not reach into a RepeatDataset" in str(caught.value)
 
 
@@ -340,7 +340,7 @@ def test_coco_names_the_stock_recipes_checkpoint_and_nothing_else_is_fetched() -
         assert config["load_from"].startswith("https://download.openmmlab.com/")
         assert name in config["load_from"]
         assert config["model"]["backbone"]["init_cfg"] is None
-    with pytest.raises(RequestError, match=r"--load-from \(pose\): coco has no checkpoint of RTMPose-x"):
+    with pytest.raises(RequestError, match=r"--pose-load-from: coco has no checkpoint of RTMPose-x"):
         emit({"pose": {"size": "x", "load_from": "coco"}})
 
 

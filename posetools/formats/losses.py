@@ -1,0 +1,103 @@
+"""What a format has no place for, and what of a data set is lost in it: for convert's output and docs/formats.md.
+
+Groups of objects (``iscrowd``) are not here: writers refuse them, as they do whatever would change what is learned.
+What a source has and a Dataset has no room for (segmentations, scores, attributes) its reader tells (W323).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from posetools.dataset import Dataset, Visibility
+from posetools.formats.base import Format, Part
+from posetools.skeleton import Skeleton
+
+PARTS: tuple[Part, ...] = get_args(Part)
+# As a heading of docs/formats.md.
+TITLES: Mapping[Part, str] = {
+    "splits": "splits",
+    "boxes": "boxes",
+    "occluded": "occluded or visible",
+    "areas": "area of its own",
+    "names": "file names",
+    "links": "links",
+    "pairs": "left/right pairs",
+    "sigmas": "sigmas",
+}
+# An area is the box's when it is so to this share.
+_SAME_AREA = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What is lost.
+
+    Attributes:
+        counts: what it is -> how many.
+        text: the same as a sentence.
+    """
+
+    counts: Mapping[Part, int]
+    text: str
+
+
+def losses(target: Format, datasets: Mapping[str, Dataset]) -> tuple[Loss, ...]:
+    """Return what of some Datasets of one skeleton is lost when they are written in a format.
+
+    Args:
+        target: the format.
+        datasets: split -> what is written; images say which split the source declares.
+    """
+    if not target.lacks or not datasets:
+        return ()
+    counts = {part: number for part, number in _counts(datasets).items() if number and part in target.lacks}
+    told = [Loss({part: n}, f"{target.title} {_sentence(part, n, datasets)}") for part, n in counts.items()]
+    of_skeleton = _of_skeleton(next(iter(datasets.values())).skeleton)
+    rest = {part: number for part, number in of_skeleton.items() if number and part in target.lacks}
+    if rest:
+        listed = ", ".join(f"{number} {TITLES[part]}" for part, number in rest.items())
+        told.append(Loss(rest, f"{target.title} has no place for the skeleton's {listed}: they are in conversion.json"))
+    return tuple(told)
+
+
+def _counts(datasets: Mapping[str, Dataset]) -> dict[Part, int]:
+    each = list(datasets.values())
+    return {
+        "splits": sum(image.split is not None for one in each for image in one.images),
+        "boxes": sum(map(len, each)),
+        "occluded": sum(int((one.keypoints[:, :, 2] == Visibility.HIDDEN).sum()) for one in each),
+        "areas": sum(_own_areas(one) for one in each),
+        "names": sum(len(one.images) for one in each),
+    }
+
+
+def _own_areas(dataset: Dataset) -> int:
+    sides = dataset.boxes[:, 2:] - dataset.boxes[:, :2]
+    return int((~np.isclose(dataset.areas, sides.prod(axis=1), rtol=_SAME_AREA)).sum())
+
+
+def _sentence(part: Part, number: int, datasets: Mapping[str, Dataset]) -> str:
+    many = "" if number == 1 else "s"
+    if part == "splits":
+        declared = Counter(image.split for one in datasets.values() for image in one.images if image.split)
+        listed = ", ".join(f"{split} {times}" for split, times in declared.items())
+        return f"has no splits: that of {number} image{many} is lost ({listed})"
+    return {
+        "boxes": f"has no boxes: {number} lost; `posetools convert --box-from keypoints` makes others of the points",
+        "occluded": f"has no occluded keypoints: {number} become{'' if many else 's'} visible",
+        "areas": f"has no area: {number} of another size than width x height lost",
+        "names": f"has names of its own: {number} image{many} renamed, FOLDER/NAME below labeled-data/",
+    }[part]
+
+
+def _of_skeleton(skeleton: Skeleton) -> dict[Part, int]:
+    return {
+        "links": len(skeleton.links),
+        "pairs": sum(point.swap is not None for point in skeleton.keypoints) // 2,
+        "sigmas": skeleton.num_keypoints,
+    }

@@ -1,0 +1,138 @@
+"""Every message that names an option names one that the command has which prints it, or says whose option it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from posetools.cli.hints import in_own_words
+from tests.hints import Message, commands_in, commands_of, mentions, messages, options_of, roots
+
+ALWAYS = {"--help", "--version"}
+# Options of other programs: (where, option).
+OTHER_PROGRAMS = {
+    ("posetools.annotate", "--config"),  # labelme
+    ("posetools.annotate", "--logger-level"),
+    ("posetools.errors", "--extra"),  # uv
+    ("posetools.mm.doctor", "--extra"),
+    ("posetools.mm.doctor", "--inexact"),
+    ("posetools.mm.doctor", "--python"),
+    ("posetools.mm.doctor", "--reinstall-package"),
+    ("posetools.mm.doctor", "--gpus"),  # docker
+    ("posetools.recipes.blocks", "--auto-scale-lr"),  # mmdet's tools/train.py
+    ("posetools.recipes.det", "--tta"),  # mmdet's tools/test.py
+    ("posetools.slurm", "--kill-on-bad-exit"),  # srun
+}
+# Commands that run others with options of their own choice: whatever an option needs is never reached there, and each
+# step is shown with its command.
+RUNS = {
+    "annotate": ("convert", "validate"),
+    "config": ("train",),
+    "train": ("config", "eval"),
+    "slurm": ("train",),
+    "demo": tuple(roots()),
+}
+# What names tell is reached and is not: (definition, commands) -> why.
+NOT_PRINTED = {
+    ("posetools.cli.models.check_models", "export"): "bundles are not offered there",
+    ("posetools.cli.hints._OWNERS", "*"): "a table",
+    ("posetools.files.transfer", "review"): "it gives its own option for links",
+    ("posetools.files.transfer", "predict"): "a copy is asked for, and only links are refused so",
+    ("posetools.mm.inference._Model", "*"): "only who has --amp can ask for it",
+    ("posetools.pipeline.PosePipeline", "*"): "only who has such an option can give it",
+    ("posetools.shards.Processes", "*"): "one process without --workers",
+    ("posetools.view_data._check_split", "review"): "it asks for no split",
+    ("posetools.view_draw.draw_sheet", "review"): "its sheet has a limit of its own",
+}
+
+
+def _where(message: Message) -> str:
+    return f"{message.node.module}.{message.node.name}:{message.line}"
+
+
+def _is_excused(message: Message, option: str, command: str) -> bool:
+    name = f"{message.node.module}.{message.node.name}"
+    if option in ALWAYS or (message.node.module, option) in OTHER_PROGRAMS:
+        return True
+    if any(option in options_of()[other] for other in RUNS.get(command, ())):
+        return True
+    return (name, command) in NOT_PRINTED or (name, "*") in NOT_PRINTED
+
+
+def missing_options() -> list[str]:
+    """Return each option that a message names and its command lacks."""
+    found = []
+    for message in messages():
+        for command in commands_of(message):
+            # What the command line prints by itself says whose option it means; the rest is printed in own words.
+            by_itself = message.node.module.startswith("posetools.cli.")
+            text = message.text if by_itself else in_own_words(message.text, command.split())
+            for mention in mentions(text):
+                owner = mention.command or command
+                if mention.option not in options_of()[owner] and not _is_excused(message, mention.option, owner):
+                    found.append(f"{_where(message)}: {mention.option} is no option of {owner}")
+    return sorted(set(found))
+
+
+def test_no_message_names_an_option_that_the_command_lacks() -> None:
+    assert not missing_options()
+
+
+def test_commands_that_messages_name_are_there() -> None:
+    known = {name.split()[0] for name in options_of()}
+    named = {(command, _where(message)) for message in messages() for command in commands_in(message.text)}
+    assert not [where for command, where in sorted(named) if command not in known]
+    assert len({command for command, _ in named}) > 5
+
+
+def test_messages_of_readers_reach_the_commands_that_read() -> None:
+    """The test above is worth something only while names lead from commands to readers."""
+    of = {
+        f"{m.node.module}.{m.node.name} {each.option}": commands_of(m) for m in messages() for each in mentions(m.text)
+    }
+    assert {"convert", "diff", "sigmas", "view", "review"} <= set(
+        of["posetools.formats.deeplabcut.read --assume-visible"]
+    )
+    assert "subset" in of["posetools.formats.coco_read._columns --map"]
+    assert "merge" in of["posetools.formats.labels.unknown_label --ignore"]
+    assert {"train", "eval"} <= {command for commands in of.values() for command in commands}
+    assert "predict" not in of["posetools.dataset_folder.check_out --overwrite"]
+    # Every message that names an option is somebody's.
+    alone = [name for name, commands in of.items() if not commands]
+    assert {name.split()[0].rpartition(".")[0] for name in alone} <= {
+        "posetools.cli.front",
+        "posetools.cli.app",
+        "posetools.cli.urls",
+        "posetools.schema_files",
+    }, alone
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "wanted"),
+    [
+        ("convert a b", "--map 'a=NAME' takes it so", "--map 'a=NAME' takes it so"),
+        ("diff a b", "--map 'a=NAME' takes it so", "posetools convert --map 'a=NAME' takes it so"),
+        (
+            "diff a",
+            "--map 'a=NAME' takes it as a name; --ignore 'a' leaves it out",
+            "posetools convert --map 'a=NAME' takes it as a name; posetools convert --ignore 'a' leaves it out",
+        ),
+        ("merge a b", "or --map, or --image-root DIR", "or --map, or posetools convert --image-root DIR"),
+        ("view a", "--from custom --mapping F", "posetools convert --from custom --mapping F"),
+        ("diff a", "`posetools validate --fix` counts them", "`posetools validate --fix` counts them"),
+        (
+            "diff a",
+            "`posetools convert --from coco --map OLD=NEW` does",
+            "`posetools convert --from coco --map OLD=NEW` does",
+        ),
+        ("diff a", "label must be 'a--map', got 'x--ignore'", "label must be 'a--map', got 'x--ignore'"),
+        (
+            "annotate a",
+            "; --keep-going writes what could be read",
+            "; posetools convert --keep-going writes what could be read",
+        ),
+        ("annotate a", "; --fix mends 3", "; posetools validate --fix mends 3"),
+        ("", "--map", "posetools convert --map"),
+    ],
+)
+def test_an_option_that_the_command_lacks_is_named_with_its_command(words: str, text: str, wanted: str) -> None:
+    assert in_own_words(text, words.split()) == wanted

@@ -1,0 +1,231 @@
+"""The messages of the package that name an option or a command, and the commands that can print each: from its source.
+
+Which command prints a message is read from names: a function reaches what it names, classes and tables included, and
+what these name in turn. A command reaches more that way than it ever calls, never less, but for what ``INDIRECT`` adds.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import posetools
+from posetools.cli.app import as_click
+from posetools.cli.commands import COMMANDS
+
+ROOT = Path(posetools.__file__).resolve().parent
+
+
+class Node(NamedTuple):
+    """A function, a class or a constant: its module and its name there."""
+
+    module: str
+    name: str
+
+
+class Message(NamedTuple):
+    """A text of the package: where it stands, and what it says, with ``{}`` for what is put in."""
+
+    node: Node
+    line: int
+    text: str
+
+
+class Mention(NamedTuple):
+    """An option in a text, and the command that the text names with it (empty: whichever command says it)."""
+
+    option: str
+    command: str
+
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+_COMMAND = re.compile(r"posetools (skeleton (?:new|show|check)|[a-z]+)")
+_PARTS = re.compile(r"`[^`]*`|[^`\n]+")
+
+# Formats are looked up by name; writing is what convert alone does with them.
+INDIRECT = {
+    Node("posetools.formats", "FORMATS"): [
+        Node(f"posetools.formats.{path.stem}", "FORMAT") for path in sorted((ROOT / "formats").glob("*.py"))
+    ],
+    Node("posetools.convert", "_write"): [
+        Node(f"posetools.formats.{path.stem}", "write") for path in sorted((ROOT / "formats").glob("*.py"))
+    ],
+}
+
+
+def mentions(text: str) -> Iterator[Mention]:
+    """Yield the options that a text names."""
+    for part in _PARTS.findall(text):
+        named = list(_COMMAND.finditer(part))
+        for found in _OPTION.finditer(part):
+            before = [each[1] for each in named if each.end() <= found.start()]
+            yield Mention(found[0], before[-1] if before else "")
+
+
+def commands_in(text: str) -> list[str]:
+    """Return the commands that a text names as they are typed: in backticks, or after "next:" and the like."""
+    return [found[1] for found in re.finditer(r"`posetools ([a-z]+)", text)]
+
+
+@cache
+def options_of() -> dict[str, frozenset[str]]:
+    """Return command -> its options; ``skeleton new`` and the like are commands of their own."""
+    found: dict[str, frozenset[str]] = {}
+    for command in COMMANDS:
+        click = as_click(command)
+        parts = getattr(click, "commands", None)
+        each = {f"{command.name} {name}": part for name, part in parts.items()} if parts else {command.name: click}
+        for name, one in each.items():
+            found[name] = frozenset(text for option in one.params for text in (*option.opts, *option.secondary_opts))
+    return found
+
+
+@cache
+def roots() -> dict[str, Node]:
+    """Return command -> the function that it calls."""
+    found: dict[str, Node] = {}
+    for command in COMMANDS:
+        module, _, name = command.place.partition(":")
+        click = as_click(command)
+        inner = getattr(click, "commands", None)
+        for part in inner or [""]:
+            key = f"{command.name} {part}".strip()
+            found[key] = Node(f"posetools.cli.{module}", inner[part].callback.__name__ if inner else name)
+    return found
+
+
+class _Module:
+    """What one module defines, and what each of its names refers to."""
+
+    def __init__(self, path: Path) -> None:
+        parts = ("posetools", *path.relative_to(ROOT).with_suffix("").parts)
+        self.name = ".".join(parts).removesuffix(".__init__")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        self.definitions: dict[str, list[ast.stmt]] = {}
+        self.imports = _imports(tree.body)
+        for statement in _flat(tree.body):
+            for name in _defined(statement):
+                self.definitions.setdefault(name, []).append(statement)
+
+
+def _flat(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    for statement in body:
+        yield statement
+        if isinstance(statement, ast.If | ast.Try):
+            yield from _flat(statement.body)
+
+
+def _defined(statement: ast.stmt) -> list[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    if isinstance(statement, ast.AnnAssign):
+        targets = [statement.target]
+    names = [name for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+    return [name.id for name in names]
+
+
+def _imports(body: Iterable[ast.AST]) -> dict[str, Node]:
+    found: dict[str, Node] = {}
+    for statement in body:
+        if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("posetools"):
+            for alias in statement.names:
+                found[alias.asname or alias.name] = Node(statement.module or "", alias.name)
+    return found
+
+
+@cache
+def _modules() -> dict[str, _Module]:
+    return {each.name: each for each in map(_Module, sorted(ROOT.rglob("*.py")))}
+
+
+def _resolved(node: Node) -> Node | None:
+    """Return where a name is defined, however often it is imported on; None when that is not in the package."""
+    while node.module in _modules():
+        module = _modules()[node.module]
+        if node.name in module.definitions:
+            return node
+        if node.name not in module.imports:
+            break
+        node = module.imports[node.name]
+    return None
+
+
+def _parts(node: Node) -> Iterator[ast.AST]:
+    """Yield what is in a definition; of annotations only those of commands, which hold their help."""
+    command = node.module.startswith("posetools.cli")
+    waiting: list[ast.AST] = list(_modules()[node.module].definitions[node.name])
+    while waiting:
+        at = waiting.pop()
+        yield at
+        skipped = set() if command else {"annotation", "returns"}
+        for name, value in ast.iter_fields(at):
+            if name not in skipped:
+                children = value if isinstance(value, list) else [value]
+                waiting += [child for child in children if isinstance(child, ast.AST)]
+
+
+@cache
+def _named(node: Node) -> frozenset[Node]:
+    """Return the definitions that one names."""
+    module = _modules()[node.module]
+    inner = _imports(_parts(node))
+    found = set(INDIRECT.get(node, ()))
+    for at in _parts(node):
+        target: Node | None = None
+        if isinstance(at, ast.keyword) and at.arg == "write" and node.name == "FORMAT":
+            continue
+        if isinstance(at, ast.Name):
+            target = inner.get(at.id) or Node(module.name, at.id)
+        elif isinstance(at, ast.Attribute) and isinstance(at.value, ast.Name):
+            base = inner.get(at.value.id) or module.imports.get(at.value.id)
+            target = Node(f"{base.module}.{base.name}", at.attr) if base else None
+        if target and not (node.name == "FORMAT" and target.name == "write"):
+            found.add(target)
+    return frozenset(each for each in map(_resolved, found) if each and each != node)
+
+
+@cache
+def reached(command: str) -> frozenset[Node]:
+    """Return all definitions that a command may reach."""
+    seen: set[Node] = set()
+    waiting = [roots()[command]]
+    while waiting:
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting += _named(node)
+    return frozenset(seen)
+
+
+@cache
+def messages() -> tuple[Message, ...]:
+    """Return every text of the package that names an option or a command, but for docstrings."""
+    found = [
+        message
+        for module in _modules().values()
+        for name in module.definitions
+        for message in _texts(Node(module.name, name))
+    ]
+    return tuple(message for message in found if _OPTION.search(message.text) or "posetools " in message.text)
+
+
+def _texts(node: Node) -> Iterator[Message]:
+    parts = list(_parts(node))
+    inside = {id(value) for at in parts if isinstance(at, ast.JoinedStr) for value in at.values}
+    docstrings = {id(at.value) for at in parts if isinstance(at, ast.Expr)}
+    for at in parts:
+        if isinstance(at, ast.JoinedStr):
+            pieces = [str(each.value) if isinstance(each, ast.Constant) else "{}" for each in at.values]
+            yield Message(node, at.lineno, "".join(pieces))
+        elif isinstance(at, ast.Constant) and isinstance(at.value, str) and not {id(at)} & (inside | docstrings):
+            yield Message(node, at.lineno, at.value)
+
+
+def commands_of(message: Message) -> list[str]:
+    """Return the commands that may print a message."""
+    return [command for command in roots() if message.node in reached(command)]
