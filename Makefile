@@ -14,7 +14,7 @@ OLDEST := .tools/oldest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install install-core install-oldest demo test test-core test-oldest test-peers coverage mutation faults fuzz bench lint format generate clean
+.PHONY: help install install-core install-oldest demo test road test-core test-oldest test-peers coverage mutation faults fuzz bench lint format generate clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ demo: install  ## the whole road on rendered cars: labelme files in, a trained a
 
 test: install lint  ## everything: linters, types, all tests
 	@POSETOOLS_REQUIRE_TRAIN=1 UV=$(UV) .venv/bin/pytest $(IN_PARALLEL)
+
+road: install  ## the README's commands on two small data sets, five minutes of training each, judged by what comes out
+	@.venv/bin/python -m tests.road
 
 test-core: install-core lint  ## linters, types, and the tests that need no OpenMMLab: five minutes
 	@.venv/bin/pytest $(IN_PARALLEL) -m "not train and not slow"

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from posetools.pipeline import PipelineOptions, PosePipeline
     from posetools.results import PoseResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["PipelineOptions", "PosePipeline", "PoseResult", "__version__"]
 
 _PLACES = {

@@ -126,13 +126,13 @@ def check_folder(folder: Path) -> None:
         raise RequestError("posetools annotate needs a screen, and this session has none\n  labelme shows windows")
 
 
-def check_convertible(folder: Path, out: Path, skeleton: str, *, overwrite: bool) -> None:
+def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> None:
     """Refuse what ``--then-convert`` could not do when the labeling is over.
 
     Args:
         folder: where the images lie.
         out: the data set to write.
-        skeleton: as the user typed it.
+        skeleton: as the user typed it; None for the folder's own.
         overwrite: whether a data set that is there may be replaced.
 
     Raises:
@@ -150,11 +150,12 @@ def check_convertible(folder: Path, out: Path, skeleton: str, *, overwrite: bool
     here, there, new = (quoted(path) for path in (folder, originals, out))
     # What is saved in a folder of `posetools review` is brought back to the originals; elsewhere it stays by the links.
     source = there if is_review(folder) else f"{here} --image-root {there}"
+    option = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
     raise RequestError(
         f"{folder}: images must be in the folder itself for --then-convert, got {len(links)} of {len(images)} as links "
         f"that lead out of it ({first.name} is {target})\n"
-        f"  `posetools annotate {here} --skeleton {quoted(skeleton)}` labels them, and then\n"
-        f"  `posetools convert {source} --from labelme --skeleton {quoted(skeleton)} --out {new}` converts them"
+        f"  `posetools annotate {here}{option}` labels them, and then\n"
+        f"  `posetools convert {source} --from labelme{option} --out {new}` converts them"
     )
 
 

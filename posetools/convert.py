@@ -14,19 +14,21 @@ from typing import Any
 from posetools import __version__
 from posetools.conversion_report import SplitCounts, findings_sections
 from posetools.dataset_folder import CONVERSION, SPLITS, check_out
-from posetools.errors import InputError, OutputError, RequestError, must_be
+from posetools.errors import InputError, OutputError, RequestError, must_be, printable
 from posetools.files import Transfer, existing_folder, staged_folder, write_json
 from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, check_way, told_format
 from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
+from posetools.formats.inside import check_inside
 from posetools.formats.losses import Loss, losses
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
+from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
 from posetools.shards import no_collection
-from posetools.skeleton import BUILT_IN, DEFAULT, Skeleton, load_skeleton
+from posetools.skeleton import BUILT_IN, Skeleton
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.storage import absolute
 
@@ -43,7 +45,7 @@ class ConvertRequest:
         out: the folder to write.
         source_format: a key of FORMATS, or None to find it from unmistakable signs.
         target_format: a key of FORMATS.
-        skeleton: a built-in name or the path of a skeleton file.
+        skeleton: a built-in name or the path of a skeleton file; None: the source's own (``posetools.own_skeleton``).
         val: the share for evaluation; None for 0.1, or for the split that the source declares.
         seed: of the split.
         split_by: ``picture``, ``parent`` or a regular expression (see ``posetools.split``); None to choose.
@@ -58,7 +60,7 @@ class ConvertRequest:
     out: Path
     source_format: str | None = None
     target_format: str = "coco"
-    skeleton: str | Path = DEFAULT
+    skeleton: str | Path | None = None
     val: float | None = None
     seed: int = DEFAULT_SEED
     split_by: str | None = None
@@ -127,22 +129,24 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
         InputError: the skeleton breaks a rule, or the target format cannot hold what is there.
         OutputError: ``out`` cannot be written; it is as it was.
     """
-    skeleton = load_skeleton(request.skeleton)
     target = _target(request)
     check_split_request(val=_share(request), by=request.split_by)
     _check_paths(request)
     with no_collection(), walked_once():
-        return _convert(request, target, skeleton, progress)
+        return _convert(request, target, progress)
 
 
-def _convert(request: ConvertRequest, target: Format, skeleton: Skeleton, progress: Progress) -> ConvertResult:
+def _convert(request: ConvertRequest, target: Format, progress: Progress) -> ConvertResult:
     source = (
         _format(request.source_format, "--from")
         if request.source_format
         else told_format(request.sources, "of a format that is told by its signs", "--from NAME says which it is")
     )
     check_way(source, request.sources, request.read, request.images)
-    with closing(_read(source, target, skeleton, request, progress)) as read:
+    check_inside(request.sources, source.name, request.read.image_roots)
+    own = source_skeleton(source, request.sources, request.skeleton, request.read)
+    request = replace(request, skeleton=own.option)
+    with closing(_read(source, target, own.skeleton, request, progress)) as read:
         return _split_and_write(read, source, target, request, progress)
 
 
@@ -229,7 +233,7 @@ def _check_paths(request: ConvertRequest) -> None:
     for path in request.read.image_roots:
         if not path.is_dir():
             raise RequestError(f"{path}: --image-root must be an existing folder, but there is none")
-    skeleton = [] if str(request.skeleton) in BUILT_IN else [Path(request.skeleton)]
+    skeleton = [Path(request.skeleton)] if request.skeleton and str(request.skeleton) not in BUILT_IN else []
     read = (*request.sources, *request.read.image_roots, *skeleton)
     check_out(request.out, read, overwrite=request.overwrite, wrote="convert")
 
@@ -351,7 +355,7 @@ def _bake_rotation(folder: Path, progress: Progress) -> None:
                 path.unlink()
                 path.write_bytes(content)
             except OSError as exc:
-                raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+                raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
         progress("turning upright", number, len(paths))
 
 
@@ -368,17 +372,17 @@ def _document(result: ConvertResult, target: Format, request: ConvertRequest, sk
         "splits": {split: counts.as_dict() for split, counts in result.counts.items()},
         "split": result.split.as_dict() if result.split else None,
         "lost": {part: number for loss in result.lost for part, number in loss.counts.items()},
-        "options": _options(request),
+        "options": _options(request, skeleton),
         **findings_sections(result.findings),
         "skeleton": skeleton.model_dump(mode="json"),
     }
 
 
-def _options(request: ConvertRequest) -> dict[str, Any]:
+def _options(request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
     """Return the options that say what the output is; workers, progress and the output's place do not."""
     read = request.read
     return {
-        "skeleton": Path(request.skeleton).as_posix(),
+        "skeleton": Path(request.skeleton or skeleton.name).as_posix(),
         "images": request.images,
         "bake_rotation": request.bake_rotation,
         "keep_going": request.keep_going,

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation, quoted
 from posetools.files import check_free, is_empty, read_bytes, read_json
-from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton
+from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.storage import is_url
 
 SPLITS = ("train", "val")
@@ -128,15 +128,16 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
     recorded = data_root / CONVERSION
     if recorded.is_file():
         return _recorded_skeleton(recorded)
+    names: tuple[str, ...] | None = None
     for split in splits_of(data_root):
-        names = _category_keypoints(ann_file(data_root, split))
+        names = _category_keypoints(ann_file(data_root, split)) or names
         for built_in in BUILT_IN:
             skeleton = load_skeleton(built_in)
             if names == skeleton.names:
                 return skeleton
     raise RequestError(
         f"{data_root}: the keypoints are those of no built-in skeleton ({', '.join(BUILT_IN)})\n"
-        "  --skeleton FILE says which they are; `posetools skeleton new FILE` writes one to start from"
+        f"  --skeleton FILE says which they are; `{new_command(names or ())}` writes one"
     )
 
 

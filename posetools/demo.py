@@ -65,7 +65,6 @@ class StageSettings:
         batch_size: of training.
         lr: the learning rate at this batch size.
         share: of the time for training.
-        cfg_options: what no recipe option says, as for ``posetools train --cfg-options``.
     """
 
     size: str
@@ -73,7 +72,6 @@ class StageSettings:
     batch_size: int
     lr: float
     share: float
-    cfg_options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +101,6 @@ class Settings:
         batch_size=8,
         lr=1e-3,
         share=0.4,
-        cfg_options=(
-            # The stock average of the weights looks back over thousands of iterations; here there are some hundred.
-            "custom_hooks=[]",
-            # Scales from a half to double need more time to learn than there is.
-            "train_dataloader.dataset.pipeline.2.ratio_range=(0.8,1.3)",
-        ),
     )
     pose: StageSettings = StageSettings(
         size="t",
@@ -116,12 +108,6 @@ class Settings:
         batch_size=32,
         lr=7e-4,
         share=0.6,
-        # Augmentation makes a model better in the long run, and later in the short one.
-        cfg_options=(
-            "train_dataloader.dataset.pipeline.3.rotate_factor=5",
-            "train_dataloader.dataset.pipeline.3.scale_factor=[0.9,1.1]",
-            "custom_hooks=[]",
-        ),
     )
     workers: int = 2
     loaders: int = 0
@@ -173,7 +159,7 @@ class DemoResult:
         det: how well the detector finds cars it has never seen.
         pose: how good the keypoints are, on labelled and on detected boxes.
         seconds: step -> how long it took.
-        epochs: stage -> how many it was trained.
+        plans: stage -> how long it was to be trained.
         iterations: stage -> how many it was trained.
         files: what there is to look at, and what it is.
     """
@@ -181,8 +167,8 @@ class DemoResult:
     det: DetReport
     pose: PoseReport
     seconds: Mapping[str, float]
-    epochs: Mapping[str, int]
-    iterations: Mapping[str, int]
+    plans: Mapping[_Stage, Plan]
+    iterations: Mapping[_Stage, int]
     files: Mapping[Path, str]
 
 
@@ -199,12 +185,14 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
         OutputError: something cannot be written.
         RunError: training failed.
     """
+    from posetools.mm.extra import require_train
     from posetools.mm.runtime import prepare
 
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
-    prepare("posetools demo")
+    require_train("posetools demo")
     claim_folder(request.out, overwrite=request.overwrite)
+    prepare("posetools demo")
     run = _Run(request, listener)
     run.timed("render", run.render)
     val = run.timed("convert", run.convert)
@@ -226,7 +214,7 @@ class _Run:
         self._configs, self._work_dirs = request.out / CONFIGS, request.out / WORK_DIRS
         self._seconds: dict[str, float] = {}
         self._plans: dict[_Stage, Plan] = {stage: Plan(1) for stage in _STAGES}
-        self._iterations: dict[str, int] = {}
+        self._iterations: dict[_Stage, int] = {}
 
     def timed(self, name: str, work: Callable[[], _Result]) -> _Result:
         """Return what ``work`` returns, and note how long it took."""
@@ -291,7 +279,7 @@ class _Run:
         from posetools.mm.train import TrainRequest, train
 
         plan, work_dir = self._plans[stage], self._work_dirs / stage
-        options = (*self._stage(stage).cfg_options, *plan.cfg_options)
+        options = plan.cfg_options
         words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
         more = ("--cfg-options", *options) if options else ()
         self._step(f"training the {_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more)
@@ -350,13 +338,12 @@ class _Run:
             self._work_dirs: "per stage: checkpoints, the config as run, the log",
             out / RESULTS: "all numbers",
         }
-        epochs: dict[str, int] = {stage: plan.epochs for stage, plan in self._plans.items()}
         result = DemoResult(
-            det=det, pose=pose, seconds=self._seconds, epochs=epochs, iterations=self._iterations, files=files
+            det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
         )
         record = {"minutes": self._request.minutes, "seed": self._request.seed, "settings": asdict(self._settings)}
-        trained = {"seconds": result.seconds, "epochs": result.epochs, "iterations": result.iterations}
-        reports = {"det": det.as_dict(), "pose": pose.as_dict()}
+        trained = {"seconds": result.seconds, "epochs": {stage: plan.epochs for stage, plan in result.plans.items()}}
+        reports = {"iterations": result.iterations, "det": det.as_dict(), "pose": pose.as_dict()}
         write_record(out, {"finished": True, **record, **trained, **reports})
         return result
 
@@ -368,7 +355,6 @@ class _Run:
             pair.det if stage == "det" else pair.pose,
             folder / stage,
             iterations=self._settings.timed_iterations,
-            cfg_options=settings.cfg_options,
         )
         facts = read_facts(self._data, skeleton_of(self._data)).train
         samples = facts.pictures if stage == "det" else facts.posed

@@ -9,12 +9,14 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools.dataset import Dataset, Visibility
-from posetools.drawing import beside, contact_sheet, draw_instances
+from posetools.drawing import Style, beside, draw_instances
+from posetools.drawing_sheet import contact_sheet, legend_of, readable_text, reduction
 
 if TYPE_CHECKING:
     from posetools.mm.inference import Detector, PoseEstimator
 
-_TITLE = "Left: labels (rings: hidden points). Right: what the two models predict on the same picture."
+_TITLE = "Labels, and what the two models predict on the same pictures"
+_NOTES = "left: labels", "right: predictions and their scores"
 
 
 def prediction_sheet(
@@ -40,6 +42,9 @@ def prediction_sheet(
     """
     count = min(shown, len(dataset.images))
     chosen = dataset.select_images(np.linspace(0, len(dataset.images) - 1, count).round().astype(int).tolist())
+    width, height = chosen.images[0].size
+    whole = columns * 2 * width, -(-count // columns) * height
+    style = Style(scale=1.2 * reduction(whole), smallest_text=readable_text(whole, width))
     tiles, captions = [], []
     for image, rows in zip(chosen.images, chosen.rows_of_images(), strict=True):
         with Pillow.open(images / image.file_name) as file:
@@ -49,8 +54,17 @@ def prediction_sheet(
         points = estimator(bgr, found.boxes).keypoints
         # The model says where a point is, not whether it is hidden.
         points = np.concatenate([points, np.full((*points.shape[:2], 1), float(Visibility.VISIBLE))], axis=2)
-        labels = draw_instances(picture, chosen.boxes[list(rows)], chosen.keypoints[list(rows)], chosen.skeleton)
+        boxes, keypoints = chosen.boxes[list(rows)], chosen.keypoints[list(rows)]
+        labels = draw_instances(picture, boxes, keypoints, chosen.skeleton, style=style)
         texts = [f"{score:.2f}" for score in found.scores]
-        tiles.append(beside(labels, draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts)))
+        predicted = draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts, style=style)
+        tiles.append(beside(labels, predicted))
         captions.append(f"{image.file_name}: {len(rows)} labelled, {len(found)} found")
-    return contact_sheet(tiles, columns=columns, tile=tiles[0].size, captions=captions, title=_TITLE)
+    return contact_sheet(
+        tiles,
+        columns=columns,
+        tile=tiles[0].size,
+        captions=captions,
+        title=_TITLE,
+        legend=legend_of(chosen.skeleton, notes=_NOTES),
+    )

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posetools.recipes.budget import enough_iterations
+
 if TYPE_CHECKING:
     from posetools.mm.configs import Stage
     from posetools.mm.hooks import TrainListener, TrainStatus
@@ -22,10 +24,12 @@ class Plan:
     Attributes:
         epochs: how many.
         samples: how many samples an epoch has, where there is no time for all of them even once; else None.
+        enough: how many iterations a recipe aims at without a limit of time; 0: that was not asked.
     """
 
     epochs: int
     samples: int | None = None
+    enough: int = 0
 
     @property
     def cfg_options(self) -> tuple[str, ...]:
@@ -41,11 +45,11 @@ def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
         samples: of an epoch.
         batch_size: samples per iteration.
     """
-    epochs = round(iterations / -(-samples // batch_size))
+    epochs, enough = round(iterations / -(-samples // batch_size)), enough_iterations(samples, batch_size)
     if epochs:
-        return Plan(epochs)
+        return Plan(epochs, enough=enough)
     part = max(_FEWEST_ITERATIONS, int(iterations)) * batch_size
-    return Plan(1, part if part < samples else None)
+    return Plan(1, part if part < samples else None, enough)
 
 
 class Counter:
@@ -72,9 +76,7 @@ class Counter:
             self._listener.update(status)
 
 
-def seconds_per_iteration(
-    stage: Stage, config: Path, work_dir: Path, *, iterations: int, cfg_options: tuple[str, ...]
-) -> float:
+def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterations: int) -> float:
     """Return how long an iteration takes, from a dry run with the real config and data.
 
     Args:
@@ -82,13 +84,12 @@ def seconds_per_iteration(
         config: its config.
         work_dir: where it would be trained; nothing is written there.
         iterations: how many are run.
-        cfg_options: further changes of the config.
     """
     from posetools.mm.dry_run import dry_run
     from posetools.mm.dry_run_hook import Limits
     from posetools.mm.train import TrainRequest
 
-    request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=cfg_options)
+    request = TrainRequest(stage=stage, config=config, work_dir=work_dir)
     estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))
     return estimate.measured.seconds_per_iteration
 

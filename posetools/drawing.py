@@ -1,4 +1,4 @@
-"""Drawing boxes, keypoints, links and heatmaps into pictures, and pictures into contact sheets. Pillow and numpy only.
+"""Drawing boxes, keypoints, links and heatmaps into pictures. Pillow and numpy only; sheets: drawing_sheet.py.
 
 Lines, points and text scale with the picture and with the objects: a drawing of 320 pixels and one of 4K look alike,
 and small objects are not covered. What is drawn costs by its own size, not by the picture's: each shape is a mask of
@@ -29,15 +29,14 @@ from posetools.skeleton import Color, Skeleton
 _Region: TypeAlias = tuple[float, float, float, float]
 
 BOX_COLOR: Color = (255, 214, 10)
-_INK: Color = (20, 20, 20)
-_PAPER: Color = (255, 255, 255)
+INK: Color = (20, 20, 20)
+PAPER: Color = (255, 255, 255)
 # A line's width is this share of the picture's diagonal, but at least _THINNEST pixels; on objects that it would cover
 # it goes down to a third of that, which can still be seen when the whole picture is on a screen.
 _LINE_SHARE = 1 / 500
 _THINNEST = 1.0
 _TEXT_LINES = 7.5
-_SMALLEST_TEXT = 9
-_CAPTION, _HEADING = 22.0, 30.0
+SMALLEST_TEXT = 9.0
 _BESIDE_GAP = 2
 # About how many pixels the mask of a piece of a line has, and how finely a kept point is placed and sized (per pixel).
 _PIECE = 4096
@@ -61,6 +60,7 @@ class Style:
         indices: whether each point's number, from 0, is written beside it, instead of its name.
         scale: makes what scales with the picture thicker and larger, for pictures that are looked at reduced.
         min_score: points with a lower score are not drawn; only where scores of points are given.
+        smallest_text: the least height of text in pixels, for pictures that are looked at reduced.
     """
 
     box_color: Color = BOX_COLOR
@@ -71,6 +71,7 @@ class Style:
     indices: bool = False
     scale: float = 1.0
     min_score: float = 0.0
+    smallest_text: float = SMALLEST_TEXT
 
 
 DEFAULT_STYLE = Style()
@@ -118,12 +119,13 @@ def draw_instances(
         _object(drawn, points, skeleton, min(line, radius), radius)
     for box, text, color in zip(boxes, texts or [], colors, strict=bool(texts)):
         if text and np.isfinite(box).all():
-            _tag(drawn, (box[0], box[1]), text, _text_size(box, whole), color)
+            _tag(drawn, (box[0], box[1]), text, max(style.smallest_text, _text_size(box, whole)), color)
     if style.names or style.indices:
         labels = [str(i) for i in range(skeleton.num_keypoints)] if style.indices else skeleton.names
         taken: list[_Region] = []
         for box, points, radius in zip(boxes, visible, radii, strict=True):
-            _write_names(drawn, points, labels, 0.8 * _text_size(box, whole), radius, taken)
+            size = max(style.smallest_text, 0.8 * _text_size(box, whole))
+            _write_names(drawn, points, labels, size, radius, taken)
     return drawn
 
 
@@ -173,55 +175,10 @@ def fitting_size(size: tuple[int, int], tile: tuple[int, int]) -> tuple[int, int
 def beside(left: Pillow.Image, right: Pillow.Image) -> Pillow.Image:
     """Return one picture of two, with a thin white line between them."""
     size = left.width + right.width + _BESIDE_GAP, max(left.height, right.height)
-    both = Pillow.new("RGB", size, _PAPER)
+    both = Pillow.new("RGB", size, PAPER)
     both.paste(left, (0, 0))
     both.paste(right, (left.width + _BESIDE_GAP, 0))
     return both
-
-
-def contact_sheet(
-    tiles: Sequence[Pillow.Image],
-    *,
-    columns: int,
-    tile: tuple[int, int],
-    captions: Sequence[str] | None = None,
-    caption_lines: int = 1,
-    title: str = "",
-) -> Pillow.Image:
-    """Return one picture of many: even tiles row by row, each picture whole and in the middle of its tile.
-
-    Args:
-        tiles: the pictures; at least one.
-        columns: tiles in a row.
-        tile: (width, height) of a tile in pixels, without caption.
-        captions: what stands below each tile; a line feed begins a new line.
-        caption_lines: how many lines a caption has at most; what is longer is cut.
-        title: a line above all.
-    """
-    gap = max(4, tile[0] // 60)
-    font = _font(round(max(_SMALLEST_TEXT, min(_CAPTION, tile[0] / 24))))
-    heading = _font(round(max(12, min(_HEADING, tile[0] / 16))))
-    texts = [_wrap(text, font, tile[0], caption_lines) for text in captions or ()]
-    line_height = round(1.3 * font.size)
-    caption_height = round(0.3 * font.size) + line_height * max(map(len, texts)) if texts else 0
-    top = round(2 * heading.size) if title else gap
-    columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    step = tile[0] + gap, tile[1] + gap + caption_height
-    sheet = Pillow.new("RGB", (columns * step[0] + gap, top + rows * step[1]), _PAPER)
-    pen = ImageDraw.Draw(sheet)
-    if title:
-        pen.text((gap, top / 2), _cut(title, heading, sheet.width - 2 * gap), _INK, heading, anchor="lm")
-    for i, picture in enumerate(tiles):
-        x, y = gap + i % columns * step[0], top + i // columns * step[1]
-        size = fitting_size(picture.size, tile)
-        shown = picture if size == picture.size else picture.convert("RGB").resize(size, Pillow.Resampling.LANCZOS)
-        pen.rectangle((x, y, x + tile[0] - 1, y + tile[1] - 1), fill=(232, 232, 232))
-        sheet.paste(shown, (x + (tile[0] - shown.width) // 2, y + (tile[1] - shown.height) // 2))
-        for number, text in enumerate(texts[i] if texts else ()):
-            middle = y + tile[1] + 0.15 * font.size + (number + 0.5) * line_height
-            pen.text((x + 1, middle), text, _INK, font, anchor="lm")
-    return sheet
 
 
 def _object(picture: Pillow.Image, points: Floats, skeleton: Skeleton, line: float, radius: float) -> None:
@@ -258,7 +215,7 @@ def _point(size: int, color: Color, hollow: bool, right: int, down: int) -> tupl
         inner = within(outer) - within(outer - ring)
     else:
         mask, inner = within(outer), within(radius)
-    rim = _PAPER if sum(color) < 3 * 160 else _INK
+    rim = PAPER if sum(color) < 3 * 160 else INK
     mixed = np.array(rim) + inner[..., None] * (np.array(color) - rim)
     return Pillow.fromarray(mixed.round().astype(np.uint8)), Pillow.fromarray((mask * 255).round().astype(np.uint8))
 
@@ -325,11 +282,12 @@ def _radius(box: Floats, line: float) -> float:
 
 def _text_size(box: Floats, line: float) -> float:
     """Return the height of text: of the line's order, smaller on objects that it would cover."""
-    return max(_SMALLEST_TEXT, min(_TEXT_LINES * line, 0.15 * _side(box)))
+    return min(_TEXT_LINES * line, 0.15 * _side(box))
 
 
 @lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont:
+    """Return the font that all text in pictures is written in, ``size`` pixels high."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise TypeError("Pillow must be built with FreeType, as its wheels are")
@@ -338,7 +296,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _tag(picture: Pillow.Image, corner: tuple[float, float], text: str, size: float, color: Color) -> None:
     """Write a text on a coloured ground above a corner, moved into the picture where it would leave it."""
-    font = _font(round(size))
+    font = font_of(round(size))
     pen = ImageDraw.Draw(picture)
     left, top, right, bottom = pen.textbbox((0, 0), text, font)
     pad = size / 5
@@ -346,7 +304,7 @@ def _tag(picture: Pillow.Image, corner: tuple[float, float], text: str, size: fl
     x = min(max(corner[0], 0.0), max(picture.width - width, 0.0))
     y = corner[1] - height if corner[1] >= height else max(corner[1], 0.0)
     pen.rectangle((x, y, x + width, y + height), fill=color)
-    ink = _INK if sum(color) > 3 * 128 else _PAPER
+    ink = INK if sum(color) > 3 * 128 else PAPER
     pen.text((x + pad - left, y + pad - top), text, ink, font)
 
 
@@ -354,7 +312,7 @@ def _write_names(
     picture: Pillow.Image, points: Floats, labels: Sequence[str], size: float, radius: float, taken: list[_Region]
 ) -> None:
     """Write each point's name where no other name is, if there is such a place near it; note it in ``taken``."""
-    font = _font(round(size))
+    font = font_of(round(size))
     pen = ImageDraw.Draw(picture)
     away = 1.7 * radius
     for (x, y, visibility), name in zip(points.tolist(), labels, strict=True):
@@ -368,32 +326,8 @@ def _write_names(
         place = next((place for place in inside if not any(_meet(place, other) for other in taken)), inside[0])
         taken.append(place)
         at = place[0], place[1] + half
-        pen.text(at, name, _PAPER, font, "lm", stroke_width=max(1, round(size / 10)), stroke_fill=_INK)
+        pen.text(at, name, PAPER, font, "lm", stroke_width=max(1, round(size / 10)), stroke_fill=INK)
 
 
 def _meet(a: _Region, b: _Region) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
-
-
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
-    """Return a text as at most ``most`` lines, broken between words, the last one cut where there is more."""
-    lines: list[str] = []
-    for paragraph in text.split("\n"):
-        line = ""
-        for word in paragraph.split(" "):
-            longer = f"{line} {word}" if line else word
-            if line and font.getlength(longer) > width:
-                lines.append(line)
-                longer = word
-            line = longer
-        lines.append(line)
-    kept = [*lines[: most - 1], " ".join(lines[most - 1 :])] if len(lines) > most else lines
-    return [_cut(line, font, width) for line in kept]

@@ -16,8 +16,9 @@ with ``raise ... from exc``. The command line turns a PosetoolsError into text a
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,22 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 _LONGEST_VALUE = 80
-# What a terminal obeys rather than shows, but for tab and line feed.
-_OBEYED = {code: f"\\x{code:02x}" for code in (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))}
+_LONGEST_TEXT = 10_000
+# Longer whole numbers are slow to write in decimal, and Python refuses those of thousands of digits.
+_MOST_BITS = 1024
+# What a terminal or a page obeys rather than shows: control characters, separators of lines, the direction of writing,
+# and halves of surrogate pairs, which cannot be written at all.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Posetools breaks its messages before an indented line; any other line break is part of a name.
+_OWN_BREAK = re.compile(r"\n(?=  )")
+_BRACKETS = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
+
+
+class PosetoolsWarning(UserWarning):
+    """What a user should know of files that were read, though the work could be done.
+
+    The command line prints it as one line; in Python it is a warning like any other.
+    """
 
 
 class PosetoolsError(Exception):
@@ -55,7 +70,7 @@ class InputError(PosetoolsError):
         self.problem = problem
         self.hint = hint
         where = f"{path}: {place}" if place else str(path)
-        super().__init__(f"{where}: {problem}" + (f"\n  {hint}" if hint else ""))
+        super().__init__(printable(f"{where}: {problem}") + (f"\n  {hint}" if hint else ""))
 
     def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Path | str, str, str]]:
         # Errors come from other processes, and an exception is pickled as if it were made of its text alone.
@@ -105,17 +120,59 @@ def must_be(field: str, rule: str, value: object) -> str:
 
 
 def show_value(value: object) -> str:
-    """Return ``repr(value)``, cut to one readable length."""
+    """Return ``repr(value)``, cut to one readable length; the work is bounded as well, however large the value is."""
+    text = ""
     try:
-        text = repr(value)
+        for piece in _pieces(value):
+            text += piece
+            if len(text) > _LONGEST_VALUE:
+                return f"{text[: _LONGEST_VALUE - 3]}..."
     except RecursionError:
         return "a value nested too deeply to be shown"
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+    return text
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """Yield the text of a value from left to right: each level begins with a bracket, so only a few are entered."""
+    if not value or not isinstance(value, list | tuple | set | dict) or type(value) not in _BRACKETS:
+        yield _shown_alone(value)
+        return
+    first, last = _BRACKETS[type(value)]
+    yield first
+    for index, item in enumerate(value):
+        yield ", " if index else ""
+        yield from _pieces(item)
+        if isinstance(value, dict):
+            yield ": "
+            yield from _pieces(value[item])
+    yield f",{last}" if isinstance(value, tuple) and len(value) == 1 else last
+
+
+def _shown_alone(value: object) -> str:
+    if isinstance(value, str | bytes):
+        return repr(value[: _LONGEST_VALUE + 1])
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"a number of {value.bit_length()} bits"
+    return repr(value)
 
 
 def printable(text: str) -> str:
-    """Return a text, which may have names of others' files and labels in it, so that no terminal obeys any of it."""
-    return text.translate(_OBEYED)
+    """Return a text as it is shown on one line: what a terminal or page would obey is escaped, a long text is cut.
+
+    Whatever holds names of others' files and labels goes through here, or through ``printable_lines``, before it is
+    printed or put into a page.
+    """
+    return visible(text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 3]}...")
+
+
+def visible(text: str) -> str:
+    """Return a text of which nothing is obeyed: control characters, line breaks and the like are escaped."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def printable_lines(text: str) -> str:
+    """Return one of posetools' messages, of which the lines after the first are indented, as it is shown."""
+    return "\n".join(map(printable, _OWN_BREAK.split(text)))
 
 
 def quoted(value: object) -> str:
@@ -127,8 +184,13 @@ def join_place(parts: Sequence[str | int]) -> str:
     """Return a place inside a document: ``("shapes", 3, "points")`` becomes ``shapes[3].points``."""
     text = ""
     for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" if text else shortened(part)
     return text
+
+
+def shortened(text: str) -> str:
+    """Return a text of a file, cut to one readable length."""
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def from_validation(path: Path | str, error: ValidationError) -> InputError:
@@ -146,4 +208,4 @@ def from_yaml(path: Path | str, error: yaml.YAMLError) -> InputError:
     """Return the InputError for a file at ``path`` that is no YAML, with the line and column where that shows."""
     mark = getattr(error, "problem_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return InputError(path, place, f"is not valid YAML: {getattr(error, 'problem', None) or error}")
+    return InputError(path, place, f"is not valid YAML: {shortened(str(getattr(error, 'problem', None) or error))}")

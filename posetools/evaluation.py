@@ -7,10 +7,12 @@ boxes (what a user of the pair gets). Measures that say nothing without an expla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from posetools.calibration import Calibration, box_calibration, keypoint_calibration, object_calibration
 from posetools.coco_eval import Evaluation, evaluate
@@ -21,9 +23,10 @@ from posetools.errors import RequestError
 from posetools.metrics import BoxScores, Predictions, box_scores_of
 from posetools.plausible import Remark, explain
 from posetools.progress import Progress, silent
-from posetools.results import Detects, Estimates, label_of
+from posetools.results import Detections, Detects, Estimates, Picture, label_of
 from posetools.scoring import BBOX_THR, Collected, Estimated, PoseScores, collect, has_points, pose_scores
 from posetools.sweep import Sweep, confidence_sweep
+from posetools.undertrained import CAUSES, nowhere
 from posetools.visibility import VisibilityScores, visibility_scores
 
 # What the parts are called in tables and remarks; that of poses is followed by the kind of boxes.
@@ -41,6 +44,7 @@ class SplitRequest:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         skeleton: a built-in name or a file; None: the one that the pose estimator was trained with.
         bbox_thr: detected boxes with a lower score get no keypoints.
+        flip_test: measure what an average with the mirrored crop would add as well.
     """
 
     data: Path | None = None
@@ -48,6 +52,7 @@ class SplitRequest:
     device: str = "auto"
     skeleton: str | None = None
     bbox_thr: float = BBOX_THR
+    flip_test: bool = False
 
 
 DEFAULT_SPLIT = SplitRequest()
@@ -143,6 +148,24 @@ class PosePart:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class FlipScores:
+    """How good the keypoints are when each is the average with what the mirrored crop gives.
+
+    Attributes:
+        labelled: on labelled boxes.
+        detected: on detected boxes; None without a detector.
+    """
+
+    labelled: PoseScores
+    detected: PoseScores | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        detected = self.detected.as_dict() if self.detected else None
+        return {"labelled_boxes": self.labelled.as_dict(), "detected_boxes": detected}
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class RunReport:
     """All that was measured of a pair.
@@ -154,6 +177,7 @@ class RunReport:
         detected: both together.
         remarks: what makes an AP 0 or too good to be true, by part: BOXES, or POSES and the kind of boxes.
         truth: the labels.
+        flip_test: what a flip test would give, where it was measured.
     """
 
     subject: Subject
@@ -162,6 +186,7 @@ class RunReport:
     detected: PosePart
     remarks: Mapping[str, tuple[Remark, ...]]
     truth: Dataset
+    flip_test: FlipScores | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -173,6 +198,7 @@ class RunReport:
             "det": self.det.as_dict(),
             "labelled_boxes": self.labelled.as_dict(),
             "detected_boxes": self.detected.as_dict(),
+            "flip_test": self.flip_test.as_dict() if self.flip_test else None,
         }
 
     @property
@@ -202,6 +228,7 @@ def measure(
     truth: Dataset,
     *,
     training: Dataset | None = None,
+    mirrored: Estimates | None = None,
     progress: Progress = silent,
 ) -> RunReport:
     """Run a pair once over the pictures of a split, and return all that can be measured of it.
@@ -212,6 +239,7 @@ def measure(
         estimator: finds the keypoints.
         truth: the labels; its pictures are read from their paths.
         training: what the pair was trained on, if that is known.
+        mirrored: the pose estimator with a flip test, to measure what that adds.
         progress: told how many pictures are done.
 
     Raises:
@@ -228,7 +256,31 @@ def measure(
         truth, detector=detector, estimator=estimator, label=label, bbox_thr=subject.bbox_thr, progress=progress
     )
     found = {name: said.labels.get(index, 0) for index, name in enumerate(detector.classes)}
-    return _report(subject, truth, said, training, found, progress)
+    report = _report(subject, truth, said, training, found, progress)
+    if mirrored is None:
+        return report
+    # The detector has said all that it will say.
+    flipped = collect(
+        truth, detector=_Replayed(said.boxes), estimator=mirrored, bbox_thr=subject.bbox_thr, progress=progress
+    )
+    scores = FlipScores(pose_scores(truth, flipped.on_labels), pose_scores(truth, flipped.on_boxes))
+    return replace(report, flip_test=scores)
+
+
+class _Replayed:
+    """A detector that gives the boxes of an earlier pass over the same pictures again, in their order."""
+
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, boxes: Predictions) -> None:
+        self._boxes = boxes
+        self._next = 0
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
+        images = range(self._next, self._next + len(pictures))
+        self._next = images.stop
+        rows = [np.flatnonzero(self._boxes.image_index == image) for image in images]
+        return [Detections(self._boxes.boxes[of], self._boxes.scores[of], np.zeros_like(of)) for of in rows]
 
 
 def _report(
@@ -249,7 +301,22 @@ def _report(
     for boxes, part in (("labelled boxes", labelled), ("detected boxes", detected)):
         remarks[f"{POSES}, {boxes}"] = explain(truth, part.predicted, part.evaluation, training=training)
     progress(_MEASURING, _STEPS, _STEPS)
-    return RunReport(subject, det, labelled, detected, remarks, truth)
+    report = RunReport(subject, det, labelled, detected, remarks, truth)
+    # Boxes that are off in a known way, or of another category, overlap nothing either.
+    unexplained = all(one.code == "zero" for one in remarks[BOXES])
+    return with_remarks(report, {BOXES: nowhere(truth, said.boxes)}) if unexplained else report
+
+
+def with_remarks(report: RunReport, more: Mapping[str, Iterable[Remark]]) -> RunReport:
+    """Return a report with further remarks on some of its parts; what they explain is not called unexplained."""
+    added = {part: tuple(of_part) for part, of_part in more.items()}
+    remarks = {part: (*own, *added.get(part, ())) for part, own in report.remarks.items()}
+    # Poses on detected boxes are low because either model is.
+    explained = {part for part, of_part in added.items() if any(one.code in CAUSES for one in of_part)}
+    explained |= {part for part in remarks if explained and part.endswith("detected boxes")}
+    for part in explained:
+        remarks[part] = tuple(one for one in remarks[part] if one.code != "zero")
+    return replace(report, remarks=remarks)
 
 
 def check_same_split(reports: Sequence[RunReport]) -> None:

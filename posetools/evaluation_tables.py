@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from posetools.diagnosis_mend import LABELS, Gain
 from posetools.evaluation import BOXES, POSES, PosePart, RunReport
 from posetools.metrics import PointScores, Subset
+from posetools.scoring import PoseScores
 
 NOTHING = "n/a"
 # Stands behind an AP that says nothing about the model; a remark says why.
@@ -63,6 +64,32 @@ def headline(reports: Sequence[RunReport]) -> TextTable:
         (f"{part}: {name}", *(each[part][name] for each in parts)) for part, names in parts[0].items() for name in names
     ]
     return TextTable("AP, PCK, NME", ("", *short_names(reports)), tuple(rows))
+
+
+def flip_tests(reports: Sequence[RunReport]) -> tuple[TextTable, ...]:
+    """Return what a flip test adds to each pair that it was measured of."""
+    tables = []
+    for name, report in zip(short_names(reports), reports, strict=True):
+        flips = report.flip_test
+        if flips is None or flips.detected is None:
+            continue
+        both = (flips.labelled, flips.detected)
+        sides = {boxes: (part.scores, other) for (boxes, part), other in zip(report.sides.items(), both, strict=True)}
+        tables.append(flip_test(sides, f": {name}" if len(reports) > 1 else ""))
+    return tuple(tables)
+
+
+def flip_test(sides: Mapping[str, tuple[PoseScores, PoseScores]], of: str = "") -> TextTable:
+    """Return scores without and with a flip test, by the kind of boxes, and the difference."""
+    columns, cells = [""], {name: [name] for name in (*_AP, *_PCK, "NME")}
+    for boxes, scores in sides.items():
+        columns += [boxes, "flip test", "adds"]
+        without, flipped = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in scores)
+        for name, row in cells.items():
+            before, after = without[name], flipped[name]
+            adds = NOTHING if before is None or after is None else f"{after - before:+.3f}"
+            row += [number(before), number(after), adds]
+    return TextTable(f"what a flip test would add{of}", tuple(columns), tuple(map(tuple, cells.values())))
 
 
 def per_keypoint(part: PosePart, boxes: str) -> TextTable:

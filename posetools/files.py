@@ -12,12 +12,13 @@ import re
 import secrets
 import shutil
 import stat
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
-from posetools.errors import InputError, OutputError, RequestError
+from posetools.errors import InputError, OutputError, RequestError, printable, shortened
 from posetools.locks import LOCK, exchange, only_one
 from posetools.storage import as_path, fetch_files, is_url
 
@@ -28,6 +29,8 @@ Transfer = Literal["copy", "hardlink", "symlink", "none"]
 _TOKEN = 4
 # Annotation files are smaller, as a rule; a local file gives what is asked for, or all it has.
 _AT_ONCE = 1 << 16
+# A dotted TOML key of many parts, for which tomllib takes time by their square.
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -90,6 +93,24 @@ def read_json(path: Path) -> Any:
         raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        InputError: it cannot be read, is not TOML, or is nested too deeply.
+    """
+    text = read_text(path)
+    if _LONG_KEY.search(text):
+        raise InputError(path, "", "is nested too deeply to be read")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be read") from exc
+    except ValueError as exc:
+        # Besides TOMLDecodeError: numbers of thousands of digits, and dates that no calendar has.
+        raise InputError(path, "", f"is not valid TOML: {shortened(str(exc))}") from exc
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 file, atomically, with line feeds as line ends on every platform.
 
@@ -133,7 +154,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     except OSError as exc:
         for done in moved:
             _put_back(old[done], done)
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+        raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
     finally:
         for temporary in (*new.values(), *old.values()):
             with suppress(OSError):
@@ -163,7 +184,7 @@ def replaced(path: Path) -> Iterator[Path]:
         yield new
         new.replace(path)
     except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+        raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
     finally:
         with suppress(OSError):
             new.unlink(missing_ok=True)
@@ -176,7 +197,9 @@ def _put_back(saved: Path, target: Path) -> None:
         else:
             target.unlink()
     except OSError as exc:
-        raise OutputError(f"{target}: new, but cannot be put back after a failed write: {exc.strerror or exc}") from exc
+        raise OutputError(
+            f"{printable(str(target))}: new, but cannot be put back after a failed write: {exc.strerror or exc}"
+        ) from exc
 
 
 def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
@@ -234,7 +257,9 @@ def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
             yield staging
             _move_into_place(staging, target)
         except OSError as exc:
-            raise OutputError(f"{exc.filename or target}: cannot be written: {exc.strerror or exc}") from exc
+            raise OutputError(
+                f"{printable(str(exc.filename or target))}: cannot be written: {exc.strerror or exc}"
+            ) from exc
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -334,7 +359,9 @@ def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--imag
             target.symlink_to(source.resolve())
     except OSError as exc:
         hint = "" if how == "copy" else f"\n  {option} {how} is not possible here; {option} copy is"
-        raise OutputError(f"{target}: cannot {how} {source}: {exc.strerror or exc}{hint}") from exc
+        raise OutputError(
+            f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}{hint}"
+        ) from exc
 
 
 def fetch(files: Mapping[Path, Path]) -> None:
@@ -352,7 +379,7 @@ def fetch(files: Mapping[Path, Path]) -> None:
         fetch_files(files)
     except OSError as exc:
         named = exc.filename or next(iter(files.values()))
-        raise OutputError(f"{named}: cannot be fetched: {exc.strerror or exc}") from exc
+        raise OutputError(f"{printable(str(named))}: cannot be fetched: {exc.strerror or exc}") from exc
 
 
 def portable_path(text: str) -> Path | None:

@@ -30,9 +30,10 @@ from posetools.formats import coco, told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_sources import picture_folders
 from posetools.geometry import Bools, Floats, Ints, pairwise_iou
+from posetools.own_skeleton import own_skeleton
 from posetools.pictures import content_hash
 from posetools.progress import Progress, silent
-from posetools.skeleton import DEFAULT, Skeleton, load_skeleton
+from posetools.skeleton import Skeleton, load_skeleton
 
 DEFAULT_IOU = 0.5
 NEAR = 0.03
@@ -81,7 +82,7 @@ def read_two(
     Args:
         a: a data set folder, a COCO file, or a source that convert reads.
         b: likewise.
-        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the default.
+        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the one of their labels.
         progress: told how far it is.
 
     Raises:
@@ -104,7 +105,7 @@ def _common_skeleton(a: Path, b: Path) -> Skeleton:
             f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}\n"
             "  `posetools convert` brings both onto one skeleton"
         )
-    return next(iter(own.values()), None) or load_skeleton(DEFAULT)
+    return next(iter(own.values()), None) or own_skeleton([a, b]).skeleton
 
 
 def _own_skeleton(path: Path) -> Skeleton | None:

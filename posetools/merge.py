@@ -25,7 +25,7 @@ import numpy as np
 from posetools.dataset import Dataset, Image, concatenate
 from posetools.dataset_folder import SPLITS, check_out, skeleton_of
 from posetools.derived import Origin, SetReading, read_set, refuse_errors, write_set
-from posetools.errors import InputError, RequestError, must_be, quoted
+from posetools.errors import InputError, RequestError, must_be, printable, quoted
 from posetools.files import Transfer
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions
@@ -240,7 +240,7 @@ def _doubles(request: MergeRequest, sets: Sequence[SetReading], progress: Progre
 
 def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
     if pairs:
-        listed = "\n".join(f"  {pair}" for pair in pairs[:_LISTED])
+        listed = "\n".join(f"  {printable(pair)}" for pair in pairs[:_LISTED])
         more = f"\n  ... and {len(pairs) - _LISTED} more" if len(pairs) > _LISTED else ""
         number = f"{len(pairs)} picture{'s' if len(pairs) > 1 else ''}"
         raise RequestError(f"{rule.format(number)}:\n{listed}{more}\n  {advice}")

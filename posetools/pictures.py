@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from posetools.errors import InputError, OutputError
+from posetools.errors import InputError, OutputError, printable
 from posetools.files import replaced
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -219,7 +219,7 @@ def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compre
         with replaced(path) as new:
             picture.save(new, **options)
     except ValueError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc}") from exc
+        raise OutputError(f"{printable(str(path))}: cannot be written: {exc}") from exc
 
 
 def upright_bytes(path: Path) -> bytes:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from posetools.doubts import doubts_of_bundle, doubts_of_pair
 from posetools.errors import RequestError
 from posetools.frames import read_picture
 from posetools.results import (
@@ -85,6 +86,7 @@ class PosePipeline:
         nms_thr: a box goes when it overlaps a surer one by more than this IoU.
         kpt_thr: keypoints with a lower score are not drawn.
         heatmaps: whether results have heatmaps.
+        doubts: a sentence for each model whose AP was 0, or that was never measured.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class PosePipeline:
                 f"the pose estimator predicts {estimator.num_keypoints} keypoints, but skeleton {skeleton.name} has "
                 f"{skeleton.num_keypoints}\n  --skeleton must be the one that it was trained with"
             )
+        self.doubts: tuple[str, ...] = ()
         self.detector, self.estimator, self.skeleton, self.label = detector, estimator, skeleton, label
         self.bbox_thr, self.nms_thr, self.kpt_thr, self.heatmaps = bbox_thr, nms_thr, kpt_thr, heatmaps
 
@@ -125,11 +128,15 @@ class PosePipeline:
             RequestError: ``run`` does not hold one detector and one pose estimator, or an option cannot be had.
             InputError: a file cannot be read.
         """
+        from posetools.mm.extra import require_train
         from posetools.mm.pairs import pair_of_run
         from posetools.mm.runtime import prepare
 
+        require_train("PosePipeline.from_run")
+        _check(options)
+        pair = pair_of_run(Path(run))
         prepare("PosePipeline.from_run")
-        return cls._from_pair(pair_of_run(Path(run)), options)
+        return cls._from_pair(pair, options)
 
     @classmethod
     def from_configs(
@@ -150,9 +157,14 @@ class PosePipeline:
             RequestError: a name or URL leads nowhere, or an option cannot be had.
             InputError: a file cannot be read, or config and checkpoint do not belong together.
         """
-        from posetools.mm.pairs import Pair, named_model
+        from posetools.mm.extra import require_train
+        from posetools.mm.pairs import Pair, check_named, named_model
         from posetools.mm.runtime import prepare
 
+        require_train("PosePipeline.from_configs")
+        _check(options)
+        check_named("det", *map(str, det))
+        check_named("pose", *map(str, pose))
         prepare("PosePipeline.from_configs")
         models = named_model("det", *map(str, det)), named_model("pose", *map(str, pose))
         return cls._from_pair(Pair(*models), options)
@@ -182,7 +194,9 @@ class PosePipeline:
             kpt_thr=given.kpt_thr if options.kpt_thr is None else options.kpt_thr,
         )
         opened = Bundle.open(Path(bundle), device=options.device, score_thr=filled.bbox_thr)
-        return cls._joined(opened.detector, opened.estimator, opened.manifest.skeleton, filled, Path(bundle))
+        pipeline = cls._joined(opened.detector, opened.estimator, opened.manifest.skeleton, filled, Path(bundle))
+        pipeline.doubts = doubts_of_bundle(Path(bundle), opened.manifest.metrics)
+        return pipeline
 
     @classmethod
     def _from_pair(cls, pair: Pair, options: PipelineOptions) -> PosePipeline:
@@ -203,7 +217,9 @@ class PosePipeline:
             if options.skeleton is None
             else load_skeleton(options.skeleton)
         )
-        return cls._joined(detector, estimator, skeleton, options, pair.det.config)
+        pipeline = cls._joined(detector, estimator, skeleton, options, pair.det.config)
+        pipeline.doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
+        return pipeline
 
     @classmethod
     def _joined(
@@ -277,6 +293,15 @@ class PosePipeline:
         rows = (found.labels == self.label) & (found.scores > self.bbox_thr)
         sure = found[rows]
         return sure[box_nms(sure.boxes, sure.scores, self.nms_thr)]
+
+
+def _check(options: PipelineOptions) -> None:
+    """Refuse what can be known to be wrong before torch is imported, which takes seconds."""
+    from posetools.mm.device import check_device
+
+    check_device(options.device)
+    if options.skeleton is not None:
+        load_skeleton(options.skeleton)
 
 
 def _checked(picture: Picture) -> Picture:

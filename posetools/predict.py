@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -23,6 +23,7 @@ from posetools.drawing import DEFAULT_STYLE, Style
 from posetools.errors import RequestError
 from posetools.files import check_free, staged_folder
 from posetools.frames import Frame, Source, ahead
+from posetools.image_ids import ImageIds, ids_of_data_set
 from posetools.locks import only_one_in
 from posetools.pictures import save_picture
 from posetools.pipeline import PosePipeline
@@ -33,6 +34,7 @@ from posetools.video import VideoWriter, opencv
 
 DOCUMENT = "predictions.json"
 RESULTS = "results_coco.json"
+RESULTS_OF_SPLIT = "results_{}_coco.json"
 
 # Pictures that go through the models together. More gain nothing on a CPU, and each waits for the others.
 _TOGETHER = 4
@@ -52,7 +54,8 @@ class PredictRequest:
         output_root: the folder for all output; None: nothing is written.
         save_predictions: write predictions.json and results_coco.json.
         labelme: write copies of the pictures with labelme files in place of drawn pictures.
-        ann_file: a COCO file whose image ids results_coco.json has; None: 1, 2, ... in order.
+        ann_file: a COCO file whose image ids results_coco.json has; None: those of the images' data set, else 1, 2, ...
+            in order.
         show: show each drawn picture in a window.
         style: how objects are drawn.
     """
@@ -82,6 +85,7 @@ class PredictReport:
         objects: how many objects were found in them.
         seconds: from the first picture's decoding to the last one's writing.
         problems: one sentence for each picture that could not be read, and for what could not be held.
+        notes: one sentence for each thing that the user may not expect.
         written: the files and folders that were written.
         seen: the pictures one by one; only where nothing is written.
     """
@@ -90,6 +94,7 @@ class PredictReport:
     objects: int = 0
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
 
@@ -166,7 +171,7 @@ def predict(
     report = PredictReport()
     started = time.perf_counter()
     with ExitStack() as stack:
-        sinks = _Sinks(request, pipeline, report, stack)
+        sinks = _Sinks(request, sources, pipeline, report, stack)
         for source in sources:
             if _Run(source, request, pipeline, sinks, progress).go():
                 break
@@ -179,22 +184,33 @@ class _Sinks:
     """The files that all sources are written to, and the report."""
 
     def __init__(
-        self, request: PredictRequest, pipeline: PosePipeline, report: PredictReport, stack: ExitStack
+        self,
+        request: PredictRequest,
+        sources: Sequence[Source],
+        pipeline: PosePipeline,
+        report: PredictReport,
+        stack: ExitStack,
     ) -> None:
         self.report = report
         self._document: DocumentWriter | None = None
         self._coco: CocoWriter | None = None
+        self._of_splits: list[tuple[Mapping[str, int], CocoWriter]] = []
         self._labelme: LabelmeWriter | None = None
         self._keeps_seen = request.output_root is None
         root = request.output_root
         if root is not None and not request.labelme:
             stack.enter_context(only_one_in(root))
         if root is not None and request.save_predictions:
-            ids = image_ids_of(request.ann_file) if request.ann_file else None
+            known = ImageIds(image_ids_of(request.ann_file)) if request.ann_file else ids_of_data_set(sources)
+            report.notes += [known.note] if known.note else []
             thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
             self._document = stack.enter_context(DocumentWriter(root / DOCUMENT, pipeline.skeleton, thresholds))
-            self._coco = stack.enter_context(CocoWriter(root / RESULTS, pipeline.skeleton, ids))
+            self._coco = stack.enter_context(CocoWriter(root / RESULTS, pipeline.skeleton, known.ids))
             report.written += [root / DOCUMENT, root / RESULTS]
+            for split, ids in known.splits.items():
+                path = root / RESULTS_OF_SPLIT.format(split)
+                self._of_splits.append((ids, stack.enter_context(CocoWriter(path, pipeline.skeleton, ids))))
+                report.written.append(path)
         if root is not None and request.labelme:
             staged = stack.enter_context(staged_folder(root))
             self._labelme = LabelmeWriter(staged, kpt_thr=pipeline.kpt_thr)
@@ -211,6 +227,9 @@ class _Sinks:
             self._document.add(result, name, frame=number)
         if self._coco is not None:
             self._coco.add(result, frame.name)
+        for ids, writer in self._of_splits:
+            if frame.name in ids:
+                writer.add(result, frame.name)
         if self._labelme is not None:
             self._labelme.add(result, frame.name)
 

@@ -14,7 +14,7 @@ from posetools.errors import InputError, RequestError, from_validation, must_be
 from posetools.files import read_json
 from posetools.formats.coco_model import Coordinate
 from posetools.geometry import Floats, xyxy_from_xywh
-from posetools.skeleton import Skeleton
+from posetools.skeleton import Skeleton, new_command
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,7 +150,10 @@ def _from_document(path: Path, document: _Document, skeleton: Skeleton) -> dict[
     if document.keypoint_names != list(skeleton.names):
         rule = f"those of skeleton {skeleton.name}, {list(skeleton.names)}"
         problem = f"keypoint_names must be {rule}, got {document.keypoint_names}"
-        raise InputError(path, "keypoint_names", problem, hint="--skeleton says which skeleton is meant")
+        command = new_command(document.keypoint_names)
+        raise InputError(
+            path, "keypoint_names", problem, hint=f"--skeleton FILE says which it is; `{command}` writes one"
+        )
     found: dict[str, PicturePredictions] = {}
     for position, picture in enumerate(document.pictures):
         key = picture.file_name if picture.frame is None else f"{picture.file_name}#{picture.frame}"

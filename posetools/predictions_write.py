@@ -22,7 +22,7 @@ from typing import Any, Self, TextIO
 import numpy as np
 
 from posetools import __version__
-from posetools.errors import OutputError, RequestError, must_be
+from posetools.errors import OutputError, RequestError, must_be, printable
 from posetools.files import staged_folder, transfer
 from posetools.formats.labelme_mark import marked_text
 from posetools.formats.labelme_write import flat_boxes, labelme_document, predicted_objects
@@ -86,7 +86,9 @@ class _Streamed:
         try:
             text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
         except ValueError as exc:
-            raise OutputError(f"{self.path}: what is predicted for {file_name} is not finite: {exc}") from exc
+            raise OutputError(
+                f"{printable(str(self.path))}: what is predicted for {printable(str(file_name))} is not finite: {exc}"
+            ) from exc
         self._write(text if self._empty else f",\n{text}")
         self._empty = False
 
@@ -98,7 +100,7 @@ class _Streamed:
             raise self._error(exc) from exc
 
     def _error(self, exc: OSError) -> OutputError:
-        return OutputError(f"{self.path}: cannot be written: {exc.strerror or exc}")
+        return OutputError(f"{printable(str(self.path))}: cannot be written: {exc.strerror or exc}")
 
 
 class DocumentWriter(_Streamed):
@@ -253,7 +255,9 @@ class LabelmeWriter:
             document = labelme_document(file_name, result.size, objects, result.skeleton)
             text = marked_text(document, {"prelabel": __version__, "skeleton": result.skeleton.name})
         except ValueError as exc:
-            raise OutputError(f"{target}: what is predicted for {file_name} is not finite: {exc}") from exc
+            raise OutputError(
+                f"{printable(str(target))}: what is predicted for {printable(str(file_name))} is not finite: {exc}"
+            ) from exc
         flat = int(flat_boxes(result.boxes).sum())
         if flat:
             self.problems.append(f"{file_name}: {flat} of {len(result)} objects left out: their boxes have no area")
@@ -271,7 +275,7 @@ def _save_pixels(result: PoseResult, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(result.picture[..., ::-1])).save(target)
     except (OSError, ValueError) as exc:
-        raise OutputError(f"{target}: cannot be written: {exc}") from exc
+        raise OutputError(f"{printable(str(target))}: cannot be written: {exc}") from exc
 
 
 def write_labelme(

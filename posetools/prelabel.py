@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from posetools import __version__
-from posetools.errors import InputError, OutputError, RequestError, must_be
+from posetools.errors import InputError, OutputError, RequestError, must_be, printable
 from posetools.files import portable_path, read_bytes, write_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
@@ -34,6 +34,7 @@ from posetools.formats.labelme_model import parse_document
 from posetools.formats.labelme_write import flat_boxes, labelme_document, predicted_objects
 from posetools.frames import ahead, read_picture
 from posetools.locks import only_one_in
+from posetools.own_skeleton import keep_skeleton
 from posetools.pictures import is_picture
 from posetools.pipeline import PosePipeline
 from posetools.predictions import check_labelme_names
@@ -95,6 +96,7 @@ class PrelabelReport:
         kept: pictures whose labels are a person's, and stayed as they were.
         objects: how many objects are in the files that were written.
         problems: one sentence for each picture without a new file that should have one, and for objects left out.
+        skeleton: the file that tells ``posetools annotate`` and ``convert`` the keypoints, where it was written.
     """
 
     new: int = 0
@@ -103,6 +105,7 @@ class PrelabelReport:
     kept: int = 0
     objects: int = 0
     problems: list[str] = field(default_factory=list)
+    skeleton: Path | None = None
 
     @property
     def written(self) -> int:
@@ -209,12 +212,13 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
         progress: told how many pictures are done.
 
     Raises:
-        RequestError: another run writes into the same folder.
+        RequestError: another run writes into the same folder, or it has another skeleton.
         OutputError: a file cannot be written, or what was predicted is not finite.
     """
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
     done = 0
     with only_one_in(plan.folder), closing(ahead(_batches(plan.tasks), 1)) as batches:
+        report.skeleton = keep_skeleton(plan.folder, pipeline.skeleton)
         for batch in batches:
             results = iter(pipeline.predict([one.picture for one in batch if one.picture is not None]))
             for one in batch:
@@ -253,7 +257,9 @@ def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: Prela
     try:
         text = marked_text(document, facts)
     except ValueError as exc:
-        raise OutputError(f"{task.file}: what is predicted for {task.picture} is not finite: {exc}") from exc
+        raise OutputError(
+            f"{printable(str(task.file))}: what is predicted for {printable(str(task.picture))} is not finite: {exc}"
+        ) from exc
     write_text(task.file, text)
     setattr(report, task.kind, getattr(report, task.kind) + 1)
     report.objects += len(objects)
@@ -268,4 +274,4 @@ def _changed(task: Task) -> bool:
     except FileNotFoundError:
         return bool(task.digest)
     except OSError as exc:
-        raise OutputError(f"{task.file}: cannot be written over: {exc.strerror or exc}") from exc
+        raise OutputError(f"{printable(str(task.file))}: cannot be written over: {exc.strerror or exc}") from exc

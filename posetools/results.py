@@ -33,6 +33,8 @@ Picture: TypeAlias = npt.NDArray[np.uint8]
 BBOX_THR = 0.3
 NMS_THR = 0.3
 KPT_THR = 0.3
+# Pixels of the network's input in a cell of a heatmap, on a side.
+_HEATMAP_STRIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +112,32 @@ class Estimates(Protocol):
         """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch."""
 
 
-def shrink_heatmaps(heatmaps: npt.NDArray[np.float32], longest: int = 96) -> npt.NDArray[np.float32]:
-    """Return heatmaps with sides of about ``longest`` at most, each cell the maximum of those it stands for.
+def heatmap_size(input_size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of the heatmaps of a pose network with that input, in cells.
+
+    That of networks that predict heatmaps; SimCC's distributions have several bins a pixel, of which each cell gets the
+    largest.
+    """
+    return max(input_size[0] // _HEATMAP_STRIDE, 1), max(input_size[1] // _HEATMAP_STRIDE, 1)
+
+
+def shrink_heatmaps(heatmaps: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return heatmaps of at most ``size`` cells, each cell the maximum of those it stands for.
 
     Args:
         heatmaps: (..., h, w).
-        longest: in cells.
+        size: (width, height).
     """
-    sides = heatmaps.shape[-2:]
-    step = -(-max(sides) // longest)
-    if step <= 1:
-        return heatmaps
-    starts = [np.arange(-(-side // step)) * side // -(-side // step) for side in sides]
-    rows = np.maximum.reduceat(heatmaps, starts[0], axis=-2)
-    shrunk: npt.NDArray[np.float32] = np.maximum.reduceat(rows, starts[1], axis=-1)
-    return shrunk
+    return block_max(block_max(heatmaps, size[1], -2), size[0], -1)
+
+
+def block_max(values: npt.NDArray[np.float32], blocks: int, axis: int) -> npt.NDArray[np.float32]:
+    """Return the largest value of each of so many blocks along an axis, of the same length to within one."""
+    length = values.shape[axis]
+    if length <= blocks:
+        return values
+    largest: npt.NDArray[np.float32] = np.maximum.reduceat(values, np.arange(blocks) * length // blocks, axis=axis)
+    return largest
 
 
 def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, hint: str = "") -> int:

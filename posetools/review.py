@@ -2,8 +2,8 @@
 
 The terms of posetools/review_scores.py give each picture a priority; pictures are then taken one by one, so that each
 differs from those taken before. The same request on the same data gives the same list. What is written, a folder that
-is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, and pictures/ with
-links for labelme (posetools/review_links.py).
+is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, pictures/ with
+links for labelme (posetools/review_links.py), and skeleton.yaml where the skeleton is not the default.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from PIL import Image as Pillow
 from posetools import __version__
 from posetools.dataset import Visibility
 from posetools.drawing import DEFAULT_STYLE
+from posetools.drawing_sheet import HIDDEN
 from posetools.errors import RequestError, must_be
 from posetools.files import check_free, is_inside, staged_folder, write_json, write_text
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
+from posetools.own_skeleton import keep_skeleton
 from posetools.pictures import save_picture
 from posetools.pipeline import PosePipeline
 from posetools.predictions import check_labelme_names
@@ -243,6 +245,7 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
         document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
         write_json(staged / RECORD, {**document, "links": [link.model_dump() for link in links]})
         write_text(staged / TABLE, _table(entries, result.by))
+        keep_skeleton(staged, candidates.skeleton)
         save_picture(_sheet(result, candidates.skeleton, request, progress), staged / SHEET)
 
 
@@ -278,20 +281,21 @@ def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
 def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, progress: Progress) -> Pillow.Image:
     """Return the contact sheet; where nothing is labelled, what is found is drawn into the pictures themselves."""
     paired = any(one.candidate.labels is not None and one.candidate.found is not None for one in result.chosen)
-    views = []
+    views, rings = [], set[str]()
     for one in result.chosen:
         image, labels, found = one.candidate.image, one.candidate.labels, one.candidate.found
         if labels is None and found is not None and not paired:
             seen = np.where(found.keypoint_scores < KPT_THR, Visibility.HIDDEN, Visibility.VISIBLE)[..., None]
             labels = Labelled(image, found.boxes, np.concatenate([found.keypoints, seen], axis=2), ())
+            rings.add(f"score below {KPT_THR:g}")
+        elif labels is not None:
+            rings.add(HIDDEN)
         if labels is None:
             k = skeleton.num_keypoints
             labels = Labelled(image, np.zeros((0, 4)), np.zeros((0, k, 3)), ())
         mark = Mark(((frozenset(), one.why),))
         views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
     title = f"{request.data}: {len(result.chosen)} of {result.among} pictures, by {', '.join(result.by)}"
-    if paired:
-        title += "; left: labels, right: predictions"
     return draw_sheet(
         views[:_ON_SHEET],
         skeleton,
@@ -302,4 +306,5 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
         title=title,
         problems=[],
         progress=progress,
+        ring=" or ".join(sorted(rings)) or HIDDEN,
     )

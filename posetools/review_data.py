@@ -24,12 +24,13 @@ from posetools.formats.collect import walk_files
 from posetools.formats.labelme_mark import is_untouched
 from posetools.frames import ahead, read_picture
 from posetools.geometry import Floats
+from posetools.own_skeleton import own_skeleton
 from posetools.pictures import is_picture, read_header
 from posetools.pipeline import PosePipeline
 from posetools.predictions import PicturePredictions, image_ids_of, read_predictions
 from posetools.progress import Progress
 from posetools.results import Picture
-from posetools.skeleton import DEFAULT, Skeleton, load_skeleton
+from posetools.skeleton import Skeleton
 from posetools.view_data import Labelled, read_labels
 
 _TOGETHER = 4
@@ -81,7 +82,7 @@ def read_candidates(
         data: the folder, or a file with labels.
         skeleton: a built-in name or a file; None: the data set's own.
         progress: told how far it is.
-        default: what labelme files are read by when ``skeleton`` is None; None for the built-in default.
+        default: what labelme files are read by when ``skeleton`` is None, such as the models'; None: the folder's own.
 
     Raises:
         RequestError: there is no such data, or no picture in it.
@@ -94,9 +95,9 @@ def read_candidates(
         labels = read_labels(data, split=None, skeleton=skeleton, progress=progress)
         pictures = tuple(Candidate(one.image, one) for one in labels.pictures if one.image.path is not None)
         return Candidates(pictures, labels.skeleton, labels.ann_files, beside=False)
-    if skeleton is not None:
-        default = load_skeleton(skeleton)
-    return _of_folder(data, default or load_skeleton(DEFAULT), progress)
+    if skeleton is not None or default is None:
+        default = own_skeleton([data], skeleton).skeleton
+    return _of_folder(data, default, progress)
 
 
 def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidates:

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, RequestError, shortened
 from posetools.files import read_json, read_text
 from posetools.geometry import Floats
 
@@ -261,9 +261,9 @@ def _read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
     for number, text in lines:
         try:
             record = json.loads(text)
-        except json.JSONDecodeError as exc:
+        except (ValueError, RecursionError) as exc:
             if number != lines[-1][0]:
-                raise InputError(path, f"line {number}", f"is not valid JSON: {exc.msg}") from exc
+                raise InputError(path, f"line {number}", f"is not valid JSON: {shortened(str(exc))}") from exc
             broken = 1
             continue
         if not isinstance(record, dict):

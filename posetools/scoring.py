@@ -71,6 +71,11 @@ class PoseScores:
         return {"OKS": self.oks.as_dict(), "points": points, "without_box": self.without_box}
 
 
+def pck_of(scores: PoseScores) -> float | None:
+    """Return PCK@0.1 over all labelled points."""
+    return scores.points["labelled"].overall.as_dict()["PCK@0.1"]
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Estimated:
     """The poses of M boxes.

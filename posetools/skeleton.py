@@ -12,6 +12,7 @@ is a file of the user's own::
       - {points: [left-front-bumper, left-rear-bumper], color: [100, 150, 200]}
     sigmas: [0.05, ...]             # one per keypoint, in their order
     joint_weights: [1.0, ...]       # likewise
+    rotation: 180                   # optional: images are turned by up to so many degrees in training
     template: ...                   # optional: where the keypoints of a rigid object are in space (docs/geometry.md)
 
 Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
@@ -20,27 +21,55 @@ here and nowhere else.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from posetools.errors import RequestError, from_validation
 from posetools.files import read_text
+from posetools.skeleton_colors import keypoint_colors, link_colors
 from posetools.yaml_text import parse_yaml
 
 BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
+# Names longer than this in all are not for typing.
+_TYPED_MOST = 1000
 
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Channel, Channel, Channel]
 Positive = Annotated[float, Field(gt=0)]
 Vector = tuple[float, float, float]
+
+
+def _color_field(alone: Color) -> Any:
+    """Return a field with the color of a part that is in no skeleton, which the schema does not name as its default."""
+    return Field(
+        default=alone,
+        description="red, green, blue; without it each part gets a color of its own",
+        json_schema_extra=_without_default,
+    )
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
 
 
 class _Part(BaseModel):
@@ -55,18 +84,21 @@ class Category(_Part):
 
 
 class Keypoint(_Part):
-    """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its colour (RGB)."""
+    """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its color (RGB).
+
+    A skeleton chooses the color where none is given.
+    """
 
     name: Name
     swap: Name | None = None
-    color: Color = (255, 128, 0)
+    color: Color = _color_field((255, 128, 0))
 
 
 class Link(_Part):
-    """A line drawn between two keypoints, and its colour (RGB)."""
+    """A line drawn between two keypoints, and its color (RGB), which a skeleton chooses where none is given."""
 
     points: tuple[Name, Name]
-    color: Color = (51, 153, 255)
+    color: Color = _color_field((51, 153, 255))
 
 
 class Face(_Part):
@@ -160,6 +192,7 @@ class Skeleton(_Part):
         links: the lines between them.
         sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
         joint_weights: per-keypoint weights of the training loss.
+        rotation: the largest angle that images are turned by in training, in degrees; None: taken from the data.
         template: where the keypoints are in space, when the object is rigid and somebody has measured it.
     """
 
@@ -169,6 +202,7 @@ class Skeleton(_Part):
     links: tuple[Link, ...] = ()
     sigmas: tuple[Positive, ...]
     joint_weights: tuple[Positive, ...]
+    rotation: Annotated[int, Field(ge=0, le=180)] | None = None
     template: Template | None = None
 
     @model_validator(mode="after")
@@ -184,7 +218,23 @@ class Skeleton(_Part):
                 )
         if self.template is not None and (problem := self.template.problem(self.names)):
             raise ValueError(f"template: {problem}")
+        self._color()
         return self
+
+    def _color(self) -> None:
+        """Give keypoints and links without a color one of their own."""
+        chosen = {
+            "keypoints": keypoint_colors(self.names, self.flip_indices),
+            "links": link_colors(self.names, self.flip_indices, self.edges),
+        }
+        for field, colors in chosen.items():
+            parts = zip(getattr(self, field), colors, strict=True)
+            colored = tuple(
+                each if "color" in each.model_fields_set else each.model_copy(update={"color": color})
+                for each, color in parts
+            )
+            # The model is frozen for everybody else.
+            object.__setattr__(self, field, colored)
 
     def _check_names(self) -> None:
         for name, times in Counter(self.names).items():
@@ -221,6 +271,14 @@ class Skeleton(_Part):
             if pair in seen:
                 raise ValueError(f"links[{i}]: points must be a new pair, got that of links[{seen[pair]}] again")
             seen[pair] = i
+
+    @model_serializer(mode="wrap")
+    def _without_empty_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Earlier versions refuse a key that they do not know, so it is written only where it says something.
+        document: dict[str, Any] = handler(self)
+        if document.get("rotation") is None:
+            document.pop("rotation", None)
+        return document
 
     @property
     def num_keypoints(self) -> int:
@@ -287,9 +345,25 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
     if not path.is_file():
         raise RequestError(
             f"skeleton must be one of {', '.join(BUILT_IN)} or the path of a YAML file, got {str(name_or_path)!r}\n"
-            "  `posetools skeleton new FILE` writes one to start from"
+            f"  `{new_command(())}` writes one"
         )
     return read_skeleton(path)
+
+
+def new_command(names: Iterable[str], category: str = "") -> str:
+    """Return the command that writes a skeleton file with these keypoints, for somebody to type.
+
+    Args:
+        names: of the keypoints, as a file that somebody else made says them.
+        category: what the object is called; empty where that is not known.
+    """
+    known = tuple(names)
+    text = ",".join(known)
+    if not text.isprintable() or len(text) > _TYPED_MOST or any("," in name or name != name.strip() for name in known):
+        text = ""
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", category)
+    file, option = (f"{category}.yaml", f" --category {category}") if named else ("FILE", "")
+    return f"posetools skeleton new {file}{option} --keypoints {shlex.quote(text) if text else 'A,B,...'}"
 
 
 def read_skeleton(path: Path) -> Skeleton:
@@ -328,6 +402,8 @@ def dump_skeleton(skeleton: Skeleton) -> str:
     if skeleton.links:
         lines += ["links:", *(f"  - {_flow(link)}" for link in document["links"])]
     lines += [f"sigmas: {_flow(document['sigmas'])}", f"joint_weights: {_flow(document['joint_weights'])}"]
+    if skeleton.rotation is not None:
+        lines.append(f"rotation: {skeleton.rotation}")
     if skeleton.template is not None:
         lines.append("template:")
         for part, entries in document["template"].items():

@@ -6,7 +6,6 @@ swap only when its mirrored name is a keypoint too.
 
 from __future__ import annotations
 
-import colorsys
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from posetools.skeleton import Category, Keypoint, Skeleton, dump_skeleton
 DEFAULT_SIGMA = 0.05
 
 _OPPOSITE = {"left": "right", "l": "r", "right": "left", "r": "l"}
-_GOLDEN = 0.618034
 
 _HEAD = """\
 # A skeleton for posetools; docs/skeletons.md explains every field. `posetools skeleton check FILE` tells whether it
@@ -31,12 +29,13 @@ _COMMENTS = {
     "category": "The one kind of object that has these keypoints; the id is COCO's, from 1.",
     "keypoints": "In the order of every array and file. swap: the keypoint that this one becomes in a mirrored "
     "picture\n# (for both of the pair). color: red, green, blue.",
-    "links": "The lines between keypoints in drawings.",
+    "links": "The lines between keypoints in drawings. color: as above; without it each gets one of its own, left and "
+    "right of a\n# pair in the same hue, left deep and right light.",
     "sigmas": "How far apart two careful people would label each keypoint, in units of sqrt(area) of the object: OKS "
     "and\n# hence AP depend on them. 0.05 is a start, not a measurement.",
     "joint_weights": "Weights of the training loss.",
 }
-_NO_LINKS = "# links:\n#   - {{points: [{}, {}], color: [51, 153, 255]}}\n"
+_NO_LINKS = "# links:\n#   - {{points: [{}, {}]}}\n"
 
 
 def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skeleton:
@@ -47,10 +46,9 @@ def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skelet
     """
     known = set(keypoints)
     points = []
-    for number, point in enumerate(keypoints):
+    for point in keypoints:
         mirrored = mirror_name(point)
-        swap = mirrored if mirrored != point and mirrored in known else None
-        points.append({"name": point, "swap": swap, "color": _color(number)})
+        points.append({"name": point, "swap": mirrored if mirrored != point and mirrored in known else None})
     try:
         return Skeleton(
             name=name,
@@ -62,7 +60,9 @@ def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skelet
     except ValidationError as exc:
         problem = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         given = f"{','.join(keypoints)} of {category!r}"
-        raise RequestError(must_be("--names and --category", f"what a skeleton can have ({problem})", given)) from exc
+        raise RequestError(
+            must_be("--keypoints and --category", f"what a skeleton can have ({problem})", given)
+        ) from exc
 
 
 def rename_skeleton(skeleton: Skeleton, name: str) -> Skeleton:
@@ -103,9 +103,3 @@ def mirror_name(name: str) -> str:
 
 def _in_case_of(model: str, word: str) -> str:
     return word.upper() if model.isupper() else word.capitalize() if model.istitle() else word
-
-
-def _color(number: int) -> tuple[int, int, int]:
-    """Return a colour unlike those of the numbers before: the hue moves by the golden ratio."""
-    red, green, blue = colorsys.hsv_to_rgb(number * _GOLDEN % 1, 0.85, 1.0)
-    return round(red * 255), round(green * 255), round(blue * 255)

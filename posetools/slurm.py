@@ -155,12 +155,12 @@ def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
     if stage not in _STAGES:
         raise RequestError(
             f"--stage det, pose or all must be among the arguments of `posetools train` after --, got {stage!r}\n"
-            "  posetools slurm --gpus 4 -- --stage all data/cars --work-dir work_dirs/cars"
+            "  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
         )
     if not work_dir:
         raise RequestError(
             "--work-dir must be among the arguments of `posetools train` after --: started again, the job looks there "
-            "for checkpoints\n  posetools slurm --gpus 4 -- --stage all data/cars --work-dir work_dirs/cars"
+            "for checkpoints\n  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
         )
     return stage, Path(work_dir).as_posix()
 

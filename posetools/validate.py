@@ -31,6 +31,7 @@ from posetools.shards import Engine
 from posetools.skeleton import Skeleton
 from posetools.split_journal import finish
 from posetools.storage import is_url
+from posetools.verdict import Verdict, data_verdict
 
 _ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
 
@@ -67,6 +68,11 @@ class ValidationReport:
     def errors(self) -> int:
         """How many findings are errors."""
         return sum(finding.severity is Severity.ERROR for finding in self.findings)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the data set can be trained on, in one sentence."""
+        return data_verdict(self.findings, self.splits, pictures=self.pictures)
 
     def ok(self, strict: bool = False) -> bool:
         """Return whether there are no errors and, when ``strict``, no warnings either."""

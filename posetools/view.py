@@ -47,7 +47,7 @@ class ViewRequest:
         seed: chooses by lot; None: spread evenly.
         objects: show each object by itself.
         each: write each picture by itself, in full resolution.
-        columns: pictures in a row of the sheet; None: so that the sheet is a little wider than high.
+        columns: pictures in a row of the sheet; None: so that they are largest when a screen shows the whole sheet.
         tile: (width, height) of a picture in the sheet in pixels; a height of None is that which fits.
         style: what is drawn.
     """
@@ -233,9 +233,7 @@ def _choose(views: Sequence[View], request: ViewRequest) -> list[View]:
 
 def _title(request: ViewRequest, shown: int, among: int) -> str:
     what = f"{request.finding} {RULES[request.finding].title}: " if request.finding else ""
-    text = f"{request.data}: {what}{shown} of {among} {'objects' if request.objects else 'pictures'}"
-    sides = "; left: labels (rings: hidden points), right: predictions"
-    return text + (sides if request.predictions else "")
+    return f"{request.data}: {what}{shown} of {among} {'objects' if request.objects else 'pictures'}"
 
 
 def _write_each(

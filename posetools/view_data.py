@@ -21,8 +21,9 @@ from posetools.formats import coco, told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_sources import safe_name
 from posetools.geometry import Floats
+from posetools.own_skeleton import own_skeleton
 from posetools.progress import Progress
-from posetools.skeleton import DEFAULT, Skeleton, load_skeleton
+from posetools.skeleton import Skeleton
 from posetools.validate import validate
 
 _ENTRY = re.compile(r"(images|annotations)\[(\d+)\]")
@@ -92,7 +93,7 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     Args:
         data: the folder or file.
         split: the one split to show; None for all.
-        skeleton: a built-in name or a file; None for the data's own, else the default.
+        skeleton: a built-in name or a file; None for the data's own.
         progress: told how far it is.
 
     Raises:
@@ -104,7 +105,7 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     folder = data if data.is_dir() else data.parent
     is_set = data.is_dir() and any(data.glob("*_coco.json"))
     own = is_set or skeleton is not None or (folder / CONVERSION).is_file() or any(folder.glob("*_coco.json"))
-    known = skeleton_of(folder, skeleton) if own else load_skeleton(DEFAULT)
+    known = skeleton_of(folder, skeleton) if own else own_skeleton([data]).skeleton
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.pictures:
         hint = f"`posetools {'validate' if is_set else 'convert'}` says why; --skeleton names another skeleton"

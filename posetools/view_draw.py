@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from posetools.drawing import Style, beside, contact_sheet, draw_instances, fitting_size
+from posetools.drawing import Style, beside, draw_instances, fitting_size
+from posetools.drawing_sheet import HIDDEN, Legend, contact_sheet, fitting_columns, legend_of, readable_text, reduction
 from posetools.errors import InputError, RequestError, must_be
 from posetools.geometry import Floats, pairwise_iou
 from posetools.pictures import read_header
@@ -27,8 +28,8 @@ from posetools.skeleton import Color, Skeleton
 from posetools.view_data import Labelled, Mark
 
 MARKED: Color = (255, 40, 90)
-# A sheet is about this many pixels wide and this much wider than high, and a picture in it as wide as these say.
-_SHEET_WIDTH, _SHEET_SHAPE = 2560, 1.6
+# A sheet is about this many pixels wide, and a picture in it as wide as these say.
+_SHEET_WIDTH = 2560
 _NARROWEST, _WIDEST = 320, 1280
 _MOST_PIXELS = 120_000_000
 # Pictures of another shape than these (width by height) are shown whole in a tile that is wider or higher than they.
@@ -37,9 +38,9 @@ _SHAPES = 0.5, 2.5
 _MARGIN, _MARGIN_PIXELS = 0.25, 4.0
 # A cut that is written by itself is enlarged to this.
 _SMALLEST_CUT = 480
-_FINDING_LINES = 3
+_NAME_LINES, _FINDING_LINES = 2, 3
 # A sheet is wider than most screens: what is drawn in it must still be seen when it is shown smaller.
-_SHEET_SCALE = 1.6
+_SHEET_SCALE, _SHOWN_SCALE = 1.6, 1.2
 _BLANK = (205, 205, 205)
 
 
@@ -193,19 +194,21 @@ def draw_sheet(
     title: str,
     problems: list[str],
     progress: Progress,
+    ring: str = HIDDEN,
 ) -> Pillow.Image:
-    """Return one picture of all views; those that cannot be read stay blank, and their problems are noted.
+    """Return one picture of all views, with a legend; those that cannot be read stay blank, their problems are noted.
 
     Args:
         views: what to show; at least one.
         skeleton: names, colours and links.
         style: what is drawn.
-        columns: views in a row; None: so that the sheet is a little wider than high.
+        columns: views in a row; None: so that they are largest when a screen shows the whole sheet.
         tile: (width, height) of a picture; a height of None, or None at all: what fits.
         code: that of the findings in the views' marks.
         title: a line above all.
         problems: gets a sentence for each picture that cannot be read.
         progress: told how far it is.
+        ring: what a point that is drawn as a ring means.
 
     Raises:
         RequestError: the sheet would be too large.
@@ -214,15 +217,16 @@ def draw_sheet(
     shape = float(np.clip(np.median([view.shape for view in views]), *_SHAPES))
     if tile and tile[1]:
         shape = tile[0] / tile[1]
-    if columns is None:
-        columns = max(1, min(len(views), round(math.sqrt(len(views) * _SHEET_SHAPE / (shape * (1 + paired))))))
+    lines = _FINDING_LINES if code else _NAME_LINES
+    columns = columns or fitting_columns(len(views), shape * (1 + paired), lines)
     width = tile[0] if tile else max(_NARROWEST, min(_WIDEST, _SHEET_WIDTH // columns // (1 + paired)))
     height = max(1, round(width / shape))
     size = columns * width * (1 + paired), -(-len(views) // columns) * height
     if size[0] * size[1] > _MOST_PIXELS:
         rule = f"at most {_MOST_PIXELS // 1_000_000} million pixels"
         raise RequestError(f"{must_be('the sheet', rule, size)}\n  a smaller --tile or --n, or --each")
-    style = replace(style, scale=style.scale * _SHEET_SCALE)
+    scale = style.scale * max(_SHEET_SCALE, _SHOWN_SCALE * reduction(size))
+    style = replace(style, scale=scale, smallest_text=readable_text(size, width))
     tiles, captions = [], []
     for done, view in enumerate(views, start=1):
         caption = view.caption(code)
@@ -240,6 +244,18 @@ def draw_sheet(
         columns=columns,
         tile=whole if paired else (width, height),
         captions=captions,
-        caption_lines=_FINDING_LINES if code else 1,
+        caption_lines=lines,
         title=title,
+        legend=_legend(views, skeleton, style, code=code, ring=ring),
     )
+
+
+def _legend(views: Sequence[View], skeleton: Skeleton, style: Style, *, code: str | None, ring: str) -> Legend:
+    boxes = {"object": style.box_color} if style.boxes else {}
+    if code and style.boxes and any(view.mark.rows for view in views):
+        boxes[f"object with {code}"] = MARKED
+    notes = []
+    if any(view.predicted is not None for view in views):
+        score = f"right: predictions and their scores, without points that score below {KPT_THR:g}"
+        notes = ["left: labels", score]
+    return legend_of(skeleton, boxes=boxes, notes=notes, ring=ring)

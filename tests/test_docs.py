@@ -42,3 +42,14 @@ def test_commands_in_the_readme_exist() -> None:
     used = set(re.findall(r"^posetools ([a-z]+(?: (?:show|check|new))?)", readme, flags=re.MULTILINE))
     assert used
     assert used <= known
+
+
+def test_tests_that_pages_name_exist() -> None:
+    named = {
+        found
+        for page in (ROOT / "docs").glob("*.md")
+        for found in re.findall(r"`(tests/\S+\.py)::(\w+)`", page.read_text())
+    }
+    assert len(named) > 10
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from posetools.drawing import BOX_COLOR, Style, beside, contact_sheet, draw_instances, fitting_size, paint_heatmaps
+from posetools.drawing import BOX_COLOR, Style, beside, draw_instances, fitting_size, paint_heatmaps
+from posetools.drawing_sheet import contact_sheet
 from posetools.geometry import Floats
 from posetools.skeleton import Skeleton, load_skeleton
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from posetools.errors import (
     from_validation,
     join_place,
     must_be,
+    printable,
+    printable_lines,
     show_value,
 )
 
@@ -91,8 +94,49 @@ def test_pydantic_errors_become_file_place_rule_value(document: object, text: st
     assert text in str(from_validation("f", caught.value))
 
 
-def test_a_value_nested_too_deeply_is_said_to_be_so() -> None:
+def test_a_value_nested_too_deeply_is_cut() -> None:
     value: list[object] = []
     for _ in range(100_000):
         value = [value]
-    assert must_be("id", "an integer", value) == "id must be an integer, got a value nested too deeply to be shown"
+    assert must_be("id", "an integer", value) == f"id must be an integer, got {'[' * 77}..."
+
+
+@pytest.mark.parametrize("make", [list, tuple, lambda pair: dict(enumerate(pair))])
+def test_the_work_for_a_value_that_repeats_itself_is_bounded(make: Callable[[list[object]], object]) -> None:
+    value: object = "lol"
+    for _ in range(200):
+        value = make([value, value])
+    assert len(show_value(value)) == 80
+
+
+@pytest.mark.parametrize(
+    "value", [{}, [], (), set(), [1, [2.5, "x"]], (1,), ((),), {"a": (True, None)}, {3}, {"it's": b"\n"}, -7, range(9)]
+)
+def test_a_short_value_is_shown_as_python_writes_it(value: object) -> None:
+    assert show_value(value) == repr(value)
+
+
+def test_a_number_that_python_does_not_write_is_shown_by_its_size() -> None:
+    assert show_value([1 << 80_000]) == "[a number of 80001 bits]"
+
+
+OBEYED = "\n\r\t\0\x1b\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ud800\udcff"
+
+
+def test_what_is_obeyed_rather_than_shown_is_escaped() -> None:
+    for character in OBEYED:
+        shown = printable(f"a{character}b")
+        assert shown == f"a{character.encode('unicode_escape').decode()}b"
+        assert shown.isprintable() and shown.isascii()
+    assert printable("für Öl, 車 🚗, a\\b") == "für Öl, 車 🚗, a\\b"
+    assert len(printable("x" * 1_000_000)) == 10_000
+
+
+def test_only_an_indented_line_of_a_message_is_a_line() -> None:
+    error = InputError("a\n  fix: b.json", "shapes[0]\nerrors: 0", "label must be\nshort", hint="do this\n  or that")
+    assert printable_lines(str(error)).split("\n") == [
+        "a\\n  fix: b.json: shapes[0]\\nerrors: 0: label must be\\nshort",
+        "  do this",
+        "  or that",
+    ]
+    assert printable_lines("a\nb: gone\n  fix: c\nd") == "a\\nb: gone\n  fix: c\\nd"

@@ -13,9 +13,11 @@ from rich.console import Console
 from posetools.cli.evaluate_run_tables import print_reports
 from posetools.dataset import Dataset, DatasetBuilder
 from posetools.errors import RequestError
+from posetools.eval_report.page import write_report
 from posetools.evaluation import BOXES, RunReport, Subject, as_document, check_same_split, measure
 from posetools.evaluation_tables import (
     DOUBT,
+    flip_tests,
     headline,
     per_keypoint,
     short_names,
@@ -24,7 +26,9 @@ from posetools.evaluation_tables import (
     why_boxes,
     why_poses,
 )
+from posetools.evaluation_verdict import evaluation_verdict
 from posetools.files import write_json
+from posetools.results import Detections
 from posetools.scoring import collect, has_points, pose_scores
 from posetools.skeleton import load_skeleton
 from tests.build import make_dataset
@@ -201,10 +205,52 @@ def test_what_is_printed_fits_80_columns_and_is_no_markup(
     assert len(lines) < 75
     text = "\n".join(lines)
     assert "…" not in text
+    assert evaluation_verdict(reports).sentence in " ".join(text.split())
     if number > 1:
         assert "[bold]run1" in text
     else:
         assert all(any(line.strip().startswith(name) for line in lines) for name in truth.skeleton.names)
+
+
+def test_a_flip_test_is_measured_beside_the_plain_poses_by_one_pass_of_the_detector(
+    truth: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, flipped = Oracle(truth, blur=0.06, ghosts=1), Oracle(truth, blur=0.02, ghosts=1)
+    report = measure(SUBJECT, plain, plain, truth, mirrored=flipped)
+    assert (plain.asked[0], flipped.asked[0]) == (len(truth.images), 0)
+    alone = measure(SUBJECT, flipped, flipped, truth)
+    assert report.flip_test is not None
+    assert report.flip_test.labelled.as_dict() == alone.labelled.scores.as_dict()
+    assert report.flip_test.detected is not None
+    assert report.flip_test.detected.as_dict() == alone.detected.scores.as_dict()
+    assert report.labelled.scores.as_dict() == measure(SUBJECT, plain, plain, truth).labelled.scores.as_dict()
+    (table,) = flip_tests([report])
+    ap = table.rows[0]
+    assert ap[0] == "AP"
+    assert float(ap[2]) - float(ap[1]) == pytest.approx(float(ap[3]), abs=0.0015)
+    assert float(ap[3]) > 0.05
+    print_reports([report], Console(width=80, highlight=False))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line.rstrip()) for line in lines) <= 80
+    assert any("what a flip test would add" in line for line in lines)
+    write_report([report], tmp_path / "eval.html")
+    assert "what a flip test would add" in (tmp_path / "eval.html").read_text()
+    assert flip_tests([alone]) == ()
+
+
+class Blind(Oracle):
+    """A detector that puts every box into a corner that holds no object."""
+
+    def __call__(self, pictures):  # type: ignore[no-untyped-def]
+        corner = np.array([[0.0, 0.0, 5.0, 5.0]])
+        return [Detections(corner, np.array([0.9]), np.array([1])) for _ in pictures]
+
+
+def test_boxes_that_overlap_nothing_are_named_and_not_called_unexplained(truth: Dataset) -> None:
+    report = measure(SUBJECT, Blind(truth), Oracle(truth), truth)
+    assert [one.code for one in report.remarks[BOXES]] == ["nowhere"]
+    assert "zero" not in [one.code for of_part in report.remarks.values() for one in of_part]
+    assert any("none of 12 predicted boxes overlaps a labelled object" in text for text in report.sentences)
 
 
 def test_pairs_measured_on_other_labels_do_not_stand_side_by_side(truth: Dataset) -> None:

@@ -11,6 +11,9 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -332,3 +335,280 @@ def test_no_terminal_obeys_the_name_of_a_label_or_a_file(tmp_path: Path) -> None
     ignored = run("convert", source, "--out", tmp_path / "out", "--ignore", "clear\x1b[2J\x07")
     assert ignored.status == 0 and "\x1b" not in ignored.out
     assert "left out by --ignore: clear\\x1b[2J\\x07 (1)" in ignored.out
+
+
+# Label files that are elsewhere.
+
+LABELS_OF = {"yolo-pose": "*.txt", "deeplabcut": "*.csv", "cvat": "*.xml"}
+
+
+def labels_moved_out(folder: Path, format_name: str, *, whole_folder: bool = False) -> tuple[Path, Path]:
+    """Write a source, move its label file into another folder and leave a link; return the source and that folder."""
+    write = FORMATS[format_name].write
+    assert write
+    source, secret = folder / "src", folder / "secret"
+    source.mkdir()
+    secret.mkdir()
+    names = [f"one/{name}.jpg" if format_name == "deeplabcut" else f"{name}.jpg" for name in "abcd"]
+    split = "train" if format_name == "yolo-pose" else "all"
+    write({split: make_dataset(folder / "in", images=names, per_image=1)}, source, "copy")
+    label = min(source.rglob(LABELS_OF.get(format_name, "*.json")))
+    if whole_folder:
+        label.parent.rename(secret / "labels")
+        label.parent.symlink_to(secret / "labels")
+    else:
+        label.rename(secret / label.name)
+        label.symlink_to(secret / label.name)
+    return source, secret
+
+
+@pytest.mark.parametrize("format_name", (*FOLLOWING, "yolo-pose"))
+def test_a_label_file_that_is_a_link_out_of_the_source_is_refused(tmp_path: Path, format_name: str) -> None:
+    source, secret = labels_moved_out(tmp_path, format_name)
+    (label,) = (path for path in source.rglob("*") if path.is_symlink())
+    own = label.read_bytes()
+    (secret / label.name).write_text("0 BEGIN OPENSSH PRIVATE KEY")
+    refused = convert(source, tmp_path / "out", format_name, "--keep-going")
+    assert refused.status in (1, 2), refused.words
+    assert f"must be {'' if format_name == 'yolo-pose' else 'a file '}inside {source}" in refused.words
+    assert label.name in refused.words and "OPENSSH" not in refused.words
+    written = contents(tmp_path / "out")
+    assert bool(written) is (format_name == "yolo-pose"), (
+        "--keep-going writes the images with a label file of their own"
+    )
+    assert not any(b"OPENSSH" in content for content in written.values())
+    assert not any(path.name == "a.jpg" for path in written)
+    (secret / label.name).write_bytes(own)
+    allowed = convert(source, tmp_path / "out", format_name, "--image-root", str(secret), "--overwrite")
+    assert allowed.status == 0, allowed.words
+
+
+def test_a_folder_of_labels_that_is_a_link_out_is_refused(tmp_path: Path) -> None:
+    source, secret = labels_moved_out(tmp_path, "yolo-pose", whole_folder=True)
+    refused = convert(source, tmp_path / "out", "yolo-pose")
+    assert refused.status == 1 and "E308" in refused.words and "a.txt" in refused.words
+    allowed = convert(source, tmp_path / "out", "yolo-pose", "--image-root", str(secret))
+    assert allowed.status == 0, allowed.words
+
+
+def test_links_that_stay_in_the_source_and_a_source_that_is_a_link_are_read(tmp_path: Path) -> None:
+    source, secret = labels_moved_out(tmp_path, "labelme")
+    (source / "a.json").unlink()
+    (secret / "a.json").rename(source / "kept.json")
+    (source / "a.json").symlink_to("kept.json")
+    (tmp_path / "also").symlink_to(source)
+    done = convert(tmp_path / "also", tmp_path / "out", "labelme")
+    assert done.status == 0, done.words
+
+
+def test_a_list_of_images_outside_of_a_yolo_source_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("BEGIN OPENSSH PRIVATE KEY\n")
+    (tmp_path / "src").mkdir()
+    for way in ("../secret.txt", str(tmp_path / "secret.txt")):
+        (tmp_path / "src/data.yaml").write_text(f"path: .\ntrain: {way}\nkpt_shape: [8, 3]\nnames: [car]\n")
+        done = convert(tmp_path / "src", tmp_path / "out", "yolo-pose")
+        assert done.status == 2 and "train must be a file inside" in done.words and "OPENSSH" not in done.words
+
+
+# Small files that are large once they are used.
+
+
+def yaml_bomb(levels: int = 9) -> str:
+    lines = ["a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
+    for i in range(levels):
+        lines.append(f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join(['*' + chr(97 + i)] * 9)}]")
+    return "\n".join(lines) + "\n"
+
+
+def limited(*arguments: str | Path) -> Done:
+    """Run a command in a process with 10 seconds and 1 GB; what it takes more ends with a traceback or a signal."""
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-m", "posetools", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (10, 10)),
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+MERGES = "a: &b0 {k: 1}\n" + "".join(f"b{i}: &b{i + 1} {{<<: [{', '.join([f'*b{i}'] * 9)}]}}\n" for i in range(9))
+BOMBS = {"aliases": yaml_bomb(), "merge keys": MERGES, "itself": "a: &a [*a]\n"}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_yaml_file_whose_aliases_stand_for_gigabytes_is_refused(tmp_path: Path, kind: str) -> None:
+    text = BOMBS[kind]
+    assert len(text) < 600
+    bomb = tmp_path / "bomb.yaml"
+    bomb.write_text(text)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/data.yaml").write_text(f"kpt_shape: [8, 3]\n{text}")
+    write_sample(tmp_path / "cars")
+    problem = "it must not contain itself" if kind == "itself" else "must repeat at most 100000 values"
+    for words in (
+        ("skeleton", "check", bomb),
+        ("convert", tmp_path / "src", "--out", tmp_path / "out", "--skeleton", bomb),
+        ("convert", tmp_path / "src", "--from", "yolo-pose", "--out", tmp_path / "out"),
+        ("validate", tmp_path / "cars", "--skeleton", bomb),
+        ("config", tmp_path / "cars", "--skeleton", bomb, "--out", tmp_path / "configs"),
+    ):
+        done = limited(*words)
+        assert done.status == 2 and problem in done.words and "Traceback" not in done.err, (words, done.words)
+    assert not (tmp_path / "out").exists() and not (tmp_path / "configs").exists()
+
+
+def test_aliases_of_a_usual_number_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "few.yaml"
+    path.write_text(f"{yaml_bomb(2)}name: x\n")
+    assert "few.yaml: category: field required, got {'a': ['lol', " in run("skeleton", "check", path).words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"a = {'[' * 5000}{']' * 5000}", f"a = {'{a=' * 5000}1{'}' * 5000}", f"{'a.' * 50_000}a = 1", f"[{'a.' * 5000}a]"],
+)
+def test_toml_that_is_nested_too_deeply_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text(text)
+    write_sample(tmp_path / "cars")
+    for words in (
+        ("config", tmp_path / "cars", "--recipe", path, "--out", tmp_path / "configs"),
+        ("convert", tmp_path / "cars", "--mapping", path, "--out", tmp_path / "out"),
+    ):
+        done = limited(*words)
+        assert (done.status, done.out) == (2, "")
+        assert done.err == f"error: {path}: is nested too deeply to be read\n"
+
+
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in ("sleap", "custom")])
+def test_a_label_file_that_is_nested_almost_as_deeply_as_python_goes(tmp_path: Path, format_name: str) -> None:
+    """A parser may take what a later walk through it does not."""
+    for depth in (150, 480, 900, 960, 990, 5000):
+        source = tmp_path / str(depth)
+        source.mkdir()
+        deep = f"{'[' * depth}{']' * depth}"
+        (source / "a_coco.json").write_text(f'{{"images": [], "annotations": [], "categories": {deep}, "x": {deep}}}')
+        (source / "a.json").write_text(f'{{"shapes": {deep}, "imagePath": {deep}, "_via_img_metadata": {deep}}}')
+        (source / "a.xml").write_text(f"<annotations>{'<image>' * depth}{'</image>' * depth}</annotations>")
+        (source / "CollectedData_a.csv").write_text(f"scorer,{deep}\n")
+        (source / "data.yaml").write_text(f"kpt_shape: {deep}\n")
+        done = convert(source, tmp_path / "out", format_name)
+        assert done.status in (1, 2) and "Traceback" not in done.err, done.err[-500:]
+
+
+# Names that would be lines, or orders to a terminal.
+
+FORGED = "a\nerrors: 0, warnings: 0\n  fix: rm -rf .\x1b[2J\u202e\u2028\x85b"
+FORGED_SHOWN = "a\\nerrors: 0, warnings: 0\\n  fix: rm -rf .\\x1b[2J\\u202e\\u2028\\x85b"
+
+
+def forged_commands(folder: Path) -> Mapping[str, tuple[tuple[str | Path, ...], bool]]:
+    """Return commands over files and folders of forged names: their words, and whether they must show the name."""
+    (folder / "src").mkdir()
+    write = FORMATS["labelme"].write
+    assert write
+    write({"all": make_dataset(folder / "p", images=["1.jpg", "2.jpg", "3.jpg", "4.jpg"])}, folder / "src", "copy")
+    (folder / f"src/{FORGED}.json").write_text("{")
+    (folder / f"src/{FORGED}.jpg").write_bytes(b"no image")
+    document = json.loads((folder / "src/1.json").read_text())
+    document["shapes"][0]["label"] = FORGED
+    (folder / "src/1.json").write_text(json.dumps(document))
+    cars, other, none = folder / FORGED, folder / "other", folder / f"none{FORGED}"
+    more = folder / "more"
+    for data in (cars, other, more):
+        write_sample(data)
+    edit(cars / "train_coco.json", lambda document: document["images"][0].update(file_name=f"{FORGED}.jpg"))
+    (folder / f"{FORGED}.yaml").write_text("a: 1")
+    (folder / f"{FORGED}.toml").write_text(f"{json.dumps(FORGED)} = 1")
+    return {
+        "convert": (("convert", folder / "src", "--out", folder / "out"), True),
+        "convert to": (("convert", folder / "src", "--keep-going", "--out", folder / f"out{FORGED}"), True),
+        "convert from nothing": (("convert", none, "--out", folder / "out"), True),
+        "skeleton": (("convert", folder / "src", "--out", folder / "o", "--skeleton", folder / f"{FORGED}.yaml"), True),
+        "no skeleton": (("skeleton", "check", none), True),
+        "mapping": (("convert", folder / "src", "--out", folder / "o", "--mapping", folder / f"{FORGED}.toml"), True),
+        "recipe": (("config", other, "--recipe", folder / f"{FORGED}.toml", "--out", folder / "configs"), True),
+        "config": (("config", other, "--out", folder / f"configs{FORGED}"), True),
+        "validate": (("validate", cars, "--report", folder / f"{FORGED}.html"), True),
+        "fix": (("validate", cars, "--fix"), True),
+        "validate nothing": (("validate", none), True),
+        "split": (("split", cars, "--val", "0.5"), True),
+        "merge": (("merge", cars, other, "--out", folder / "merged"), True),
+        "merge to": (("merge", other, more, "--out", folder / f"merged{FORGED}"), True),
+        "subset": (("subset", cars, "--limit", "2", "--out", folder / f"some{FORGED}"), True),
+        "view": (("view", cars, "--each", "--out", folder / f"view{FORGED}"), True),
+        "diff": (("diff", cars, other), False),
+        "sigmas": (("sigmas", cars, other), False),
+        "plot": (("plot", none), True),
+        "verify": (("verify", none), True),
+        "predict": (("predict", "--bundle", none, folder / "src"), True),
+        "review": (("review", cars, "--out", folder / f"review{FORGED}"), False),
+        "annotate": (("annotate", none), True),
+        "prelabel": (("prelabel", "--bundle", none, none), True),
+        "publish": (("publish", none), False),
+        "export": (("export", "--run", none), False),
+        "train": (("train", none), False),
+        "eval": (("eval", "--run", none), False),
+        "rescue": (("rescue", none), False),
+    }
+
+
+def test_no_name_of_a_file_or_a_label_forges_a_line_of_any_command(tmp_path: Path) -> None:
+    commands = forged_commands(tmp_path)
+    for name, (words, shows) in commands.items():
+        done = run(*words)
+        assert "Traceback" not in done.err, name
+        for line in (*done.out.split("\n"), *done.err.split("\n")):
+            assert not line.startswith(("errors: 0, warnings: 0\\", "  fix: rm")), (name, line)
+            assert line == line.strip("\r") and not {*line} & {*"\x1b\u202e\u2028\x85"}, (name, line)
+        assert not shows or "a\\nerrors:" in done.out + done.err, (name, done.words)
+    page = (tmp_path / f"{FORGED}.html").read_text()
+    assert not {*page} & {*"\x1b\u202e\u2028\x85"} and "\\u202e" in page
+
+
+def test_names_that_are_no_text_are_shown_and_nothing_fails(tmp_path: Path) -> None:
+    """A file name is bytes on Linux; those that are no UTF-8 are halves of surrogate pairs in Python."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_sample(folder / "cars")
+    for command, path, *more in (("validate", "cars"), ("validate", "none"), ("view", "cars", "--out", folder / "v")):
+        done = limited(str(command), folder / str(path), *map(str, more))
+        assert "Traceback" not in done.err and "caf\\udce9" in (done.out + done.err).replace("\n", ""), done.words
+
+
+# SIGTERM.
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path: Path, workers: str) -> None:
+    dataset = make_dataset(tmp_path / "in", images=[f"{i}.jpg" for i in range(600)], per_image=3)
+    (tmp_path / "src").mkdir()
+    write = FORMATS["labelme"].write
+    assert write
+    write({"all": dataset}, tmp_path / "src", "copy")
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "posetools",
+        "convert",
+        tmp_path / "src",
+        "--out",
+        tmp_path / "out/cars",
+    ]
+    process = subprocess.Popen(
+        [*command, "--workers", workers], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while process.poll() is None and not list((tmp_path / "out").glob(".cars.*.tmp")) and time.monotonic() < end:
+        time.sleep(0.002)
+    # Twice, as `timeout` sends it.
+    process.terminate()
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (143, ""), err
+    assert err.splitlines()[-1] == "stopped" and "Traceback" not in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] in ([], [".posetools.lock"])

@@ -24,15 +24,15 @@ ROOT = Path(posetools.__file__).resolve().parent
 # all modules whose names begin so.
 LAYERS = (
     "__init__",
-    "errors locks storage files yaml_text skeleton geometry dataset",
-    "findings pictures progress dataset_folder",
+    "errors locks storage files nesting yaml_text skeleton_colors skeleton geometry dataset",
+    "findings verdict pictures progress dataset_folder",
     "spool shards cluster inspection",
-    "formats checks split* stratify recipes metrics drawing render skeleton_draft conversion_report results "
+    "formats checks split* stratify recipes metrics drawing* render skeleton_draft conversion_report results "
     "coco_* sweep visibility calibration plausible*",
-    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* scoring "
-    "runlog curves diagnosis* slurm evaluation*",
+    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* "
+    "image_ids scoring runlog curves diagnosis* slurm undertrained evaluation* own_skeleton",
     "runtime view* subset report eval_report",
-    "mm pipeline predict prelabel review* annotate",
+    "mm doubts pipeline predict prelabel review* annotate",
     "demo*",
     "cli __main__",
 )

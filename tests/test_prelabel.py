@@ -14,8 +14,11 @@ from posetools.dataset import Visibility
 from posetools.errors import RequestError
 from posetools.formats.base import ReadOptions
 from posetools.formats.labelme_mark import is_untouched
+from posetools.own_skeleton import own_skeleton
+from posetools.pipeline import PosePipeline
 from posetools.prelabel import PrelabelReport, plan_prelabels, prelabel
 from posetools.skeleton import load_skeleton
+from posetools.skeleton_draft import draft_skeleton
 from tests.build import make_picture
 from tests.cli.run import run
 from tests.finding import Told, make_pipeline
@@ -191,3 +194,23 @@ def test_nothing_to_do_needs_no_models(tmp_path: Path) -> None:
     save(tmp_path / "a.json", {"imagePath": "a.jpg", "shapes": []})
     done = run("prelabel", tmp_path, "--run", tmp_path / "nowhere")
     assert done.status == 0 and "wrote 0 labelme files" in done.out and "1 that a person saved" in done.out
+
+
+def test_the_models_skeleton_stays_in_the_folder_for_annotate_and_convert(tmp_path: Path) -> None:
+    for number, name in enumerate("ab"):
+        make_picture(tmp_path / f"dogs/{name}.jpg", seed=number)
+    dog = draft_skeleton("dog", ["nose", "left_ear", "right_ear"], "dog")
+    told = Told(classes=("dog",), num_keypoints=3)
+    report = prelabel(plan_prelabels(tmp_path / "dogs"), PosePipeline(told, told, dog))
+    assert report.skeleton == tmp_path / "dogs/skeleton.yaml"
+    assert own_skeleton([tmp_path / "dogs"]).skeleton == dog
+    done = run("convert", tmp_path / "dogs", "--out", tmp_path / "set")
+    assert done.status == 0, done.words
+    # Models of other keypoints leave the folder as it is.
+    before = (tmp_path / "dogs/a.json").read_bytes()
+    with pytest.raises(RequestError, match="keypoints must be those of the models"):
+        write(tmp_path / "dogs")
+    assert (tmp_path / "dogs/a.json").read_bytes() == before
+    make_picture(tmp_path / "cars/a.jpg")
+    assert write(tmp_path / "cars").skeleton is None
+    assert [path.name for path in sorted((tmp_path / "cars").iterdir())] == ["a.jpg", "a.json"]

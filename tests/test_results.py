@@ -5,16 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from posetools.results import shrink_heatmaps
+from posetools.results import heatmap_size, shrink_heatmaps
 
 
 @pytest.mark.parametrize(
-    ("shape", "shrunk"),
-    [((96, 72), (96, 72)), ((97, 72), (49, 36)), ((192, 50), (96, 25)), ((7, 300), (2, 75)), ((1, 97), (1, 49))],
+    ("shape", "size", "shrunk"),
+    [
+        ((512, 384), (48, 64), (64, 48)),
+        ((97, 72), (24, 96), (96, 24)),
+        ((64, 48), (48, 64), (64, 48)),
+        ((7, 300), (75, 64), (7, 75)),
+    ],
 )
-def test_a_step_is_the_same_on_both_sides(shape: tuple[int, int], shrunk: tuple[int, int]) -> None:
+def test_heatmaps_are_shrunk_to_the_models_size(
+    shape: tuple[int, int], size: tuple[int, int], shrunk: tuple[int, int]
+) -> None:
     heatmaps = np.random.default_rng(0).random((2, 3, *shape)).astype(np.float32)
-    small = shrink_heatmaps(heatmaps)
+    small = shrink_heatmaps(heatmaps, size)
     assert small.shape == (2, 3, *shrunk)
     # No peak is lost, and each stays about where it was.
     np.testing.assert_array_equal(small.max(axis=(2, 3)), heatmaps.max(axis=(2, 3)))
@@ -26,5 +33,11 @@ def test_a_step_is_the_same_on_both_sides(shape: tuple[int, int], shrunk: tuple[
 
 def test_each_cell_is_the_largest_of_its_own() -> None:
     heatmap = np.arange(8, dtype=np.float32).reshape(2, 4)
-    assert shrink_heatmaps(heatmap, longest=2).tolist() == [[5.0, 7.0]]
-    assert shrink_heatmaps(heatmap, longest=4) is heatmap
+    assert shrink_heatmaps(heatmap, (2, 1)).tolist() == [[5.0, 7.0]]
+    assert shrink_heatmaps(heatmap, (4, 2)) is heatmap
+
+
+def test_a_heatmap_has_the_size_that_networks_of_heatmaps_have() -> None:
+    # HRNet and SimpleBaseline, 192 x 256: 48 x 64.
+    assert heatmap_size((192, 256)) == (48, 64)
+    assert heatmap_size((256, 256)) == (64, 64)

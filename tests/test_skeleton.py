@@ -270,7 +270,7 @@ def test_commented_copy_of_a_built_in_is_the_built_in_under_its_own_name(tmp_pat
     ],
 )
 def test_draft_refuses_what_no_skeleton_can_have(names: list[str], category: str, part: str) -> None:
-    with pytest.raises(RequestError, match="--names and --category must be what a skeleton can have") as caught:
+    with pytest.raises(RequestError, match="--keypoints and --category must be what a skeleton can have") as caught:
         draft_skeleton("x", names, category)
     assert part in str(caught.value)
 
@@ -289,3 +289,21 @@ def test_skeletons_are_frozen() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_ones_are_the_same_by_either_parser(name: str) -> None:
     assert load_skeleton(name) == read_skeleton(built_in_path(name))
+
+
+@pytest.mark.parametrize("degrees", [0, 45, 180])
+def test_rotation_is_kept_and_left_out_where_the_file_says_none(tmp_path: Path, degrees: int) -> None:
+    path = _write(tmp_path, _document() | {"rotation": degrees})
+    skeleton = read_skeleton(path)
+    assert skeleton.rotation == degrees
+    path.write_text(commented_yaml(skeleton), encoding="utf-8")
+    assert read_skeleton(path) == skeleton
+    assert Skeleton.model_validate(skeleton.model_dump(mode="json")) == skeleton
+    # Versions that do not know the key read what has none.
+    assert "rotation" not in read_skeleton(_write(tmp_path, _document())).model_dump(mode="json")
+
+
+@pytest.mark.parametrize("degrees", [-1, 181, 22.5, "far"])
+def test_rotation_is_a_number_of_degrees(tmp_path: Path, degrees: object) -> None:
+    with pytest.raises(InputError, match="rotation"):
+        read_skeleton(_write(tmp_path, _document() | {"rotation": degrees}))

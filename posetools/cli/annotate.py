@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.annotate import AnnotateResult
@@ -17,7 +17,13 @@ def annotate(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="The pictures; their labelme files lie beside them.")
     ],
-    skeleton: Annotated[str, typer.Option(help="car8, coco17, or the path of a skeleton file.")] = "car8",
+    skeleton: Annotated[
+        str | None,
+        typer.Option(
+            help="car8, coco17, or the path of a skeleton file.",
+            show_default="the folder's own: its skeleton.yaml, data set or labels; else car8",
+        ),
+    ] = None,
     then_convert: Annotated[
         Path | None,
         typer.Option(metavar="OUT", help="When labelme is closed, convert the folder into a data set there."),
@@ -36,19 +42,21 @@ def annotate(
     """
     from posetools.annotate import annotate as run_labelme
     from posetools.annotate import check_convertible, check_folder, convention, find_labelme
-    from posetools.skeleton import load_skeleton
+    from posetools.own_skeleton import own_skeleton
 
     if then_validate and then_convert is None:
         raise RequestError("--then-validate checks the data set that --then-convert OUT writes: say where")
-    known = load_skeleton(skeleton)
+    if skeleton is not None:
+        own_skeleton((), skeleton)
     check_folder(folder)
     # What would go wrong afterwards is said before somebody labels for an hour.
     if then_convert is not None:
         check_convertible(folder, then_convert, skeleton, overwrite=overwrite)
+    own = own_skeleton([folder], skeleton)
     program = find_labelme()
-    for line in convention(known):
-        print(line, flush=True)
-    result = run_labelme(folder, known, program)
+    for line in (*convention(own.skeleton), f"skeleton: {own.skeleton.name}, {own.source}"):
+        print(printable(line), flush=True)
+    result = run_labelme(folder, own.skeleton, program)
     _print(result)
     status = 1 if result.problems else 0
     if then_convert is not None:
@@ -61,15 +69,17 @@ def annotate(
 
 def _print(result: AnnotateResult) -> None:
     for problem in result.problems:
-        print(problem)
-    print(f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}")
+        print(printable(problem))
+    print(
+        printable(f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}")
+    )
     if result.predicted:
-        print(f"files as a model wrote them, which nobody has saved: {result.predicted}")
+        print(printable(f"files as a model wrote them, which nobody has saved: {result.predicted}"))
     if result.brought_back:
-        print(f"files brought back to their originals: {result.brought_back}")
+        print(printable(f"files brought back to their originals: {result.brought_back}"))
 
 
-def _convert(folder: Path, out: Path, skeleton: str, *, overwrite: bool) -> int:
+def _convert(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> int:
     from posetools.cli.convert import convert
 
     try:

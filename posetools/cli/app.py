@@ -3,15 +3,17 @@
 A command's module is imported when the command is asked for. It imports only the standard library, typer and
 posetools.errors; everything else is imported in the body of the command, so that its ``--help`` costs nothing.
 
-Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run.
+Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -20,10 +22,9 @@ from posetools import __version__
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
 from posetools.cli.hints import in_own_words
+from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
 from posetools.cli.urls import refuse_urls
-from posetools.errors import PosetoolsError, printable
-
-_STOPPED = 130
+from posetools.errors import PosetoolsError, PosetoolsWarning, printable, printable_lines
 
 
 def load(command: Command) -> Any:
@@ -108,19 +109,48 @@ def _root(
     """Labelled pictures in, a trained and evaluated RTMDet + RTMPose pair out."""
 
 
+def _shown(message: object) -> str:
+    """Return a message in which no path that was given can look like a line of the message."""
+    text = in_own_words(str(message))
+    for argument in sys.argv:
+        for part in {*Path(argument).parts, *Path(argument.partition("=")[2]).parts}:
+            text = text.replace(part, printable(part))
+    return printable_lines(text)
+
+
+_PLAIN_WARNING = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, PosetoolsWarning):
+        print(f"warning: {_shown(message)}", file=sys.stderr)
+    else:
+        _PLAIN_WARNING(message, category, filename, lineno, file, line)
+
+
 def run() -> None:
-    """Run a command; errors become one message and an exit status here."""
-    try:
-        refuse_urls(sys.argv[1:])
-        app()
-    except PosetoolsError as exc:
-        print(f"error: {printable(in_own_words(str(exc)))}", file=sys.stderr)
-        sys.exit(exc.exit_status)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(_STOPPED)
-    except SystemExit as exc:
-        # What typer makes of a KeyboardInterrupt, without a word.
-        if exc.code == _STOPPED:
+    """Run a command; errors and warnings become messages, and errors an exit status, here."""
+    warnings.showwarning = _show_warning
+    with interrupted_by_sigterm() as stopped:
+        try:
+            refuse_urls(sys.argv[1:])
+            app()
+        except PosetoolsError as exc:
+            print(f"error: {_shown(exc)}", file=sys.stderr)
+            sys.exit(stopped.status(exc.exit_status))
+        except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
-        raise
+            sys.exit(stopped.status(INTERRUPTED))
+        except SystemExit as exc:
+            # What typer makes of a KeyboardInterrupt, without a word.
+            if exc.code == INTERRUPTED:
+                print("stopped", file=sys.stderr)
+                sys.exit(stopped.status(INTERRUPTED))
+            raise

@@ -105,6 +105,12 @@ COMMANDS = (
         "Evaluate a trained pair on a split: what it reaches, and why it does not reach more.",
     ),
     Command(
+        "rescue",
+        "rescue:rescue",
+        TRAINING,
+        "Put the weights as trained in the place of an average that posetools 0.1 broke.",
+    ),
+    Command(
         "plot", "plot:plot", TRAINING, "Draw the learning curves that runs logged: losses, metrics, learning rate."
     ),
     Command(

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
+
+from posetools.errors import printable
+
+if TYPE_CHECKING:
+    from posetools.mm.hooks import TrainListener
 
 _BOTH, _DET, _POSE = "Both models (a stage's own option wins)", "Detector (RTMDet)", "Pose (RTMPose)"
 
@@ -137,6 +143,17 @@ _PoseBatch: TypeAlias = Annotated[
     str | None, typer.Option(help="--batch-size of RTMPose alone.", metavar="N|auto", rich_help_panel=_POSE)
 ]
 _PoseRate: TypeAlias = Annotated[float | None, typer.Option(help="--lr of RTMPose alone.", rich_help_panel=_POSE)]
+_Rotation: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=180,
+        metavar="DEGREES",
+        help="Largest angle that RTMPose's training images are turned by; 180: all angles.",
+        show_default="the skeleton file's; 30, 15 in a short run, more where the objects are turned more",
+        rich_help_panel=_POSE,
+    ),
+]
 _PoseLoad: TypeAlias = Annotated[
     str | None,
     typer.Option(help="What the whole RTMPose starts from.", metavar="coco|none|FILE|URL", rich_help_panel=_POSE),
@@ -175,6 +192,7 @@ def config(
     pose_batch_size: _PoseBatch = None,
     pose_lr: _PoseRate = None,
     pose_load_from: _PoseLoad = None,
+    rotation: _Rotation = None,
 ) -> None:
     """Write the pair of configs that trains RTMDet and RTMPose on a data set.
 
@@ -184,14 +202,18 @@ def config(
     """
     stated = _stated(locals())
     from posetools.cli.config_table import print_pair
+    from posetools.cli.train_display import display
     from posetools.dataset_folder import skeleton_of
     from posetools.mm.recipe import emit_fitting
     from posetools.recipes.options import build_options
 
     options = build_options(recipe, stated)
-    pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite)
+    shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
+    with shown as listener:
+        pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
     print_pair(pair, explain=explain)
-    print(f"next: posetools train --stage det --data {data}")
+    elsewhere = "" if out == Path("configs") else f" --configs {out}"
+    print(printable(f"next: posetools train --stage det --data {data}{elsewhere}"))
 
 
 # What --pretrained stands for, as (load_from, backbone).
@@ -213,6 +235,7 @@ def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
         table["backbone"] = _own(given["backbone"], backbone)
         table["load_from"] = _own(given[f"{stage}_load_from"], load_from)
         stated[stage] = table
+    stated["pose"]["rotation"] = given["rotation"]
     return stated
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from posetools.errors import printable, printable_lines
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -19,20 +21,21 @@ def print_pair(pair: ChosenPair, *, explain: bool) -> None:
 
     out = console()
     if explain:
-        out.print(f"data: {pair.facts.shapes}", markup=False)
+        out.print(printable(f"data: {pair.facts.shapes}"), markup=False)
         for stage in _TITLES:
             out.print(_table(pair.recipe, stage))
     for path in (pair.det, pair.pose):
-        print(path)
+        print(printable(str(path)))
     for note in pair.notes:
-        print(f"  {note}")
+        print(printable_lines(f"  {note}"))
 
 
 def _table(recipe: Recipe, stage: str) -> Table:
     """Return the table of one stage, which fits 80 columns."""
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+
+    from posetools.cli.console import escape
 
     table = Table(title=_TITLES[stage], title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=80)
     table.add_column("field", no_wrap=True)

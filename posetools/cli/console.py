@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as as_markup
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -36,6 +36,11 @@ LISTED_PER_CODE = 20
 def console() -> Console:
     """Return a console on stdout; off a terminal lines are not cut to 80 columns."""
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def escape(text: str) -> str:
+    """Return a text, which may have others' names in it, so that rich prints it as it is, on one line."""
+    return as_markup(printable(text))
 
 
 class _Rate(ProgressColumn):
@@ -70,7 +75,7 @@ def progress(rate: str = "") -> Iterator[Report]:
             # A camera has no total.
             known = total or None
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=known)
+                tasks[what] = bar.add_task(escape(what), total=known)
             bar.update(tasks[what], completed=done, total=known)
 
         yield report
@@ -83,7 +88,7 @@ def _plain_lines() -> Report:
         tenth = 10 * done // total if total else 10
         if told.get(what, -1) < tenth and (total >= 100 or done == total):
             told[what] = tenth
-            print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
+            print(printable(f"{what}: {done}/{total}"), file=sys.stderr, flush=True)
 
     return report
 
@@ -98,9 +103,9 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         colour = "red" if code.startswith("E") else "yellow"
         out.print(f"[bold {colour}]{code} {RULES[code].title}[/] ({len(of_code)})")
         for finding in of_code[:LISTED_PER_CODE]:
-            out.print(f"  {escape(printable(finding.where))}: {escape(printable(finding.message))}")
+            out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
             if finding.hint:
-                out.print(f"    [dim]{escape(printable(in_own_words(finding.hint)))}[/]")
+                out.print(f"    [dim]{escape(in_own_words(finding.hint))}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
     table = Table("code", "rule", "severity", "count", title="findings")

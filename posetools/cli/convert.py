@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from posetools.cli.urls import source_path
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, printable
 
 if TYPE_CHECKING:
     from posetools.convert import ConvertRequest, ConvertResult
@@ -34,7 +34,14 @@ From = Annotated[
     typer.Option("--from", metavar="FORMAT", help=f"{_FORMATS} or custom; left out: told by unmistakable signs."),
 ]
 To = Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{_FORMATS}.")]
-SkeletonName = Annotated[str, typer.Option("--skeleton", help="car8, coco17, or the path of a skeleton file.")]
+SkeletonName = Annotated[
+    str | None,
+    typer.Option(
+        "--skeleton",
+        help="car8, coco17, or the path of a skeleton file.",
+        show_default="the source's own: its skeleton.yaml, data set or labels; else car8",
+    ),
+]
 Val = Annotated[
     float | None,
     typer.Option(
@@ -195,7 +202,7 @@ def convert(
     out: Out,
     source_format: From = None,
     target_format: To = "coco",
-    skeleton: SkeletonName = "car8",
+    skeleton: SkeletonName = None,
     val: Val = None,
     seed: Seed = 0,
     split_by: SplitBy = None,
@@ -258,8 +265,8 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
-        print(f"nothing was written: {errors} error{'s' if errors > 1 else ''}", end="")
-        print("" if request.keep_going else in_own_words("; --keep-going writes what could be read"))
+        more = "" if request.keep_going else in_own_words("; --keep-going writes what could be read")
+        print(printable(f"nothing was written: {errors} error{'s' if errors > 1 else ''}{more}"))
         return 1
     notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"

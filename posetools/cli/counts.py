@@ -13,23 +13,21 @@ if TYPE_CHECKING:
 def print_next(out: Path, splits: Collection[str]) -> None:
     """Print the command that checks what was written: a folder that lacks train or val is checked file by file."""
     from posetools.dataset_folder import SPLITS, ann_file
-    from posetools.errors import quoted
+    from posetools.errors import printable, quoted
 
     whole = set(SPLITS) <= set(splits)
     for path in [out] if whole else [ann_file(out, split) for split in splits]:
-        print(f"next: posetools validate {quoted(path)}")
+        print(printable(f"next: posetools validate {quoted(path)}"))
     if not whole:
-        print(f"      posetools split {quoted(out)} makes train and val of it, to train on")
+        print(printable(f"      posetools split {quoted(out)} makes train and val of it, to train on"))
 
 
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
     """Print pictures, objects, and per keypoint visible / hidden / not labelled, a column per split."""
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
     from posetools.cli.hints import in_own_words
-    from posetools.errors import printable
 
     out = console()
     table = Table(title="per keypoint: visible / hidden / not labelled")
@@ -46,4 +44,4 @@ def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[st
         table.add_row(escape(name), *cells)
     out.print(table)
     for line in (how, *notes):
-        out.print(escape(printable(in_own_words(line))))
+        out.print(escape(in_own_words(line)))

@@ -29,7 +29,11 @@ def demo(
     from posetools.cli.steps import Steps
     from posetools.demo import QUICK, DemoRequest, Settings
     from posetools.demo import demo as run
+    from posetools.recipes.machine import busy_text
 
     settings = QUICK if quick else Settings()
     request = DemoRequest(out=out, minutes=minutes, seed=seed, settings=settings, overwrite=overwrite)
-    print_result(run(request, Steps()))
+    steps = Steps()
+    if busy_text():
+        steps.say(busy_text())
+    print_result(run(request, steps))

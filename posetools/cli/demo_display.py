@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
 
-from posetools.cli.console import console
+from posetools.cli.console import console, escape
 from posetools.demo import DemoResult
-from posetools.scoring import PoseScores
+from posetools.recipes.budget import BOX_AP50, PCK, verdict
+from posetools.scoring import PoseScores, pck_of
 
 
 def print_result(result: DemoResult) -> None:
@@ -26,6 +26,10 @@ def print_result(result: DemoResult) -> None:
     out.print(f"{sum(result.seconds.values()) / 60:.1f} minutes: {times}")
     trained = " and ".join(f"{number} iterations ({stage})" for stage, number in result.iterations.items())
     out.print(f"trained from random weights for {trained}; a real training takes hours, not minutes")
+    judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labelled))}
+    for stage, plan in result.plans.items():
+        if plan.enough:
+            out.print(f"{stage}: {verdict(*judged[stage], result.iterations[stage], plan.enough)}", soft_wrap=True)
     out.print("\nlook at:")
     for path, what in result.files.items():
         out.print(f"  {escape(str(path))}  {escape(what)}")

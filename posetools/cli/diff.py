@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,7 +26,7 @@ Threshold = Annotated[
 ]
 SkeletonName = Annotated[
     str | None,
-    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B, else car8"),
+    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B"),
 ]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="End with exit status 1 when something differs.")]
 
@@ -51,15 +53,14 @@ def diff(
     _print(result)
     if json is not None:
         write_json(json, result.as_dict())
-        print(f"wrote {json}")
+        print(printable(f"wrote {json}"))
     raise typer.Exit(1 if exit_code and result.differs else 0)
 
 
 def _print(result: DiffResult) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
 
     out = console()
     counts = Table(

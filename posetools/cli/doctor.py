@@ -34,10 +34,9 @@ def doctor(
 
 
 def _print_checks(checks: Sequence[Check]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
 
     out = console()
     table = Table("", "check", "found", "expected")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from posetools.cli.models import Device
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.evaluation import RunReport, SplitRequest
@@ -51,6 +52,13 @@ _BboxThr: TypeAlias = Annotated[
 _Skeleton: TypeAlias = Annotated[
     str | None, typer.Option(help="A built-in name or a YAML file.", show_default="the one trained with")
 ]
+_FlipTest: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--flip-test",
+        help="Poses of --run or CHECKPOINT: also measure what averaging with the mirrored crop would add.",
+    ),
+]
 _Json: TypeAlias = Annotated[Path | None, typer.Option("--json", help="Write all numbers to this file.")]
 _Report: TypeAlias = Annotated[
     Path | None,
@@ -71,6 +79,7 @@ def evaluate(
     bbox_thr: _BboxThr = 0.05,
     device: Device = "auto",
     skeleton: _Skeleton = None,
+    flip_test: _FlipTest = False,
     json_file: _Json = None,
     report: _Report = None,
 ) -> None:
@@ -82,10 +91,16 @@ def evaluate(
     of_single = {"--config": config, "--boxes": boxes, "--boxes-config": boxes_config, "--stage": stage}
     single = [name for name, given in of_single.items() if given]
     _check(checkpoint, stage, [*(run or ()), *(bundle or ())], single, report)
+    if flip_test and (bundle or stage == "det"):
+        raise RequestError(
+            "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose\n"
+            "  fix: leave out --bundle and --stage det; `posetools export --flip-test` builds it into a bundle"
+        )
     if checkpoint is None:
         from posetools.evaluation import SplitRequest
 
         common = SplitRequest(data=data, split=split, device=device, skeleton=skeleton, bbox_thr=bbox_thr)
+        common = replace(common, flip_test=flip_test)
         _pairs(run or (), bundle or (), common, json_file, report)
         return
     from posetools.mm.evaluate import EvalRequest
@@ -100,6 +115,7 @@ def evaluate(
         boxes=boxes,
         boxes_config=boxes_config,
         bbox_thr=bbox_thr,
+        flip_test=flip_test,
     )
     _single(request, stage or "det", json_file)
 
@@ -146,10 +162,14 @@ def _pairs(
     from posetools.files import write_json
     from posetools.mm.evaluate import evaluate_run
     from posetools.report.sealed import check_target
+    from posetools.runtime.archive import Archive
     from posetools.runtime.evaluate import evaluate_bundle
 
     if page is not None:
         check_target(page)
+    for path in bundles:
+        # Before a run is evaluated, which takes minutes.
+        Archive.open(path)
     reports: list[RunReport] = []
     with progress() as tell:
         for path in (*runs, *bundles):
@@ -161,4 +181,4 @@ def _pairs(
     if json_file is not None:
         write_json(json_file, as_document(reports))
     if page is not None:
-        print(f"wrote {page}")
+        print(printable(f"wrote {page}"))

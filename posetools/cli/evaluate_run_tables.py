@@ -6,11 +6,21 @@ from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from posetools.cli.console import escape
 from posetools.evaluation import PosePart, RunReport
-from posetools.evaluation_tables import DOUBT, TextTable, headline, number, short_names, why_boxes, why_poses
+from posetools.evaluation_tables import (
+    DOUBT,
+    TextTable,
+    flip_tests,
+    headline,
+    number,
+    short_names,
+    why_boxes,
+    why_poses,
+)
+from posetools.evaluation_verdict import evaluation_verdict
 from posetools.metrics import Subset
 
 
@@ -28,20 +38,24 @@ def print_reports(reports: Sequence[RunReport], out: Console) -> None:
         for remark in report.sentences:
             of = f"{name}: " if len(reports) > 1 else ""
             out.print(f"[yellow]{escape(of + remark)}[/]")
-    out.print(_table(headline(reports)))
+    out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
+    out.print(text_table(headline(reports)))
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
         out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")
+    for flips in flip_tests(reports):
+        out.print(text_table(flips))
     for report in reports if len(reports) == 1 else ():
         out.print(_per_keypoint(report.labelled))
-        out.print(_table(why_poses(report)))
-        out.print(_table(why_boxes(report)))
+        out.print(text_table(why_poses(report)))
+        out.print(text_table(why_boxes(report)))
         for line in _sentences(report):
             out.print(line)
     if len(reports) > 1:
         out.print("`posetools eval --report FILE.html` shows keypoints, why AP is lost and the worst cases of each.")
 
 
-def _table(source: TextTable) -> Table:
+def text_table(source: TextTable) -> Table:
+    """Return a table for the terminal."""
     table = Table(title=escape(source.title), box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     for place, name in enumerate(source.columns):
         table.add_column(escape(name), justify="right" if place else "left")

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from posetools.cli.console import escape
+from posetools.cli.evaluate_run_tables import text_table
+from posetools.evaluation_tables import flip_test
 from posetools.metrics import PointScores
 from posetools.mm.evaluate import DetReport, Evaluated, PoseReport
 from posetools.scoring import PoseScores
@@ -23,6 +25,8 @@ def print_det(report: DetReport, out: Console) -> None:
     for name, value in report.scores.as_dict().items():
         table.add_row(name, _number(value))
     out.print(table)
+    for remark in report.remarks:
+        out.print(f"[yellow]{escape(remark.text)}[/]")
 
 
 def print_pose(report: PoseReport, out: Console) -> None:
@@ -37,6 +41,12 @@ def print_pose(report: PoseReport, out: Console) -> None:
         table.add_row(name, *(column[name] for column in columns))
     out.print(table)
     out.print(_per_keypoint(sides))
+    if report.flip_test is not None:
+        both = zip(sides, (report.flip_test.labelled, report.flip_test.detected), strict=False)
+        named = zip(("labelled boxes", "detected boxes"), both, strict=False)
+        out.print(text_table(flip_test({boxes: (own, other) for boxes, (own, other) in named if other})))
+    for remark in report.remarks:
+        out.print(f"[yellow]{escape(remark.text)}[/]")
     out.print("PCK@t: share of labelled points nearer than t times the longer side of the labelled box.")
     out.print("NME: mean distance over sqrt(width * height) of the labelled box.")
     if len(sides) > 1:
@@ -74,7 +84,7 @@ def _per_keypoint(sides: Sequence[PoseScores]) -> Table:
     for name, scores in points[0].items():
         numbers = [side[name].as_dict() for side in points]
         cells = ("/".join(_number(side[column]) for side in numbers) for column in columns)
-        table.add_row(name, f"{scores.points}", *cells)
+        table.add_row(escape(name), f"{scores.points}", *cells)
     return table
 
 

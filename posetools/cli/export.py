@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from posetools.cli.models import Det, Named, Pose, Run, check_models
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from posetools.mm.parity import Parity
     from posetools.runtime.manifest import Precision
 
-_Out: TypeAlias = Annotated[Path, typer.Option("--out", help="The bundle to write, a zip.")]
+_Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--out", help="The bundle to write, a zip.", show_default="the run's name, here: DIR.zip"),
+]
 _Data: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -56,10 +59,10 @@ _Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replac
 
 
 def export(
-    out: _Out,
     det: Det = None,
     pose: Pose = None,
     run: Run = None,
+    out: _Out = None,
     data: _Data = None,
     split: _Split = "val",
     pictures: _Pictures = None,
@@ -82,6 +85,8 @@ def export(
     from posetools.mm.export import export as run_export
 
     precision = _precision(half=half, int8=int8)
+    check_models(det, pose, run, bundles=False)
+    out = out or _default_out(run)
     request = ExportRequest(
         pair=_pair(det, pose, run),
         out=out,
@@ -102,6 +107,12 @@ def export(
     _print(result, console())
 
 
+def _default_out(run: Path | None) -> Path:
+    if run is None:
+        raise RequestError("--out must say which file to write where no --run has a name\n  fix: --out NAME.zip")
+    return Path(f"{run.resolve().name}.zip")
+
+
 def _precision(*, half: bool, int8: bool) -> Precision:
     if half and int8:
         raise RequestError("--half and --int8 are two precisions, and a bundle has one\n  leave out one of them")
@@ -109,18 +120,21 @@ def _precision(*, half: bool, int8: bool) -> Precision:
 
 
 def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
-    from posetools.mm.pairs import Pair, named_model, pair_of_run
+    from posetools.mm.extra import require_train
+    from posetools.mm.pairs import Pair, check_named, named_model, pair_of_run
     from posetools.mm.runtime import prepare
 
-    check_models(det, pose, run, bundles=False)
-    prepare("posetools export")
+    require_train("posetools export")
     if det is None or pose is None:
         return pair_of_run(Path(run or ""))
+    check_named("det", *det)
+    check_named("pose", *pose)
+    prepare("posetools export")
     return Pair(named_model("det", *det), named_model("pose", *pose))
 
 
 def _print(result: Exporting, out: Console) -> None:
-    from rich.markup import escape
+    from posetools.cli.console import escape
 
     skeleton = result.manifest.skeleton
     out.print(
@@ -135,6 +149,8 @@ def _print(result: Exporting, out: Console) -> None:
         out.print(
             "[yellow]no sample has an object:[/] `posetools verify` will see little; --pictures may name better ones"
         )
+    for doubt in result.doubts:
+        out.print(f"[yellow]warning:[/] {escape(printable(doubt))}")
     name = escape(str(result.out))
     out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} PICTURES")
 

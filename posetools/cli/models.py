@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.pipeline import PipelineOptions, PosePipeline
@@ -67,11 +68,20 @@ def check_models(
 def load_pipeline(
     det: Named | None, pose: Named | None, run: Path | None, bundle: Path | None, options: PipelineOptions
 ) -> PosePipeline:
-    """Return the pair that the options name, which ``check_models`` has passed.
+    """Return the pair that the options name, which ``check_models`` has passed; warn of models that find nothing.
 
     Raises:
         PosetoolsError: as the constructors of PosePipeline.
     """
+    pipeline = _pipeline(det, pose, run, bundle, options)
+    for doubt in pipeline.doubts:
+        print(printable(f"warning: {doubt}"), file=sys.stderr)
+    return pipeline
+
+
+def _pipeline(
+    det: Named | None, pose: Named | None, run: Path | None, bundle: Path | None, options: PipelineOptions
+) -> PosePipeline:
     from posetools.pipeline import PosePipeline
 
     if bundle:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -47,15 +49,16 @@ def plot(
     names = run_names([run.work_dir for run in runs])
     screen.print(_table(runs, names))
     for note in _notes(runs, names):
-        screen.print(note, markup=False)
+        screen.print(printable(note), markup=False)
     for path in files:
-        screen.print(f"wrote {path}", markup=False)
+        screen.print(printable(f"wrote {path}"), markup=False)
 
 
 def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
+
+    from posetools.cli.console import escape
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     table.add_column("run", overflow="fold")
@@ -77,6 +80,7 @@ def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
 
 def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
     """Return name, last, best, and when that was, of the loss and of each metric without its variants."""
+    from posetools.cli.console import escape
     from posetools.curves import family_of
     from posetools.runlog import best_of
 
@@ -88,7 +92,7 @@ def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
         best = best_of(tag, curve)
         last = "n/a" if curve.last is None else _number(curve.last)
         at = ("n/a", "") if best is None else (_number(best[1]), run.when(best[0]).removeprefix("epoch "))
-        rows.append((tag, last, *at))
+        rows.append((escape(tag), last, *at))
     return rows or [("nothing logged", "", "", "")]
 
 

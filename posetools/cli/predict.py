@@ -31,7 +31,10 @@ _Format: TypeAlias = Annotated[
     typer.Option("--format", help="Drawn pictures, or copies with labelme files beside them to correct the labels in."),
 ]
 _AnnFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help="COCO file whose image ids are used.", show_default="1, 2, ... in order")
+    Path | None,
+    typer.Option(
+        help="COCO file whose image ids are used.", show_default="those of the images' data set, else 1, 2, ..."
+    ),
 ]
 _Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _FlipTest: TypeAlias = Annotated[

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,11 +31,15 @@ def print_report(report: PredictReport) -> None:
         f"({rate:.1f} pictures a second)"
     )
     for path in report.written[:_NAMED] if len(report.written) > _NAMED + 1 else report.written:
-        out.print(f"  {path}", markup=False)
+        out.print(printable(f"  {path}"), markup=False)
     if len(report.written) > _NAMED + 1:
-        out.print(f"  ... and {len(report.written) - _NAMED} more in {_folder(report.written)}", markup=False)
+        out.print(
+            printable(f"  ... and {len(report.written) - _NAMED} more in {_folder(report.written)}"), markup=False
+        )
+    for note in report.notes:
+        out.print(f"note: {printable(note)}", markup=False)
     for problem in report.problems[:_LISTED]:
-        out.print(f"problem: {problem}", markup=False)
+        out.print(printable(f"problem: {problem}"), markup=False)
     if len(report.problems) > _LISTED:
         out.print(f"... and {len(report.problems) - _LISTED} more problems")
     if report.seen:
@@ -41,8 +47,9 @@ def print_report(report: PredictReport) -> None:
 
 
 def _print_seen(seen: Sequence[Seen], out: Console) -> None:
-    from rich.markup import escape
     from rich.table import Table
+
+    from posetools.cli.console import escape
 
     table = Table("picture", "objects", "scores")
     for one in seen[:_LISTED]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
+from posetools.errors import printable
 
 if TYPE_CHECKING:
     from posetools.prelabel import PrelabelReport
@@ -65,11 +66,17 @@ def prelabel(
 
 def _print(report: PrelabelReport, folder: Path) -> None:
     for problem in report.problems:
-        print(problem)
+        print(printable(problem))
     kinds = [f"{report.new} new", f"{report.renewed} renewed"]
     kinds += [f"{report.replaced} of a person replaced"] if report.replaced else []
     files = f"{report.written} labelme file{'' if report.written == 1 else 's'}"
     objects = f"{report.objects} object{'' if report.objects == 1 else 's'}"
-    print(f"wrote {files} with {objects} ({', '.join(kinds)}); {report.kept} that a person saved stay as they are")
+    print(
+        printable(
+            f"wrote {files} with {objects} ({', '.join(kinds)}); {report.kept} that a person saved stay as they are"
+        )
+    )
+    if report.skeleton is not None:
+        print(printable(f"wrote {report.skeleton}: the keypoints, for annotate and convert"))
     if report.written:
-        print(f"next: posetools annotate {folder}")
+        print(printable(f"next: posetools annotate {folder}"))

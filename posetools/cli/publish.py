@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from posetools.mm.publish import Published
 
@@ -40,10 +42,9 @@ def publish(
 
 
 def _print(done: Published, checkpoint: Path) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
 
     screen = console()
     table = Table(show_header=False, title="published")
@@ -56,10 +57,11 @@ def _print(done: Published, checkpoint: Path) -> None:
     screen.print(table)
     screen.print(f"SHA-256 {done.sha256}")
     for note in done.notes:
-        screen.print(note, markup=False)
+        screen.print(printable(note), markup=False)
     stage = done.stage or "det|pose"
     screen.print(
-        f"evaluate it: posetools eval --stage {stage} {done.path} --config {done.config or 'CONFIG'}", markup=False
+        printable(f"evaluate it: posetools eval --stage {stage} {done.path} --config {done.config or 'CONFIG'}"),
+        markup=False,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.review import ReviewResult
@@ -97,10 +97,9 @@ def review(
 
 
 def _print(result: ReviewResult, out: Path) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
 
     screen = console()
     table = Table("", "picture", "score", "why", title=f"{len(result.chosen)} of {result.among} pictures")
@@ -108,8 +107,8 @@ def _print(result: ReviewResult, out: Path) -> None:
         table.add_row(str(rank), escape(one.candidate.image.file_name), f"{one.score:.2f}", escape(one.why))
     screen.print(table)
     if len(result.chosen) > _LISTED:
-        print(f"... and {len(result.chosen) - _LISTED} more in {out / 'review.csv'}")
+        print(printable(f"... and {len(result.chosen) - _LISTED} more in {out / 'review.csv'}"))
     for note in result.notes:
-        print(note)
-    print(f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/")
-    print(f"next: posetools annotate {out / 'pictures'}")
+        print(printable(note))
+    print(printable(f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/"))
+    print(printable(f"next: posetools annotate {out / 'pictures'}"))

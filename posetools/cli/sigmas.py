@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from posetools.sigmas import SigmasResult
 
@@ -21,7 +23,7 @@ Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write
 MatchIou = Annotated[float, typer.Option(help="Objects are the same when the IoU of their boxes is at least this.")]
 SkeletonName = Annotated[
     str | None,
-    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B, else car8"),
+    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B"),
 ]
 
 
@@ -46,17 +48,16 @@ def sigmas(
     _print(result)
     if json is not None:
         write_json(json, result.as_dict())
-        print(f"wrote {json}")
+        print(printable(f"wrote {json}"))
     if update is not None:
         kept = update_skeleton(update, result)
-        print(f"wrote {update}" + (f"; as before: {', '.join(kept)}" if kept else ""))
+        print(printable(f"wrote {update}" + (f"; as before: {', '.join(kept)}" if kept else "")))
 
 
 def _print(result: SigmasResult) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
     from posetools.sigmas import FEWEST
 
     out = console()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
     from posetools.skeleton import Skeleton
@@ -41,9 +42,12 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton 
 
     skeleton = read_skeleton(file)
     pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
+    category = f"category {skeleton.category.name!r}"
     print(
-        f"{file}: valid: {skeleton.name}, category {skeleton.category.name!r}, {skeleton.num_keypoints} keypoints, "
-        f"{pairs} left/right pairs, {len(skeleton.links)} links"
+        printable(
+            f"{file}: valid: {skeleton.name}, {category}, {skeleton.num_keypoints} keypoints, "
+            f"{pairs} left/right pairs, {len(skeleton.links)} links"
+        )
     )
 
 
@@ -51,36 +55,66 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton 
 def new(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist.")],
     start: Annotated[
-        str | None, typer.Option("--from", metavar="NAME|FILE", help="The skeleton to start from; car8 if left out.")
+        str | None,
+        typer.Option("--from", metavar="NAME|FILE", help="Or: the skeleton to copy, with all that is in it."),
     ] = None,
     names: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Keypoints to start from; swaps follow from left/right in their names."),
+        typer.Option(
+            "--keypoints",
+            "--names",
+            metavar="A,B,...",
+            help="Names of the keypoints; swaps follow from left/right in them.",
+            show_default="asked for in a terminal",
+        ),
     ] = None,
-    category: Annotated[str, typer.Option(help="With --names: what the object is called.")] = "object",
+    category: Annotated[
+        str | None, typer.Option(help="With --keypoints: what the object is called.", show_default="object")
+    ] = None,
 ) -> None:
     """Write a commented skeleton file to start from."""
     from posetools.files import write_text
     from posetools.skeleton import load_skeleton
     from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, rename_skeleton
 
-    if start is not None and names is not None:
-        raise RequestError("--from and --names are two ways to start, but both were given")
+    if start is not None and (names is not None or category is not None):
+        raise RequestError("--from copies a skeleton with its names\n  fix: leave --keypoints and --category out")
     if file.exists():
         raise RequestError(f"{file}: exists already, and is left as it is; choose another name")
-    if names is not None:
-        skeleton = draft_skeleton(check_name(file), [name.strip() for name in names.split(",")], category)
+    name = check_name(file)
+    if start is not None:
+        skeleton = rename_skeleton(load_skeleton(start), name)
     else:
-        skeleton = rename_skeleton(load_skeleton(start or "car8"), check_name(file))
+        names, category = (names, category) if names is not None else _ask(file, name, category)
+        skeleton = draft_skeleton(
+            name, [part.strip() for part in names.split(",")], "object" if category is None else category
+        )
     write_text(file, commented_yaml(skeleton))
-    print(f"wrote {file}; next: edit it, then posetools skeleton check {file}")
+    print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
+
+
+def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
+    """Return the keypoints and the category that somebody at a terminal types.
+
+    Raises:
+        RequestError: nobody is there to be asked.
+    """
+    if not sys.stdin.isatty():
+        command = f"posetools skeleton new {file}"
+        raise RequestError(
+            "skeleton new needs the names of the keypoints\n"
+            f"  fix: {command} --category {category or name} --keypoints nose,left_ear,right_ear,...\n"
+            f"  or copy a skeleton: {command} --from coco17"
+        )
+    category = category or typer.prompt("What the object is called", default=name)
+    keypoints: str = typer.prompt("Its keypoints, with commas between them (nose,left_ear,right_ear,...)")
+    return keypoints, category
 
 
 def _print_table(skeleton: Skeleton) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import console
+    from posetools.cli.console import console, escape
 
     category = skeleton.category
     title = f"{skeleton.name}: category {category.name!r} (id {category.id}), {skeleton.num_keypoints} keypoints"

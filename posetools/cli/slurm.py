@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, printable
 
 _Train: TypeAlias = Annotated[
     list[str],
@@ -82,4 +82,5 @@ def slurm(
     if out.exists() and not overwrite:
         raise RequestError(f"{out}: exists\n  --overwrite replaces it; or choose another --out")
     write_text(out, text)
-    print(f"{out}: {nodes * gpus} processes, one for each GPU\nlook at it, then submit it: sbatch {out}")
+    print(printable(f"{out}: {nodes * gpus} processes, one for each GPU"))
+    print(printable(f"look at it, then submit it: sbatch {out}"))

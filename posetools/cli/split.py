@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.errors import printable
+
 if TYPE_CHECKING:
     from posetools.resplit import ResplitResult
 
@@ -48,7 +50,7 @@ def split(
     print_counts(result.counts, f"split: {result.plan.reason}", notes)
     if result.strata:
         _print_strata(result)
-    print(f"next: posetools validate {quoted(data)}")
+    print(printable(f"next: posetools validate {quoted(data)}"))
 
 
 def _print_strata(result: ResplitResult) -> None:

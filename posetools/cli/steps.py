@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from rich.markup import escape
-
-from posetools.cli.console import console, progress
+from posetools.cli.console import console, escape, progress
 from posetools.cli.train_display import display
 from posetools.mm.hooks import TrainListener
 from posetools.progress import Progress

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
-from posetools.cli.console import console
+from posetools.cli.console import console, escape
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
 from posetools.mm.dry_run import DryRun, StageEstimate, dry_run, size_text, summary
 from posetools.mm.train import TrainRequest, TrainResult
 from posetools.mm.train_all import EVALUATION, STAGES, TrainAllResult, stage_requests, train_all
+from posetools.recipes.budget import BOX_AP50, PCK, verdict
+from posetools.recipes.machine import busy_text
+from posetools.scoring import pck_of
+
+if TYPE_CHECKING:
+    from posetools.evaluation import RunReport
 
 
 def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
@@ -32,6 +38,8 @@ def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> No
     """Run a little of one stage or of both, and print what the whole would take."""
     requests = stage_requests(request, configs) if both else {request.stage: request}
     with display() as listener:
+        if busy_text():
+            listener.say(busy_text())
         stages = tuple(dry_run(requests[stage], listener) for stage in STAGES if stage in requests)
     print_estimate(summary(stages))
 
@@ -43,14 +51,25 @@ def print_both(result: TrainAllResult) -> None:
     table.add_row("work folder", escape(result.det.work_dir.name), escape(result.pose.work_dir.name))
     table.add_row("epochs", str(result.det.epochs), str(result.pose.epochs))
     table.add_row("of them now", str(result.det.trained), str(result.pose.trained))
+    table.add_row("iterations", *(str(one.iterations or "") for one in (result.det, result.pose)))
     table.add_row("best checkpoint", _best(result.det), _best(result.pose))
     table.add_row("last checkpoint", result.det.last.name, result.pose.last.name)
     out.print(table)
+    if result.evaluation is not None:
+        _print_verdicts(result, result.evaluation)
     run = escape(str(result.work_dir))
     out.print(f"all numbers: {run}/{EVALUATION}")
     out.print(f"look at them: posetools eval --run {run} --report eval.html")
     out.print(f"use the pair: posetools predict --run {run} --output-root predictions PICTURES")
-    out.print(f"take it away: posetools export --run {run} --out cars.zip")
+    out.print(f"take it away: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
+
+
+def _print_verdicts(result: TrainAllResult, report: RunReport) -> None:
+    """Print what the models are worth whose training was cut short by time."""
+    scores = {BOX_AP50: report.det.scores.ap50, PCK: pck_of(report.labelled.scores)}
+    for (measure, score), one in zip(scores.items(), (result.det, result.pose), strict=True):
+        if one.enough:
+            console().print(verdict(measure, score, one.iterations, one.enough), soft_wrap=True)
 
 
 def print_estimate(estimate: DryRun) -> None:

@@ -9,20 +9,24 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from posetools.cli.console import console
+from posetools.cli.console import console, escape
+from posetools.errors import printable_lines
+from posetools.mm.configs import Stage
 from posetools.mm.hooks import TrainListener, TrainStatus
 from posetools.mm.train import TrainResult
+from posetools.recipes.budget import BOX_AP50, OKS_AP50, verdict
 
 # Seconds between plain lines within an epoch.
 _PAUSE = 30.0
 _GAP = "  "
 # MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any picture.
 _NOTHING = "no numbers, as nothing was predicted"
+# What the last evaluation of a run says about its use, and how OpenMMLab's metrics call that.
+_JUDGED = {"det": (BOX_AP50, "coco/bbox_mAP_50"), "pose": (OKS_AP50, "coco/AP .5")}
 
 
 @contextmanager
@@ -70,7 +74,7 @@ class PlainDisplay:
 
     def say(self, line: str) -> None:
         """Print a sentence."""
-        print(line, file=sys.stderr, flush=True)
+        print(printable_lines(line), file=sys.stderr, flush=True)
 
     def update(self, status: TrainStatus) -> None:
         """Print where the run is, when it is time."""
@@ -93,7 +97,7 @@ class BarDisplay:
 
     def say(self, line: str) -> None:
         """Print a sentence above the bar."""
-        self._bar.console.print(escape(line))
+        self._bar.console.print(printable_lines(line), markup=False)
 
     def update(self, status: TrainStatus) -> None:
         """Move the bar; an evaluation's numbers stay above it."""
@@ -111,16 +115,21 @@ class BarDisplay:
         )
 
 
-def print_result(result: TrainResult, stage: str) -> None:
+def print_result(result: TrainResult, stage: Stage) -> None:
     """Print what a run left, and the command that evaluates it."""
     out = console()
     table = Table(show_header=False, title=f"{stage}: epoch {result.epochs}")
+    if result.iterations:
+        table.add_row("iterations", str(result.iterations))
     table.add_row("work folder", escape(str(result.work_dir)))
-    table.add_row("last checkpoint", result.last.name)
-    table.add_row("best checkpoint", result.best.name if result.best else "none")
+    table.add_row("last checkpoint", escape(result.last.name))
+    table.add_row("best checkpoint", escape(result.best.name) if result.best else "none")
     for name, value in result.metrics.items():
         table.add_row(name, f"{value:.3f}")
     out.print(table)
+    if result.enough and result.trained:
+        measure, name = _JUDGED[stage]
+        out.print(verdict(measure, result.metrics.get(name), result.iterations, result.enough), soft_wrap=True)
     out.print(f"evaluate it: posetools eval --stage {stage} {escape(str(result.best or result.last))}")
 
 

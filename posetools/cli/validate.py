@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.urls import refuse_url, source_path
+from posetools.errors import printable
 
 if TYPE_CHECKING:
     from posetools.validate import ValidationReport
 
+# So many kinds of findings are named with the verdict.
+_FIRST = 3
 
 Data = Annotated[
     Path,
@@ -105,15 +108,14 @@ def validate(
         write_json(json, found.as_dict())
     _print(found)
     if report:
-        print(f"wrote {report}")
+        print(printable(f"wrote {report}"))
     raise typer.Exit(0 if found.ok(strict) else 1)
 
 
 def _print(report: ValidationReport) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
-    from posetools.cli.console import LISTED_PER_CODE, console, print_findings
+    from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings
     from posetools.cli.hints import in_own_words
 
     out = console()
@@ -136,3 +138,9 @@ def _print(report: ValidationReport) -> None:
     fixable = sum(finding.fixable for finding in report.findings)
     hint = in_own_words(f"; --fix mends {fixable}") if fixable else ""
     out.print(f"errors: {report.errors}, warnings: {len(report.findings) - report.errors}{hint}")
+    verdict = report.verdict
+    first = ", ".join(map(str, verdict.things[:_FIRST]))
+    more = f", and {len(verdict.things) - _FIRST} more" if len(verdict.things) > _FIRST else ""
+    out.print(f"[bold]{verdict.sentence}[/]")
+    if first:
+        out.print(f"  {first}{more}")

@@ -37,8 +37,9 @@ def verify(
 
 
 def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
-    from rich.markup import escape
     from rich.table import Table
+
+    from posetools.cli.console import escape
 
     skeleton, thresholds = manifest.skeleton, manifest.thresholds
     sizes = ["x".join(map(str, network.input_size)) for network in manifest.networks]
@@ -57,9 +58,9 @@ def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
 
 
 def _print_samples(report: VerifyReport, out: Console) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
+    from posetools.cli.console import escape
     from posetools.runtime.verify import PIXELS, SCORE
 
     if not report.samples:

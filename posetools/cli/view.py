@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, printable
 
 _CHOICE = "What is shown"
 _LOOKS = "How it looks"
@@ -118,9 +118,9 @@ def view(
     with progress() as report:
         result = show(request, report)
     for note in result.notes:
-        print(note)
+        print(printable(note))
     if result.out:
-        print(f"wrote {result.out}: {result.shown} of {result.among} {'objects' if objects else 'pictures'}")
+        print(printable(f"wrote {result.out}: {result.shown} of {result.among} {'objects' if objects else 'pictures'}"))
 
 
 def _size(text: str | None) -> tuple[int, int | None] | None:

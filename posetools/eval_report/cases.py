@@ -19,22 +19,23 @@ from PIL import ImageDraw
 
 from posetools.dataset import Dataset, Visibility
 from posetools.diagnosis import Case
-from posetools.diagnosis_match import Role, match_objects
 from posetools.diagnosis_mend import LABELS
 from posetools.drawing import Style, draw_instances, fitting_size
 from posetools.evaluation import RunReport
 from posetools.evaluation_tables import short_names
+from posetools.evaluation_verdict import sure_on_nothing
 from posetools.geometry import Floats
 from posetools.progress import Progress, silent
 from posetools.report.crops import TILE, open_upright, region_of
 from posetools.report.sealed import data_uri
-from posetools.results import BBOX_THR, KPT_THR
+from posetools.results import KPT_THR
 from posetools.skeleton import Color
 
 NUMBER = 50
 BACKGROUND = "background"
+NOTHING, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
 _GOOD = (None, "good")
-_STYLE = Style(scale=1.3)
+_STYLE = Style(scale=1.8)
 _WRONG: Color = (255, 40, 90)
 
 
@@ -63,6 +64,7 @@ class ShownCase:
         kinds: every kind of error in it, the main one first.
         oks: the lowest of all pairs; None for a prediction on nothing.
         panels: the label, then each pair's prediction.
+        row: its row in the labels; -1 for a prediction on nothing.
     """
 
     picture: str
@@ -70,6 +72,13 @@ class ShownCase:
     kinds: tuple[str, ...]
     oks: float | None
     panels: tuple[Panel, ...]
+    row: int = -1
+
+    @property
+    def thumbnail(self) -> Panel:
+        """The picture that shows best what is wrong: the label where nothing is predicted, else a prediction."""
+        predicted = [panel for panel in self.panels[1:] if panel.text not in (NOTHING, NOT_BY_THIS)]
+        return predicted[0] if predicted else self.panels[0]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -102,6 +111,11 @@ def worst_cases(
     return tuple(shown)
 
 
+def case_id(number: int) -> str:
+    """Return the id in the page of the case of that number, from 1."""
+    return f"case-{number}"
+
+
 def kinds_of(case: Case) -> tuple[str, ...]:
     """Return the kinds of error of an object's points, the most frequent first; none for one that is good."""
     counts = Counter(kind for kind in case.kinds if kind not in _GOOD)
@@ -118,12 +132,9 @@ def _objects(reports: Sequence[RunReport]) -> Iterator[_Spot]:
 
 def _on_nothing(reports: Sequence[RunReport]) -> Iterator[_Spot]:
     for number, report in enumerate(reports):
-        predicted, poses = report.detected.predicted, report.detected.poses
-        roles = match_objects(report.truth, predicted, by_points=True, boxes_are_labels=False).roles
-        # An object's score has its keypoints' in it; how sure the detector was says its box's.
-        sure = poses.box_scores[poses.kept]
-        for row in np.flatnonzero((roles == Role.BACKGROUND) & (sure >= BBOX_THR)).tolist():
-            yield _Spot(int(predicted.image_index[row]), -1, (BACKGROUND,), float(sure[row]), number, row)
+        for row, score in sure_on_nothing(report):
+            image = int(report.detected.predicted.image_index[row])
+            yield _Spot(image, -1, (BACKGROUND,), score, number, row)
 
 
 def _chosen(spots: Sequence[_Spot], number: int) -> list[_Spot]:
@@ -148,7 +159,7 @@ def _shown(reports: Sequence[RunReport], spot: _Spot) -> ShownCase:
         panels.append(Panel(names[at], _predicted(report, case, row, view), text))
     oks = min((case.oks for case in cases if case), default=None)
     place = truth.places[spot.row] if spot.row >= 0 else ""
-    return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels))
+    return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row)
 
 
 def _case(report: RunReport, spot: _Spot) -> Case | None:
@@ -157,7 +168,7 @@ def _case(report: RunReport, spot: _Spot) -> Case | None:
 
 def _text(report: RunReport, case: Case | None, row: int, *, of_it: bool) -> str:
     if row < 0:
-        return "nothing was found" if of_it else "not predicted by this pair"
+        return NOTHING if of_it else NOT_BY_THIS
     poses = report.detected.poses
     kept = int(poses.kept[row])
     score = f"score {poses.every.scores[kept]:.2f} (box {poses.box_scores[kept]:.2f})"

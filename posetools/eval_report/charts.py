@@ -15,6 +15,7 @@ from posetools.report.charts import SPLIT_COLORS, heat_squares
 _WIDTH, _HEIGHT = 340.0, 220.0
 _LEFT, _TOP, _RIGHT, _FOOT = 34.0, 6.0, 8.0, 32.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SHARES = tuple((tick, f"{tick:g}") for tick in _TICKS)
 # Of the bars of keypoints: all, what their names take, and what the number after a bar does.
 _BARS, _NAMES, _NUMBERS = 460.0, 150.0, 34.0
 # Offsets are counted in so many cells across, which reach to this share of the box's longer side on both sides.
@@ -64,6 +65,51 @@ def line_chart(lines: Sequence[Line], *, title: str, x: str, y: str, diagonal: b
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One dot of a chart or map.
+
+    Attributes:
+        x: 0 to 1, or an offset.
+        y: likewise.
+        text: what it is.
+        link: the id of its image in the page; empty for a dot without one.
+        color: number of its colour, where it has no link.
+    """
+
+    x: float
+    y: float
+    text: str
+    link: str = ""
+    color: int = 0
+
+
+def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, title: str, x: str, y: str) -> Markup:
+    """Return dots in a square from 0 to 1 on both axes; those with an image are links and lie above the others.
+
+    Args:
+        dots: what is drawn.
+        ticks: where the axis below has which text.
+        title: what the chart shows, for who cannot see it.
+        x: name of the axis.
+        y: likewise.
+    """
+    parts = [*_axes(x, y, ticks)]
+    for dot in sorted(dots, key=lambda each: bool(each.link)):
+        parts.append(_dot(dot, _across(dot.x), _up(dot.y), 3.5 if dot.link else 2.0))
+    return Markup('<svg class="curve" viewBox="0 0 {:g} {:g}" role="group" aria-label="{}">{}</svg>').format(
+        _WIDTH, _HEIGHT, title, Markup("").join(parts)
+    )
+
+
+def _dot(dot: Dot, x: float, y: float, radius: float) -> Markup:
+    style = "outlier" if dot.link else f"dot s{dot.color % SPLIT_COLORS}"
+    circle = Markup('<circle class="{}" cx="{:.2f}" cy="{:.2f}" r="{:g}"><title>{}</title></circle>').format(
+        style, x, y, radius, dot.text
+    )
+    return Markup('<a href="#{}" aria-label="{}">{}</a>').format(dot.link, dot.text, circle) if dot.link else circle
+
+
 def share_bar(shares: Sequence[tuple[str, str, float]]) -> Markup:
     """Return a bar of parts that follow each other.
 
@@ -85,19 +131,21 @@ def share_bar(shares: Sequence[tuple[str, str, float]]) -> Markup:
     ).format(label, Markup("").join(parts))
 
 
-def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[str], *, title: str) -> Markup:
+def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[str], *, title: str, x: str) -> Markup:
     """Return one group of bars per keypoint, 0 to 1.
 
     Args:
         values: keypoint -> one value per series, None where there is nothing to show.
         names: of the series.
         title: what the chart shows.
+        x: name of the axis below.
     """
     row = 10.0 * max(1, len(names)) + 8.0
-    height = row * len(values) + 16.0
+    height = row * len(values) + 30.0
     left, width = _NAMES, _BARS - _NAMES - _NUMBERS
-    parts = [_line("grid", left + width * tick, 0.0, left + width * tick, height - 14.0) for tick in _TICKS]
-    parts += [_text(left + width * tick, height - 3.0, "middle", f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
+    parts = [_line("grid", left + width * tick, 0.0, left + width * tick, height - 28.0) for tick in _TICKS]
+    parts += [_text(left + width * tick, height - 17.0, "middle", f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
+    parts += [_text(left + width / 2, height - 4.0, "middle", x), _text(left - 6.0, height - 4.0, "end", "keypoint")]
     for number, (keypoint, shares) in enumerate(values.items()):
         top = number * row + 2.0
         short = keypoint if len(keypoint) <= 22 else f"{keypoint[:21]}…"
@@ -130,25 +178,39 @@ def offset_counts(offsets: Floats) -> Ints:
     return counts
 
 
-def offset_map(counts: Ints, name: str) -> Markup:
-    """Return where predictions of a keypoint lie about their label, which is in the middle."""
+def offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
+    """Return where predictions of a keypoint lie about their label, which is in the middle; dots lie on top."""
     middle = CELLS / 2
     rings = [
         Markup('<circle class="ring" cx="{0:g}" cy="{0:g}" r="{1:g}"/>').format(middle, share / REACH * middle)
         for share in _RINGS
     ]
+    # What is farther than the map reaches lies at its edge, in its direction.
+    far = [min(1.0, 0.96 * REACH / max(abs(dot.x), abs(dot.y), 1e-9)) for dot in dots]
+    on_top = [
+        _dot(dot, middle * (1 + near * dot.x / REACH), middle * (1 + near * dot.y / REACH), 1.0)
+        for dot, near in zip(dots, far, strict=True)
+    ]
     return Markup(
-        '<svg class="heat" viewBox="0 0 {0} {0}" role="img" aria-label="{1} about its label: {2} points">{3}{4}</svg>'
-    ).format(CELLS, name, int(counts.sum()), heat_squares(counts), Markup("").join(rings))
+        '<svg class="heat" viewBox="0 0 {0} {0}" role="{5}" aria-label="{1} about its label: {2} points">{3}{4}</svg>'
+    ).format(
+        CELLS,
+        name,
+        int(counts.sum()),
+        heat_squares(counts),
+        Markup("").join((*rings, *on_top)),
+        "group" if dots else "img",
+    )
 
 
-def _axes(x: str, y: str) -> list[Markup]:
+def _axes(x: str, y: str, ticks: Sequence[tuple[float, str]] = _SHARES) -> list[Markup]:
     parts = []
-    for tick in _TICKS:
+    for tick, text in _SHARES:
         parts.append(_line("grid", _across(0.0), _up(tick), _across(1.0), _up(tick)))
+        parts.append(_text(_LEFT - 4.0, _up(tick) + 3.5, "end", text))
+    for tick, text in ticks:
         parts.append(_line("grid", _across(tick), _up(0.0), _across(tick), _up(1.0)))
-        parts.append(_text(_LEFT - 4.0, _up(tick) + 3.5, "end", f"{tick:g}"))
-        parts.append(_text(_across(tick), _up(0.0) + 12.0, "middle", f"{tick:g}"))
+        parts.append(_text(_across(tick), _up(0.0) + 12.0, "middle", text))
     parts.append(_text(_across(0.5), _HEIGHT - 5.0, "middle", x))
     at = _up(0.5)
     parts.append(

@@ -6,6 +6,7 @@ is one line of each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +18,11 @@ from posetools.coco_eval import RECALLS, Evaluation
 from posetools.diagnosis import Diagnosis
 from posetools.diagnosis_mend import LABELS
 from posetools.diagnosis_points import POINT_KINDS
+from posetools.eval_report.cases import ShownCase, case_id
 from posetools.eval_report.charts import (
+    Dot,
     Line,
+    dot_chart,
     keypoint_bars,
     line_chart,
     offset_counts,
@@ -31,6 +35,11 @@ from posetools.geometry import Floats
 from posetools.report.charts import SPLIT_COLORS
 from posetools.scoring import has_points
 from posetools.sweep import Curve
+
+# A point that is farther from its label than this share of the box's longer side is an outlier of its map, which links
+# to so many of them. A chart of objects has so many dots at most, besides those that are links.
+_FAR, _DOTS = 0.1, 3
+_MOST_DOTS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,8 @@ def keypoint_charts(report: RunReport) -> tuple[Chart, ...]:
     for boxes, part in report.sides.items():
         seen = [part.scores.points["visible"].by_keypoint, part.scores.points["hidden"].by_keypoint]
         values = {name: [each[name].pck[1] for each in seen] for name in report.truth.skeleton.names}
-        svg = keypoint_bars(values, ("visible", "hidden"), title=f"PCK@0.1 of each keypoint, {boxes}")
+        title = f"PCK@0.1 of each keypoint, {boxes}"
+        svg = keypoint_bars(values, ("visible", "hidden"), title=title, x="PCK@0.1: share of labeled points")
         charts.append(Chart(f"PCK@0.1, {boxes}", svg, (("s0", "visible"), ("s1", "hidden"))))
     return tuple(charts)
 
@@ -107,17 +117,61 @@ def keypoint_kinds(report: RunReport) -> tuple[tuple[str, tuple[Markup, ...]], .
     )
 
 
-def offset_maps(report: RunReport) -> tuple[tuple[str, Markup], ...]:
-    """Return for each keypoint where its predictions on labelled boxes lie about their labels."""
+def offset_maps(report: RunReport, cases: Sequence[ShownCase]) -> tuple[tuple[str, Markup], ...]:
+    """Return for each keypoint where its predictions on labelled boxes lie about their labels.
+
+    Args:
+        report: the evaluation.
+        cases: those whose images are in the page: dots lead to them.
+    """
     truth, part = report.truth, report.labelled
     counted = has_points(truth)
-    longer = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1, initial=1e-9)[counted]
-    offsets = (part.poses.points - truth.keypoints[:, :, :2])[counted] / longer[:, None, None]
-    labelled = truth.keypoints[counted, :, 2] > 0
-    return tuple(
-        (name, offset_map(offset_counts(offsets[labelled[:, k], k]), name))
-        for k, name in enumerate(truth.skeleton.names)
-    )
+    longer = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1, initial=1e-9)
+    offsets = (part.poses.points - truth.keypoints[:, :, :2]) / longer[:, None, None]
+    labelled = (truth.keypoints[:, :, 2] > 0) & counted[:, None]
+    shown = [(number, case.row) for number, case in enumerate(cases, start=1) if case.row >= 0]
+    maps = []
+    for k, name in enumerate(truth.skeleton.names):
+        away = np.linalg.norm(offsets[:, k], axis=1)
+        far = [(row, number) for number, row in shown if labelled[row, k] and away[row] > _FAR]
+        dots = []
+        for row, number in sorted(far, key=lambda each: -away[each[0]])[:_DOTS]:
+            x, y = offsets[row, k].tolist()
+            text = f"{name} of case {number}: {away[row]:.2f} of the box's longer side away"
+            dots.append(Dot(x, y, text, case_id(number)))
+        maps.append((name, offset_map(offset_counts(offsets[labelled[:, k], k]), name, dots)))
+    return tuple(maps)
+
+
+def object_chart(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> Chart:
+    """Return a dot for each labelled object: the size of its box and its OKS on detected boxes.
+
+    Args:
+        reports: of the same labels.
+        cases: those whose images are in the page: dots lead to them.
+    """
+    truth, names = reports[0].truth, short_names(reports)
+    sizes = np.log2(np.sqrt((truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(axis=1)).clip(1.0))
+    low, high = math.floor(sizes.min(initial=20.0)), math.ceil(sizes.max(initial=0.0) + 1e-9)
+    low, high = (low, max(high, low + 1)) if len(truth) else (0, 1)
+    numbers = {case.row: number for number, case in enumerate(cases, start=1) if case.row >= 0}
+    dots = []
+    for color, (name, report) in enumerate(zip(names, reports, strict=True)):
+        every = report.detected.diagnosis.cases
+        kept = set(np.linspace(0, len(every) - 1, min(len(every), _MOST_DOTS)).round().astype(int).tolist())
+        for place, case in enumerate(every):
+            number = numbers.get(case.row)
+            if place in kept or number:
+                image = truth.images[case.image].file_name
+                text = f"{f'{name}: ' if len(reports) > 1 else ''}{image}: OKS {case.oks:.2f}"
+                x = (float(sizes[case.row]) - low) / (high - low)
+                dots.append(Dot(x, case.oks, text, case_id(number) if number else "", color))
+    ticks = [((power - low) / (high - low), str(2**power)) for power in range(low, high + 1)]
+    title = "each labeled object, detected boxes"
+    svg = dot_chart(dots, ticks, title=title, x="box: square root of the area, in pixels", y="OKS")
+    legend = [(f"s{color % SPLIT_COLORS}", name) for color, name in enumerate(names) if len(reports) > 1]
+    linked = [("dot", "one of the worst cases: click it to see its image")] if numbers else []
+    return Chart(title, svg, (*legend, *linked))
 
 
 def _kinds(diagnosis: Diagnosis, keypoint: str | None = None) -> Markup:

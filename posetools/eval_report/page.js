@@ -1,7 +1,6 @@
 "use strict";
 // What is off stands in the address (#off=jitter,swap): a link to the page, or a reload, shows the same again.
 (() => {
-  document.documentElement.classList.add("scripted");
   const form = document.getElementById("filters");
   if (!form) return;
   const boxes = [...form.querySelectorAll("input")];
@@ -23,9 +22,14 @@
   };
   const read = () => {
     const match = /^#off=([\w,]*)$/.exec(location.hash);
-    const off = new Set(match ? match[1].split(",") : []);
-    for (const box of boxes) box.checked = !off.has(box.value);
+    const target = match ? null : document.getElementById(location.hash.slice(1));
+    // A link within the page leaves the filter as it is, unless it leads to what the filter hides.
+    if (!target || target.closest("[hidden]")) {
+      const off = new Set(match ? match[1].split(",") : []);
+      for (const box of boxes) box.checked = !off.has(box.value);
+    }
     show();
+    if (target) target.scrollIntoView();
   };
   const set = (checked) => {
     for (const box of boxes) box.checked = checked;

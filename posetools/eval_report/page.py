@@ -20,6 +20,7 @@ from posetools.evaluation_tables import (
     TextTable,
     calibrations,
     errors_of_points,
+    flip_tests,
     headline,
     number,
     per_keypoint,
@@ -30,9 +31,13 @@ from posetools.evaluation_tables import (
     why_boxes,
     why_poses,
 )
+from posetools.evaluation_verdict import evaluation_verdict
 from posetools.progress import Progress, silent
 from posetools.report.sealed import check_target, render_page, write_page
 from posetools.results import KPT_THR
+
+# So many cases are shown right below the verdict: the worst of each of so many kinds of error.
+FIRST = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,16 @@ def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
         "skeleton": first.truth.skeleton.name,
         "headline": headline(reports),
         "doubt": DOUBT if any(report.says_nothing(part) for report in reports for part in report.remarks) else "",
-        "runs": [_run(name, report) for name, report in zip(_names(reports), reports, strict=True)],
+        "verdict": evaluation_verdict(reports),
+        "first": list(enumerate(cases, start=1))[:FIRST],
+        "linked": any(case.row >= 0 for case in cases),
+        "runs": [_run(name, report, cases) for name, report in zip(_names(reports), reports, strict=True)],
         "sides": tuple(first.sides),
         "kinds": [(kind, LABELS[kind]) for kind in _seen(reports)],
         "box_charts": curves.box_charts(reports),
-        "pose_charts": curves.pose_charts(reports),
+        "pose_charts": (*curves.pose_charts(reports), curves.object_chart(reports, cases)),
         "box_tables": (thresholds(reports),),
+        "flip_tables": flip_tests(reports),
         "pose_tables": (visible_points(reports), calibrations(reports)),
         "cases": cases,
         "case_kinds": [(kind, LABELS[kind], counts[kind]) for kind in kinds],
@@ -119,7 +128,7 @@ def _totals(reports: Sequence[RunReport]) -> list[tuple[str, str]]:
     return [*totals, (number(visible), "PCK@0.1 of visible points, labelled boxes")]
 
 
-def _run(name: str, report: RunReport) -> Run:
+def _run(name: str, report: RunReport, cases: Sequence[ShownCase]) -> Run:
     return Run(
         name=name,
         remarks=report.sentences,
@@ -132,5 +141,5 @@ def _run(name: str, report: RunReport) -> Run:
             *(errors_of_points(part, boxes) for boxes, part in report.sides.items()),
             visible_keypoints(report),
         ),
-        offsets=curves.offset_maps(report),
+        offsets=curves.offset_maps(report, cases),
     )

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import codecs
 import string
-import tomllib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -43,8 +42,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from posetools.dataset import Visibility
-from posetools.errors import InputError, from_validation, must_be
-from posetools.files import read_text
+from posetools.errors import from_validation, must_be
+from posetools.files import read_toml
 
 Text = Annotated[str, Field(min_length=1)]
 Units = Literal["pixel", "fraction", "percent"]
@@ -201,10 +200,7 @@ def read_mapping(path: Path) -> Mapping:
     Raises:
         InputError: the file cannot be read, is no TOML, or breaks a rule.
     """
-    try:
-        document = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as exc:
-        raise InputError(path, "", f"is not valid TOML: {exc}") from exc
+    document = read_toml(path)
     try:
         return Mapping.model_validate(document)
     except ValidationError as exc:

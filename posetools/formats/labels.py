@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection
 
 from posetools.errors import RequestError, must_be
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
 from posetools.skeleton import Skeleton
+
+# How like the words of two names must be, so that one is taken as a slip of the other.
+_LIKE = 0.74
 
 
 def check_options(skeleton: Skeleton, options: ReadOptions) -> None:
@@ -31,14 +35,40 @@ def check_options(skeleton: Skeleton, options: ReadOptions) -> None:
 
 def unknown_label(label: str, known: Collection[str], *, file: str, place: str, field: str, rule: str) -> Finding:
     """Return the finding for a label that means nothing, with both remedies and the nearest known name."""
-    near = difflib.get_close_matches(label, known, n=1)
+    near = near_name(label, known)
     if near:
-        hint = f"did you mean {near[0]!r}? --map '{label}={near[0]}' takes it so; --ignore '{label}' leaves it out"
+        hint = f"did you mean {near!r}? --map '{label}={near}' takes it so; --ignore '{label}' leaves it out"
     else:
         hint = f"--map '{label}=NAME' takes it as a name of the skeleton; --ignore '{label}' leaves it out"
+        hint += "; --skeleton FILE where the object is another"
     return Finding("E301", file, place, must_be(field, rule, label), hint)
 
 
 def _suggest(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+    near = near_name(name, known)
+    return f"did you mean {near!r}?" if near else f"it has {', '.join(known)}"
+
+
+def near_name(label: str, known: Collection[str]) -> str | None:
+    """Return the known name that a label is a slip of, or None: each of its words must be like that of the name.
+
+    Likeness of the whole is not enough: ``left_ear`` of a dog is like ``left-rear-tire``, and means something else.
+    """
+    words = _words(label)
+    best = max(((_likeness(words, _words(name)), name) for name in known), default=(0.0, ""))
+    return best[1] if best[0] >= _LIKE else None
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in re.findall(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|\d+|[^\w\s.-]+", name)]
+
+
+def _likeness(one: list[str], other: list[str]) -> float:
+    """Return how alike the least alike words are, 0 to 1; names that differ in their breaks only are the same."""
+    if "".join(one) == "".join(other):
+        return 1.0
+    if len(one) != len(other):
+        return 0.0
+    pairs = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(one, other, strict=True)]
+    swapped = [difflib.SequenceMatcher(None, *pair).ratio() for pair in zip(sorted(one), sorted(other), strict=True)]
+    return max(min(pairs), min(swapped))

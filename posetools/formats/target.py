@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from posetools.dataset import Dataset
-from posetools.errors import InputError, OutputError, must_be
+from posetools.errors import InputError, OutputError, must_be, printable
 from posetools.files import portable_path
 
 
@@ -65,4 +65,4 @@ def put_text(path: Path, text: str) -> None:
         with path.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except OSError as exc:
-        raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+        raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc

@@ -228,6 +228,10 @@ def _declared(
             entry = _find_entry(source, text, place)
             if entry.is_dir():
                 pictures = [(path, entry) for path in walk_files(entry) if is_picture(path)]
+            elif not any(is_inside(entry, root) for root in roots):
+                rule = f"a file inside {source.root}"
+                hint = "--image-root DIR allows a further folder"
+                raise InputError(source.where, place, must_be(place, rule, str(entry)), hint=hint)
             else:
                 pictures = list(_listed_in(entry, source, finder, findings))
             for picture, base in pictures:
@@ -333,9 +337,9 @@ def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
     return findings
 
 
-def outside(picture: Path, roots: Sequence[Path]) -> Finding | None:
-    """Return a finding when a picture lies in none of the folders that may be read."""
-    if any(is_inside(picture, root) for root in roots):
+def outside(path: Path, roots: Sequence[Path], what: str = "the picture") -> Finding | None:
+    """Return a finding when a file lies, with every link followed, in none of the folders that may be read."""
+    if any(is_inside(path, root) for root in roots):
         return None
-    message = must_be("the picture", f"inside {roots[0]}", str(picture))
-    return Finding("E308", str(picture), "", message, "--image-root DIR allows a further folder")
+    message = must_be(what, f"inside {roots[0]}", str(path))
+    return Finding("E308", str(path), "", message, "--image-root DIR allows a further folder")

@@ -156,7 +156,7 @@ def _read_pictures(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadO
 def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
     picture, label = task.listed.picture, task.listed.label
     roots = (task.source.root, *options.image_roots)
-    elsewhere = outside(picture, roots)
+    elsewhere = outside(picture, roots) or outside(label, roots, "the label file")
     located = elsewhere or open_picture(picture)
     if isinstance(located, Finding):
         return FileReading(label, findings=[replace(located, message=f"{located.message} (left out with {label})")])

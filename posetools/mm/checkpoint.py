@@ -22,7 +22,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from posetools.errors import InputError, OutputError, RequestError
+from posetools.errors import InputError, OutputError, RequestError, show_value
+from posetools.mm.checkpoint_size import check_archive, check_content
 from posetools.mm.environment import release
 
 # What unpickling a damaged file can end in; the pickle module promises no single exception.
@@ -41,12 +42,13 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
         trusted: let the file run what is in it: it is the user's own, and they said so.
 
     Raises:
-        InputError: the file cannot be read, is no checkpoint, or holds more than tensors, plain values and
-            mmengine's log.
+        InputError: the file cannot be read, is no checkpoint, holds more than tensors, plain values and mmengine's
+            log, or would be larger in memory than it is.
     """
     path = Path(path).expanduser()
     try:
         with path.open("rb") as file:
+            check_archive(path, file)
             content = _load_anything(file, device) if trusted else _load(file, device)
     except OSError as exc:
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
@@ -54,6 +56,7 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
         raise _unloadable(path, exc) if trusted else _refusal(path, exc) from exc
     if not isinstance(content, dict):
         raise InputError(path, "", f"must be a checkpoint (a dict), got {type(content).__name__}")
+    check_content(path, content)
     return content
 
 
@@ -159,14 +162,14 @@ def _statistics_method(owner: object, name: str) -> Any:
     from mmengine.logging import HistoryBuffer
 
     if owner is not HistoryBuffer or name not in _STATISTICS:
-        raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {owner!r}, {name!r}")
+        raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {show_value(owner)}, {show_value(name)}")
     return getattr(HistoryBuffer, name)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
     """Stand in for ``codecs.encode``, by which pickles of protocol 2 hold bytes: the one encoding that they use."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"GLOBAL _codecs.encode to {encoding!r}")
+        raise pickle.UnpicklingError(f"GLOBAL _codecs.encode to {show_value(encoding)}")
     return text.encode("latin1")
 
 

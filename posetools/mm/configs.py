@@ -131,18 +131,28 @@ def apply_options(config: Any, options: Sequence[str]) -> None:
     Raises:
         RequestError: one is not ``key=value``, has unbalanced brackets, or names a place that cannot hold a value.
     """
+    check_options(options)
     from mmengine import DictAction
 
     parser = ArgumentParser()
     parser.add_argument("--cfg-options", nargs="+", action=DictAction)
     for option in options:
-        key, equals, _ = option.partition("=")
-        if not key or not equals:
-            raise RequestError(f"--cfg-options must be key=value, got {option!r}")
         try:
             config.merge_from_dict(parser.parse_args(["--cfg-options", option]).cfg_options)
         except (AssertionError, TypeError, KeyError, IndexError, ValueError) as exc:
             raise RequestError(f"--cfg-options {option}: cannot be put into the config: {exc}") from exc
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Refuse texts of ``--cfg-options`` that are not ``key=value``.
+
+    Raises:
+        RequestError: one is not.
+    """
+    for option in options:
+        key, equals, _ = option.partition("=")
+        if not key or not equals:
+            raise RequestError(f"--cfg-options must be key=value, got {option!r}")
 
 
 def set_epochs(config: Any, epochs: int) -> None:

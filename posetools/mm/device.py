@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,21 +11,30 @@ from posetools.errors import RequestError
 AUTO = "auto"
 
 
+def check_device(asked: str) -> None:
+    """Refuse what is no name of a device, which needs no torch.
+
+    Raises:
+        RequestError: it is none of ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d*)?", asked):
+        raise RequestError(f"--device must be auto, cpu, cuda or cuda:N, got {asked!r}")
+
+
 def resolve_device(asked: str) -> str:
     """Return ``cpu`` or ``cuda:N`` for what was asked: ``auto`` (the first GPU, if any), ``cpu``, ``cuda``, ``cuda:N``.
 
     Raises:
         RequestError: it is none of these, or that GPU is not there.
     """
+    check_device(asked)
     import torch
 
     if asked == AUTO:
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if asked == "cpu":
         return asked
-    kind, _, number = asked.partition(":")
-    if kind != "cuda" or (number and not number.isdigit()):
-        raise RequestError(f"--device must be auto, cpu, cuda or cuda:N, got {asked!r}")
+    number = asked.partition(":")[2]
     there = torch.cuda.device_count()
     if int(number or 0) >= there:
         gpus = f"{there or 'no'} GPU{'' if there == 1 else 's'}"

@@ -20,9 +20,12 @@ from posetools.errors import RequestError, RunError, StoppedError
 from posetools.mm.configs import Stage
 from posetools.mm.dry_run_hook import Limits, Timing, short_run_hook
 from posetools.mm.evaluations import is_due
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_training
 from posetools.mm.hooks import SilentListener, TrainListener
 from posetools.mm.memory import MemoryWatch, memory_of_machine
 from posetools.mm.runtime import prepare
+from posetools.mm.trackers import name_visualizer
 from posetools.mm.train import TrainRequest, execute, plan_run
 
 USUAL = Limits()
@@ -239,13 +242,15 @@ def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits
         RunError: the run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it.
     """
-    prepare("posetools train")
-    told = listener or SilentListener()
+    require_train("posetools train")
     if request.launcher != "none":
         raise RequestError(
             f"--dry-run runs in one process, not under --launcher {request.launcher}\n"
             "  --gpus N or --processes N with it says how many there are to be"
         )
+    check_training(request)
+    prepare("posetools train")
+    told = listener or SilentListener()
     timing = Timing()
     with _temporary() as folder:
         planned = plan_run(_without_emitting(request, folder, told), told)
@@ -358,6 +363,7 @@ def _shortened(config: Any, work_dir: Path) -> Any:
     if short.get("visualizer"):
         # A dry run is nothing that a tracker should hear of.
         short.visualizer["vis_backends"] = [{"type": "LocalVisBackend"}]
+        name_visualizer(short, work_dir)
     return short
 
 

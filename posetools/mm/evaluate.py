@@ -5,23 +5,39 @@ The scores themselves: posetools.scoring. The whole of a pair: posetools.evaluat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES, ann_file, skeleton_of
 from posetools.errors import InputError, RequestError
-from posetools.evaluation import DEFAULT_SPLIT, RunReport, SplitRequest, Subject, measure
+from posetools.evaluation import (
+    BOXES,
+    DEFAULT_SPLIT,
+    POSES,
+    FlipScores,
+    RunReport,
+    SplitRequest,
+    Subject,
+    measure,
+    with_remarks,
+)
+from posetools.files import read_text
 from posetools.formats.coco import read_split
 from posetools.metrics import BoxScores
 from posetools.mm.configs import Stage, check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_split
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.pairs import pair_of_run, skeleton_of_pair
 from posetools.mm.runtime import prepare
+from posetools.mm.signs import box_signs, pose_signs
 from posetools.mm.train import SKELETON
+from posetools.plausible import Remark
 from posetools.progress import Progress, silent
+from posetools.recipes.find import data_root_in
 from posetools.results import label_of
 from posetools.scoring import BBOX_THR, PoseScores, read_truth, score_boxes, score_poses
 from posetools.skeleton import Skeleton, load_skeleton, read_skeleton
@@ -41,6 +57,7 @@ class EvalRequest:
         boxes: for poses, the checkpoint of a detector whose boxes are used as well.
         boxes_config: its config; None: the one in its folder.
         bbox_thr: detected boxes with a lower score are not used for poses.
+        flip_test: for poses, measure what an average with the mirrored crop would add as well.
     """
 
     checkpoint: Path
@@ -52,6 +69,7 @@ class EvalRequest:
     boxes: Path | None = None
     boxes_config: Path | None = None
     bbox_thr: float = BBOX_THR
+    flip_test: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +90,22 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class DetReport:
-    """How well a detector finds the objects of a split."""
+    """How well a detector finds the objects of a split.
+
+    Attributes:
+        what: what was evaluated.
+        scores: COCO's box metrics.
+        remarks: what the scores alone do not say.
+    """
 
     what: Evaluated
     scores: BoxScores
+    remarks: tuple[Remark, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"stage": "det", **self.what.as_dict(), "bbox": self.scores.as_dict()}
+        remarks = [one.as_dict() for one in self.remarks]
+        return {"stage": "det", **self.what.as_dict(), "remarks": remarks, "bbox": self.scores.as_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +117,27 @@ class PoseReport:
         detector: the detector's checkpoint, or None.
         labelled: on the labelled boxes.
         detected: on the detected boxes, or None.
+        remarks: what the scores alone do not say.
+        flip_test: both with a flip test, where it was measured.
     """
 
     what: Evaluated
     detector: str | None
     labelled: PoseScores
     detected: PoseScores | None
+    remarks: tuple[Remark, ...] = ()
+    flip_test: FlipScores | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
             "stage": "pose",
             **self.what.as_dict(),
+            "remarks": [one.as_dict() for one in self.remarks],
             "detector": self.detector,
             "labelled_boxes": self.labelled.as_dict(),
             "detected_boxes": self.detected.as_dict() if self.detected else None,
+            "flip_test": self.flip_test.as_dict() if self.flip_test else None,
         }
 
 
@@ -122,12 +154,18 @@ def evaluate_run(run: Path, request: SplitRequest = DEFAULT_SPLIT, progress: Pro
         RequestError: ``run`` does not hold one detector and one pose estimator, or cannot be evaluated on that data.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
     """
-    prepare("posetools eval")
+    require_train("posetools eval")
+    check_split(request.data, request.split, device=request.device, skeleton=request.skeleton)
     pair = pair_of_run(run)
+    if request.data is None:
+        check_split(data_root_in(read_text(pair.pose.config)), request.split, device=request.device)
+    prepare("posetools eval")
     device = resolve_device(request.device)
     data = request.data or data_root_of(load_config(pair.pose.config))
     detector = Detector(pair.det.config, pair.det.checkpoint, device)
     estimator = PoseEstimator(pair.pose.config, pair.pose.checkpoint, device)
+    flips = request.flip_test
+    mirrored = PoseEstimator(pair.pose.config, pair.pose.checkpoint, device, flip_test=True) if flips else None
     if request.skeleton is not None:
         skeleton = load_skeleton(request.skeleton)
     else:
@@ -142,7 +180,24 @@ def evaluate_run(run: Path, request: SplitRequest = DEFAULT_SPLIT, progress: Pro
     )
     truth = read_truth(data, request.split, skeleton)
     training = _training(data_root_of(load_config(pair.pose.config)), skeleton)
-    return measure(subject, detector, estimator, truth, training=training, progress=progress)
+    report = measure(subject, detector, estimator, truth, training=training, mirrored=mirrored, progress=progress)
+    label = label_of(detector.classes, truth.skeleton, pair.det.config)
+    signs = {
+        BOXES: box_signs(detector, label, truth, report.det.scores.ap, progress),
+        f"{POSES}, labelled boxes": pose_signs(estimator, truth, report.labelled.scores.oks.ap, progress),
+    }
+    return with_remarks(with_remarks(report, signs), {f"{POSES}, labelled boxes": flip_remarks(estimator)})
+
+
+def flip_remarks(estimator: PoseEstimator) -> tuple[Remark, ...]:
+    """Return the sentence for a config whose own evaluation, in training and by the stock tools, has a flip test."""
+    if not estimator.flips_by_config:
+        return ()
+    text = (
+        "the config mirrors every crop when training evaluates (flip_test=True), so the AP in the training log is "
+        "another one. Here no crop is mirrored, as in `posetools predict`; --flip-test shows what it adds"
+    )
+    return (Remark("flip-test", text),)
 
 
 def _training(data: Path, skeleton: Skeleton) -> Dataset | None:
@@ -161,13 +216,14 @@ def evaluate_det(request: EvalRequest, progress: Progress = silent) -> DetReport
         RequestError: what was asked for cannot be evaluated.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
     """
-    prepare("posetools eval")
+    _prepare(request)
     config = _config(request.checkpoint, request.config, "det")
     device = resolve_device(request.device)
     truth, what = _truth(request, config)
     detector = Detector(config, request.checkpoint, device)
     label = label_of(detector.classes, truth.skeleton, config)
-    return DetReport(what, score_boxes(detector, label, truth, progress))
+    scores = score_boxes(detector, label, truth, progress)
+    return DetReport(what, scores, box_signs(detector, label, truth, scores.ap, progress))
 
 
 def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseReport:
@@ -178,7 +234,7 @@ def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseRepo
         RequestError: what was asked for cannot be evaluated.
         InputError: a file cannot be read, or config, checkpoint and data do not belong together.
     """
-    prepare("posetools eval")
+    _prepare(request)
     config = _config(request.checkpoint, request.config, "pose")
     detector_config = _config(request.boxes, request.boxes_config, "det") if request.boxes else None
     device = resolve_device(request.device)
@@ -199,9 +255,24 @@ def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseRepo
         bbox_thr=request.bbox_thr,
         progress=progress,
     )
-    return PoseReport(
-        what=what, detector=str(request.boxes) if request.boxes else None, labelled=labelled, detected=detected
-    )
+    remarks = (*pose_signs(estimator, truth, labelled.oks.ap, progress), *flip_remarks(estimator))
+    report = PoseReport(what, str(request.boxes) if request.boxes else None, labelled, detected, remarks)
+    if not request.flip_test:
+        return report
+    mirrored = PoseEstimator(config, request.checkpoint, device, flip_test=True)
+    scores = score_poses(mirrored, truth, detector=detector, label=label, bbox_thr=request.bbox_thr, progress=progress)
+    return replace(report, flip_test=FlipScores(*scores))
+
+
+def _prepare(request: EvalRequest) -> None:
+    """Look at what needs no torch before it is imported."""
+    require_train("posetools eval")
+    models = (request.checkpoint, request.config, request.boxes, request.boxes_config)
+    check_split(request.data, request.split, device=request.device, skeleton=request.skeleton, models=models)
+    for checkpoint, config in ((request.checkpoint, request.config), (request.boxes, request.boxes_config)):
+        if checkpoint is not None and config is None:
+            config_of_run(checkpoint.parent)
+    prepare("posetools eval")
 
 
 def _config(checkpoint: Path, config: Path | None, stage: Stage) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Best:
         name: of the metric.
         value: its value.
         epoch: when.
-        since: how many evaluations with this metric came after it.
+        since: how many evaluations with this metric have come since the last one that was progress.
     """
 
     name: str
@@ -112,18 +112,19 @@ class Evaluations:
 
     @property
     def best(self) -> Best | None:
-        """Return the best evaluation, None when nothing could be measured yet."""
+        """Return the best evaluation, the later of two that are equal; None when nothing could be measured yet."""
         best: Best | None = None
         sign = 1.0 if self.rule == "greater" else -1.0
+        # What later evaluations have to exceed by a step to count as progress.
+        reached, since = -math.inf, 0
         for epoch, metrics in self.entries:
             value = metrics.get(self.monitor or "")
             if value is None:
                 continue
-            if best is None or sign * (value - best.value) > _STEP:
+            reached, since = (sign * value, 0) if sign * value - reached > _STEP else (reached, since + 1)
+            if best is None or sign * (value - best.value) >= 0:
                 best = Best(str(self.monitor), value, epoch)
-            else:
-                best = Best(best.name, best.value, best.epoch, best.since + 1)
-        return best
+        return replace(best, since=since) if best else None
 
 
 def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False) -> Evaluations:

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posetools.dataset import Dataset
+from posetools.doubts import doubts_of_pair
 from posetools.errors import InputError, RequestError
 from posetools.geometry import Floats
 from posetools.locks import only_one
 from posetools.mm.configs import data_root_of
 from posetools.mm.device import resolve_device
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_split
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.material import Material, Shot, gather
 from posetools.mm.networks import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
@@ -115,6 +118,7 @@ class Exporting:
         material: whose pictures it was compared on.
         parity: how much float32 ONNX differs from PyTorch.
         measured: float32, and the smaller precision where one was asked for.
+        doubts: a sentence for each model whose AP was 0 in its run, or was never measured.
     """
 
     out: Path
@@ -122,6 +126,7 @@ class Exporting:
     material: str
     parity: Parity
     measured: tuple[Measured, ...]
+    doubts: tuple[str, ...] = ()
 
 
 def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
@@ -134,8 +139,10 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
         RunError: the ONNX networks do not give what the PyTorch models give; nothing was written.
         OutputError: the bundle cannot be written.
     """
-    prepare("posetools export")
+    require_train("posetools export")
     _check_out(request)
+    check_split(request.data, request.split, device=request.device)
+    prepare("posetools export")
     device = resolve_device(request.device)
     pair = request.pair
     detector = Detector(pair.det.config, pair.det.checkpoint, device)
@@ -165,7 +172,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
         measured = tuple(_measure(*side, label, material, truth, progress) for side in sides)
         manifest, pictures = _described(request, sides[-1][2], measured[-1], skeleton, label, material)
         write_bundle(request.out, manifest, {**sides[-1][1], **pictures})
-        return Exporting(request.out, manifest, material.source, parity, measured)
+        doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
+        return Exporting(request.out, manifest, material.source, parity, measured, doubts)
 
 
 def _check_out(request: ExportRequest) -> None:

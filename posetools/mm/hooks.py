@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from posetools.mm.evaluations import Best, Evaluations
+from posetools.recipes.budget import counted, too_few
 
 # Seconds between two reports: reading the loss makes a GPU wait.
 _PAUSE = 0.5
@@ -76,6 +77,14 @@ def defined_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: None if value == -1 else float(value) for name, value in metrics.items()}
 
 
+def length_text(epochs: int, total: int, done: int) -> str:
+    """Return how long a run is: iterations are what counts, for an epoch is as long as its data and batches make it."""
+    each = total // epochs
+    text = f"{epochs} epoch{'' if epochs == 1 else 's'} of {counted(each)}"
+    text += f": {counted(total)}" if epochs > 1 else ""
+    return "; ".join(part for part in (text + (f", {done} of them done" if done else ""), too_few(total)) if part)
+
+
 def _learning_rate(runner: Any) -> float | None:
     rates = runner.optim_wrapper.get_lr()
     return float(rates["lr"][0]) if rates.get("lr") else None
@@ -96,6 +105,7 @@ def progress_hook(listener: TrainListener, evaluations: Evaluations | None = Non
 
         def before_train(self, runner: Any) -> None:
             self._started, self._first = time.monotonic(), runner.iter
+            listener.say(length_text(runner.max_epochs, runner.max_iters, runner.iter))
 
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
             iterations = len(runner.train_dataloader)

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, PosetoolsWarning, RequestError
 from posetools.geometry import Floats
+from posetools.mm.averages import is_stale, raw_weights, stale_text
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
 from posetools.mm.runtime import prepare
-from posetools.results import Detections, Picture, Poses, shrink_heatmaps
+from posetools.results import Detections, Picture, Poses, heatmap_size, shrink_heatmaps
 
 # With heatmaps, crops that go through the network at once: those of SimCC take some 13 MB each.
 _HEATMAP_BATCH = 8
@@ -30,25 +31,31 @@ _HEATMAP_BATCH = 8
 class _Model:
     """A model in evaluation mode and its test pipeline."""
 
-    def __init__(self, config: Path, checkpoint: Path | str, device: str, scope: str, *, amp: bool, fast: bool) -> None:
+    def __init__(
+        self, config: Path, checkpoint: Path | str, device: str, scope: str, *, amp: bool, fast: bool, raw: bool = False
+    ) -> None:
         prepare(f"predicting with {config.name}")
         from mmengine.dataset import Compose
         from mmengine.model import revert_sync_batchnorm
         from mmengine.registry import MODELS
 
+        self.config_file, self.checkpoint, self.device = config, checkpoint, device
         self.config = load_config(config)
         self._scope = self.config.get("default_scope") or scope
         drop_pretrained(self.config.model)
         self._adapt(self.config.model)
         is_url = isinstance(checkpoint, str) and checkpoint.startswith(("http://", "https://"))
         content = load_from_url(str(checkpoint)) if is_url else load_checkpoint(checkpoint)
+        if is_stale(content):
+            warnings.warn(stale_text(checkpoint), PosetoolsWarning, stacklevel=3)
         if amp and not device.startswith("cuda"):
             raise RequestError(f"--amp needs a GPU, and this runs on {device}")
-        self._device, self._amp = device, amp
+        self._amp = amp
         with self._in_scope():
             model = revert_sync_batchnorm(MODELS.build(self.config.model))
-            _load_weights(model, content.get("state_dict", content), checkpoint, config)
+            _load_weights(model, _weights_of(content, checkpoint, raw=raw), checkpoint, config)
             self._pipeline = Compose(self._test_pipeline())
+        self.averaged = raw_weights(content) is not None
         # An EMAHook puts the averaged weights into state_dict when it saves, so these are the ones to predict with.
         self.model = model.to(device).eval()
         if fast:
@@ -119,6 +126,7 @@ class Detector(_Model):
         amp: bool = False,
         fast: bool = False,
         score_thr: float = 0.0,
+        raw: bool = False,
     ) -> None:
         """Build it.
 
@@ -130,13 +138,14 @@ class Detector(_Model):
             amp: mixed precision, on a GPU.
             fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
             score_thr: lower scores are of no interest: the config's threshold before NMS is raised to this.
+            raw: use the weights as trained, not their average.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.
             RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
         """
         self._score_thr = score_thr
-        super().__init__(config, checkpoint, device, "mmdet", amp=amp, fast=fast)
+        super().__init__(config, checkpoint, device, "mmdet", amp=amp, fast=fast, raw=raw)
         self._batch_size = batch_size
         classes = self.meta.get("classes") or ()
         self.classes: tuple[str, ...] = (classes,) if isinstance(classes, str) else tuple(classes)
@@ -171,7 +180,8 @@ class PoseEstimator(_Model):
         batch_size: int = 64,
         amp: bool = False,
         fast: bool = False,
-        flip_test: bool | None = None,
+        flip_test: bool = False,
+        raw: bool = False,
     ) -> None:
         """Build it.
 
@@ -182,20 +192,23 @@ class PoseEstimator(_Model):
             batch_size: how many crops go through the network at once.
             amp: mixed precision, on a GPU.
             fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
-            flip_test: average with what the mirrored crop gives, at twice the time; None: as the config says.
+            flip_test: average with what the mirrored crop gives, at twice the time; whatever the config says, which
+                MMPose's own recipes switch on.
+            raw: use the weights as trained, not their average.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.
             RequestError: the URL is out of reach, or ``amp`` is asked for without a GPU.
         """
-        super().__init__(config, checkpoint, device, "mmpose", amp=amp, fast=fast)
+        super().__init__(config, checkpoint, device, "mmpose", amp=amp, fast=fast, raw=raw)
         self._batch_size = batch_size
         if not hasattr(self.model.head, "decoder") or self.config.model.type != "TopdownPoseEstimator":
             raise RequestError(
                 f"{config}: must be a top-down pose estimator, got a model of type {self.config.model.type}"
             )
-        if flip_test is not None:
-            self.model.test_cfg["flip_test"] = flip_test
+        # Whether the config's own evaluation has a flip test.
+        self.flips_by_config = bool(self.model.test_cfg.get("flip_test", False))
+        self.model.test_cfg["flip_test"] = flip_test
 
     def _metainfo(self, meta: Mapping[str, Any]) -> Mapping[str, Any]:
         from mmpose.datasets.datasets.utils import parse_pose_metainfo
@@ -248,12 +261,15 @@ class PoseEstimator(_Model):
         n, k = len(samples), self.num_keypoints
         instances = [sample.pred_instances for sample in samples]
         crops = [[*sample.metainfo["input_center"], *sample.metainfo["input_scale"]] for sample in samples]
-        maps = [shrink_heatmaps(sample.pred_fields.heatmaps.cpu().numpy()) for sample in samples] if heatmaps else []
+        width, height = self.model.head.decoder.input_size
+        size = heatmap_size((int(width), int(height)))
+        found_maps = (sample.pred_fields.heatmaps.cpu().numpy() for sample in samples if heatmaps)
+        maps = [shrink_heatmaps(each, size) for each in found_maps]
         return Poses(
             keypoints=np.array([found.keypoints[0] for found in instances], dtype=np.float64).reshape(n, k, 2),
             scores=np.array([found.keypoint_scores[0] for found in instances], dtype=np.float64).reshape(n, k),
             crops=np.array(crops, dtype=np.float64).reshape(n, 4),
-            heatmaps=np.stack(maps) if maps else np.zeros((0, k, 1, 1), np.float32) if heatmaps else None,
+            heatmaps=np.stack(maps) if maps else np.zeros((0, k, *size[::-1]), np.float32) if heatmaps else None,
             raw=partial(_merged, samples),
         )
 
@@ -262,6 +278,16 @@ def _merged(samples: Sequence[Any]) -> Any:
     from mmpose.structures import PoseDataSample, merge_data_samples
 
     return merge_data_samples(list(samples)) if samples else PoseDataSample()
+
+
+def _weights_of(content: Mapping[str, Any], checkpoint: Path | str, *, raw: bool) -> Mapping[str, Any]:
+    if not raw:
+        weights: Mapping[str, Any] = content.get("state_dict", content)
+        return weights
+    as_trained = raw_weights(content)
+    if as_trained is None:
+        raise InputError(checkpoint, "ema_state_dict", "must be there: this checkpoint has one set of weights only")
+    return as_trained
 
 
 def _load_weights(model: Any, weights: Mapping[str, Any], checkpoint: Path | str, config: Path) -> None:

@@ -5,17 +5,18 @@ Full disks, killed workers, unreadable pictures, a GPU without memory, and numbe
 
 from __future__ import annotations
 
-import errno
 import math
 import re
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from posetools.errors import RunError
+from posetools.mm.advice import FULL, after_divergence, fewer_workers, less_memory, more_room
 from posetools.mm.configs import Stage, data_root_of
-from posetools.mm.resume import last_in
+from posetools.mm.resume import last_in, numbered_in
 from posetools.pictures import SUFFIXES
 
 # Seconds between two looks at the losses: reading one makes a GPU wait.
@@ -23,7 +24,10 @@ _PAUSE = 0.5
 # Mixed precision skips the steps whose gradients overflow, and finds its scale by that.
 _SKIPPED_STEPS = 20
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_CHECKPOINT = "there is no checkpoint yet"
+AGAIN = ": the same command restarts the run"
+
+_LOADERS = ("train_dataloader", "val_dataloader")
 _WORKER = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
 )
@@ -42,12 +46,13 @@ class DivergedError(RunError):
     Attributes:
         what: the sentence's beginning.
         where: epoch and iteration.
+        at_start: whether it is the very first iteration, before which no step was taken.
     """
 
     def __init__(self, what: str, runner: Any, iteration: int | None = None) -> None:
         self.what = what
         self.where = where(runner, iteration)
-        self.lr = _learning_rate(runner)
+        self.at_start = runner.epoch == 0 and iteration == 1
         super().__init__(f"{what} {self.where}")
 
 
@@ -66,24 +71,23 @@ def how_to_go_on(stage: Stage, work_dir: Path) -> str:
     """Return what is kept, and the command that goes on from it."""
     kept = last_in(work_dir)
     if kept is None:
-        return "there is no checkpoint yet: the same command starts anew"
+        return f"{NO_CHECKPOINT}{AGAIN}"
     return f"{kept} is kept\n  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
 
 
 def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> RunError | None:
     """Return the sentence for what ended a run, or None for what this module does not know."""
     if isinstance(error, DivergedError):
-        return RunError(f"{error}\n{_after_divergence(error.lr, runner, stage, work_dir)}")
-    going_on = how_to_go_on(stage, work_dir)
-    place = where(runner)
+        return RunError("\n  ".join([str(error), *_after_divergence(error, runner, stage, work_dir)]))
+    config = {} if runner is None else runner.cfg
     for kind in (_disk, _worker, _gpu_memory, _picture):
-        sentence = kind(error, place)
-        if sentence:
-            return RunError(f"{sentence}\n  {going_on}")
+        lines = kind(error, where(runner), config, work_dir)
+        if lines:
+            return RunError("\n  ".join([*lines, how_to_go_on(stage, work_dir)]))
     if runner is not None and first_not_finite(runner.model.state_dict()):
         # Networks with NaN in them fail in other ways as well, with words that do not say so.
-        lines = _after_divergence(_learning_rate(runner), runner, stage, work_dir)
-        return RunError(f"the weights are no finite numbers any more {place}\n{lines}")
+        diverged = DivergedError("the weights are no finite numbers any more", runner)
+        return RunError("\n  ".join([str(diverged), *_after_divergence(diverged, runner, stage, work_dir)]))
     return None
 
 
@@ -93,68 +97,79 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _disk(error: Exception, place: str) -> str | None:
+def _disk(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del config
     for cause in _chain(error):
-        if isinstance(cause, OSError) and cause.errno in _FULL:
+        if isinstance(cause, OSError) and cause.errno in FULL:
             written = f"{cause.filename}: " if cause.filename else ""
-            return (
-                f"{written}cannot be written {place}: {cause.strerror}\n"
-                "  free some space; --keep 2 keeps fewer checkpoints"
-            )
-    return None
+            kept = len(list(numbered_in(work_dir)))
+            return [f"{written}cannot be written {place}: {cause.strerror}", *more_room(cause.errno, kept)]
+    return []
 
 
-def _worker(error: Exception, place: str) -> str | None:
+def _worker(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del work_dir
     matches = [match for cause in _chain(error) if (match := _WORKER.search(str(cause)))]
     if not matches:
-        return None
+        return []
     # Only the signal's own error, where it came first, names it.
     found = next((match for match in matches if match[1]), matches[0])
     how = f"was killed (signal {found[1].strip()})" if found[1] else "ended unexpectedly"
+    shared = bool(found[1]) and "Bus error" in found[1]
     reason = (
         "/dev/shm, by which workers hand over pictures, is full"
-        if found[1] and "Bus error" in found[1]
+        if shared
         else "most often the machine ran out of memory"
     )
-    return (
-        f"a worker that loads data {how} {place}: {reason}\n"
-        "  fewer workers need less: --cfg-options train_dataloader.num_workers=1"
-    )
+    workers = {name: int((config.get(name) or {}).get("num_workers", 0)) for name in _LOADERS}
+    return [f"a worker that loads data {how} {place}: {reason}", *fewer_workers(workers, shared=shared)]
 
 
-def _gpu_memory(error: Exception, place: str) -> str | None:
+def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del work_dir
     import torch
 
     # The class has another name before torch 2.5.
     if not isinstance(error, torch.cuda.OutOfMemoryError):
-        return None
-    return (
-        f"the GPU ran out of memory {place}\n"
-        "  a new run with a smaller batch needs less: --cfg-options train_dataloader.batch_size=N; so does --amp"
-    )
+        return []
+    batch = (config.get("train_dataloader") or {}).get("batch_size", 1)
+    return [f"the GPU ran out of memory {place}", *less_memory(batch, amp=_is_amp(config))]
 
 
-def _picture(error: Exception, place: str) -> str | None:
+def _picture(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del work_dir
     found = next((match for pattern in _PICTURES if (match := pattern.search(str(error)))), None)
     path = Path(found[1] if found else "")
     if path.suffix.lower() not in SUFFIXES:
-        return None
+        return []
     # What OpenCV cannot decode is None to it, without a reason.
     problem = "cannot be decoded (it is damaged or incomplete)" if path.is_file() else "is not there any more"
-    return f"{path}: {problem}, which showed {place}\n  put the picture back; `posetools validate` finds others like it"
+    root = data_root_of(config) if config else "DATA"
+    others = f"posetools validate {root}"
+    return [f"{path}: {problem}, which showed {place}", f"put the image back; `{others}` finds others like it"]
 
 
-def _after_divergence(lr: float | None, runner: Any, stage: Stage, work_dir: Path) -> str:
+def _is_amp(config: Mapping[str, Any]) -> bool:
+    return (config.get("optim_wrapper") or {}).get("type") == "AmpOptimWrapper"
+
+
+def _after_divergence(error: DivergedError, runner: Any, stage: Stage, work_dir: Path) -> list[str]:
     kept = last_in(work_dir)
-    rate = f" (it was {lr:.2g} just now)" if lr is not None else ""
-    start = f" --weights {kept} begins anew from what was learned before, with" if kept else " try"
-    lines = [f"  {kept} is kept" if kept else "  there is no checkpoint yet"]
-    lines.append(
-        f"  posetools train --stage {stage}{start} a lower rate{rate}: --cfg-options optim_wrapper.optimizer.lr=..."
+    optimizer = (runner.cfg.get("optim_wrapper") or {}).get("optimizer") or {}
+    again = ""
+    if kept is not None:
+        # The work folder keeps what went well, so the new run goes beside it.
+        beside = work_dir.with_name(f"{work_dir.name}-again")
+        words = ["--config", work_dir / Path(runner.cfg.filename).name, "--work-dir", beside, "--weights", kept]
+        again = shlex.join(["posetools", "train", "--stage", stage, *map(str, words)])
+    return after_divergence(
+        kept=kept,
+        again=again,
+        lr=optimizer.get("lr"),
+        stepped=not error.at_start,
+        amp=_is_amp(runner.cfg),
+        data=data_root_of(runner.cfg),
     )
-    root = data_root_of(runner.cfg) if runner is not None else "DATA"
-    lines.append(f"  if that does not help: leave --amp out; look for wrong labels: posetools validate {root}")
-    return "\n".join(lines)
 
 
 def first_not_finite(state: Mapping[str, Any]) -> str | None:
@@ -163,11 +178,6 @@ def first_not_finite(state: Mapping[str, Any]) -> str | None:
 
     floats = ((name, value) for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point())
     return next((name for name, value in floats if not bool(torch.isfinite(value).all())), None)
-
-
-def _learning_rate(runner: Any) -> float | None:
-    rates = runner.optim_wrapper.get_lr()
-    return float(rates["lr"][0]) if rates.get("lr") else None
 
 
 def guard_hook() -> Any:

@@ -6,6 +6,7 @@ or a URL. Nothing is downloaded unless a URL is given.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation
-from posetools.files import read_json
+from posetools.files import read_json, read_text
 from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config
+from posetools.mm.given import check_file
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.resume import best_in, last_in
+from posetools.mm.runtime import prepare
 from posetools.mm.train import METRICS, SKELETON
 from posetools.runlog import parse_best
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_skeleton, read_skeleton
@@ -53,6 +56,28 @@ class Pair:
     pose: ModelFiles
 
 
+def check_named(stage: Stage, config: str, checkpoint: str) -> Path:
+    """Return the file of the config that the user names, after a look whether both are there.
+
+    Args:
+        stage: as for ``named_model``, as are the next two.
+        config: likewise.
+        checkpoint: likewise.
+
+    Raises:
+        RequestError: there is no such config.
+        InputError: there is no such checkpoint.
+    """
+    path = Path(config)
+    if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise InputError(path, "", "config does not exist")
+        path = zoo_config(stage, config)
+    if not checkpoint.startswith(("http://", "https://")):
+        check_file(Path(checkpoint), "checkpoint")
+    return path
+
+
 def named_model(stage: Stage, config: str, checkpoint: str) -> ModelFiles:
     """Return the model that the user names.
 
@@ -65,18 +90,12 @@ def named_model(stage: Stage, config: str, checkpoint: str) -> ModelFiles:
         RequestError: there is no such config.
         InputError: there is no such checkpoint, or the config is of the other stage.
     """
-    path = Path(config)
-    if not path.is_file():
-        if path.suffix or len(path.parts) > 1:
-            raise InputError(path, "", "config does not exist")
-        path = zoo_config(stage, config)
+    path = check_named(stage, config, checkpoint)
     scope = load_config(path).get("default_scope") or SCOPES[stage]
     if scope != SCOPES[stage]:
         raise InputError(path, "default_scope", f"must be {SCOPES[stage]!r} for --{stage}, got {scope!r}")
     if checkpoint.startswith(("http://", "https://")):
         return ModelFiles(path, checkpoint)
-    if not Path(checkpoint).is_file():
-        raise InputError(checkpoint, "", "checkpoint does not exist")
     return ModelFiles(path, Path(checkpoint))
 
 
@@ -118,7 +137,7 @@ def pair_of_run(run: Path) -> Pair:
         if checkpoint is None or not any(folder.glob("*.py")):
             continue
         config = config_of_run(folder)
-        scope = load_config(config).get("default_scope")
+        scope = _scope_of(config)
         for stage in found:
             if scope == SCOPES[stage]:
                 found[stage].append(ModelFiles(config, checkpoint))
@@ -131,6 +150,16 @@ def pair_of_run(run: Path) -> Pair:
                 "  `posetools predict --det CONFIG CHECKPOINT --pose CONFIG CHECKPOINT`; others likewise"
             )
     return Pair(found["det"][0], found["pose"][0])
+
+
+def _scope_of(config: Path) -> str | None:
+    """Return the scope of a config, from its text where that says it: what a run leaves does, and needs no import."""
+    said = re.search(r"^default_scope\s*=\s*['\"](\w+)['\"]", read_text(config), flags=re.MULTILINE)
+    if said:
+        return said[1]
+    prepare(f"reading {config}")
+    scope: str | None = load_config(config).get("default_scope")
+    return scope
 
 
 def recorded_metrics(checkpoint: Path) -> dict[str, float | None] | None:

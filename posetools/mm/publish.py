@@ -34,11 +34,15 @@ from pathlib import Path
 from typing import Any
 
 from posetools import __version__
+from posetools.doubts import doubt_of_checkpoint
 from posetools.errors import InputError, RequestError, join_place, must_be
 from posetools.files import read_json, sweep, write_files
 from posetools.locks import only_one
+from posetools.mm.averages import VERSION, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_file
 from posetools.mm.metainfo import skeleton_of_metainfo
 from posetools.mm.pairs import recorded_metrics
 from posetools.mm.runtime import prepare
@@ -103,13 +107,21 @@ def publish(
     """
     if out.suffix != SUFFIX or out.is_dir():
         raise RequestError(f"--out {must_be('FILE', f'a file name ending in {SUFFIX}', str(out))}")
-    prepare("posetools publish")
+    require_train("posetools publish")
     checkpoint = checkpoint.expanduser()
+    check_file(checkpoint, "checkpoint")
+    if metrics is not None:
+        check_file(metrics, "file of metrics")
+    prepare("posetools publish")
     content = load_checkpoint(checkpoint, trusted=trust)
     notes: list[str] = []
     if trust:
         content = {**content, "meta": _plain_part(content.get("meta"), checkpoint, notes)}
+    if is_stale(content):
+        notes.append(stale_text(checkpoint))
     meta = _meta(content, checkpoint, metrics, notes)
+    doubt = doubt_of_checkpoint(checkpoint)
+    notes += [f"warning: {doubt}"] if doubt else []
     data = _saved({"meta": meta, "state_dict": _weights(content, checkpoint)})
     sha256 = hashlib.sha256(data).hexdigest()
     path = out.with_name(f"{out.stem}-{sha256[:DIGITS]}{SUFFIX}")
@@ -187,7 +199,7 @@ def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: l
     if not isinstance(given, Mapping):
         raise InputError(path, "meta", must_be("value", "a dict", type(given).__name__))
     meta: dict[str, Any] = {str(name): value for name, value in given.items()}
-    meta["posetools_version"] = __version__
+    meta[VERSION] = __version__
     skeleton = _skeleton(path, meta)
     if skeleton is not None:
         meta["skeleton"] = skeleton

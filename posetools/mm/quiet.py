@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-from posetools.errors import PosetoolsError, RunError
+from posetools.errors import PosetoolsError, PosetoolsWarning, RunError
 
 
 class _Nowhere(io.TextIOBase):
@@ -30,6 +30,8 @@ def quiet() -> Iterator[None]:
     """
     from mmengine.logging import print_log
 
+    shown = warnings.showwarning
+
     def show(
         message: Warning | str,
         category: type[Warning],
@@ -38,6 +40,9 @@ def quiet() -> Iterator[None]:
         file: TextIO | None = None,  # noqa: ARG001  (warnings.showwarning's own signature)
         line: str | None = None,  # noqa: ARG001
     ) -> None:
+        if issubclass(category, PosetoolsWarning):
+            shown(message, category, filename, lineno)
+            return
         print_log(f"{filename}:{lineno}: {category.__name__}: {message}", "current", logging.WARNING)
 
     with contextlib.redirect_stdout(_Nowhere()), warnings.catch_warnings():

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from posetools.mm.hooks import SilentListener, TrainListener
 from posetools.mm.machine import this_machine
 from posetools.mm.runtime import prepare
 from posetools.recipes.costs import Measured, StageName
-from posetools.recipes.emit import ChosenPair, emit_pair
-from posetools.recipes.machine import Machine
+from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
+from posetools.recipes.machine import Machine, busy_text
 from posetools.recipes.options import AUTO, RecipeOptions
 from posetools.skeleton import Skeleton
 
@@ -23,7 +24,13 @@ _NO_GPU = "auto measures on a GPU, and there is none here"
 
 
 def emit_fitting(
-    data_root: Path, skeleton: Skeleton, options: RecipeOptions, out: Path, *, overwrite: bool = False
+    data_root: Path,
+    skeleton: Skeleton,
+    options: RecipeOptions,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    listener: TrainListener | None = None,
 ) -> ChosenPair:
     """Write the pair for this machine, after measuring what was asked for.
 
@@ -33,6 +40,7 @@ def emit_fitting(
         options: what the user said.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
+        listener: told what is measured.
 
     Raises:
         MissingExtraError: something is to be measured and the ``train`` extra is not installed.
@@ -41,6 +49,9 @@ def emit_fitting(
         RunError: a trial fails.
         OutputError: a file cannot be written.
     """
+    told = listener or SilentListener()
+    if not overwrite and _is_measured(options):
+        check_absent(pair_paths(options, skeleton, out))
     machine = this_machine()
     measured = {stage: Measured() for stage in STAGES}
     for stage in STAGES:
@@ -50,7 +61,7 @@ def emit_fitting(
         elif said.batch_size == AUTO:
             measured[stage] = _largest_batch(stage, data_root, skeleton, options, machine)
     if options.minutes is not None:
-        measured = _timed(data_root, skeleton, options, machine, measured)
+        measured = _timed(data_root, skeleton, options, machine, measured, told)
     return emit_pair(data_root, skeleton, options, out, overwrite=overwrite, machine=machine, measured=measured)
 
 
@@ -66,32 +77,50 @@ def _largest_batch(
         return on_gpu(stage, pair.det if stage == "det" else pair.pose, samples)
 
 
+def _is_measured(options: RecipeOptions) -> bool:
+    stages = (options.det, options.pose)
+    timed = options.minutes is not None and any(said.epochs is None for said in stages)
+    return timed or any(said.batch_size == AUTO for said in stages)
+
+
 def _timed(
     data_root: Path,
     skeleton: Skeleton,
     options: RecipeOptions,
     machine: Machine,
     measured: dict[StageName, Measured],
+    told: TrainListener,
 ) -> dict[StageName, Measured]:
     """Return what was measured with the time of an iteration; a stage whose epochs are stated is not timed."""
     from posetools.mm.dry_run import dry_run
     from posetools.mm.train import NO_WEIGHTS, TrainRequest
 
-    prepare("posetools config --minutes")
+    busy = busy_text()
+    if busy:
+        told.say(busy)
     found = dict(measured)
     with TemporaryDirectory() as folder:
         where = Path(folder)
         pair = emit_pair(data_root, skeleton, options, where, machine=machine, measured=measured)
+        prepare("posetools config --minutes")
         for stage in STAGES:
             said, config = (options.det, pair.det) if stage == "det" else (options.pose, pair.pose)
             if said.epochs is not None:
                 continue
-            estimate = dry_run(TrainRequest(stage=stage, config=config, work_dir=where / stage, weights=NO_WEIGHTS))
-            seconds = estimate.measured.seconds_per_iteration
+            told.say(f"timing {stage}: a few iterations, an evaluation, a checkpoint")
+            request = TrainRequest(stage=stage, config=config, work_dir=where / stage, weights=NO_WEIGHTS)
+            estimate = dry_run(request)
+            seen = estimate.measured
             found[stage] = replace(
                 found[stage],
-                seconds=seconds,
+                seconds=seen.seconds_per_iteration,
                 seconds_batch=estimate.batch_size,
-                overhead=estimate.seconds - estimate.training_seconds,
+                start_up=seen.start_up,
+                epoch_start=seen.epoch_start,
+                evaluation=seen.seconds_per_evaluation + seen.seconds_per_save,
+            )
+            told.say(
+                f"{stage}: {seen.seconds_per_iteration:.2g} s an iteration, "
+                f"{found[stage].evaluation:.2g} s an evaluation with its checkpoint"
             )
     return found

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.errors import InputError, RequestError
+from posetools.mm.averages import is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 
 RECORD = "last_checkpoint"
@@ -59,11 +60,16 @@ def best_in(work_dir: Path) -> Path | None:
     return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _candidates(work_dir: Path) -> Iterator[Path]:
-    """Give the checkpoints of a work folder, the newest first, then the recorded one where that is elsewhere."""
-    numbered = {
+def numbered_in(work_dir: Path) -> dict[Path, int]:
+    """Return the checkpoints of epochs (or iterations) in a work folder, each with its number."""
+    return {
         path: int(match[1]) for path in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(path.name)) is not None
     }
+
+
+def _candidates(work_dir: Path) -> Iterator[Path]:
+    """Give the checkpoints of a work folder, the newest first, then the recorded one where that is elsewhere."""
+    numbered = numbered_in(work_dir)
     yield from sorted(numbered, key=lambda path: (numbered[path], path.name), reverse=True)
     recorded = _recorded(work_dir)
     if recorded is not None and recorded not in numbered and recorded.is_file():
@@ -96,7 +102,7 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
     damaged = []
     for path in _candidates(work_dir):
         try:
-            found = _opened(path)
+            found = _opened(path, say)
         except InputError as exc:
             say(f"{str(exc).splitlines()[0]}: the checkpoint before it is taken")
             damaged.append(path)
@@ -110,9 +116,12 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
     raise RequestError(f"{work_dir}: {_NOTHING}{whole}")
 
 
-def _opened(path: Path) -> Resumable:
+def _opened(path: Path, say: Callable[[str], None]) -> Resumable:
     _check_bytes(path)
-    meta = load_checkpoint(path).get("meta") or {}
+    content = load_checkpoint(path)
+    if is_stale(content):
+        say(stale_text(path))
+    meta = content.get("meta") or {}
     if not isinstance(meta, dict) or not isinstance(meta.get("epoch"), int):
         raise InputError(path, "meta.epoch", "must be there: this is no checkpoint that can be resumed")
     seed = meta.get("seed")

@@ -12,9 +12,12 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from posetools import __version__
+from posetools.mm.averages import VERSION
 from posetools.mm.mishaps import DivergedError, first_not_finite
 
 BEST = "best_"
@@ -111,8 +114,27 @@ class _Backend:
         self._saving.remove(path, self._backend.remove)
 
 
+def _let_later_win(hook: Any) -> None:
+    """Let the later of two evaluations with equal metrics be the best: it was trained for longer."""
+    for name, is_better in getattr(hook, "is_better_than", {}).items():
+        hook.is_better_than[name] = partial(_as_good, is_better)
+
+
+def _look_here(hook: Any) -> None:
+    """Let a resumed run replace the best checkpoint in its own folder, not in the one that it was copied from."""
+    # mmengine keeps absolute paths in each checkpoint.
+    if getattr(hook, "best_ckpt_path", None):
+        hook.best_ckpt_path = str(Path(hook.out_dir) / Path(hook.best_ckpt_path).name)
+    for name, path in getattr(hook, "best_ckpt_path_dict", {}).items():
+        hook.best_ckpt_path_dict[name] = path and str(Path(hook.out_dir) / Path(path).name)
+
+
+def _as_good(is_better: Callable[[float, float], bool], score: float, best: float) -> bool:
+    return score == best or is_better(score, best)
+
+
 def saving_hook(saving: Saving) -> Any:
-    """Return an mmengine Hook that keeps the best checkpoint until the next is there, and never saves NaN."""
+    """Return an mmengine Hook: the best checkpoint stays until the next is there, which may tie; NaN is not saved."""
     from mmengine.hooks import CheckpointHook, Hook
 
     class SavingHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
@@ -123,6 +145,8 @@ def saving_hook(saving: Saving) -> Any:
             for hook in runner.hooks:
                 if isinstance(hook, CheckpointHook):
                     hook.file_backend = _Backend(hook.file_backend, saving)
+                    _let_later_win(hook)
+                    _look_here(hook)
 
         def after_train(self, runner: Any) -> None:
             if not runner.train_loop.stop_training:
@@ -140,5 +164,6 @@ def saving_hook(saving: Saving) -> Any:
                 name = first_not_finite(checkpoint.get(part) or {})
                 if name:
                     raise DivergedError(f"the weights are no finite numbers any more ({name})", runner)
+            checkpoint["meta"][VERSION] = __version__
 
     return SavingHook()

@@ -16,15 +16,13 @@ from posetools.errors import RunError, StoppedError
 from posetools.mm.configs import Stage
 from posetools.mm.evaluations import Evaluations, early_stopping_of, evaluations_of, is_due, is_enough, resume_hook
 from posetools.mm.mishaps import explained, guard_hook, how_to_go_on, where
+from posetools.mm.plain import plain_hook
 from posetools.mm.quiet import failures, quiet
 from posetools.mm.resume import Resumable
 from posetools.mm.saving import Saving, saved_whole, saving_hook
 from posetools.mm.seeding import seed_hook
 from posetools.mm.trackers import without_code
 from posetools.mm.weights import weights_hook
-
-# A run killed while it saves still has the one before.
-FEWEST_KEPT = 2
 
 
 @contextmanager
@@ -73,7 +71,7 @@ class Watch:
             evaluations: of the run.
             checkpoint: what it goes on from, or None.
         """
-        own = (weights_hook(), guard_hook(), saving_hook(self.saving), seed_hook())
+        own = (weights_hook(), guard_hook(), saving_hook(self.saving), plain_hook(), seed_hook())
         # The last one evaluates, and may save: after all others are ready.
         return (*own, resume_hook(evaluations, checkpoint)) if checkpoint else own
 
@@ -111,7 +109,7 @@ def stopping_text(evaluations: Evaluations) -> str:
     best = evaluations.best
     if best is None:
         return "nothing could be measured"
-    return f"no better {best.name} than {best.value:.3f} (epoch {best.epoch}) in {best.since} evaluations"
+    return f"no better {best.name} than {best.value:.3f} in {best.since} evaluations"
 
 
 @contextmanager

@@ -64,6 +64,23 @@ def add_trackers(config: Any, trackers: Sequence[str], work_dir: Path) -> None:
     visualizer["vis_backends"] = backends
 
 
+def name_visualizer(config: Any, work_dir: Path) -> None:
+    """Name a config's visualizer after the work folder: OpenMMLab's demos build it from the config and need a name."""
+    if config.get("visualizer"):
+        config.visualizer["name"] = str(work_dir)
+
+
+def forget_visualizer(config: Any) -> None:
+    """Let mmengine build a new visualizer: one of the same name would write into the folder of an earlier start."""
+    from mmengine.visualization import Visualizer
+
+    kinds = [Visualizer]
+    while kinds:
+        kind = kinds.pop()
+        kind._instance_dict.pop((config.get("visualizer") or {}).get("name"), None)
+        kinds += kind.__subclasses__()
+
+
 def _backend(tracker: str, work_dir: Path) -> dict[str, Any]:
     name = work_dir.resolve().name
     if tracker == "tensorboard":

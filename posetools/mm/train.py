@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from posetools.dataset_folder import skeleton_of
+from posetools.doubts import doubt_of_evaluations
 from posetools.errors import RequestError, quoted
 from posetools.files import write_json, write_text
 from posetools.locks import only_one_in
+from posetools.mm.advice import FEWEST_KEPT
 from posetools.mm.configs import (
     Stage,
     apply_options,
@@ -33,20 +35,25 @@ from posetools.mm.distributed import Launcher, by_first, here, in_turn, join
 from posetools.mm.distributed_config import hooks_of_several, spread_out
 from posetools.mm.distributed_launch import launch, to_start
 from posetools.mm.evaluations import evaluations_of, set_early_stopping
+from posetools.mm.extra import require_train
+from posetools.mm.given import NO_WEIGHTS, WORK_DIRS, check_training, check_work_dir, data_of
 from posetools.mm.hooks import SilentListener, TrainListener, defined_metrics, progress_hook
 from posetools.mm.preflight import check_run
 from posetools.mm.resume import best_in, checkpoint_to_resume, last_in, resumable
 from posetools.mm.runtime import prepare
 from posetools.mm.saving import clear_unfinished
-from posetools.mm.speed import speed_hook
-from posetools.mm.survival import FEWEST_KEPT, nothing_left, stopping_text, watched
-from posetools.mm.trackers import add_trackers
+from posetools.mm.schedule import schedule_hook
+from posetools.mm.speed import make_fast
+from posetools.mm.survival import nothing_left, stopping_text, watched
+from posetools.mm.trackers import add_trackers, forget_visualizer, name_visualizer
 from posetools.runlog import METRICS
 from posetools.skeleton import Skeleton, dump_skeleton
 
 __all__ = [
     "METRICS",
+    "NO_WEIGHTS",
     "SKELETON",
+    "WORK_DIRS",
     "Planned",
     "TrainRequest",
     "TrainResult",
@@ -58,9 +65,6 @@ __all__ = [
 ]
 
 SKELETON = "skeleton.yaml"
-WORK_DIRS = Path("work_dirs")
-
-NO_WEIGHTS = "none"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +130,8 @@ class TrainResult:
         metrics: of the last evaluation, without what could not be measured.
         epochs: how many the last checkpoint has been trained for.
         trained: how many of them this call added; 0 when there was nothing to do.
+        iterations: how many these epochs had; 0 when there was nothing to do.
+        enough: how many iterations the recipe aims at without a limit of time; 0: time did not limit it.
     """
 
     work_dir: Path
@@ -134,6 +140,8 @@ class TrainResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     epochs: int = 0
     trained: int = 0
+    iterations: int = 0
+    enough: int = 0
 
 
 def train(request: TrainRequest, listener: TrainListener | None = None) -> TrainResult:
@@ -150,6 +158,8 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
         RunError: the run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it; the message says how to go on.
     """
+    require_train("posetools train")
+    check_training(request)
     prepare("posetools train")
     told = listener or SilentListener()
     return execute(plan_run(request, told), told)
@@ -267,12 +277,7 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
     else:
         path = request.config or _found_or_emitted(request, told)
         work_dir = request.work_dir or WORK_DIRS / path.stem
-    if request.resume:
-        checkpoint_to_resume(work_dir)
-    elif any(work_dir.glob("*.pth")):
-        raise RequestError(
-            f"{work_dir}: holds checkpoints of an earlier run\n  --resume goes on with it; or choose another --work-dir"
-        )
+    check_work_dir(work_dir, resume=request.resume)
     # With --resume, the config as run: it holds what was said on the command line the first time.
     as_run = None if request.config or not request.resume else config_of_run(work_dir)
     return as_run or path or config_of_run(work_dir), work_dir
@@ -283,13 +288,12 @@ def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
     from posetools.recipes.find import find_pair
     from posetools.recipes.options import RecipeOptions
 
-    if request.data is None:
-        raise RequestError("--data DIR or --config FILE must say what to train on\n  posetools train --help")
-    pair = find_pair(request.data, request.configs)
+    data = data_of(request)
+    pair = find_pair(data, request.configs)
     if pair is None:
-        skeleton = skeleton_of(request.data, request.skeleton)
-        pair = emit_fitting(request.data, skeleton, RecipeOptions(), request.configs)
-        told.say(f"no config for {request.data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
+        skeleton = skeleton_of(data, request.skeleton)
+        pair = emit_fitting(data, skeleton, RecipeOptions(), request.configs)
+        told.say(f"no config for {data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
     path = pair.det if request.stage == "det" else pair.pose
     told.say(f"config: {path}")
     return path
@@ -314,10 +318,7 @@ def _change(config: Any, request: TrainRequest, told: TrainListener) -> None:
     if 0 < saved.get("max_keep_ckpts", -1) < FEWEST_KEPT:
         told.say(f"keeping {FEWEST_KEPT} checkpoints: the older one is there when the newer one is damaged")
         saved["max_keep_ckpts"] = FEWEST_KEPT
-    visualizer = config.get("visualizer")
-    if visualizer:
-        # Under its stock name, a second run in this process would write its curves into the folder of the first.
-        visualizer.pop("name", None)
+    name_visualizer(config, work_dir)
 
 
 def _set_seed(config: Any, recorded: int | None, asked: int | None, told: TrainListener) -> None:
@@ -352,14 +353,20 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
         clear_unfinished(work_dir)
     hook = progress_hook(told, evaluations)
     hooks = (hook, *hooks, *hooks_of_several(planned.config, planned.device))
-    hooks = (*hooks, speed_hook(), *crops_hooks(planned.cache, told.say))
+    hooks = (*hooks, *crops_hooks(planned.cache, told.say))
+    hooks = (*hooks, schedule_hook(told.say)) if planned.checkpoint else hooks
     with watched(planned.stage, work_dir) as watch, runner_device(planned.device):
+        forget_visualizer(planned.config)
         watch.runner = runner = Runner.from_cfg(planned.config)
         for own in (*watch.hooks(evaluations, planned.checkpoint), *hooks):
             runner.register_hook(own)
+        make_fast(runner)
         runner.train()
     if runner.train_loop.stop_training:
         told.say(f"stopped early after epoch {runner.epoch} of {runner.max_epochs}: {stopping_text(evaluations)}")
+    doubt = doubt_of_evaluations(evaluations)
+    if doubt:
+        told.say(f"warning: {doubt}")
     return by_first(lambda: _finish(runner, work_dir, hook.metrics, planned.start))
 
 
@@ -381,4 +388,5 @@ def _finish(runner: Any, work_dir: Path, metrics: Mapping[str, float | None], st
         },
     )
     measured = {name: value for name, value in metrics.items() if value is not None}
-    return TrainResult(work_dir, last, best, measured, epochs=epochs, trained=epochs - start)
+    ran = {"iterations": int(runner.iter), "enough": runner.cfg.get("enough_iterations", 0)}
+    return TrainResult(work_dir, last, best, measured, epochs=epochs, trained=epochs - start, **ran)

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 from posetools.errors import OutputError, RequestError, RunError, StoppedError
 from posetools.evaluation import SplitRequest, as_document
 from posetools.files import write_json
-from posetools.mm.configs import SCOPES, Stage, config_of_run, data_root_of, load_config
-from posetools.mm.device import AUTO
+from posetools.mm.configs import SCOPES, Stage, check_options, config_of_run, data_root_of, load_config
+from posetools.mm.device import AUTO, check_device
 from posetools.mm.distributed import by_first, here
 from posetools.mm.distributed_config import recorded_processes
 from posetools.mm.evaluate import evaluate_run
+from posetools.mm.extra import require_train
+from posetools.mm.given import check_file, check_training
+from posetools.mm.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.mm.runtime import prepare
 from posetools.mm.steps import StepListener
 from posetools.mm.train import (
@@ -43,6 +46,7 @@ EVALUATION = "evaluation.json"
 
 STAGES: tuple[Stage, ...] = ("det", "pose")
 _PARTS = len(STAGES) + 1
+_RESTARTS = "restarts this model"
 _NAMES: Mapping[Stage, str] = {"det": "detector", "pose": "pose estimator"}
 
 
@@ -80,6 +84,8 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         RunError: a run ended with an error of OpenMMLab or torch.
         StoppedError: the user stopped it; the message says how to go on.
     """
+    require_train("posetools train")
+    check_both(request, configs)
     prepare("posetools train")
     parent = parent_of(request, configs)
     requests = stage_requests(request, configs)
@@ -92,6 +98,27 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
         }
         report = _evaluate(parent, results, request, listener)
     return TrainAllResult(work_dir=parent, det=results["det"], pose=results["pose"], evaluation=report)
+
+
+def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
+    """Refuse what is wrong with the request for a pair and can be known without torch.
+
+    Raises:
+        RequestError: an option means nothing, or a folder cannot be trained in.
+        InputError: a file is not there.
+    """
+    check_device(request.device)
+    check_options(request.cfg_options)
+    for path in configs:
+        check_file(path, "config")
+    problems = []
+    for own in () if configs else stage_requests(request, configs).values():
+        try:
+            check_training(own)
+        except RequestError as exc:
+            problems.append(str(exc))
+    if problems:
+        raise RequestError("\n".join(dict.fromkeys(problems)))
 
 
 def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:
@@ -250,10 +277,15 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
         yield
     except RunError as exc:
         # What it says of going on is about one of the runs alone.
-        text = str(exc).replace(": the same command starts anew", "")
+        text = str(exc).replace(AGAIN, "")
         lines = [line for line in text.splitlines() if not line.endswith("goes on from there")]
         if isinstance(exc, StoppedError):
-            raise StoppedError("\n".join([*lines, f"  {command} goes on from there"])) from exc
+            what = _RESTARTS if NO_CHECKPOINT in text else "goes on from there"
+            raise StoppedError("\n".join([*lines, f"  {command} {what}"])) from exc
         raise RunError("\n".join([*lines, f"  {command} goes on with both, once that is mended"])) from exc
     except KeyboardInterrupt as exc:
+        if not any(_has_begun(parent / stage) for stage in STAGES):
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
+        if not any(_has_checkpoint(parent / stage) for stage in STAGES):
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
         raise StoppedError(f"stopped; what is trained is kept\n  {command} goes on from there") from exc

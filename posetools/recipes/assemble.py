@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from posetools.errors import RequestError
-from posetools.recipes.choose import RULES, coco_weights, flip, rotation, workers
+from posetools.recipes.choose import RULES, coco_weights, flip, iterations, rotation, workers
 from posetools.recipes.costs import Measured, StageName
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
@@ -62,8 +62,9 @@ def _stage(case: Case) -> StageRecipe:
     for name, rule in RULES.items():
         case.because[name] = _stated(case, name) or rule(case)
     _check(case)
+    case.because["iterations"] = iterations(case)
     if case.stage == "pose":
-        case.because["rotation"] = rotation(case)
+        case.because["rotation"] = _stated(case, "rotation") or rotation(case)
         case.because["flip"] = flip(case)
     values = {name: case[name] for name in RULES}
     return StageRecipe(**values, because=case.because, stated=stated_values(case.said))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 
+from posetools.recipes.budget import enough_iterations
 from posetools.recipes.options import NONE, STOCK
 from posetools.recipes.recipe import StageRecipe
 from posetools.recipes.stock import BASE_LR, EMA_GAMMA, WARMUP_ITERS
@@ -20,6 +21,7 @@ Lines = list[str]
 
 # Comments beside a value end here; longer ones stand above it.
 _WIDTH = 110
+_NEARLY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,11 @@ def commented(text: str) -> Lines:
     return [f"# {line}" for line in wrap(f"{text[:1].upper()}{text[1:]}.", _WIDTH)]
 
 
+def item(text: str) -> Lines:
+    """Return one entry of a list as lines of comment."""
+    return [f"# {line}" for line in wrap(text, _WIDTH, initial_indent="- ", subsequent_indent="  ")]
+
+
 def schedule_numbers(stage: Stage) -> Lines:
     """Return the numbers that everything else in the config follows from."""
     repeat, samples = stage.recipe.repeat, f"{stage.samples} {stage.sample}"
@@ -124,10 +131,20 @@ def schedule_numbers(stage: Stage) -> Lines:
         f"# Stock warms up for {WARMUP_ITERS} iterations whatever the data; on a small set that is most of the run.",
         f"iterations = max_epochs * -(-{stage.samples}{repeated} // batch_size)"
         f"  # {stage.iterations}: {samples} an epoch{f', {repeat} times' if repeated else ''}",
+        *_enough(stage),
         *assigned(stage, "warmup_iters", "warmup_iters"),
         *ema,
         "",
     ]
+
+
+def _enough(stage: Stage) -> Lines:
+    """Return the line by which ``posetools train`` judges a run whose length was chosen by time."""
+    enough = enough_iterations(stage.samples, stage.recipe.batch_size)
+    # Whole epochs seldom make exactly as many.
+    if "epochs" in stage.recipe.stated or stage.iterations > _NEARLY * enough:
+        return []
+    return [f"enough_iterations = {enough}  # what the recipe aims at where time does not limit it"]
 
 
 def rate(stage: Stage) -> Lines:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import ceil, floor, log2, sqrt
 
 from posetools.errors import RequestError
+from posetools.recipes.budget import ITERATIONS, PASSES, enough_iterations
 from posetools.recipes.costs import GPU_SHARE, UNKNOWN_GIB, StageName, cpu_seconds, sample_gib
 from posetools.recipes.machine import GIB, Machine
 from posetools.recipes.options import NONE, STOCK, STRIDE, DetOptions, PoseOptions
@@ -38,9 +39,7 @@ BOX_PADDING = 1.25
 CPU_BATCH: dict[StageName, int] = {"det": 8, "pose": 32}
 GPU_BATCHES: dict[StageName, tuple[int, int]] = {"det": (4, 32), "pose": (32, 256)}
 VAL_BATCH: dict[StageName, int] = {"det": 8, "pose": 64}
-# How long: iterations aimed at, bounded by passes over the data, by epochs, and on a CPU by time.
-ITERATIONS = 12_000
-PASSES = 600
+# How long (budget.py has the iterations aimed at): bounded by epochs, and on a CPU by time.
 EPOCHS_LEAST = 12
 CPU_MINUTES = 60.0
 SHARE: dict[StageName, float] = {"det": 0.5, "pose": 0.5}
@@ -54,7 +53,12 @@ LR_LEAST, FINE_TUNE = 5e-4, 0.5
 # The average looks back over this part of the run, and forgets its random start over a tenth.
 EMA_SHARE = 20
 STAGE2_MOST, INTERVAL_MOST = 20, 10
+# Where minutes are stated, evaluations and the checkpoints saved with them take this part of the time, 2 at least.
+EVALUATION_SHARE, FEWEST_EVALUATIONS = 0.05, 2
 ROTATION, LIGHT_ROTATION = 30, 15
+# Where objects are turned by more than half of ROTATION against others of their shape (median), images are turned by
+# twice that. From ALL_ANGLES on every angle is as good as any other: 45 degrees is what chance gives.
+ALL_ANGLES, ROTATION_STEP = 30, 5
 
 
 def coco_weights(case: Case) -> str:
@@ -159,22 +163,32 @@ def _val_batch_size(case: Case) -> Because:
 
 def planned_iterations(case: Case) -> Because:
     """Return how many iterations a run should have where the user did not state its epochs."""
-    batch, passes = case["batch_size"], ceil(PASSES * case.samples / case["batch_size"])
+    batch, enough = case["batch_size"], enough_iterations(case.samples, case["batch_size"])
     seconds, source = _seconds(case)
     minutes = case.minutes or (CPU_MINUTES if case.machine.gpu is None else None)
-    count, why = ITERATIONS, f"{ITERATIONS} iterations of {batch}"
-    if passes < count:
-        count, why = passes, f"{case.samples} {case.sample}, each seen {PASSES} times"
-    if minutes is not None and seconds is not None:
-        minutes *= SHARE[case.stage]
-        fitting = max(0, floor((60 * minutes - case.measured.overhead) / seconds))
-        least = 1 if case.minutes else FEWEST_ITERATIONS
-        if fitting < count:
-            count = max(least, fitting)
-            why = f"{minutes:.0f} min at {seconds:.2g} s an iteration ({source})"
-            if fitting < least:
-                why = f"{least} iterations at least, about {least * seconds / 60:.0f} min ({source})"
-    return Because(count, why)
+    why = f"{ITERATIONS} iterations of {batch}"
+    if enough < ITERATIONS:
+        why = f"{case.samples} {case.sample}, each seen {PASSES} times"
+    if minutes is None or seconds is None:
+        return Because(enough, why)
+    minutes *= SHARE[case.stage]
+    seen, each = case.measured, max(EPOCH_ITERATIONS, case.iterations_per_epoch())
+    besides = seen.start_up + seen.evaluation * _evaluations(case)
+    fitting = max(0, floor((60 * minutes - besides) / (seconds + seen.epoch_start / each)))
+    least = 1 if case.minutes else FEWEST_ITERATIONS
+    if fitting >= enough:
+        return Because(enough, why)
+    if fitting < least:
+        return Because(least, f"{least} iterations at least, about {least * seconds / 60:.0f} min ({source})")
+    rest = f" besides {besides:.0f} s" if besides else ""
+    return Because(fitting, f"{minutes:.3g} min at {seconds:.2g} s an iteration{rest} ({source})")
+
+
+def _evaluations(case: Case) -> float:
+    """Return how many evaluations fit into their part of stated minutes, 0 where that was not measured."""
+    if case.minutes is None or not case.measured.evaluation:
+        return 0
+    return max(FEWEST_EVALUATIONS, EVALUATION_SHARE * 60 * case.minutes * SHARE[case.stage] / case.measured.evaluation)
 
 
 def _seconds(case: Case) -> tuple[float | None, str]:
@@ -190,27 +204,37 @@ def _seconds(case: Case) -> tuple[float | None, str]:
 def _augmentation(case: Case) -> Because:
     if case.states("stage2_epochs"):
         return Because("strong", "stage2_epochs is stated: the stock recipe's two stages")
+    count, times = planned_iterations(case).value, _times(case)
     if case.said.epochs is not None:
-        count = case.said.epochs * case.iterations_per_epoch(case.said.repeat or 1)
-    else:
-        count = planned_iterations(case).value
+        count = case.said.epochs * case.iterations_per_epoch(case.said.repeat or times)
     if count < LIGHT_BELOW:
         what = "mosaic, mixup" if case.stage == "det" else "cut-outs"
         return Because("light", f"{count} iterations are too few for {what} and large changes of scale")
+    if case.said.repeat is None and times > 1:
+        return Because("light", f"an epoch goes {times} times through the data, where stage 2 cannot begin")
     return Because("strong", f"{count} iterations are enough to learn from what is harder")
+
+
+def _times(case: Case) -> int:
+    """Return how often an epoch goes through the data: the same whether its number is stated or not."""
+    each = case.iterations_per_epoch()
+    planned: int = planned_iterations(case).value
+    light = case.said.augmentation or ("light" if planned < LIGHT_BELOW else "strong")
+    if each >= EPOCH_ITERATIONS or case.states("stage2_epochs") or light == "strong":
+        return 1
+    return max(1, min(ceil(EPOCH_ITERATIONS / each), planned // (REPEATED_EPOCHS * each)))
 
 
 def _repeat(case: Case) -> Because:
     each = case.iterations_per_epoch()
-    if case.states("epochs"):
-        return Because(1, "epochs is stated: an epoch goes through the data once")
     if each >= EPOCH_ITERATIONS:
         return Because(1, f"an epoch has {each} iterations")
     if case["augmentation"] == "strong":
         return Because(1, "the switch to stage 2 does not reach into a RepeatDataset")
-    planned = planned_iterations(case).value
-    times = max(1, min(ceil(EPOCH_ITERATIONS / each), planned // (REPEATED_EPOCHS * each)))
-    return Because(times, f"{case.samples} {case.sample} make {each} of {planned} iterations")
+    why = f"{case.samples} {case.sample} make {each} of {planned_iterations(case).value} iterations"
+    if case.states("epochs"):
+        why = f"{case.samples} {case.sample} make {each} iterations; an epoch is as it would be without --epochs"
+    return Because(_times(case), why)
 
 
 def _epochs(case: Case) -> Because:
@@ -235,7 +259,12 @@ def _stage2_epochs(case: Case) -> Because:
 
 
 def _val_interval(case: Case) -> Because:
-    interval = min(INTERVAL_MOST, max(1, case["epochs"] // 10))
+    interval, fitting = min(INTERVAL_MOST, max(1, case["epochs"] // 10)), int(_evaluations(case))
+    if fitting and ceil(case["epochs"] / fitting) > interval:
+        each = case.measured.evaluation
+        return Because(
+            ceil(case["epochs"] / fitting), f"epochs: {fitting} evaluations of {each:.2g} s fit into the time"
+        )
     return Because(interval, f"epochs: a tenth of all, at most {INTERVAL_MOST}")
 
 
@@ -264,10 +293,30 @@ def _ema_momentum(case: Case) -> Because:
     return Because(momentum, f"the average of about {1 / momentum:.0f} iterations; there are {count}", formula)
 
 
+def iterations(case: Case) -> Because:
+    """Return how often the weights change in all."""
+    epochs, each = case["epochs"], case.iterations_per_epoch(case["repeat"])
+    times = f", {case['repeat']} times an epoch" if case["repeat"] > 1 else ""
+    return Because(epochs * each, f"{epochs} epochs of {each}: {case.samples} {case.sample}{times}")
+
+
 def rotation(case: Case) -> Because:
-    """Return the largest angle that a picture is turned by, in degrees."""
-    degrees = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
-    return Because(degrees, "degrees: what stands on a road does not lie on its side")
+    """Return the largest angle that an image is turned by, in degrees."""
+    if case.skeleton.rotation is not None:
+        return Because(case.skeleton.rotation, f"degrees: the skeleton {case.skeleton.name} says so")
+    usual = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
+    found = case.facts.orientation
+    if found.spread is None:
+        return Because(
+            usual, f"degrees: {found.objects} objects of similar shape are too few to measure how far they are turned"
+        )
+    measured = f"objects of the same shape are turned by {found.spread:.0f} degrees against each other"
+    why = f"degrees: {measured} (median of {found.objects})"
+    if found.spread >= ALL_ANGLES:
+        return Because(180, f"{why}: at all angles")
+    if found.spread > ROTATION / 2:
+        return Because(ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP), f"{why}, so they lie at an angle too")
+    return Because(usual, f"{why}, so they stand upright")
 
 
 def flip(case: Case) -> Because:

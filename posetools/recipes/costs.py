@@ -35,14 +35,18 @@ class Measured:
         batch_note: how that was found out, or why it was not.
         seconds: how long an iteration takes, at ``seconds_batch``.
         seconds_batch: the batch with which it was timed.
-        overhead: seconds of what is not an iteration: start, evaluations, checkpoints.
+        start_up: seconds before the first iteration.
+        epoch_start: seconds that each epoch takes besides its iterations.
+        evaluation: seconds of an evaluation and the checkpoint that is saved with it.
     """
 
     batch: int | None = None
     batch_note: str = ""
     seconds: float | None = None
     seconds_batch: int = 1
-    overhead: float = 0.0
+    start_up: float = 0.0
+    epoch_start: float = 0.0
+    evaluation: float = 0.0
 
 
 def flops(options: DetOptions | PoseOptions, size: InputSize) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from posetools.errors import RequestError
 from posetools.files import read_text, write_texts
 from posetools.recipes.assemble import choose
 from posetools.recipes.blocks import Stage
+from posetools.recipes.budget import counted, too_few
+from posetools.recipes.choose import SHARE
 from posetools.recipes.costs import Measured, StageName, cpu_seconds, flops
 from posetools.recipes.det import det_config, det_stage
 from posetools.recipes.facts import DataFacts, read_facts
@@ -81,39 +84,69 @@ def emit_pair(
     recipe = choose(options, facts, machine, skeleton, measured)
     root = data_root.as_posix()
     det, pose = det_stage(root, recipe, facts), pose_stage(root, recipe, facts)
+    det_path, pose_path = pair_paths(options, skeleton, out)
     texts = {
-        out / f"rtmdet_{options.det.size}_{skeleton.name}.py": det_config(
-            det, options.det.size, skeleton, facts, recipe.seed
-        ),
-        out / f"rtmpose-{options.pose.size}_{skeleton.name}.py": pose_config(pose, options.pose, skeleton, recipe.seed),
+        det_path: det_config(det, options.det.size, skeleton, facts, recipe.seed),
+        pose_path: pose_config(pose, options.pose, skeleton, recipe.seed),
     }
     if not overwrite:
         _check_free(texts)
     write_texts(texts)
-    det_path, pose_path = texts
     known = measured or {}
+    minutes, unknown = options.minutes, Measured()
     notes = (
-        _note("det", det, options.det, machine, known.get("det", Measured())),
-        _note("pose", pose, options.pose, machine, known.get("pose", Measured())),
+        _note("det", det, options.det, machine, known.get("det", unknown), minutes),
+        _note("pose", pose, options.pose, machine, known.get("pose", unknown), minutes),
     )
     return ChosenPair(det_path, pose_path, notes, recipe=recipe, facts=facts)
 
 
-def _note(name: str, stage: Stage, said: DetOptions | PoseOptions, machine: Machine, measured: Measured) -> str:
+def pair_paths(options: RecipeOptions, skeleton: Skeleton, out: Path) -> tuple[Path, Path]:
+    """Return the two files of a pair in ``out``."""
+    return (
+        out / f"rtmdet_{options.det.size}_{skeleton.name}.py",
+        out / f"rtmpose-{options.pose.size}_{skeleton.name}.py",
+    )
+
+
+def check_absent(paths: Sequence[Path]) -> None:
+    """Refuse files that are there: what is measured gives other numbers each time, so they would be replaced.
+
+    Raises:
+        RequestError: one is there.
+    """
+    for path in paths:
+        if path.exists():
+            raise RequestError(f"{path}: exists\n  fix: --overwrite replaces it; or choose another --out")
+
+
+def _note(
+    name: StageName,
+    stage: Stage,
+    said: DetOptions | PoseOptions,
+    machine: Machine,
+    measured: Measured,
+    limit: float | None,
+) -> str:
     recipe = stage.recipe
     warmup = min(recipe.warmup_iters, stage.iterations)
     repeated = f", {recipe.repeat} times an epoch" if recipe.repeat > 1 else ""
     text = (
-        f"{name}: {stage.samples} {stage.sample} in batches of {recipe.batch_size}{repeated}; iterations: "
-        f"{stage.iterations_per_epoch} per epoch, {stage.iterations} in all, {warmup} of them warm-up; "
+        f"{name}: {stage.samples} {stage.sample} in batches of {recipe.batch_size}{repeated}; {recipe.epochs} epochs "
+        f"of {counted(stage.iterations_per_epoch)}: {stage.iterations} in all, {warmup} of them warm-up; "
         f"learning rate {recipe.lr:.2g}"
     )
     if measured.batch_note:
         text += f"\n    batch: {measured.batch_note}"
-    if stage.iterations < _FEW_ITERATIONS:
+    if too_few(stage.iterations):
+        text += f"\n    {too_few(stage.iterations)}"
+    elif stage.iterations < _FEW_ITERATIONS:
         text += f"\n    fewer than {_FEW_ITERATIONS} iterations are few: more epochs or a smaller batch give more"
     if machine.gpu is None:
-        text += f"\n    {_minutes(said, stage, machine, measured)}"
+        minutes, source = _minutes(said, stage, machine, measured)
+        text += f"\n    about {minutes:.{0 if minutes >= 10 else 1}f} min on {machine} ({source})"
+        if limit and recipe.epochs == 1 and minutes > limit * SHARE[name]:
+            text += f", for one epoch is longer than the {limit * SHARE[name]:.3g} min of this stage"
         smallest = type(said).model_validate({"size": "tiny" if name == "det" else "t"})
         less = flops(said, recipe.input_size) / flops(smallest, recipe.input_size)
         if less > 1.5:
@@ -121,14 +154,15 @@ def _note(name: str, stage: Stage, said: DetOptions | PoseOptions, machine: Mach
     return text
 
 
-def _minutes(said: DetOptions | PoseOptions, stage: Stage, machine: Machine, measured: Measured) -> str:
-    batch = stage.recipe.batch_size
+def _minutes(said: DetOptions | PoseOptions, stage: Stage, machine: Machine, measured: Measured) -> tuple[float, str]:
+    recipe, source = stage.recipe, "measured"
     if measured.seconds is not None:
-        seconds, source = measured.seconds * batch / measured.seconds_batch, "measured"
+        seconds = measured.seconds * recipe.batch_size / measured.seconds_batch
     else:
-        seconds, source = cpu_seconds(said, stage.recipe.input_size, batch, machine.cores), "an estimate"
-    minutes = (seconds * stage.iterations + measured.overhead) / 60
-    return f"about {minutes:.0f} min on {machine} ({source})"
+        seconds, source = cpu_seconds(said, recipe.input_size, recipe.batch_size, machine.cores), "an estimate"
+    evaluations = -(-recipe.epochs // recipe.val_interval)
+    besides = measured.start_up + measured.epoch_start * recipe.epochs + measured.evaluation * evaluations
+    return (seconds * stage.iterations + besides) / 60, source
 
 
 def _check_weights(name: str, stage: StageOptions) -> None:

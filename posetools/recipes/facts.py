@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from posetools.dataset_folder import ann_file
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import read_json
+from posetools.recipes.orientation import Orientation, orientation_of
 from posetools.recipes.shapes import Shapes, shapes_of
 from posetools.skeleton import Skeleton
 
@@ -41,11 +42,13 @@ class DataFacts:
         train: counts of the one.
         val: counts of the other.
         shapes: sizes and keypoints in the training split.
+        orientation: how far its objects are turned.
     """
 
     train: SplitFacts
     val: SplitFacts
     shapes: Shapes
+    orientation: Orientation = field(default_factory=Orientation)
 
 
 def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
@@ -60,10 +63,19 @@ def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
     path = ann_file(data_root, "train")
     train, images, objects = _read_split(path, skeleton)
     shapes = shapes_of(path, images, objects)
+    orientation = _orientation(path, objects)
     # Two documents at a time would be twice the memory.
     del images, objects
     val, _, _ = _read_split(ann_file(data_root, "val"), skeleton)
-    return DataFacts(train=train, val=val, shapes=shapes)
+    return DataFacts(train=train, val=val, shapes=shapes, orientation=orientation)
+
+
+def _orientation(path: Path, objects: _Entries) -> Orientation:
+    try:
+        return orientation_of([entry for entry in objects if not entry.get("iscrowd", 0)])
+    except (KeyError, TypeError, ValueError) as exc:
+        hint = f"`posetools validate {path.parent}` lists all problems"
+        raise InputError(path, "annotations", "keypoints must be lists of 3 numbers per keypoint", hint=hint) from exc
 
 
 def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, _Entries, _Entries]:

@@ -15,6 +15,12 @@ _BASE = re.compile(r"^_base_ = '(\w+)::", re.MULTILINE)
 _DATA_ROOT = re.compile(r"^data_root = ('[^'\n]*'|\"[^\"\n]*\")", re.MULTILINE)
 
 
+def data_root_in(text: str) -> Path | None:
+    """Return the data set's folder that the text of a config names in a line of its own, or None."""
+    found = _DATA_ROOT.search(text)
+    return Path(ast.literal_eval(found[1])) if found else None
+
+
 def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
     """Return the pair in ``configs`` whose ``data_root`` is this data set, or None when there is none.
 
@@ -24,10 +30,10 @@ def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
     found: dict[str, list[Path]] = {"det": [], "pose": []}
     for path in sorted(configs.glob("*.py")):
         text = read_text(path)
-        base, root = _BASE.search(text), _DATA_ROOT.search(text)
+        base, root = _BASE.search(text), data_root_in(text)
         if base is None or root is None or base[1] not in _SCOPES:
             continue
-        if Path(ast.literal_eval(root[1])).resolve() == data_root.resolve():
+        if root.resolve() == data_root.resolve():
             found[_SCOPES[base[1]]].append(path)
     det, pose = found["det"], found["pose"]
     if not det and not pose:

@@ -75,6 +75,22 @@ def _quota(path: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
     return -(-int(quota) // int(period)) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
+def busy_text() -> str:
+    """Return a sentence where more processes want to run than there are cores, else nothing.
+
+    The load counts all processes of the machine, so it is held against all of its cores.
+    """
+    if not hasattr(os, "getloadavg"):
+        return ""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores:
+        return ""
+    return (
+        f"this machine is busy: a load of {load:.1f} on {cores} core{'' if cores == 1 else 's'}; what is measured now "
+        "holds only while other work takes as much"
+    )
+
+
 def has_gpu(environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether there is a sign of a GPU that CUDA could use. Nothing is started to find out."""
     if environment.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):

@@ -28,11 +28,11 @@ a value that fits the data and the machine::
     [pose]                  # the same keys (size: t, s, m, l, x) and
     sigma = [5.66, 5.66]    # width of the SimCC target, in pixels of the input, (x, y)
     simcc_split_ratio = 2.0
+    rotation = 30           # images are turned by up to so many degrees, 0 to 180
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from math import gcd
@@ -49,8 +49,8 @@ from pydantic import (
     field_validator,
 )
 
-from posetools.errors import InputError, RequestError, show_value
-from posetools.files import read_text
+from posetools.errors import InputError, RequestError, printable, shortened, show_value
+from posetools.files import read_toml
 
 # What the networks' three strides of down-sampling divide the picture by.
 STRIDE = 32
@@ -183,11 +183,13 @@ class PoseOptions(StageOptions):
         size: the model's.
         sigma: width of the SimCC target in pixels of the input, (x, y); None: the stock rule at ``input_size``.
         simcc_split_ratio: bins per pixel of the input.
+        rotation: the largest angle that an image is turned by, in degrees.
     """
 
     size: PoseSize = "m"
     sigma: Annotated[tuple[Positive, Positive], BeforeValidator(_parse_sigma)] | None = None
     simcc_split_ratio: Positive = 2.0
+    rotation: Annotated[int, Field(ge=0, le=180)] | None = None
 
 
 class RecipeOptions(_Options):
@@ -214,16 +216,13 @@ def load_options(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it cannot be read, is no TOML, or a key or value is wrong; all of them are listed.
     """
-    try:
-        document = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as exc:
-        raise InputError(path, "", f"is not valid TOML: {exc}") from exc
+    document = read_toml(path)
     try:
         RecipeOptions.model_validate(document)
     except ValidationError as exc:
         first, *rest = _problems(exc)
-        more = "".join(f"\n{path}: {place}: {problem}" for place, problem in rest)
-        raise InputError(path, first[0], first[1] + more, hint="docs/config.md lists the keys") from exc
+        more = [printable(f"and {place}: {problem}") for place, problem in rest]
+        raise InputError(path, *first, hint="\n  ".join([*more, "docs/config.md lists the keys"])) from exc
     return document
 
 
@@ -246,14 +245,14 @@ def build_options(recipe: Path | None, stated: Mapping[str, Mapping[str, object]
         return RecipeOptions.model_validate(document)
     except ValidationError as exc:
         problems = [f"{_option(place)}: {problem}" for place, problem in _problems(exc)]
-        raise RequestError("\n".join(problems)) from exc
+        raise RequestError("\n  ".join(problems)) from exc
 
 
 def _problems(error: ValidationError) -> list[tuple[str, str]]:
     """Return (place, sentence) for each problem."""
     found = []
     for problem in error.errors(include_url=False):
-        *tables, key = [str(part) for part in problem["loc"] if not isinstance(part, int)]
+        *tables, key = [shortened(str(part)) for part in problem["loc"] if not isinstance(part, int)]
         place = ".".join([*tables, key])
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":

@@ -6,7 +6,7 @@ from posetools.recipes import blocks
 from posetools.recipes.blocks import Lines, Stage, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import PoseOptions
-from posetools.recipes.recipe import Recipe
+from posetools.recipes.recipe import Because, Recipe
 from posetools.recipes.stock import POSE, POSE_BATCH, POSE_INPUT, POSE_X, codec_sigma
 from posetools.skeleton import Skeleton
 
@@ -98,15 +98,17 @@ def _model(stage: Stage, options: PoseOptions, skeleton: Skeleton) -> Lines:
         "simcc_split_ratio=codec['simcc_split_ratio'],",
         "decoder=codec))",
     ]
-    no_flip = [
-        "    # No keypoint of the skeleton has a swap: a mirrored picture would be read with wrong names.",
-        "    test_cfg=dict(flip_test=False),",
-    ]
+    flip = (
+        "what is evaluated here is what `posetools eval` measures and `posetools predict` gives: no average with the "
+        "mirrored crop, which stock adds at twice the time"
+        if skeleton.has_swaps
+        else "no keypoint of the skeleton has a swap: a mirrored picture would be read with wrong names"
+    )
     return [
         title("model"),
         *(["# The stock recipes have no RTMPose-x for COCO's keypoints; this makes it from RTMPose-l."] if x else []),
         "model = dict(",
-        *([] if skeleton.has_swaps else no_flip),
+        *indent([*blocks.commented(flip), "test_cfg=dict(flip_test=False),"], 4),
         "    backbone=dict(",
         *indent([*sizes, *init], 8),
         "        # SyncBN cannot run on the CPU in several processes; in a single one mmengine makes it BN itself.",
@@ -120,9 +122,9 @@ def _model(stage: Stage, options: PoseOptions, skeleton: Skeleton) -> Lines:
 def _pipelines(stage: Stage, skeleton: Skeleton) -> Lines:
     weighted = len(set(skeleton.joint_weights)) > 1
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
-    rotation = stage.recipe.because["rotation"].value
-    strong = _train(skeleton, target, f"scale_factor=[0.6, 1.4], rotate_factor={rotation}", "n_holes=1")
-    still = f"shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor={rotation}"
+    rotation = stage.recipe.because["rotation"]
+    strong = _train(skeleton, target, f"scale_factor=[0.6, 1.4], rotate_factor={rotation.value}", "n_holes=1")
+    still = f"shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor={rotation.value}"
     weak = _train(skeleton, target, still, "" if stage.recipe.light else "n_holes=(0, 1)")
     val = [
         "dict(type='LoadImage'),",
@@ -134,8 +136,7 @@ def _pipelines(stage: Stage, skeleton: Skeleton) -> Lines:
         title("pipelines"),
         "# As stock, but:",
         "# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;",
-        f"# - rotation ends at {rotation} degrees (stock: 80, then 60): what stands on a road does not lie "
-        "on its side;",
+        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {_why(rotation)};"),
         "# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.",
         "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the pictures, is dropped.",
     ]
@@ -151,6 +152,10 @@ def _pipelines(stage: Stage, skeleton: Skeleton) -> Lines:
     if stage.recipe.stage2_epochs:
         lines += ["train_pipeline_stage2 = [", *indent(weak, 4), "]"]
     return [*lines, "val_pipeline = [", *indent(val, 4), "]", ""]
+
+
+def _why(rotation: Because) -> str:
+    return rotation.reason.removeprefix("degrees: ")
 
 
 def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines:

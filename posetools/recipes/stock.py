@@ -147,6 +147,7 @@ STOCK_TEXT: dict[str, dict[str, str]] = {
         "lr": "0.004",
         "warmup_iters": "1000",
         "ema_momentum": "0.0002",
+        "iterations": "by the data",
     },
     "pose": {
         "input_size": "192x256",
@@ -163,6 +164,7 @@ STOCK_TEXT: dict[str, dict[str, str]] = {
         "lr": "0.004",
         "warmup_iters": "1000",
         "ema_momentum": "0.0002",
+        "iterations": "by the data",
         "rotation": "80, 60",
         "flip": "on",
     },

@@ -36,7 +36,7 @@ _MARGIN, _MARGIN_PIXELS = 0.2, 6.0
 # Points that a message names are ringed, unless it names most of them.
 _MOST_RINGED = 3
 _RING: Color = (255, 40, 90)
-_STYLE = Style(scale=1.3)
+_STYLE = Style(scale=1.8)
 _PAIRS = ("E126", "W206", "W220", "W221")
 _PLACE = re.compile(r"(images|annotations)\[(\d+)\]")
 _OTHER = re.compile(r"\((?:([^():]+): )?images\[(\d+)\] ")
@@ -81,6 +81,15 @@ class Cropper:
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
 
+    def object_crop(self, split: str, row: int) -> Crop | None:
+        """Return a picture of one of a split's sound objects; None where its image cannot be read."""
+        return self._draw(self._object(split, row), [])
+
+    def _object(self, split: str, row: int) -> _Spot:
+        objects = self._material.objects[split]
+        name = self._material.tables[split].images.file_names[int(objects.images[row])]
+        return _Spot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
+
     def _spots(self, finding: Finding) -> Iterator[_Spot]:
         split, place = self._splits.get(finding.file), _PLACE.match(finding.place)
         if split is None or place is None:
@@ -108,8 +117,7 @@ class Cropper:
         at = None if row is None else _row(objects.rows, row)
         if at is None:
             return self._raw(split, table, position)
-        name = table.images.file_names[int(objects.images[at])]
-        return _Spot(split, name, objects.boxes[[at]], objects.keypoints[[at]], False)
+        return self._object(split, at)
 
     def _raw(self, split: str, table: CocoTable, position: int) -> _Spot | None:
         """Return the place of an annotation that breaks the model, as far as the file tells it."""

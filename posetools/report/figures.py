@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from posetools.checks.structure import SoundObjects
 from posetools.geometry import Floats, Ints
+from posetools.report.outliers import Outlier, place_outliers, shape_outliers, size_outliers, visible_outliers
 from posetools.skeleton import Skeleton
 
 # Boxes are counted by size in half octaves, by shape in quarter octaves up to 1:6.
@@ -31,12 +32,16 @@ class Histogram:
         labels: B texts: where each bin begins.
         ranges: B texts: each bin, for a person.
         counts: split -> B counts.
+        x: name of the axis below.
+        outliers: objects that are far from the others, and where they are: in bins from the left.
     """
 
     title: str
     labels: tuple[str, ...]
     ranges: tuple[str, ...]
     counts: Mapping[str, tuple[int, ...]]
+    x: str = ""
+    outliers: tuple[tuple[float, Outlier], ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,11 +52,13 @@ class Figures:
         keypoints: keypoint -> split -> how often it is not labelled, hidden, visible.
         histograms: of boxes and objects.
         places: keypoint -> (CELLS, CELLS) counts of where it lies in its box, by row and column.
+        outliers: keypoint -> objects in which it is far from its usual place.
     """
 
     keypoints: Mapping[str, Mapping[str, tuple[int, int, int]]]
     histograms: tuple[Histogram, ...]
     places: Mapping[str, Ints]
+    outliers: Mapping[str, tuple[Outlier, ...]]
 
 
 def figures_of(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> Figures:
@@ -70,6 +77,7 @@ def figures_of(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> Figur
         keypoints=keypoints,
         histograms=(_sizes(objects), _shapes(objects), _visible(objects, skeleton.num_keypoints)),
         places=dict(zip(skeleton.names, places, strict=True)),
+        outliers=place_outliers(objects, skeleton.names),
     )
 
 
@@ -89,7 +97,10 @@ def _sizes(objects: Mapping[str, SoundObjects]) -> Histogram:
     every = np.log2(np.concatenate([np.ones(0), *sizes.values()]))
     low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 0.0)
     edges = 2.0 ** (_SIZE_STEP * np.arange(np.floor(low / _SIZE_STEP), np.floor(high / _SIZE_STEP) + 2))
-    return _histogram("Box size: square root of the area, in pixels", sizes, edges, [f"{edge:.0f}" for edge in edges])
+    found = _histogram("Box size", sizes, edges, [f"{edge:.0f}" for edge in edges])
+    first = float(np.log2(edges[0]))
+    outliers = tuple(((each.x - first) / _SIZE_STEP, each) for each in size_outliers(objects))
+    return replace(found, x="square root of the area, in pixels", outliers=outliers)
 
 
 def _shapes(objects: Mapping[str, SoundObjects]) -> Histogram:
@@ -98,7 +109,12 @@ def _shapes(objects: Mapping[str, SoundObjects]) -> Histogram:
         sides = _sides(each)
         shapes[split] = np.clip(sides[:, 0] / sides[:, 1], _SHAPES[0], np.nextafter(_SHAPES[-1], 0))
     names = [f"{edge:.1f}:1" if edge >= 1 else f"1:{1 / edge:.1f}" for edge in _SHAPES]
-    return _histogram("Box shape: width to height", shapes, _SHAPES, names)
+    first, second = np.log2(_SHAPES[:2]).tolist()
+    last = len(_SHAPES) - 1.5
+    outliers = tuple(
+        (min(max((each.x - first) / (second - first), 0.5), last), each) for each in shape_outliers(objects)
+    )
+    return replace(_histogram("Box shape", shapes, _SHAPES, names), x="width : height", outliers=outliers)
 
 
 def _histogram(title: str, values: Mapping[str, Floats], edges: Floats, names: Sequence[str]) -> Histogram:
@@ -114,6 +130,8 @@ def _visible(objects: Mapping[str, SoundObjects], k: int) -> Histogram:
     numbers = tuple(str(number) for number in range(k + 1))
     return Histogram(
         title="Visible keypoints per object",
+        x="visible keypoints",
+        outliers=tuple((each.x + 0.5, each) for each in visible_outliers(objects)),
         labels=numbers,
         ranges=tuple(f"{number} visible" for number in numbers),
         counts={

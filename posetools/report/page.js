@@ -2,7 +2,6 @@
 // What is off stands in the address (#off=W211,warning): a link to the page, or a reload, shows the same again.
 (() => {
   const form = document.getElementById("filters");
-  document.documentElement.classList.add("scripted");
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button.copy");
     if (!button) return;
@@ -39,9 +38,14 @@
   };
   const read = () => {
     const match = /^#off=([\w,]*)$/.exec(location.hash);
-    const off = new Set(match ? match[1].split(",") : []);
-    for (const box of boxes) box.checked = !off.has(box.value);
+    const target = match ? null : document.getElementById(location.hash.slice(1));
+    // A link within the page leaves the filter as it is, unless it leads to what the filter hides.
+    if (!target || target.closest("[hidden]")) {
+      const off = new Set(match ? match[1].split(",") : []);
+      for (const box of boxes) box.checked = !off.has(box.value);
+    }
     show();
+    if (target) target.scrollIntoView();
   };
   const set = (checked) => {
     for (const box of boxes) if (box.name === "code") box.checked = checked;

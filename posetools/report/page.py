@@ -13,11 +13,14 @@ from posetools.findings import RULES, Finding, count_by_code
 from posetools.progress import Progress, silent
 from posetools.report import charts
 from posetools.report.crops import Crop, Cropper
-from posetools.report.figures import figures_of
+from posetools.report.figures import Figures, figures_of
 from posetools.report.material import Material, read_material
 from posetools.report.sealed import check_target, render_page, write_page
 from posetools.validate import ValidationReport
+from posetools.verdict import Thing
 
+# So many kinds of findings are shown right below the verdict.
+FIRST = 6
 # Findings of one code beyond this are counted, not shown: those that are lie evenly spread over all.
 SHOWN_PER_CODE = 25
 
@@ -28,6 +31,32 @@ class Item:
 
     finding: Finding
     crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What to look at first: the findings of one code, with one of them and what is drawn of it."""
+
+    thing: Thing
+    finding: Finding
+    crop: Crop | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An object that charts link to.
+
+    Attributes:
+        id: of its place in the page.
+        texts: what is unusual about it.
+        where: the file, and the place in it.
+        crop: what is drawn of it.
+    """
+
+    id: str
+    texts: tuple[str, ...]
+    where: str
+    crop: Crop | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +107,57 @@ def render(report: ValidationReport, material: Material, progress: Progress = si
         progress: told how far it is.
     """
     figures = figures_of(material.objects, material.skeleton)
+    cropper = Cropper(material)
+    sections = tuple(_sections(report.findings, cropper, progress))
+    outliers = _outliers(figures, material, cropper)
+    links = {place: shown.id for place, shown in outliers.items()}
     values: dict[str, Any] = {
         "report": report,
+        "verdict": report.verdict,
+        "first": _first(report.verdict.things, sections),
+        "outliers": tuple(outliers.values()),
         "warnings": len(report.findings) - report.errors,
-        "sections": tuple(_sections(report.findings, Cropper(material), progress)),
+        "sections": sections,
         "keypoints": {
             name: [(split, counts, charts.bar(counts)) for split, counts in of_split.items()]
             for name, of_split in figures.keypoints.items()
         },
         "splits": [(split, charts.bar(report.keypoints[split])) for split in report.splits],
-        "histograms": [(chart.title, charts.histogram(chart)) for chart in figures.histograms],
-        "heat_maps": [(name, charts.heat_map(counts, name)) for name, counts in figures.places.items()],
+        "histograms": [(chart.title, charts.histogram(chart, links)) for chart in figures.histograms],
+        "heat_maps": [
+            (name, charts.heat_map(counts, name, figures.outliers[name], links))
+            for name, counts in figures.places.items()
+        ],
         "split_colors": charts.SPLIT_COLORS,
         "shown_per_code": SHOWN_PER_CODE,
     }
     return render_page("posetools.report", values)
+
+
+def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First, ...]:
+    """Return the most serious kinds of findings, each with one that can be shown, if any can."""
+    by_code = {section.code: section for section in sections}
+    first = []
+    for thing in things[:FIRST]:
+        items = by_code[thing.code].items
+        item = next((each for each in items if each.crops), items[0])
+        first.append(First(thing, item.finding, item.crops[0] if item.crops else None))
+    return tuple(first)
+
+
+def _outliers(figures: Figures, material: Material, cropper: Cropper) -> dict[tuple[str, int], Shown]:
+    """Return the objects that charts link to, by split and row."""
+    found = [outlier for chart in figures.histograms for _, outlier in chart.outliers]
+    found += [outlier for of_keypoint in figures.outliers.values() for outlier in of_keypoint]
+    texts: dict[tuple[str, int], list[str]] = {}
+    for outlier in found:
+        texts.setdefault((outlier.split, outlier.row), []).append(outlier.text)
+    shown = {}
+    for number, ((split, row), of_object) in enumerate(texts.items(), start=1):
+        table, objects = material.tables[split], material.objects[split]
+        where = f"{table.path}: {table.annotations.place(int(objects.rows[row]))}"
+        shown[split, row] = Shown(f"outlier-{number}", tuple(of_object), where, cropper.object_crop(split, row))
+    return shown
 
 
 def _sections(findings: Sequence[Finding], cropper: Cropper, progress: Progress) -> Iterator[Section]:

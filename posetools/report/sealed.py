@@ -18,7 +18,7 @@ from markupsafe import Markup
 from PIL import Image as Pillow
 from PIL import features
 
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, visible
 from posetools.files import write_text
 
 SUFFIXES = (".html", ".htm")
@@ -47,10 +47,16 @@ def render_page(package: str, values: Mapping[str, Any], *, styles: Sequence[str
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        # Names could otherwise turn the direction in which a page is read.
+        finalize=_shown,
     )
     css = Markup("").join(_source(each, "page.css") for each in (*styles, package))
-    js = _source(package, "page.js")
+    # What all pages do comes first.
+    js = Markup("").join((_source("posetools.report", "scroll.js"), _source(package, "page.js")))
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -81,6 +87,10 @@ def data_uri(picture: Pillow.Image) -> str:
     kind = "webp" if features.check("webp") else "jpeg"
     picture.save(buffer, kind, quality=_QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _shown(value: object) -> object:
+    return "\n".join(map(visible, value.split("\n"))) if type(value) is str else value
 
 
 def _source(package: str, name: str) -> Markup:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from posetools.errors import PosetoolsWarning
 from posetools.results import Picture
 from posetools.runtime.archive import Archive, write_bundle
 from posetools.runtime.backend import require_runtime
@@ -49,6 +51,8 @@ class Bundle:
         path = Path(path)
         require_runtime(f"running {path}")
         archive = Archive.open(path)
+        if archive.manifest.doubt:
+            warnings.warn(f"{path}: {archive.manifest.doubt}", PosetoolsWarning, stacklevel=2)
         det, pose = archive.manifest.networks
         return cls(
             path,

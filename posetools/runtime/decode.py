@@ -10,13 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from posetools.geometry import Floats, Ints
-from posetools.results import Detections
+from posetools.results import Detections, block_max
 from posetools.runtime.backend import Singles
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.preprocess import Crops
-
-# The longer side of a heatmap, in bins: enough to look at, and a hundredth of what SimCC's own bins would take.
-HEATMAP_SIDE = 64
 
 
 def detections(dets: Singles, scales: tuple[float, float], network: DetNetwork, min_score: np.float32) -> Detections:
@@ -86,14 +83,13 @@ def keypoints(simcc_x: Singles, simcc_y: Singles, crops: Crops, network: PoseNet
     return points.astype(np.float32).astype(np.float64), scores.astype(np.float64)
 
 
-def heatmaps_of(simcc_x: Singles, simcc_y: Singles) -> Singles:
-    """Return (N, K, h, w) heatmaps of at most HEATMAP_SIDE bins a side, of (N, K, Wx) and (N, K, Wy).
+def heatmaps_of(simcc_x: Singles, simcc_y: Singles, size: tuple[int, int]) -> Singles:
+    """Return (N, K, h, w) heatmaps of at most ``size``, (width, height), of (N, K, Wx) and (N, K, Wy).
 
     Each is the product of its two vectors, scaled as MMPose does it to be looked at. The largest value of a block of
     such a product is the product of the largest values, so the vectors are made shorter first.
     """
-    step = max(simcc_x.shape[2], simcc_y.shape[2]) / HEATMAP_SIDE
-    x, y = (_shortened(_scaled(vectors), step) for vectors in (simcc_x, simcc_y))
+    x, y = (block_max(_scaled(vectors), blocks, 2) for vectors, blocks in zip((simcc_x, simcc_y), size, strict=True))
     product: Singles = y[:, :, :, None] * x[:, :, None, :]
     return product
 
@@ -103,11 +99,3 @@ def _scaled(vectors: Singles) -> Singles:
     peaks = positive.max(axis=2, keepdims=True)
     scaled: Singles = positive / np.where(peaks > 1, peaks, np.float32(1))
     return scaled
-
-
-def _shortened(vectors: Singles, step: float) -> Singles:
-    """Return the largest value of each of as many blocks as ``step`` bins go into, of the same length to within one."""
-    bins = vectors.shape[2]
-    blocks = max(round(bins / step), 1) if step > 1 else bins
-    shortened: Singles = np.maximum.reduceat(vectors, np.arange(blocks) * bins // blocks, axis=2)
-    return shortened

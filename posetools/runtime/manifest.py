@@ -23,6 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from posetools.skeleton import Skeleton
 
+# Versions before averages of weights were repaired (posetools.mm.averages).
+_BROKE_AVERAGES = "posetools 0.1."
+
 MANIFEST = "bundle.json"
 SAMPLES = "samples"
 
@@ -155,6 +158,17 @@ class Manifest(_Part):
     thresholds: Thresholds
     metrics: dict[str, float | None] = {}
     samples: tuple[Sample, ...] = ()
+
+    @property
+    def doubt(self) -> str:
+        """What should be known of the version that exported it, empty where there is nothing to know."""
+        if not self.made_by.startswith(_BROKE_AVERAGES):
+            return ""
+        return (
+            "was exported by posetools 0.1, which broke the averaged weights of runs on a CPU: the networks may hold "
+            "untrained convolutions\n  posetools rescue RUN   says whether its run is affected and repairs it; then "
+            "export the run again"
+        )
 
     @property
     def networks(self) -> tuple[DetNetwork, PoseNetwork]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from posetools.errors import RequestError, must_be
 from posetools.geometry import Floats, Ints
-from posetools.results import Detections, Picture, Poses
+from posetools.results import Detections, Picture, Poses, heatmap_size
 from posetools.runtime.backend import Session, Shape, Singles
 from posetools.runtime.decode import detections, heatmaps_of, keypoints
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
@@ -181,7 +181,7 @@ class OnnxEstimator:
             keypoints=points,
             scores=scores,
             crops=np.concatenate(crops, axis=1).astype(np.float64),
-            heatmaps=heatmaps_of(simcc_x, simcc_y) if with_heatmaps else None,
+            heatmaps=heatmaps_of(simcc_x, simcc_y, heatmap_size(self._network.input_size)) if with_heatmaps else None,
         )
 
 

@@ -11,7 +11,7 @@ import pytest
 from posetools.eval_report.page import write_report
 from posetools.evaluation import Subject, measure
 from posetools.render.dataset import render_set
-from tests.browser.test_report import _OWN, click, fragment, open_page
+from tests.browser.test_report import _OWN, check_scrolling, click, fragment, open_page
 from tests.oracle import Oracle
 
 pytestmark = pytest.mark.browser
@@ -66,7 +66,7 @@ def test_the_filter_shows_cases_by_kind_and_stands_in_the_address(chromium: Any,
 @pytest.mark.parametrize("number", [1, 2])
 def test_nothing_in_data_acts_and_nothing_is_fetched(chromium: Any, pages: dict[int, Path], number: int) -> None:
     open_page(chromium, pages[number])
-    images = chromium.find_elements("tag name", "img")
+    images = chromium.find_elements("css selector", "li.case img")
     panels = chromium.find_elements("css selector", "li.case figure")
     assert len(images) == len(panels) == len(chromium.find_elements("css selector", "li.case")) * (1 + number) > 0
     widths = "return [...document.images].map(image => image.naturalWidth)"
@@ -90,6 +90,10 @@ def test_the_page_fits_the_screen_and_follows_light_and_dark(
         background = chromium.execute_script("return getComputedStyle(document.body).backgroundColor")
         red = int(background.removeprefix("rgb(").split(",")[0])
         assert (red < 60) if scheme == "dark" else (red > 200)
+        verdict = chromium.find_element("class name", "verdict").rect
+        assert verdict["y"] + verdict["height"] < chromium.find_element("tag name", "main").rect["y"]
+        if width < 500:
+            check_scrolling(chromium)
         first, second = chromium.find_elements("css selector", "li.case:first-child figure")[:2]
         if width > 1000:
             assert (first.rect["y"], first.rect["x"] < second.rect["x"]) == (second.rect["y"], True)
@@ -105,3 +109,31 @@ def test_without_scripts_every_case_can_be_seen(chromium: Any, pages: dict[int, 
         assert not chromium.find_element("id", "filters").is_displayed()
     finally:
         chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_what_stands_out_leads_to_its_image(chromium: Any, pages: dict[int, Path]) -> None:
+    open_page(chromium, pages[1])
+    sentence = chromium.find_element("css selector", ".sentence").text
+    assert sentence.startswith(("Boxes are the weak half: ", "Poses are the weak half: "))
+    first = chromium.find_elements("css selector", ".first a")
+    assert [each.get_attribute("hash") for each in first] == [f"#case-{number}" for number in range(1, 7)]
+    for chart in (".first", ".curve", ".heat"):
+        link = chromium.find_element("css selector", f"{chart} a")
+        place = chromium.execute_script("return arguments[0].getAttribute('href')", link)
+        link.find_element("css selector", "img, circle").click()
+        shown = chromium.find_element("css selector", "li.case:target")
+        assert f"#{shown.get_attribute('id')}" == place
+        top = chromium.execute_script("return arguments[0].getBoundingClientRect().top", shown)
+        assert 0 <= top < 500
+    chromium.find_element("id", "none").click()
+    chromium.find_element("css selector", ".first a").click()
+    chromium.execute_async_script("setTimeout(arguments[0], 50)")
+    assert chromium.find_element("id", "case-1").is_displayed(), "a link shows what the filter hid"
+
+
+def test_every_axis_has_a_name(chromium: Any, pages: dict[int, Path]) -> None:
+    open_page(chromium, pages[1])
+    for chart in chromium.find_elements("css selector", "svg.curve"):
+        texts = [each.text for each in chart.find_elements("tag name", "text")]
+        named = {text for text in texts if text and not text.replace(".", "").isdigit()}
+        assert len(named) >= 2, chart.get_attribute("aria-label")

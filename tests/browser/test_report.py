@@ -6,9 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as Pillow
 
+from posetools.dataset import DatasetBuilder, Image
+from posetools.formats import coco
 from posetools.report.page import write_report
+from posetools.skeleton import dump_skeleton
+from posetools.skeleton_draft import draft_skeleton
 from posetools.validate import validate
 from tests.coco_sample import edit, write_sample
 
@@ -129,7 +135,8 @@ def test_the_button_copies_file_and_place(chromium: Any, report: Path) -> None:
 def test_nothing_in_data_acts_and_nothing_is_fetched(chromium: Any, report: Path) -> None:
     open_page(chromium, report)
     images = chromium.find_elements("tag name", "img")
-    assert len(images) == 4
+    # Four at their findings, and one of each of three kinds below the verdict; the fourth is about no image.
+    assert len(images) == 4 + 3
     assert all(chromium.execute_script("return arguments[0].naturalWidth", image) > 100 for image in images)
     assert chromium.title == "cars: 2 errors, 2 warnings"
     assert HOSTILE in chromium.find_element("tag name", "main").text
@@ -150,6 +157,8 @@ def test_the_page_fits_the_screen_and_follows_light_and_dark(
     background = chromium.execute_script("return getComputedStyle(document.body).backgroundColor")
     red = int(background.removeprefix("rgb(").split(",")[0])
     assert (red < 60) if scheme == "dark" else (red > 200)
+    verdict, totals = (chromium.find_element("css selector", each).rect for each in (".verdict", ".totals"))
+    assert verdict["y"] + verdict["height"] < totals["y"]
     pair = chromium.find_elements("css selector", "[data-code=E126] img")
     assert len(pair) == 2
     assert pair[0].rect["y"] == pair[1].rect["y"]
@@ -178,3 +187,86 @@ def test_on_paper_it_is_light_and_has_no_controls(chromium: Any, report: Path) -
         assert codes(chromium) == ALL
     finally:
         chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_the_verdict_leads_to_the_findings_also_to_those_that_the_filter_hides(chromium: Any, report: Path) -> None:
+    open_page(chromium, report)
+    assert (
+        chromium.find_element("css selector", ".sentence").text
+        == "Not ready to train: 2 errors to fix first; --fix can fix 1 of them."
+    )
+    first = chromium.find_elements("css selector", ".first a")
+    assert [each.text.split()[0] for each in first] == ALL
+    click(chromium, "W211")
+    first[2].click()
+    assert codes(chromium) == ["E104", "E126", "W202"], "a link to what can be seen leaves the filter as it is"
+    assert 0 <= chromium.execute_script("return document.getElementById('W202').getBoundingClientRect().top") < 450
+    first = chromium.find_elements("css selector", ".first a")
+    first[3].click()
+    chromium.execute_async_script("setTimeout(arguments[0], 50)")
+    assert codes(chromium) == ALL
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the report of a set of another object, with long names, and a box that is unlike all others."""
+    folder = tmp_path_factory.mktemp("many")
+    skeleton = draft_skeleton("dog", ["left-front-paw-of-a-dog", "right-front-paw-of-a-dog", "nose"], "dog")
+    (folder / "dog.yaml").write_text(dump_skeleton(skeleton))
+    rng = np.random.default_rng(0)
+    splits = {}
+    for split, count in (("train", 30), ("val", 8)):
+        builder = DatasetBuilder(skeleton)
+        for number in range(count):
+            name = f"{split}_{number}.png"
+            Pillow.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(folder / name)
+            builder.add_image(Image(name, 80, 60, path=folder / name, split=split))
+            side = 3.0 if (split, number) == ("train", 7) else 40.0
+            box = np.array([10.0, 10.0, 10 + side, 10 + side])
+            points = np.column_stack([np.linspace(10.5, 9.5 + side, 3), np.linspace(10.5, 9.5 + side, 3), [2, 1, 2]])
+            builder.add_instance(name, box=box, keypoints=points, place=name)
+        splits[split] = builder.build()
+    coco.write(splits, folder / "dogs", "copy")
+    found = validate(folder / "dogs", skeleton=folder / "dog.yaml")
+    write_report(found, folder / "many.html", skeleton=folder / "dog.yaml")
+    return folder / "many.html"
+
+
+def test_an_outlier_of_a_chart_leads_to_its_image(chromium: Any, many: Path) -> None:
+    open_page(chromium, many)
+    (dot,) = chromium.find_elements("css selector", ".histogram a")
+    dot.find_element("css selector", "circle").click()
+    shown = chromium.find_element("css selector", ".item:target")
+    assert "train_7.png" in shown.text
+    assert "box of 3 px" in shown.text
+    assert chromium.execute_script("return arguments[0].querySelector('img').naturalWidth", shown) > 100
+    top = chromium.execute_script("return arguments[0].getBoundingClientRect().top", shown)
+    assert 0 <= top < 700
+    assert len(codes(chromium)) == len(chromium.find_elements("css selector", "section.code")) > 0
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_tables_that_scroll_on_a_phone_say_so(chromium: Any, many: Path, scripted: bool) -> None:
+    chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not scripted})
+    try:
+        open_page(chromium, many, width=400)
+        check_scrolling(chromium, scripted=scripted)
+        open_page(chromium, many, width=1280)
+        assert not any(each.is_displayed() for each in chromium.find_elements("class name", "sideways"))
+    finally:
+        chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def check_scrolling(chromium: Any, *, scripted: bool = True) -> None:
+    """Check that all tables that are wider than their frame say so in words that can be seen, and no other."""
+    wider = 0
+    for box in chromium.find_elements("class name", "scroll"):
+        hint, table = (box.find_element("css selector", each) for each in (".sideways", "table"))
+        scrolls = table.rect["width"] > box.rect["width"]
+        wider += scrolls
+        assert hint.is_displayed() or not scrolls
+        assert not hint.is_displayed() or scrolls or not scripted
+        if scrolls:
+            assert "scroll it sideways" in hint.text
+            assert hint.rect["x"] + hint.rect["width"] <= 400
+    assert wider

@@ -28,9 +28,37 @@ def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert run(monkeypatch, "data/cars", *said, "--out", "made") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["made/rtmdet_tiny_car8.py", "made/rtmpose-s_car8.py"]
-    assert "det: 40 pictures in batches of 4; iterations: 10 per epoch, 2000 in all, 200 of them warm-up" in out
-    assert "next: posetools train --stage det --data data/cars" in out
+    assert "det: 40 pictures in batches of 4; 200 epochs of 10 iterations: 2000 in all, 200 of them warm-up" in out
+    assert out.splitlines()[-1] == "next: posetools train --stage det --data data/cars --configs made"
     assert "rtmdet_tiny_8xb32" in Path("made/rtmdet_tiny_car8.py").read_text(encoding="utf-8")
+
+
+def test_files_in_the_way_are_said_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the train extra, measuring would be refused: that comes second."""
+    for there in ("rtmdet_tiny_car8.py", "rtmpose-t_car8.py"):
+        Path("configs").mkdir(exist_ok=True)
+        Path("configs", there).write_text("mine\n", encoding="utf-8")
+        assert run(monkeypatch, "data/cars", "--det", "tiny", "--pose", "t", "--minutes", "1") == 2
+        err = capsys.readouterr().err
+        assert err.startswith(
+            f"error: configs/{there}: exists\n  fix: --overwrite replaces it; or choose another --out"
+        )
+        assert Path("configs", there).read_text(encoding="utf-8") == "mine\n"
+        Path("configs", there).unlink()
+
+
+def test_the_table_has_all_iterations(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = ("--det-epochs", "30", "--det-batch-size", "8", "--input-size", "128")
+    assert run(monkeypatch, "data/cars", "--explain", *said) == 0
+    det, _, _ = capsys.readouterr().out.partition("RTMPose")
+    words = " ".join(det.split())
+    times = int(words.partition("40 pictures, ")[2].split()[0])
+    assert (
+        f"iterations by the data {30 * 5 * times} 30 epochs of {5 * times}: 40 pictures, {times} times an epoch"
+        in words
+    )
 
 
 def test_a_stages_own_option_wins_over_the_shared_one_and_both_over_the_toml(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +82,16 @@ def test_a_stages_own_option_wins_over_the_shared_one_and_both_over_the_toml(mon
         assert line in pose
     for line in ("val_batch_size = 3", "sigma=(4.0, 4.0)", "init_cfg=None", "load_from = 'https://example.org/p.pth'"):
         assert line in pose
+
+
+def test_rotation_is_stated_on_the_command_line_or_in_the_toml(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("recipe.toml").write_text("[pose]\nrotation = 180\n", encoding="utf-8")
+    assert run(monkeypatch, "data/cars", "--recipe", "recipe.toml") == 0
+    pose = Path("configs/rtmpose-m_car8.py")
+    assert "rotate_factor=180)" in pose.read_text(encoding="utf-8")
+    assert "rotation ends at 180 degrees (stock: 80, then 60): as stated;" in pose.read_text(encoding="utf-8")
+    assert run(monkeypatch, "data/cars", "--recipe", "recipe.toml", "--rotation", "0", "--overwrite") == 0
+    assert "rotate_factor=0)" in pose.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

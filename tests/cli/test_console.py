@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from posetools import cli
 from posetools.cli.console import LISTED_PER_CODE, print_findings, progress
 from posetools.findings import Finding
 
@@ -70,3 +73,17 @@ def test_many_findings_of_one_code_are_counted(number: int, more: int) -> None:
     assert "b.json: twice" in lines
     assert f"E121 picture-missing error {number}" in lines
     assert "W206 duplicate-picture warning 1" in lines
+
+
+def test_what_is_printed_with_a_value_in_it_goes_through_one_function() -> None:
+    """A name of a file or a label, printed as it is, could be a line of the output or an order to the terminal."""
+    for path in sorted(Path(cli.__file__).parent.glob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        if path.name != "console.py":
+            sources = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+            assert "rich.markup" not in sources, f"{path.name}: escape comes from posetools.cli.console"
+        calls = (node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print")
+        for call in calls if path.name != "app.py" else ():
+            shown = call.args[0] if call.args else None
+            values = shown.values if isinstance(shown, ast.JoinedStr) else []
+            assert all(isinstance(part, ast.Constant) for part in values), f"{path.name}:{call.lineno}: printable()"

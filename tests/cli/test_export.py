@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from posetools.cli.export import _default_out
 from tests.cli.run import run
 
 NEEDED = ["export", "--out", "cars.zip", "--run", "work_dirs"]
@@ -36,6 +37,25 @@ def test_two_precisions_are_refused() -> None:
     assert "--half and --int8 are two precisions" in done.err
 
 
+def test_the_bundle_has_the_runs_name_and_a_pair_without_a_run_needs_one(tmp_path: Path) -> None:
+    assert _default_out(tmp_path / "work_dirs/dogs/") == Path("dogs.zip")
+    done = run("export", "--det", "a.py", "a.pth", "--pose", "b.py", "b.pth")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.splitlines()[1] == "  fix: --out NAME.zip"
+
+
+def test_what_to_type_after_a_training_has_the_runs_name(capsys: pytest.CaptureFixture[str]) -> None:
+    from posetools.cli.train_all import print_both
+    from posetools.mm.train import TrainResult
+    from posetools.mm.train_all import TrainAllResult
+
+    one = TrainResult(work_dir=Path("work_dirs/dogs/det"), last=Path("epoch_3.pth"), best=None)
+    print_both(TrainAllResult(work_dir=Path("work_dirs/dogs"), det=one, pose=one, evaluation=None))
+    out = capsys.readouterr().out
+    assert "posetools export --run work_dirs/dogs --out dogs.zip" in " ".join(out.split())
+    assert "cars" not in out
+
+
 @pytest.mark.train
 @pytest.mark.parametrize(
     "named", [[], ["--det", "a.py", "a.pth"], ["--run", "work_dirs", "--pose", "a.py", "a.pth"]], ids=str
@@ -47,15 +67,16 @@ def test_what_to_export_must_be_said_once(named: list[str]) -> None:
 
 
 @pytest.mark.train
-def test_a_bundle_on_the_command_line(tmp_path: Path) -> None:
+def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from posetools.mm.train import TrainRequest, train
     from tests.mm.conftest import make_tiny
 
-    tiny, out = make_tiny(tmp_path), tmp_path / "cars.zip"
+    tiny, out = make_tiny(tmp_path), Path("runs.zip")
+    monkeypatch.chdir(tmp_path)
     for stage in ("det", "pose"):
         work_dir = tmp_path / "runs" / stage
         train(TrainRequest(stage=stage, config=tiny.config(stage), work_dir=work_dir, device="cpu", epochs=1))
-    places: list[str | Path] = ["--run", tmp_path / "runs", "--out", out, "--data", tiny.data]
+    places: list[str | Path] = ["--run", tmp_path / "runs", "--data", tiny.data]
     done = run("export", *places, "--half", "--samples", "1", "--bbox-thr", "0.001")
     assert done.status == 0, done.err
     for text in ("float16", "8 keypoints of car", "boxes before NMS", "scores of keypoints", f"val of {tiny.data}"):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools.coco import COCO
 
 from posetools import PipelineOptions, PosePipeline
 from posetools.errors import RequestError
@@ -60,6 +61,70 @@ def test_everything_at_once(bundle: Path, photos: Path, tmp_path: Path) -> None:
     assert len(results) == sum(len(one["instances"]) for one in pictures)
     assert {one["image_id"] for one in results} == set(range(1, 13))
     assert "12 pictures" in done.words and f"{len(results)} objects" in done.words
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Return a data set of four images: 11 and 12 in train, 21 and 22 in val, the last one in a subfolder."""
+    root = tmp_path / "set"
+    (root / "images" / "sub").mkdir(parents=True)
+    names = {11: "a.png", 12: "b.png", 21: "c.png", 22: "sub/a.png"}
+    for number, name in names.items():
+        (root / "images" / name).write_bytes(png(picture(number)))
+    for split, numbers in (("train", (11, 12)), ("val", (21, 22))):
+        images = [{"id": i, "file_name": names[i], "width": 192, "height": 128} for i in numbers]
+        document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "car"}]}
+        (root / f"{split}_coco.json").write_text(json.dumps(document))
+    return root
+
+
+def image_ids(labels: Path, results: Path) -> set[int]:
+    """Return the images that pycocotools has results of; it refuses an id that the labels do not have."""
+    truth = COCO(str(labels))
+    return {one["image_id"] for one in truth.loadRes(str(results)).anns.values()}
+
+
+def test_images_of_a_data_set_keep_its_ids(bundle: Path, labelled: Path, tmp_path: Path) -> None:
+    images, out = labelled / "images", tmp_path / "out"
+    arguments: list[str | Path] = ["--bundle", bundle, "--save-predictions", "--output-root"]
+    done = run("predict", images / "c.png", images / "sub", *arguments, out)
+    assert done.status == 0, done.err
+    assert image_ids(labelled / "val_coco.json", out / "results_coco.json") == {21, 22}
+    assert not list(out.glob("results_*_coco.json"))
+    done = run("predict", images, *arguments, tmp_path / "all")
+    assert done.status == 0, done.err
+    for split, ids in (("train", {11, 12}), ("val", {21, 22})):
+        path = tmp_path / "all" / f"results_{split}_coco.json"
+        assert image_ids(labelled / f"{split}_coco.json", path) == ids
+        assert str(path) in done.out
+    results = json.loads((tmp_path / "all" / "results_coco.json").read_text())
+    assert {one["image_id"] for one in results} == {11, 12, 21, 22}
+
+
+def test_ids_are_counted_where_no_data_set_has_them_all(
+    bundle: Path, labelled: Path, photos: Path, tmp_path: Path
+) -> None:
+    arguments: list[str | Path] = ["--bundle", bundle, "--save-predictions", "--output-root"]
+    done = run("predict", labelled / "images", photos, *arguments, tmp_path / "both")
+    assert done.status == 0, done.err
+    assert f"image ids are counted from 1: not all images are of the data set {labelled}" in done.words
+    (labelled / "images" / "new.png").write_bytes(png(picture(5)))
+    done = run("predict", labelled / "images", *arguments, tmp_path / "new")
+    assert done.status == 0, done.err
+    assert f"image ids are counted from 1: 1 of 5 images are in no split of {labelled}" in done.words
+    results = json.loads((tmp_path / "new" / "results_coco.json").read_text())
+    assert {one["image_id"] for one in results} == {1, 2, 3, 4, 5}
+    assert image_ids(labelled / "val_coco.json", tmp_path / "new" / "results_val_coco.json") == {21, 22}
+
+
+def test_ids_that_the_splits_share_are_of_each_split_alone(bundle: Path, labelled: Path, tmp_path: Path) -> None:
+    path = labelled / "train_coco.json"
+    path.write_text(path.read_text().replace('"id": 11', '"id": 21'))
+    out = tmp_path / "out"
+    done = run("predict", labelled / "images", "--bundle", bundle, "--save-predictions", "--output-root", out)
+    assert f"the splits of {labelled} share some" in done.words
+    assert image_ids(labelled / "val_coco.json", out / "results_val_coco.json") == {21, 22}
+    assert image_ids(path, out / "results_train_coco.json") == {21, 12}
 
 
 def test_no_boxes_are_drawn_where_they_are_not_wanted(bundle: Path, photos: Path, tmp_path: Path) -> None:

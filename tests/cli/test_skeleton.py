@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import posetools
 from posetools.skeleton import BUILT_IN, load_skeleton, read_skeleton
 from tests.cli.run import run
 
@@ -28,7 +33,7 @@ def test_show_yaml_is_a_skeleton_file(tmp_path: Path, name: str) -> None:
 
 def test_check_says_valid_in_one_line_or_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
-    assert run("skeleton", "new", path).status == 0
+    assert run("skeleton", "new", path, "--from", "car8").status == 0
     done = run("skeleton", "check", path)
     assert (done.status, done.err) == (0, "")
     assert done.out == f"{path}: valid: own, category 'car', 8 keypoints, 4 left/right pairs, 4 links\n"
@@ -40,7 +45,7 @@ def test_check_says_valid_in_one_line_or_what_is_wrong(tmp_path: Path) -> None:
 
 def test_new_from_names(tmp_path: Path) -> None:
     path = tmp_path / "dog.yaml"
-    done = run("skeleton", "new", path, "--names", "nose, left-ear,right-ear", "--category", "dog")
+    done = run("skeleton", "new", path, "--keypoints", "nose, left-ear,right-ear", "--category", "dog")
     assert (done.status, done.err) == (0, "")
     assert done.out == f"wrote {path}; next: edit it, then posetools skeleton check {path}\n"
     skeleton = read_skeleton(path)
@@ -58,7 +63,8 @@ def test_new_from_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--from", "car8", "--names", "a,b"], "--from and --names are two ways to start, but both were given"),
+        (["--from", "car8", "--keypoints", "a,b"], "fix: leave --keypoints and --category out"),
+        (["--from", "car8", "--category", "dog"], "fix: leave --keypoints and --category out"),
         (["--from", "car9"], "skeleton must be one of car8, coco17 or the path of a YAML file, got 'car9'"),
         (["--names", "a,a"], "name must be unique, got 'a' 2 times"),
     ],
@@ -78,3 +84,40 @@ def test_new_never_replaces_a_file(tmp_path: Path) -> None:
     assert done.status == 2
     assert "exists already, and is left as it is" in done.err
     assert path.read_text() == "mine"
+
+
+def test_new_without_names_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("dog\nnose,tail\n"))
+    done = run("skeleton", "new", "dog.yaml")
+    assert (done.status, done.out) == (2, "")
+    error, fix, other = done.err.splitlines()
+    assert error == "error: skeleton new needs the names of the keypoints"
+    assert not Path("dog.yaml").exists()
+    # What it says to type works as it stands, but for the dots.
+    command = fix.strip().removeprefix("fix: posetools ").removesuffix(",...").split()
+    assert run(*command).status == 0
+    assert read_skeleton(Path("dog.yaml")).names == ("nose", "left_ear", "right_ear")
+    assert read_skeleton(Path("dog.yaml")).category.name == "dog"
+    Path("dog.yaml").unlink()
+    assert run(*other.partition("posetools ")[2].split()).status == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals")
+def test_new_without_names_asks_at_a_terminal(tmp_path: Path) -> None:
+    import pty
+
+    terminal, stdin = pty.openpty()
+    os.write(terminal, b"\nnose, left-ear,right-ear\n")
+    command = [sys.executable, "-m", "posetools", "skeleton", "new", "dog.yaml"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(posetools.__file__).parents[1])}
+    done = subprocess.run(
+        command, cwd=tmp_path, stdin=stdin, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    os.close(stdin)
+    os.close(terminal)
+    assert done.returncode == 0, done.stderr
+    assert "What the object is called [dog]" in done.stdout
+    skeleton = read_skeleton(tmp_path / "dog.yaml")
+    assert (skeleton.category.name, skeleton.names) == ("dog", ("nose", "left-ear", "right-ear"))
+    assert skeleton.template is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import PlainDisplay, print_result
+from posetools.mm.configs import Stage
 from posetools.mm.train import TrainResult
 
 
@@ -34,6 +36,22 @@ def test_progress_and_training_are_shown_as_in_their_own_commands(capsys: pytest
         assert isinstance(listener, PlainDisplay)
         listener.say("a sentence")
     assert capsys.readouterr().err.splitlines() == ["reading: 3/3", "a sentence"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "measure"),
+    [("det", "coco/bbox_mAP_50", "box AP50"), ("pose", "coco/AP .5", "OKS AP50 on labelled boxes")],
+)
+def test_a_run_that_time_has_cut_short_is_judged(
+    capsys: pytest.CaptureFixture[str], stage: Stage, name: str, measure: str
+) -> None:
+    result = TrainResult(Path("w"), Path("w/epoch_3.pth"), None, {name: 0.107}, epochs=3, trained=3, iterations=240)
+    print_result(result, stage)
+    assert "usable" not in capsys.readouterr().out
+    print_result(replace(result, enough=3000), stage)
+    out = capsys.readouterr().out
+    assert f"{measure} 0.107 is too low to be usable (below 0.5); 240 of the 3000 iterations" in out
+    assert "│ iterations │ 240 │" in " ".join(out.split())
 
 
 @pytest.mark.parametrize("best", [None, Path("w/[a]/best.pth")])

@@ -28,6 +28,7 @@ def test_warnings_alone_are_printed_and_exit_with_0_but_with_1_when_strict(cars:
     assert done.status == 0
     assert "W211 few-iterations (1)" in done.out
     assert "errors: 0, warnings: 1" in done.out
+    assert "ready to train; 1 thing to look at first\n  W211 few-iterations (1)\n" in done.out
     assert run("validate", cars, "--strict").status == 1
     assert run("validate", cars / "val_coco.json", "--strict").status == 0
 
@@ -41,6 +42,10 @@ def test_an_error_exits_with_1_and_says_code_place_rule_value_and_hint(cars: Pat
     assert f"{cars / TRAIN}: annotations[1] (id 2): {rule}" in done.words
     assert "AP is 0 for predictions that are a pixel off" in done.words
     assert "errors: 1, warnings: 1; --fix mends 1" in done.words
+    assert (
+        "not ready to train: 1 error to fix first; --fix can fix it E104 area (1), W211 few-iterations (1)"
+        in done.words
+    )
 
 
 def test_fix_says_what_it_changed_and_exits_by_what_is_left(cars: Path) -> None:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from posetools.skeleton import load_skeleton
 from tests.cli.run import run
 from tests.coco_sample import edit, write_sample
 
@@ -26,6 +28,24 @@ def test_a_sheet_is_written_where_one_stands_and_said_so(cars: Path) -> None:
     assert "wrote view.png: 1 of 2 pictures" in done.out
     with Pillow.open("view.png") as sheet:
         assert sheet.width == 120 + 2 * 4
+
+
+def test_the_sheet_of_another_object_has_a_legend_with_its_colors(cars: Path) -> None:
+    names = ["beak", "left-wing", "right-wing", *(f"p{number}" for number in range(5))]
+    assert run("skeleton", "new", "bird.yaml", "--names", ",".join(names), "--category", "car").status == 0
+    text = Path("bird.yaml").read_text(encoding="utf-8")
+    links = "links:\n  - {points: [beak, left-wing]}\n  - {points: [beak, right-wing]}\n"
+    Path("bird.yaml").write_text(text.replace("sigmas:", links + "sigmas:"), encoding="utf-8")
+    for split in ("train", "val"):
+        edit(cars / f"{split}_coco.json", lambda document: document["categories"][0].update(keypoints=names))
+    assert run("view", cars, "--skeleton", "bird.yaml").status == 0
+    skeleton = load_skeleton("bird.yaml")
+    with Pillow.open("view.png") as sheet:
+        legend = np.asarray(sheet.convert("RGB")).astype(int)[-60:]
+    colors = [*(each.color for each in skeleton.keypoints), *(each.color for each in skeleton.links)]
+    assert len(set(colors)) >= 9
+    for color in colors:
+        assert (np.abs(legend - color).max(axis=2) < 40).sum() > 10
 
 
 def test_every_option_reaches_the_picture(cars: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -216,3 +218,80 @@ def test_numpy_values_of_a_data_sets_meta_survive(tmp_path: Path) -> None:
         assert np.array_equal(loaded[key], value)
         if isinstance(value, np.ndarray):
             assert loaded[key].dtype == value.dtype
+
+
+# Small files that are large once they are used.
+
+
+def deflated(path: Path) -> None:
+    """Pack the members of an archive again, so that 100 MB of zeros are 100 kB."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(member, archive.read(member)) for member in archive.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members:
+            archive.writestr(member.filename, content)
+
+
+def named_again(path: Path) -> None:
+    """Let the directory of an archive name the same bytes a thousand times."""
+    with zipfile.ZipFile(path, "a") as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+        for number in range(1000):
+            member = copy.copy(largest)
+            member.filename = f"{largest.filename}{number}"
+            archive.filelist.append(member)
+        archive._didModify = True  # type: ignore[attr-defined]  # The directory is written when it is closed.
+
+
+def nested(levels: int, times: int) -> list[Any]:
+    value: list[Any] = [0] * 10
+    for _ in range(levels):
+        value = [value] * times
+    return value
+
+
+def itself() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+LARGE: dict[str, tuple[Callable[[Path], None] | None, Callable[[], Any], str]] = {
+    "deflated": (deflated, lambda: torch_zeros(25_000_000), "bytes when unpacked"),
+    "named again": (named_again, lambda: torch_zeros(25_000), "bytes when unpacked"),
+    "one number without end": (None, lambda: torch_zeros(1).expand(10**12), "a tensor must be of at most the 4 bytes"),
+    "a pickle of itself": (None, itself, "its content must not contain itself"),
+    "a pickle of references": (None, lambda: nested(30, 10), "must repeat at most 1000000 values by references"),
+    "a deep pickle": (None, lambda: nested(250, 1), "must be nested at most 200 levels deep"),
+}
+
+
+def torch_zeros(count: int) -> Any:
+    import torch
+
+    return torch.zeros(count)
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_a_small_file_that_would_fill_the_memory_is_refused(tmp_path: Path, kind: str) -> None:
+    import torch
+
+    change, value, problem = LARGE[kind]
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": {"weight": torch.ones(1)}, "meta": {"x": value()}}, path)
+    if change:
+        change(path)
+    assert path.stat().st_size < 500_000
+    for trusted in (False, True):
+        with pytest.raises(InputError) as caught:
+            load_checkpoint(path, trusted=trusted)
+        assert problem in caught.value.problem and "do not trust it" in caught.value.hint
+
+
+def test_weights_that_are_shared_or_empty_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    import torch
+
+    weight = torch.ones(1000, 1000)
+    shared = {f"layer{i}": weight for i in range(50)}
+    torch.save({"state_dict": {**shared, "empty": torch.ones(0), "one": torch.ones(1).expand(100)}}, tmp_path / "a.pth")
+    assert len(load_checkpoint(tmp_path / "a.pth")["state_dict"]) == 52

@@ -67,7 +67,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     from posetools import demo as module
     from posetools.cli.steps import Steps
-    from posetools.mm.configs import apply_options, load_config
+    from posetools.mm.configs import load_config
 
     seconds = {"det": 0.5, "pose": 0.1}
     monkeypatch.setattr(module, "seconds_per_iteration", lambda stage, *_, **__: seconds[stage])
@@ -84,9 +84,8 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert det.train_cfg["max_epochs"] == 6
     objects = len(json.loads((tmp_path / "data" / "train_coco.json").read_text())["annotations"])
     assert pose.train_cfg["max_epochs"] == round(60 / -(-objects // 8))
-    # The weaker augmentation from the start, and changes by place that meet what they mean.
-    for config, options in ((det, module.Settings.det.cfg_options), (pose, module.Settings.pose.cfg_options)):
-        apply_options(config, options)
+    # The weaker augmentation from the start, and the hooks that every run has: the average of the weights among them.
+    assert [hook["type"] for hook in det.custom_hooks] == ["EMAHook"]
     steps = det.train_dataloader.dataset.pipeline
     assert "CachedMosaic" not in [step["type"] for step in steps]
     assert steps[2]["type"] == "RandomResize"
@@ -104,9 +103,10 @@ def test_time_that_is_too_short_for_an_epoch_takes_a_part_of_it(
     from posetools.demo_timing import Plan, plan_training
 
     plan = plan_training(iterations, samples=78, batch_size=8)
-    assert plan == Plan(epochs, samples)
+    # Each of the 78 samples seen 600 times.
+    assert plan == Plan(epochs, samples, enough=5850)
     assert plan.cfg_options == (() if samples is None else (f"train_dataloader.dataset.indices={samples}",))
-    assert plan_training(0.1, samples=5, batch_size=8) == Plan(1)
+    assert plan_training(0.1, samples=5, batch_size=8) == Plan(1, enough=375)
 
 
 def test_nothing_is_written_for_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

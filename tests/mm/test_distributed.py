@@ -269,7 +269,7 @@ def test_a_process_that_dies_ends_all_with_one_sentence(probed: Probed, tmp_path
     assert caught.value.exit_status == 1
     assert str(caught.value) == (
         "training failed: process 1 of 2 was killed by SIGKILL; the machine's memory may have been full\n"
-        "  there is no checkpoint yet: the same command starts anew"
+        "  there is no checkpoint yet: the same command restarts the run"
     )
     assert _children() == {}
 

@@ -26,6 +26,7 @@ from posetools.mm.export import ExportRequest, export
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.pairs import pair_of_run
 from posetools.mm.train import best_in
+from posetools.pipeline import PipelineOptions, PosePipeline
 from posetools.results import Picture
 from posetools.skeleton import load_skeleton
 from tests.cli.run import run
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.train
 Label = Callable[[Picture, Floats], list[tuple[Floats, Floats]]]
 
 
-def stock_metrics(config: Path, checkpoint: Path, data: Path, work_dir: Path) -> dict[str, float]:
+def stock_metrics(config: Path, checkpoint: Path, data: Path, work_dir: Path, **more: object) -> dict[str, float]:
     """Return what Runner.test() says, as the stock tools/test.py would, on the val split of ``data``."""
     from mmengine.runner import Runner
 
@@ -47,6 +48,7 @@ def stock_metrics(config: Path, checkpoint: Path, data: Path, work_dir: Path) ->
             "load_from": str(checkpoint),
             "test_dataloader.dataset.data_root": str(data),
             "test_evaluator.ann_file": str(ann_file(data, "val")),
+            **more,
         }
     )
     metrics: dict[str, float] = Runner.from_cfg(settings).test()
@@ -96,19 +98,21 @@ def test_box_ap_is_that_of_the_stock_loop(tiny: Tiny, det_run: Run, tmp_path: Pa
     assert (ours.ap_large, stock["coco/bbox_mAP_l"]) == (None, -1)
 
 
-def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flips", [False, True])
+def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: Path, flips: bool) -> None:
     import torch
 
     rng = np.random.default_rng(3)
     # Keypoints of a model trained for a few iterations all score far below 0.2, and so their objects 0. Made louder,
     # about half of them pass.
     picture = rng.integers(0, 255, (80, 96, 3), dtype=np.uint8)
-    scores = PoseEstimator(pose_run.config, pose_run.checkpoint)(picture, np.array([[10.0, 10, 60, 60]])).scores
+    quiet = PoseEstimator(pose_run.config, pose_run.checkpoint, flip_test=flips)
+    scores = quiet(picture, np.array([[10.0, 10, 60, 60]])).scores
     weights, checkpoint = load_checkpoint(pose_run.checkpoint), tmp_path / "loud.pth"
     for axis in "xy":
         weights["state_dict"][f"head.cls_{axis}.weight"] *= 0.2 / float(np.median(scores))
     torch.save({"state_dict": weights["state_dict"], "meta": weights["meta"]}, checkpoint)
-    estimator = PoseEstimator(pose_run.config, checkpoint)
+    estimator = PoseEstimator(pose_run.config, checkpoint, flip_test=flips)
     seen: list[float] = []
 
     def label(picture: Picture, boxes: Floats) -> list[tuple[Floats, Floats]]:
@@ -123,11 +127,18 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     data = tmp_path / "data"
     relabelled(tiny, data, label)
     assert min(seen) < 0.2 < max(seen)
-    request = EvalRequest(checkpoint=checkpoint, config=pose_run.config, data=data, device="cpu")
-    ours = evaluate_pose(request).labelled.oks
-    stock = stock_metrics(pose_run.config, checkpoint, data, tmp_path / "stock")
+    request = EvalRequest(checkpoint=checkpoint, config=pose_run.config, data=data, device="cpu", flip_test=True)
+    report = evaluate_pose(request)
+    assert report.flip_test is not None
+    ours, other = report.labelled.oks, report.flip_test.labelled.oks
+    if flips:
+        ours, other = other, ours
+    # As emitted, a config has no flip test: training logs the same AP.
+    more = {"model.test_cfg.flip_test": True} if flips else {}
+    stock = stock_metrics(pose_run.config, checkpoint, data, tmp_path / "stock", **more)
     assert ours.ap is not None
     assert 0.05 < ours.ap < 0.95
+    assert other.ap != ours.ap
     names = {"AP": ours.ap, "AP .5": ours.ap50, "AP .75": ours.ap75, "AP (M)": ours.ap_medium, "AR": ours.ar}
     for name, value in names.items():
         assert value == pytest.approx(stock[f"coco/{name}"], abs=1e-3)
@@ -237,6 +248,100 @@ def test_a_run_is_one_command(pair_dir: Path, whole: RunReport, tmp_path: Path) 
     assert str(pair_dir) in (tmp_path / "eval.html").read_text()
 
 
+def test_what_eval_measures_is_what_predict_gives(pair_dir: Path, whole: RunReport) -> None:
+    pipeline = PosePipeline.from_run(pair_dir, PipelineOptions(device="cpu", bbox_thr=0.05, nms_thr=1.0))
+    for number, image in enumerate(whole.truth.images):
+        assert image.path is not None
+        result = pipeline(image.path)
+        every = whole.detected.poses.every
+        rows = np.flatnonzero(every.image_index == number)
+        assert len(result) == len(rows) > 0
+        # predict folds batch norms into convolutions: scores that are almost equal may change places.
+        off = np.abs(every.boxes[rows][:, None] - result.boxes).max(axis=2)
+        same = rows[off.argmin(axis=0)]
+        assert off.min(axis=0).max() < 0.05
+        assert np.median(np.abs(every.keypoints[same] - result.keypoints)) < 1e-3
+
+
+def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
+    pair_dir: Path, whole: RunReport, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(pair_dir, old)
+    (config,) = (old / "pose").glob("*.py")
+    text = config.read_text()
+    assert text.count("flip_test=False") == 1
+    config.write_text(text.replace("flip_test=False", "flip_test=True"))
+    page, file = tmp_path / "eval.html", tmp_path / "eval.json"
+    done = run("eval", "--run", old, "--device", "cpu", "--flip-test", "--report", page, "--json", file)
+    assert done.status == 0, done.err
+    assert "poses, labelled boxes: the config mirrors every crop when training evaluates (flip_test=True)" in done.words
+    document = json.loads(file.read_text())
+    assert document["labelled_boxes"]["OKS"] == whole.labelled.scores.oks.as_dict()
+    pose = pair_of_run(old).pose
+    flipped = evaluate_pose(EvalRequest(checkpoint=Path(pose.checkpoint), device="cpu", flip_test=True)).flip_test
+    assert flipped is not None
+    assert document["flip_test"]["labelled_boxes"]["OKS"] == flipped.labelled.oks.as_dict()
+    for shown in (done.out, page.read_text()):
+        assert "what a flip test would add" in shown
+    plain = run("eval", "--run", pair_dir, "--device", "cpu", "--report", page)
+    assert "what a flip test would add" not in plain.out
+    assert "--flip-test</code> measures what averaging with the mirrored crop would add" in page.read_text()
+    assert "flip_test=True" not in plain.out
+
+
+def test_undertrained_is_named_with_its_signs(det_run: Run, pose_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    for each, name in ((det_run, "det"), (pose_run, "pose")):
+        shutil.copytree(each.work_dir, folder / name)
+    (folder / "pose" / "metrics.json").unlink()
+    config = next((folder / "pose").glob("*.py"))
+    config.write_text(config.read_text().replace("max_epochs=2", "max_epochs=7"))
+    report = evaluate_run(folder, SplitRequest(device="cpu"))
+    iterations = load_checkpoint(pair_of_run(folder).det.checkpoint)["meta"]["iter"]
+    texts = {one.code: one.text for one in report.remarks["boxes"]}
+    assert f"undertrained: {iterations} iterations" in texts["few-iterations"]
+    assert f"`posetools train --stage det --work-dir {folder / 'det'} --resume --epochs 4`" in texts["few-iterations"]
+    assert "box AP is 0.000 with the averaged weights and 0.000 with the weights as trained" in texts["both-weights"]
+    poses = {one.code: one.text for one in report.remarks["poses, labelled boxes"]}
+    assert "undertrained: the run ended after 2 of 7 epochs" in poses["stopped"]
+    assert not any(one.code == "zero" for of_part in report.remarks.values() for one in of_part)
+
+
+def test_the_weights_as_trained_are_measured_where_the_average_finds_nothing(
+    tiny: Tiny, det_run: Run, pair_dir: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    # As a broken average is: mmengine saves it in state_dict, and the weights as trained beside it.
+    work_dir = tmp_path / "det"
+    shutil.copytree(det_run.work_dir, work_dir)
+    broken, good = (load_checkpoint(best_in(folder) or "") for folder in (work_dir, pair_dir / "det"))
+    names = dict(good["state_dict"])
+    broken["ema_state_dict"] = {f"module.{name}": value for name, value in names.items()}
+    broken["state_dict"] = {
+        name: torch.zeros_like(value) if "rtm_reg" in name else value for name, value in names.items()
+    }
+    path = work_dir / "best_coco_bbox_mAP_epoch_2.pth"
+    torch.save(broken, path)
+
+    def label(picture: Picture, _: Floats) -> list[tuple[Floats, Floats]]:
+        found = Detector(next(work_dir.glob("*.py")), path, raw=True)([picture])[0]
+        boxes = np.clip(found.boxes[:3], 0, [96, 80, 96, 80])
+        return [(box, np.zeros((8, 3))) for box in boxes if (box[2:] - box[:2]).min() > 3]
+
+    data = tmp_path / "data"
+    relabelled(tiny, data, label)
+    done = run("eval", "--stage", "det", path, "--data", data, "--device", "cpu")
+    assert done.status == 0, done.err
+    said = re.search(
+        r"box AP is (\S+) with the averaged weights and (\S+) with the weights as trained: (.*?),", done.words
+    )
+    assert said is not None, done.words
+    assert float(said[1]) < 0.01 < 0.3 < float(said[2])
+    assert said[3] == "the weights as trained are better"
+
+
 def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: RunReport, tmp_path: Path) -> None:
     bundle = tmp_path / "cars.zip"
     export(ExportRequest(pair=pair_of_run(pair_dir), out=bundle, samples=1))
@@ -246,9 +351,24 @@ def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: RunRe
     of_run, of_bundle = json.loads(file.read_text())["runs"]
     assert (of_run["name"], of_bundle["name"]) == (str(pair_dir), str(bundle))
     assert of_run["det"]["bbox"] == whole.det.scores.as_dict()
-    # A bundle has no flip test: of its poses only the kind of numbers is the same, its boxes are the same.
+    # The program that is measured is the one that is used: no flip test in either.
     assert of_bundle["det"]["bbox"]["AP"] == pytest.approx(of_run["det"]["bbox"]["AP"], abs=0.02)
-    assert set(of_bundle["labelled_boxes"]) == set(of_run["labelled_boxes"])
+    for measure in ("PCK@0.1", "PCK@0.2", "NME"):
+        ours, theirs = (
+            each["labelled_boxes"]["points"]["labelled"]["overall"][measure] for each in (of_run, of_bundle)
+        )
+        assert theirs == pytest.approx(ours, abs=0.005)
+    options = PipelineOptions(device="cpu", bbox_thr=0.05, heatmaps=True)
+    picture = tiny.data / IMAGES / "4.png"
+    by_run, by_bundle = (
+        pipeline(picture)
+        for pipeline in (PosePipeline.from_run(pair_dir, options), PosePipeline.from_bundle(bundle, options))
+    )
+    assert len(by_run) > 0
+    assert by_run.heatmaps is not None and by_bundle.heatmaps is not None
+    # A quarter of the input, 64 x 64, whichever program runs the model.
+    assert by_run.heatmaps.shape == by_bundle.heatmaps.shape == (len(by_run), 8, 16, 16)
+    np.testing.assert_allclose(by_run.heatmaps, by_bundle.heatmaps, atol=1e-3)
     alone = run("eval", "--bundle", bundle)
     assert alone.status != 0
     assert f"{bundle}: a bundle does not know its data set" in alone.words
@@ -266,6 +386,10 @@ PAIRS_REFUSED: list[tuple[list[str], str]] = [
     (["--run", "work_dirs", "--config", "x.py"], "--config is for a single CHECKPOINT, not for --run or --bundle"),
     (["--run", "a", "--run", "a"], "the same --run or --bundle was given twice"),
     (["--run", "gone"], "gone: must be a folder with the runs of a detector and a pose estimator"),
+    (
+        ["--bundle", "cars.zip", "--flip-test"],
+        "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose",
+    ),
     (["--run", "gone", "--report", "x.json"], "--report must be a file that ends with .html or .htm, got"),
 ]
 

@@ -21,7 +21,7 @@ from tests.mm.conftest import Run
 pytestmark = pytest.mark.train
 
 # Models of two epochs are sure of nothing.
-LOW = PipelineOptions(device="cpu", bbox_thr=0.001, flip_test=True)
+LOW = PipelineOptions(device="cpu", bbox_thr=0.001)
 
 
 def picture(seed: int = 5) -> Picture:

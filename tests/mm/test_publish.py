@@ -301,7 +301,7 @@ def test_metrics_that_are_none_are_refused(path: Path, tmp_path: Path) -> None:
     report.write_text("[1]")
     with pytest.raises(InputError, match=r"eval\.json: metrics must be a JSON object, got 'list'"):
         publish(path, tmp_path / "out.pth", metrics=report)
-    with pytest.raises(InputError, match=r"gone\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"gone\.json: file of metrics does not exist"):
         publish(path, tmp_path / "out.pth", metrics=tmp_path / "gone.json")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from posetools.recipes.emit import emit_pair
 from posetools.recipes.machine import GIB
 from posetools.recipes.options import RecipeOptions
 from posetools.skeleton import load_skeleton
-from tests.mm.conftest import Run, Tiny
+from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train
 CAR8 = load_skeleton("car8")
@@ -87,12 +89,20 @@ def test_trials_on_the_cpu_train_with_each_batch_under_a_limit_put_beneath_them(
     assert found.peaks == needed == {1: 100, 2: 200, 4: 400}
 
 
-def test_minutes_are_divided_by_the_time_that_iterations_take(tiny: Tiny, tmp_path: Path) -> None:
+def test_minutes_are_divided_by_the_time_that_iterations_take(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.25, 0.0, 0.0))
+    told = Recorder()
     options = RecipeOptions.model_validate(
         {"workers": 0, "minutes": 1, "det": {"size": "tiny", "epochs": 3, **SMALL}, "pose": {"size": "t", **SMALL}}
     )
-    pair = emit_fitting(tiny.data, CAR8, options, tmp_path)
+    pair = emit_fitting(tiny.data, CAR8, options, tmp_path, listener=told)
     assert pair.recipe.det.epochs == 3
+    busy, timing, measured = told.lines
+    assert busy.startswith("this machine is busy: a load of 1000.2 on ")
+    assert timing == "timing pose: a few iterations, an evaluation, a checkpoint"
+    assert re.fullmatch(r"pose: [\d.]+ s an iteration, [\d.]+ s an evaluation with its checkpoint", measured)
     reason = pair.recipe.pose.because["epochs"].reason
     assert "(measured)" in reason or "each seen 600 times" in reason
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rtmdet_tiny_car8.py", "rtmpose-t_car8.py"]
@@ -107,7 +117,8 @@ def test_a_frozen_backbone_is_the_same_bit_for_bit_after_training(
     from posetools.mm.checkpoint import load_checkpoint
 
     start: Run = request.getfixturevalue(f"{stage}_run")
-    frozen = {**SMALL, "load_from": str(start.checkpoint), "freeze": "backbone", "epochs": 1, "ema": False}
+    frozen = {**SMALL, "load_from": str(start.checkpoint), "freeze": "backbone", "epochs": 1, "repeat": 1}
+    frozen["ema"] = False
     options = RecipeOptions.model_validate(
         {
             "workers": 0,

@@ -13,7 +13,7 @@ from posetools.mm.configs import Stage, drop_pretrained, load_config
 from posetools.mm.device import runner_device
 from posetools.mm.quiet import quiet
 from posetools.mm.runtime import prepare
-from posetools.mm.speed import make_fast, speed_hook
+from posetools.mm.speed import make_fast
 from tests.mm.conftest import Run, Tiny
 
 pytestmark = pytest.mark.train
@@ -38,8 +38,9 @@ def _losses(tiny: Tiny, stage: Stage, work_dir: Path, *, fast: bool) -> tuple[li
     prepare("this test")
     with quiet(), runner_device("cpu"):
         runner = Runner.from_cfg(config)
-        for hook in (Keep(), *((speed_hook(),) if fast else ())):
-            runner.register_hook(hook)
+        runner.register_hook(Keep())
+        if fast:
+            make_fast(runner)
         runner.train()
     return losses, runner
 
@@ -144,7 +145,7 @@ def test_a_stock_checkpoint_goes_on_fast(det_run: Run, tmp_path: Path) -> None:
     drop_pretrained(config.model)
     with quiet(), runner_device("cpu"):
         runner = Runner.from_cfg(config)
-        runner.register_hook(speed_hook())
+        make_fast(runner)
         runner.train()
     assert runner.epoch == 3
     for state in runner.optim_wrapper.optimizer.state.values():
@@ -162,11 +163,17 @@ def test_other_optimisers_are_left_alone() -> None:
         def __init__(self) -> None:
             self.model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
             self.model.data_preprocessor = torch.nn.Identity()
+            self.model.init_weights = lambda: None
             self.hooks: list[Any] = []
             self.optim_wrapper = self
             self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
 
+        def register_hook(self, hook: Any) -> None:
+            self.hooks.append(hook)
+
     bare = Bare()
     make_fast(bare)
+    bare.hooks[0].before_run(bare)
+    bare.hooks[0].before_train(bare)
     assert not bare.optimizer.param_groups[0].get("fused")
     assert bare.model[0].weight.is_contiguous(memory_format=torch.channels_last)

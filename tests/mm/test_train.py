@@ -40,6 +40,11 @@ def test_the_run_tells_where_it_is(run: Run) -> None:
     assert all(loss is not None and math.isfinite(loss) for loss in losses)
     assert METRIC[run.stage] in statuses[-1].metrics
     assert f"training on cpu, work folder {run.work_dir}" in run.told.text
+    each, total = statuses[-1].total // 2, statuses[-1].total
+    many = "s" if each > 1 else ""
+    length = f"2 epochs of {each} iteration{many}: {total} iterations; {total} iterations cannot train a model"
+    assert length in run.told.text
+    assert (run.result.iterations, run.result.enough) == (total, 0)
 
 
 def test_the_work_folder_holds_what_is_needed_later(run: Run) -> None:
@@ -75,6 +80,8 @@ def test_a_moved_run_is_resumed_at_the_next_epoch(
     result = train(TrainRequest(stage="pose", work_dir=moved, resume=True, epochs=3, device="cpu"), told)
     assert (result.epochs, result.trained, result.last) == (3, 1, moved / "epoch_3.pth")
     assert f"resuming from {moved / 'epoch_2.pth'}: epoch 2 of 3 is done" in told.text
+    total = told.statuses[-1].total
+    assert f": {total} iterations, {2 * total // 3} of them done" in told.text
     assert {status.epoch for status in told.statuses} == {3}
     # OpenMMLab's own output is in its log, not on the terminal.
     assert capfd.readouterr().out == ""

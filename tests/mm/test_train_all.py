@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from posetools.cli.train_all import time_text
+from posetools.cli.train_all import print_both, time_text
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
 from posetools.evaluation import as_document
 from posetools.mm.configs import Stage, load_config
@@ -65,9 +66,21 @@ def _resume(work_dir: Path) -> TrainRequest:
     return TrainRequest(stage="det", work_dir=work_dir, resume=True, device="cpu")
 
 
-def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path) -> None:
+def test_det_pose_and_the_evaluation_of_both(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parent, steps = tmp_path / "cars", Steps()
-    result = train_all(_request(tiny, parent, epochs=1), (), steps)
+    # As in a config whose length was chosen by time.
+    short = ("det.enough_iterations=500", "pose.enough_iterations=600")
+    result = train_all(_request(tiny, parent, epochs=1, cfg_options=short), (), steps)
+    print_both(result)
+    words = " ".join(capsys.readouterr().out.split())
+    for said in (
+        f"{result.det.iterations} of the 500 iterations that the recipe aims at were trained",
+        f"{result.pose.iterations} of the 600 iterations that the recipe aims at were trained",
+        "box AP50 ",
+        "PCK@0.1 on labelled boxes ",
+        f"│ iterations │ {result.det.iterations} │ {result.pose.iterations} │",
+    ):
+        assert said in words
     assert [title for title, _ in steps.steps] == [
         "the detector (part 1 of 3)",
         "the pose estimator (part 2 of 3)",
@@ -135,18 +148,27 @@ def test_it_goes_on_wherever_it_stopped(tiny: Tiny, tmp_path: Path) -> None:
     assert pose.env_cfg.cudnn_benchmark
 
 
+def test_stopped_before_anything_began_it_speaks_of_no_resuming(tmp_path: Path) -> None:
+    with pytest.raises(StoppedError) as caught, _goes_on(TrainRequest(stage="det"), tmp_path / "cars"):
+        raise KeyboardInterrupt
+    assert str(caught.value) == (
+        "stopped before the first epoch; there is no checkpoint yet: the same command restarts the run"
+    )
+
+
 @pytest.mark.parametrize("kind", [RunError, StoppedError])
 def test_what_one_run_says_of_going_on_is_said_of_both(kind: type[RunError]) -> None:
     request = TrainRequest(stage="det")
     text = (
         "the loss became nan\n  posetools train --stage pose --work-dir a/pose --resume goes on from there\n"
-        "stopped in epoch 1 of 2; there is no checkpoint yet: the same command starts anew"
+        "stopped in epoch 1 of 2; there is no checkpoint yet: the same command restarts the run"
     )
     with pytest.raises(kind) as caught, _goes_on(request, Path("a b")):
         raise kind(text)
     first, second, third = str(caught.value).splitlines()
     assert (first, second) == ("the loss became nan", "stopped in epoch 1 of 2; there is no checkpoint yet")
-    assert third.startswith("  posetools train --stage all --work-dir 'a b' --resume goes on")
+    what = "restarts this model" if kind is StoppedError else "goes on with both, once that is mended"
+    assert third == f"  posetools train --stage all --work-dir 'a b' --resume {what}"
 
 
 def test_a_failed_run_says_how_both_go_on(tiny: Tiny, tmp_path: Path) -> None:
@@ -238,11 +260,15 @@ def test_requests_that_mean_nothing(
         train_all(TrainRequest(stage="det", **changes), paths, Steps())
 
 
-def test_both_are_tried_on_the_command_line_and_nothing_is_kept(tiny: Tiny, tmp_path: Path) -> None:
+def test_both_are_tried_on_the_command_line_and_nothing_is_kept(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
     words: list[str | Path] = ["train", "--stage", "all", "--config", tiny.pose, "--config", tiny.det]
     words += ["--work-dir", tmp_path / "cars", "--device", "cpu", "--epochs", "30", "--dry-run"]
     done = run(*words)
     assert done.status == 0, done.err
+    assert done.err.startswith("this machine is busy: a load of 1000.0 on ")
     assert "trying det on cpu" in done.err
     assert "trying pose on cpu" in done.err
     lines = done.out.splitlines()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from posetools.mm.hooks import TrainStatus
 from posetools.mm.mishaps import first_not_finite
 from posetools.mm.resume import resumable
 from posetools.mm.train import TrainRequest, train
+from tests.cli.run import run
 from tests.mm.conftest import Recorder, Tiny, make_tiny
 
 resource = pytest.importorskip("resource", reason="limits of a process are for Linux and macOS")
@@ -25,6 +27,7 @@ resource = pytest.importorskip("resource", reason="limits of a process are for L
 pytestmark = pytest.mark.train
 
 EPOCHS = 3
+NO_WORKERS = ("train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False")
 WORKERS = ("train_dataloader.num_workers=1", "train_dataloader.persistent_workers=True")
 
 
@@ -75,7 +78,7 @@ def test_no_room_for_a_checkpoint_leaves_the_one_before(tiny: Tiny, tmp_path: Pa
     assert first == f"{work_dir / 'epoch_2.pth'}: cannot be written in epoch 2 of 3: File too large"
     kept = work_dir / "epoch_1.pth"
     assert rest == [
-        "  free some space; --keep 2 keeps fewer checkpoints",
+        "  a file may not be that large here: raise the limit (`ulimit -f`, or that of the file system)",
         f"  {kept} is kept",
         _resume_line("pose", work_dir),
     ]
@@ -104,11 +107,11 @@ def test_a_killed_worker_is_named_and_nothing_is_lost(tiny: Tiny, tmp_path: Path
     ending = "(after epoch 2|in epoch 3) of 3: most often the machine ran out of memory"
     assert re.fullmatch(rf"a worker that loads data {how} {ending}", first)
     assert rest == [
-        "  fewer workers need less: --cfg-options train_dataloader.num_workers=1",
+        f"  fewer workers need less memory: --cfg-options {' '.join(NO_WORKERS)}",
         f"  {work_dir / 'epoch_2.pth'} is kept",
         _resume_line("pose", work_dir),
     ]
-    _goes_on("pose", work_dir)
+    _goes_on("pose", work_dir, *NO_WORKERS)
 
 
 @pytest.mark.parametrize(("stage", "options"), [("det", ()), ("pose", WORKERS)])
@@ -155,13 +158,46 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(tiny: Tiny, tm
     assert "in epoch 2 of 2" in first
     assert first.startswith(("the loss became ", "the weights are no finite numbers any more"))
     kept = work_dir / "epoch_1.pth"
+    lower, again = "--cfg-options optim_wrapper.optimizer.lr=", tmp_path / "run-again"
     assert rest[0] == f"  {kept} is kept"
-    assert f"posetools train --stage {stage} --weights {kept} begins anew" in rest[1]
-    assert "--cfg-options optim_wrapper.optimizer.lr=" in rest[1]
-    assert f"posetools validate {tiny.data}" in rest[2]
+    assert rest[1].startswith("  try a lower learning rate (it was ")
+    command, rate = rest[2].rsplit(lower, 1)
+    named = f"--config {work_dir / config.name} --work-dir {again} --weights {kept}"
+    assert command == f"  posetools train --stage {stage} {named} " and 0 < float(rate) < 0.01
+    assert rest[3:] == [f"  look for wrong labels: posetools validate {tiny.data}"]
     assert sorted(path.name for path in work_dir.glob("epoch_*.pth")) == ["epoch_1.pth"]
     for path in (resumable(work_dir, told.say).path, *work_dir.glob("best_*.pth")):
         assert first_not_finite(load_checkpoint(path)["state_dict"]) is None
+    # What it says to type is possible: the new run begins, with the lower rate.
+    done = run(*shlex.split(rest[2])[1:], "param_scheduler=[]", "--epochs", "1", "--device", "cpu")
+    assert done.status == 0, done.err
+    assert f"lr = {rate}" in (again / config.name).read_text() or f"lr={rate}" in (again / config.name).read_text()
+
+
+@pytest.mark.parametrize("data", ["labels", "rate"])
+def test_a_loss_that_is_no_number_in_the_first_epoch(tiny: Tiny, tmp_path: Path, data: str) -> None:
+    config = tmp_path / "first.py"
+    lines = [f"_base_ = [{str(tiny.pose)!r}]", "param_scheduler = []"]
+    if data == "rate":
+        lines.append("optim_wrapper = dict(clip_grad=None, optimizer=dict(lr=1e30))")
+    else:
+        lines.append("model = dict(head=dict(loss=dict(beta=float('nan'))))")
+    config.write_text("\n".join(lines))
+    work_dir = tmp_path / "run"
+    first, *rest = _fail(TrainRequest(stage="pose", config=config, work_dir=work_dir, device="cpu"), Recorder())
+    assert "in epoch 1 of 2" in first
+    assert rest[0] == "  there is no checkpoint yet"
+    assert rest[-1] == f"  look for wrong labels: posetools validate {tiny.data}"
+    if data == "rate":
+        assert rest[1:-1] == [
+            "  try a lower learning rate (it was 1e+30):",
+            "  the same command with --cfg-options optim_wrapper.optimizer.lr=1e+29",
+        ]
+    else:
+        assert first.endswith("at iteration 1")
+        assert rest[1:-1] == [
+            "  this was the first iteration: look at the labels and at the weights that it started from"
+        ]
 
 
 def test_the_first_tensor_that_is_not_finite_is_found() -> None:

@@ -39,12 +39,12 @@ def test_a_run_that_learns_nothing_stops_early_and_is_finished(tiny: Tiny, tmp_p
     )
     result = train(request, told)
     best = result.metrics["coco/AP"]
-    why = f"no better coco/AP than {best:.3f} (epoch 1) in 2 evaluations"
+    why = f"no better coco/AP than {best:.3f} in 2 evaluations"
     assert told.lines[-1] == f"stopped early after epoch 3 of 8: {why}"
     # What was reached is saved, though no checkpoint was due.
     assert (result.epochs, result.last) == (3, work_dir / "epoch_3.pth")
-    assert result.best == work_dir / "best_coco_AP_epoch_1.pth"
-    assert [status.best.epoch for status in told.statuses if status.best][-1] == 1
+    assert result.best == work_dir / "best_coco_AP_epoch_3.pth"
+    assert [status.best.epoch for status in told.statuses if status.best][-1] == 3
     again = Recorder()
     finished = train(TrainRequest(stage="pose", work_dir=work_dir, resume=True, device="cpu"), again)
     assert (finished.epochs, finished.trained) == (3, 0)
@@ -79,7 +79,7 @@ def test_the_best_evaluation_and_how_long_ago_it_was(tmp_path: Path) -> None:
     assert _monitored(tmp_path).best is None
     best = _monitored(tmp_path, 0.0, 0.3, None, 0.3, math.nan, 0.2).best
     assert best is not None
-    assert (best.value, best.epoch, best.since) == (0.3, 2, 2)
+    assert (best.value, best.epoch, best.since) == (0.3, 4, 2)
     lowest = _monitored(tmp_path, 3.0, 1.0, 2.0, rule="less").best
     assert lowest is not None
     assert (lowest.value, lowest.epoch, lowest.since) == (1.0, 2, 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from posetools.errors import RequestError
-from posetools.mm.configs import Stage
+from posetools.mm.configs import Stage, config_of_run
 from posetools.mm.resume import last_in, resumable
 from posetools.mm.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Run, Tiny
@@ -223,3 +223,43 @@ def test_another_model_cannot_be_resumed(pose_run: Run, tmp_path: Path) -> None:
     request = TrainRequest(stage="pose", work_dir=work_dir, resume=True, epochs=3, device="cpu", cfg_options=options)
     with pytest.raises(RequestError, match=r"cannot be resumed: it is of another model(.|\n)*head.gau.*\n.*--weights"):
         train(request)
+
+
+def _rates(work_dir: Path) -> dict[int, float]:
+    """Return the learning rate of each iteration, of all parts of a run; what was done twice is the later one's."""
+    rates = {}
+    for path in sorted(work_dir.glob("*/vis_data/scalars.json"), key=lambda path: path.stat().st_mtime):
+        for entry in map(json.loads, path.read_text().splitlines()):
+            if "lr" in entry:
+                rates[entry["iter"]] = entry["lr"]
+    return rates
+
+
+def test_a_run_that_is_extended_follows_the_longer_schedule(tiny: Tiny, tmp_path: Path) -> None:
+    """As a run that was started with as many epochs: after the first three it is where that one is."""
+    extended, straight = tmp_path / "extended", tmp_path / "straight"
+    train(_request(tiny, "pose", extended, *EXACT))
+    config = Path(shutil.copy(config_of_run(extended), tmp_path))
+    told = Recorder()
+    resumed = TrainRequest(stage="pose", work_dir=extended, resume=True, epochs=8, device="cpu")
+    assert train(resumed, told).epochs == 8
+    train(TrainRequest(stage="pose", config=config, work_dir=straight, epochs=8, device="cpu"))
+    first, second = _rates(extended), _rates(straight)
+    each = len(second) // 8
+    assert sorted(first) == sorted(second)
+    done = EPOCHS * each
+    assert {i: rate for i, rate in first.items() if i > done} == pytest.approx(
+        {i: rate for i, rate in second.items() if i > done}, rel=1e-6
+    )
+    assert first[done + 1] > 2 * first[done], "the old schedule had come to its end"
+    assert f"goes on at {first[done + 1]:.2e}, as the config says" in told.text
+
+
+def test_a_resumed_copy_leaves_the_run_alone_that_it_was_copied_from(pose_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(pose_run.work_dir, tmp_path / "copy")
+    before = {path: path.stat().st_mtime_ns for path in pose_run.work_dir.rglob("*")}
+    result = train(TrainRequest(stage="pose", work_dir=tmp_path / "copy", resume=True, epochs=3, device="cpu"))
+    # Every evaluation ties at 0, so the last one is the best.
+    assert result.best == tmp_path / "copy" / "best_coco_AP_epoch_3.pth"
+    assert [path.name for path in (tmp_path / "copy").glob("best_*")] == ["best_coco_AP_epoch_3.pth"]
+    assert {path: path.stat().st_mtime_ns for path in pose_run.work_dir.rglob("*")} == before

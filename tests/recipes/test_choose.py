@@ -11,7 +11,7 @@ from posetools.recipes.costs import Measured, StageName, cpu_seconds
 from posetools.recipes.facts import DataFacts, SplitFacts
 from posetools.recipes.machine import GIB, Gpu, Machine
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
-from posetools.recipes.recipe import Choice, Recipe
+from posetools.recipes.recipe import Because, Choice, Recipe
 from posetools.recipes.shapes import Shapes
 from posetools.skeleton import load_skeleton
 
@@ -158,7 +158,7 @@ def test_the_estimate_is_what_was_measured() -> None:
 
 def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
     seen: dict[StageName, Measured] = {
-        "det": Measured(seconds=2.0, seconds_batch=8, overhead=300),
+        "det": Measured(seconds=2.0, seconds_batch=8, start_up=300),
         "pose": Measured(seconds=1.0, seconds_batch=32),
     }
     options: dict[str, Any] = {"det": {"batch_size": 8}, "pose": {"batch_size": 16}}
@@ -166,7 +166,39 @@ def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
     # Twenty minutes each: (1200 - 300) s / 2 s, and half the time for half the batch.
     assert found.det.epochs == round(450 / 100)
     assert found.pose.epochs == round(2400 / 100)
-    assert found.det.because["epochs"].reason == "20 min at 2 s an iteration (measured); 100 iterations each"
+    assert found.det.because["epochs"].reason == (
+        "20 min at 2 s an iteration besides 300 s (measured); 100 iterations each"
+    )
+
+
+def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
+    """Stating --epochs must not change what an epoch is: 36 images make 5 iterations, and an epoch goes 10 times."""
+    for pictures, objects, machine in ((36, 60, CPU), (36, 60, A10), (200, 400, CPU), (200, 400, A10), (900, 900, A10)):
+        data = facts(pictures, objects)
+        for stage in ("det", "pose"):
+            free = getattr(recipe(data, machine), stage)
+            for epochs in (1, free.epochs, 30, 500):
+                options: dict[str, Any] = {stage: {"epochs": epochs}}
+                said = getattr(recipe(data, machine, **options), stage)
+                assert (said.repeat, said.epochs) == (free.repeat, epochs)
+                if epochs == free.epochs:
+                    assert said.because["iterations"] == free.because["iterations"]
+    assert recipe(facts(36, 60), CPU, det={"epochs": 30}).det.because["iterations"] == Because(
+        30 * 27, "30 epochs of 27: 36 pictures, 6 times an epoch"
+    )
+    # Fifty times through 36 pictures is not the time for mosaics, which a RepeatDataset could not leave.
+    assert recipe(facts(36, 60), A10, det={"epochs": 500}).det.augmentation == "light"
+
+
+def test_evaluations_take_their_part_of_short_minutes_and_no_more() -> None:
+    options: dict[str, Any] = {"minutes": 5, "det": {"size": "tiny"}, "pose": {"size": "t"}}
+    for each, most in ((0.1, 20), (1.5, 5), (3.0, 2), (30.0, 2)):
+        measured = Measured(seconds=0.4, seconds_batch=8, start_up=10, epoch_start=0.2, evaluation=each)
+        found = recipe(facts(36, 60), CPU, {"det": measured}, **options).det
+        count = -(-found.epochs // found.val_interval)
+        assert 1 <= count <= most
+        seconds = 10 + found.epochs * (0.2 + 0.4 * -(-36 * found.repeat // 8)) + count * each
+        assert seconds == pytest.approx(150, rel=0.1)
 
 
 def test_short_runs_are_light_and_long_ones_strong() -> None:
@@ -249,5 +281,5 @@ def test_every_line_has_a_stock_value_and_a_reason() -> None:
     for row in rows:
         check(row)
     fields = [row.field for row in rows]
-    assert len(fields) == 2 * 15 + 2 + 2
+    assert len(fields) == 2 * 16 + 2 + 2
     assert [row.chosen for row in rows if row.field == "load_from"] == ["coco", "off"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from posetools.errors import RequestError
+from posetools.recipes.costs import Measured, StageName
 from posetools.recipes.emit import ChosenPair, EmittedPair, emit_pair
 from posetools.recipes.machine import REFERENCE, Machine
 from posetools.recipes.options import RecipeOptions
@@ -88,7 +89,7 @@ def test_every_epoch_number_follows_from_max_epochs() -> None:
     [(2, 1, 8, 2), (4, 100, 4, 10), (40, 100, 4, 100), (500, 200, 4, 1000)],
 )
 def test_the_warm_up_is_a_tenth_of_all_iterations(train: int, epochs: int, batch: int, warmup: int) -> None:
-    pair = emit({"det": {"input_size": 64, "epochs": epochs, "batch_size": batch}}, train=train)
+    pair = emit({"det": {"input_size": 64, "epochs": epochs, "batch_size": batch, "repeat": 1}}, train=train)
     config = values(pair.det)
     assert config["param_scheduler"][0]["end"] == warmup
     assert config["iterations"] == epochs * -(-train // batch)
@@ -168,8 +169,13 @@ def test_a_skeleton_without_swaps_is_never_mirrored() -> None:
     points = tuple(point.model_copy(update={"swap": None}) for point in CAR8.keypoints)
     config = values(emit(STRONG, skeleton=CAR8.model_copy(update={"keypoints": points})).pose)
     assert "RandomFlip" not in {s["type"] for s in config["train_pipeline"] + config["train_pipeline_stage2"]}
-    assert config["model"]["test_cfg"] == {"flip_test": False}
     assert "RandomFlip" in {step["type"] for step in values(emit(STRONG).pose)["train_pipeline"]}
+
+
+def test_training_is_evaluated_without_a_flip_test_as_posetools_evaluates() -> None:
+    points = tuple(point.model_copy(update={"swap": None}) for point in CAR8.keypoints)
+    for skeleton in (CAR8, CAR8.model_copy(update={"keypoints": points})):
+        assert values(emit(STRONG, skeleton=skeleton).pose)["model"]["test_cfg"] == {"flip_test": False}
 
 
 def test_joint_weights_reach_the_loss() -> None:
@@ -222,19 +228,56 @@ def test_an_edited_file_is_not_replaced_unasked() -> None:
 
 
 def test_the_notes_say_how_much_there_is_to_learn_from() -> None:
-    det, pose = emit({"det": {"batch_size": 4, "epochs": 200}}).notes
-    assert det.startswith("det: 4 pictures in batches of 4; iterations: 1 per epoch, 200 in all, 20 of them warm-up")
-    assert "fewer than 2000 iterations are few" in pose
+    det, pose = emit({"det": {"batch_size": 4, "epochs": 20}, "pose": {"repeat": 1, "epochs": 60}}).notes
+    assert det.startswith(
+        "det: 4 pictures in batches of 4, 50 times an epoch; 20 epochs of 50 iterations: 1000 in all, 100 of them warm"
+    )
+    assert "fewer than 2000 iterations are few" in det
+    assert pose.startswith("pose: 8 objects in batches of 8; 60 epochs of 1 iteration: 60 in all, 6 of them warm-up")
     assert "an estimate" not in pose
     assert "few" not in emit({"det": {"epochs": 2000}}).notes[0]
 
 
+def test_fewer_than_50_iterations_cannot_train_and_that_is_said() -> None:
+    det, pose = emit({"det": {"epochs": 49, "repeat": 1}, "pose": {"epochs": 50, "repeat": 1}}).notes
+    assert "\n    49 iterations cannot train a model: 50 are the least" in det
+    assert "cannot train" not in pose
+    measured: dict[StageName, Measured] = {"det": Measured(seconds=26.0, seconds_batch=4, start_up=60)}
+    minutes = RecipeOptions(minutes=5)
+    notes = emit_pair(DATA, CAR8, minutes, Path("x"), machine=Machine(2), measured=measured).notes
+    assert "iterations cannot train a model" in notes[0]
+
+
+def test_a_recipe_that_time_limits_says_how_many_iterations_would_be_enough() -> None:
+    write_coco(DATA, train=40)
+    small = RecipeOptions.model_validate({"minutes": 5, "det": {"size": "tiny"}, "pose": {"epochs": 3}})
+    measured: dict[StageName, Measured] = {"det": Measured(seconds=0.5, seconds_batch=8, start_up=20)}
+    pair = emit_pair(DATA, CAR8, small, Path("configs"), machine=Machine(2), measured=measured)
+    # 40 pictures in batches of 8, each seen 600 times; 130 s at half a second.
+    assert values(pair.det)["enough_iterations"] == 3000
+    assert values(pair.det)["iterations"] == pytest.approx(260, rel=0.1)
+    assert "enough_iterations" not in values(pair.pose)
+    assert "enough_iterations" not in values(emit().det)
+
+
+def test_an_epoch_that_is_longer_than_the_time_is_said() -> None:
+    write_coco(DATA, train=400)
+    options = RecipeOptions.model_validate({"minutes": 1, "det": {"size": "tiny"}, "pose": {"size": "t"}})
+    measured: dict[StageName, Measured] = {"det": Measured(seconds=4.0, seconds_batch=8)}
+    notes = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2), measured=measured).notes
+    # 50 iterations an epoch, and time for 7.
+    assert "about 3.3 min on 2 cores, no GPU (measured), for one epoch is longer than the 0.5 min of this" in notes[0]
+    assert "longer than" not in notes[1]
+
+
 def test_on_a_cpu_the_notes_estimate_the_time_and_name_the_faster_size() -> None:
     write_coco(DATA)
-    options = RecipeOptions.model_validate({"det": {"epochs": 100, "batch_size": 8, "input_size": "256x192"}})
+    options = RecipeOptions.model_validate(
+        {"det": {"epochs": 100, "repeat": 1, "batch_size": 8, "input_size": "256x192"}}
+    )
     det, pose = emit_pair(DATA, CAR8, options, Path("configs"), machine=Machine(2)).notes
     # RTMDet-tiny takes 0.43 s an iteration at this size with two cores (costs.py); m is 39.3 / 8.1 as much work.
-    assert "about 3 min on 2 cores, no GPU (an estimate); --det tiny is about 5 times as fast" in det
+    assert "about 3.5 min on 2 cores, no GPU (an estimate); --det tiny is about 5 times as fast" in det
     assert "--pose t is about 5 times as fast" in pose
 
 
@@ -276,14 +319,15 @@ def test_a_repeated_data_set_and_a_switch_of_pipelines_exclude_each_other() -> N
 
 
 def test_the_average_of_the_weights_fits_the_length_of_the_run_and_can_be_left_out() -> None:
-    pair = emit({"det": {"epochs": 1000, "batch_size": 4}, "pose": {"size": "t", "ema": True, "epochs": 1000}})
+    often = {"epochs": 1000, "repeat": 1}
+    pair = emit({"det": {**often, "batch_size": 4}, "pose": {**often, "size": "t", "ema": True}})
     for path in (pair.det, pair.pose):
         config = values(path)
         hook = config["custom_hooks"][0]
         assert config["iterations"] == 1000
         assert (hook["type"], hook["momentum"], hook["gamma"]) == ("EMAHook", 0.02, 100)
-    assert values(emit({"det": {"epochs": 60000}}).det)["ema_momentum"] == pytest.approx(20 / 60000)
-    assert values(emit({"det": {"epochs": 200000}}).det)["ema_momentum"] == 0.0002
+    assert values(emit({"det": {"epochs": 60000, "repeat": 1}}).det)["ema_momentum"] == pytest.approx(20 / 60000)
+    assert values(emit({"det": {"epochs": 200000, "repeat": 1}}).det)["ema_momentum"] == 0.0002
     pair = emit({"det": {"ema": False}, "pose": {"ema_momentum": 0.001}})
     assert values(pair.det)["custom_hooks"] == []
     assert values(pair.pose)["custom_hooks"][0]["momentum"] == 0.001

@@ -164,7 +164,7 @@ def test_the_command_line_wins_over_the_toml(tmp_path: Path) -> None:
 def test_a_wrong_option_is_named_as_on_the_command_line() -> None:
     with pytest.raises(RequestError) as caught:
         build_options(None, {"det": {"input_size": "250", "lr": -1.0}, "": {"seed": -1}})
-    lines = str(caught.value).splitlines()
+    lines = str(caught.value).split("\n  ")
     assert "--input-size (det): must be a multiple of 32 on both sides, got '250'; 256 is near" in lines
     assert "--lr (det): input should be greater than 0, got -1.0" in lines
     assert "--seed: input should be greater than or equal to 0, got -1" in lines

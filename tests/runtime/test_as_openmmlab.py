@@ -211,4 +211,4 @@ def test_heatmaps_are_the_largest_values_of_mmposes() -> None:
     by_mmpose = [get_simcc_normalized(torch.from_numpy(vectors)).numpy() for vectors in (x, y)]
     whole = by_mmpose[1][:, :, :, None] * by_mmpose[0][:, :, None, :]
     expected = whole.reshape(4, 3, 64, 8, 48, 8).max(axis=(3, 5))
-    np.testing.assert_array_equal(heatmaps_of(x, y), expected)
+    np.testing.assert_array_equal(heatmaps_of(x, y, (48, 64)), expected)

@@ -96,7 +96,7 @@ def test_nothing_in_nothing_out() -> None:
     [poses] = _estimator().estimate([tiny.picture()], [np.empty((0, 4))], heatmaps=True)
     assert (poses.keypoints.shape, poses.scores.shape, poses.crops.shape) == ((0, 3, 2), (0, 3), (0, 4))
     assert poses.heatmaps is not None
-    assert poses.heatmaps.shape == (0, 3, 64, 48)
+    assert poses.heatmaps.shape == (0, 3, 16, 12)
 
 
 def test_a_picture_of_one_line_goes_through() -> None:
@@ -165,11 +165,11 @@ def test_a_heatmap_peaks_at_its_keypoint() -> None:
     places = [(40, 50), (62, 70), (55, 84)]
     [poses] = _estimator().estimate([_dots(places)], [np.array([[20.0, 20.0, 80.0, 100.0]])], heatmaps=True)
     assert poses.heatmaps is not None
-    assert poses.heatmaps.shape == (1, 3, 64, 48)  # 128 and 96 bins, halved
+    assert poses.heatmaps.shape == (1, 3, 16, 12)  # an input of 64 x 48 pixels, four to a cell
     for point, heatmap in zip(poses.keypoints[0], poses.heatmaps[0], strict=True):
         row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
         corner = poses.crops[0, :2] - poses.crops[0, 2:] / 2
-        bin_size = poses.crops[0, 2:] / (48, 64)
+        bin_size = poses.crops[0, 2:] / (12, 16)
         assert np.abs(corner + (column, row) * bin_size - point).max() <= bin_size.max()
 
 

@@ -1,0 +1,58 @@
+"""Documents whose parts refer to each other: how much they are once every reference is followed.
+
+An alias of YAML and the memo of a pickle name a part that was written before. Ten levels of ten references each are a
+few hundred bytes in a file, and ten billion values for whatever goes through them one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+Children = Callable[[object], Iterable[object]]
+
+
+class NestingError(ValueError):
+    """A document is nested too deeply, contains itself, or repeats too much of itself."""
+
+
+def check_nesting(root: object, children: Children, *, deepest: int, most_repeated: int) -> None:
+    """Refuse a document that is small in a file only.
+
+    Args:
+        root: the document.
+        children: gives the values directly in a container, and nothing for any other value. A container must hold
+            them as long as it lives: they are known by their identity.
+        deepest: how many levels it may have.
+        most_repeated: how many values may be there only because a container is referred to more than once.
+
+    Raises:
+        NestingError: it has more levels, repeats more values, or contains itself.
+    """
+    # The sizes of finished containers with all that is in them, and the containers from the root to this one.
+    sizes: dict[int, int] = {}
+    inside: list[int] = []
+    rest = [[root]]
+    totals = [1]
+    written = 1
+    while rest:
+        if rest[-1]:
+            value = rest[-1].pop()
+            if id(value) in sizes:
+                totals[-1] += sizes[id(value)]
+            elif held := list(children(value)):
+                if id(value) in inside:
+                    raise NestingError("must not contain itself")
+                if len(inside) >= deepest:
+                    raise NestingError(f"must be nested at most {deepest} levels deep")
+                inside.append(id(value))
+                rest.append(held)
+                totals.append(len(held))
+                written += len(held)
+            continue
+        rest.pop()
+        total = totals.pop()
+        if total - written > most_repeated:
+            raise NestingError(f"must repeat at most {most_repeated} values by references")
+        if inside:
+            sizes[inside.pop()] = total
+            totals[-1] += total

@@ -1,0 +1,101 @@
+"""How far the objects of a data set are turned in the image plane, measured on their labeled keypoints.
+
+The principal axis of the keypoints cannot tell it: a dog seen from the side is wide, one seen from the front is tall,
+and neither is turned. So objects are compared with those of the same shape only, which are seen from about the same
+side: for each object, the others whose keypoints fit its own best after a shift, a scale and a rotation (Procrustes).
+The rotation of that fit is how far one is turned against the other. Where objects stand upright it is a few degrees;
+where they lie at all angles (insects, vehicles seen from above), every angle is as frequent as any other.
+
+Rotations are taken modulo 180 degrees: the keypoints of a flat object that is seen at a slant look the same from behind
+as upside down, so that a half turn says nothing about the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from posetools.geometry import Bools, Floats, Ints
+
+# Objects that are compared with each other, evenly spread over the data set; fewer than the least say nothing.
+_MOST, FEWEST = 512, 30
+# Of each object the nearest shapes count: this fraction of the others, and at least so many.
+_NEAREST, _NEAREST_LEAST = 0.1, 5
+# Keypoints in common that a fit needs: half of them, in these bounds (any two fit, and many three); and the part of
+# the variance that it may leave over.
+_COMMON, _RESIDUAL = (3, 4), 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How far objects are turned against others of the same shape.
+
+    Attributes:
+        objects: how many have others of their shape to compare with.
+        spread: the median rotation between two of them, 0 to 90 degrees, in which a half turn counts as none (45 where
+            all angles are equally frequent); None where too few objects can be compared.
+    """
+
+    objects: int = 0
+    spread: float | None = None
+
+
+def orientation_of(objects: Sequence[Mapping[str, Any]]) -> Orientation:
+    """Return the orientation of the annotations of a COCO file: half a thousand of them are looked at.
+
+    Raises:
+        ValueError, TypeError, KeyError: the keypoints of an annotation are not a list of numbers, three each.
+    """
+    posed = [entry for entry in objects if entry.get("num_keypoints", 0)]
+    chosen = [posed[i] for i in np.unique(np.linspace(0, len(posed) - 1, _MOST).astype(int))] if posed else []
+    if len(chosen) < FEWEST:
+        return Orientation(len(chosen))
+    keypoints = np.array([entry["keypoints"] for entry in chosen], dtype=np.float64).reshape(len(chosen), -1, 3)
+    _, image = np.unique([str(entry.get("image_id")) for entry in chosen], return_inverse=True)
+    return orientation(keypoints, image)
+
+
+def orientation(keypoints: Floats, image: Ints) -> Orientation:
+    """Return the orientation of N objects.
+
+    Args:
+        keypoints: (N, K, 3) x, y in pixels and visibility, 0 where a keypoint is not labeled.
+        image: (N,) which image each object is in; objects of one image are not compared.
+    """
+    count = keypoints.shape[1]
+    residual, angle = _fits(keypoints, min(count, max(_COMMON[0], min(_COMMON[1], count // 2))))
+    residual[image[:, None] == image[None, :]] = np.inf
+    number = max(_NEAREST_LEAST, int(_NEAREST * len(keypoints)))
+    nearest = np.argsort(residual, axis=1, kind="stable")[:, :number]
+    fitting = np.take_along_axis(residual, nearest, axis=1) <= _RESIDUAL
+    compared = int((fitting.sum(axis=1) >= _NEAREST_LEAST).sum())
+    if compared < max(FEWEST, len(keypoints) / 2):
+        return Orientation(compared)
+    degrees = np.degrees(np.take_along_axis(angle, nearest, axis=1)[fitting])
+    return Orientation(compared, float(np.median(np.abs((degrees + 90) % 180 - 90))))
+
+
+def _fits(keypoints: Floats, common: int) -> tuple[Floats, Floats]:
+    """Return of each pair of objects (N, N) what the best similarity leaves over, 0 to 1, and its rotation in radians.
+
+    Only keypoints labeled in both count. With points as complex numbers, centered on these, the best scale and rotation
+    of one shape onto another is the quotient of their inner product and the first one's norm.
+    """
+    labeled: Bools = (keypoints[..., 2] > 0) & np.isfinite(keypoints).all(axis=2)
+    weights = labeled.astype(np.float64)
+    points = np.where(labeled, keypoints[..., 0] + 1j * keypoints[..., 1], 0)
+    # Near the origin and of one size, so that the differences below keep their digits.
+    points = np.where(
+        labeled, points - points.sum(axis=1, keepdims=True) / np.maximum(weights.sum(axis=1), 1)[:, None], 0
+    )
+    points /= np.maximum(np.abs(points).max(axis=1, keepdims=True), 1e-9)
+    number = weights @ weights.T
+    sums = points @ weights.T
+    inner = points.conj() @ points.T - sums.conj() * sums.T / np.maximum(number, 1)
+    norms = np.abs(points) ** 2 @ weights.T - np.abs(sums) ** 2 / np.maximum(number, 1)
+    known = (number >= common) & (norms > 1e-9) & (norms.T > 1e-9)
+    residual = np.where(known, 1 - np.abs(inner) ** 2 / np.where(known, norms * norms.T, 1), np.inf)
+    return residual, np.angle(inner)

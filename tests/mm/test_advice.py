@@ -1,0 +1,100 @@
+"""What a mishap advises is possible in the case at hand."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from posetools.mm.advice import after_divergence, fewer_workers, less_memory, more_room
+
+
+@pytest.mark.parametrize(
+    ("number", "kept", "lines"),
+    [
+        (errno.ENOSPC, 1, ["free some space"]),
+        (errno.ENOSPC, 2, ["free some space"]),
+        (errno.ENOSPC, 5, ["free some space; --resume with --keep 2 removes 3 of the 5 checkpoints"]),
+        (errno.EDQUOT, 1, ["free some space of your quota"]),
+        (
+            errno.EFBIG,
+            5,
+            ["a file may not be that large here: raise the limit (`ulimit -f`, or that of the file system)"],
+        ),
+    ],
+)
+def test_fewer_checkpoints_are_kept_only_where_there_are_more(number: int, kept: int, lines: list[str]) -> None:
+    assert more_room(number, kept) == lines
+
+
+@pytest.mark.parametrize(
+    ("workers", "shared", "options"),
+    [
+        ({"train_dataloader": 4, "val_dataloader": 0}, False, ["train_dataloader.num_workers=2"]),
+        (
+            {"train_dataloader": 4, "val_dataloader": 1},
+            False,
+            [
+                "train_dataloader.num_workers=2",
+                "val_dataloader.num_workers=0",
+                "val_dataloader.persistent_workers=False",
+            ],
+        ),
+        (
+            {"train_dataloader": 1},
+            False,
+            ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"],
+        ),
+        (
+            {"train_dataloader": 8},
+            True,
+            ["train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"],
+        ),
+    ],
+)
+def test_fewer_workers_are_fewer(workers: dict[str, int], shared: bool, options: list[str]) -> None:
+    assert fewer_workers(workers, shared=shared) == [
+        f"fewer workers need less memory: --cfg-options {' '.join(options)}"
+    ]
+
+
+def test_without_workers_none_can_be_fewer() -> None:
+    assert fewer_workers({"train_dataloader": 0}, shared=False) == []
+
+
+@pytest.mark.parametrize(
+    ("batch", "amp", "line"),
+    [
+        (8, False, "a new run needs less with --cfg-options train_dataloader.batch_size=4 or --amp"),
+        (8, True, "a new run needs less with --cfg-options train_dataloader.batch_size=4"),
+        (1, False, "a new run needs less with --amp"),
+        (1, True, "a smaller model or image size needs less"),
+    ],
+)
+def test_a_smaller_batch_is_smaller(batch: int, amp: bool, line: str) -> None:
+    assert less_memory(batch, amp=amp) == [line]
+
+
+def test_a_lower_rate_is_advised_after_a_step_only() -> None:
+    data, kept = Path("my data"), Path("run/epoch_1.pth")
+    told = {"again": "posetools train ...", "lr": 0.004, "data": data}
+    validate = "look for wrong labels: posetools validate 'my data'"
+    assert after_divergence(kept=kept, stepped=True, amp=True, **told) == [  # type: ignore[arg-type]
+        "run/epoch_1.pth is kept",
+        "try a lower learning rate (it was 0.004):",
+        "posetools train ... --cfg-options optim_wrapper.optimizer.lr=0.0004",
+        "leave --amp out: float16 holds no large numbers",
+        validate,
+    ]
+    assert after_divergence(kept=None, stepped=True, amp=False, **told) == [  # type: ignore[arg-type]
+        "there is no checkpoint yet",
+        "try a lower learning rate (it was 0.004):",
+        "the same command with --cfg-options optim_wrapper.optimizer.lr=0.0004",
+        validate,
+    ]
+    assert after_divergence(kept=None, stepped=False, amp=False, **told) == [  # type: ignore[arg-type]
+        "there is no checkpoint yet",
+        "this was the first iteration: look at the labels and at the weights that it started from",
+        validate,
+    ]

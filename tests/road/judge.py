@@ -1,0 +1,153 @@
+"""What came out of the road, measured from the files that a user gets, by pycocotools and plain arithmetic."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from posetools.geometry import Floats
+
+# What a pair that can learn anything reaches on the 40 images that it was trained on.
+AP50_LEAST, PCK_GAIN_LEAST, FOUND_LEAST, ERROR_MOST = 0.5, 0.15, 0.5, 0.2
+PCK = 0.1
+# Pixels and scores by which the bundle may differ from the run: torch and onnxruntime add up in other orders.
+PIXELS_MOST, SCORE_MOST = 1.0, 0.01
+# A box this near to the threshold of 0.3 may be there in one and not in the other.
+THRESHOLD = 0.3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must hold.
+
+    Attributes:
+        what: in words.
+        value: what came out.
+        rule: what it must be, in words.
+        ok: whether it is.
+    """
+
+    what: str
+    value: float
+    rule: str
+    ok: bool
+
+
+def judge(folder: Path, name: str) -> list[Check]:
+    """Return the checks of one walk.
+
+    Args:
+        folder: where the commands ran.
+        name: of the data set and the run.
+    """
+    truth = _quiet(COCO, str(folder / "data" / name / "train_coco.json"))
+    scores = json.loads((folder / "eval_train.json").read_text())["runs"][0]
+    ap50 = _box_ap50(truth, json.loads((folder / "out" / "results_coco.json").read_text()))
+    pck, mean_pose = scores["labelled_boxes"]["keypoints"]["labelled"]["overall"][f"PCK@{PCK}"], _mean_pose_pck(truth)
+    run, bundle = (
+        json.loads((folder / out / "predictions.json").read_text())["pictures"] for out in ("out", "out_bundle")
+    )
+    pixels, score = _differences(run, bundle)
+    found, error = _where_labels_are(truth, bundle)
+    return [
+        Check("box AP50 on the training images", ap50, f"at least {AP50_LEAST}", ap50 >= AP50_LEAST),
+        Check(
+            f"PCK@{PCK} on labelled boxes, less the mean pose's ({mean_pose:.3f})",
+            pck - mean_pose,
+            f"at least {PCK_GAIN_LEAST}",
+            pck - mean_pose >= PCK_GAIN_LEAST,
+        ),
+        Check("pixels between bundle and run", pixels, f"at most {PIXELS_MOST}", pixels <= PIXELS_MOST),
+        Check("scores between bundle and run", score, f"at most {SCORE_MOST}", score <= SCORE_MOST),
+        Check("labelled objects that the bundle finds", found, f"at least {FOUND_LEAST}", found >= FOUND_LEAST),
+        Check("median error of their keypoints, in box sides", error, f"at most {ERROR_MOST}", error <= ERROR_MOST),
+    ]
+
+
+def _quiet(call: Any, *arguments: Any) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return call(*arguments)
+
+
+def _box_ap50(truth: Any, results: list[dict[str, Any]]) -> float:
+    """Return pycocotools' AP50 of the boxes that `predict` wrote, for the images of the training split."""
+    known = set(truth.getImgIds())
+    of_split = [result for result in results if result["image_id"] in known]
+    if not of_split:
+        return 0.0
+    evaluation = _quiet(COCOeval, truth, _quiet(truth.loadRes, of_split), "bbox")
+    for step in (evaluation.evaluate, evaluation.accumulate, evaluation.summarize):
+        _quiet(step)
+    return float(evaluation.stats[1])
+
+
+def _objects(truth: Any) -> Iterator[tuple[str, Floats, Floats]]:
+    """Give image name, box (x, y, w, h) and keypoints (K, 3) of every labelled object."""
+    for annotation in truth.loadAnns(truth.getAnnIds()):
+        image = truth.loadImgs(annotation["image_id"])[0]["file_name"]
+        points = np.array(annotation["keypoints"], dtype=np.float64).reshape(-1, 3)
+        yield image, np.array(annotation["bbox"], dtype=np.float64), points
+
+
+def _mean_pose_pck(truth: Any) -> float:
+    """Return the PCK of always answering the mean position in the box: what needs no image."""
+    boxes, points = (np.array(part) for part in list(zip(*_objects(truth), strict=True))[1:])
+    labelled = points[:, :, 2] > 0
+    inside = (points[:, :, :2] - boxes[:, None, :2]) / boxes[:, None, 2:]
+    mean = np.where(labelled[..., None], inside, 0.0).sum(axis=0) / labelled.sum(axis=0)[:, None]
+    answered = boxes[:, None, :2] + mean * boxes[:, None, 2:]
+    distance = np.linalg.norm(answered - points[:, :, :2], axis=2) / boxes[:, 2:].max(axis=1)[:, None]
+    shares = [(distance[labelled[:, k], k] < PCK).mean() for k in range(points.shape[1])]
+    return float(np.mean(shares))
+
+
+def _differences(run: list[dict[str, Any]], bundle: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the largest difference of a coordinate and of a score between two sets of predictions."""
+    pixels = score = 0.0
+    for one, other in zip(run, bundle, strict=True):
+        sure = [
+            [found for found in image["instances"] if found["score"] > THRESHOLD + SCORE_MOST] for image in (one, other)
+        ]
+        if one["file_name"] != other["file_name"] or len(sure[0]) != len(sure[1]):
+            return float("inf"), float("inf")
+        for first, second in zip(*sure, strict=True):
+            pixels = max(pixels, float(np.abs(np.subtract(first["box"], second["box"])).max()))
+            score = max(score, abs(first["score"] - second["score"]))
+            for name, place in first["keypoints"].items():
+                # Between two equal answers of SimCC the last bits decide: those points are unsure in both.
+                if min(first["keypoint_scores"][name], second["keypoint_scores"][name]) > THRESHOLD:
+                    pixels = max(pixels, float(np.abs(np.subtract(place, second["keypoints"][name])).max()))
+    return pixels, score
+
+
+def _where_labels_are(truth: Any, predicted: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the share of labelled objects that are found (IoU 0.5), and the median distance of their keypoints."""
+    by_name = {Path(image["file_name"]).name: image["instances"] for image in predicted}
+    found, errors = [], []
+    for image, (x, y, w, h), points in _objects(truth):
+        box = np.array([x, y, x + w, y + h])
+        instances = by_name[Path(image).name]
+        overlaps = [_iou(box, np.array(one["box"])) for one in instances]
+        best = int(np.argmax(overlaps)) if overlaps else -1
+        found.append(best >= 0 and overlaps[best] >= 0.5)
+        if found[-1]:
+            places = np.array(list(instances[best]["keypoints"].values()))
+            distance = np.linalg.norm(places - points[:, :2], axis=1) / max(w, h)
+            errors += distance[points[:, 2] > 0].tolist()
+    return float(np.mean(found)), float(np.median(errors)) if errors else float("inf")
+
+
+def _iou(one: Floats, other: Floats) -> float:
+    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
+    inter = float(np.prod(np.clip(high - low, 0.0, None)))
+    areas = [float(np.prod(each[2:] - each[:2])) for each in (one, other)]
+    return inter / (sum(areas) - inter)

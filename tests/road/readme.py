@@ -1,0 +1,46 @@
+"""The commands of the README's "Your own data", as they are typed there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from tests.road.objects import RoadObject
+
+README = Path(__file__).parents[2] / "README.md"
+_BLOCK = re.compile(r"^## Your own data\n.*?^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# The README's own names: the data set and the run, the file with the bundle, images to predict.
+_NAME, _CAMERA, _IMAGES = "cars", "0", ("street.jpg", "clip.mp4")
+MINUTES = "5"
+
+
+def readme_commands() -> list[list[str]]:
+    """Return the words of each command, without its comment."""
+    block = _BLOCK.search(README.read_text(encoding="utf-8"))
+    if block is None:
+        raise SystemExit(f"{README}: has no console block under 'Your own data'")
+    return [words for line in block[1].splitlines() if (words := shlex.split(line, comments=True))]
+
+
+def commands_for(made: RoadObject, images: list[str]) -> list[list[str]]:
+    """Return the README's commands for an object.
+
+    Only what has to differ does: names, the skeleton, the sizes, images in place of a camera. Added are ``--pretrained
+    none`` and ``--minutes``.
+    """
+    commands = []
+    for _, *words in readme_commands():
+        words = [word.replace(_NAME, made.name) for word in words]
+        if words[0] == "convert":
+            words += made.skeleton
+        if words[0] == "config":
+            words[words.index("--det") + 1], words[words.index("--pose") + 1] = made.det, made.pose
+            words += ["--pretrained", "none", "--minutes", MINUTES]
+        if words[0] == "predict":
+            words = [word for word in words if word not in (*_IMAGES, _CAMERA, "--show")]
+            words[1:1] = images
+            if "--bundle" in words:
+                words += ["--output-root", "out_bundle", "--save-predictions"]
+        commands.append(words)
+    return commands
