@@ -132,7 +132,7 @@ def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrit
     Args:
         folder: where the images lie.
         out: the data set to write.
-        skeleton: as the user typed it; None for the folder's own.
+        skeleton: as the user typed it, None where they did not.
         overwrite: whether a data set that is there may be replaced.
 
     Raises:
@@ -150,12 +150,12 @@ def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrit
     here, there, new = (quoted(path) for path in (folder, originals, out))
     # What is saved in a folder of `posetools review` is brought back to the originals; elsewhere it stays by the links.
     source = there if is_review(folder) else f"{here} --image-root {there}"
-    option = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
+    own = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
     raise RequestError(
         f"{folder}: images must be in the folder itself for --then-convert, got {len(links)} of {len(images)} as links "
         f"that lead out of it ({first.name} is {target})\n"
-        f"  `posetools annotate {here}{option}` labels them, and then\n"
-        f"  `posetools convert {source} --from labelme{option} --out {new}` converts them"
+        f"  `posetools annotate {here}{own}` labels them, and then\n"
+        f"  `posetools convert {source} --from labelme{own} --out {new}` converts them"
     )
 
 

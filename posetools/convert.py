@@ -81,6 +81,7 @@ class SplitChoice:
         val: the share that was asked for; None when nothing was planned.
         seed: likewise.
         groups: how many groups there were; likewise.
+        warnings: what may make the evaluation too good.
     """
 
     by: str
@@ -88,6 +89,7 @@ class SplitChoice:
     val: float | None = None
     seed: int | None = None
     groups: int | None = None
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -264,6 +266,8 @@ def _no_objects(read: _Read, request: ConvertRequest) -> Iterator[Finding]:
 def _sides_without_objects(
     pictures: Pictures, splits: Mapping[str, Sequence[int]], request: ConvertRequest
 ) -> Iterator[Finding]:
+    one = int((pictures.counts > 0).sum()) < 2
+    hint = "label a second image with objects" if one else "another --seed, --val or --split-by gives another choice"
     for split, rows in splits.items():
         if not pictures.counts[rows].sum():
             yield Finding(
@@ -271,7 +275,7 @@ def _sides_without_objects(
                 _listed(request.sources),
                 split,
                 f"objects must be at least 1 in each split, got 0 in {len(rows)} pictures of {split}",
-                "another --seed, --val or --split-by gives another choice",
+                hint,
             )
 
 
@@ -294,13 +298,14 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
         apart = [None] * len(declared)
     free = [index for index, split in enumerate(apart) if split is None]
     val = _share(request)
-    plan = plan_split([names[index] for index in free], val=val, seed=request.seed, by=request.split_by)
+    objects = pictures.counts[free].tolist()
+    plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
     chosen = [split or "train" for split in apart]
     for position in plan.val:
         chosen[free[position]] = "val"
     kept = sorted({split for split in apart if split})
     reason = plan.reason + (f"; {', '.join(kept)} kept as the source declares it" if kept else "")
-    return _by_split(chosen), SplitChoice(plan.by, reason, val, request.seed, plan.groups)
+    return _by_split(chosen), SplitChoice(plan.by, reason, val, request.seed, plan.groups, plan.warnings)
 
 
 def _share(request: ConvertRequest) -> float:
@@ -343,10 +348,11 @@ def _write(
 
 
 def _bake_rotation(folder: Path, progress: Progress) -> None:
-    """Put upright files in the places of the pictures (or of the links to them) that carry an EXIF rotation."""
+    """Put files without an orientation in the places of the images (or of the links to them) that state one."""
     paths = sorted(path for path in folder.rglob("*") if is_picture(path))
     for number, path in enumerate(paths, start=1):
-        if read_header(path).orientation != 1:
+        header = read_header(path)
+        if (header.orientation, header.ignored) != (1, 1):
             content = upright_bytes(path)
             try:
                 # Taken away first: a hard link would write into the original.

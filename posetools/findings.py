@@ -54,10 +54,13 @@ RULES: dict[str, Rule] = {
     "E117": Rule("annotation-id", "pycocotools takes a match with annotation id 0 for no match: AP falls."),
     # The pictures.
     "E121": Rule("picture-missing", "Training stops when the data loader reaches it."),
-    "E122": Rule("picture-unreadable", "Training stops when the data loader reaches it."),
+    "E122": Rule(
+        "picture-unreadable",
+        "Training stops when the data loader reaches it: damaged, truncated, or of a kind that OpenCV does not decode.",
+    ),
     "E123": Rule("size-mismatch", "Width and height differ from the file's: boxes and points lie elsewhere."),
     "E124": Rule(
-        "exif-rotation", "The annotation was made in the unrotated frame; OpenCV and labelme see the upright one."
+        "exif-rotation", "The annotation was made in another frame than the one that OpenCV, and so training, sees."
     ),
     "E125": Rule("file-name", "The name leads out of the picture folder."),
     "E126": Rule("duplicate-across-splits", "The same picture in train and val: the evaluation is of training data."),
@@ -91,6 +94,7 @@ RULES: dict[str, Rule] = {
         "near-duplicate-across-splits",
         "A picture that looks like one of another split: the evaluation is, in part, of training data.",
     ),
+    "W222": Rule("mirrored-in-its-set", "Left and right lie the other way round than in the set's other objects."),
     # Reading other formats.
     "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),
     "E302": Rule("unsupported-shape", "A shape that is neither a box nor a point."),
@@ -111,6 +115,10 @@ RULES: dict[str, Rule] = {
     "W324": Rule("repaired", "A value that has one right answer was put right while reading."),
     "W325": Rule(
         "unsaved-prediction", "Predictions nobody has looked at are taken for labels: a model learns of itself."
+    ),
+    "W326": Rule(
+        "orientation-ignored",
+        "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
 }
 

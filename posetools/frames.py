@@ -12,12 +12,13 @@ Decisions:
   the glob that it was found in; where two pictures want the same, the folder's name is put before it.
 - What is certainly wrong (a name that leads nowhere, a folder without pictures, a video that does not open) ends the
   run before it begins. What only its pixels tell is a Frame with a problem, and the run goes on.
-- Pictures are read as cv2.imread reads them: three channels of 8 bits, upright by EXIF.
+- Images are read as cv2.imdecode reads them, hence mmcv: three channels of 8 bits, turned by EXIF as in training.
 """
 
 from __future__ import annotations
 
 import glob
+import io
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
@@ -33,7 +34,7 @@ from posetools.files import read_bytes
 from posetools.formats.collect import walk_files
 from posetools.formats.parts import unique_names
 from posetools.pictures import SUFFIXES as PICTURE_SUFFIXES
-from posetools.pictures import is_picture, refuse_bomb
+from posetools.pictures import header_of, is_picture, refuse_bomb, without_warnings
 from posetools.results import Picture
 from posetools.video import SUFFIXES as VIDEO_SUFFIXES
 from posetools.video import Target, is_video, opencv, probe, read_video, title
@@ -246,7 +247,7 @@ def _read_frame(path: Path, name: str, index: int) -> Frame:
     try:
         return Frame(name, read_picture(path), path, index)
     except InputError as exc:
-        return Frame(name, None, path, index, str(exc))
+        return Frame(name, None, path, index, str(exc).replace("\n  ", "; "))
 
 
 def read_picture(path: Path) -> Picture:
@@ -274,6 +275,9 @@ def read_picture(path: Path) -> Picture:
             reason = f"it is larger than OpenCV decodes ({reason})"
         raise InputError(path, "", f"picture cannot be read: {reason}") from exc
     if picture is None:
+        with without_warnings():
+            # What Pillow says of it is more.
+            header_of(path, io.BytesIO(data))
         raise InputError(path, "", "picture cannot be read: the file is damaged or no picture that OpenCV decodes")
     return picture
 

@@ -22,7 +22,7 @@ import xxhash
 from posetools.errors import InputError
 from posetools.files import READING
 from posetools.pictures import Header, header_of, without_warnings
-from posetools.storage import as_path, contents, heads, is_url, sizes
+from posetools.storage import TAIL, as_path, contents, heads, is_url, sizes
 
 # Files that are open ahead of the one that is looked at, and bytes of each that the system is asked for.
 _AHEAD = 16
@@ -42,12 +42,14 @@ class Inspection:
     Attributes:
         header: the picture's, or None when it has none that can be read.
         problem: why there is none, empty when there is no file.
+        hint: what to do about it, empty when that is not known.
         length: of the file, in bytes.
         start: a digest of its first bytes.
     """
 
     header: Header | None = None
     problem: str = ""
+    hint: str = ""
     length: int = 0
     start: str = ""
 
@@ -103,9 +105,9 @@ def _inspect_url(path: str, size: int | None) -> Inspection:
         with as_path(path).open("rb") as file:
             start = xxhash.xxh3_128_hexdigest(file.read(_START))
             file.seek(0)
-            return Inspection(header_of(path, file), "", size, start)
+            return Inspection(header_of(path, file), length=size, start=start)
     except InputError as exc:
-        return Inspection(problem=exc.problem)
+        return Inspection(problem=exc.problem, hint=exc.hint)
     except OSError as exc:
         return Inspection(problem=f"picture cannot be read: {exc}")
 
@@ -146,6 +148,9 @@ def _open(path: str, wanted: int) -> _Opened:
         # Some file systems know of no such thing.
         with suppress(OSError):
             os.posix_fadvise(descriptor, start, abs(wanted), os.POSIX_FADV_WILLNEED)
+            # Who looks at the beginning looks for the end of the image too.
+            if wanted == _START:
+                os.posix_fadvise(descriptor, max(0, found.st_size - TAIL), TAIL, os.POSIX_FADV_WILLNEED)
     return os.fdopen(descriptor, "rb", buffering=_START)
 
 
@@ -156,9 +161,9 @@ def _inspection(path: str, opened: _Opened) -> Inspection:
         with opened as file:
             start = xxhash.xxh3_128_hexdigest(file.read(_START))
             file.seek(0)
-            return Inspection(header_of(path, file), "", os.fstat(file.fileno()).st_size, start)
+            return Inspection(header_of(path, file), length=os.fstat(file.fileno()).st_size, start=start)
     except InputError as exc:
-        return Inspection(problem=exc.problem)
+        return Inspection(problem=exc.problem, hint=exc.hint)
     except OSError as exc:
         return Inspection(problem=f"picture cannot be read: {exc}")
 

@@ -1,14 +1,13 @@
-"""Picture files: what their headers say, read without decoding the pixels.
+"""Image files: what their headers say, read without decoding the pixels.
 
-The frame is the upright one, after EXIF rotation: labelme and OpenCV (hence mmcv) both show pictures so. A test proves
-it for all eight EXIF orientations.
+The frame is the one that OpenCV decodes, and with it mmcv: what training and prediction see. It is turned by EXIF in
+JPEG, PNG and TIFF files, and not in others (posetools/imaging/orientation.py, compared with mmcv by a test).
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +17,24 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from posetools.errors import InputError, OutputError, printable
 from posetools.files import replaced
+from posetools.imaging.decoding import conversion_hint, refuse_undecodable
+from posetools.imaging.ending import check_end
+from posetools.imaging.markers import Markers, markers_of
+from posetools.imaging.orientation import (
+    SIDEWAYS,
+    TAG,
+    applied_orientation,
+    as_decoded,
+    known_orientation,
+    stored_size,
+)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
-_ORIENTATION_TAG = 0x0112
-_SIDEWAYS = frozenset({5, 6, 7, 8})
-_PNG = b"\x89PNG\r\n\x1a\n"
-# Chunks of a PNG that may hold EXIF tags, or XMP, which also says an orientation.
-_TELLING = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
 # What Pillow raises of a file that is no picture, or a broken one.
 # Some of Pillow's readers ask for gigabytes because a few bytes say so, and may not get them.
 _UNREADABLE = (
@@ -50,12 +55,15 @@ class Header:
     Attributes:
         width: in pixels, of the upright frame.
         height: likewise.
-        orientation: the EXIF orientation, 1 (upright) to 8.
+        orientation: the EXIF orientation by which OpenCV turns it, 1 (as stored) to 8.
+        ignored: an orientation, 2 to 8, that the file states and OpenCV ignores, though labelme and browsers turn the
+            image by it; 1 when there is none.
     """
 
     width: int
     height: int
     orientation: int = 1
+    ignored: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -65,7 +73,7 @@ class Header:
     @property
     def stored_size(self) -> tuple[int, int]:
         """(width, height) of the pixels as stored, before rotation."""
-        return (self.height, self.width) if self.orientation in _SIDEWAYS else (self.width, self.height)
+        return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
 
 
 def is_picture(path: Path) -> bool:
@@ -92,51 +100,74 @@ def read_header(path: Path) -> Header:
 
 
 def header_of(path: Path | str, file: BinaryIO) -> Header:
-    """Return the header of an open picture file. Pillow may warn of it.
+    """Return the header of an open image file, which is complete and of a kind that OpenCV decodes. Pillow may warn.
 
     Args:
         path: the file, for the message.
         file: its content, from its beginning.
 
     Raises:
-        InputError: it is not a picture.
+        InputError: it is not an image, is cut short, or is of a kind that OpenCV does not decode.
     """
     try:
         with Pillow.open(file) as picture:
-            orientation = _exif(picture, file).get(_ORIENTATION_TAG, 1)
-            width, height = picture.size
+            refuse_undecodable(path, picture)
+            markers = markers_of(picture.format or "", file)
+            orientation = applied_orientation(picture, markers)
+            said = _stated(picture, markers)
+            width, height = stored_size(picture)
+            check_end(picture, file, markers)
     except UnidentifiedImageError as exc:
         # Pillow's own words name the number of the open file.
-        raise InputError(path, "", "picture cannot be read: it is of no kind of picture that Pillow knows") from exc
+        problem = "picture cannot be read: it is of no kind of picture that Pillow knows"
+        raise InputError(path, "", problem, hint=_conversion(path, file)) from exc
     except _UNREADABLE as exc:
         raise InputError(path, "", f"picture cannot be read: {exc}") from exc
-    orientation = orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-    return Header(height, width, orientation) if orientation in _SIDEWAYS else Header(width, height, orientation)
+    ignored = 1 if said == orientation else said
+    size = (height, width) if orientation in SIDEWAYS else (width, height)
+    return Header(*size, orientation, ignored)
 
 
-def _exif(picture: Pillow.Image, file: BinaryIO) -> Pillow.Exif:
-    """Return the EXIF tags; of a PNG without decoding its pixels, where Pillow looks for what comes after them."""
-    if picture.format == "PNG" and not _tells_after_pixels(file):
-        return Pillow.Image.getexif(picture)
-    return picture.getexif()
+def _conversion(path: Path | str, file: BinaryIO) -> str:
+    try:
+        file.seek(0)
+        return conversion_hint(path, file.read(12))
+    except (OSError, ValueError):
+        return ""
 
 
-def _tells_after_pixels(file: BinaryIO) -> bool:
-    """Return whether a PNG file has chunks after its pixels that may hold EXIF tags; the file stays where it is.
+def _stated(picture: Pillow.Image, markers: Markers) -> int:
+    """Return the orientation that the file states, in EXIF or XMP, whether OpenCV reads it or not."""
+    if picture.format == "PNG" and markers.late:
+        # Pillow decodes the pixels to see what comes after them.
+        return known_orientation(picture.getexif().get(TAG))
+    try:
+        return known_orientation(Pillow.Image.getexif(picture).get(TAG))
+    except _UNREADABLE:
+        # Broken tags are no tags.
+        return 1
+
+
+def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.Image, float]:
+    """Return an image in the frame that OpenCV decodes, and how large it is: 1 for whole, 0.5 for half as wide.
+
+    Args:
+        path: the file.
+        mode: Pillow's name of the channels: ``RGB``, ``L``.
+        draft: a JPEG may be decoded at a fraction of its size that is not below this.
 
     Raises:
-        OSError: it ends before its last chunk.
+        InputError: it cannot be read.
     """
-    place, found, pixels = file.tell(), False, False
-    file.seek(len(_PNG))
-    while (chunk := file.read(8))[4:] != b"IEND":
-        if len(chunk) < 8:
-            raise OSError("image file is truncated")
-        pixels |= chunk[4:] == b"IDAT"
-        found |= pixels and chunk[4:] in _TELLING
-        file.seek(int.from_bytes(chunk[:4], "big") + 4, os.SEEK_CUR)
-    file.seek(place)
-    return found
+    header = read_header(path)
+    try:
+        # By its name, Pillow maps some TIFF files into memory in rows of a wrong length when they lie on their side.
+        with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
+            picture.draft(mode, draft)
+            decoded = as_decoded(picture, header.orientation).convert(mode)
+    except _UNREADABLE as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+    return decoded, decoded.width / header.width
 
 
 class _Quiet:
@@ -223,20 +254,18 @@ def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compre
 
 
 def upright_bytes(path: Path) -> bytes:
-    """Return the picture re-encoded upright in its own format, without the EXIF orientation.
+    """Return the image encoded again in its own format as OpenCV decodes it, without an EXIF orientation.
 
     Raises:
         InputError: it cannot be decoded.
     """
+    header = read_header(path)
     try:
-        with Pillow.open(path) as picture:
+        with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
             kind = picture.format or "PNG"
-            upright = ImageOps.exif_transpose(picture)
+            options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
             buffer = io.BytesIO()
-            if kind == "JPEG":
-                upright.save(buffer, format=kind, quality=95)
-            else:
-                upright.save(buffer, format=kind)
+            as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
     except _UNREADABLE as exc:
         raise InputError(path, "", f"picture cannot be rewritten upright: {exc}") from exc
     return buffer.getvalue()

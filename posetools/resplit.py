@@ -97,7 +97,10 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
         _check_same_categories(first, other)
     images, annotations, renumbered = _merge(list(documents.values()))
     strata = _strata(data_root, stratify, images, annotations, len(_keypoint_names(first))) if stratify else None
-    plan = plan_split([image["file_name"] for image in images], val=val, seed=seed, by=by, strata=strata)
+    held = Counter(annotation["image_id"] for annotation in annotations)
+    objects = [held[image["id"]] for image in images]
+    names = [image["file_name"] for image in images]
+    plan = plan_split(names, val=val, seed=seed, by=by, strata=strata, objects=objects)
     side_of = {image["id"]: "val" if index in plan.val else "train" for index, image in enumerate(images)}
     texts, counts = {}, {}
     for split in SPLITS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
 
 from posetools.dataset import Image
 from posetools.errors import InputError, RequestError, must_be, quoted
@@ -25,7 +23,7 @@ from posetools.formats.labelme_mark import is_untouched
 from posetools.frames import ahead, read_picture
 from posetools.geometry import Floats
 from posetools.own_skeleton import own_skeleton
-from posetools.pictures import is_picture, read_header
+from posetools.pictures import is_picture, open_decoded, read_header
 from posetools.pipeline import PosePipeline
 from posetools.predictions import PicturePredictions, image_ids_of, read_predictions
 from posetools.progress import Progress
@@ -239,14 +237,10 @@ def _thumbnail(one: Candidate) -> Floats:
     if one.image.path is None:
         return grey
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Pillow.open(one.image.path) as picture:
-                # A JPEG is decoded at a fraction of its size.
-                picture.draft("L", (_CELLS * 8, _CELLS * 8))
-                upright = ImageOps.exif_transpose(picture).convert("L")
-                small = upright.resize((_CELLS, _CELLS), Pillow.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        # A JPEG is decoded at a fraction of its size.
+        upright, _ = open_decoded(one.image.path, "L", (_CELLS * 8, _CELLS * 8))
+        small = upright.resize((_CELLS, _CELLS), Pillow.Resampling.BOX)
+    except InputError:
         return grey
     return np.asarray(small, dtype=np.float64).ravel() / 255
 

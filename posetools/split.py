@@ -12,6 +12,10 @@ A plan never tears a group apart. What a group is:
   pictures are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
   numbers per picture. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by picture.
 
+Objects: when two groups or more hold some, both sides get some. Where a plan leaves one side without, one group that
+holds objects goes there, and others leave it for that; every other plan stays as it is. When all objects are in one
+clip, which nobody asked to keep together, the split is by picture.
+
 With strata the plan is by lot first, and then groups are exchanged until evaluation has its share of every stratum as
 nearly as groups allow (posetools/stratify.py).
 """
@@ -36,6 +40,9 @@ DEFAULT_SEED = 0
 _FEWEST_FRAMES = 3
 _NUMBERS_PER_FRAME = 10
 _SHARE_IN_CLIPS = 0.8
+# A clip is spoken of when it is split picture by picture and has at least this share of the pictures.
+_SHARE_TORN = 0.5
+_ENOUGH_GROUPS = 10
 # A longer run of digits is a hash or an identifier, not the number of a frame.
 _LONGEST_NUMBER = 18
 _LISTED = 5
@@ -52,12 +59,14 @@ class SplitPlan:
         by: how they were grouped: ``picture``, ``parent``, ``clip``, or the regular expression.
         groups: how many groups there were.
         reason: why so, in words for a person.
+        warnings: what may make the evaluation too good, in words for a person.
     """
 
     val: frozenset[int]
     by: str
     groups: int
     reason: str
+    warnings: tuple[str, ...] = ()
 
 
 def plan_split(
@@ -67,12 +76,13 @@ def plan_split(
     seed: int = DEFAULT_SEED,
     by: str | None = None,
     strata: Strata | None = None,
+    objects: Sequence[int] | None = None,
 ) -> SplitPlan:
     """Return which of the pictures are for evaluation.
 
-    The plan depends on the set of names, ``val``, ``seed`` and ``by`` only, not on the order of the names. The number
-    of pictures for evaluation differs from ``val * len(names)`` by at most the size of the largest group, and neither
-    side is empty.
+    The plan depends on the set of names, ``val``, ``seed``, ``by`` and which pictures hold objects only, not on the
+    order of the names. The number of pictures for evaluation differs from ``val * len(names)`` by at most the size of
+    the largest group, and neither side is empty.
 
     Args:
         names: the pictures' file names, with forward slashes.
@@ -80,26 +90,33 @@ def plan_split(
         seed: another seed, another choice of groups.
         by: ``picture``, ``parent``, a regular expression, or None to choose between clip and picture.
         strata: what the pictures hold, to be shared out evenly; in the order of ``names``.
+        objects: how many objects each picture holds, in the order of ``names``; None when that is not known.
 
     Raises:
         RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
     """
     check_split_request(val=val, by=by)
     keys, how, reason = _keys(names, by)
+    holding = [index for index, number in enumerate(objects or ()) if number]
+    if how == "clip" and len(holding) > 1 and len({keys[index] for index in holding}) == 1:
+        keys, how, reason = list(names), "picture", "by picture, because all objects are in one clip"
     groups: dict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         groups[key].append(index)
     if len(groups) < 2:
         raise RequestError(_too_few(names, by))
-    chosen = _choose({key: len(members) for key, members in groups.items()}, val, seed)
+    sizes = {key: len(members) for key, members in groups.items()}
+    chosen = _choose(sizes, val, seed)
     if strata is not None:
         held = {key: np.array([len(m), *strata.counts[m].sum(axis=0)]) for key, m in groups.items()}
         chosen = balance(chosen, held, val, seed)
         reason += f", stratified by {strata.kind}"
+    chosen = _share_objects(chosen, sizes, {keys[index] for index in holding}, val, seed)
     indices = frozenset(index for key in chosen for index in groups[key])
     if how != "picture":
         reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} pictures are for evaluation"
-    return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason)
+    torn = _torn_clip(names) if by is None and how == "picture" else ()
+    return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
 
 
 def check_split_request(*, val: float, by: str | None) -> None:
@@ -152,6 +169,15 @@ def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
 
 
 def _clip_keys(names: Sequence[str]) -> list[str] | None:
+    keys, numbers = _clips(names)
+    in_clips = sum(len(frames) for frames in numbers.values() if _is_clip(frames))
+    if len(set(keys)) < 2 or in_clips < _SHARE_IN_CLIPS * len(names):
+        return None
+    return keys
+
+
+def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
+    """Return the clip of each name, and the numbers of the frames of each clip."""
     keys: list[str] = []
     numbers: dict[str, list[int]] = defaultdict(list)
     for name in names:
@@ -159,10 +185,34 @@ def _clip_keys(names: Sequence[str]) -> list[str] | None:
         keys.append(key)
         if number is not None:
             numbers[key].append(number)
-    in_clips = sum(len(frames) for frames in numbers.values() if _is_clip(frames))
-    if len(set(keys)) < 2 or in_clips < _SHARE_IN_CLIPS * len(names):
-        return None
-    return keys
+    return keys, numbers
+
+
+def _torn_clip(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence on the clip that most of the names are of, and which is split picture by picture."""
+    keys, numbers = _clips(names)
+    clip = max(numbers, key=lambda key: len(numbers[key]), default="")
+    if not clip or not _is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
+        return ()
+    frames = [name for key, name in zip(keys, names, strict=True) if key == clip]
+    by_number = dict(zip(numbers[clip], frames, strict=True))
+    how = _together(names)
+    fix = f"--split-by '{how}' keeps neighbors together" if how else "evaluate on images of another clip"
+    return (
+        f"{by_number[min(by_number)]} to {by_number[max(by_number)]} ({len(frames)} images) are numbered like frames "
+        "of one clip, and are split image by image: if they are frames of a video, neighbors are in train and in val, "
+        f"and AP is too high; {fix}",
+    )
+
+
+def _together(names: Sequence[str]) -> str:
+    """Return the expression that keeps as long runs of frames together as leave enough groups; empty when none does."""
+    for digits, fewest in ((3, _ENOUGH_GROUPS), (2, _ENOUGH_GROUPS), (1, 2)):
+        expression = "(.*)" + r"\d" * digits + r"\D*$"
+        found = [re.search(expression, name) for name in names]
+        if len({match[1] for match in found if match}) >= fewest and None not in found:
+            return expression
+    return ""
 
 
 def _clip_and_number(name: str) -> tuple[str, int | None]:
@@ -203,6 +253,35 @@ def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
     if len(chosen) == len(sizes):
         chosen.remove(smallest)
     return chosen
+
+
+def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str], val: float, seed: int) -> set[str]:
+    """Return a choice that leaves objects on both sides, where there are two groups that hold some.
+
+    Args:
+        chosen: the keys of the groups for evaluation.
+        sizes: key of a group -> its number of pictures.
+        holders: the keys of the groups that hold objects.
+        val: the share that is for evaluation.
+        seed: of the order in which groups are looked at.
+    """
+    if len(holders) < 2 or 0 < len(holders & chosen) < len(holders):
+        return chosen
+    val_lacks = not holders & chosen
+    side = chosen if val_lacks else set(sizes) - chosen
+    target = (val if val_lacks else 1 - val) * sum(sizes.values())
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    taken = sum(sizes[key] for key in side)
+    brought = min((key for key in order if key in holders), key=lambda key: abs(taken + sizes[key] - target))
+    taken += sizes[brought]
+    kept = {brought}
+    for key in order:
+        if key in side and abs(taken - sizes[key] - target) < abs(taken - target):
+            taken -= sizes[key]
+        elif key in side:
+            kept.add(key)
+    return kept if val_lacks else set(sizes) - kept
 
 
 def _too_few(names: Sequence[str], by: str | None) -> str:

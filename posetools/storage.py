@@ -5,7 +5,7 @@ questions that they ask of files. ``str`` of it is the URL, as it has to stand i
 paths for everything; since 0.3 they are no Paths any more, and what is typed and compared as one would have to change.)
 
 A look at one file at a time costs a round trip each. ``fetched`` brings the files of a shard at once, ``heads`` the
-beginnings of its pictures; what is asked of them afterwards is answered from there.
+beginnings of its images, and the ends of JPEG files; what is asked of them afterwards is answered from there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from functools import cache
@@ -38,6 +38,8 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LOCAL = ("file", "local")
 # Bytes of a picture that are asked for at first; most headers are shorter.
 HEAD = 1 << 15
+# Bytes at its end, where a JPEG that is complete has its end marker.
+TAIL = 1 << 12
 # Files that are fetched at once as a whole.
 _WHOLE = 16
 # What libraries below fsspec raise that is no OSError, where they are in use.
@@ -51,6 +53,7 @@ _FOREIGN = (
 
 _FETCHED: ContextVar[dict[str, bytes] | None] = ContextVar("fetched", default=None)
 _HEADS: ContextVar[dict[str, bytes] | None] = ContextVar("heads", default=None)
+_TAILS: ContextVar[dict[str, tuple[int, bytes]] | None] = ContextVar("tails", default=None)
 
 
 def is_url(path: Path | str) -> bool:
@@ -181,7 +184,7 @@ class UrlPath(_Local):
 
 
 class RangeFile(io.RawIOBase):
-    """A file at a URL, whose beginning is fetched, and twice as much whenever that does not do."""
+    """A file at a URL, whose beginning is fetched, and twice as much whenever that does not do; its end by itself."""
 
     def __init__(self, path: UrlPath) -> None:
         self._system, self._at = _place(path)
@@ -192,14 +195,13 @@ class RangeFile(io.RawIOBase):
         self._head = self._range(0, HEAD) if head is None else head
         if self._size is None and len(self._head) < HEAD:
             self._size = len(self._head)
+        self._size, self._tail = (_TAILS.get() or {}).get(str(path), (self._size, b""))
 
     def readable(self) -> bool:
         """Return True."""
         return True
 
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
+    seekable = readable
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place in the file."""
@@ -210,10 +212,14 @@ class RangeFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read on from where the file is."""
         end = self._position + len(buffer)
-        if end > len(self._head) and len(self._head) < self._length():
+        start = self._length() - TAIL if self._position > len(self._head) else end
+        if start <= self._position:
+            self._tail = self._tail or self._range(start, self._length())
+        elif end > len(self._head) and len(self._head) < self._length():
             wanted = min(self._length(), max(end, 2 * len(self._head)))
             self._head += self._range(len(self._head), wanted)
-        piece = self._head[self._position : end]
+        held, start = (self._tail, start) if start <= self._position else (self._head, 0)
+        piece = held[self._position - start : end - start]
         buffer[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
@@ -233,7 +239,7 @@ class RangeFile(io.RawIOBase):
 @contextmanager
 def fetched(paths: Iterable[str]) -> Iterator[None]:
     """Bring the files of these paths that are URLs, all at once; what cannot be brought is asked for again later."""
-    found = _together([path for path in paths if is_url(path)], None)
+    found = _pieces({path: (0, None) for path in paths if is_url(path)})
     token = _FETCHED.set(found)
     try:
         yield
@@ -243,11 +249,14 @@ def fetched(paths: Iterable[str]) -> Iterator[None]:
 
 @contextmanager
 def heads(paths: Iterable[str]) -> Iterator[None]:
-    """Bring the beginnings of these files that are URLs, all at once."""
-    token = _HEADS.set(_together([path for path in paths if is_url(path)], HEAD))
+    """Bring the beginnings of these files that are URLs, all at once, then the ends of those that are JPEG files."""
+    found = _pieces({path: (0, HEAD) for path in paths if is_url(path)})
+    token = _HEADS.set(found)
+    ends = _TAILS.set(_ends([url for url, head in found.items() if len(head) == HEAD and head.startswith(b"\xff\xd8")]))
     try:
         yield
     finally:
+        _TAILS.reset(ends)
         _HEADS.reset(token)
 
 
@@ -292,7 +301,7 @@ def contents(paths: Sequence[str]) -> Iterator[bytes | None]:
     """Yield the whole contents of files at URLs, some fetched at once; None of what cannot be read."""
     for start in range(0, len(paths), _WHOLE):
         some = paths[start : start + _WHOLE]
-        found = _together(some, None)
+        found = _pieces(dict.fromkeys(some, (0, None)))
         yield from map(found.get, some)
 
 
@@ -310,16 +319,27 @@ def _size(path: UrlPath) -> int | None:
     head = (_HEADS.get() or {}).get(str(path))
     if head is not None and len(head) < HEAD:
         return len(head)
+    if str(path) in (tails := _TAILS.get() or {}):
+        return tails[str(path)][0]
     info = _info(path)
     return int(info["size"] or 0) if info and info["type"] == "file" else None
 
 
-def _together(paths: Sequence[str], length: int | None) -> dict[str, bytes]:
-    """Return the contents of files at URLs, or their first bytes, without those that cannot be read."""
+def _ends(urls: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+    """Return size and end of files at URLs, without those that cannot be read."""
+    known = dict[str, int]()
+    with suppress(InputError):
+        known = {url: size for url, size in zip(urls, sizes(urls), strict=True) if size}
+    found = _pieces({url: (max(0, size - TAIL), size) for url, size in known.items()})
+    return {url: (known[url], end) for url, end in found.items()}
+
+
+def _pieces(wanted: Mapping[str, tuple[int, int | None]]) -> dict[str, bytes]:
+    """Return a piece of each file at a URL, from one byte to another, without those that cannot be read."""
     found: dict[str, bytes] = {}
-    for system, places in _by_system(paths):
-        count = len(places)
-        contents = system.cat_ranges(list(places.values()), [0] * count, [length] * count, on_error="return")
+    for system, places in _by_system(wanted):
+        starts, stops = zip(*(wanted[url] for url in places), strict=True)
+        contents = system.cat_ranges(list(places.values()), list(starts), list(stops), on_error="return")
         found |= {url: bytes(one) for url, one in zip(places, contents, strict=True) if not isinstance(one, Exception)}
     return found
 

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from posetools.checks.across import check_same_categories, check_splits
-from posetools.checks.geometry import check_geometry, geometry_note
+from posetools.checks.geometry import TEMPLATE_CODES, check_geometry, geometry_note
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
+from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
 from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of
 from posetools.errors import InputError, RequestError
@@ -246,6 +247,8 @@ def _report(
             of_file += check_split(objects[split], skeleton, train=split == "train")
         findings += _mark_fixable(table, of_file)
     findings += check_whole(data, objects)
+    mirrored, notes = _mirrored(objects, skeleton, findings)
+    findings += mirrored
     listed, problems = check_names(tables)
     findings += problems
     if look:
@@ -259,8 +262,17 @@ def _report(
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: _visibilities(objects[split]) for split in tables},
         pictures=look is not None,
-        notes=geometry_note(skeleton),
+        notes=geometry_note(skeleton) + notes,
     )
+
+
+def _mirrored(
+    objects: Mapping[str, SoundObjects], skeleton: Skeleton, known: Sequence[Finding]
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return what the set itself says of left and right, but for objects of which the template has said something."""
+    found, notes = check_sides(objects, skeleton)
+    told = {(one.file, one.place) for one in known if one.code in TEMPLATE_CODES}
+    return [one for one in found if (one.file, one.place) not in told], () if skeleton.template else notes
 
 
 def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:

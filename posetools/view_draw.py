@@ -7,20 +7,18 @@ that can be seen, and a 4K JPEG is decoded at a fraction of its size.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps
 
 from posetools.drawing import Style, beside, draw_instances, fitting_size
 from posetools.drawing_sheet import HIDDEN, Legend, contact_sheet, fitting_columns, legend_of, readable_text, reduction
 from posetools.errors import InputError, RequestError, must_be
 from posetools.geometry import Floats, pairwise_iou
-from posetools.pictures import read_header
+from posetools.pictures import open_decoded, read_header
 from posetools.predictions import PicturePredictions
 from posetools.progress import Progress
 from posetools.results import KPT_THR
@@ -166,16 +164,8 @@ def _open(view: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple
         tile = _SMALLEST_CUT, _SMALLEST_CUT
     shown = fitting_size(sides, tile) if tile else sides
     factors: Floats = np.array(shown) / sides
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures, and of odd EXIF data.
-            warnings.simplefilter("ignore")
-            with Pillow.open(path) as file:
-                wanted = math.ceil(max(size) * float(factors.max()))
-                file.draft("RGB", (wanted, wanted))
-                picture = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as exc:
-        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+    wanted = math.ceil(max(size) * float(factors.max()))
+    picture, _ = open_decoded(path, "RGB", (wanted, wanted))
     if picture.size != shown or view.row is not None:
         across, down = picture.width / size[0], picture.height / size[1]
         cut = (x1 * across, y1 * down, x2 * across, y2 * down)

@@ -184,10 +184,9 @@ def _critter(rng: np.random.Generator, at: Floats) -> Critter:
 
 def _tube(spine: Floats, radii: list[float], tint: float) -> Mesh:
     """Return a tube of eight sides from one end of a spine to the other: cold on the left, warm on the right."""
-    rings = _rings(spine, radii)
-    colors = [tuple(tint * part for part in color) for color in (_LEFT, _BACK, _BACK, _RIGHT, _RIGHT, *[_BELLY] * 2)]
-    every = [*colors, colors[0]]
-    return loft(rings, every, ends=(every[1], every[1]))
+    strips = (_LEFT, _BACK, _BACK, _RIGHT, _RIGHT, _BELLY, _BELLY, _LEFT)
+    colors: list[RGB] = [(tint * red, tint * green, tint * blue) for red, green, blue in strips]
+    return loft(_rings(spine, radii), colors, ends=(colors[1], colors[1]))
 
 
 def _rod(foot: Floats, tip: Floats, radii: tuple[float, float], color: RGB) -> Mesh:

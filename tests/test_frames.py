@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
 from posetools.errors import InputError, MissingExtraError, RequestError
 from posetools.frames import ahead, open_sources, read_picture
@@ -144,11 +146,18 @@ def test_no_input_at_all() -> None:
 
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty.jpg": (lambda _: b"", "the file is empty"),
-    "cut.jpg": (lambda data: data[:900], "the file is damaged or no picture"),
-    "text.jpg": (lambda _: b"hello world" * 99, "the file is damaged or no picture"),
+    "cut.jpg": (lambda data: data[:900], "the file is truncated"),
+    "text.jpg": (lambda _: b"hello world" * 99, "of no kind of picture"),
     "cut.png": (lambda data: data[: len(data) // 2], "the file ends before the picture does"),
+    "gif.jpg": (lambda _: make_gif(), "does not decode GIF images; convert it in place (keep a copy): python -c "),
     "wide.png": (lambda _: make_png(50_000, 50_000), "exceeds limit of 178956970 pixels"),
 }
+
+
+def make_gif() -> bytes:
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (16, 8)).save(buffer, "GIF")
+    return buffer.getvalue()
 
 
 def make_broken(folder: Path) -> None:

@@ -451,7 +451,7 @@ def test_a_yaml_file_whose_aliases_stand_for_gigabytes_is_refused(tmp_path: Path
     problem = "it must not contain itself" if kind == "itself" else "must repeat at most 100000 values"
     for words in (
         ("skeleton", "check", bomb),
-        ("convert", tmp_path / "src", "--out", tmp_path / "out", "--skeleton", bomb),
+        ("convert", tmp_path / "cars", "--out", tmp_path / "out", "--skeleton", bomb),
         ("convert", tmp_path / "src", "--from", "yolo-pose", "--out", tmp_path / "out"),
         ("validate", tmp_path / "cars", "--skeleton", bomb),
         ("config", tmp_path / "cars", "--skeleton", bomb, "--out", tmp_path / "configs"),

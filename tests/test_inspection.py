@@ -52,7 +52,7 @@ def test_a_picture_has_header_length_and_a_digest_of_its_start(tmp_path: Path) -
     assert (found.problem, found.length, len(found.start)) == ("", path.stat().st_size, 32)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif", ".gif", ".ppm", ".tga", ".jp2", ".ico"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".jp2"])
 def test_pictures_of_every_format_have_their_header(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     Pillow.new("RGB", (64, 64), (9, 80, 200)).save(path)

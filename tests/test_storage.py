@@ -15,7 +15,7 @@ from posetools.errors import InputError, RequestError
 from posetools.files import read_bytes
 from posetools.formats.collect import walk
 from posetools.pictures import read_header
-from posetools.storage import HEAD, UrlPath, as_path, fetched, heads, is_url, real
+from posetools.storage import HEAD, TAIL, UrlPath, as_path, fetched, heads, is_url, real
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: the extra `cluster`")
 
@@ -108,7 +108,9 @@ def test_a_protocol_that_nothing_opens_is_one_sentence() -> None:
         as_path("nosuch://a/b").exists()
 
 
-def test_of_a_picture_only_the_beginning_is_fetched(memory: UrlPath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_picture_only_the_beginning_and_the_end_are_fetched(
+    memory: UrlPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
     buffer = io.BytesIO()
     Pillow.effect_noise((800, 600), 100).save(buffer, "JPEG", quality=100)
     put(memory / "a.jpg", buffer.getvalue())
@@ -121,10 +123,25 @@ def test_of_a_picture_only_the_beginning_is_fetched(memory: UrlPath, monkeypatch
 
     monkeypatch.setattr(storage.RangeFile, "_range", counted)
     assert read_header(memory / "a.jpg").size == (800, 600)
-    assert asked == [(0, HEAD)]
+    size = len(buffer.getvalue())
+    assert asked == [(0, HEAD), (size - TAIL, size)]
     with heads([str(memory / "a.jpg")]):
         assert read_header(memory / "a.jpg").size == (800, 600)
-    assert asked == [(0, HEAD)]
+    assert len(asked) == 2
+
+
+def test_a_jpeg_that_is_cut_short_is_found_at_a_url(memory: UrlPath) -> None:
+    buffer = io.BytesIO()
+    Pillow.effect_noise((800, 600), 100).save(buffer, "JPEG", quality=100)
+    put(memory / "a.jpg", buffer.getvalue()[:-1000])
+    put(memory / "b.jpg", buffer.getvalue() + bytes(2 * TAIL))
+    put(memory / "c.jpg", buffer.getvalue()[:HEAD])
+    for names in ([], [str(memory / "a.jpg"), str(memory / "b.jpg"), str(memory / "c.jpg")]):
+        with heads(names):
+            for cut in ("a.jpg", "c.jpg"):
+                with pytest.raises(InputError, match="truncated"):
+                    read_header(memory / cut)
+            assert read_header(memory / "b.jpg").size == (800, 600)
 
 
 @pytest.mark.parametrize("size", [0, 1, HEAD - 1, HEAD, HEAD + 1, 5 * HEAD + 3])

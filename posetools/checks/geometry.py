@@ -55,6 +55,7 @@ _USUAL = 6.0
 _JUDGED = (10, 200)
 _CHUNK = 8192
 _CODES = {"sides": "W215", "ends": "W216", "neighbours": "W219"}
+TEMPLATE_CODES = frozenset({*_CODES.values(), "W217", "W218"})
 
 
 @dataclass(frozen=True, eq=False, slots=True)

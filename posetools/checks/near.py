@@ -26,14 +26,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as Pillow
-from PIL import ImageOps
 
 from posetools.checks.pictures import Listed
-from posetools.errors import MissingExtraError, must_be
+from posetools.errors import InputError, MissingExtraError, must_be
 from posetools.findings import Finding
 from posetools.geometry import Bools, Ints
-from posetools.pictures import content_hash
+from posetools.pictures import content_hash, open_decoded
 from posetools.progress import Progress
 
 _Signs: TypeAlias = npt.NDArray[np.float32]
@@ -122,11 +120,9 @@ def _hash_all(pictures: Sequence[Listed], folder: Path, progress: Progress) -> t
 def _hash(path: Path, phash: Callable[..., Any]) -> tuple[Bools, str] | None:
     """Return what a picture looks like and the hash of its content; None when it cannot be read."""
     try:
-        with Pillow.open(path) as picture:
-            picture.draft("L", (_DRAFT, _DRAFT))
-            upright = ImageOps.exif_transpose(picture).convert("L")
+        upright, _ = open_decoded(path, "L", (_DRAFT, _DRAFT))
         return phash(upright, hash_size=FREQUENCIES).hash.ravel(), content_hash(path)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+    except (InputError, OSError):
         return None
 
 

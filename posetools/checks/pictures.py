@@ -19,6 +19,7 @@ from posetools.findings import Finding
 from posetools.formats.coco_sources import safe_name
 from posetools.formats.coco_table import CocoTable
 from posetools.formats.locate import Located, check_size
+from posetools.imaging.decoding import upright_command
 from posetools.inspection import Inspection, are_alike, digests, ends, inspect
 from posetools.progress import Progress
 from posetools.shards import SHARD, Engine, Here, cut, run_shards
@@ -94,7 +95,9 @@ def check_pictures(
     for at, (listed, found) in enumerate(zip(pictures, seen, strict=True)):
         if found.header:
             like[found.length, found.start].append(at)
-        if not found.header or found.header.size != tuple(listed.table.images.sizes[listed.row].tolist()):
+        header = found.header
+        sized = header and header.size == tuple(listed.table.images.sizes[listed.row].tolist())
+        if not sized or (header and header.ignored != 1):
             yield from _problems(listed, folder, found)
     # Only what is as long, and begins and ends alike, can be the same.
     groups: Iterable[list[int]] = like.values()
@@ -126,12 +129,20 @@ def _problems(listed: Listed, folder: Path, found: Inspection) -> Iterator[Findi
         yield listed.finding("E121", message, "put the picture there, or take it out of images and annotations")
     elif found.header is None:
         message = f"{must_be('file_name', 'a picture that can be read', name)} ({found.problem})"
-        yield listed.finding("E122", message, "replace the file, or take it out of images and annotations")
+        hint = found.hint or "replace the file, or take it out of images and annotations"
+        yield listed.finding("E122", message, hint)
     else:
         width, height = images.sizes[listed.row].tolist()
         wrong = check_size(Located(path, found.header), width, height, file=listed.table.path, place="image")
         if wrong:
             yield replace(wrong, place=listed.place)
+        elif found.header.ignored != 1:
+            message = must_be("EXIF orientation", "1 (as stored) where OpenCV ignores it", found.header.ignored)
+            hint = (
+                "labelme and browsers turn this image, training does not: look at its labels with `posetools view`. "
+                f"Where they lie right: `posetools convert --bake-rotation`. Where they do not: {upright_command(path)}"
+            )
+            yield listed.finding("W326", f"{name}: {message}", hint)
 
 
 def _double(listed: Listed, other: Listed, what: str) -> Finding:

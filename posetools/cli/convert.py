@@ -181,7 +181,7 @@ BakeRotation = Annotated[
     bool,
     typer.Option(
         "--bake-rotation",
-        help="Rewrite pictures with an EXIF rotation upright, for tools that ignore EXIF.",
+        help="Rewrite images that state an EXIF orientation as training sees them, without it.",
         rich_help_panel=_OUTPUT,
     ),
 ]
@@ -272,6 +272,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     plural = "" if result.files == 1 else "s"
     notes.append(f"read {result.files} {result.source_format} annotation file{plural}, wrote {request.out}")
     notes += [loss.text for loss in result.lost]
+    notes += [f"warning: {each}" for each in result.split.warnings]
     if errors:
         notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)

@@ -47,6 +47,7 @@ def split(
     notes = [f"{' and '.join(result.renumbered)} got new ids: theirs stood in both files"] if result.renumbered else []
     notes += [f"{name}: left as it is" for name in result.untouched]
     notes += ["an interrupted split was finished first"] if result.finished else []
+    notes += [f"warning: {each}" for each in result.plan.warnings]
     print_counts(result.counts, f"split: {result.plan.reason}", notes)
     if result.strata:
         _print_strata(result)

@@ -10,6 +10,8 @@ from pathlib import Path
 from posetools.errors import InputError, must_be
 from posetools.files import portable_path
 from posetools.findings import Finding
+from posetools.imaging.decoding import upright_command
+from posetools.imaging.orientation import SIDEWAYS
 from posetools.pictures import Header, is_picture, read_header
 from posetools.storage import is_url, real
 
@@ -125,17 +127,28 @@ def open_picture(path: Path) -> Located | Finding:
     try:
         return Located(path, read_header(path))
     except InputError as exc:
-        return Finding("E122", str(path), "", exc.problem, "replace the file, or leave the picture out of the source")
+        hint = exc.hint or "replace the file, or leave the picture out of the source"
+        return Finding("E122", str(path), "", exc.problem, hint)
 
 
 def check_size(located: Located, width: int, height: int, *, file: Path, place: str) -> Finding | None:
-    """Return a finding when an annotation's width and height are not those of the upright picture."""
-    if (width, height) == located.header.size:
+    """Return a finding when an annotation's width and height are not those of the image as OpenCV decodes it."""
+    header = located.header
+    if (width, height) == header.size:
         return None
     said = must_be(
         f"{place} (width, height)", f"{located.header.size}, the size of {located.path.name}", (width, height)
     )
-    if (width, height) == located.header.stored_size:
+    if header.ignored in SIDEWAYS and (width, height) == header.size[::-1]:
+        return Finding(
+            "E124",
+            str(file),
+            place,
+            f"{said}: that is the frame after EXIF rotation (orientation {header.ignored}), "
+            "which OpenCV, and so training, does not apply to this file",
+            f"turn the image itself, without touching its labels: {upright_command(located.path)}",
+        )
+    if (width, height) == header.stored_size:
         return Finding(
             "E124",
             str(file),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +16,16 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageOps
+from PIL import ImageDraw
 
 from posetools.drawing import Style, draw_instances, fitting_size
+from posetools.errors import InputError
 from posetools.files import read_json
 from posetools.findings import Finding
 from posetools.formats.coco_sources import safe_name
 from posetools.formats.coco_table import CocoTable
 from posetools.geometry import Floats, xyxy_from_xywh
+from posetools.pictures import open_decoded
 from posetools.report.material import Material
 from posetools.report.sealed import data_uri
 from posetools.skeleton import Color
@@ -185,15 +186,8 @@ def _numbers(value: Any, length: int) -> Floats | None:
 def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
     """Return an upright picture, at a fraction of its size where that is decoded faster, and that fraction; or None."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large pictures, and of odd EXIF data.
-            warnings.simplefilter("ignore")
-            with Pillow.open(path) as file:
-                width = file.width
-                file.draft("RGB", (8 * TILE[0], 8 * TILE[1]))
-                scale = file.width / width
-                return ImageOps.exif_transpose(file).convert("RGB"), scale
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return open_decoded(path, "RGB", (8 * TILE[0], 8 * TILE[1]))
+    except InputError:
         return None
 
 

@@ -206,3 +206,26 @@ def test_the_first_tensor_that_is_not_finite_is_found() -> None:
     whole = {"a": torch.zeros(2), "count": torch.tensor(3)}
     assert first_not_finite(whole) is None
     assert first_not_finite({**whole, "b": torch.tensor([0.0, math.inf]), "c": torch.tensor(math.nan)}) == "b"
+
+
+class Counter(Recorder):
+    """Counts the checkpoints of epochs when training begins."""
+
+    def __init__(self, work_dir: Path) -> None:
+        super().__init__()
+        self._work_dir = work_dir
+        self.kept: list[int] = []
+
+    def update(self, status: TrainStatus) -> None:
+        super().update(status)
+        self.kept.append(len(list(self._work_dir.glob("epoch_*.pth"))))
+
+
+def test_keeping_fewer_makes_room_before_the_next_checkpoint_is_written(tiny: Tiny, tmp_path: Path) -> None:
+    work_dir = tmp_path / "run"
+    train(TrainRequest(stage="pose", config=tiny.pose, work_dir=work_dir, epochs=3, keep=5, device="cpu"))
+    assert len(list(work_dir.glob("epoch_*.pth"))) == 3
+    told = Counter(work_dir)
+    train(TrainRequest(stage="pose", work_dir=work_dir, epochs=4, keep=2, resume=True, device="cpu"), told)
+    assert told.kept[0] == 2
+    assert sorted(path.name for path in work_dir.glob("epoch_*.pth")) == ["epoch_3.pth", "epoch_4.pth"]

@@ -17,10 +17,11 @@ from pycocotools.cocoeval import COCOeval
 from posetools.geometry import Floats
 
 # What a pair that can learn anything reaches on the 40 images that it was trained on.
-AP50_LEAST, PCK_GAIN_LEAST, FOUND_LEAST, ERROR_MOST = 0.5, 0.15, 0.5, 0.2
+AP50_LEAST, PCK_GAIN_LEAST, FOUND_LEAST = 0.5, 0.15, 0.5
 PCK = 0.1
-# Pixels and scores by which the bundle may differ from the run: torch and onnxruntime add up in other orders.
-PIXELS_MOST, SCORE_MOST = 1.0, 0.01
+# Pixels and scores by which the bundle may differ from the run: torch and onnxruntime add up in other orders. Where two
+# bins of SimCC are equally high, the last bits decide between them: a few keypoints may be elsewhere.
+PIXELS_MOST, SCORE_MOST, SAME_LEAST = 1.0, 0.01, 0.95
 # A box this near to the threshold of 0.3 may be there in one and not in the other.
 THRESHOLD = 0.3
 
@@ -50,14 +51,14 @@ def judge(folder: Path, name: str) -> list[Check]:
         name: of the data set and the run.
     """
     truth = _quiet(COCO, str(folder / "data" / name / "train_coco.json"))
-    scores = json.loads((folder / "eval_train.json").read_text())["runs"][0]
+    scores = json.loads((folder / "eval_train.json").read_text())
     ap50 = _box_ap50(truth, json.loads((folder / "out" / "results_coco.json").read_text()))
-    pck, mean_pose = scores["labelled_boxes"]["keypoints"]["labelled"]["overall"][f"PCK@{PCK}"], _mean_pose_pck(truth)
+    pck, mean_pose = scores["labelled_boxes"]["points"]["labelled"]["overall"][f"PCK@{PCK}"], _mean_pose_pck(truth)
     run, bundle = (
         json.loads((folder / out / "predictions.json").read_text())["pictures"] for out in ("out", "out_bundle")
     )
-    pixels, score = _differences(run, bundle)
-    found, error = _where_labels_are(truth, bundle)
+    pixels, score, same = _differences(run, bundle)
+    found, error, without_image = _where_labels_are(truth, bundle)
     return [
         Check("box AP50 on the training images", ap50, f"at least {AP50_LEAST}", ap50 >= AP50_LEAST),
         Check(
@@ -66,10 +67,16 @@ def judge(folder: Path, name: str) -> list[Check]:
             f"at least {PCK_GAIN_LEAST}",
             pck - mean_pose >= PCK_GAIN_LEAST,
         ),
-        Check("pixels between bundle and run", pixels, f"at most {PIXELS_MOST}", pixels <= PIXELS_MOST),
+        Check("pixels between boxes of bundle and run", pixels, f"at most {PIXELS_MOST}", pixels <= PIXELS_MOST),
         Check("scores between bundle and run", score, f"at most {SCORE_MOST}", score <= SCORE_MOST),
+        Check("keypoints that are the same in both", same, f"at least {SAME_LEAST}", same >= SAME_LEAST),
         Check("labelled objects that the bundle finds", found, f"at least {FOUND_LEAST}", found >= FOUND_LEAST),
-        Check("median error of their keypoints, in box sides", error, f"at most {ERROR_MOST}", error <= ERROR_MOST),
+        Check(
+            "median error of their keypoints, in box sides",
+            error,
+            f"below the mean pose's, {without_image:.3f}",
+            error < without_image,
+        ),
     ]
 
 
@@ -98,39 +105,48 @@ def _objects(truth: Any) -> Iterator[tuple[str, Floats, Floats]]:
         yield image, np.array(annotation["bbox"], dtype=np.float64), points
 
 
-def _mean_pose_pck(truth: Any) -> float:
-    """Return the PCK of always answering the mean position in the box: what needs no image."""
+def _mean_pose(truth: Any) -> Floats:
+    """Return how far the mean position in the box is from each label: what can be answered without an image.
+
+    (N, K) in box sides, NaN where nothing is labelled.
+    """
     boxes, points = (np.array(part) for part in list(zip(*_objects(truth), strict=True))[1:])
     labelled = points[:, :, 2] > 0
     inside = (points[:, :, :2] - boxes[:, None, :2]) / boxes[:, None, 2:]
     mean = np.where(labelled[..., None], inside, 0.0).sum(axis=0) / labelled.sum(axis=0)[:, None]
     answered = boxes[:, None, :2] + mean * boxes[:, None, 2:]
     distance = np.linalg.norm(answered - points[:, :, :2], axis=2) / boxes[:, 2:].max(axis=1)[:, None]
-    shares = [(distance[labelled[:, k], k] < PCK).mean() for k in range(points.shape[1])]
-    return float(np.mean(shares))
+    errors: Floats = np.where(labelled, distance, np.nan)
+    return errors
 
 
-def _differences(run: list[dict[str, Any]], bundle: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return the largest difference of a coordinate and of a score between two sets of predictions."""
-    pixels = score = 0.0
+def _mean_pose_pck(truth: Any) -> float:
+    """Return the PCK of the mean pose: the mean of the keypoints' shares."""
+    distance = _mean_pose(truth)
+    return float(np.mean([(of_point[~np.isnan(of_point)] < PCK).mean() for of_point in distance.T]))
+
+
+def _differences(run: list[dict[str, Any]], bundle: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """Return the largest differences of boxes in pixels and of scores, and the share of keypoints within a pixel."""
+    pixels, score, near = 0.0, 0.0, []
     for one, other in zip(run, bundle, strict=True):
         sure = [
             [found for found in image["instances"] if found["score"] > THRESHOLD + SCORE_MOST] for image in (one, other)
         ]
         if one["file_name"] != other["file_name"] or len(sure[0]) != len(sure[1]):
-            return float("inf"), float("inf")
+            return float("inf"), float("inf"), 0.0
         for first, second in zip(*sure, strict=True):
             pixels = max(pixels, float(np.abs(np.subtract(first["box"], second["box"])).max()))
             score = max(score, abs(first["score"] - second["score"]))
-            for name, place in first["keypoints"].items():
-                # Between two equal answers of SimCC the last bits decide: those points are unsure in both.
-                if min(first["keypoint_scores"][name], second["keypoint_scores"][name]) > THRESHOLD:
-                    pixels = max(pixels, float(np.abs(np.subtract(place, second["keypoints"][name])).max()))
-    return pixels, score
+            apart = np.subtract(list(first["keypoints"].values()), list(second["keypoints"].values()))
+            near += (np.abs(apart).max(axis=1) <= PIXELS_MOST).tolist()
+    return pixels, score, float(np.mean(near)) if near else 0.0
 
 
-def _where_labels_are(truth: Any, predicted: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return the share of labelled objects that are found (IoU 0.5), and the median distance of their keypoints."""
+def _where_labels_are(truth: Any, predicted: list[dict[str, Any]]) -> tuple[float, float, float]:
+    """Return the share of labelled objects that are found (IoU 0.5), and the median distance of their keypoints, then
+    the mean pose's, in box sides.
+    """
     by_name = {Path(image["file_name"]).name: image["instances"] for image in predicted}
     found, errors = [], []
     for image, (x, y, w, h), points in _objects(truth):
@@ -143,7 +159,8 @@ def _where_labels_are(truth: Any, predicted: list[dict[str, Any]]) -> tuple[floa
             places = np.array(list(instances[best]["keypoints"].values()))
             distance = np.linalg.norm(places - points[:, :2], axis=1) / max(w, h)
             errors += distance[points[:, 2] > 0].tolist()
-    return float(np.mean(found)), float(np.median(errors)) if errors else float("inf")
+    without_image = float(np.nanmedian(_mean_pose(truth)))
+    return float(np.mean(found)), float(np.median(errors)) if errors else float("inf"), without_image
 
 
 def _iou(one: Floats, other: Floats) -> float:

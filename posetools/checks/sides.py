@@ -1,0 +1,315 @@
+"""Objects whose left and right are exchanged, found by what the set itself says: no template, no model.
+
+What a photograph shows of an object tells left from right: seen from above, from the right side, from where its nose
+is seen, the left points lie on one certain side of the others. How, nobody has to say; the set's objects show it, since
+nearly all of them are labeled right. For each object the same numbers are taken twice, of the labels as they are and
+with left and right exchanged:
+
+- the way from one point to another, in units of the object's extent: in upright images left and right have places;
+- the signed area of three points: it is the same however the image is turned, and changes its sign in a mirror image.
+
+Each counts only where its points are labeled (and once more where all are visible, if the set marks hidden points). The
+difference of the two is what exchanging the names changes, and it turns its sign when the names are exchanged. So
+a logistic regression without a constant term, whose task is to tell objects as labeled from the same objects
+exchanged, gives each object a score, and exchanged the object has that score with the opposite sign. It allows for some
+wrong labels among those that it learns from, and every object is judged by a regression that has not seen it.
+
+From the scores follow the share of exchanged objects, how often a score of some size has the wrong sign, each object's
+probability of being exchanged, and how many would be found if all were exchanged. Where that is little (all points are
+labeled, and the object is seen from all sides at its own height), the set cannot tell, and the check says so.
+
+It is not in ``rigid``: it needs no rigid object. Legs move and heads turn; the regression finds what does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from posetools.checks.structure import SoundObjects
+from posetools.findings import Finding
+from posetools.geometry import Bools, Floats, Ints
+from posetools.skeleton import Skeleton
+
+# Fewer objects teach too little.
+LEAST_OBJECTS = 60
+# When more of the objects seem to be exchanged than this, or fewer exchanged ones would be found, the set cannot tell.
+# Many that seem to be exchanged may be of another kind instead: they must stand out all the more.
+MOST_EXCHANGED = 0.2
+MANY_EXCHANGED = 0.1
+LEAST_RECALL = 0.5
+LEAST_RECALL_OF_MANY = 0.9
+# Of those that are reported so many are expected to be exchanged, and each one more likely than not.
+PRECISION = 0.9
+# So many objects are learned from, in so many parts, and each object is described by so many numbers at most.
+_LEARNED = 1000
+_FOLDS = 4
+_NUMBERS = 400
+# Up to so many keypoints any three are looked at; beyond it, those among which there is a left and its right.
+_ANY_THREE = 10
+_CLIP = 3.0
+_RIDGES = (1e-3, 1e-2, 1e-1)
+# The share of exchanged objects while nothing is known of it, and the least that is assumed.
+_SHARE = 0.05
+_LEAST_SHARE = 0.02
+_POWERS = (1.0, 1.5, 2.0)
+_SCALES = np.geomspace(0.1, 30.0, 30)
+_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sides:
+    """What N objects say of their left and right.
+
+    Attributes:
+        probability: (N,) of being exchanged; NaN where the labels say nothing.
+        exchanged: (N,) which are reported.
+        recall: the share that would be found, were all objects exchanged.
+        share: the share that seems to be exchanged.
+        judged: how many objects say something.
+    """
+
+    probability: Floats
+    exchanged: Bools
+    recall: float
+    share: float
+    judged: int
+
+    @property
+    def tells(self) -> bool:
+        """Whether the set can tell at all."""
+        least = LEAST_RECALL if self.share <= MANY_EXCHANGED else LEAST_RECALL_OF_MANY
+        return self.judged >= LEAST_OBJECTS and self.share <= MOST_EXCHANGED and self.recall >= least
+
+
+def check_sides(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return the objects of all splits whose left and right seem to be exchanged, and what could not be checked."""
+    parts = [part for part in objects.values() if len(part)]
+    swap = np.array(skeleton.flip_indices)
+    if not parts or (swap == np.arange(len(swap))).all():
+        return [], ()
+    sides = judge(np.concatenate([part.keypoints for part in parts]), swap)
+    if not sides.tells:
+        return [], (_note(sides),)
+    findings, start = [], 0
+    for part in parts:
+        for index in np.flatnonzero(sides.exchanged[start : start + len(part)]):
+            message = (
+                "left and right must lie as in the set's other objects, got them the other way round "
+                f"(probability {min(sides.probability[start + index], 0.999):.3f})"
+            )
+            hint = "look at the image: give left and right each other's names, unless it is only an unusual view"
+            findings.append(part.finding("W222", int(index), message, hint))
+        start += len(part)
+    return findings, ()
+
+
+def _note(sides: Sides) -> str:
+    head = "mirrored labels not checked: "
+    if sides.judged < LEAST_OBJECTS:
+        return f"{head}it takes {LEAST_OBJECTS} objects with left or right points, the set has {sides.judged}"
+    if sides.share > MOST_EXCHANGED:
+        return f"{head}{sides.share:.0%} of the objects lie the other way round than the rest (docs/geometry.md)"
+    found = f"with left and right exchanged only {sides.recall:.0%} of these objects would stand out"
+    return f"{head}{found} (docs/geometry.md)"
+
+
+def judge(keypoints: Floats, swap: Ints) -> Sides:
+    """Return what (N, K, 3) objects say of their left and right.
+
+    Args:
+        keypoints: x, y, visibility.
+        swap: (K,) the keypoint that each becomes in a mirrored image.
+    """
+    numbers = _Numbers(keypoints, swap)
+    rows = np.flatnonzero(numbers.says_something())
+    nothing = Sides(np.full(len(keypoints), np.nan), np.zeros(len(keypoints), dtype=np.bool_), 0.0, 0.0, len(rows))
+    if len(rows) < LEAST_OBJECTS:
+        return nothing
+    some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _LEARNED)).astype(np.int64)]
+    best = max((_learn(numbers.of(some), ridge) for ridge in _RIDGES), key=lambda one: one.likelihood)
+    scores = np.concatenate(
+        [numbers.of(rows[at : at + _AT_ONCE]) @ best.weights for at in range(0, len(rows), _AT_ONCE)]
+    )
+    scores[np.searchsorted(rows, some)] = best.scores
+    probability = best.probability(scores)
+    reported = _reported(probability)
+    bar = float(probability[reported].min(initial=0.8))
+    found = ((1 - probability) * (best.probability(-scores) >= bar)).sum() / (1 - probability).sum()
+    nothing.probability[rows], nothing.exchanged[rows] = probability, reported
+    return Sides(nothing.probability, nothing.exchanged, float(found), best.share, len(rows))
+
+
+def _reported(probability: Floats) -> Bools:
+    """Return the most probable ones, as many as keep the expected precision."""
+    order = np.argsort(-probability, kind="stable")
+    ranked = probability[order]
+    kept = np.flatnonzero((np.cumsum(ranked) / np.arange(1, len(ranked) + 1) >= PRECISION) & (ranked >= 0.5))
+    reported = np.zeros(len(probability), dtype=np.bool_)
+    reported[order[: kept[-1] + 1 if len(kept) else 0]] = True
+    return reported
+
+
+class _Numbers:
+    """What exchanging left and right changes of the numbers that describe each object."""
+
+    def __init__(self, keypoints: Floats, swap: Ints) -> None:
+        self._keypoints, self._swap = keypoints, swap
+        self._masks = (1, 2) if (keypoints[:, :, 2] == 1).any() else (1,)
+        two, three = _twos(swap), _threes(swap)
+        most = max(1, _NUMBERS // (2 * len(self._masks)))
+        self._two, self._three = two[:: -(-2 * len(two) // most)], three[:: -(-len(three) // most)]
+        self._scale: Floats | None = None
+
+    def says_something(self) -> Bools:
+        """Return (N,) whether an object has two points with a place each, one of them a left or right one."""
+        labeled = self._keypoints[:, :, 2] > 0
+        sided = labeled & (self._swap != np.arange(len(self._swap)))
+        finite = np.isfinite(self._keypoints).all(axis=(1, 2))
+        says: Bools = (labeled.sum(axis=1) >= 2) & sided.any(axis=1) & finite
+        says[says] = _placed(self._keypoints[says])[1] > 0
+        return says
+
+    def of(self, rows: Ints) -> Floats:
+        """Return (R, F) numbers of some objects that say something; the first ones asked for set the scale of each."""
+        points, _ = _placed(self._keypoints[rows])
+        visibility = self._keypoints[rows, :, 2]
+        parts = []
+        for least in self._masks:
+            shown = visibility >= least
+            parts.append(self._described(points, shown))
+            parts[-1] = parts[-1] - self._described(points[:, self._swap], shown[:, self._swap])
+        numbers = np.concatenate(parts, axis=1)
+        if self._scale is None:
+            spread = np.sqrt((numbers**2).mean(axis=0))
+            self._scale = np.where(spread > 1e-9, spread, np.inf)
+        scaled: Floats = np.clip(numbers / self._scale, -_CLIP, _CLIP) / np.sqrt(numbers.shape[1])
+        return scaled
+
+    def _described(self, points: Floats, shown: Bools) -> Floats:
+        i, j = self._two.T
+        way = (points[:, j] - points[:, i]) * (shown[:, i] & shown[:, j])[:, :, None]
+        a, b, c = self._three.T
+        one, other = points[:, b] - points[:, a], points[:, c] - points[:, a]
+        area = (one[:, :, 0] * other[:, :, 1] - one[:, :, 1] * other[:, :, 0]) * (
+            shown[:, a] & shown[:, b] & shown[:, c]
+        )
+        return np.concatenate([way[:, :, 0], way[:, :, 1], area], axis=1)
+
+
+def _placed(keypoints: Floats) -> tuple[Floats, Floats]:
+    """Return (N, K, 2) points from the middle of the labeled ones, in units of their extent, and (N,) that extent."""
+    labeled = keypoints[:, :, 2] > 0
+    count = np.maximum(labeled.sum(axis=1), 1)
+    middle = (keypoints[:, :, :2] * labeled[:, :, None]).sum(axis=1) / count[:, None]
+    points = keypoints[:, :, :2] - middle[:, None]
+    extent = np.sqrt(((points**2).sum(axis=2) * labeled).sum(axis=1) / count)
+    return points / np.where(extent > 0, extent, 1.0)[:, None, None], extent
+
+
+def _twos(swap: Ints) -> Ints:
+    """Return (T, 2): two keypoints, of those two and their mirror image one."""
+    every = combinations(range(len(swap)), 2)
+    return np.array([two for two in every if _comes_first(two, swap)], dtype=np.int64).reshape(-1, 2)
+
+
+def _threes(swap: Ints) -> Ints:
+    """Return (T, 3): likewise three keypoints; of many, only those among which is a left with its right."""
+    count = len(swap)
+    pairs = [(k, int(swap[k])) for k in range(count) if k < swap[k]]
+    some = {tuple(sorted((*pair, k))) for pair in pairs for k in range(count) if k not in pair}
+    every = combinations(range(count), 3) if count <= _ANY_THREE else sorted(some)
+    return np.array([three for three in every if _comes_first(three, swap)], dtype=np.int64).reshape(-1, 3)
+
+
+def _comes_first(points: tuple[int, ...], swap: Ints) -> bool:
+    other = tuple(sorted(int(swap[k]) for k in points))
+    return points <= other and any(swap[k] != k for k in points)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Learned:
+    """A regression, the scores of what it was learned from (each by one that had not seen it), and what they mean.
+
+    Attributes:
+        weights: (F,) of all.
+        scores: (N,) above 0 when the object looks right as it is labeled.
+        likelihood: how well the scores are explained (log).
+        share: of exchanged objects.
+        scale: of the scores.
+        power: how sharply a score's sign turns certain with its size.
+    """
+
+    weights: Floats
+    scores: Floats
+    likelihood: float
+    share: float
+    scale: float
+    power: float
+
+    def probability(self, scores: Floats) -> Floats:
+        """Return (N,) how likely objects with these scores are exchanged."""
+        share, right = max(self.share, _LEAST_SHARE), _right(scores, self.scale, self.power)
+        exchanged: Floats = share * (1 - right) / (share * (1 - right) + (1 - share) * right)
+        return exchanged
+
+
+def _learn(numbers: Floats, ridge: float) -> _Learned:
+    """Return the regression of (N, F) numbers."""
+    fold = np.random.default_rng(0).permutation(len(numbers)) % _FOLDS
+    scores, weights = np.empty(len(numbers)), np.zeros(numbers.shape[1])
+    for part in range(_FOLDS):
+        own = _regression(numbers[fold != part], ridge)
+        scores[fold == part] = numbers[fold == part] @ own
+        weights += own / _FOLDS
+    return _Learned(weights, scores, *_meaning(scores))
+
+
+def _regression(numbers: Floats, ridge: float) -> Floats:
+    """Return (F,) weights by which nearly all objects look right, whatever the few that do not."""
+    weights, target = np.zeros(numbers.shape[1]), np.full(len(numbers), 1 - _SHARE)
+    for _ in range(6):
+        for _ in range(4):
+            weights = weights + _step(numbers, target, weights, ridge * len(numbers))
+        right = _sigmoid(numbers @ weights)
+        target = 1 - _SHARE * (1 - right) / (_SHARE * (1 - right) + (1 - _SHARE) * right)
+    return weights
+
+
+def _step(numbers: Floats, target: Floats, weights: Floats, ridge: float) -> Floats:
+    """Return Newton's step of a ridge regression with soft targets."""
+    right = _sigmoid(numbers @ weights)
+    matrix = (numbers * np.maximum(right * (1 - right), 1e-4)[:, None]).T @ numbers
+    matrix[np.diag_indices(len(matrix))] += ridge
+    step: Floats = np.linalg.solve(matrix, numbers.T @ (target - right) - ridge * weights)
+    return step
+
+
+def _meaning(scores: Floats) -> tuple[float, float, float, float]:
+    """Return the likelihood, the share of exchanged objects, and the scale and power that explain scores best."""
+    usual = float(np.median(np.abs(scores))) + 1e-12
+    best = (-np.inf, 0.0, 1.0, 1.0)
+    for power in _POWERS:
+        for scale in _SCALES / usual:
+            right, share = _right(scores, float(scale), power), _SHARE
+            for _ in range(30):
+                share = min(float((share * (1 - right) / _of_labels(right, share)).mean()), 0.5)
+            best = max(best, (float(np.log(_of_labels(right, share)).sum()), share, float(scale), power))
+    return best
+
+
+def _of_labels(right: Floats, share: float) -> Floats:
+    """Return how likely the labels are as they are: right ones, and exchanged ones that look right exchanged."""
+    return np.maximum((1 - share) * right + share * (1 - right), 1e-300)
+
+
+def _right(scores: Floats, scale: float, power: float) -> Floats:
+    return _sigmoid(np.sign(scores) * np.minimum(scale * np.abs(scores), 40.0) ** power)
+
+
+def _sigmoid(values: Floats) -> Floats:
+    sigmoid: Floats = 1.0 / (1.0 + np.exp(-np.clip(values, -40.0, 40.0)))
+    return sigmoid
