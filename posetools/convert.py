@@ -328,11 +328,9 @@ def _write(
     """Write the data set; return the result with what was written."""
     if target.write is None:
         raise RequestError(f"--to must be a format that posetools writes, got {target.name!r}")
-    parts: dict[str, Any] = {
-        split: read.pictures.select(rows, None if split == _ALL else split) for split, rows in splits.items()
-    }
-    counts = {split: counts_in(part) for split, part in parts.items()}
-    result = replace(result, counts=counts, lost=losses(target, parts))
+    select = read.pictures.select
+    parts: dict[str, Any] = {split: select(rows, None if split == _ALL else split) for split, rows in splits.items()}
+    result = replace(result, counts={s: counts_in(part) for s, part in parts.items()}, lost=losses(target, parts))
     with staged_folder(request.out, overwrite=request.overwrite) as folder:
         progress("writing", 0, 1)
         target.write(parts, folder, request.images)

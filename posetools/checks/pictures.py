@@ -140,7 +140,7 @@ def _problems(listed: Listed, folder: Path, found: Inspection) -> Iterator[Findi
             message = must_be("EXIF orientation", "1 (as stored) where OpenCV ignores it", found.header.ignored)
             hint = (
                 "labelme and browsers turn this image, training does not: look at its labels with `posetools view`. "
-                f"Where they lie right: convert --bake-rotation. Where they do not: {upright_command(path)}"
+                f"Where they lie right: `posetools convert --bake-rotation`. Where they do not: {upright_command(path)}"
             )
             yield listed.finding("W326", f"{name}: {message}", hint)
 

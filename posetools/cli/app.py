@@ -111,7 +111,7 @@ def _root(
 
 def _shown(message: object) -> str:
     """Return a message in which no path that was given can look like a line of the message."""
-    text = str(message)
+    text = in_own_words(str(message))
     for argument in sys.argv:
         for part in {*Path(argument).parts, *Path(argument.partition("=")[2]).parts}:
             text = text.replace(part, printable(part))

@@ -103,18 +103,13 @@ def test_what_is_next_after_other_commands_that_write_a_data_set(tmp_path: Path)
 
 
 def test_diff_names_the_options_of_convert_as_such(dogs: Path, tmp_path: Path) -> None:
-    for command in ("diff", "sigmas"):
-        done = run(command, dogs, dogs)
-        assert done.status == 2 and "posetools convert --map 'dog=NAME'" in done.err
-        # Typed, it lists what is wrong.
-        listed = run(*typed(done.err))
-        assert listed.status == 1 and "E301" in listed.out
     assert run("diff", dogs, dogs, "--skeleton", "dog.yaml").status == 0
     broken = json.loads((dogs / "a.json").read_text())
     broken["shapes"][0]["label"] = "cat"
     shutil.copytree(dogs, tmp_path / "cats")
     (tmp_path / "cats/a.json").write_text(json.dumps(broken))
     done = run("diff", dogs, "cats", "--skeleton", "dog.yaml")
+    assert done.status == 2 and "posetools convert --map 'cat=NAME'" in done.err
     words = typed(done.err)
     assert words[:2] == ["convert", "cats"] and "dog.yaml" in words
     listed = run(*words)
