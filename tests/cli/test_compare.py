@@ -104,7 +104,7 @@ def test_sigmas_prints_a_table_and_writes_a_skeleton(tmp_path: Path) -> None:
     a = write_source(tmp_path / "a", "coco", _splits(whole))
     b = _moved(a, tmp_path / "b", noise=0.03)
     skeleton = tmp_path / "mine.yaml"
-    assert run("skeleton", "new", skeleton).status == 0
+    assert run("skeleton", "new", skeleton, "--from", "car8").status == 0
     done = run("sigmas", a, b, "--update", skeleton, "--json", tmp_path / "s.json")
     assert (done.status, done.err.count("error")) == (0, 0)
     measured = json.loads((tmp_path / "s.json").read_text())["keypoints"]
