@@ -136,7 +136,7 @@ def _target(request: ViewRequest) -> Path:
     elif out.is_dir():
         raise RequestError(f"{out}: must be the file of the sheet, but is a folder\n  --each writes single pictures")
     elif out.suffix.lower() not in _SUFFIXES:
-        raise RequestError(must_be("--out", f"a file that ends with {', '.join(sorted(_SUFFIXES))}", str(out)))
+        raise RequestError(f"--out must be a file that ends with {', '.join(sorted(_SUFFIXES))}, got {out}")
     return out
 
 

@@ -106,7 +106,7 @@ def publish(
         OutputError: the file cannot be written; what was there is as it was.
     """
     if out.suffix != SUFFIX or out.is_dir():
-        raise RequestError(f"--out {must_be('FILE', f'a file name ending in {SUFFIX}', str(out))}")
+        raise RequestError(f"--out FILE must be a file name ending in {SUFFIX}, got {out}")
     require_train("posetools publish")
     checkpoint = checkpoint.expanduser()
     check_file(checkpoint, "checkpoint")

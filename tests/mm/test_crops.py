@@ -14,7 +14,7 @@ import pytest
 
 from posetools.dataset import DatasetBuilder, Image
 from posetools.dataset_folder import IMAGES, ann_file
-from posetools.errors import InputError, PosetoolsError, RequestError, RunError
+from posetools.errors import InputError, PosetoolsError, RequestError
 from posetools.formats.coco import write_split
 from posetools.mm.configs import load_config
 from posetools.mm.crops import CropsCache, _innermost, use_crops_in
@@ -161,7 +161,7 @@ def test_an_object_without_crop_and_a_deleted_file_are_read_from_the_picture(pho
     ("change", "kind", "message"),
     [
         (lambda path: path.unlink(), InputError, "picture does not exist"),
-        (lambda path: path.write_bytes(path.read_bytes()[:2000]), RunError, r"cannot be decoded: AssertionError"),
+        (lambda path: path.write_bytes(path.read_bytes()[:2000]), InputError, "it ends before the image does"),
     ],
 )
 def test_a_picture_that_cannot_be_read_is_named(

@@ -42,6 +42,6 @@ def test_train_all_says_so_too(tiny: Tiny, tmp_path: Path) -> None:
     configs: list[str | Path] = ["--config", tiny.det, "--config", tiny.pose]
     done = run("train", "--stage", "all", *configs, "--work-dir", tmp_path / "all", "--device", "cpu", "--epochs", "1")
     assert done.status == 0, done.err
-    assert "coco/bbox_mAP was 0.000 at its one evaluation" in done.words
-    assert "coco/AP was 0.000 at its one evaluation" in done.words
+    assert "coco/bbox_mAP was 0.000 at" in done.words
+    assert "coco/AP was 0.000 at" in done.words
     assert "undertrained: " in done.words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -180,7 +181,12 @@ OPTIONS: list[tuple[str, Stage, dict[str, Any], list[str]]] = [
         {"cfg_options": ("val_dataloader.dataset.ann_file=gone.json",)},
         ["val: ", "gone.json does not exist", "posetools convert"],
     ),
-    ("no such weights", "pose", {"weights": "gone.pth"}, ["weights (load_from): gone.pth: cannot be read", "none"]),
+    (
+        "no such weights",
+        "pose",
+        {"cfg_options": ("load_from=gone.pth",)},
+        ["weights (load_from): gone.pth: cannot be read", "none"],
+    ),
     (
         "weights out of reach",
         "det",
@@ -188,7 +194,6 @@ OPTIONS: list[tuple[str, Stage, dict[str, Any], list[str]]] = [
         ["weights (load_from): http://127.0.0.1:9/rtmdet.pth: cannot be downloaded", "--weights FILE"],
     ),
     ("no such GPU", "det", {"device": "cuda:99"}, ["--device cuda:99: this environment has", "--device auto"]),
-    ("no such device", "det", {"device": "tpu"}, ["--device must be auto, cpu, cuda or cuda:N, got 'tpu'"]),
     ("mixed precision on the CPU", "pose", {"amp": True}, ["--amp needs a GPU", "leave --amp out"]),
 ]
 
@@ -206,14 +211,29 @@ def test_what_would_waste_a_night_is_refused(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"weights": "gone.pth"}, "gone.pth: file of weights does not exist\n  --weights none starts from random"),
+        ({"device": "tpu"}, "--device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+    ],
+)
+def test_what_needs_no_torch_is_refused_before_it_is_imported(
+    tiny: Tiny, tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    request = TrainRequest(stage="pose", config=tiny.pose, work_dir=tmp_path / "run", device="cpu")
+    with pytest.raises(PosetoolsError, match=re.escape(sentence)):
+        train(replace(request, **changes))
+    assert not (tmp_path / "run").exists()
+
+
 def test_all_problems_are_in_one_message(tiny: Tiny, tmp_path: Path) -> None:
     request = TrainRequest(
         stage="det",
         config=tiny.det,
         work_dir=tmp_path,
         device="cuda:99",
-        weights="gone.pth",
-        cfg_options=("val_cfg=None",),
+        cfg_options=("val_cfg=None", "load_from=gone.pth"),
     )
     with pytest.raises(
         RequestError, match=r"for 3 problems:\n  1. .*val_cfg(.|\n)*2. weights(.|\n)*3. --device cuda:99"
