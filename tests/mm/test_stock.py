@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,32 +12,9 @@ from posetools.dataset_folder import IMAGES
 from posetools.mm.configs import config_of_run
 from posetools.mm.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Run, Tiny
+from tests.stock import stock
 
 pytestmark = pytest.mark.train
-
-STOCK = """
-import runpy, sys
-sys.modules["posetools"] = None
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def stock(package: str, script: str, *arguments: str | Path) -> str:
-    """Run a script that a package of OpenMMLab brings along, and return what it printed."""
-    spec = find_spec(package)
-    assert spec and spec.origin
-    path = Path(spec.origin).parent / ".mim" / script
-    environment = {name: value for name, value in os.environ.items() if "WEIGHTS_ONLY" not in name}
-    done = subprocess.run(
-        [sys.executable, "-c", STOCK, str(path), *map(str, arguments)],
-        env={**environment, "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
 
 
 def test_the_stock_test_script_opens_a_checkpoint(det_run: Run, tmp_path: Path) -> None:
