@@ -188,6 +188,8 @@ def leave() -> None:
     from torch import distributed
 
     if distributed.is_available() and distributed.is_initialized():
+        # gloo aborts a process that still waits for the others' last word when their connections are closed.
+        distributed.barrier()
         distributed.destroy_process_group()
 
 
