@@ -213,7 +213,7 @@ def config(
         pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
     print_pair(pair, explain=explain)
     elsewhere = "" if out == Path("configs") else f" --configs {out}"
-    print(printable(f"next: posetools train --stage det --data {data}{elsewhere}"))
+    print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
 
 # What --pretrained stands for, as (load_from, backbone).

@@ -29,7 +29,7 @@ def test_the_pair_is_written_and_named(monkeypatch: pytest.MonkeyPatch, capsys: 
     out = capsys.readouterr().out
     assert out.splitlines()[:2] == ["made/rtmdet_tiny_car8.py", "made/rtmpose-s_car8.py"]
     assert "det: 40 pictures in batches of 4; 200 epochs of 10 iterations: 2000 in all, 200 of them warm-up" in out
-    assert out.splitlines()[-1] == "next: posetools train --stage det --data data/cars --configs made"
+    assert out.splitlines()[-1] == "next: posetools train --stage all data/cars --configs made"
     assert "rtmdet_tiny_8xb32" in Path("made/rtmdet_tiny_car8.py").read_text(encoding="utf-8")
 
 

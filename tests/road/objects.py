@@ -37,7 +37,7 @@ class RoadObject:
 OBJECTS = (
     RoadObject(
         name="cars",
-        label=lambda folder: render_set(folder, pictures=IMAGES, size=(160, 128), seed=11, variety=PLAIN, workers=2),
+        label=lambda folder: render_set(folder, pictures=IMAGES, size=(128, 96), seed=11, variety=PLAIN, workers=2),
         det="tiny",
         pose="t",
     ),
