@@ -114,6 +114,14 @@ def test_the_batch_fits_memory_and_data(machine: Machine, data: DataFacts, det: 
     assert (found.det.batch_size, found.pose.batch_size) == (det, pose)
 
 
+@pytest.mark.parametrize(("objects", "batch"), [(54, 8), (70, 16), (127, 16), (128, 32), (2000, 32), (5, 5)])
+def test_a_small_set_gets_small_batches_on_a_cpu(objects: int, batch: int) -> None:
+    found = recipe(facts(objects, objects), CPU).pose
+    assert found.batch_size == batch
+    assert (f"{objects} objects" in found.because["batch_size"].reason) is (batch < 32)
+    assert recipe(facts(objects, objects), CPU).det.batch_size == min(8, objects)
+
+
 def test_a_measured_batch_wins_over_the_estimate_and_no_gpu_is_said() -> None:
     seen: dict[StageName, Measured] = {"det": Measured(batch=64, batch_note="measured (64: 18.0 GiB)")}
     found = recipe(measured=seen, det={"batch_size": "auto"}).det
