@@ -63,7 +63,7 @@ _Batch: TypeAlias = Annotated[
     typer.Option(
         metavar="N|auto",
         help="Training batch on one device; auto: the largest that fits on the GPU, by a short trial.",
-        show_default="by the GPU's memory; 8 det and 32 pose on a CPU",
+        show_default="by the GPU's memory; at most 8 det and 32 pose on a CPU",
         rich_help_panel=_BOTH,
     ),
 ]
