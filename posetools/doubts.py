@@ -20,8 +20,14 @@ _ZERO = 0.0005
 
 
 def doubt_of_evaluations(evaluations: Evaluations) -> str:
-    """Return the sentence for a run whose AP was 0 whenever it was measured; empty for any other."""
-    return _zero(str(evaluations.path.parent), [metrics for _, metrics in evaluations.entries])
+    """Return the sentence for a run whose AP was 0 at every evaluation, or was never measured; empty for any other."""
+    folder, measured = evaluations.path.parent, [metrics for _, metrics in evaluations.entries]
+    if measured and not any(map(_ap_of, measured)):
+        return (
+            f"{folder}: no AP at {_times(len(measured))} of the run: nothing was predicted, or nothing is labeled\n"
+            "  `posetools eval` says why"
+        )
+    return _zero(str(folder), measured)
 
 
 def doubt_of_checkpoint(checkpoint: Path | str) -> str:
@@ -69,11 +75,15 @@ def _zero(where: str, measured: Sequence[Mapping[str, Any]]) -> str:
     values = [ap for metrics in measured if (ap := _ap_of(metrics))]
     if not values or any(value >= _ZERO for _, value in values):
         return ""
-    times = "its one evaluation" if len(values) == 1 else f"all {len(values)} evaluations"
     return (
-        f"{where}: {values[0][0]} was 0.000 at {times} of the run: this model finds nothing or next to nothing\n"
+        f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model finds nothing or next to "
+        "nothing\n"
         "  fix: `posetools eval` says why"
     )
+
+
+def _times(number: int) -> str:
+    return "its one evaluation" if number == 1 else f"all {number} evaluations"
 
 
 def _ap_of(metrics: Mapping[str, Any]) -> tuple[str, float] | None:

@@ -42,6 +42,7 @@ def test_train_all_says_so_too(tiny: Tiny, tmp_path: Path) -> None:
     configs: list[str | Path] = ["--config", tiny.det, "--config", tiny.pose]
     done = run("train", "--stage", "all", *configs, "--work-dir", tmp_path / "all", "--device", "cpu", "--epochs", "1")
     assert done.status == 0, done.err
-    assert "coco/bbox_mAP was 0.000 at" in done.words
+    # MMDet's metric gives no numbers when nothing was predicted at all.
+    assert "coco/bbox_mAP was 0.000 at" in done.words or "det: no AP at" in done.words
     assert "coco/AP was 0.000 at" in done.words
     assert "undertrained: " in done.words
