@@ -7,8 +7,9 @@ OWN_UV := .tools/uv/bin/uv
 UV ?= $(or $(shell command -v uv 2>/dev/null),$(OWN_UV))
 NEEDS_UV := $(filter $(OWN_UV),$(UV))
 SYNC := $(UV) sync --python 3.11
-# The tests of one file stay together, since they share what they have trained.
-IN_PARALLEL := -n 2 --dist loadfile
+# The tests of one file stay together, since they share what they have trained; in their order, so that the long files
+# are not the last.
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 # The oldest stack has a project folder of its own, so that each of the two keeps its own uv.lock.
 OLDEST := .tools/oldest
 
