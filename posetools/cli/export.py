@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from posetools.cli.models import Det, Named, Pose, Run, check_models
-from posetools.errors import RequestError, printable
+from posetools.errors import RequestError, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,7 +150,7 @@ def _print(result: Exporting, out: Console) -> None:
             "[yellow]no sample has an object:[/] `posetools verify` will see little; --pictures may name better ones"
         )
     for doubt in result.doubts:
-        out.print(f"[yellow]warning:[/] {escape(printable(doubt))}")
+        out.print(printable_lines(f"warning: {doubt}"), style="yellow", markup=False)
     name = escape(str(result.out))
     out.print(f"check it anywhere: posetools verify {name}\nuse it: posetools predict --bundle {name} PICTURES")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from posetools.errors import RequestError, printable
+from posetools.errors import RequestError, printable_lines
 
 if TYPE_CHECKING:
     from posetools.pipeline import PipelineOptions, PosePipeline
@@ -75,7 +75,7 @@ def load_pipeline(
     """
     pipeline = _pipeline(det, pose, run, bundle, options)
     for doubt in pipeline.doubts:
-        print(printable(f"warning: {doubt}"), file=sys.stderr)
+        print(printable_lines(f"warning: {doubt}"), file=sys.stderr)
     return pipeline
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.errors import printable
+from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
     from posetools.mm.publish import Published
@@ -57,7 +57,7 @@ def _print(done: Published, checkpoint: Path) -> None:
     screen.print(table)
     screen.print(f"SHA-256 {done.sha256}")
     for note in done.notes:
-        screen.print(printable(note), markup=False)
+        screen.print(printable_lines(note), markup=False)
     stage = done.stage or "det|pose"
     screen.print(
         printable(f"evaluate it: posetools eval --stage {stage} {done.path} --config {done.config or 'CONFIG'}"),

@@ -46,7 +46,7 @@ class _Model:
         self._adapt(self.config.model)
         is_url = isinstance(checkpoint, str) and checkpoint.startswith(("http://", "https://"))
         content = load_from_url(str(checkpoint)) if is_url else load_checkpoint(checkpoint)
-        if is_stale(content):
+        if is_stale(content) and not raw:
             warnings.warn(stale_text(checkpoint), PosetoolsWarning, stacklevel=3)
         if amp and not device.startswith("cuda"):
             raise RequestError(f"--amp needs a GPU, and this runs on {device}")
