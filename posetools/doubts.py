@@ -17,6 +17,7 @@ _BOXES = ("bbox", "coco/bbox")
 _NAMES = {"det": "detector", "pose": "pose estimator"}
 # What a table shows as 0.000.
 _ZERO = 0.0005
+_WHY = "  fix: `posetools eval` says why"
 
 
 def doubt_of_evaluations(evaluations: Evaluations) -> str:
@@ -24,8 +25,8 @@ def doubt_of_evaluations(evaluations: Evaluations) -> str:
     folder, measured = evaluations.path.parent, [metrics for _, metrics in evaluations.entries]
     if measured and not any(map(_ap_of, measured)):
         return (
-            f"{folder}: no AP at {_times(len(measured))} of the run: nothing was predicted, or nothing is labeled\n"
-            "  `posetools eval` says why"
+            f"{folder}: no AP at {_times(len(measured))} of the run: nothing was predicted, or nothing is "
+            f"labeled\n{_WHY}"
         )
     return _zero(str(folder), measured)
 
@@ -77,8 +78,7 @@ def _zero(where: str, measured: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model finds nothing or next to "
-        "nothing\n"
-        "  fix: `posetools eval` says why"
+        f"nothing\n{_WHY}"
     )
 
 

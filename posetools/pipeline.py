@@ -12,8 +12,9 @@ boxes of one class above a score, NMS, keypoints in each. A picture without obje
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -194,8 +195,9 @@ class PosePipeline:
             kpt_thr=given.kpt_thr if options.kpt_thr is None else options.kpt_thr,
         )
         opened = Bundle.open(Path(bundle), device=options.device, score_thr=filled.bbox_thr)
-        pipeline = cls._joined(opened.detector, opened.estimator, opened.manifest.skeleton, filled, Path(bundle))
-        pipeline.doubts = doubts_of_bundle(Path(bundle), opened.manifest.metrics)
+        manifest = opened.manifest
+        pipeline = cls._joined(opened.detector, opened.estimator, lambda: manifest.skeleton, filled, Path(bundle))
+        pipeline.doubts = doubts_of_bundle(Path(bundle), manifest.metrics)
         return pipeline
 
     @classmethod
@@ -212,20 +214,21 @@ class PosePipeline:
         estimator = PoseEstimator(
             pair.pose.config, pair.pose.checkpoint, device, amp=options.amp, fast=True, flip_test=options.flip_test
         )
-        skeleton = (
-            skeleton_of_pair(pair, estimator, detector.classes)
-            if options.skeleton is None
-            else load_skeleton(options.skeleton)
-        )
-        pipeline = cls._joined(detector, estimator, skeleton, options, pair.det.config)
+        own = partial(skeleton_of_pair, pair, estimator, detector.classes)
+        pipeline = cls._joined(detector, estimator, own, options, pair.det.config)
         pipeline.doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
         return pipeline
 
     @classmethod
     def _joined(
-        cls, detector: Detects, estimator: Estimates, skeleton: Skeleton, options: PipelineOptions, source: Path
+        cls,
+        detector: Detects,
+        estimator: Estimates,
+        own: Callable[[], Skeleton],
+        options: PipelineOptions,
+        source: Path,
     ) -> PosePipeline:
-        skeleton = skeleton if options.skeleton is None else load_skeleton(options.skeleton)
+        skeleton = own() if options.skeleton is None else load_skeleton(options.skeleton)
         label = options.det_cat_id
         if label is None:
             hint = "`posetools predict --det-cat-id N`, counted from 0, says which of them counts"

@@ -143,7 +143,7 @@ def run() -> None:
             refuse_urls(sys.argv[1:])
             app()
         except PosetoolsError as exc:
-            print(f"error: {_shown(in_own_words(str(exc)))}", file=sys.stderr)
+            print(f"error: {_shown(exc)}", file=sys.stderr)
             sys.exit(stopped.status(exc.exit_status))
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)

@@ -5,6 +5,7 @@ The functions that change a config do so in place: mmengine's Config is the one 
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,12 @@ def load_config(path: Path) -> Any:
     if "model" not in config:
         raise InputError(path, "model", "must be there: this is no config of a model")
     return config
+
+
+def scope_in(text: str) -> str | None:
+    """Return the default scope that the text of a config states in a line of its own, as what a run leaves does."""
+    said = re.search(r"^default_scope\s*=\s*['\"](\w+)['\"]", text, flags=re.MULTILINE)
+    return said[1] if said else None
 
 
 def check_stage(config: Any, stage: Stage) -> None:

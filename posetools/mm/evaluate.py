@@ -182,11 +182,15 @@ def evaluate_run(run: Path, request: SplitRequest = DEFAULT_SPLIT, progress: Pro
     training = _training(data_root_of(load_config(pair.pose.config)), skeleton)
     report = measure(subject, detector, estimator, truth, training=training, mirrored=mirrored, progress=progress)
     label = label_of(detector.classes, truth.skeleton, pair.det.config)
-    signs = {
+    remarks = {
         BOXES: box_signs(detector, label, truth, report.det.scores.ap, progress),
-        f"{POSES}, labelled boxes": pose_signs(estimator, truth, report.labelled.scores.oks.ap, progress),
+        f"{POSES}, labelled boxes": _pose_remarks(estimator, truth, report.labelled.scores.oks.ap, progress),
     }
-    return with_remarks(with_remarks(report, signs), {f"{POSES}, labelled boxes": flip_remarks(estimator)})
+    return with_remarks(report, remarks)
+
+
+def _pose_remarks(estimator: PoseEstimator, truth: Dataset, ap: float | None, progress: Progress) -> tuple[Remark, ...]:
+    return (*pose_signs(estimator, truth, ap, progress), *flip_remarks(estimator))
 
 
 def flip_remarks(estimator: PoseEstimator) -> tuple[Remark, ...]:
@@ -255,7 +259,7 @@ def evaluate_pose(request: EvalRequest, progress: Progress = silent) -> PoseRepo
         bbox_thr=request.bbox_thr,
         progress=progress,
     )
-    remarks = (*pose_signs(estimator, truth, labelled.oks.ap, progress), *flip_remarks(estimator))
+    remarks = _pose_remarks(estimator, truth, labelled.oks.ap, progress)
     report = PoseReport(what, str(request.boxes) if request.boxes else None, labelled, detected, remarks)
     if not request.flip_test:
         return report
@@ -276,8 +280,6 @@ def _prepare(request: EvalRequest) -> None:
 
 
 def _config(checkpoint: Path, config: Path | None, stage: Stage) -> Path:
-    if not checkpoint.is_file():
-        raise InputError(checkpoint, "", "checkpoint does not exist")
     path = config or config_of_run(checkpoint.parent)
     check_stage(load_config(path), stage)
     return path

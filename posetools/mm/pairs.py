@@ -6,7 +6,6 @@ or a URL. Nothing is downloaded unless a URL is given.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation
 from posetools.files import read_json, read_text
-from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config
+from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config, scope_in
 from posetools.mm.given import check_file
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.resume import best_in, last_in
@@ -154,11 +153,10 @@ def pair_of_run(run: Path) -> Pair:
 
 def _scope_of(config: Path) -> str | None:
     """Return the scope of a config, from its text where that says it: what a run leaves does, and needs no import."""
-    said = re.search(r"^default_scope\s*=\s*['\"](\w+)['\"]", read_text(config), flags=re.MULTILINE)
-    if said:
-        return said[1]
-    prepare(f"reading {config}")
-    scope: str | None = load_config(config).get("default_scope")
+    scope = scope_in(read_text(config))
+    if scope is None:
+        prepare(f"reading {config}")
+        scope = load_config(config).get("default_scope")
     return scope
 
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from posetools.files import read_json, sweep, write_files
 from posetools.locks import only_one
 from posetools.mm.averages import VERSION, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
-from posetools.mm.configs import SCOPES, Stage, config_of_run
+from posetools.mm.configs import SCOPES, Stage, config_of_run, scope_in
 from posetools.mm.extra import require_train
 from posetools.mm.given import check_file
 from posetools.mm.metainfo import skeleton_of_metainfo
@@ -316,8 +315,8 @@ def _storages(value: Any) -> Iterator[tuple[int, int]]:
 
 
 def _stage_of(meta: Mapping[str, Any]) -> Stage | None:
-    said = re.search(r"^default_scope\s*=\s*['\"](\w+)['\"]", str(meta.get("cfg", "")), flags=re.MULTILINE)
-    return next((stage for stage, scope in SCOPES.items() if said and said[1] == scope), None)
+    said = scope_in(str(meta.get("cfg", "")))
+    return next((stage for stage, scope in SCOPES.items() if scope == said), None)
 
 
 def _config_beside(checkpoint: Path) -> Path | None:

@@ -9,7 +9,7 @@ stale average, and say nothing about the run. Killed at any moment, the command 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from posetools.errors import OutputError, RequestError
 from posetools.locks import only_one_in
 from posetools.mm.averages import VERSION, is_stale, raw_weights
 from posetools.mm.checkpoint import load_checkpoint
-from posetools.mm.evaluations import EVALUATIONS
+from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.mm.runtime import prepare
 from posetools.mm.saving import BEST, write_whole
 from posetools.runlog import METRICS
@@ -81,17 +81,22 @@ def _rescue_folder(work_dir: Path) -> Rescue | None:
             (work_dir / KEPT).mkdir(exist_ok=True)
             for path in numbered:
                 _replace(path)
+            aside = [*_moved_aside(measured)]
+            # Nobody has measured these weights: predict and export say so, and a resumed run begins with it.
+            Evaluations(work_dir / EVALUATIONS, writes=True).write()
             # The best one is last: as long as it is stale and in its place, a second call completes the first.
-            aside = tuple(_moved_aside((*measured, *best)))
+            aside += _moved_aside(best)
         except OSError as exc:
             raise OutputError(f"{exc.filename or work_dir}: cannot be written: {exc.strerror or exc}") from exc
-        return Rescue(work_dir, tuple(numbered), aside)
+        return Rescue(work_dir, tuple(numbered), tuple(aside))
 
 
-def _moved_aside(paths: tuple[Path, ...]) -> Iterator[Path]:
+def _moved_aside(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
-        if path.is_file():
-            yield path.replace(path.parent / KEPT / path.name)
+        kept = path.parent / KEPT / path.name
+        # What an interrupted call has moved is the original, and what it wrote in its place is not.
+        if path.is_file() and not kept.is_file():
+            yield path.replace(kept)
 
 
 def _replace(path: Path) -> None:
