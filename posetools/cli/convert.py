@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +16,7 @@ from posetools.errors import RequestError, must_be, printable
 
 if TYPE_CHECKING:
     from posetools.convert import ConvertRequest, ConvertResult
+    from posetools.formats.base import ReadOptions
 
 _SOURCE = "What the source says"
 _SPLIT = "The split"
@@ -90,13 +93,55 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="OLD=NEW",
-        help="A label in the source and the skeleton's name for it. Can be repeated.",
+        help="A label in the source and the skeleton's name for it; * and ? in the label are wildcards. Can be "
+        "repeated.",
         rich_help_panel=_SOURCE,
     ),
 ]
 Ignore = Annotated[
     list[str] | None,
-    typer.Option(metavar="LABEL", help="A label to leave out and count. Can be repeated.", rich_help_panel=_SOURCE),
+    typer.Option(
+        metavar="LABEL",
+        help="A label to leave out and count; * and ? are wildcards. Can be repeated.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+Categories = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...",
+        help="Read only objects with these labels; leave out and count all others.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+OneObject = Annotated[
+    bool,
+    typer.Option(
+        "--one-object-per-image",
+        help="Every image shows one object: all of its points are the object's keypoints.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+KeypointsFrom = Annotated[
+    Literal["annotation", "categories"],
+    typer.Option(
+        help="coco: 'categories' joins keypoints that were exported as objects of a category each.",
+        rich_help_panel=_SOURCE,
+    ),
+]
+DropCrowds = Annotated[
+    bool,
+    typer.Option(
+        "--drop-crowds", help="coco: leave out and count groups of objects (iscrowd).", rich_help_panel=_SOURCE
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The encoding of annotation files that are not UTF-8, such as gbk or cp1252.",
+        rich_help_panel=_SOURCE,
+    ),
 ]
 BoxFrom = Annotated[
     Literal["annotation", "keypoints"],
@@ -106,10 +151,10 @@ BoxFrom = Annotated[
     ),
 ]
 BoxMargin = Annotated[
-    float,
+    str,
     typer.Option(
-        min=0.0,
-        help="How far a box from keypoints reaches beyond them, as a share of its sides.",
+        metavar="FRACTION|PIXELSpx",
+        help="How far a box from keypoints extends beyond them: a fraction of its sides (0.1), or pixels (20px).",
         rich_help_panel=_SOURCE,
     ),
 ]
@@ -140,7 +185,7 @@ KptOrder = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,...",
-        help="yolo-pose: the keypoints in the order of the columns, when it is not the skeleton's.",
+        help="The keypoints in the order in which the source has them, where it does not name them.",
         rich_help_panel=_SOURCE,
     ),
 ]
@@ -212,12 +257,17 @@ def convert(
     image_root: ImageRoot = None,
     names: Map = None,
     ignore: Ignore = None,
+    categories: Categories = None,
+    one_object: OneObject = False,
     box_from: BoxFrom = "annotation",
-    box_margin: BoxMargin = 0.1,
+    box_margin: BoxMargin = "0.1",
     label_pattern: LabelPattern = None,
     hidden_flag: HiddenFlag = None,
     kpt_shape: KptShape = None,
     kpt_order: KptOrder = None,
+    keypoints_from: KeypointsFrom = "annotation",
+    drop_crowds: DropCrowds = False,
+    encoding: Encoding = None,
     assume_visible: AssumeVisible = False,
     attribute: Attribute = None,
     mapping: Mapping = None,
@@ -231,23 +281,18 @@ def convert(
     An object that cannot be read is an error with its file and place: nothing is written then, unless --keep-going.
     Exit status: 0 written, 1 errors found, 2 could not run.
     """
-    from dataclasses import replace
-
     from posetools.cli.console import progress
     from posetools.cluster import engine_of
     from posetools.convert import ConvertRequest, convert
-    from posetools.formats.base import ReadOptions
 
-    read = ReadOptions(box_from=box_from, box_margin=box_margin, label_pattern=label_pattern, workers=workers)
-    read = replace(read, image_roots=tuple(image_root or ()), names=pairs(names or ()), ignore=frozenset(ignore or ()))
-    read = replace(read, hidden=read.hidden | set(hidden_flag or ()), assume_visible=assume_visible)
-    read = replace(read, kpt_shape=_shape(kpt_shape), kpt_order=tuple(kpt_order.split(",")) if kpt_order else None)
-    read = replace(read, attributes=_roles(attribute or ()), mapping=mapping, trust_sizes=trust_sizes)
-    read = replace(read, engine=engine_of(cluster, workers))
-    request = ConvertRequest(sources=tuple(sources), out=out, read=read, skeleton=skeleton, images=images)
-    source_format = source_format or ("custom" if mapping else None)
-    request = replace(request, source_format=source_format, target_format=target_format)
-    request = replace(request, val=val, seed=seed, split_by=split_by)
+    read = _labels(names, ignore, categories, label_pattern, hidden_flag, attribute)
+    read = replace(read, **_keypoints(kpt_shape, kpt_order, keypoints_from), one_object=one_object)
+    read = replace(read, **_boxes(box_from, box_margin), assume_visible=assume_visible, drop_crowds=drop_crowds)
+    read = replace(read, image_roots=tuple(image_root or ()), mapping=mapping, encoding=encoding)
+    read = replace(read, trust_sizes=trust_sizes, workers=workers, engine=engine_of(cluster, workers))
+    request = ConvertRequest(sources=tuple(sources), out=out, target_format=target_format, read=read, images=images)
+    request = replace(request, val=val, seed=seed, split_by=split_by, skeleton=skeleton)
+    request = replace(request, source_format=source_format or ("custom" if mapping else None))
     request = replace(request, bake_rotation=bake_rotation, keep_going=keep_going, overwrite=overwrite)
     with progress() as report:
         result = convert(request, report)
@@ -295,6 +340,56 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
         if found.setdefault(old, new) != new:
             raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))
     return found
+
+
+def _labels(
+    names: Sequence[str] | None,
+    ignore: Sequence[str] | None,
+    categories: str | None,
+    label_pattern: str | None,
+    hidden_flag: Sequence[str] | None,
+    attribute: Sequence[str] | None,
+) -> ReadOptions:
+    """Return what the options say about labels."""
+    from posetools.formats.base import ReadOptions
+
+    read = ReadOptions(names=pairs(names or ()), ignore=frozenset(ignore or ()), label_pattern=label_pattern)
+    return replace(
+        read,
+        categories=_names("--categories", categories),
+        hidden=read.hidden | set(hidden_flag or ()),
+        attributes=_roles(attribute or ()),
+    )
+
+
+def _keypoints(shape: str | None, order: str | None, source: str) -> dict[str, Any]:
+    return {"kpt_shape": _shape(shape), "kpt_order": _names("--kpt-order", order), "keypoints_from": source}
+
+
+def _boxes(source: str, margin: str) -> dict[str, Any]:
+    share, pixels = _margin(margin)
+    return {"box_from": source, "box_margin": share, "box_margin_px": pixels}
+
+
+def _names(option: str, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise RequestError(must_be(option, "names separated by commas", text))
+    return names
+
+
+def _margin(text: str) -> tuple[float, float]:
+    """Return the share of the sides and the pixels that ``--box-margin`` states, one of them 0."""
+    pixels = text.endswith("px")
+    try:
+        value = float(text.removesuffix("px"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise RequestError(must_be("--box-margin", "0 or more: a fraction such as 0.1, or pixels such as 20px", text))
+    return (0.0, value) if pixels else (value, 0.0)
 
 
 def _roles(texts: Sequence[str]) -> dict[str, str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # What of a data set a format may have no place for.
 Part = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
 BoxFrom = Literal["annotation", "keypoints"]
+KeypointsFrom = Literal["annotation", "categories"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,15 +30,23 @@ class ReadOptions:
 
     Attributes:
         image_roots: further folders in which pictures may lie; there they are found by file name.
-        names: label in the source -> name in the skeleton (a keypoint's or the category's).
-        ignore: labels that are left out on purpose, and counted.
+        names: label in the source -> name in the skeleton (a keypoint's or the category's); ``*`` and ``?`` in a label
+            stand for any text and any character.
+        ignore: labels that are left out on purpose, and counted; with ``*`` and ``?`` as in ``names``.
+        categories: the labels of objects to take; objects of all others are left out on purpose, and counted. None: all
+            labels must be known.
+        one_object: every image shows one object: all points of an image are its keypoints.
         box_from: where a box comes from when the source has none: nowhere (a finding), or its labelled keypoints.
         box_margin: how far a box from keypoints reaches beyond them, as a share of its sides.
+        box_margin_px: the same in pixels; both are added.
         label_pattern: labelme: a regular expression on labels with the groups ``name`` and, if wanted, ``instance``
             and ``visibility``.
         hidden: flags, description words or values of ``visibility`` that mean "labelled but hidden".
         kpt_shape: YOLO: (K, 2 or 3) when data.yaml does not declare it.
-        kpt_order: YOLO: the keypoints' names in the order of the columns, when it is not the skeleton's.
+        kpt_order: the keypoints' names in the order in which the source has them, where it does not name them.
+        keypoints_from: COCO: ``categories`` when each keypoint was exported as an object of a category of its own.
+        drop_crowds: COCO: leave groups of objects (``iscrowd``) out, and count them.
+        encoding: of the annotation files, when it is not UTF-8.
         assume_visible: take every point of a source without visibility as visible instead of refusing.
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
         mapping: custom: the TOML file that says which column is what.
@@ -51,12 +60,18 @@ class ReadOptions:
     image_roots: tuple[Path, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     ignore: frozenset[str] = frozenset()
+    categories: tuple[str, ...] | None = None
+    one_object: bool = False
     box_from: BoxFrom = "annotation"
     box_margin: float = 0.1
+    box_margin_px: float = 0.0
     label_pattern: str | None = None
     hidden: frozenset[str] = frozenset({"occluded", "hidden"})
     kpt_shape: tuple[int, int] | None = None
     kpt_order: tuple[str, ...] | None = None
+    keypoints_from: KeypointsFrom = "annotation"
+    drop_crowds: bool = False
+    encoding: str | None = None
     assume_visible: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
     mapping: Path | None = None
