@@ -168,6 +168,7 @@ class _Read:
 
 def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> _Read:
     options = replace(request.read, progress=progress, need_pictures=request.images != "none")
+    options = replace(options, new_split=_is_asked(request))
     sources = request.sources
     if options.engine and options.engine.elsewhere:
         sources = tuple(map(absolute, sources))
@@ -288,8 +289,7 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
     names, declared = pictures.names, pictures.declared
     if not target.keeps_splits:
         return {_ALL: list(range(len(names)))}, SplitChoice("none", f"none, for {target.title} keeps no splits")
-    asked = request.val is not None or request.split_by is not None
-    if not asked and None not in declared and set(declared) >= set(SPLITS):
+    if not _is_asked(request) and None not in declared and set(declared) >= set(SPLITS):
         choice = SplitChoice("declared", "as the source declares it (--val or --split-by make another)")
         return _by_split([split or "" for split in declared]), choice
     others = set(declared) - {None, *SPLITS}
@@ -306,6 +306,11 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
     kept = sorted({split for split in apart if split})
     reason = plan.reason + (f"; {', '.join(kept)} kept as the source declares it" if kept else "")
     return _by_split(chosen), SplitChoice(plan.by, reason, val, request.seed, plan.groups, plan.warnings)
+
+
+def _is_asked(request: ConvertRequest) -> bool:
+    """Return whether the user asked for another split than the source's."""
+    return request.val is not None or request.split_by is not None
 
 
 def _share(request: ConvertRequest) -> float:

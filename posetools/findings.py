@@ -120,6 +120,8 @@ RULES: dict[str, Rule] = {
         "orientation-ignored",
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
+    "W336": Rule("declaration-overruled", "What data.yaml declares is wrong or not there, and was not used."),
+    "W337": Rule("label-without-image", "A label file of no image was left out."),
 }
 
 

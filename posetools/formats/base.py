@@ -49,6 +49,7 @@ class ReadOptions:
         encoding: of the annotation files, when it is not UTF-8.
         assume_visible: take every point of a source without visibility as visible instead of refusing.
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
+        new_split: train and val are split anew: what the source lists in both is read once.
         mapping: custom: the TOML file that says which column is what.
         trust_sizes: labelme, coco: take the pictures' sizes from the annotations, and open no picture.
         need_pictures: whether the pictures must be there; with ``trust_sizes`` alone it may be otherwise.
@@ -74,6 +75,7 @@ class ReadOptions:
     encoding: str | None = None
     assume_visible: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
+    new_split: bool = False
     mapping: Path | None = None
     trust_sizes: bool = False
     need_pictures: bool = True

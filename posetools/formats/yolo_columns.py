@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
+from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
 from posetools.formats.yolo_layout import Source
 from posetools.skeleton import Skeleton
@@ -31,14 +32,20 @@ class Columns:
         return 5 + len(self.keypoints) * self.dims
 
 
-def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions) -> Columns:
+def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions, findings: list[Finding]) -> Columns:
     """Return the columns of a data set, by data.yaml and by the user's options.
+
+    Args:
+        source: the data set.
+        skeleton: the skeleton.
+        options: the user's options, which overrule data.yaml.
+        findings: what data.yaml gets wrong and the options, or the names of the points, put right is added here.
 
     Raises:
         RequestError: what is missing must be given as an option, or an option contradicts data.yaml.
         InputError: data.yaml contradicts itself or the skeleton.
     """
-    count, dims = _shape(source, options)
+    count, dims = _shape(source, options, findings)
     if dims == 2 and not options.assume_visible:
         raise RequestError(
             f"{source.where}: kpt_shape must be [{count}, 3] to hold visibility, got [{count}, 2]\n"
@@ -48,9 +55,9 @@ def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions) ->
     order = _order(source, skeleton, options, count)
     if len(order) != count:
         problem = must_be("the keypoints' names", f"{count}, as kpt_shape says", list(order))
-        raise _refusal(source, options, problem, "correct one of the two")
+        raise _refusal(source, options, problem, f"--kpt-order A,B,... names the {count} columns in their order")
     keypoints = _in_skeleton(source, skeleton, options, order)
-    _check_flips(source, skeleton, keypoints)
+    _check_flips(source, skeleton, options, keypoints, findings)
     return Columns(dims, keypoints, classes)
 
 
@@ -59,7 +66,7 @@ def is_category(source_name: str, skeleton: Skeleton, options: ReadOptions) -> b
     return options.names.get(source_name, source_name) == skeleton.category.name
 
 
-def _shape(source: Source, options: ReadOptions) -> tuple[int, int]:
+def _shape(source: Source, options: ReadOptions, findings: list[Finding]) -> tuple[int, int]:
     declared = source.declared.kpt_shape
     if declared is None and options.kpt_shape is None:
         raise RequestError(
@@ -68,9 +75,9 @@ def _shape(source: Source, options: ReadOptions) -> tuple[int, int]:
             "--kpt-order says which they are"
         )
     if declared is not None and options.kpt_shape is not None and declared != options.kpt_shape:
-        given = ",".join(map(str, options.kpt_shape))
-        raise RequestError(f"{source.where}: {must_be('kpt_shape', f'{given} as --kpt-shape says', list(declared))}")
-    shape = declared or options.kpt_shape or (0, 0)
+        problem = must_be("kpt_shape", f"{list(options.kpt_shape)} as --kpt-shape says", list(declared))
+        findings.append(Finding("W336", str(source.where), "kpt_shape", problem, "--kpt-shape is used"))
+    shape = options.kpt_shape or declared or (0, 0)
     return shape[0], shape[1]
 
 
@@ -114,8 +121,18 @@ def _in_skeleton(
     return tuple(keypoints)
 
 
-def _check_flips(source: Source, skeleton: Skeleton, keypoints: Sequence[int | None]) -> None:
-    """Hold flip_idx against the skeleton: a difference means other points, or another order, than we think."""
+def _check_flips(
+    source: Source,
+    skeleton: Skeleton,
+    options: ReadOptions,
+    keypoints: Sequence[int | None],
+    findings: list[Finding],
+) -> None:
+    """Compare flip_idx with the skeleton: a difference means other points, another order, or a wrong flip_idx.
+
+    Exporters that know no left and right write the identity, which says nothing where the points have names; an order
+    that the user states is right whatever flip_idx says.
+    """
     got = source.declared.flip_idx
     if got is None:
         return
@@ -127,10 +144,19 @@ def _check_flips(source: Source, skeleton: Skeleton, keypoints: Sequence[int | N
         else:
             # The mirrored point is in no column, so that nothing can be said: what the file says is right.
             expected.append(got[column] if column < len(got) else column)
-    if got != expected:
-        problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
-        hint = "the columns have another order (--kpt-order A,B,... says which), or flip_idx is wrong: correct it"
-        raise InputError(source.where, "flip_idx", problem, hint=hint)
+    if got == expected:
+        return
+    problem = must_be("flip_idx", f"{expected}, by the names and swaps of skeleton {skeleton.name}", got)
+    identity = got == list(range(len(keypoints)))
+    if options.kpt_order is not None or (identity and source.declared.kpt_names is not None):
+        hint = "the skeleton's left/right pairs are used"
+        findings.append(Finding("W336", str(source.where), "flip_idx", problem, hint))
+        return
+    order = ",".join(skeleton.names) if len(keypoints) == skeleton.num_keypoints else "A,B,..."
+    hint = (
+        f"--kpt-order {order} states the order of the columns (this one is the skeleton's); flip_idx is then not used"
+    )
+    raise InputError(source.where, "flip_idx", problem, hint=hint)
 
 
 def _refusal(source: Source, options: ReadOptions, problem: str, hint: str) -> PosetoolsError:

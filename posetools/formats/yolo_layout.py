@@ -7,7 +7,9 @@ folder; ``../train/images``, as some exporters write it, is also found below tha
 from the file's folder, else from ``path``.
 
 Without splits in data.yaml, or without data.yaml, the folders say it: ``images/`` with ``labels/``, either of them with
-``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val.
+``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val. A
+declared path of another machine is found by the longest part at its end that is a path in the data set's folder. A
+split whose folder is missing is left out with a warning, unless it is ``train``.
 
 The label file of a picture has the same path with the last ``images`` folder replaced by ``labels``, and ends in .txt.
 """
@@ -15,18 +17,18 @@ The label file of a picture has the same path with the last ``images`` folder re
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from posetools.errors import InputError, RequestError, from_validation, must_be
+from posetools.errors import InputError, RequestError, from_validation, must_be, show_value
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
-from posetools.formats.locate import PictureFinder
+from posetools.formats.locate import PictureFinder, is_sane
 from posetools.pictures import is_picture
 from posetools.yaml_text import parse_yaml
 
@@ -34,7 +36,8 @@ SPLITS = ("train", "val", "test")
 DATA_YAML = ("data.yaml", "data.yml")
 IMAGES, LABELS = "images", "labels"
 
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_YAML_ENDINGS = (".yaml", ".yml")
 # LabelImg's list of classes lies among the labels and is none.
 _NO_LABELS = frozenset({"classes.txt"})
 
@@ -57,6 +60,38 @@ def _by_class(value: object) -> object:
     return _by_number(value)
 
 
+def _whole(value: object) -> object:
+    """Return a number that is written as 8.0 or "8" as 8, and anything else as it is."""
+    if isinstance(value, str) and value.strip().isdecimal() and len(value) < _DIGITS:
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _whole_numbers(value: object) -> object:
+    if isinstance(value, str):
+        value = value.strip(" []()").split(",")
+    return [_whole(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _texts(value: object) -> object:
+    """Return names of classes that are written as numbers, or as the one name that there is, as texts in a list."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list):
+        return [str(each) if isinstance(each, int | float) else each for each in value]
+    if isinstance(value, dict):
+        return {_whole(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
+    return value
+
+
+# What may be written in more than one way with the same meaning.
+_PLAIN: Mapping[str, Callable[[object], object]] = {
+    "kpt_shape": _whole_numbers,
+    "flip_idx": lambda value: _whole_numbers(value) or None,
+    "names": _texts,
+}
+_DIGITS = 10
+
 Entries = Annotated[list[StrictStr], BeforeValidator(_as_list)]
 
 
@@ -67,7 +102,7 @@ class DataYaml(BaseModel):
 
     path: StrictStr | None = None
     train: Entries | None = None
-    val: Entries | None = None
+    val: Annotated[Entries | None, Field(validation_alias=AliasChoices("val", "valid", "validation"))] = None
     test: Entries | None = None
     kpt_shape: tuple[Annotated[int, Field(strict=True, gt=0)], Literal[2, 3]] | None = None
     flip_idx: list[StrictInt] | None = None
@@ -94,11 +129,13 @@ class Source:
         root: its folder.
         file: its data.yaml, or None.
         declared: what that declares (nothing, when there is none).
+        findings: values in it that were read as what they mean.
     """
 
     root: Path
     file: Path | None
     declared: DataYaml
+    findings: tuple[Finding, ...] = ()
 
     @property
     def where(self) -> Path:
@@ -137,20 +174,38 @@ def open_source(source: Path) -> Source:
         InputError: the YAML file cannot be read or breaks a rule.
     """
     if source.is_file():
-        return Source(source.parent, source, _read_yaml(source))
+        return Source(source.parent, source, *_read_yaml(source))
     if not source.is_dir():
         raise RequestError(must_be(str(source), "an existing folder or data.yaml", "nothing there"))
-    for name in DATA_YAML:
-        if (source / name).is_file():
-            return Source(source, source / name, _read_yaml(source / name))
+    files = _yaml_files(source)
+    if len(files) > 1:
+        named = ", ".join(path.name for path in files)
+        raise RequestError(must_be(str(source), "a folder with one YAML file that declares kpt_shape", named))
+    if files:
+        return Source(source, files[0], *_read_yaml(files[0]))
     return Source(source, None, DataYaml())
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    """Return data.yaml; else the files in the folder that declare kpt_shape, whatever they are called."""
+    named = [folder / name for name in DATA_YAML if (folder / name).is_file()]
+    if named:
+        return named[:1]
+    return [path for path in _files_in(folder) if path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in _keys(path)]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as exc:
+        raise InputError(folder, "", f"folder cannot be read: {exc.strerror or exc}") from exc
 
 
 def is_yolo_pose(path: Path) -> bool:
     """Return whether the path is or holds a YAML file with kpt_shape, or a folder of images and one of labels."""
     if path.is_file():
-        return path.suffix.lower() in {".yaml", ".yml"} and "kpt_shape" in _keys(path)
-    if any((path / name).is_file() and "kpt_shape" in _keys(path / name) for name in DATA_YAML):
+        return path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in _keys(path)
+    if any("kpt_shape" in _keys(file) for file in _yaml_files(path)):
         return True
     homes = [path, *(path / folder for folder in _SPLIT_FOLDERS)]
     return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
@@ -169,8 +224,15 @@ def label_path(picture: Path, roots: Iterable[Path]) -> Path:
     return picture.with_suffix(".txt")
 
 
-def list_pictures(source: Source, image_roots: Sequence[Path]) -> tuple[list[Listed], list[Finding]]:
+def list_pictures(
+    source: Source, image_roots: Sequence[Path], *, new_split: bool
+) -> tuple[list[Listed], list[Finding]]:
     """Return the pictures of a data set in order, each once, and what is wrong with the list.
+
+    Args:
+        source: the data set.
+        image_roots: further folders in which images may lie.
+        new_split: whether train and val are split again, so that it does not matter what is listed in both.
 
     Raises:
         InputError: a declared folder or text file does not exist.
@@ -183,7 +245,7 @@ def list_pictures(source: Source, image_roots: Sequence[Path]) -> tuple[list[Lis
         raise RequestError(
             f"{source.root}: must hold pictures in {IMAGES}/ or in the folders that data.yaml lists, got none"
         )
-    listed = _once(source, found, findings)
+    listed = _once(source, found, findings, new_split=new_split)
     findings += _unused_labels(source, listed)
     return _own_labels(listed, findings), findings
 
@@ -209,12 +271,19 @@ def _has_labels(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix == ".txt" for path in walk_files(folder))
 
 
-def _read_yaml(path: Path) -> DataYaml:
+def _read_yaml(path: Path) -> tuple[DataYaml, tuple[Finding, ...]]:
     document = parse_yaml(path, read_text(path))
+    read: list[str] = []
+    if isinstance(document, dict):
+        for key in document.keys() & _PLAIN.keys():
+            value, document[key] = document[key], _PLAIN[key](document[key])
+            if repr(value) != repr(document[key]):
+                read.append(f"{key} {show_value(value)} as {show_value(document[key])}")
     try:
-        return DataYaml.model_validate(document)
+        declared = DataYaml.model_validate(document)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
+    return declared, (Finding("W324", str(path), "", f"read {', '.join(sorted(read))}"),) if read else ()
 
 
 def _declared(
@@ -225,7 +294,9 @@ def _declared(
     for split, texts in entries.items():
         for number, text in enumerate(texts):
             place = f"{split}[{number}]" if len(texts) > 1 else split
-            entry = _find_entry(source, text, place)
+            entry = _find_entry(source, text, place, image_roots, findings)
+            if entry is None:
+                continue
             if entry.is_dir():
                 pictures = [(path, entry) for path in walk_files(entry) if is_picture(path)]
             elif not any(is_inside(entry, root) for root in roots):
@@ -238,21 +309,49 @@ def _declared(
                 yield Listed(picture, label_path(picture, roots), base, split)
 
 
-def _find_entry(source: Source, text: str, place: str) -> Path:
-    home, declared = source.root, source.home
-    relative = portable_path(text)
-    tried = []
-    for base in dict.fromkeys((declared, home)):
-        below = [relative or Path(text)]
-        if relative is not None and relative.parts[:1] == ("..",):
-            below.append(Path(*relative.parts[1:]))
-        for path in below:
-            candidate = Path(os.path.normpath(base / path))
-            if candidate.exists():
-                return candidate
-            tried.append(str(candidate))
+def _find_entry(
+    source: Source, text: str, place: str, image_roots: Sequence[Path], findings: list[Finding]
+) -> Path | None:
+    """Return the folder or text file that data.yaml names; None, and a finding, where it is missing.
+
+    Raises:
+        InputError: it is missing, and nothing can be trained without it.
+    """
+    tried = list(dict.fromkeys(_candidates(source, text, image_roots)))
+    for candidate in tried:
+        if candidate.exists():
+            return candidate
+    elsewhere = _by_its_end(source.root, text)
+    if elsewhere is not None:
+        message = must_be(place, "a path that exists here", text)
+        findings.append(Finding("W336", str(source.where), place, message, f"{elsewhere} is read instead"))
+        return elsewhere
     problem = must_be(place, "an existing folder or text file", text)
-    raise InputError(source.where, place, problem, hint=f"looked for at {', '.join(dict.fromkeys(tried))}")
+    hint = f"looked for at {', '.join(map(str, tried))}"
+    if place.startswith("train"):
+        raise InputError(source.where, place, problem, hint=f"{hint}; --image-root DIR looks for it in DIR too")
+    findings.append(Finding("W336", str(source.where), place, f"{problem}: left out", hint))
+    return None
+
+
+def _candidates(source: Source, text: str, image_roots: Sequence[Path]) -> Iterator[Path]:
+    relative = portable_path(text)
+    for base in (source.home, source.root, *image_roots):
+        yield Path(os.path.normpath(base / (relative or Path(text))))
+        if relative is not None and relative.parts[:1] == ("..",):
+            yield Path(os.path.normpath(base / Path(*relative.parts[1:])))
+
+
+def _by_its_end(root: Path, text: str) -> Path | None:
+    """Return what an absolute path of another machine means here: the longest part at its end that is in the folder.
+
+    ``images`` alone says nothing: every split may end so.
+    """
+    if portable_path(text) is not None:
+        return None
+    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    below = [root.joinpath(*parts[start:]) for start in range(1, len(parts)) if parts[start:] != [IMAGES]]
+    return next((path for path in below if is_sane(path) and path.exists() and is_inside(path, root)), None)
 
 
 def _listed_in(
@@ -286,8 +385,11 @@ def _by_folders(root: Path) -> Iterator[Listed]:
                 yield Listed(path, label_path(path, [root]), root / folder / IMAGES, split)
 
 
-def _once(source: Source, found: Iterable[Listed], findings: list[Finding]) -> list[Listed]:
-    """Return each picture once; what a second split lists again is an error, for it is trained on and evaluated."""
+def _once(source: Source, found: Iterable[Listed], findings: list[Finding], *, new_split: bool) -> list[Listed]:
+    """Return each picture once; what a second split lists again is an error, for it is trained on and evaluated.
+
+    Where train and val are split again it is none: an image that test lists is test's, and others are split.
+    """
     first: dict[str, Listed] = {}
     again: dict[tuple[str, str], list[Path]] = {}
     for listed in found:
@@ -295,11 +397,16 @@ def _once(source: Source, found: Iterable[Listed], findings: list[Finding]) -> l
         kept = first.setdefault(real, listed)
         if kept.split != listed.split:
             again.setdefault((str(kept.split), str(listed.split)), []).append(listed.picture)
+            if new_split and listed.split == "test":
+                first[real] = listed
     for (split, other), pictures in again.items():
-        rule = f"pictures that {split} does not list"
+        rule = f"images that {split} does not list"
         got = f"{len(pictures)} of them again, the first {pictures[0]}"
-        hint = f"they are taken for {split}; give {other} pictures of its own, or remove its line and split anew"
-        findings.append(Finding("E126", str(source.where), other, f"{other} must list {rule}, got {got}", hint))
+        message = f"{other} must list {rule}, got {got}"
+        code, hint = "E126", "--val 0.1 splits anew: each image once, those of test in test only"
+        if new_split:
+            code, hint = "W336", "each is read once" + (", for test" if other == "test" else "")
+        findings.append(Finding(code, str(source.where), other, message, hint))
     return list(first.values())
 
 
@@ -321,16 +428,20 @@ def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
     used = {one.label for one in listed}
     files = walk_files(source.root)
     others = {label_path(path, [source.root]) for path in files if is_picture(path)}
-    findings, left_out = [], []
+    findings: list[Finding] = []
+    left_out: list[Path] = []
+    orphans: list[Path] = []
     for path in files:
         folders = path.relative_to(source.root).parts[:-1]
         if path.suffix != ".txt" or LABELS not in folders or path.name in _NO_LABELS or path in used:
             continue
-        if path in others:
-            left_out.append(path)
-            continue
-        message = must_be("the label file", f"that of a picture in {IMAGES}/", "no picture of that name")
-        findings.append(Finding("E121", str(path), "", message, "add the picture, or remove the label file"))
+        (left_out if path in others else orphans).append(path)
+    if orphans:
+        number, one = (f"{len(orphans)} label files", "are") if len(orphans) > 1 else ("1 label file", "is")
+        message = f"{number} {one} of no image, the first {orphans[0]}: left out"
+        findings.append(
+            Finding("W337", str(source.where), "", message, f"an image of the same name in {IMAGES}/ is read")
+        )
     if left_out:
         message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"
         findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))

@@ -9,7 +9,9 @@ yolo_layout says where files are looked for, yolo_columns which point is which.
 - The class whose name is the skeleton's category is read (class 0 where classes have no names), others must be left
   out by name. A class without a name goes by its number.
 - ``v`` is 0 (not labelled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
-  visible; (0, 0) then means not labelled.
+  visible; (0, 0) then means not labelled, and so do negative numbers (ultralytics masks them) and NaN.
+- A point at (-1, -1), the mark of a missing one, is not labelled whatever ``v`` says. A line of class and box alone is
+  an object without labelled keypoints. Both are counted (W324).
 - Fractions are of the upright picture (after EXIF rotation) and become pixels to 1e-9. The centre and the sides of a
   box lie in [0, 1]; labelled points may lie outside.
 - A picture without a label file, or with an empty one, is one without objects (the former is reported).
@@ -23,6 +25,7 @@ box centre outside the picture (refused: ultralytics skips such pictures).
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -65,6 +68,10 @@ from posetools.skeleton import Skeleton
 _SLACK = 1e-6
 # No fraction of a picture, seen or not, comes near it; NaN and infinity are no numbers either.
 _LARGEST = 1e6
+# Class, centre and size.
+_BOX_ALONE = 5
+# What some programs write as both coordinates of a keypoint that is missing.
+_MISSING = -1.0
 
 
 class _Task(NamedTuple):
@@ -86,9 +93,10 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     findings: list[Finding] = []
     for path in sources:
         source = open_source(path)
-        columns = declare_columns(source, skeleton, options)
+        findings += source.findings
+        columns = declare_columns(source, skeleton, options, findings)
         _check_classes(source, columns, skeleton, options)
-        listed, wrong = list_pictures(source, options.image_roots)
+        listed, wrong = list_pictures(source, options.image_roots, new_split=options.new_split)
         findings += wrong
         home = source.root.resolve().name
         tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
@@ -196,6 +204,7 @@ class _Lines:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     objects: int = 0
+    _boxes_alone: int = 0
     _numbers: list[int] = field(default_factory=list)
     _values: list[list[float]] = field(default_factory=list)
 
@@ -213,12 +222,9 @@ class _Lines:
             return []
         table = np.array(self._values, dtype=np.float64)
         points = table[:, 5:].reshape(len(table), -1, self.columns.dims)
-        places = denormalise_points(points[:, :, :2], self.size)
-        if self.columns.dims == 3:
-            visibility = points[:, :, 2]
-        else:
-            visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+        visibility = self._visibility(points)
         self._note_unlabelled(points, visibility)
+        places = denormalise_points(points[:, :, :2], self.size)
         keypoints = np.zeros((len(table), self.skeleton.num_keypoints, 3))
         for column, keypoint in enumerate(self.columns.keypoints):
             if keypoint is not None:
@@ -230,6 +236,24 @@ class _Lines:
             for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints, self._numbers, strict=True)
         ]
 
+    def _visibility(self, points: Floats) -> Floats:
+        """Return the (N, K) visibilities of (N, K, 2 or 3) points, and make those that are missing zeros."""
+        missing = np.isnan(points).any(axis=2) | (points[:, :, :2] == _MISSING).all(axis=2)
+        if self.columns.dims == 2:
+            missing |= (points < 0).any(axis=2)
+            visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+        else:
+            visibility = points[:, :, 2].copy()
+        marked = missing & (visibility != Visibility.NOT_LABELLED)
+        visibility[missing] = Visibility.NOT_LABELLED
+        points[missing] = 0
+        notes = {"keypoints with negative numbers or NaN read as not labeled": int(marked.sum())}
+        notes["lines of class and box alone read as objects without labeled keypoints"] = self._boxes_alone
+        for what, times in notes.items():
+            if times:
+                self.findings.append(Finding("W324", self.file, "", f"{times} {what}"))
+        return visibility
+
     def _find(self, code: str, number: int, message: str, hint: str = "") -> None:
         self.findings.append(Finding(code, self.file, f"line {number}", message, hint))
 
@@ -239,16 +263,17 @@ class _Lines:
             self._find("E311", number, must_be("class", "a whole number, 0 or more", token), "correct the line")
             return False
         classes = self.columns.classes
-        if classes is not None and index not in classes:
-            rule = f"one of the {len(classes)} in names, {sorted(classes)}"
-            self._find("E311", number, must_be("class", rule, index), "add it to names in data.yaml")
-            return False
-        name = str(index) if classes is None else classes[index]
+        name = (classes or {}).get(index, str(index))
         if name in self.options.ignore:
             self.ignored[name] += 1
             return False
         if is_category(name, self.skeleton, self.options) or (classes is None and index == 0):
             return True
+        if classes is not None and index not in classes:
+            rule = f"one of the {len(classes)} in names, {sorted(classes)}"
+            hint = f"--ignore {index} leaves its objects out; --map {index}={self.skeleton.category.name} reads them"
+            self._find("E311", number, must_be("class", rule, index), hint)
+            return False
         category = self.skeleton.category.name
         rule = f"the category {category!r}"
         place = f"line {number}"
@@ -256,15 +281,17 @@ class _Lines:
         return False
 
     def _add(self, number: int, tokens: Sequence[str]) -> None:
+        if len(tokens) == _BOX_ALONE:
+            self._boxes_alone += 1
+            tokens = [*tokens, *["0"] * (self.columns.per_line - _BOX_ALONE)]
         if len(tokens) != self.columns.per_line:
             points = len(self.columns.keypoints)
             rule = f"{self.columns.per_line} numbers (5 and {points} points of {self.columns.dims})"
-            hint = "kpt_shape declares another count; a line without points is a box that nothing can be learned from"
-            self._find("E309", number, must_be("the line", rule, f"{len(tokens)} numbers"), hint)
+            self._find("E309", number, must_be("the line", rule, f"{len(tokens)} numbers"), _shape_hint(len(tokens)))
             return
         values = []
         for column, token in enumerate(tokens, start=1):
-            value = _as_number(token)
+            value = _as_number(token, nan=column > _BOX_ALONE)
             if value is None:
                 self._find(
                     "E311",
@@ -287,10 +314,15 @@ class _Lines:
                 return must_be(name, "in [0, 1], a fraction of the picture", value)
             if name in "wh" and value <= 0:
                 return must_be(name, "greater than 0", value)
-        if self.columns.dims == 3:
-            for point, value in enumerate(values[7::3]):
-                if value not in (0.0, 1.0, 2.0):
-                    return must_be(f"visibility of point {point}", "0, 1 or 2", value)
+        dims = self.columns.dims
+        for point in range(len(self.columns.keypoints)):
+            x, y, *rest = values[_BOX_ALONE + point * dims : _BOX_ALONE + (point + 1) * dims]
+            if math.isnan(x) and math.isnan(y):
+                continue
+            if rest and rest[0] not in (0.0, 1.0, 2.0):
+                return must_be(f"visibility of point {point}", "0, 1 or 2", rest[0])
+            if (math.isnan(x) or math.isnan(y)) and 0.0 not in rest:
+                return must_be(f"point {point}", "two numbers, or NaN NaN for a missing one", [x, y])
         return ""
 
     def _note_unlabelled(self, points: Floats, visibility: Floats) -> None:
@@ -306,12 +338,21 @@ def _triples(values: Floats) -> list[PointXYV]:
     return [(x, y, int(visibility)) for x, y, visibility in values.tolist()]
 
 
-def _as_number(token: str) -> float | None:
+def _shape_hint(numbers: int) -> str:
+    """Return what to type where a line has another count of numbers than declared."""
+    points = numbers - _BOX_ALONE
+    fitting = [f"--kpt-shape {points // dims},{dims}" for dims in (3, 2) if points > 0 and points % dims == 0]
+    if not fitting:
+        return "correct the line: after class and box it must have 2 or 3 numbers for each keypoint"
+    return f"{' or '.join(fitting)} reads lines of {numbers} numbers, if all are so; else correct the line"
+
+
+def _as_number(token: str, *, nan: bool = False) -> float | None:
     try:
         value = float(token)
     except ValueError:
         return None
-    return value if abs(value) <= _LARGEST else None
+    return value if abs(value) <= _LARGEST or (nan and math.isnan(value)) else None
 
 
 def _as_index(token: str) -> int | None:

@@ -12,9 +12,11 @@ import pytest
 
 import posetools.formats.yolo_pose as yolo_pose
 from posetools.errors import InputError, RequestError
+from posetools.formats import told_format
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.skeleton import load_skeleton
 from tests.build import make_picture
+from tests.cli.run import run
 
 CAR8 = load_skeleton("car8")
 SIZE = (320, 240)
@@ -172,9 +174,9 @@ def test_labels_without_pictures(tmp_path: Path) -> None:
     stray.write_text(LINE)
     result = read(tmp_path, LINE)
     found = [(f.code, f.file) for f in result.findings]
-    assert found == [("W323", str(tmp_path / "data.yaml")), ("E121", str(stray))]
+    assert found == [("W323", str(tmp_path / "data.yaml")), ("W337", str(tmp_path / "data.yaml"))]
     assert f"1 label files are of pictures that no split lists, the first {unlisted}" in result.findings[0].message
-    assert "the label file must be that of a picture in images/" in result.findings[1].message
+    assert f"1 label file is of no image, the first {stray}: left out" in result.findings[1].message
 
 
 def test_points_without_visibility(tmp_path: Path) -> None:
@@ -222,9 +224,9 @@ def swap(column: int, value: object) -> str:
 
 
 LINE_MISTAKES: list[tuple[str, str, list[str]]] = [
-    (LINE + " 1", "E309", ["the line must be 29 numbers (5 and 8 points of 3), got '30 numbers'", "kpt_shape"]),
-    ("0 0.5 0.5 0.25 0.5", "E309", ["got '5 numbers'"]),
-    (swap(0, 1), "E311", ["class must be one of the 1 in names, [0], got 1", "data.yaml"]),
+    (LINE + " 1", "E309", ["the line must be 29 numbers (5 and 8 points of 3), got '30 numbers'", "correct the line"]),
+    ("0 0.5 0.5 0.25 0.5" + " 0.5" * 16, "E309", ["got '21 numbers'", "--kpt-shape 8,2 reads lines of 21 numbers"]),
+    (swap(0, 1), "E311", ["class must be one of the 1 in names, [0], got 1", "--ignore 1", "--map 1=car"]),
     (swap(0, "car"), "E311", ["class must be a whole number, 0 or more, got 'car'"]),
     (swap(0, 0.5), "E311", ["class must be a whole number, 0 or more, got '0.5'"]),
     (swap(0, -1), "E311", ["class must be a whole number"]),
@@ -232,7 +234,8 @@ LINE_MISTAKES: list[tuple[str, str, list[str]]] = [
     (swap(2, -0.01), "E311", ["cy must be in [0, 1]", "got -0.01"]),
     (swap(3, 320), "E311", ["w must be in [0, 1]", "got 320.0", "fractions"]),
     (swap(4, 0), "E311", ["h must be greater than 0, got 0.0"]),
-    (swap(5, "nan"), "E311", ["number 6 must be a finite number of at most 1000000, got 'nan'"]),
+    (swap(1, "nan"), "E311", ["number 2 must be a finite number of at most 1000000, got 'nan'"]),
+    (swap(5, "nan"), "E311", ["point 0 must be two numbers, or NaN NaN for a missing one, got [nan, 0.5]"]),
     (swap(5, "1e308"), "E311", ["number 6 must be a finite number"]),
     (swap(5, "0,5"), "E311", ["number 6 must be a finite number of at most 1000000, got '0,5'"]),
     (swap(7, 3), "E311", ["visibility of point 0 must be 0, 1 or 2, got 3.0"]),
@@ -266,7 +269,7 @@ Change = dict[str, Any]
 DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] = [
     ({"kpt_shape": ...}, {}, RequestError,
      ["data.yaml: kpt_shape must be declared in data.yaml or given", "--kpt-shape K,3", "--kpt-order"]),
-    ({}, {"kpt_shape": (9, 3)}, RequestError, ["kpt_shape must be 9,3 as --kpt-shape says, got [8, 3]"]),
+    ({}, {"kpt_shape": (9, 3)}, RequestError, ["kpt_shape must be 8 points as skeleton car8 has, got 9"]),
     ({"kpt_shape": [7, 3], "flip_idx": ...}, {}, RequestError,
      ["kpt_shape must be 8 points as skeleton car8 has, got 7", "--kpt-order A,B,... names the 7 points"]),
     ({"kpt_shape": [8, 4]}, {}, InputError, ["data.yaml: kpt_shape[1]: ", "got 4"]),
@@ -277,7 +280,7 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
     ({"flip_idx": [4, 5, 6, 7]}, {}, InputError, ["flip_idx must be [4, 5, 6, 7, 0, 1, 2, 3]", "got [4, 5, 6, 7]"]),
     ({"names": {0: "bus"}}, {}, InputError,
      ["data.yaml: names: names must be classes with the category 'car'", "got ['bus']", "--map 'bus=car'"]),
-    ({"names": [7]}, {}, InputError, ["data.yaml: names[0]: input should be a valid string, got 7"]),
+    ({"names": [7]}, {}, InputError, ["data.yaml: names: names must be classes with", "got ['7']", "--map '7=car'"]),
     ({"kpt_names": {0: ["a"] * 8}}, {}, InputError,
      ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map 'a=NAME'"]),
     ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as kpt_shape says"]),
@@ -316,8 +319,126 @@ def test_a_picture_in_two_splits(tmp_path: Path) -> None:
     found = {finding.code: finding for finding in result.findings}
     assert set(found) == {"E126", "W323"}
     assert (found["E126"].file, found["E126"].place) == (str(tmp_path / "data.yaml"), "val")
-    assert "val must list pictures that train does not list, got 1 of them again" in found["E126"].message
+    assert "val must list images that train does not list, got 1 of them again" in found["E126"].message
+    assert "--val 0.1 splits anew" in found["E126"].hint
     assert names(result) == [("a.jpg", "train")]
+    again = yolo_pose.read([tmp_path], CAR8, ReadOptions(new_split=True))
+    assert [finding.code for finding in again.findings] == ["W323", "W336"]
+    assert names(again) == [("a.jpg", "train")]
+
+
+def test_val_is_train_and_val_is_asked_for(tmp_path: Path) -> None:
+    """Ultralytics' own tiny sets list one folder twice; what test lists is never trained on."""
+    source, out = tmp_path / "set", tmp_path / "out"
+    for name in "abcde":
+        put(source, LINE, name)
+    for name in "yz":
+        put(source, LINE, name, "test")
+    declare(source, val="images/train", train=["images/train", "images/test"], test="images/test")
+    refused = run("convert", source, "--out", out)
+    assert refused.status == 1 and "E126" in refused.out
+    done = run("convert", source, "--out", out, "--val", "0.4")
+    assert done.status == 0, done.out
+    sides = {side: names_in(out / f"{side}_coco.json") for side in ("train", "val", "test")}
+    assert sides["test"] == {"y.jpg", "z.jpg"} and len(sides["val"]) == 2
+    assert sides["train"] | sides["val"] == {f"{name}.jpg" for name in "abcde"}
+
+
+def names_in(file: Path) -> set[str]:
+    return {Path(image["file_name"]).name for image in json.loads(file.read_text())["images"]}
+
+
+PAIRS = "0 0.5 0.5 0.25 0.5 0.5 0.5 -1 -1 0 0 0.25 -0.1 nan nan" + " 0.5 0.5" * 3
+
+
+def test_missing_points_without_visibility(tmp_path: Path) -> None:
+    """Ultralytics masks negative coordinates of [K, 2] (data/utils.py); (0, 0) and NaN are no places either."""
+    result = read(tmp_path, PAIRS, PAIRS, kpt_shape=[8, 2], options=ReadOptions(assume_visible=True))
+    assert result.dataset.visibility.tolist() == [[2, 0, 0, 0, 0, 2, 2, 2]] * 2
+    assert result.dataset.keypoints[0, 1].tolist() == [0, 0, 0]
+    assert codes(result) == [("W324", "")]
+    assert result.findings[0].message == "6 keypoints with negative numbers or NaN read as not labeled"
+
+
+def test_missing_points_with_visibility(tmp_path: Path) -> None:
+    line = "0 0.5 0.5 0.25 0.5 -1 -1 2 nan nan 0 nan nan 2 -1 -1 0 -0.25 0.5 2" + " 0.5 0.5 1" * 3
+    result = read(tmp_path, line)
+    assert result.dataset.visibility.tolist() == [[0, 0, 0, 0, 2, 1, 1, 1]]
+    assert result.dataset.keypoints[0, 4].tolist() == [-80, 120, 2], "outside the image, and labeled"
+    assert [finding.message[0] for finding in result.findings] == ["2"]
+
+
+def test_a_box_alone_is_an_object_without_labeled_keypoints(tmp_path: Path) -> None:
+    result = read(tmp_path, LINE, "0 0.5 0.5 0.25 0.5")
+    assert result.dataset.visibility.tolist()[1] == [0] * 8 and result.dataset.boxes[1].tolist() == [120, 60, 200, 180]
+    assert [finding.code for finding in result.findings] == ["W324"]
+
+
+IDENTITY = {"flip_idx": list(range(8))}
+
+
+def test_a_flip_idx_that_says_nothing(tmp_path: Path) -> None:
+    """Roboflow writes the identity: the refusal names the option, which settles it as typed."""
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, LINE, **IDENTITY)
+    words = caught.value.hint.split()
+    order = words[words.index("--kpt-order") + 1]
+    for given, changes in ((tuple(order.split(",")), {}), (None, {"kpt_names": {0: list(CAR8.names)}})):
+        result = read(tmp_path, LINE, options=ReadOptions(kpt_order=given), **IDENTITY, **changes)
+        assert codes(result) == [("W336", "flip_idx")]
+        assert result.dataset.keypoints[0, 1].tolist() == [144, 120, 1]
+
+
+def test_a_flip_idx_that_contradicts_the_names_is_refused(tmp_path: Path) -> None:
+    wrong = {"flip_idx": [1, 0, 3, 2, 5, 4, 7, 6], "kpt_names": {0: list(CAR8.names)}}
+    with pytest.raises(InputError, match="--kpt-order left-front-bumper,"):
+        read(tmp_path, LINE, **wrong)
+    assert codes(read(tmp_path, LINE, options=ReadOptions(kpt_order=CAR8.names), **wrong)) == [("W336", "flip_idx")]
+
+
+def test_the_shape_that_the_user_states_holds(tmp_path: Path) -> None:
+    line = "0 0.5 0.5 0.25 0.5" + " 0.5 0.5" * 8
+    result = read(tmp_path, line, options=ReadOptions(kpt_shape=(8, 2), assume_visible=True))
+    assert codes(result) == [("W336", "kpt_shape")] and result.dataset.visibility.tolist() == [[2] * 8]
+
+
+def test_values_of_one_meaning(tmp_path: Path) -> None:
+    result = read(tmp_path, LINE, kpt_shape=[8.0, "3"], names="car", flip_idx=[float(i) for i in CAR8.flip_indices])
+    (finding,) = result.findings
+    assert finding.code == "W324" and "kpt_shape [8.0, '3'] as [8, 3]" in finding.message
+    assert len(result.dataset) == 1
+
+
+def test_a_split_that_is_missing(tmp_path: Path) -> None:
+    result = read(tmp_path, LINE, test="../test/images")
+    assert codes(result) == [("W336", "test")] and "left out" in result.findings[0].message
+    assert names(result) == [("a.jpg", "train"), ("b.jpg", "val")]
+
+
+@pytest.mark.parametrize("text", ["/home/ann/cars/images/train", r"C:\sets\cars\images\train"])
+def test_a_path_of_another_machine(tmp_path: Path, text: str) -> None:
+    result = read(tmp_path, LINE, train=text)
+    assert codes(result) == [("W336", "train")] and result.findings[0].hint.startswith(str(tmp_path / "images/train"))
+    assert names(result) == [("a.jpg", "train"), ("b.jpg", "val")]
+
+
+def test_a_path_never_leads_out(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(InputError, match="must be an existing folder"):
+        read(tmp_path / "set", LINE, train="/elsewhere/../../train")
+
+
+def test_the_yaml_may_have_any_name(tmp_path: Path) -> None:
+    put(tmp_path, LINE)
+    put(tmp_path, "", "b", "val")
+    declare(tmp_path, val=..., validation="images/val").rename(tmp_path / "tiger.yml")
+    (tmp_path / "notes.yaml").write_text("a: 1")
+    assert told_format([tmp_path], "told").name == "yolo-pose"
+    assert names(yolo_pose.read([tmp_path], CAR8, ReadOptions())) == [("a.jpg", "train"), ("b.jpg", "val")]
+    declare(tmp_path).rename(tmp_path / "other.yaml")
+    with pytest.raises(RequestError, match=r"one YAML file that declares kpt_shape, got 'other.yaml, tiger.yml'"):
+        yolo_pose.read([tmp_path], CAR8, ReadOptions())
+    assert len(yolo_pose.read([tmp_path / "tiger.yml"], CAR8, ReadOptions()).dataset.images) == 2
 
 
 def test_two_pictures_with_one_label_file(tmp_path: Path) -> None:
