@@ -430,18 +430,15 @@ def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
     others = {label_path(path, [source.root]) for path in files if is_picture(path)}
     findings: list[Finding] = []
     left_out: list[Path] = []
-    orphans: list[Path] = []
     for path in files:
         folders = path.relative_to(source.root).parts[:-1]
         if path.suffix != ".txt" or LABELS not in folders or path.name in _NO_LABELS or path in used:
             continue
-        (left_out if path in others else orphans).append(path)
-    if orphans:
-        number, one = (f"{len(orphans)} label files", "are") if len(orphans) > 1 else ("1 label file", "is")
-        message = f"{number} {one} of no image, the first {orphans[0]}: left out"
-        findings.append(
-            Finding("W337", str(source.where), "", message, f"an image of the same name in {IMAGES}/ is read")
-        )
+        if path in others:
+            left_out.append(path)
+            continue
+        message = must_be("the label file", f"that of an image in {IMAGES}/", "no image of that name: left out")
+        findings.append(Finding("W337", str(path), "", message))
     if left_out:
         message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"
         findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))

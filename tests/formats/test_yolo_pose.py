@@ -174,9 +174,9 @@ def test_labels_without_pictures(tmp_path: Path) -> None:
     stray.write_text(LINE)
     result = read(tmp_path, LINE)
     found = [(f.code, f.file) for f in result.findings]
-    assert found == [("W323", str(tmp_path / "data.yaml")), ("W337", str(tmp_path / "data.yaml"))]
+    assert found == [("W323", str(tmp_path / "data.yaml")), ("W337", str(stray))]
     assert f"1 label files are of pictures that no split lists, the first {unlisted}" in result.findings[0].message
-    assert f"1 label file is of no image, the first {stray}: left out" in result.findings[1].message
+    assert "the label file must be that of an image in images/" in result.findings[1].message
 
 
 def test_points_without_visibility(tmp_path: Path) -> None:
