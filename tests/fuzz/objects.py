@@ -43,7 +43,7 @@ class Claim:
 
     def is_in(self, finding: Finding, root: str) -> bool:
         """Return whether the finding tells of this object."""
-        if not finding.code.startswith("E") and finding.code not in ("W322", "W323"):
+        if not finding.code.startswith("E") and finding.code not in ("W322", "W323", "W337"):
             return False
         # A file may have been read by the name of a link to it.
         same = finding.file == f"{root}/{self.file}" or is_same(finding.file, f"{root}/{self.file}")
