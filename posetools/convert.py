@@ -22,6 +22,7 @@ from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
+from posetools.formats.locate import one_per_source
 from posetools.formats.losses import Loss, losses
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.own_skeleton import source_skeleton
@@ -183,7 +184,7 @@ def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRe
 def _split_and_write(
     read: _Read, source: Format, target: Format, request: ConvertRequest, progress: Progress
 ) -> ConvertResult:
-    findings = [*read.findings, *_no_objects(read, request)]
+    findings = [*one_per_source(read.findings), *_no_objects(read, request)]
     splits: dict[str, list[int]] = {}
     choice = None
     if read.pictures.counts.sum() and (request.keep_going or not has_errors(findings)):

@@ -120,6 +120,7 @@ RULES: dict[str, Rule] = {
         "orientation-ignored",
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
+    "W332": Rule("found-by-name", "An image of the right name in a folder of another name may be another image."),
 }
 
 
