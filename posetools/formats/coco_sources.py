@@ -131,9 +131,10 @@ class PictureLookup:
         return Finding("E308", str(self.path), "", message, f"--image-root {target.parent} allows it")
 
     def _name(self, match: Match) -> str:
-        if match.folder is None or ".." in match.path.relative_to(match.folder).parts:
+        below = None if match.folder is None else match.path.relative_to(match.folder)
+        if below is None or ".." in below.parts:
             return name_below(match.path, self._roots)
-        return match.path.relative_to(match.folder).as_posix()
+        return below.as_posix()
 
     def _origin(self, folder: Path | None) -> str:
         root = self.root.resolve()

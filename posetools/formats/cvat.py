@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES
@@ -164,18 +164,24 @@ def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileRe
     found = lookup.find(image.name, image.size, image.place, below=image.subset)
     if isinstance(found, Finding):
         return FileReading(source.file, findings=[replace(found, message=f"{found.message} ({_lost(image)})")])
-    in_subset = image.subset and found.name == f"{image.subset}/{image.name}"
+    subset = f"{image.subset}/"
+    # The name may have another ending than is written.
+    in_subset = image.subset and found.name.startswith(subset) and _depth(found.name) == _depth(subset + image.name)
     return FileReading(
         source.file,
         picture=found.path,
         identity=os.path.realpath(found.path),
-        name=image.name if in_subset else found.name,
+        name=found.name.removeprefix(subset) if in_subset else found.name,
         origin=image.subset if in_subset else found.origin,
         size=found.size,
         split=split_in(image.subset),
         findings=found.notes,
         objects=len(image.shapes),
     )
+
+
+def _depth(name: str) -> int:
+    return len(PurePosixPath(name).parts)
 
 
 def _lost(image: CvatImage) -> str:

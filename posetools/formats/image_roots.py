@@ -23,6 +23,10 @@ from posetools.storage import as_path, is_url, real
 Verdict: TypeAlias = Literal["agrees", "by name", "another folder"]
 
 
+# Folders that formats themselves have their images in: another one above them says nothing.
+_EVERYBODYS = frozenset({"images", "labeled-data"})
+
+
 class RootImage(NamedTuple):
     """An image in an --image-root.
 
@@ -48,12 +52,15 @@ class RootImages:
     """
 
     roots: Sequence[Path]
+    _tops: list[tuple[str, ...]] = field(default_factory=list, init=False, repr=False)
+    _folders: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, repr=False)
     _by_name: dict[str, list[Path]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         identities: set[str] = set()
         for root in self.roots:
             top = _ended(real(root))
+            self._tops.append(path_parts(real(root)))
             for at, folder, files in walk(root):
                 if not _ended(folder).startswith(top):
                     # A link out of what the user named.
@@ -112,6 +119,9 @@ class RootImages:
             return "by name" if apart else "agrees"
         if alike == len(named.folders) or (named.absolute and 0 < alike >= image.below):
             return "agrees"
+        above = named.folders[: len(named.folders) - alike]
+        if alike >= image.below and all(folder.lower() in _EVERYBODYS for folder in above):
+            return "agrees"
         if alike >= image.below or (named.absolute and alike):
             return "by name"
         return "another folder"
@@ -124,10 +134,11 @@ class RootImages:
         return found
 
     def _image(self, path: Path) -> RootImage:
-        parts = (*path_parts(real(path.parent)), path.name)
-        seen = tuple(
-            parts[len(top) :] for root in self.roots if parts[: len(top := path_parts(real(root)))] == top
-        ) or ((path.name,),)
+        folder = str(path.parent)
+        if folder not in self._folders:
+            self._folders[folder] = path_parts(real(path.parent))
+        parts = (*self._folders[folder], path.name)
+        seen = tuple(parts[len(top) :] for top in self._tops if parts[: len(top)] == top)
         return RootImage(path, parts, min(map(len, seen)) - 1, seen)
 
 

@@ -114,18 +114,23 @@ class PictureFinder:
             place: the field it is written in, for the finding.
             named: what to look for in the extra roots, the likeliest first; left out: the last of ``places``.
         """
-        wanted = [named_in(text) for text in named or (places[-1].text,)]
+        named = named or (places[-1].text,)
         for seen in places:
             path = self._inside(seen)
             if path is not None and path.is_file():
-                return Match(path, seen.folder, notes=self._of_another_folder(path, wanted[0], file, place))
+                as_named = seen.text == named[0]
+                notes = () if as_named else self._of_another_folder(path, named_in(named[0]), file, place)
+                return Match(path, None if portable_path(seen.text) is None else seen.folder, notes=notes)
+        wanted = [named_in(text) for text in named]
         found = self._in_roots(wanted, file, place, exactly=True) or self._almost(places, file, place)
         return found or self._in_roots(wanted, file, place, exactly=False) or self._missing(places[-1], file, place)
 
     def _inside(self, seen: Seen) -> Path | None:
+        """Return where an image would be in the source; an absolute path may be of this machine."""
         relative = portable_path(seen.text)
-        path = None if relative is None else seen.folder / relative
-        return path if path is not None and is_sane(path) and self._holds(path) else None
+        path = Path(seen.text) if relative is None else seen.folder / relative
+        sane = (relative is not None or path.is_absolute()) and is_sane(path)
+        return path if sane and self._holds(path) else None
 
     def _holds(self, path: Path) -> bool:
         return _ended(real(path)).startswith(self._real_root)
@@ -148,7 +153,7 @@ class PictureFinder:
             return None
         text = places[-1].text
         if len(fitting) > 1:
-            return self._several([path for path, _ in fitting], text, file, place, _rename(name))
+            return _several([path for path, _ in fitting], text, file, place, _rename(name))
         path, folder = fitting[0]
         return Match(path, folder, exact=False, notes=(self._renamed(path, text, file, place),))
 
@@ -163,7 +168,7 @@ class PictureFinder:
             if len(best) > 1:
                 names = {image.path.name for image in best}
                 way = _narrower(best) if len(names) == 1 else _rename(named.name)
-                return self._several([image.path for image in best], text, file, place, way)
+                return _several([image.path for image in best], text, file, place, way)
             image = best[0]
             below = file.parent != self.root
             verdict = self._images.judge(image, named, where, in_subfolder=below)
@@ -210,18 +215,15 @@ class PictureFinder:
             code, str(file), place, message, _SAME, source=str(self.root), sentence=sentence, example=example
         )
 
-    def _several(self, paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:
-        listed = " and ".join(str(path) for path in paths[:_LISTED])
-        more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
-        problem = must_be(place, "a name that exactly one file fits", text)
-        return Unsettled("E308", str(file), place, f"{problem}, and {len(paths)} do: {listed}{more}", hint)
-
     def _missing(self, seen: Seen, file: Path, place: str) -> Finding:
         relative = portable_path(seen.text)
         path = None if relative is None else seen.folder / relative
         if path is None or (is_sane(path) and not self._holds(path)):
             problem = must_be(place, f"a path inside {self.root}", seen.text)
+            beside = self._inside(Seen(named_in(seen.text).name, seen.folder))
             hint = "--image-root DIR allows a further folder and finds the image there by the end of its path"
+            if beside is not None and beside.is_file():
+                hint = f"--image-root {quoted(seen.folder)} takes {beside}, if it is meant"
             return Finding("E308", str(file), place, problem, hint)
         problem = must_be(place, "an existing picture", seen.text)
         hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
@@ -244,6 +246,13 @@ def one_per_source(findings: Iterable[Finding]) -> list[Finding]:
         images = "1 image is" if number == 1 else f"{number} images are"
         others.append(Finding(code, source, "", f"{sentence.format(images=images)}: {listed}", found[0].hint))
     return others
+
+
+def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:
+    listed = " and ".join(str(path) for path in paths[:_LISTED])
+    more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+    problem = must_be(place, "a name that exactly one file fits", text)
+    return Unsettled("E121", str(file), place, f"{problem}, and {len(paths)} do: {listed}{more}", hint)
 
 
 def _narrower(images: Sequence[RootImage]) -> str:

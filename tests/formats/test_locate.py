@@ -132,12 +132,12 @@ def test_the_longest_common_end_of_the_path_decides(root: Path) -> None:
     assert isinstance(found, Match) and found.path == images[0]
     # Of two that agree equally none is taken.
     found = find(finder, "/x/cam1/0.jpg", root / "json/a.json")
-    assert isinstance(found, Finding) and found.code == "E308"
+    assert isinstance(found, Finding) and found.code == "E121"
     assert f"{images[2]} and {images[1]}" in found.message
-    for image in images[1:3]:
-        assert f"--image-root {image.parent}" in found.hint
-        narrower = find(PictureFinder(root, [image.parent]), "/x/cam1/0.jpg", root / "json/a.json")
-        assert isinstance(narrower, Match) and narrower.path == image and not narrower.notes
+    for path in images[1:3]:
+        assert f"--image-root {path.parent}" in found.hint
+        narrower = find(PictureFinder(root, [path.parent]), "/x/cam1/0.jpg", root / "json/a.json")
+        assert isinstance(narrower, Match) and narrower.path == path and not narrower.notes
 
 
 def test_a_label_in_a_folder_and_its_image_in_another_are_said(root: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_name_in_two_allowed_folders_is_not_guessed(root: Path) -> None:
     # The same folder twice is one place.
     finder = PictureFinder(root / "json", [root / "other", root / "other", root / "pictures"])
     found = find(finder, "a.jpg", root / "json/a.json")
-    assert isinstance(found, Finding) and found.code == "E308"
+    assert isinstance(found, Finding) and found.code == "E121"
     assert f"{root / 'other/a.jpg'} and {root / 'pictures/a.jpg'}" in found.message
     assert f"only the folder that is meant: --image-root {root / 'other'} or" in found.hint
 
@@ -186,8 +186,28 @@ def test_another_spelling_or_ending_is_found_when_one_fits(root: Path, text: str
     third = make_picture(image.with_suffix(".webp"), (16, 8))
     image.unlink()
     found = find(PictureFinder(root, [] if inside else [home]), text, root / "a.json")
-    assert isinstance(found, Finding) and found.code == "E308"
+    assert isinstance(found, Finding) and found.code == "E121"
     assert second.name in found.message and third.name in found.message and "rename" in found.hint
+
+
+def test_an_absolute_path_of_this_machine_is_as_good_as_another(root: Path) -> None:
+    image = root / "pictures/a.jpg"
+    found = find(PictureFinder(root), str(image), root / "json/a.json")
+    assert isinstance(found, Match) and found.path == image and not found.notes
+    found = find(PictureFinder(root), str(root.parent / "outside.jpg"), root / "json/a.json")
+    assert isinstance(found, Finding) and found.code == "E308"
+
+
+@pytest.mark.parametrize("text", ["/home/someone/pictures/a.jpg", "D:\\dogs\\a.jpg", "https://host/dogs/a.jpg"])
+def test_the_image_beside_the_file_is_named_for_a_path_of_another_machine(root: Path, text: str) -> None:
+    beside = root / "pictures/a.json"
+    found = find(PictureFinder(root), text, beside)
+    assert isinstance(found, Finding) and found.code in ("E308", "E121")
+    if found.code == "E308":
+        assert f"--image-root {root / 'pictures'} takes {root / 'pictures/a.jpg'}" in found.hint
+    # As the hint says.
+    found = find(PictureFinder(root, [root / "pictures"]), text, beside)
+    assert isinstance(found, Match) and found.path == root / "pictures/a.jpg"
 
 
 def test_an_exact_name_elsewhere_comes_before_another_spelling(root: Path) -> None:
