@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from posetools.errors import said_once
+
 
 class Severity(StrEnum):
     """How bad a finding is: an error spoils training or evaluation, a warning is worth a look."""
@@ -160,8 +162,9 @@ class Finding:
 
     @property
     def where(self) -> str:
-        """File and place, as one text."""
-        return f"{self.file}: {self.place}" if self.place else self.file
+        """File and place, as one text; without what the message begins with."""
+        place = said_once(self.place, self.message)
+        return f"{self.file}: {place}" if place else self.file
 
     def as_dict(self) -> dict[str, str | bool]:
         """Return the JSON form, with forward slashes in the file on every system."""
