@@ -22,8 +22,11 @@ from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
+from posetools.formats.locate import one_per_source
 from posetools.formats.losses import Loss, losses
+from posetools.formats.seen import check_source
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
+from posetools.formats.zip_sources import ZipSources, check_way_of_zips, in_zip, zip_sources
 from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
@@ -41,7 +44,7 @@ class ConvertRequest:
     """What to convert, and how.
 
     Attributes:
-        sources: files or folders of one format.
+        sources: files, folders or zip files of one format.
         out: the folder to write.
         source_format: a key of FORMATS, or None to find it from unmistakable signs.
         target_format: a key of FORMATS.
@@ -134,22 +137,26 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
     target = _target(request)
     check_split_request(val=_share(request), by=request.split_by)
     _check_paths(request)
-    with no_collection(), walked_once():
-        return _convert(request, target, progress)
+    with no_collection(), walked_once(), zip_sources(request.out, request.read.encoding, progress) as zips:
+        return _convert(request, target, zips, progress)
 
 
-def _convert(request: ConvertRequest, target: Format, progress: Progress) -> ConvertResult:
+def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress: Progress) -> ConvertResult:
+    # Read is what was unpacked, spoken of is what the user named.
+    options = replace(request.read, image_roots=zips.paths_of(request.read.image_roots))
+    local = replace(request, sources=zips.paths_of(request.sources), read=options)
     source = (
         _format(request.source_format, "--from")
         if request.source_format
-        else told_format(request.sources, "of a format that is told by its signs", "--from NAME says which it is")
+        else told_format(local.sources, "of a format that is told by its signs", "--from NAME says which it is")
     )
-    check_way(source, request.sources, request.read, request.images)
-    check_inside(request.sources, source.name, request.read.image_roots)
-    own = source_skeleton(source, request.sources, request.skeleton, request.read)
-    request = replace(request, skeleton=own.option)
-    with closing(_read(source, target, own.skeleton, request, progress)) as read:
-        return _split_and_write(read, source, target, request, progress)
+    check_way(source, local.sources, options, request.images)
+    check_inside(local.sources, source.name, options.image_roots)
+    own = source_skeleton(source, local.sources, request.skeleton, options)
+    request = replace(request, skeleton=zips.shown(own.option))
+    with closing(_read(source, target, own.skeleton, local, progress)) as read:
+        findings = [zips.finding(finding) for finding in one_per_source(read.findings)]
+        return _split_and_write(replace(read, findings=findings), source, target, request, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +238,14 @@ def _check_paths(request: ConvertRequest) -> None:
     if not request.sources:
         raise RequestError("SRC must be at least one file or folder, got none")
     for path in request.sources:
-        if not path.exists():
+        if not path.exists() and not in_zip(path):
             raise RequestError(f"{path}: SRC must be an existing file or folder, but there is none")
+        check_source(path)
     for path in request.read.image_roots:
-        if not path.is_dir():
+        if not path.is_dir() and not in_zip(path):
             raise RequestError(f"{path}: --image-root must be an existing folder, but there is none")
+    elsewhere = request.read.engine is not None and request.read.engine.elsewhere
+    check_way_of_zips((*request.sources, *request.read.image_roots), request.images, elsewhere=elsewhere)
     skeleton = [Path(request.skeleton)] if request.skeleton and str(request.skeleton) not in BUILT_IN else []
     read = (*request.sources, *request.read.image_roots, *skeleton)
     check_out(request.out, read, overwrite=request.overwrite, wrote="convert")

@@ -69,7 +69,8 @@ class InputError(PosetoolsError):
         self.place = place
         self.problem = problem
         self.hint = hint
-        where = f"{path}: {place}" if place else str(path)
+        shown = said_once(place, problem)
+        where = f"{path}: {shown}" if shown else str(path)
         super().__init__(printable(f"{where}: {problem}") + (f"\n  {hint}" if hint else ""))
 
     def __reduce__(self) -> tuple[Callable[..., InputError], tuple[Path | str, str, str]]:
@@ -112,6 +113,14 @@ class StoppedError(RunError):
     """The user stopped a run."""
 
     exit_status = 130
+
+
+def said_once(place: str, problem: str) -> str:
+    """Return a place without what the sentence after it begins with: ``line 2`` before ``line 2 must be ...``."""
+    if not place or problem.startswith(f"{place} "):
+        return ""
+    outer, _, last = place.rpartition(": ")
+    return outer if problem.startswith(f"{last} ") else place
 
 
 def must_be(field: str, rule: str, value: object) -> str:

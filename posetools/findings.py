@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from posetools.errors import said_once
+
 
 class Severity(StrEnum):
     """How bad a finding is: an error spoils training or evaluation, a warning is worth a look."""
@@ -120,6 +122,7 @@ RULES: dict[str, Rule] = {
         "orientation-ignored",
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
+    "W332": Rule("found-by-name", "An image of the right name in a folder of another name may be another image."),
     "W336": Rule("declaration-overruled", "What data.yaml declares is wrong or not there, and was not used."),
     "W337": Rule("label-without-image", "A label file of no image was left out."),
 }
@@ -161,8 +164,9 @@ class Finding:
 
     @property
     def where(self) -> str:
-        """File and place, as one text."""
-        return f"{self.file}: {self.place}" if self.place else self.file
+        """File and place, as one text; without what the message begins with."""
+        place = said_once(self.place, self.message)
+        return f"{self.file}: {place}" if place else self.file
 
     def as_dict(self) -> dict[str, str | bool]:
         """Return the JSON form, with forward slashes in the file on every system."""

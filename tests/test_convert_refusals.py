@@ -42,10 +42,9 @@ Setting = Callable[[Path], dict[str, Any]]
         pytest.param(
             lambda t: {"sources": (t / "pictures",)},
             [
-                "pictures: must be of a format that is told by its signs, but none fits; looked for",
-                "  labelme: a .json file with the keys shapes and imagePath",
-                "  yolo-pose: ",
-                "  coco: ",
+                "pictures: must be of a format that is told by its signs, but none fits",
+                "pictures: 10 images and nothing else: nothing is labeled yet; `posetools annotate",
+                "  docs/convert.md says how each format is recognized: labelme, yolo-pose, coco",
                 "--from NAME says which it is",
             ],
             id="no format",

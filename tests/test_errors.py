@@ -23,6 +23,7 @@ from posetools.errors import (
     printable_lines,
     show_value,
 )
+from posetools.findings import Finding
 
 
 def test_input_error_names_file_place_rule_value_and_hint() -> None:
@@ -140,3 +141,23 @@ def test_only_an_indented_line_of_a_message_is_a_line() -> None:
         "  or that",
     ]
     assert printable_lines("a\nb: gone\n  fix: c\nd") == "a\\nb: gone\n  fix: c\\nd"
+
+
+@pytest.mark.parametrize(
+    ("place", "problem", "shown"),
+    [
+        ("line 1", "line 1 must be a picture", ""),
+        ("train", "train must be a folder", ""),
+        ("train[1]", "train must be a folder", "train[1]"),
+        ("tasks[0]: image", "image must be an existing picture", "tasks[0]"),
+        ("tasks[0]: image", "tasks[0]: image must be an existing picture", ""),
+        ("line 1", "line 12 must be a picture", "line 1"),
+        ("shapes[3]", "points must be 2 numbers", "shapes[3]"),
+        ("", "must be a file", ""),
+    ],
+)
+def test_a_place_is_said_once(place: str, problem: str, shown: str) -> None:
+    where = f"a.txt: {shown}" if shown else "a.txt"
+    assert str(InputError("a.txt", place, problem)) == f"{where}: {problem}"
+    finding = Finding("E309", "a.txt", place, problem)
+    assert finding.where == where and finding.place == place

@@ -10,10 +10,14 @@ import importlib.util
 import json
 import os
 import pickle
+import shutil
+import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,11 +26,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.errors import InputError
+from posetools.errors import InputError, OutputError
 from posetools.formats import FORMATS
 from posetools.formats.deeplabcut_h5 import LARGEST_BYTES, Frame, read_frame
+from posetools.formats.zip_sources import ZipSources
 from posetools.frames import read_picture
 from posetools.pictures import read_header
+from posetools.progress import silent
 from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run
 from tests.coco_sample import edit, write_sample
@@ -612,3 +618,124 @@ def test_sigterm_stops_a_command_as_ctrl_c_does(tmp_path: Path, workers: str) ->
     assert (process.returncode, out) == (143, ""), err
     assert err.splitlines()[-1] == "stopped" and "Traceback" not in err
     assert [path.name for path in (tmp_path / "out").iterdir()] in ([], [".posetools.lock"])
+
+
+# Zip files as sources, which are unpacked.
+
+
+def zip_of(path: Path, members: Mapping[str, bytes], change: Callable[[zipfile.ZipInfo], object] | None = None) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            if change and name == list(members)[-1]:
+                change(info)
+            archive.writestr(info, content)
+    return path
+
+
+def stated(path: Path, offset: int, value: int, size: int = 4) -> Path:
+    """Change what the directory of a zip states about its last member."""
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\x01\x02") + offset
+    content[at : at + size] = value.to_bytes(size, "little")
+    path.write_bytes(content)
+    return path
+
+
+def named(path: Path, name: str) -> Path:
+    """Give the last member a name that zipfile would not write."""
+    content = zip_of(path, {"a.json": b"{}", "@" * len(name): b"x"}).read_bytes()
+    path.write_bytes(content.replace(b"@" * len(name), name.encode()))
+    return path
+
+
+def of_a_million(path: Path) -> Path:
+    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, *[0] * 4, 0, 0) + b"a"
+    directory = entry * 1_000_000
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(directory), 0, 0)
+    path.write_bytes(directory + end)
+    return path
+
+
+def twice(path: Path) -> Path:
+    content = zip_of(path, {"a.json": b"{}", "b.json": b"{}"}).read_bytes()
+    path.write_bytes(content.replace(b"b.json", b"a.json"))
+    return path
+
+
+def edited(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    content = zip_of(path, {"a.json": b"{}" * 100, "b.json": b"[]" * 100}).read_bytes()
+    path.write_bytes(change(content))
+    return path
+
+
+def damaged(content: bytes) -> bytes:
+    at = content.index(b"a.json") + len("a.json") + 2
+    return content[:at] + bytes(byte ^ 0xFF for byte in content[at : at + 4]) + content[at + 4 :]
+
+
+def mode(kind: int) -> Callable[[zipfile.ZipInfo], object]:
+    return lambda info: setattr(info, "external_attr", (kind | 0o644) << 16)
+
+
+HOSTILE_ZIPS: Mapping[str, tuple[Callable[[Path], Path], str]] = {
+    "up": (lambda path: named(path, "../evil.json"), "leads out of it: '../evil.json'"),
+    "up inside": (lambda path: named(path, "x/../../evil.json"), "leads out of it"),
+    "absolute": (lambda path: named(path, "/tmp/evil.json"), "no relative path: '/tmp/evil.json'"),
+    "backslash": (lambda path: named(path, "..\\evil.json"), "no relative path"),
+    "drive": (lambda path: named(path, "C:evil.json"), "no relative path"),
+    "NUL": (lambda path: named(path, "evil.json\0.jpg"), "no relative path"),
+    "long": (lambda path: named(path, f"{'x' * 300}.json"), "is too long"),
+    "deep": (lambda path: named(path, "x/" * 600 + "a.json"), "is too long"),
+    "link": (lambda path: zip_of(path, {"a": b"{}", "l.json": b"/etc/passwd"}, mode(stat.S_IFLNK)), "it is a link"),
+    "device": (lambda path: zip_of(path, {"a": b"{}", "l.json": b""}, mode(stat.S_IFCHR)), "it is no ordinary file"),
+    "twice": (twice, "a.json: is refused: it is there twice"),
+    "file and folder": (lambda path: zip_of(path, {"a": b"{}", "a/b.json": b"{}"}), "it is a file and a folder"),
+    "encrypted": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 8, 1, 2), "it is encrypted"),
+    "unknown compression": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 10, 99, 2), "decompressor of type 99"),
+    "bomb": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 24, 0xFFFFFFF0), "more than 100 times as many"),
+    "overlap": (lambda path: stated(zip_of(path, {"a.json": b"{}"}), 20, 1 << 20), "its members overlap"),
+    "larger than stated": (lambda path: stated(zip_of(path, {"a.json": b"{}" * 99}), 24, 4), "is a damaged zip file"),
+    "of a million": (of_a_million, "it has more than 250000 members"),
+    "cut off": (lambda path: edited(path, lambda content: content[:-10]), "is not a zip file, or is cut off"),
+    "cut in the middle": (lambda path: edited(path, lambda content: content[60:]), "is a damaged zip file"),
+    "data behind it": (lambda path: edited(path, lambda content: content + b"x"), "there is data behind its end"),
+    "damaged": (lambda path: edited(path, damaged), "is a damaged zip file"),
+    "no zip": (lambda path: edited(path, lambda _: b"<html>404</html>"), "is not a zip file"),
+    "empty": (lambda path: edited(path, lambda _: b""), "is not a zip file"),
+    "of nothing": (lambda path: zip_of(path, {}), "holds no file"),
+}
+
+
+@pytest.mark.parametrize("option", ["source", "image root"])
+@pytest.mark.parametrize("kind", HOSTILE_ZIPS)
+def test_a_hostile_zip_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, option: str
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    make, said = HOSTILE_ZIPS[kind]
+    file = make(tmp_path / "export.zip")
+    arguments: list[str | Path] = [file]
+    if option == "image root":
+        write_sample(tmp_path / "cars")
+        arguments = [tmp_path / "cars", "--image-root", file]
+    before = contents(tmp_path)
+    start = time.monotonic()
+    done = run("convert", *arguments, "--out", tmp_path / "out/deep")
+    assert time.monotonic() - start < 10
+    assert done.status == 2 and done.err.count("error: ") == 1, done.out + done.err
+    assert f"error: {file}: " in done.err and said in done.words, done.err
+    assert contents(tmp_path) == before and list(scratch.iterdir()) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_zip_that_needs_more_than_is_free_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More is stated than any disk has; the ratio is that of an ordinary file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = zip_of(tmp_path / "export.zip", {f"{number}.json": b"{}" for number in range(3)})
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(OutputError, match=f"cannot be unpacked: it needs {free * 2} bytes, and at most"):
+        ZipSources(tmp_path, None, silent)._scratch(file, free * 2)

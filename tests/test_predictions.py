@@ -251,7 +251,7 @@ def one_less() -> Json:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (document(keypoint_names=["nose"]), "keypoint_names: keypoint_names must be those of skeleton car8"),
+        (document(keypoint_names=["nose"]), "keypoint_names must be those of skeleton car8"),
         (
             document(instance={"keypoints": one_less()}),
             "pictures[0].instances[0]: keypoints must be one entry for each",

@@ -412,7 +412,7 @@ VAL = _coco(["d", "e"], first=9)
     ("broken", "parts"),
     [
         ([], ["val_coco.json: a COCO file must be an object, got []"]),
-        ({**VAL, "images": {}}, ["val_coco.json: images: images must be a list of objects, got {}"]),
+        ({**VAL, "images": {}}, ["val_coco.json: images must be a list of objects, got {}"]),
         (_with_image(VAL, file_name=None), ["images[0]: file_name must be a text, got None"]),
         (_with_image(VAL, id=None), ["images[0]: id must be a whole number, got None"]),
         (_with_image(VAL, id=10), ["images[1]: id must be unique in this file, got 10"]),
@@ -428,7 +428,7 @@ VAL = _coco(["d", "e"], first=9)
         (_with_annotation(VAL, score=float("nan")), ["numbers must be finite, got NaN or infinity"]),
         (
             _without_categories(VAL),
-            ["val_coco.json: categories: categories must be those of train_coco.json, got []"],
+            ["val_coco.json: categories must be those of train_coco.json, got []"],
         ),
     ],
 )

@@ -28,7 +28,8 @@ Sources = Annotated[
     typer.Argument(
         parser=source_path,
         metavar="SRC...",
-        help="Files or folders, all of one format; labelme and coco also at URLs (s3://..., gs://...; docs/scale.md).",
+        help="Files, folders or zip files, all of one format; labelme and coco also at URLs (s3://..., gs://...; "
+        "docs/scale.md).",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
@@ -84,7 +85,7 @@ ImageRoot = Annotated[
     typer.Option(
         parser=source_path,
         metavar="DIR",
-        help="A further folder where pictures may lie; found there by file name. Can be repeated.",
+        help="A further folder or zip file with images; the longest common end of the path decides. Can be repeated.",
         rich_help_panel=_SOURCE,
     ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from posetools.files import Transfer
     from posetools.formats.base import Format, ReadOptions
 
-# Sources that a message names.
-_NAMED = 3
+# Sources that a message names, and lines that say what is in them.
+_NAMED, _LINES = 3, 12
 
 _MODULES = {
     "labelme": "labelme",
@@ -57,7 +58,8 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     Raises:
         RequestError: no format fits, or several do.
     """
-    from posetools.formats.collect import not_detected, walked_once
+    from posetools.formats.collect import walked_once
+    from posetools.formats.seen import signs_of, what_is_seen
     from posetools.storage import is_url
 
     with walked_once():
@@ -68,13 +70,14 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
             fitting = [each for each in known.values() if each.detect_widely and all(map(each.detect_widely, sources))]
         if len(fitting) == 1:
             return fitting[0]
-        in_the_way = "" if fitting else "".join(f"\n  {line}" for path in sources for line in not_detected(path))
+        seen = signs_of(fitting, sources) if fitting else what_is_seen(sources, list(known.values()))
+        lines = list(islice(seen, _LINES))
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-    signs = "".join(f"\n  {name}: {each.signs}" for name, each in known.items())
     named = ", ".join(str(path) for path in sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
-    raise RequestError(
-        f"{named}: must be {rule}, but {problem}; looked for{signs}" + in_the_way + (f"\n  {hint}" if hint else "")
-    )
+    if not fitting:
+        lines.append(f"docs/convert.md says how each format is recognized: {', '.join(known)}")
+    lines += [hint] if hint else []
+    raise RequestError("\n  ".join((f"{named}: must be {rule}, but {problem}", *lines)))
 
 
 def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, images: Transfer) -> None:

@@ -29,7 +29,7 @@ class ReadOptions:
     """What a user may say about a source. A format ignores what it has no use for, and its docs page says so.
 
     Attributes:
-        image_roots: further folders in which pictures may lie; there they are found by file name.
+        image_roots: further folders in which images may lie; there they are found by the end of their path.
         names: label in the source -> name in the skeleton (a keypoint's or the category's); ``*`` and ``?`` in a label
             stand for any text and any character.
         ignore: labels that are left out on purpose, and counted; with ``*`` and ``?`` as in ``names``.

@@ -186,6 +186,7 @@ def _find_some(
             reading.findings.append(found)
         else:
             reading.pictures[row] = found
+            reading.findings += found.notes
 
 
 def _refuse_doubles(readings: Sequence[Reading]) -> None:

@@ -13,7 +13,16 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import portable_path, read_json
 from posetools.findings import Finding
 from posetools.formats.coco_table import LISTS
-from posetools.formats.locate import PictureFinder, check_size, is_sane, name_below, open_picture
+from posetools.formats.locate import (
+    Match,
+    PictureFinder,
+    Seen,
+    Unsettled,
+    check_size,
+    is_sane,
+    name_below,
+    open_picture,
+)
 from posetools.storage import is_url
 
 ANNOTATIONS = "annotations"
@@ -35,12 +44,14 @@ class Found:
         name: its name in the Dataset, if no other picture wants it.
         origin: what is put before the name when another picture wants it too.
         size: (width, height) of the upright picture.
+        notes: what is odd about it.
     """
 
     path: Path
     name: str
     origin: str
     size: tuple[int, int]
+    notes: tuple[Finding, ...] = ()
 
 
 class PictureLookup:
@@ -64,60 +75,66 @@ class PictureLookup:
         self._needed = needed
         self._folders = picture_folders(path)
         self._likely = self._folders[0]
-        self._inside = PictureFinder(root)
-        self._anywhere = PictureFinder(root, image_roots)
+        self._finder = PictureFinder(root, image_roots)
         self._roots = (root, *image_roots)
 
-    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
-        """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none."""
-        found = self._look(file_name)
+    def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> Found | Finding:
+        """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none.
+
+        Args:
+            file_name: as written.
+            size: as written.
+            place: the place in the file that names it.
+            below: a folder that it is looked for in first.
+        """
+        match = self._look([f"{below}/{file_name}", file_name] if below else [file_name])
         name = safe_name(file_name)
-        if isinstance(found, Finding) and found.code == "E121" and name and self._trust and not self._needed:
+        missing = isinstance(match, Finding) and match.code == "E121" and not isinstance(match, Unsettled)
+        if missing and name and self._trust and not self._needed:
             return Found(self.path.parent / name, name, self._origin(None), size)
-        if isinstance(found, Finding):
+        if isinstance(match, Finding):
             # A name that leaves the folder is a fault of the COCO file itself; a link that does is none.
-            leaves = found.code == "E308" and safe_name(file_name) is None
-            return replace(found, place=place, code="E125" if leaves else found.code)
-        path, folder = found
+            leaves = match.code == "E308" and not isinstance(match, Unsettled) and safe_name(file_name) is None
+            return replace(match, place=place, code="E125" if leaves else match.code)
+        found_name, origin = self._name(match), self._origin(match.folder)
+        notes = tuple(replace(note, place=place) for note in match.notes)
         if self._trust:
-            return Found(path, self._name(path, file_name, folder), self._origin(folder), size)
-        located = open_picture(path)
+            return Found(match.path, found_name, origin, size, notes)
+        located = open_picture(match.path)
         if isinstance(located, Finding):
             return located
         wrong = check_size(located, *size, file=self.path, place="image")
         if wrong:
             return replace(wrong, place=place)
-        return Found(path, self._name(path, file_name, folder), self._origin(folder), located.header.size)
+        return Found(match.path, found_name, origin, located.header.size, notes)
 
     def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
         """Yield the paths at URLs where these pictures probably are."""
         if is_url(self._likely):
             yield from (f"{self._likely}/{name}" for name in map(safe_name, file_names) if name)
 
-    def _look(self, file_name: str) -> tuple[Path, Path | None] | Finding:
-        for folder in self._folders:
-            path = self._inside.find(file_name, beside=folder / self.path.name, place="file_name")
-            if isinstance(path, Path):
-                self._likely = folder
-                return path, folder
-        path = self._anywhere.find(file_name, beside=self.path, place="file_name")
-        if isinstance(path, Path):
-            return path, None
+    def _look(self, names: Sequence[str]) -> Match | Finding:
+        file_name = names[-1]
+        places = [Seen(name, folder) for name in names for folder in (*self._folders, self.path.parent)]
+        match = self._finder.find(places, file=self.path, place="file_name")
+        if isinstance(match, Match):
+            self._likely = match.folder or self._likely
+            return match
         name = safe_name(file_name)
         named = [folder / name for folder in self._folders] if name else []
         links = [path for path in named if is_sane(path) and path.is_symlink()]
-        if path.code != "E121" or not links:
-            return path
+        if match.code != "E121" or not links:
+            return match
         # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
         target = Path(os.path.realpath(links[0]))
         message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {target}"
         return Finding("E308", str(self.path), "", message, f"--image-root {target.parent} allows it")
 
-    def _name(self, path: Path, file_name: str, folder: Path | None) -> str:
-        relative = portable_path(file_name)
-        if folder is None or relative is None or ".." in relative.parts:
-            return name_below(path, self._roots)
-        return relative.as_posix()
+    def _name(self, match: Match) -> str:
+        below = None if match.folder is None else match.path.relative_to(match.folder)
+        if below is None or ".." in below.parts:
+            return name_below(match.path, self._roots)
+        return below.as_posix()
 
     def _origin(self, folder: Path | None) -> str:
         root = self.root.resolve()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from posetools.errors import InputError
-from posetools.files import read_bytes, read_json
 from posetools.findings import Finding
 from posetools.storage import as_path, is_url, walk_url
 
@@ -73,8 +72,6 @@ class FileReading:
 
 # Files by which a folder's format is detected: of the first ones; and, when none of them says it, of all.
 _FIRST, _SPREAD = 5, 32
-# Files that a message names for each reason.
-_NAMED = 5
 
 # A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link.
 Entry: TypeAlias = tuple[str, bool, bool]
@@ -180,32 +177,6 @@ def files_to_detect(folder: Path, *endings: str, widely: bool) -> Iterator[Path]
     for at, name in (names[round(i * step)] for i in range(min(_SPREAD, len(names)))):
         if (path := as_path(at) / name).is_file():
             yield path
-
-
-def not_detected(folder: Path) -> Iterator[str]:
-    """Yield a line for each reason why .json files that were looked at say no format: which, and how many are so.
-
-    Raises:
-        InputError: a folder cannot be read.
-    """
-    if not folder.is_dir() or is_url(folder):
-        return
-    reasons: dict[str, list[str]] = {}
-    for path in files_to_detect(folder, ".json", widely=True):
-        reasons.setdefault(_why_not(path), []).append(path.relative_to(folder).as_posix())
-    for reason, names in reasons.items():
-        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        yield f"{reason}: {', '.join(names[:_NAMED])}{more}"
-
-
-def _why_not(path: Path) -> str:
-    try:
-        if not read_bytes(path).strip():
-            return "empty"
-        read_json(path)
-    except InputError:
-        return "not valid JSON"
-    return "JSON of none of these formats"
 
 
 def files_ending(folder: Path, *endings: str) -> Iterator[Path]:

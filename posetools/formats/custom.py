@@ -191,5 +191,9 @@ def _read_picture(
         wrong = Finding("E311", str(source.file), place, f"{message} ({len(rows)} rows left out)", "correct the rows")
         return FileReading(source.file, identity=reading.identity, findings=[wrong])
     return replace(
-        reading, split=next(iter(splits), None), rows=objects, findings=found.findings, ignored=found.ignored
+        reading,
+        split=next(iter(splits), None),
+        rows=objects,
+        findings=[*reading.findings, *found.findings],
+        ignored=found.ignored,
     )

@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES
@@ -161,25 +161,27 @@ def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileRe
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(image.name).parts):
         message = f"{must_be('name', f'at most {_LONGEST_NAME} bytes long', image.name)} ({_lost(image)})"
         return FileReading(source.file, findings=[Finding("E121", str(source.file), image.place, message)])
-    found = None
-    for name in [*([f"{image.subset}/{image.name}"] if image.subset else []), image.name]:
-        found = lookup.find(name, image.size, image.place)
-        if not isinstance(found, Finding) or found.code not in ("E121", "E125", "E308"):
-            break
-    if found is None or isinstance(found, Finding):
-        lost = [replace(found, message=f"{found.message} ({_lost(image)})")] if found else []
-        return FileReading(source.file, findings=lost)
-    in_subset = image.subset and found.name == f"{image.subset}/{image.name}"
+    found = lookup.find(image.name, image.size, image.place, below=image.subset)
+    if isinstance(found, Finding):
+        return FileReading(source.file, findings=[replace(found, message=f"{found.message} ({_lost(image)})")])
+    subset = f"{image.subset}/"
+    # The name may have another ending than is written.
+    in_subset = image.subset and found.name.startswith(subset) and _depth(found.name) == _depth(subset + image.name)
     return FileReading(
         source.file,
         picture=found.path,
         identity=os.path.realpath(found.path),
-        name=image.name if in_subset else found.name,
+        name=found.name.removeprefix(subset) if in_subset else found.name,
         origin=image.subset if in_subset else found.origin,
         size=found.size,
         split=split_in(image.subset),
+        findings=found.notes,
         objects=len(image.shapes),
     )
+
+
+def _depth(name: str) -> int:
+    return len(PurePosixPath(name).parts)
 
 
 def _lost(image: CvatImage) -> str:
@@ -197,7 +199,7 @@ def _read_image(
     parts = PictureShapes(str(reading.file), image, skeleton, labels)
     parts.sort()
     dropped.update(parts.dropped)
-    reading = replace(reading, findings=parts.findings, ignored=parts.ignored)
+    reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
     return read_shapes(
         reading, parts.shapes, image.place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING
     )

@@ -218,7 +218,7 @@ class _Rows:
                 rows.append(Row(box, points, f"{self.file}: {row.place}"))
         parent = reading.picture.parent
         named = f"{parent.name}/{reading.picture.name}" if parent.parent.name == LABELED else reading.name
-        return replace(reading, name=named, rows=rows, findings=findings)
+        return replace(reading, name=named, rows=rows, findings=[*reading.findings, *findings])
 
     def _objects(self, row: TableRow, findings: list[Finding]) -> dict[str, list[PointXYV]]:
         objects: dict[str, list[PointXYV]] = {}

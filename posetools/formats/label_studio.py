@@ -49,13 +49,15 @@ from posetools.formats.label_studio_shapes import shapes_of
 from posetools.formats.label_studio_write import INTERFACE, TASKS, interface_text, tasks_text
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labels import check_options
-from posetools.formats.locate import Located, check_size, name_below
+from posetools.formats.locate import Located, Unsettled, check_size, name_below
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
+# Folders that Label Studio gives to what is uploaded; older versions had no number of a project.
+_UPLOADS = re.compile(r"/upload/(?:\d+/)?$")
 _CANCELLED = "cancelled annotations"
 _PARENT = "give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions"
 _WORDING = Wording(
@@ -203,18 +205,19 @@ def _open(source: SourceFile, task: Task, opener: Opener, options: ReadOptions) 
     texts = list(dict.fromkeys(_places(task.picture)))
     objects = len(task.regions or ())
     place = f"{task.place}: {task.key}"
-    reading = opener.open(source, texts or [task.picture], place=place, objects=objects, what="regions")
+    named = _names(task.picture)
+    reading = opener.open(source, texts or [task.picture], place=place, objects=objects, what="regions", named=named)
     if reading.picture is not None:
         roots = (source.file.parent / IMAGES, source.root, *options.image_roots)
         return replace(reading, name=name_below(reading.picture, roots), split=split_in(task.split))
     found = reading.findings[0] if reading.findings else None
-    if found is None or found.code not in ("E121", "E308") or "found once" in found.message:
+    if found is None or found.code not in ("E121", "E308") or isinstance(found, Unsettled):
         return reading
     rule = "the address of a picture whose file is there"
     message = f"{must_be(task.key, rule, task.picture)} ({objects} regions left out)"
     hint = (
         f"looked for {' and '.join(texts[:4]) or 'nothing'} beside the file; "
-        "--image-root DIR searches a further folder by file name"
+        "--image-root DIR searches a further folder by the end of the path"
     )
     return replace(reading, findings=[replace(found, code="E121", message=message, hint=hint)])
 
@@ -233,6 +236,17 @@ def _places(address: str) -> Iterator[str]:
     for each in names if name else ():
         yield f"{IMAGES}/{each}"
         yield each
+
+
+def _names(address: str) -> list[str]:
+    """Return what the file of an address may be called in an image root: the folders of an upload are the server's."""
+    if address.startswith("data:"):
+        return []
+    path = _path_in(address)
+    folder, _, name = path.rpartition("/")
+    uploaded = _UPLOADED.fullmatch(name)
+    start = f"{folder}/" if folder and not _UPLOADS.search(f"/{folder}/") else ""
+    return [start + each for each in ([name, uploaded[1]] if uploaded else [name])]
 
 
 def _path_in(address: str) -> str:

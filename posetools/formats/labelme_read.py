@@ -26,7 +26,17 @@ from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_list import Folder, Source
 from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_model import Document, QuickDocument, QuickShape, parse_document, quick_document
-from posetools.formats.locate import LONGEST_NAME, Located, PictureFinder, check_size, is_sane, name_below, open_picture
+from posetools.formats.locate import (
+    LONGEST_NAME,
+    Located,
+    Match,
+    PictureFinder,
+    Seen,
+    check_size,
+    is_sane,
+    name_below,
+    open_picture,
+)
 from posetools.formats.parts import Object, Packing, Part
 from posetools.pictures import Header
 from posetools.shards import cut, no_collection
@@ -151,9 +161,10 @@ class ShardReader:
         if isinstance(document, Finding):
             return FileReading(file, findings=[document])
         unseen = [_unseen(file)] if is_untouched(data) else []
-        found = self._find(document, file, root)
-        if isinstance(found, Finding):
-            return FileReading(file, findings=[_with_loss(found, document)])
+        match = self._find(document, file, root)
+        if isinstance(match, Finding):
+            return FileReading(file, findings=[_with_loss(match, document)])
+        found = match.path
         identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
         picture = self._open(found, document)
         if isinstance(picture, Finding):
@@ -172,19 +183,19 @@ class ShardReader:
             origin=origin,
             size=picture.header.size,
             rows=rows,
-            findings=[*unseen, *shapes.findings],
+            findings=[*unseen, *match.notes, *shapes.findings],
             ignored=shapes.ignored,
             objects=len(document.shapes),
         )
 
-    def _find(self, document: Document, file: Path, root: Path) -> Path | Finding:
+    def _find(self, document: Document, file: Path, root: Path) -> Match | Finding:
         relative = portable_path(document.picture)
         if self._trusts_all and document.size is not None and relative is not None:
             # Nobody needs the picture: it is enough that its name stays in the source.
             path, top = _normal(file.parent / relative), _normal(root)
             if relative.parts and is_sane(path) and path.is_relative_to(top):
-                return path
-        return self.finders[root].find(document.picture, beside=file, place="imagePath")
+                return Match(path, file.parent)
+        return self.finders[root].find([Seen(document.picture, file.parent)], file=file, place="imagePath")
 
     def _open(self, path: Path, document: Document) -> Located | Finding:
         if self.options.trust_sizes and document.size is not None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from posetools.errors import InputError, must_be
+from posetools.errors import InputError, must_be, quoted
 from posetools.files import portable_path
 from posetools.findings import Finding
+from posetools.formats.image_names import FolderNames, Named, agreement, folded, named_in
+from posetools.formats.image_roots import RootImage, RootImages, path_parts
 from posetools.imaging.decoding import upright_command
 from posetools.imaging.orientation import SIDEWAYS
-from posetools.pictures import Header, is_picture, read_header
+from posetools.pictures import Header, read_header
 from posetools.storage import is_url, real
 
 # Bytes; beyond them Linux answers with an error instead of "there is no such file".
 LONGEST_NAME = 255
 _LONGEST_PATH = 3000
+# Files that a message names.
+_LISTED = 3
+_SAME = "check that these are the images that were labeled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,69 +39,232 @@ class Located:
     header: Header
 
 
+class Seen(NamedTuple):
+    """Where an image may be: a path as written, and the folder that it is seen from."""
+
+    text: str
+    folder: Path
+
+
+class Match(NamedTuple):
+    """An image that was found.
+
+    Attributes:
+        path: the file.
+        folder: the folder that its name is seen from; None for one in an --image-root.
+        exact: whether it is there as written.
+        notes: what is odd about it.
+    """
+
+    path: Path
+    folder: Path | None
+    exact: bool = True
+    notes: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled(Finding):
+    """A finding on an image for which there are candidates, all of which it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAs(Finding):
+    """A finding on an image that was found as another one than was written; ``one_per_source`` joins them.
+
+    Attributes:
+        source: the source folder.
+        sentence: what all of them have in common, said of ``{images}``.
+        example: ``a.JPG for a.jpg``.
+    """
+
+    source: str = ""
+    sentence: str = ""
+    example: str = ""
+
+
 @dataclass
 class PictureFinder:
-    """Finds pictures inside the source folder, or by file name in the folders that the user allowed besides.
+    """Finds pictures inside the source folder, or by the end of their path in the folders that the user allowed.
+
+    The exact name comes first, in the source and then in those folders; a name that differs in letter case, escapes or
+    its ending alone is taken when exactly one file fits.
 
     Attributes:
         root: the source folder; a picture outside it is refused.
-        extra_roots: further folders, searched by file name, sub-folders included.
+        extra_roots: further folders, sub-folders included.
     """
 
     root: Path
     extra_roots: Sequence[Path] = ()
     _real_root: str = field(default="", init=False, repr=False)
-    _by_name: dict[str, list[Path]] = field(default_factory=dict, init=False, repr=False)
+    _images: RootImages = field(default_factory=lambda: RootImages(()), init=False, repr=False)
+    _names: FolderNames = field(default_factory=FolderNames, init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Followed and listed at once, so that it is done once for all files and in all worker processes.
         self._real_root = _ended(real(self.root))
-        for folder in self.extra_roots:
-            for path in sorted(folder.rglob("*")):
-                if is_picture(path) and (is_url(path) or path.is_file()):
-                    known = self._by_name.setdefault(path.name, [])
-                    if not any(path.samefile(other) for other in known):
-                        known.append(path)
+        self._images = RootImages(self.extra_roots)
 
-    def find(self, text: str, *, beside: Path, place: str) -> Path | Finding:
-        """Return the picture that the file ``beside`` calls ``text``, or why there is none.
+    def find(self, places: Sequence[Seen], *, file: Path, place: str, named: Sequence[str] = ()) -> Match | Finding:
+        """Return the picture that an annotation file names, or why there is none.
 
         Args:
-            text: the path as written, seen from ``beside``; backslashes count as slashes.
-            beside: the annotation file.
+            places: where it may be, the likeliest first; backslashes count as slashes. The last is what is reported.
+            file: the annotation file.
             place: the field it is written in, for the finding.
+            named: what to look for in the extra roots, the likeliest first; left out: the last of ``places``.
         """
-        relative = portable_path(text)
-        if relative is not None:
-            path = beside.parent / relative
-            inside = is_sane(path) and _ended(real(path)).startswith(self._real_root)
-            if inside and path.is_file():
-                return path
-            outside = is_sane(path) and not inside
-        else:
-            outside = True
-        named = self._by_name.get(Path(text.replace("\\", "/")).name, [])
-        if len(named) == 1:
-            return named[0]
-        if len(named) > 1:
-            listed = " and ".join(str(path) for path in named[:3])
-            problem = must_be(place, "found once by its file name in the --image-root folders", text)
-            return Finding("E308", str(beside), place, f"{problem}: {listed}", "give a narrower --image-root")
-        if outside:
-            return Finding(
-                "E308",
-                str(beside),
-                place,
-                must_be(place, f"a path inside {self.root}", text),
-                "--image-root DIR allows a further folder and finds the picture there by its file name",
-            )
-        return Finding(
-            "E121",
-            str(beside),
-            place,
-            must_be(place, "an existing picture", text),
-            f"looked for at {path}; --image-root DIR searches a further folder by file name",
+        named = named or (places[-1].text,)
+        for seen in places:
+            path = self._inside(seen)
+            if path is not None and path.is_file():
+                as_named = seen.text == named[0]
+                notes = () if as_named else self._of_another_folder(path, named_in(named[0]), file, place)
+                return Match(path, None if portable_path(seen.text) is None else seen.folder, notes=notes)
+        wanted = [named_in(text) for text in named]
+        found = self._in_roots(wanted, file, place, exactly=True) or self._almost(places, file, place)
+        return found or self._in_roots(wanted, file, place, exactly=False) or self._missing(places[-1], file, place)
+
+    def _inside(self, seen: Seen) -> Path | None:
+        """Return where an image would be in the source; an absolute path may be of this machine."""
+        relative = portable_path(seen.text)
+        path = Path(seen.text) if relative is None else seen.folder / relative
+        sane = (relative is not None or path.is_absolute()) and is_sane(path)
+        return path if sane and self._holds(path) else None
+
+    def _holds(self, path: Path) -> bool:
+        return _ended(real(path)).startswith(self._real_root)
+
+    def _almost(self, places: Sequence[Seen], file: Path, place: str) -> Match | Finding | None:
+        """Return the one picture in the source whose name is almost the one that is written."""
+        found: dict[str, tuple[Path, Path]] = {}
+        for seen in places:
+            relative = portable_path(seen.text)
+            inside = self._inside(seen)
+            if relative is None or inside is None or not self._holds(inside.parent):
+                continue
+            for path in self._names.paths_like(seen.folder, relative.parts):
+                if self._holds(path):
+                    found.setdefault(real(path), (path, seen.folder))
+        name = named_in(places[-1].text).name
+        same = [each for each in found.values() if folded(each[0].name) == folded(name)]
+        fitting = same or list(found.values())
+        if not fitting:
+            return None
+        text = places[-1].text
+        if len(fitting) > 1:
+            return _several([path for path, _ in fitting], text, file, place, _rename(name))
+        path, folder = fitting[0]
+        return Match(path, folder, exact=False, notes=(self._renamed(path, text, file, place),))
+
+    def _in_roots(self, wanted: Sequence[Named], file: Path, place: str, *, exactly: bool) -> Match | Finding | None:
+        for named in wanted:
+            images = self._images.like(named, exactly=exactly)
+            if not images:
+                continue
+            where = self._where(named, file)
+            best = self._images.best(images, named, where)
+            text = "/".join((*named.folders, named.name))
+            if len(best) > 1:
+                names = {image.path.name for image in best}
+                way = _narrower(best) if len(names) == 1 else _rename(named.name)
+                return _several([image.path for image in best], text, file, place, way)
+            image = best[0]
+            below = file.parent != self.root
+            verdict = self._images.judge(image, named, where, in_subfolder=below)
+            if verdict == "another folder":
+                message = f"{must_be(place, 'an image in the folder that it names', text)}, and found only {image.path}"
+                hint = f"--image-root {quoted(image.path.parent)} takes the images of that folder, if it is meant"
+                return Unsettled("E121", str(file), place, message, hint)
+            alike, equal = agreement((*named.folders, named.name), image.parts)
+            notes = [self._renamed(image.path, text, file, place)] if equal < alike or not exactly else []
+            if verdict == "by name":
+                notes.append(self._by_name(image.path, text, file, place))
+            return Match(image.path, None, exactly, tuple(notes))
+        return None
+
+    def _where(self, named: Named, file: Path) -> tuple[str, ...]:
+        """Return the absolute path of the file that would be meant, as seen from the annotation file."""
+        folder = real(file.parent)
+        return (*path_parts(folder), *named.folders, named.name)
+
+    def _of_another_folder(self, path: Path, named: Named, file: Path, place: str) -> tuple[Finding, ...]:
+        """Return what to say of a picture in the source that bears the name, but not the folder's, that is written."""
+        if not named.folders or folded(path.name) != folded(named.name):
+            return ()
+        if folded(path.parent.name) == folded(named.folders[-1]) or path.parent.name in ("", ".."):
+            return ()
+        if agreement(named.folders, path_parts(real(path.parent)))[0]:
+            return ()
+        return (self._by_name(path, "/".join((*named.folders, named.name)), file, place),)
+
+    def _renamed(self, path: Path, text: str, file: Path, place: str) -> Finding:
+        name = named_in(text).name
+        ending = path.suffix != Path(name).suffix
+        what = "under another ending" if ending else "under another spelling"
+        found, said = (path.name, name) if path.name != name else (str(path), text)
+        return self._found_as("W324", f"{{images}} found {what}", f"{found} for {said}", file, place)
+
+    def _by_name(self, path: Path, text: str, file: Path, place: str) -> Finding:
+        sentence = "{images} found by file name, in a folder of another name"
+        return self._found_as("W332", sentence, f"{path} for {text}", file, place)
+
+    def _found_as(self, code: str, sentence: str, example: str, file: Path, place: str) -> Finding:
+        message = f"{sentence.format(images='the image is')}: {example}"
+        return FoundAs(
+            code, str(file), place, message, _SAME, source=str(self.root), sentence=sentence, example=example
         )
+
+    def _missing(self, seen: Seen, file: Path, place: str) -> Finding:
+        relative = portable_path(seen.text)
+        path = None if relative is None else seen.folder / relative
+        if path is None or (is_sane(path) and not self._holds(path)):
+            problem = must_be(place, f"a path inside {self.root}", seen.text)
+            beside = self._inside(Seen(named_in(seen.text).name, seen.folder))
+            hint = "--image-root DIR allows a further folder and finds the image there by the end of its path"
+            if beside is not None and beside.is_file():
+                hint = f"--image-root {quoted(seen.folder)} takes {beside}, if it is meant"
+            return Finding("E308", str(file), place, problem, hint)
+        problem = must_be(place, "an existing picture", seen.text)
+        hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
+        return Finding("E121", str(file), place, problem, hint)
+
+
+def one_per_source(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings with those on images that were found as others joined: one for each source and kind."""
+    others: list[Finding] = []
+    alike: dict[tuple[str, str, str], list[FoundAs]] = {}
+    for finding in findings:
+        if isinstance(finding, FoundAs):
+            alike.setdefault((finding.code, finding.source, finding.sentence), []).append(finding)
+        else:
+            others.append(finding)
+    for (code, source, sentence), found in alike.items():
+        number = len(found)
+        examples = list(dict.fromkeys(each.example for each in found))
+        listed = ", ".join(examples[:_LISTED]) + (", ..." if len(examples) > _LISTED else "")
+        images = "1 image is" if number == 1 else f"{number} images are"
+        others.append(Finding(code, source, "", f"{sentence.format(images=images)}: {listed}", found[0].hint))
+    return others
+
+
+def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:
+    listed = " and ".join(str(path) for path in paths[:_LISTED])
+    more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+    problem = must_be(place, "a name that exactly one file fits", text)
+    return Unsettled("E121", str(file), place, f"{problem}, and {len(paths)} do: {listed}{more}", hint)
+
+
+def _narrower(images: Sequence[RootImage]) -> str:
+    """Return what to type when images of several folders fit."""
+    folders = list(dict.fromkeys(image.path.parent for image in images))
+    innermost = [one for one in folders if not any(one in other.parents for other in folders)]
+    typed = [f"--image-root {quoted(folder)}" for folder in innermost[:_LISTED]]
+    return f"give only the folder that is meant: {' or '.join(typed)}"
+
+
+def _rename(name: str) -> str:
+    return f"rename the image that is meant to {name!r}, or correct the name in the annotations"
 
 
 def _ended(path: str) -> str:

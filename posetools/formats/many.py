@@ -18,7 +18,7 @@ from posetools.dataset_folder import is_record
 from posetools.errors import RequestError, must_be
 from posetools.findings import Finding
 from posetools.formats.collect import Corners, FileReading, PointXYV, walk_files
-from posetools.formats.locate import PictureFinder, name_below, open_picture
+from posetools.formats.locate import PictureFinder, Seen, name_below, open_picture
 from posetools.geometry import box_from_keypoints
 from posetools.pictures import is_picture
 
@@ -75,7 +75,14 @@ class Opener:
     _finders: dict[Path, PictureFinder] = field(default_factory=dict, init=False, repr=False)
 
     def open(
-        self, source: SourceFile, texts: Sequence[str], *, place: str, objects: int, what: str = "shapes"
+        self,
+        source: SourceFile,
+        texts: Sequence[str],
+        *,
+        place: str,
+        objects: int,
+        what: str = "shapes",
+        named: Sequence[str] = (),
     ) -> FileReading:
         """Return a reading with the picture and without objects; or one with the finding that says why not.
 
@@ -85,18 +92,17 @@ class Opener:
             place: the place in the file that names the picture.
             objects: how many shapes are lost with the picture.
             what: what is counted.
+            named: what to look for in the image roots, the likeliest first; left out: the last of ``texts``.
         """
         if source.root not in self._finders:
             self._finders[source.root] = PictureFinder(source.root, self.image_roots)
         finder = self._finders[source.root]
-        found: Path | Finding | None = None
-        for text in texts:
-            found = finder.find(text, beside=source.file, place=place)
-            if isinstance(found, Path):
-                break
-        if not isinstance(found, Path):
-            lost = [replace(found, message=f"{found.message} ({objects} {what} left out)")] if found else []
-            return FileReading(source.file, findings=lost)
+        places = [Seen(text, source.file.parent) for text in texts]
+        match = finder.find(places, file=source.file, place=place, named=named)
+        if isinstance(match, Finding):
+            lost = replace(match, message=f"{match.message} ({objects} {what} left out)")
+            return FileReading(source.file, findings=[lost])
+        found = match.path
         identity = os.path.realpath(found)
         located = open_picture(found)
         if isinstance(located, Finding):
@@ -109,6 +115,7 @@ class Opener:
             name=name_below(found, (source.root, *self.image_roots)),
             origin=source.origin,
             size=located.header.size,
+            findings=match.notes,
             objects=objects,
         )
 

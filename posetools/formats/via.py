@@ -195,7 +195,7 @@ def _read_entry(
     return replace(
         reading,
         rows=[row._replace(place=_placed(row.place, entry)) for row in rows],
-        findings=findings,
+        findings=[*reading.findings, *findings],
         ignored=shapes.ignored,
     )
 

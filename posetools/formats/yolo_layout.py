@@ -28,7 +28,7 @@ from posetools.errors import InputError, RequestError, from_validation, must_be,
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
-from posetools.formats.locate import PictureFinder, is_sane
+from posetools.formats.locate import PictureFinder, Seen, is_sane
 from posetools.pictures import is_picture
 from posetools.yaml_text import parse_yaml
 
@@ -361,14 +361,13 @@ def _listed_in(
         text = line.strip()
         if not text:
             continue
-        relative = portable_path(text)
-        by_home = relative is not None and not (file.parent / relative).is_file() and (source.home / relative).is_file()
-        beside = source.home / file.name if by_home else file
-        found = finder.find(text, beside=beside, place=f"line {number}")
-        if isinstance(found, Finding):
-            findings.append(Finding(found.code, str(file), found.place, found.message, found.hint))
+        places = [Seen(text, folder) for folder in (file.parent, source.home, file.parent)]
+        match = finder.find(places, file=file, place=f"line {number}")
+        if isinstance(match, Finding):
+            findings.append(match)
             continue
-        picture = Path(os.path.normpath(found))
+        findings += match.notes
+        picture = Path(os.path.normpath(match.path))
         parts = [i for i, parent in enumerate(picture.parents) if parent.name == IMAGES]
         yield picture, picture.parents[parts[0]] if parts else source.root
 

@@ -277,10 +277,11 @@ def test_a_picture_outside_is_an_error_that_names_image_root(tmp_path: Path, nam
     assert codes(result) == ["E110", "E110", "E125"]
     assert is_conserved(read(tmp_path / "cars" / TRAIN), document)
 
-    make_picture(tmp_path / "elsewhere/deep/x.jpg", (320, 240))
+    folder = "etc" if name.startswith("/etc") else "deep"
+    make_picture(tmp_path / "elsewhere" / folder / "x.jpg", (320, 240))
     found = read(tmp_path / "cars", image_roots=(tmp_path / "elsewhere",))
     assert found.findings == ()
-    assert "deep/x.jpg" in [image.file_name for image in found.dataset.images]
+    assert f"{folder}/x.jpg" in [image.file_name for image in found.dataset.images]
 
 
 def test_a_link_out_of_the_source_is_an_error_that_names_image_root(tmp_path: Path) -> None:

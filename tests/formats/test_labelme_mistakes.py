@@ -80,7 +80,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("imagePath", "b.jpg", "E121", "imagePath", ["an existing picture, got 'b.jpg'", "--image-root", "5 shapes left"]),
     ("imagePath", "a\0.jpg", "E121", "imagePath", ["an existing picture"]),
     ("imagePath", "a" * 999, "E121", "imagePath", ["an existing picture"]),
-    ("imagePath", "../../a.jpg", "E308", "imagePath", ["imagePath must be a path inside", "--image-root DIR allows"]),
+    ("imagePath", "../../a.jpg", "E308", "imagePath", ["imagePath must be a path inside", "--image-root "]),
     ("imagePath", "/etc/a.jpg", "E308", "imagePath", ["got '/etc/a.jpg'", "--image-root"]),
     ("imagePath", "C:\\cars\\a.jpg", "E308", "imagePath", ["imagePath must be a path inside"]),
     ("imageWidth", 640, "E123", "imageWidth, imageHeight",

@@ -7,9 +7,22 @@ from pathlib import Path
 import pytest
 
 from posetools.findings import Finding
-from posetools.formats.locate import Located, PictureFinder, check_size, name_below, open_picture
+from posetools.formats.locate import (
+    Located,
+    Match,
+    PictureFinder,
+    Seen,
+    check_size,
+    name_below,
+    one_per_source,
+    open_picture,
+)
 from posetools.pictures import read_header
 from tests.build import make_picture
+
+
+def find(finder: PictureFinder, text: str, beside: Path) -> Match | Finding:
+    return finder.find([Seen(text, beside.parent)], file=beside, place="imagePath")
 
 
 @pytest.fixture
@@ -22,15 +35,15 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("text", ["../pictures/a.jpg", "..\\pictures\\a.jpg", "..\\..\\root/pictures/./a.jpg"])
 def test_found_as_written(root: Path, text: str) -> None:
-    found = PictureFinder(root).find(text, beside=root / "json/a.json", place="imagePath")
-    assert isinstance(found, Path) and found.samefile(root / "pictures/a.jpg")
+    found = find(PictureFinder(root), text, root / "json/a.json")
+    assert isinstance(found, Match) and found.path.samefile(root / "pictures/a.jpg") and not found.notes
 
 
 @pytest.mark.parametrize(
     ("text", "code", "parts"),
     [
         ("a.jpg", "E121", ["imagePath must be an existing picture, got 'a.jpg'", "looked for at", "--image-root"]),
-        ("../pictures/A.JPG", "E121", ["an existing picture"]),
+        ("../pictures/b.jpg", "E121", ["an existing picture"]),
         ("../pictures", "E121", ["an existing picture"]),
         ("x" * 300, "E121", ["an existing picture"]),
         ("x/" * 3000 + "a.jpg", "E121", ["an existing picture"]),
@@ -45,7 +58,7 @@ def test_found_as_written(root: Path, text: str) -> None:
 def test_not_found(root: Path, text: str, code: str, parts: list[str]) -> None:
     (root / "link.jpg").symlink_to(root.parent / "outside.jpg")
     beside = root / "json/a.json"
-    found = PictureFinder(root).find(text, beside=beside, place="imagePath")
+    found = find(PictureFinder(root), text, beside)
     assert isinstance(found, Finding)
     assert (found.code, found.file, found.place) == (code, str(beside), "imagePath")
     for part in parts:
@@ -55,24 +68,178 @@ def test_not_found(root: Path, text: str, code: str, parts: list[str]) -> None:
 def test_links_in_a_circle_are_no_picture(root: Path) -> None:
     (root / "one.jpg").symlink_to(root / "two.jpg")
     (root / "two.jpg").symlink_to(root / "one.jpg")
-    found = PictureFinder(root).find("../one.jpg", beside=root / "json/a.json", place="imagePath")
+    found = find(PictureFinder(root), "../one.jpg", root / "json/a.json")
     assert isinstance(found, Finding) and found.code == "E121"
 
 
-@pytest.mark.parametrize("text", ["a.jpg", "/home/someone/a.jpg", "D:\\pictures\\a.jpg", "../../a.jpg"])
-def test_found_by_name_where_the_user_allows(root: Path, text: str) -> None:
-    finder = PictureFinder(root / "json", [root])
-    assert finder.find(text, beside=root / "json/a.json", place="imagePath") == root / "pictures/a.jpg"
+@pytest.mark.parametrize("text", ["a.jpg", "/home/someone/pictures/a.jpg", "D:\\pictures\\a.jpg", "../../a.jpg"])
+def test_found_by_the_end_of_its_path_where_the_user_allows(root: Path, text: str) -> None:
+    found = find(PictureFinder(root / "json", [root]), text, root / "json/a.json")
+    assert isinstance(found, Match) and found.path == root / "pictures/a.jpg" and not found.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "way"),
+    [
+        ("day1/cam1/0.jpg", "error"),
+        ("cam2/0.jpg", "error"),
+        ("/data/rec/cam2/0.jpg", "error"),
+        ("C:\\rec\\cam2\\0.jpg", "error"),
+        ("https://host/files/cam2/0.jpg?token=1", "error"),
+        # Another machine's folders above the one that agrees are no folders of the data.
+        ("/data/day1/cam1/0.jpg", "warning"),
+        ("day0/cam1/0.jpg", ""),
+        ("/mnt/day0/cam1/0.jpg", ""),
+        ("file:///mnt/day0/cam1/0.jpg", ""),
+        ("\\\\server\\share\\day0\\cam1\\0.jpg", ""),
+        ("cam1/0.jpg", ""),
+        ("0.jpg", ""),
+    ],
+)
+def test_a_folder_that_is_named_counts(root: Path, text: str, way: str) -> None:
+    image = make_picture(root.parent / "more/day0/cam1/0.jpg", (16, 8))
+    found = find(PictureFinder(root / "json", [root.parent / "more"]), text, root / "json/a.json")
+    if way == "error":
+        assert isinstance(found, Finding) and found.code == "E121"
+        assert f"found only {image}" in found.message and f"--image-root {image.parent} takes" in found.hint
+        # As the hint says: the folder that is named is another one all the same.
+        found = find(PictureFinder(root / "json", [image.parent]), text, root / "json/a.json")
+        way = "warning"
+    assert isinstance(found, Match) and found.path == image
+    assert [note.code for note in found.notes] == (["W332"] if way else [])
+
+
+def test_the_longest_common_end_of_the_path_decides(root: Path) -> None:
+    more = root.parent / "more"
+    images = [make_picture(more / name, (16, 8)) for name in ("cam0/0.jpg", "cam1/0.jpg", "b/cam1/0.jpg", "0.jpg")]
+    finder = PictureFinder(root, [more])
+    for text, image in {
+        "cam0/0.jpg": 0,
+        "/x/y/cam0/0.jpg": 0,
+        "cam1/0.jpg": 1,
+        "b/cam1/0.jpg": 2,
+        "C:\\x\\b\\cam1\\0.jpg": 2,
+        "cam0//0.jpg": 0,
+        "./cam0/./0.jpg": 0,
+        "0.jpg": 3,
+    }.items():
+        found = find(finder, text, root / "json/a.json")
+        assert isinstance(found, Match) and found.path == images[image], text
+        assert not found.notes
+    # The folder of the annotation file tells them apart as well.
+    (root / "json/cam0").mkdir()
+    found = find(finder, "0.jpg", root / "json/cam0/0.json")
+    assert isinstance(found, Match) and found.path == images[0]
+    # Of two that agree equally none is taken.
+    found = find(finder, "/x/cam1/0.jpg", root / "json/a.json")
+    assert isinstance(found, Finding) and found.code == "E121"
+    assert f"{images[2]} and {images[1]}" in found.message
+    for path in images[1:3]:
+        assert f"--image-root {path.parent}" in found.hint
+        narrower = find(PictureFinder(root, [path.parent]), "/x/cam1/0.jpg", root / "json/a.json")
+        assert isinstance(narrower, Match) and narrower.path == path and not narrower.notes
+
+
+def test_a_label_in_a_folder_and_its_image_in_another_are_said(root: Path) -> None:
+    image = make_picture(root.parent / "more/cam1/0.jpg", (16, 8))
+    (root / "cam0").mkdir()
+    found = find(PictureFinder(root, [root.parent / "more"]), "0.jpg", root / "cam0/0.json")
+    assert isinstance(found, Match) and found.path == image and [note.code for note in found.notes] == ["W332"]
 
 
 def test_a_name_in_two_allowed_folders_is_not_guessed(root: Path) -> None:
     make_picture(root / "other/a.jpg", (16, 8))
     # The same folder twice is one place.
     finder = PictureFinder(root / "json", [root / "other", root / "other", root / "pictures"])
-    found = finder.find("a.jpg", beside=root / "json/a.json", place="imagePath")
-    assert isinstance(found, Finding) and found.code == "E308"
+    found = find(finder, "a.jpg", root / "json/a.json")
+    assert isinstance(found, Finding) and found.code == "E121"
     assert f"{root / 'other/a.jpg'} and {root / 'pictures/a.jpg'}" in found.message
-    assert "found once by its file name" in found.message and "narrower --image-root" in found.hint
+    assert f"only the folder that is meant: --image-root {root / 'other'} or" in found.hint
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in the source", "in an image root"])
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        ("a.jpg", "a.JPG"),
+        ("a.jpg", "a.png"),
+        ("A.jpeg", "a.jpg"),
+        ("IMGS/a.jpg", "imgs/a.jpg"),
+        ("imgs//a.jpg", "Imgs/A.png"),
+        ("my%20dog.jpg", "my dog.jpg"),
+        ("my dog.jpg", "my%20dog.jpg"),
+        ("H\u00fcndin.jpg", "Hu\u0308ndin.jpg"),
+        ("Hu\u0308ndin.jpg", "H\u00fcndin.jpg"),
+        ("frame.001", "frame.001.png"),
+    ],
+)
+def test_another_spelling_or_ending_is_found_when_one_fits(root: Path, text: str, there: str, inside: bool) -> None:
+    home = root if inside else root.parent / "more"
+    image = make_picture(home / there, (16, 8))
+    make_picture(home / "imgs/b.jpg", (16, 8))
+    finder = PictureFinder(root, [] if inside else [home])
+    found = find(finder, text, root / "a.json")
+    assert isinstance(found, Match) and found.path.samefile(image)
+    assert [note.code for note in found.notes] == ["W324"] and image.name in found.notes[0].message
+    # Two that fit are an error that names both; the exact name is none of their business.
+    second = make_picture(image.with_suffix(".bmp"), (16, 8))
+    third = make_picture(image.with_suffix(".webp"), (16, 8))
+    image.unlink()
+    found = find(PictureFinder(root, [] if inside else [home]), text, root / "a.json")
+    assert isinstance(found, Finding) and found.code == "E121"
+    assert second.name in found.message and third.name in found.message and "rename" in found.hint
+
+
+def test_an_absolute_path_of_this_machine_is_as_good_as_another(root: Path) -> None:
+    image = root / "pictures/a.jpg"
+    found = find(PictureFinder(root), str(image), root / "json/a.json")
+    assert isinstance(found, Match) and found.path == image and not found.notes
+    found = find(PictureFinder(root), str(root.parent / "outside.jpg"), root / "json/a.json")
+    assert isinstance(found, Finding) and found.code == "E308"
+
+
+@pytest.mark.parametrize("text", ["/home/someone/pictures/a.jpg", "D:\\dogs\\a.jpg", "https://host/dogs/a.jpg"])
+def test_the_image_beside_the_file_is_named_for_a_path_of_another_machine(root: Path, text: str) -> None:
+    beside = root / "pictures/a.json"
+    found = find(PictureFinder(root), text, beside)
+    assert isinstance(found, Finding) and found.code in ("E308", "E121")
+    if found.code == "E308":
+        assert f"--image-root {root / 'pictures'} takes {root / 'pictures/a.jpg'}" in found.hint
+    # As the hint says.
+    found = find(PictureFinder(root, [root / "pictures"]), text, beside)
+    assert isinstance(found, Match) and found.path == root / "pictures/a.jpg"
+
+
+def test_an_exact_name_elsewhere_comes_before_another_spelling(root: Path) -> None:
+    make_picture(root / "b.PNG", (16, 8))
+    image = make_picture(root.parent / "more/b.png", (16, 8))
+    found = find(PictureFinder(root, [root.parent / "more"]), "b.png", root / "a.json")
+    assert isinstance(found, Match) and found.path == image and not found.notes
+    make_picture(root / "b.jpg", (16, 8))
+    found = find(PictureFinder(root), "b.png", root / "a.json")
+    assert isinstance(found, Match) and found.path == root / "b.PNG", "letter case is nearer than another ending"
+
+
+@pytest.mark.parametrize("text", ["../OUT.jpg", "%2e%2e/out.jpg", "..%2Fout.jpg", "json/../../OUT.jpg", "LINK.jpg"])
+def test_no_spelling_leads_out_of_the_source(root: Path, text: str) -> None:
+    make_picture(root.parent / "out.jpg", (16, 8))
+    (root / "link.jpg").symlink_to(root.parent / "out.jpg")
+    found = find(PictureFinder(root), text, root / "a.json")
+    assert isinstance(found, Finding) and found.code in ("E121", "E308")
+
+
+def test_those_found_as_others_are_one_finding_for_each_kind(root: Path) -> None:
+    finder = PictureFinder(root)
+    for name in ("b.PNG", "c.PNG", "D.jpg"):
+        make_picture(root / name, (16, 8))
+    matches = [find(finder, text, root / f"{text}.json") for text in ("b.png", "c.png", "d.jpg")]
+    notes = [note for match in matches if isinstance(match, Match) for note in match.notes]
+    other = Finding("W322", "x.jpg", "", "the picture must be named")
+    joined = one_per_source([*notes[:1], other, *notes[1:]])
+    assert [(finding.code, finding.file) for finding in joined[1:]] == [("W324", str(root))] * 2
+    assert joined[0] == other
+    assert joined[1].message == "2 images are found under another ending: b.PNG for b.png, c.PNG for c.png"
+    assert joined[2].message == "1 image is found under another spelling: D.jpg for d.jpg"
 
 
 def test_names_follow_folders_but_not_the_file(root: Path) -> None:

@@ -275,12 +275,12 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
     ({"kpt_shape": [8, 4]}, {}, InputError, ["data.yaml: kpt_shape[1]: ", "got 4"]),
     ({"kpt_shape": [0, 3]}, {}, InputError, ["data.yaml: kpt_shape[0]: ", "got 0"]),
     ({"flip_idx": list(range(8))}, {}, InputError,
-     ["data.yaml: flip_idx: flip_idx must be [4, 5, 6, 7, 0, 1, 2, 3], by the names and swaps of skeleton car8, "
+     ["data.yaml: flip_idx must be [4, 5, 6, 7, 0, 1, 2, 3], by the names and swaps of skeleton car8, "
       "got [0, 1, 2, 3, 4, 5, 6, 7]", "--kpt-order"]),
     ({"flip_idx": [4, 5, 6, 7]}, {}, InputError, ["flip_idx must be [4, 5, 6, 7, 0, 1, 2, 3]", "got [4, 5, 6, 7]"]),
     ({"names": {0: "bus"}}, {}, InputError,
-     ["data.yaml: names: names must be classes with the category 'car'", "got ['bus']", "--map 'bus=car'"]),
-    ({"names": [7]}, {}, InputError, ["data.yaml: names: names must be classes with", "got ['7']", "--map '7=car'"]),
+     ["data.yaml: names must be classes with the category 'car'", "got ['bus']", "--map 'bus=car'"]),
+    ({"names": [7]}, {}, InputError, ["data.yaml: names must be classes with", "got ['7']", "--map '7=car'"]),
     ({"kpt_names": {0: ["a"] * 8}}, {}, InputError,
      ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map 'a=NAME'"]),
     ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as kpt_shape says"]),
@@ -288,8 +288,8 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
     ({}, {"kpt_order": ("left-front-tire",) * 8}, RequestError, ["--kpt-order: ", "each keypoint once", "twice"]),
     ({}, {"kpt_order": CAR8.names[:3]}, RequestError, ["--kpt-order: the keypoints' names must be 8"]),
     ({"train": "images/trian"}, {}, InputError,
-     ["data.yaml: train: train must be an existing folder or text file, got 'images/trian'", "looked for at"]),
-    ({"train": ["images/train", "nowhere"]}, {}, InputError, ["data.yaml: train[1]: ", "got 'nowhere'"]),
+     ["data.yaml: train must be an existing folder or text file, got 'images/trian'", "looked for at"]),
+    ({"train": ["images/train", "nowhere"]}, {}, InputError, ["data.yaml: train[1] must", "got 'nowhere'"]),
     ({"train": 5}, {}, InputError, ["data.yaml: train: input should be a valid list, got 5"]),
     ({"train": [5]}, {}, InputError, ["data.yaml: train[0]: input should be a valid string, got 5"]),
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -92,6 +93,14 @@ def _bundle(_: str, folder: Path) -> Tree:
     return read_tree(folder)
 
 
+def _zip(_: str, folder: Path) -> Tree:
+    with zipfile.ZipFile(folder / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in sample("labelme").items():
+            if isinstance(content, bytes):
+                archive.writestr(f"export/{name}", content)
+    return {"export.zip": (folder / "export.zip").read_bytes()}
+
+
 def _predictions(_: str, folder: Path) -> Tree:
     from posetools.predictions import CocoWriter, DocumentWriter
     from tests.test_predictions import make_result
@@ -113,5 +122,6 @@ SAMPLES: Mapping[str, Callable[[str, Path], Tree]] = {
     "conversion": _conversion,
     "skeleton": _skeleton,
     "bundle": _bundle,
+    "zip": _zip,
     "predictions": _predictions,
 }

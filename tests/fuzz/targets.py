@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,17 @@ def _bundle(source: Path, out: Path, random: Random) -> Read:
     return Read(())
 
 
+def _zip(source: Path, out: Path, random: Random) -> Read:
+    del random
+    before, tempfile.tempdir = tempfile.tempdir, str(out)
+    try:
+        return _converted(source / "export.zip", out, "labelme", ReadOptions())
+    finally:
+        tempfile.tempdir = before
+        if left := list(out.glob(".posetools-*")):
+            raise AssertionError(f"left behind: {left}")
+
+
 def _predictions(source: Path, out: Path, random: Random) -> Read:
     del out
     name = random.choice(("document.json", "results.json"))
@@ -165,5 +177,6 @@ TARGETS: Mapping[str, Target] = {
     "skeleton": Target("skeleton", "x.yaml", _skeleton),
     "conversion": Target("conversion", "x.json", _conversion),
     "bundle": Target("bundle", "x.zip", _bundle, "cv2"),
+    "zip": Target("zip", "x.zip", _zip),
     "predictions": Target("predictions", "x.json", _predictions),
 }

@@ -92,12 +92,12 @@ def test_what_cannot_be_measured_is_named(
 @pytest.mark.parametrize(
     ("mutate", "error", "parts"),
     [
-        (lambda d: d.pop("images"), InputError, ["images: images must be a list of objects", "got None", "validate"]),
+        (lambda d: d.pop("images"), InputError, ["images must be a list of objects", "got None", "validate"]),
         (lambda d: d.update(annotations=[1]), InputError, ["annotations must be a list of objects", "got [1]"]),
         (
             lambda d: d["categories"][0].update(name="Car"),
             InputError,
-            ["categories: categories must be one with the name 'car'", "got ['Car']", "--skeleton"],
+            ["categories must be one with the name 'car'", "got ['Car']", "--skeleton"],
         ),
         (
             lambda d: d["categories"][0]["keypoints"].pop(),
