@@ -23,6 +23,7 @@ from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
 from posetools.formats.losses import Loss, losses
+from posetools.formats.scratch import check_images, scratch_folder
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
@@ -148,8 +149,13 @@ def _convert(request: ConvertRequest, target: Format, progress: Progress) -> Con
     check_inside(request.sources, source.name, request.read.image_roots)
     own = source_skeleton(source, request.sources, request.skeleton, request.read)
     request = replace(request, skeleton=own.option)
-    with closing(_read(source, target, own.skeleton, request, progress)) as read:
-        return _split_and_write(read, source, target, request, progress)
+    with scratch_folder() as scratch:
+        # Processes of other machines do not see it.
+        elsewhere = request.read.engine is not None and request.read.engine.elsewhere
+        request = replace(request, read=replace(request.read, scratch=None if elsewhere else scratch))
+        with closing(_read(source, target, own.skeleton, request, progress)) as read:
+            check_images(scratch, request.images)
+            return _split_and_write(read, source, target, request, progress)
 
 
 @dataclass(frozen=True, slots=True)
