@@ -120,6 +120,10 @@ RULES: dict[str, Rule] = {
         "orientation-ignored",
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
+    "W333": Rule(
+        "box-from-one-point",
+        "One labelled point, or points on one line, span no box: it has a size that nobody labelled.",
+    ),
 }
 
 

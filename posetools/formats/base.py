@@ -52,8 +52,8 @@ class ReadOptions:
         mapping: custom: the TOML file that says which column is what.
         trust_sizes: labelme, coco: take the pictures' sizes from the annotations, and open no picture.
         need_pictures: whether the pictures must be there; with ``trust_sizes`` alone it may be otherwise.
-        scratch: a folder for images that are inside other files (``posetools.formats.scratch``); None: there is none, and
-            such images cannot be read.
+        scratch: a folder for images that are inside other files (``posetools.formats.scratch``); None: such images
+            cannot be read.
         workers: processes that read in parallel.
         engine: what runs the shards instead of such processes; None for those.
         progress: told how far it is.

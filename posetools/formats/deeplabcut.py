@@ -36,6 +36,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.boxes import box_round
 from posetools.formats.collect import FileReading, PointXYV, Row, files_to_detect
 from posetools.formats.collection import collect
 from posetools.formats.deeplabcut_table import (
@@ -51,7 +52,7 @@ from posetools.formats.deeplabcut_table import (
     write_h5,
 )
 from posetools.formats.labels import check_options, unknown_label
-from posetools.formats.many import Opener, SourceFile, box_round, list_sources, without_entry
+from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.skeleton import Skeleton
 
@@ -209,7 +210,7 @@ class _Rows:
             if self.options.box_from != "keypoints":
                 self._boxless.append(row.place)
                 continue
-            box = box_round(points, self.options.box_margin, reading.size)
+            box = box_round(points, self.options, reading.size)
             if box is None:
                 hint = "label more of its points, or leave it out"
                 message = must_be("an object", "at least two points that span a box in the picture", row.picture)

@@ -31,12 +31,13 @@ from posetools.errors import InputError, MissingExtraError, OutputError, Request
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.boxes import box_round
 from posetools.formats.coco_model import MAX_COORDINATE
 from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
 from posetools.formats.collection import collect
 from posetools.formats.hdf5 import harmful_array
 from posetools.formats.labels import check_options, unknown_label
-from posetools.formats.many import Opener, SourceFile, box_round, list_sources, without_entry
+from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable
 from posetools.skeleton import Skeleton
 
@@ -257,7 +258,7 @@ class _Frames:
             if self.options.box_from != "keypoints":
                 self._boxless += 1
                 continue
-            box = box_round(points, self.options.box_margin, reading.size)
+            box = box_round(points, self.options, reading.size)
             if box is None:
                 rule = "one with at least two labelled points that span a box in the picture"
                 name = reading.picture.name if reading.picture else ""
