@@ -124,6 +124,9 @@ RULES: dict[str, Rule] = {
         "box-from-one-point",
         "One labelled point, or points on one line, span no box: it has a size that nobody labelled.",
     ),
+    "W334": Rule(
+        "same-in-two-files", "Two files of one folder hold the labels of the same images: one of them is read."
+    ),
 }
 
 
