@@ -2,8 +2,9 @@
 
 A box is the extent of the object's labelled points, each side moved outwards by the margin (``--box-margin``: a share
 of the sides, pixels, or both), cut to the image. One point, or points on one line, give a box with a side of at most
-1 px, which MMDet drops. Such a side gets the median length of the same side of the image's other objects; where the
-image has none, LEAST_SHARE of the image's shorter side, and at least LEAST_PIXELS. The box stays centered on its points
+1 px, which MMDet drops. Such a side becomes as long as the image's other objects (the median of their longer sides: how
+the object lies is not known); where the image has none, LEAST_SHARE of the image's shorter side, and at least
+LEAST_PIXELS. The box stays centered on its points
 where the image has room for that, and always holds those that are in the image. The rule looks at one image alone, so
 that a shard of a source gives what the whole source gives.
 """
@@ -126,17 +127,15 @@ def complete(boxes: Sequence[Corners], size: tuple[int, int]) -> tuple[list[Corn
         The boxes; the lengths that were given; whether they are those of other objects.
     """
     others = np.array([box for box in boxes if not isinstance(box, ThinBox)], dtype=np.float64).reshape(-1, 4)
-    least = min(max(LEAST_SHARE * min(size), LEAST_PIXELS), *size)
-    lengths = (least, least)
+    length = max(LEAST_SHARE * min(size), LEAST_PIXELS)
     if len(others):
-        width, height = np.median(others[:, 2:] - others[:, :2], axis=0).tolist()
-        lengths = (min(width, size[0]), min(height, size[1]))
+        length = float(np.median((others[:, 2:] - others[:, :2]).max(axis=1)))
     given: list[float] = []
     completed: list[Corners] = []
     for box in boxes:
         if isinstance(box, ThinBox):
-            x1, x2 = _side(box.x1, box.x2, lengths[0], size[0], given)
-            y1, y2 = _side(box.y1, box.y2, lengths[1], size[1], given)
+            x1, x2 = _side(box.x1, box.x2, length, size[0], given)
+            y1, y2 = _side(box.y1, box.y2, length, size[1], given)
             completed.append((x1, y1, x2, y2))
         else:
             completed.append(box)
@@ -146,6 +145,7 @@ def complete(boxes: Sequence[Corners], size: tuple[int, int]) -> tuple[list[Corn
 def _side(low: float, high: float, length: float, limit: int, given: list[float]) -> tuple[float, float]:
     if high - low > _THIN:
         return low, high
+    length = min(length, limit)
     given.append(length)
     start = min(max((low + high - length) / 2, 0.0), limit - length)
     return start, min(start + length, float(limit))

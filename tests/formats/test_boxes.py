@@ -150,11 +150,11 @@ def test_an_object_of_one_point_or_line_has_the_size_of_the_images_others(
 ) -> None:
     # The whole dog is 40 px wide and 80 px high.
     found, said = boxes(tmp_path, make, [[WHOLE, POINT], [LINE, WHOLE]], "--box-margin", "0")
-    assert found["img0.png"] == [[100, 50, 40, 80], [180, 60, 40, 80]]
-    # Centered on x = 10 it would begin at -10.
-    assert found["img1.png"] == [[0, 20, 40, 60], [100, 50, 40, 80]]
+    assert found["img0.png"] == [[100, 50, 40, 80], [160, 60, 80, 80]]
+    # Centered on x = 10 it would begin at -30.
+    assert found["img1.png"] == [[0, 20, 80, 60], [100, 50, 40, 80]]
     assert len(said) == 1, said
-    assert "2 objects: a side without length is now 40 to 80 px, as the image's other objects (2)" in said[0]["message"]
+    assert "2 objects: a side without length is now 80 px, as the image's other objects (2)" in said[0]["message"]
     assert "--box-margin 20px" in said[0]["hint"]
 
 
