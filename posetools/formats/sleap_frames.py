@@ -1,8 +1,8 @@
 """The frames of a SLEAP video as encoded images: those inside a .slp package, and those of a video file.
 
 A package keeps one encoded image per row: PNG or JPEG bytes, as variable-length rows or padded with zeros, or plain
-pixels (``format`` hdf5). ``frame_numbers`` beside them says which frame of the video each row is. The bytes are given as they
-are, with two exceptions, which are encoded again as PNG, without loss:
+pixels (``format`` hdf5). ``frame_numbers`` beside them says which frame of the video each row is. The bytes are given
+as they are, with two exceptions, which are encoded again as PNG, without loss:
 
 - colors: OpenCV, which SLEAP encodes with, takes the first channel for blue, but was given red first. Such rows say
   ``channel_order`` BGR; files before format 1.4 do not say it, and are all so (sleap-io reads them likewise).

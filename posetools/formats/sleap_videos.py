@@ -95,8 +95,8 @@ class Videos:
                 done[frame.index] = self._reading(frame, path, stem, metadata, lost[frame.index])
         except FrameError as exc:
             return str(exc), _EXPORT
-        except RequestError as exc:
-            return show_value(str(exc).splitlines()[0]), _EXPORT
+        except RequestError:
+            return must_be("the video", "one that OpenCV can open", path.name), _EXPORT
         except self.broken as exc:
             return (
                 f"the video cannot be read: {show_value(str(exc).splitlines()[0] if str(exc) else type(exc))}",
