@@ -95,7 +95,7 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
     if options.box_from == "keypoints":
         sizes = image_sizes(document)
         boxes = {i: box for i, entry in enumerate(filled) if (box := _box_of(entry, sizes, options))}
-        notes += _complete(filled, boxes, sizes)
+        notes += _complete(filled, boxes, sizes, ours)
         for i, box in boxes.items():
             filled[i] = {**filled[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
     mine = [i for i in bare if _category_of(filled[i]) in ours]
@@ -108,7 +108,7 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
 
 def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptions) -> Corners | None:
     """Return the box round an object's labelled points, where it has none of its own."""
-    if not isinstance(entry, dict) or "bbox" in entry or not isinstance(entry.get("image_id"), int):
+    if not isinstance(entry, dict) or not _lacks_box(entry) or not _has_image(entry):
         return None
     keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])
     if size is None or not isinstance(keypoints, list) or len(keypoints) % 3:
@@ -125,9 +125,9 @@ def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptio
 
 
 def _complete(
-    entries: Sequence[Any], boxes: dict[int, Corners], sizes: Mapping[int, tuple[int, int]]
+    entries: Sequence[Any], boxes: dict[int, Corners], sizes: Mapping[int, tuple[int, int]], ours: frozenset[int]
 ) -> Iterator[Note]:
-    """Give each ThinBox among the boxes (index of an entry -> its box) its size; yield the note that says so."""
+    """Give each ThinBox among the boxes (index of an entry -> its box) its size; yield the note on those of ours."""
     thin: dict[int, list[int]] = {}
     for i, box in boxes.items():
         if isinstance(box, ThinBox):
@@ -136,19 +136,33 @@ def _complete(
         return
     own: dict[int, list[Corners]] = {image: [] for image in thin}
     for i, entry in enumerate(entries):
-        image = entry.get("image_id") if isinstance(entry, dict) else None
-        box = (boxes.get(i) or _drawn(entry)) if isinstance(image, int) and image in own else None
-        if box is not None and not isinstance(box, ThinBox):
-            own[image].append(box)
+        others = own.get(entry["image_id"]) if isinstance(entry, dict) and _has_image(entry) else None
+        known = None if others is None else boxes.get(i) or _drawn(entry)
+        if others is not None and known is not None and not isinstance(known, ThinBox):
+            others.append(known)
     total: Completed | None = None
     for image, rows in thin.items():
-        place = raw_place("annotations", rows[0], entries[rows[0]])
         completed, given, by_others = complete([*(boxes[i] for i in rows), *own[image]], sizes[image])
         boxes.update(zip(rows, completed, strict=False))
-        more = Completed(len(rows), len(rows) if by_others else 0, min(given), max(given), "", place)
-        total = more if total is None else total + more
+        told = [i for i in rows if _category_of(entries[i]) in ours]
+        if told:
+            place = raw_place("annotations", told[0], entries[told[0]])
+            more = Completed(len(told), len(told) if by_others else 0, min(given), max(given), "", place)
+            total = more if total is None else total + more
     if total is not None:
         yield "W333", total.place, total.message, HINT
+
+
+def _lacks_box(entry: Mapping[str, Any]) -> bool:
+    """Return whether an object has no box, or one without size, as programs write it round a single point."""
+    box = entry.get("bbox")
+    if not box:
+        return box is None or isinstance(box, list)
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and min(box[2:]) == 0
+
+
+def _has_image(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("image_id"), int)
 
 
 def _drawn(entry: Mapping[str, Any]) -> Corners | None:

@@ -6,9 +6,11 @@ own once they are many; so what a conversion of millions of pictures needs is me
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -67,7 +69,7 @@ class Collection:
         # The pictures, a list for each of their attributes.
         self._columns: tuple[list[Any], ...] = tuple([] for _ in Picture._fields)
         self._left_out: set[str] = set()
-        self._completed: Completed | None = None
+        self._completed: list[Completed] = []
         self._visibility = bytearray()
         # Where each picture's objects begin in the store, and how many bytes they are: a piece for each part.
         self._places = [np.empty((2, 0), dtype=np.int64)]
@@ -75,8 +77,8 @@ class Collection:
             stack.callback(self.close)
             for part in parts:
                 self._add(part)
-            if self._completed is not None:
-                self.findings.append(self._completed.finding)
+            if self._completed:
+                self.findings.append(reduce(operator.add, self._completed).finding)
             # All is well: it stays open.
             stack.pop_all()
         self._sort(self._without_doubles())
@@ -149,7 +151,7 @@ class Collection:
         self._read += part.read
         self._left_out.update(part.left_out)
         if part.completed is not None:
-            self._completed = part.completed if self._completed is None else self._completed + part.completed
+            self._completed.append(part.completed)
         self._visibility += part.visibility
         first = self._store.add(part.packed) if part.laid_down is None else part.laid_down
         # Where the objects of each picture end among the part's objects, and where those end in the store.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -107,7 +107,7 @@ def _from_lines(lines: Lines, path: Path) -> Table | Finding:
     return Table(columns, rows, lines.findings)
 
 
-def _columns(heads: dict[str, list[str]], file: str) -> list[Column] | Finding:
+def _columns(heads: Mapping[str, list[str]], file: str) -> list[Column] | Finding:
     for name in ("bodyparts", "coords"):
         if name not in heads:
             return Finding("E310", file, "", must_be("the header", f"lines with one {name!r}", list(heads)), ADVICE)
@@ -136,7 +136,7 @@ def _read_h5(path: Path) -> Table | Finding:
     frame = read_frame(path)
     if isinstance(frame, str):
         return Finding("E310", str(path), "", frame, ADVICE)
-    columns = _columns(dict(frame.heads), str(path))
+    columns = _columns(frame.heads, str(path))
     if isinstance(columns, Finding):
         return columns
     rows = zip(frame.pictures, frame.values, strict=True)

@@ -68,10 +68,15 @@ def check_images(scratch: Path, images: str) -> None:
         RequestError: ``images`` is "none" or "symlink" although an image has no file of its own.
     """
     if images in ("none", "symlink") and any(scratch.iterdir()):
-        raise RequestError(
-            f"--images must be copy for images that are inside other files, such as frames of a video, got {images}\n"
-            "  fix: leave --images out; the images are then written into the output"
-        )
+        raise images_refused(images)
+
+
+def images_refused(images: str) -> RequestError:
+    """Return the error for images that have no file of their own and are not to be written."""
+    return RequestError(
+        f"--images must be copy for images that are inside other files, such as frames of a video, got {images}\n"
+        "  fix: leave --images out; the images are then written into the output"
+    )
 
 
 def _digest(text: str) -> str:

@@ -35,13 +35,13 @@ class Frame(NamedTuple):
     """One frame of a video.
 
     Attributes:
-        index: in the video.
+        number: its index in the video.
         content: an encoded image.
         ending: of its kind: ``.png``.
         size: (width, height) in pixels.
     """
 
-    index: int
+    number: int
     content: bytes
     ending: str
     size: tuple[int, int]

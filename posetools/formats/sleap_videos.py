@@ -21,7 +21,7 @@ from posetools.formats.collect import FileReading, walk_files
 from posetools.formats.hdf5 import harmful_array
 from posetools.formats.locate import is_sane
 from posetools.formats.many import SourceFile
-from posetools.formats.scratch import write_scratch
+from posetools.formats.scratch import images_refused, write_scratch
 from posetools.formats.sleap_frames import Frame, FrameError, decoded_frames, embedded_frames
 from posetools.video import is_video
 
@@ -60,10 +60,7 @@ class Videos:
             MissingExtraError: OpenCV is needed and not installed.
         """
         if not self.options.need_pictures:
-            raise RequestError(
-                f"{self.source.file}: --images must be copy for frames of videos, got none\n"
-                "  fix: leave --images out; the frames are then written into the output"
-            )
+            raise images_refused("none")
         done: dict[int, FileReading] = {}
         problem, hint = self._read_into(done, video, lost)
         missing = {index: number for index, number in lost.items() if index not in done}
@@ -92,7 +89,7 @@ class Videos:
                     reason = reason or str(frame)
                     continue
                 self._check_size(frame, metadata)
-                done[frame.index] = self._reading(frame, path, stem, metadata, lost[frame.index])
+                done[frame.number] = self._reading(frame, path, stem, metadata, lost[frame.number])
         except FrameError as exc:
             return str(exc), _EXPORT
         except RequestError:
@@ -138,13 +135,13 @@ class Videos:
             raise FrameError(must_be("the video", f"of (width, height) {size}, as it was labeled", frame.size))
 
     def _reading(self, frame: Frame, path: Path, stem: str, metadata: Mapping[str, Any], objects: int) -> FileReading:
-        name = f"{stem}_{frame.index:06d}{frame.ending}"
+        name = f"{stem}_{frame.number:06d}{frame.ending}"
         if self.options.scratch is None:
             raise FrameError("there is no folder for its images")
         return FileReading(
             self.source.file,
             picture=write_scratch(self.options.scratch, self.source.file, name, frame.content),
-            identity=f"{os.path.realpath(path)}:{metadata.get('dataset') or ''}#{frame.index}",
+            identity=f"{os.path.realpath(path)}:{metadata.get('dataset') or ''}#{frame.number}",
             name=name,
             origin=_plain(self.source.file.stem),
             size=frame.size,

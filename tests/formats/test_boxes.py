@@ -127,7 +127,7 @@ def boxes(
         shutil.rmtree(folder, ignore_errors=True)
     source.mkdir()
     arguments = make(source, images)
-    options = ["--skeleton", skeleton(tmp_path), "--box-from", "keypoints", "--out", out, *more]
+    options: list[str | Path] = ["--skeleton", skeleton(tmp_path), "--box-from", "keypoints", "--out", out, *more]
     done = run("convert", *arguments, *options)
     assert done.status == 0, done.out + done.err
     found: dict[str, list[list[float]]] = {}
@@ -211,3 +211,16 @@ def test_a_completed_box_is_in_the_image_and_holds_its_point(size: tuple[int, in
         ((x1, y1, x2, y2), *_), given, by_others = complete([ThinBox(x, y, x, y), *others], size)
         assert 0 <= x1 <= x <= x2 <= size[0] and 0 <= y1 <= y <= y2 <= size[1]
         assert min(x2 - x1, y2 - y1) >= min(LEAST_PIXELS, *size) and by_others is bool(others) and len(given) == 2
+
+
+@pytest.mark.parametrize("bbox", [[200, 100, 0, 0], [200, 100, 0, 60], [], None])
+def test_a_coco_box_without_size_is_none(tmp_path: Path, bbox: Any) -> None:
+    def make(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
+        arguments = coco(folder, images)
+        document = json.loads((folder / "dogs.json").read_text())
+        document["annotations"][1] |= {"bbox": bbox, "area": 0}
+        (folder / "dogs.json").write_text(json.dumps(document))
+        return arguments
+
+    found, said = boxes(tmp_path, make, [[WHOLE, POINT], [WHOLE]], "--box-margin", "0")
+    assert found["img0.png"] == [[100, 50, 40, 80], [160, 60, 80, 80]] and len(said) == 1

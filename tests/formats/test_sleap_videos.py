@@ -117,7 +117,7 @@ def test_a_package(tmp_path: Path, plugin: str) -> None:
     assert sorted(found) == ["fly_000003.png", "fly_000007.png"]
     for at in LABELED:
         np.testing.assert_array_equal(found[f"fly_{at:06d}.png"], expected[at])
-    objects = {}
+    objects: dict[str, list[float]] = {}
     for split in ("train", "val"):
         document = json.loads((tmp_path / f"out/{split}_coco.json").read_text())
         names = {image["id"]: image["file_name"] for image in document["images"]}
