@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,17 +20,19 @@ from posetools.errors import OutputError, RequestError, printable
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give an empty folder for ``ReadOptions.scratch``; it is removed at the end, whatever ends it.
+    """Give a folder for ``ReadOptions.scratch``: made when something is written, removed at the end whatever ends it.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: there is no folder for temporary files.
     """
     try:
-        folder = tempfile.TemporaryDirectory(prefix="posetools-", ignore_cleanup_errors=True)
+        folder = Path(tempfile.gettempdir()) / f"posetools-{secrets.token_hex(8)}"
     except OSError as exc:
-        raise OutputError(f"no folder for temporary files can be made: {exc.strerror or exc}") from exc
-    with folder as name:
-        yield Path(name)
+        raise OutputError(f"there is no folder for temporary files: {exc.strerror or exc}") from exc
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_scratch(scratch: Path, owner: Path, name: str, content: bytes) -> Path:
@@ -51,6 +55,8 @@ def write_scratch(scratch: Path, owner: Path, name: str, content: bytes) -> Path
     ending = ending if ending[1:].isalnum() and ending.isascii() and len(ending) <= 8 else ".bin"
     path = scratch / _digest(os.path.realpath(owner)) / (_digest(name) + ending)
     try:
+        # Nobody else may look into it.
+        scratch.mkdir(mode=0o700, exist_ok=True)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
     except OSError as exc:
@@ -67,7 +73,7 @@ def check_images(scratch: Path, images: str) -> None:
     Raises:
         RequestError: ``images`` is "none" or "symlink" although an image has no file of its own.
     """
-    if images in ("none", "symlink") and any(scratch.iterdir()):
+    if images in ("none", "symlink") and scratch.exists():
         raise images_refused(images)
 
 

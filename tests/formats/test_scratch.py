@@ -12,7 +12,9 @@ from posetools.formats.scratch import check_images, scratch_folder, write_scratc
 
 def test_it_is_removed_whatever_ends_it() -> None:
     with scratch_folder() as folder:
+        assert not folder.exists()
         assert write_scratch(folder, Path("a.json"), "a.png", b"1").read_bytes() == b"1"
+        assert folder.stat().st_mode & 0o077 == 0
     assert not folder.exists()
     with pytest.raises(KeyError), scratch_folder() as folder:
         write_scratch(folder, Path("a.json"), "a.png", b"1")
