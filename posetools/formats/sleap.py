@@ -219,7 +219,8 @@ class _Frames:
         if self._unseen:
             message = f"{self._unseen} points that SLEAP calls not visible are not labelled here; their coordinates"
             self._find("W323", "", f"{message} are not carried over")
-        tracked = sum(one.track is not None for frame in labels.labeled_frames for one in frame.instances)
+        instances = [one for frame in labels.labeled_frames for one in frame.instances]
+        tracked = sum(one.track is not None and not _is_prediction(one) for one in instances)
         if tracked:
             self._find("W323", "", f"{tracked} instances have a track, which is not carried over")
 
@@ -283,7 +284,7 @@ class _Frames:
         return [self._points(one, place) for one in labeled if not self._is_other(one)]
 
     def _is_predicted(self, instance: Any) -> bool:
-        is_predicted = type(instance).__name__ == "PredictedInstance"
+        is_predicted = _is_prediction(instance)
         self._predicted += is_predicted
         return is_predicted
 
@@ -327,6 +328,10 @@ class _Frames:
                 self._find("E306", place, message, "label more of its points")
             else:
                 yield Row(box, points, f"{self.source.file}: {place}")
+
+
+def _is_prediction(instance: Any) -> bool:
+    return type(instance).__name__ == "PredictedInstance"
 
 
 def _check_points(dataset: Dataset) -> None:

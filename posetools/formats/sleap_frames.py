@@ -58,7 +58,7 @@ def embedded_frames(
 
     Args:
         path: the file, which holds no harmful array (``hdf5.harmful_array``).
-        dataset: the rows' name in the file, or that of the group around them.
+        dataset: the rows' name in the file, or that of the group around them; empty where there is one such array.
         wanted: indices of frames.
         input_format: ``channels_first`` for plain pixels that are (channels, width, height).
 
@@ -69,7 +69,7 @@ def embedded_frames(
     import h5py
 
     with h5py.File(path, "r") as file:
-        rows = _child(file, dataset)
+        rows = _child(file, dataset or _only_rows(file))
         if isinstance(rows, h5py.Group):
             rows = _child(rows, "video")
         if not isinstance(rows, h5py.Dataset) or rows.external or rows.is_virtual or not has_room(rows):
@@ -101,6 +101,24 @@ def decoded_frames(path: Path, wanted: Collection[int]) -> Iterator[Frame]:
     for index, picture in frames_at(path, wanted):
         content = cv2.imencode(".png", picture)[1].tobytes()
         yield Frame(index, content, ".png", (picture.shape[1], picture.shape[0]))
+
+
+def _only_rows(file: Any) -> str:
+    """Return the name of the images in a file, where its user does not say it and there is one such array."""
+    import h5py
+
+    names: list[str] = []
+
+    def look(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and (node.ndim == 4 or name.endswith("/video")):
+            names.append(name)
+
+    file.visititems(look)
+    if len(names) != 1:
+        raise FrameError(
+            must_be("the video's dataset", "a name in the file, which has several or none", ", ".join(names))
+        )
+    return names[0]
 
 
 def _child(group: Any, name: str) -> Any:

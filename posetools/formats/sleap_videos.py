@@ -112,8 +112,8 @@ class Videos:
             harmful = harmful_array(path)
             if harmful:
                 raise FrameError(": ".join(harmful))
-            dataset = metadata.get("dataset")
-            if not isinstance(dataset, str) or not dataset:
+            dataset = metadata.get("dataset") or ""
+            if not isinstance(dataset, str):
                 raise FrameError(must_be("the video's dataset", "a name in the file", dataset))
             return embedded_frames(path, dataset, wanted, str(metadata.get("input_format")))
         if is_video(path):

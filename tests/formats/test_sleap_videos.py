@@ -175,6 +175,25 @@ def _file(content: bytes) -> Any:
     return io.BytesIO(content)
 
 
+def _channels_first(path: Path) -> None:
+    """Keep the pixels in a file of their own, as (channels, width, height), without their name."""
+    import h5py
+
+    _pixels(path)
+    with h5py.File(path, "r+") as file:
+        pixels = file["video0/video"][()].transpose(0, 3, 2, 1)
+        with h5py.File(path.with_name("pixels.h5"), "w") as other:
+            other["box"] = pixels
+        video = json.loads(file["videos_json"][0])
+        video["backend"] = {"filename": "pixels.h5", "dataset": None, "input_format": "channels_first"}
+        del file["videos_json"]
+        file["videos_json"] = [json.dumps(video).encode()]
+        frames = file["frames"][()]
+        frames["frame_idx"] = [0, 1]
+        del file["frames"]
+        file["frames"] = frames
+
+
 @pytest.mark.parametrize("change", [_variable_length, _older, _pixels])
 def test_packages_of_other_versions(tmp_path: Path, change: Callable[[Path], None]) -> None:
     path = package(tmp_path, plugin="opencv")
@@ -183,6 +202,19 @@ def test_packages_of_other_versions(tmp_path: Path, change: Callable[[Path], Non
     expected, found = by_sleap(path), images(tmp_path / "out")
     for at in LABELED:
         np.testing.assert_array_equal(found[f"fly_{at:06d}.png"], expected[at])
+
+
+def test_pixels_in_a_file_of_their_own(tmp_path: Path) -> None:
+    path = package(tmp_path, plugin="opencv")
+    expected = by_sleap(path)
+    _channels_first(path)
+    done = convert(path, tmp_path)
+    assert done.status == 0, done.out + done.err
+    found = images(tmp_path / "out")
+    assert sorted(found) == ["pixels_000000.png", "pixels_000001.png"]
+    for place, at in enumerate(LABELED):
+        # They were taken from the encoded file, whose red and blue are exchanged.
+        np.testing.assert_array_equal(found[f"pixels_{place:06d}.png"], expected[at][..., ::-1])
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
@@ -420,3 +452,18 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert convert(path, tmp_path).status == 0
     assert convert(path, tmp_path, "--images", "symlink").status == 2
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("change", [_variable_length, lambda path: path])
+def test_a_damaged_package_is_a_finding_or_is_read(tmp_path: Path, change: Callable[[Path], Any]) -> None:
+    path = package(tmp_path)
+    change(path)
+    content, random = path.read_bytes(), np.random.default_rng(0)
+    codes = set()
+    for place in random.integers(0, len(content), 40).tolist():
+        for damage in (b"\xff" * 8, b"\0" * 8, random.bytes(3)):
+            path.write_bytes(content[:place] + damage + content[place + len(damage) :])
+            result, found = read(path, tmp_path)
+            codes |= set(found)
+            assert len(result.dataset) in (0, 1, 2)
+    assert codes <= {"E121", "E301", "E306", "E310", "E311", "E313", "W323", "W324", "W333"}
