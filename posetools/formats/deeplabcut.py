@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -179,6 +180,7 @@ class _Rows:
     ignored: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     _unknown: Counter[str] = field(default_factory=Counter)
+    _others: dict[str, int] = field(default_factory=dict)
     _boxless: list[str] = field(default_factory=list)
 
     @property
@@ -188,9 +190,11 @@ class _Rows:
     def read(self, opener: Opener) -> list[FileReading]:
         """Return a reading per row, and one more with what concerns the file."""
         self._check_twice()
+        self._others = dict.fromkeys(self._other_individuals(), 0)
         readings = [self._read_row(row, opener) for row in self.table.rows]
         known = self.skeleton.names
         self.findings += self.table.findings
+        self._refuse_individuals()
         for name, times in sorted(self._unknown.items()):
             rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
             self.findings.append(
@@ -210,6 +214,21 @@ class _Rows:
             if count > 1 and name in self.skeleton.index and not self.options.ignore & {individual, name}:
                 problem = must_be("--map", f"one body part for {name!r}", f"{count}")
                 raise InputError(self.source.file, "bodyparts", problem, hint="--ignore NAME leaves one out")
+
+    def _other_individuals(self) -> set[str]:
+        """Return the individuals that have none of the keypoints, where others have some: another kind of object."""
+        all_ = {column.individual for column in self.table.columns}
+        fitting = {column.individual for column in self.table.columns if self._name(column) in self.skeleton.index}
+        return all_ - fitting - self.options.ignore if fitting else set()
+
+    def _refuse_individuals(self) -> None:
+        for name, times in self._others.items():
+            if times:
+                parts = ", ".join(column.bodypart for column in self.table.columns if column.individual == name)
+                field_name = f"individual {name!r} ({times} labelled points left out)"
+                message = must_be(field_name, f"one with keypoints of skeleton {self.skeleton.name}", parts)
+                hint = f"--ignore {shlex.quote(name)} leaves it out; --map OLD=NAME gives its body parts names"
+                self.findings.append(Finding("E301", self.file, "individuals", message, hint))
 
     def _name(self, column: Column) -> str:
         return self.options.names.get(column.bodypart, column.bodypart)
@@ -256,6 +275,8 @@ class _Rows:
             )
             if left_out:
                 self.ignored[left_out] += 1
+            elif column.individual in self._others:
+                self._others[column.individual] += 1
             elif name not in self.skeleton.index:
                 self._unknown[column.bodypart] += 1
             else:

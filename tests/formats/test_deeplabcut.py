@@ -112,8 +112,14 @@ def test_single_and_several_animals(tmp_path: Path, text: str, where: str) -> No
 
 def test_single_is_an_individual_and_its_body_parts_are_told_once(tmp_path: Path) -> None:
     result = read(save(tmp_path, SEVERAL))
-    assert [(finding.code, finding.place) for finding in result.findings] == [("E301", "bodyparts")]
-    assert "(2 labelled points left out), got 'corner'" in result.findings[0].message
+    (finding,) = result.findings
+    assert (finding.code, finding.place) == ("E301", "individuals")
+    assert finding.message == (
+        "individual 'single' (2 labelled points left out) must be one with keypoints of skeleton car8, got 'corner'"
+    )
+    assert finding.hint.startswith("--ignore single leaves it out")
+    followed = read(save(tmp_path, SEVERAL), ignore=frozenset({"single"}))
+    assert followed.findings == () and followed.ignored == {"single": 2}
     mapped = read(save(tmp_path, SEVERAL), names={"corner": CAR8.names[2]})
     assert [(finding.code, finding.place) for finding in mapped.findings] == [("W333", "line 5 (single)")]
     assert len(mapped.dataset) == 3
