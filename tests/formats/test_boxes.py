@@ -115,7 +115,24 @@ def via(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
     return [folder / "via.json"]
 
 
-FORMATS = [labelme, coco, deeplabcut, custom, via]
+def cvat(folder: Path, images: Sequence[Dogs]) -> list[str | Path]:
+    lines = ["<?xml version='1.0' encoding='utf-8'?>", "<annotations><version>1.1</version>"]
+    for number, dogs in enumerate(images):
+        make_picture(folder / f"img{number}.png", SIZE, seed=number)
+        lines.append(f'<image id="{number}" name="img{number}.png" width="{SIZE[0]}" height="{SIZE[1]}">')
+        for dog in dogs:
+            lines.append('<skeleton label="dog" source="manual" z_order="0">')
+            for name in NAMES:
+                x, y = dog.get(name, (0.0, 0.0))
+                outside = int(name not in dog)
+                lines.append(f'<points label="{name}" outside="{outside}" occluded="0" points="{x},{y}"/>')
+            lines.append("</skeleton>")
+        lines.append("</image>")
+    (folder / "annotations.xml").write_text("\n".join([*lines, "</annotations>"]))
+    return [folder / "annotations.xml"]
+
+
+FORMATS = [labelme, coco, deeplabcut, custom, via, cvat]
 
 
 def boxes(
