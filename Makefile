@@ -90,7 +90,7 @@ test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest sup
 	@touch .venv-peers/.done
 
 test-peers: .venv-peers/.done  ## what posetools writes, opened by other tools' own readers (datumaro, ultralytics, ...)
-	@.venv-peers/bin/pytest tests/peers tests/formats/test_deeplabcut.py tests/formats/test_sleap.py
+	@.venv-peers/bin/pytest tests/peers tests/formats/test_deeplabcut.py tests/formats/test_sleap*.py
 
 MOMENTS ?= 200
 faults: install  ## kill -9 at MOMENTS (200) random moments of every command that writes, and at each of its file system calls

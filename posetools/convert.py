@@ -24,6 +24,7 @@ from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
 from posetools.formats.locate import one_per_source
 from posetools.formats.losses import Loss, losses
+from posetools.formats.scratch import check_images, scratch_folder
 from posetools.formats.seen import check_source
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.formats.zip_sources import ZipSources, check_way_of_zips, in_zip, zip_sources
@@ -154,9 +155,14 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
     check_inside(local.sources, source.name, options.image_roots)
     own = source_skeleton(source, local.sources, request.skeleton, options)
     request = replace(request, skeleton=zips.shown(own.option))
-    with closing(_read(source, target, own.skeleton, local, progress)) as read:
-        findings = [zips.finding(finding) for finding in one_per_source(read.findings)]
-        return _split_and_write(replace(read, findings=findings), source, target, request, progress)
+    with scratch_folder() as scratch:
+        # Processes of other machines do not see it.
+        elsewhere = options.engine is not None and options.engine.elsewhere
+        local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
+        with closing(_read(source, target, own.skeleton, local, progress)) as read:
+            check_images(scratch, request.images)
+            findings = [zips.finding(finding) for finding in one_per_source(read.findings)]
+            return _split_and_write(replace(read, findings=findings), source, target, request, progress)
 
 
 @dataclass(frozen=True, slots=True)

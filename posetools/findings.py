@@ -123,6 +123,13 @@ RULES: dict[str, Rule] = {
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
     "W332": Rule("found-by-name", "An image of the right name in a folder of another name may be another image."),
+    "W333": Rule(
+        "box-from-one-point",
+        "One labelled point, or points on one line, span no box: it has a size that nobody labelled.",
+    ),
+    "W334": Rule(
+        "same-in-two-files", "Two files of one folder hold the labels of the same images: one of them is read."
+    ),
     "W336": Rule("declaration-overruled", "What data.yaml declares is wrong or not there, and was not used."),
     "W337": Rule("label-without-image", "A label file of no image was left out."),
 }

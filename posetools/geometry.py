@@ -98,15 +98,16 @@ def clip_boxes(boxes: Floats, size: tuple[int, int]) -> Floats:
     return clipped
 
 
-def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int]) -> Floats:
-    """Return the (4,) box round the labelled ones of (K, 3) keypoints, wider by a share of its sides, in the picture.
+def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int], *, pixels: float = 0.0) -> Floats:
+    """Return the (4,) box round the labelled ones of (K, 3) keypoints, wider by a margin, cut to the image.
 
     Args:
         keypoints: x, y, visibility; at least one labelled (visibility > 0).
         margin: what each side moves outwards, as a fraction of the box's width or height.
-        size: the picture's (width, height), to which the box is cut.
+        size: the image's (width, height), to which the box is cut.
+        pixels: what each side moves outwards besides.
     """
     box = box_from_corners(keypoints[keypoints[:, 2] > 0, :2])
-    grow = (box[2:] - box[:2]) * margin
+    grow = (box[2:] - box[:2]) * margin + pixels
     wider: Floats = clip_boxes(np.concatenate([box[:2] - grow, box[2:] + grow])[None], size)[0]
     return wider

@@ -9,8 +9,9 @@ steps look equal.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
+
+from posetools.skeleton_pairs import is_left
 
 RGB = tuple[int, int, int]
 
@@ -18,7 +19,6 @@ RGB = tuple[int, int, int]
 _LIGHTNESS = {-1: 0.54, 0: 0.70, 1: 0.84}
 _CHROMA, _CHROMA_STEP = 0.19, 0.01
 _FIRST_HUE = 255.0
-_RIGHT, _LEFT = {"right", "r"}, {"left", "l"}
 
 
 def keypoint_colors(names: Sequence[str], counterparts: Sequence[int]) -> tuple[RGB, ...]:
@@ -57,9 +57,7 @@ def _sides(names: Sequence[str], counterparts: Sequence[int]) -> list[int]:
     sides = [0] * len(names)
     for place, other in enumerate(counterparts):
         if place < other:
-            words, of_other = (set(re.split(r"[-_. ]", names[i].lower())) for i in (place, other))
-            exchanged = bool(words & _RIGHT) or (bool(of_other & _LEFT) and not words & _LEFT)
-            sides[place], sides[other] = (1, -1) if exchanged else (-1, 1)
+            sides[place], sides[other] = (1, -1) if is_left(names[place], names[other]) is False else (-1, 1)
     return sides
 
 

@@ -1,7 +1,6 @@
 """A skeleton file to start from: the work behind ``posetools skeleton new``.
 
-Left and right are told by whole words of a name: ``left-ear``, ``ear_l``, ``R_ear``, ``Left Ear``. A keypoint gets a
-swap only when its mirrored name is a keypoint too.
+Which keypoints are left and right of one another follows from their names (``posetools.skeleton_pairs``).
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from pydantic import ValidationError
 
 from posetools.errors import RequestError, must_be
 from posetools.skeleton import Category, Keypoint, Skeleton, dump_skeleton
+from posetools.skeleton_pairs import swaps, without_partner
 
 DEFAULT_SIGMA = 0.05
-
-_OPPOSITE = {"left": "right", "l": "r", "right": "left", "r": "l"}
 
 _HEAD = """\
 # A skeleton for posetools; docs/skeletons.md explains every field. `posetools skeleton check FILE` tells whether it
@@ -44,11 +42,8 @@ def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skelet
     Raises:
         RequestError: a name breaks a rule of skeletons.
     """
-    known = set(keypoints)
-    points = []
-    for point in keypoints:
-        mirrored = mirror_name(point)
-        points.append({"name": point, "swap": mirrored if mirrored != point and mirrored in known else None})
+    partners = swaps(keypoints)
+    points = [{"name": point, "swap": partners.get(point)} for point in keypoints]
     try:
         return Skeleton(
             name=name,
@@ -95,11 +90,14 @@ def commented_yaml(skeleton: Skeleton) -> str:
     return "".join(lines)
 
 
-def mirror_name(name: str) -> str:
-    """Return the name with its words left and right (or l and r) exchanged, in their own case."""
-    words = re.split(r"([-_. ])", name)
-    return "".join(_in_case_of(word, _OPPOSITE.get(word.lower(), word)) for word in words)
-
-
-def _in_case_of(model: str, word: str) -> str:
-    return word.upper() if model.isupper() else word.capitalize() if model.istitle() else word
+def pairs_found(skeleton: Skeleton) -> list[str]:
+    """Return, in lines of text, which keypoints of a draft are pairs, and what to type where that is not so."""
+    names = skeleton.names
+    pairs = [f"{names[a]} - {names[b]}" for a, b in enumerate(skeleton.flip_indices) if a < b]
+    alone = without_partner(names)
+    lines = [f"left/right pairs: {', '.join(pairs)}" if pairs else "no left/right pairs found"]
+    if alone:
+        lines.append(f"  no partner found for {', '.join(alone)}")
+    if alone or not pairs:
+        lines.append("  fix: where two keypoints change places in a mirrored image, write swap: NAME in both of them")
+    return lines

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -121,6 +121,23 @@ def read_video(target: Target) -> Iterator[Picture]:
             if not there:
                 return
             yield picture
+
+
+def frames_at(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
+    """Yield some frames of a video with their indices, in order, until it ends; none is found by seeking.
+
+    Raises:
+        RequestError: it cannot be opened.
+    """
+    with _opened(path) as capture:
+        for index in range(max(wanted, default=-1) + 1):
+            if not capture.grab():
+                return
+            if index in wanted:
+                there, picture = capture.retrieve()
+                if not there:
+                    return
+                yield index, picture
 
 
 @contextmanager

@@ -24,12 +24,12 @@ ROOT = Path(posetools.__file__).resolve().parent
 # all modules whose names begin so.
 LAYERS = (
     "__init__",
-    "errors locks storage files nesting yaml_text skeleton_colors skeleton geometry dataset",
+    "errors locks storage files nesting yaml_text skeleton_pairs skeleton_colors skeleton geometry dataset",
     "findings verdict imaging pictures progress dataset_folder",
     "spool shards cluster inspection",
-    "formats checks split* stratify recipes metrics drawing* render skeleton_draft conversion_report results "
+    "formats checks split* stratify recipes metrics drawing* render skeleton_draft conversion_report results video "
     "coco_* sweep visibility calibration plausible*",
-    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames video predictions* "
+    "convert resplit derived merge labellings diff sigmas validate fix schema_files frames predictions* "
     "image_ids scoring runlog curves diagnosis* slurm undertrained evaluation* own_skeleton",
     "runtime view* subset report eval_report",
     "mm doubts pipeline predict prelabel review* annotate",

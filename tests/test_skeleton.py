@@ -11,7 +11,8 @@ import yaml
 
 from posetools.errors import InputError, RequestError
 from posetools.skeleton import BUILT_IN, Skeleton, built_in_path, dump_skeleton, load_skeleton, read_skeleton
-from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, mirror_name, rename_skeleton
+from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, rename_skeleton
+from posetools.skeleton_pairs import mirror_name
 
 Mutation = Callable[[dict[str, Any]], None]
 

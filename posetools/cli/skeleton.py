@@ -75,7 +75,7 @@ def new(
     """Write a commented skeleton file to start from."""
     from posetools.files import write_text
     from posetools.skeleton import load_skeleton
-    from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, rename_skeleton
+    from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found, rename_skeleton
 
     if start is not None and (names is not None or category is not None):
         raise RequestError("--from copies a skeleton with its names\n  fix: leave --keypoints and --category out")
@@ -91,6 +91,8 @@ def new(
         )
     write_text(file, commented_yaml(skeleton))
     print(printable(f"wrote {file}; next: edit it, then posetools skeleton check {file}"))
+    if start is None:
+        print(*map(printable, pairs_found(skeleton)), sep="\n")
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:

@@ -53,6 +53,8 @@ class ReadOptions:
         mapping: custom: the TOML file that says which column is what.
         trust_sizes: labelme, coco: take the pictures' sizes from the annotations, and open no picture.
         need_pictures: whether the pictures must be there; with ``trust_sizes`` alone it may be otherwise.
+        scratch: a folder for images that are inside other files (``posetools.formats.scratch``); None: such images
+            cannot be read.
         workers: processes that read in parallel.
         engine: what runs the shards instead of such processes; None for those.
         progress: told how far it is.
@@ -79,6 +81,7 @@ class ReadOptions:
     mapping: Path | None = None
     trust_sizes: bool = False
     need_pictures: bool = True
+    scratch: Path | None = None
     workers: int = 1
     engine: Engine | None = None
     progress: Progress = silent

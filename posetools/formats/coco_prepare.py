@@ -6,17 +6,19 @@ Everything that is changed, left out on purpose, or not carried over is said.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from posetools.formats.base import ReadOptions
+from posetools.formats.boxes import HINT, Completed, ThinBox, box_round, complete
 from posetools.formats.coco_errors import raw_place
-from posetools.formats.coco_model import LABELED, CocoAnnotation, CocoImage
+from posetools.formats.coco_model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage
 from posetools.formats.coco_repair import OF_OBJECTS, image_sizes, repair
-from posetools.geometry import box_from_keypoints, xywh_from_xyxy
+from posetools.formats.collect import Corners
+from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
 # Code, place, message, hint.
@@ -89,10 +91,13 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
     bare = [i for i, entry in enumerate(filled) if isinstance(entry, dict) and "keypoints" not in entry]
     for i in bare:
         filled[i] = {"keypoints": [], "num_keypoints": 0, **filled[i]}
+    notes: list[Note] = []
     if options.box_from == "keypoints":
         sizes = image_sizes(document)
-        filled = [_with_box(entry, sizes, options.box_margin) for entry in filled]
-    notes: list[Note] = []
+        boxes = {i: box for i, entry in enumerate(filled) if (box := _box_of(entry, sizes, options))}
+        notes += _complete(filled, boxes, sizes, ours)
+        for i, box in boxes.items():
+            filled[i] = {**filled[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
     mine = [i for i in bare if _category_of(filled[i]) in ours]
     if mine:
         first = raw_place("annotations", mine[0], filled[mine[0]])
@@ -101,19 +106,76 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
     return {**document, "annotations": filled}, notes
 
 
-def _with_box(entry: Any, sizes: Mapping[int, tuple[int, int]], margin: float) -> Any:
-    if not isinstance(entry, dict) or "bbox" in entry or not isinstance(entry.get("image_id"), int):
-        return entry
+def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptions) -> Corners | None:
+    """Return the box round an object's labelled points, where it has none of its own."""
+    if not isinstance(entry, dict) or not _lacks_box(entry) or not _has_image(entry):
+        return None
     keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])
     if size is None or not isinstance(keypoints, list) or len(keypoints) % 3:
-        return entry
-    if not all(isinstance(value, int | float) for value in keypoints) or not set(keypoints[2::3]) & set(LABELED):
-        return entry
-    points = np.array(keypoints, dtype=np.float64).reshape(-1, 3)
-    points = points[np.isin(points[:, 2], LABELED)]
-    if not np.isfinite(points).all():
-        return entry
-    return {**entry, "bbox": xywh_from_xyxy(box_from_keypoints(points, margin, size)[None])[0].tolist()}
+        return None
+    if not all(map(_is_number, keypoints)):
+        return None
+    triples = zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True)
+    points = [triple for triple in triples if triple[2] in LABELED]
+    if not points:
+        return None
+    x, y, _ = points[0]
+    # A box without size is a finding of its own, which says what to do where nothing is in the image.
+    return box_round(points, options, size) or (x, y, x, y)
+
+
+def _complete(
+    entries: Sequence[Any], boxes: dict[int, Corners], sizes: Mapping[int, tuple[int, int]], ours: frozenset[int]
+) -> Iterator[Note]:
+    """Give each ThinBox among the boxes (index of an entry -> its box) its size; yield the note on those of ours."""
+    thin: dict[int, list[int]] = {}
+    for i, box in boxes.items():
+        if isinstance(box, ThinBox):
+            thin.setdefault(entries[i]["image_id"], []).append(i)
+    if not thin:
+        return
+    own: dict[int, list[Corners]] = {image: [] for image in thin}
+    for i, entry in enumerate(entries):
+        others = own.get(entry["image_id"]) if isinstance(entry, dict) and _has_image(entry) else None
+        known = None if others is None else boxes.get(i) or _drawn(entry)
+        if others is not None and known is not None and not isinstance(known, ThinBox):
+            others.append(known)
+    total: Completed | None = None
+    for image, rows in thin.items():
+        completed, given, by_others = complete([*(boxes[i] for i in rows), *own[image]], sizes[image])
+        boxes.update(zip(rows, completed, strict=False))
+        told = [i for i in rows if _category_of(entries[i]) in ours]
+        if told:
+            place = raw_place("annotations", told[0], entries[told[0]])
+            more = Completed(len(told), len(told) if by_others else 0, min(given), max(given), "", place)
+            total = more if total is None else total + more
+    if total is not None:
+        yield "W333", total.place, total.message, HINT
+
+
+def _lacks_box(entry: Mapping[str, Any]) -> bool:
+    """Return whether an object has no box, or one without size, as programs write it round a single point."""
+    box = entry.get("bbox")
+    if not box:
+        return box is None or isinstance(box, list)
+    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and min(box[2:]) == 0
+
+
+def _has_image(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("image_id"), int)
+
+
+def _drawn(entry: Mapping[str, Any]) -> Corners | None:
+    """Return the box that an entry has, where it is one."""
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) <= 0:
+        return None
+    x, y, width, height = map(float, box)
+    return x, y, x + width, y + height
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= MAX_COORDINATE
 
 
 def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[Note]:

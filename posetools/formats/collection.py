@@ -6,9 +6,11 @@ own once they are many; so what a conversion of millions of pictures needs is me
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +20,7 @@ from posetools.dataset import Dataset, Entry, Image, Visibility
 from posetools.errors import must_be
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadResult
+from posetools.formats.boxes import Completed
 from posetools.formats.collect import FileReading
 from posetools.formats.parts import BOX, Part, Picture, RowPacking, row_length, unique_names
 from posetools.geometry import Ints, box_area
@@ -66,6 +69,7 @@ class Collection:
         # The pictures, a list for each of their attributes.
         self._columns: tuple[list[Any], ...] = tuple([] for _ in Picture._fields)
         self._left_out: set[str] = set()
+        self._completed: list[Completed] = []
         self._visibility = bytearray()
         # Where each picture's objects begin in the store, and how many bytes they are: a piece for each part.
         self._places = [np.empty((2, 0), dtype=np.int64)]
@@ -73,6 +77,8 @@ class Collection:
             stack.callback(self.close)
             for part in parts:
                 self._add(part)
+            if self._completed:
+                self.findings.append(reduce(operator.add, self._completed).finding)
             # All is well: it stays open.
             stack.pop_all()
         self._sort(self._without_doubles())
@@ -144,6 +150,8 @@ class Collection:
         self._ignored.update(part.ignored)
         self._read += part.read
         self._left_out.update(part.left_out)
+        if part.completed is not None:
+            self._completed.append(part.completed)
         self._visibility += part.visibility
         first = self._store.add(part.packed) if part.laid_down is None else part.laid_down
         # Where the objects of each picture end among the part's objects, and where those end in the store.

@@ -18,11 +18,11 @@ from posetools.dataset import Visibility
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
+from posetools.formats.boxes import box_round
 from posetools.formats.collect import Corners, PointXYV, Row
 from posetools.formats.custom_mapping import Mapping as TableMapping
 from posetools.formats.custom_mapping import Units, cell_text
 from posetools.formats.labels import unknown_label
-from posetools.formats.many import box_round
 from posetools.geometry import DECIMALS, xyxy_from_xywh, xyxy_from_yolo
 from posetools.skeleton import Skeleton
 
@@ -223,11 +223,11 @@ class PictureRows:
             return None
         box = next(iter(one.boxes), None)
         if box is None and self.options.box_from == "keypoints":
-            box = box_round(points, self.options.box_margin, self.size)
+            box = box_round(points, self.options, self.size)
         if box is None and (self.mapping.box or one.points):
-            hint = "its labelled points span no box" if self.options.box_from == "keypoints" else (
-                "give its cells a value, or make boxes from points with --box-from keypoints"
-            )  # fmt: skip
+            hint = "give its cells a value, or make boxes from points with --box-from keypoints"
+            if self.options.box_from == "keypoints":
+                hint = "none of its labelled points is in the image: correct the row"
             self._find("E306", one.place, must_be("an object", "one with a box", "none"), hint)
         return Row(box, points, f"{self.file}: {one.place}") if box else None
 

@@ -11,8 +11,10 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_deepla
   that means nothing is reported once per file.
 - The picture ``labeled-data/video/img.png`` is looked for in the project (the folder that holds labeled-data), beside
   the file, and as seen from the file. Its name in the data set is ``video/img.png``.
-- In a folder only files called CollectedData are read, and an .h5 file only where there is no .csv of that name. .h5
-  needs the extra ``deeplabcut``. It is read without pandas, which would unpickle parts of it: no file can run code.
+- In a folder only files called CollectedData are read, and an .h5 file only where there is no .csv of that name: where
+  both are, they must hold the same (``deeplabcut_twins``). .h5 needs the extra ``deeplabcut``. It is read without
+  pandas, which would unpickle parts of it: no file can run code.
+- Lines of a .csv file that end early, semicolons and the like: ``deeplabcut_csv``.
 - Files with ``likelihood`` are predictions and refused.
 
 Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the pictures beside it, and the .h5 file where the
@@ -23,6 +25,8 @@ boxes, areas, which points are hidden, splits. Refused: iscrowd, and objects wit
 from __future__ import annotations
 
 import math
+import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +40,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.boxes import box_round
 from posetools.formats.collect import FileReading, PointXYV, Row, files_to_detect
 from posetools.formats.collection import collect
 from posetools.formats.deeplabcut_table import (
@@ -50,8 +55,9 @@ from posetools.formats.deeplabcut_table import (
     read_table,
     write_h5,
 )
+from posetools.formats.deeplabcut_twins import Twins
 from posetools.formats.labels import check_options, unknown_label
-from posetools.formats.many import Opener, SourceFile, box_round, list_sources, without_entry
+from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.skeleton import Skeleton
 
@@ -85,14 +91,21 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
+    twins = Twins()
+    # Who names a .csv file itself has chosen between it and the .h5 file.
+    named = {os.path.realpath(source) for source in sources}
     for done, source in enumerate(files, start=1):
         table = read_table(source.file)
         if isinstance(table, Finding):
             readings.append(FileReading(source.file, findings=[table]))
-        else:
-            readings += _Rows(source, table, skeleton, options).read(opener)
+            continue
+        is_doubled = source.file.suffix.lower() == ".csv" and os.path.realpath(source.file) not in named
+        differs = twins.compare(source.file, table) if is_doubled else None
+        read = _Rows(source, table, skeleton, options).read(opener)
+        readings += read if differs is None else _left_out(read, differs)
         options.progress("reading DeepLabCut files", done, len(files))
-    return collect(readings, skeleton, without_entry(pictures, readings, "a DeepLabCut file"), files=len(files))
+    more = [*twins.findings(), *without_entry(pictures, readings, "a DeepLabCut file")]
+    return collect(readings, skeleton, more, files=len(files))
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
@@ -136,6 +149,12 @@ FORMAT = Format(
 )
 
 
+def _left_out(readings: Sequence[FileReading], finding: Finding) -> list[FileReading]:
+    """Return the readings of a file without what is in them, the first with the finding that says why."""
+    none = [FileReading(reading.file, identity=reading.identity) for reading in readings]
+    return [replace(none[0], findings=[finding]), *none[1:]]
+
+
 def _is_table(path: Path) -> bool:
     return path.suffix.lower() in (".csv", ".h5")
 
@@ -161,6 +180,7 @@ class _Rows:
     ignored: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     _unknown: Counter[str] = field(default_factory=Counter)
+    _others: dict[str, int] = field(default_factory=dict)
     _boxless: list[str] = field(default_factory=list)
 
     @property
@@ -170,8 +190,11 @@ class _Rows:
     def read(self, opener: Opener) -> list[FileReading]:
         """Return a reading per row, and one more with what concerns the file."""
         self._check_twice()
+        self._others = dict.fromkeys(self._other_individuals(), 0)
         readings = [self._read_row(row, opener) for row in self.table.rows]
         known = self.skeleton.names
+        self.findings += self.table.findings
+        self._refuse_individuals()
         for name, times in sorted(self._unknown.items()):
             rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
             self.findings.append(
@@ -192,6 +215,21 @@ class _Rows:
                 problem = must_be("--map", f"one body part for {name!r}", f"{count}")
                 raise InputError(self.source.file, "bodyparts", problem, hint="--ignore NAME leaves one out")
 
+    def _other_individuals(self) -> set[str]:
+        """Return the individuals that have none of the keypoints, where others have some: another kind of object."""
+        all_ = {column.individual for column in self.table.columns}
+        fitting = {column.individual for column in self.table.columns if self._name(column) in self.skeleton.index}
+        return all_ - fitting - self.options.ignore if fitting else set()
+
+    def _refuse_individuals(self) -> None:
+        for name, times in self._others.items():
+            if times:
+                parts = ", ".join(column.bodypart for column in self.table.columns if column.individual == name)
+                field_name = f"individual {name!r} ({times} labelled points left out)"
+                message = must_be(field_name, f"one with keypoints of skeleton {self.skeleton.name}", parts)
+                hint = f"--ignore {shlex.quote(name)} leaves it out; --map OLD=NAME gives its body parts names"
+                self.findings.append(Finding("E301", self.file, "individuals", message, hint))
+
     def _name(self, column: Column) -> str:
         return self.options.names.get(column.bodypart, column.bodypart)
 
@@ -200,22 +238,27 @@ class _Rows:
         # DeepLabCut writes the path as seen from the project, two folders above the file.
         texts = [f"../../{texts[0]}", PurePosixPath(texts[0]).name, texts[0]]
         findings: list[Finding] = []
-        objects = self._objects(row, findings)
+        objects = {} if row.problem else self._objects(row, findings)
         reading = opener.open(self.source, texts, place=row.place, objects=len(objects), what="objects")
+        if row.problem:
+            hint = "correct the line, or remove it"
+            lost = [Finding("E309", self.file, row.place, row.problem, hint)]
+            return FileReading(self.source.file, identity=reading.identity, findings=lost)
         if reading.picture is None:
             return replace(reading, findings=[*reading.findings, *findings])
         rows = []
-        for points in objects.values():
+        for individual, points in objects.items():
+            place = f"{row.place} ({individual})" if individual else row.place
             if self.options.box_from != "keypoints":
                 self._boxless.append(row.place)
                 continue
-            box = box_round(points, self.options.box_margin, reading.size)
+            box = box_round(points, self.options, reading.size)
             if box is None:
-                hint = "label more of its points, or leave it out"
-                message = must_be("an object", "at least two points that span a box in the picture", row.picture)
-                findings.append(Finding("E306", self.file, row.place, message, hint))
+                hint = "correct its points, or remove them"
+                message = must_be("an object", f"one with a labelled point in {row.picture}", "none")
+                findings.append(Finding("E306", self.file, place, message, hint))
             else:
-                rows.append(Row(box, points, f"{self.file}: {row.place}"))
+                rows.append(Row(box, points, f"{self.file}: {place}"))
         parent = reading.picture.parent
         named = f"{parent.name}/{reading.picture.name}" if parent.parent.name == LABELED else reading.name
         return replace(reading, name=named, rows=rows, findings=[*reading.findings, *findings])
@@ -232,6 +275,8 @@ class _Rows:
             )
             if left_out:
                 self.ignored[left_out] += 1
+            elif column.individual in self._others:
+                self._others[column.individual] += 1
             elif name not in self.skeleton.index:
                 self._unknown[column.bodypart] += 1
             else:

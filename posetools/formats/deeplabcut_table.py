@@ -10,22 +10,20 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from posetools.errors import InputError, must_be
-from posetools.files import read_text
 from posetools.findings import Finding
+from posetools.formats.deeplabcut_csv import ADVICE, Lines, begins_as_table, read_lines
 from posetools.formats.deeplabcut_h5 import read_frame
 
 # The animal of a file that has no line ``individuals``.
 ONLY = ""
 # Beyond it a number is no pixel.
 LARGEST = 1e6
-_HEADS = ("scorer", "individuals", "bodyparts", "coords")
-_ADVICE = "save it anew in DeepLabCut, or move it out of the source"
 
 
 class Column(NamedTuple):
@@ -38,11 +36,19 @@ class Column(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """One picture: its path with slashes, the values (text or number), and the place in the file."""
+    """One image.
+
+    Attributes:
+        picture: its path with slashes.
+        values: the values, as text or number.
+        place: the place in the file.
+        problem: why the values cannot be read; empty when they can.
+    """
 
     picture: str
     values: Sequence[str | float]
     place: str
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +58,17 @@ class Table:
     Attributes:
         columns: the body parts, in their order.
         rows: the pictures, in their order.
+        findings: what was repaired.
     """
 
     columns: Sequence[Column]
     rows: Sequence[TableRow]
+    findings: Sequence[Finding] = ()
 
 
 def is_csv_table(path: Path) -> bool:
     """Return whether a .csv file begins as DeepLabCut's do."""
-    try:
-        lines = read_text(path).split("\n", 2)[:2]
-    except InputError:
-        return False
-    return len(lines) == 2 and lines[0].startswith("scorer,") and lines[1].startswith(("individuals,", "bodyparts,"))
+    return path.is_file() and begins_as_table(path)
 
 
 def read_table(path: Path) -> Table | Finding:
@@ -76,11 +80,12 @@ def read_table(path: Path) -> Table | Finding:
     if path.suffix.lower() == ".h5":
         return _read_h5(path)
     try:
-        return _read_csv(path)
+        lines = read_lines(path)
+        return lines if isinstance(lines, Finding) else _from_lines(lines, path)
     except InputError as exc:
-        return Finding("E310", str(path), exc.place, exc.problem, _ADVICE)
+        return Finding("E310", str(path), exc.place, exc.problem, ADVICE)
     except csv.Error as exc:
-        return Finding("E310", str(path), "", f"is not valid CSV: {exc}", _ADVICE)
+        return Finding("E310", str(path), "", f"is not valid CSV: {exc}", ADVICE)
 
 
 def number(value: str | float) -> float | None:
@@ -94,44 +99,22 @@ def number(value: str | float) -> float | None:
     return parsed if math.isnan(parsed) or abs(parsed) <= LARGEST else None
 
 
-def _read_csv(path: Path) -> Table | Finding:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    heads: dict[str, list[str]] = {}
-    rows: list[TableRow] = []
-    index = 0
-    for line in reader:
-        place = f"line {reader.line_num}"
-        if not line:
-            continue
-        if "coords" not in heads:
-            if line[0] not in _HEADS:
-                rule = f"a header that begins with one of {', '.join(_HEADS)}"
-                return Finding("E310", str(path), place, must_be("the line", rule, line[0]), _ADVICE)
-            heads[line[0]] = line
-            continue
-        index = index or _index_columns(heads["coords"])
-        if len(line) != len(heads["coords"]):
-            problem = must_be("the line", f"{len(heads['coords'])} values as the header", len(line))
-            return Finding("E310", str(path), place, problem, _ADVICE)
-        rows.append(TableRow("/".join(line[:index]), line[index:], place))
-    index = index or _index_columns(heads.get("coords", []))
-    columns = _columns({name: line[index:] for name, line in heads.items()}, str(path))
-    return columns if isinstance(columns, Finding) else Table(columns, rows)
+def _from_lines(lines: Lines, path: Path) -> Table | Finding:
+    columns = _columns(lines.heads, str(path))
+    if isinstance(columns, Finding):
+        return columns
+    rows = [TableRow(*line) for line in lines.rows]
+    return Table(columns, rows, lines.findings)
 
 
-def _index_columns(coords: Sequence[str]) -> int:
-    """Return how many columns say which picture it is: those under which the header is empty, and the first."""
-    return next((place for place, text in enumerate(coords) if place and text), 1)
-
-
-def _columns(heads: dict[str, list[str]], file: str) -> list[Column] | Finding:
+def _columns(heads: Mapping[str, list[str]], file: str) -> list[Column] | Finding:
     for name in ("bodyparts", "coords"):
         if name not in heads:
-            return Finding("E310", file, "", must_be("the header", f"lines with one {name!r}", list(heads)), _ADVICE)
+            return Finding("E310", file, "", must_be("the header", f"lines with one {name!r}", list(heads)), ADVICE)
     individuals = heads.get("individuals") or [ONLY] * len(heads["coords"])
     if not len(individuals) == len(heads["bodyparts"]) == len(heads["coords"]):
         lengths = {name: len(line) for name, line in heads.items()}
-        return Finding("E310", file, "", must_be("the header's lines", "of one length", lengths), _ADVICE)
+        return Finding("E310", file, "", must_be("the header's lines", "of one length", lengths), ADVICE)
     places: dict[tuple[str, str], dict[str, int]] = {}
     for place, (individual, part, coord) in enumerate(
         zip(individuals, heads["bodyparts"], heads["coords"], strict=True)
@@ -141,19 +124,19 @@ def _columns(heads: dict[str, list[str]], file: str) -> list[Column] | Finding:
             return Finding("E310", file, "coords", must_be("coords", "x and y", coord), hint)
         if coord in places.setdefault((individual, part), {}):
             rule = f"one column {coord} of {part!r}" + (f" of {individual!r}" if individual else "")
-            return Finding("E310", file, "coords", must_be("the header", rule, "two"), _ADVICE)
+            return Finding("E310", file, "coords", must_be("the header", rule, "two"), ADVICE)
         places[individual, part][coord] = place
     for (_, part), found in places.items():
         if len(found) != 2:
-            return Finding("E310", file, "coords", must_be(f"coords of {part!r}", "x and y", sorted(found)), _ADVICE)
+            return Finding("E310", file, "coords", must_be(f"coords of {part!r}", "x and y", sorted(found)), ADVICE)
     return [Column(individual, part, found["x"], found["y"]) for (individual, part), found in places.items()]
 
 
 def _read_h5(path: Path) -> Table | Finding:
     frame = read_frame(path)
     if isinstance(frame, str):
-        return Finding("E310", str(path), "", frame, _ADVICE)
-    columns = _columns(dict(frame.heads), str(path))
+        return Finding("E310", str(path), "", frame, ADVICE)
+    columns = _columns(frame.heads, str(path))
     if isinstance(columns, Finding):
         return columns
     rows = zip(frame.pictures, frame.values, strict=True)

@@ -20,17 +20,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-import numpy as np
-
-from posetools.dataset import Visibility
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
+from posetools.formats.boxes import box_round
 from posetools.formats.collect import Corners, PointXYV, Row
 from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
-from posetools.geometry import box_from_keypoints
 from posetools.skeleton import Skeleton
 
 # Corners written by other tools are upright to within this many pixels.
@@ -233,10 +230,10 @@ class FileShapes:
         indices = [point.index for point in points]
         if self.options.box_from == "keypoints" and not boxes:
             values = self._keypoints(self._once_each(points))
-            corners = _box_round(values, self.options.box_margin, self.size)
+            corners = box_round(values, self.options, self.size)
             if corners is not None:
                 return [(indices[0], Row(corners, values, place_of(self.file, indices[0]), indices[0]))]
-            hint = "its labelled points span no box; draw the rectangle in labelme"
+            hint = "its labelled points are outside the image; draw the rectangle in labelme"
         elif boxes:
             hint = f"shapes[{boxes[0].index}] of this group cannot be read as its rectangle"
         else:
@@ -363,11 +360,3 @@ def _is_upright(shape: SoundShape) -> bool:
         if min(x - x1, x2 - x) <= _UPRIGHT and min(y - y1, y2 - y) <= _UPRIGHT
     }
     return len(corners) == 4
-
-
-def _box_round(keypoints: Sequence[PointXYV], margin: float, size: tuple[int, int]) -> Corners | None:
-    values = np.array(keypoints, dtype=np.float64)
-    if not (values[:, 2] > Visibility.NOT_LABELLED).any():
-        return None
-    x1, y1, x2, y2 = (float(value) for value in box_from_keypoints(values, margin, size))
-    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None

@@ -29,8 +29,8 @@ def check_options(skeleton: Skeleton, options: ReadOptions) -> None:
     for root in options.image_roots:
         if not root.is_dir():
             raise RequestError(must_be("--image-root", "an existing folder", str(root)))
-    if options.box_margin < 0:
-        raise RequestError(must_be("--box-margin", "0 or more", options.box_margin))
+    if min(options.box_margin, options.box_margin_px) < 0:
+        raise RequestError(must_be("--box-margin", "0 or more", min(options.box_margin, options.box_margin_px)))
 
 
 def unknown_label(label: str, known: Collection[str], *, file: str, place: str, field: str, rule: str) -> Finding:

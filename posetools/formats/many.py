@@ -11,15 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from posetools.dataset import Visibility
 from posetools.dataset_folder import is_record
 from posetools.errors import RequestError, must_be
 from posetools.findings import Finding
-from posetools.formats.collect import Corners, FileReading, PointXYV, walk_files
+from posetools.formats.collect import FileReading, walk_files
 from posetools.formats.locate import PictureFinder, Seen, name_below, open_picture
-from posetools.geometry import box_from_keypoints
 from posetools.pictures import is_picture
 
 
@@ -132,18 +128,3 @@ def without_entry(pictures: Sequence[Path], readings: Iterable[FileReading], wha
     unique = {os.path.realpath(path): path for path in pictures}
     message = f"the picture must be named by {what}, got none: not labelled yet, left out"
     return [Finding("W322", str(path), "", message) for real, path in unique.items() if real not in named]
-
-
-def box_round(keypoints: Sequence[PointXYV], margin: float, size: tuple[int, int]) -> Corners | None:
-    """Return the box round the labelled keypoints, or None when they span none.
-
-    Args:
-        keypoints: K triples x, y, visibility.
-        margin: how far it reaches beyond them, as a share of its sides.
-        size: (width, height) of the picture, to which the box is cut.
-    """
-    values = np.array(keypoints, dtype=np.float64)
-    if not (values[:, 2] > Visibility.NOT_LABELLED).any():
-        return None
-    x1, y1, x2, y2 = (float(value) for value in box_from_keypoints(values, margin, size))
-    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None

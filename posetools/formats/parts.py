@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from posetools.findings import Finding
-from posetools.formats.collect import FileReading
+from posetools.formats.boxes import Completed, ThinBox, complete
+from posetools.formats.collect import Corners, FileReading
 from posetools.geometry import DECIMALS, Floats, Ints
 from posetools.skeleton import Skeleton
 from posetools.spool import lay_down
@@ -80,6 +81,7 @@ class Part:
         findings: what could not be read, and what is odd.
         ignored: label -> how many shapes were left out on purpose.
         read: how many annotation files were read.
+        completed: how boxes from keypoints that had a short side were completed; None when there is none.
     """
 
     pictures: list[PictureRow] = field(default_factory=list)
@@ -92,6 +94,7 @@ class Part:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     read: int = 0
+    completed: Completed | None = None
 
     def add(self, reading: FileReading, numbers: Iterable[int], *, keep_path: bool = True) -> None:
         """Add what one annotation file gave.
@@ -120,9 +123,22 @@ class Part:
             objects=len(reading.rows),
         )
         self.pictures.append(picture)
-        for row, number in zip(reading.rows, numbers, strict=True):
+        boxes = [row.box for row in reading.rows]
+        if any(type(box) is ThinBox for box in boxes):
+            boxes = self._complete(reading, boxes)
+        for row, box, number in zip(reading.rows, boxes, numbers, strict=True):
             points = (point if point[2] else _UNLABELLED for point in row.keypoints)
-            self.objects.append((row.box, list(itertools.chain.from_iterable(points)), number))
+            self.objects.append((box, list(itertools.chain.from_iterable(points)), number))
+
+    def _complete(self, reading: FileReading, boxes: list[Corners]) -> list[Corners]:
+        completed, given, by_others = complete(boxes, reading.size)
+        thin = [row for row in reading.rows if isinstance(row.box, ThinBox)]
+        file = str(reading.file)
+        place = thin[0].place.removeprefix(f"{file}: ")
+        number = len(thin)
+        more = Completed(number, number if by_others else 0, min(given), max(given), file, place)
+        self.completed = more if self.completed is None else self.completed + more
+        return completed
 
     def pack(self, packing: Packing) -> Part:
         """Pack the objects that are not packed yet, which sooner is cheaper; return this part."""

@@ -1,4 +1,4 @@
-"""SLEAP: a ``.slp`` file whose videos are sequences of pictures, read and written by sleap-io (extra ``sleap``).
+"""SLEAP: ``.slp`` files, read and written by sleap-io (extra ``sleap``).
 
 Read as follows; docs/formats.md explains it to users, tests/formats/test_sleap.py has one test for each point.
 
@@ -8,8 +8,9 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_sleap.
   visible, also of those that nobody placed: they are not labelled here, and noted.
 - SLEAP holds no boxes and no hidden points: as for DeepLabCut the user says that boxes come from keypoints and that
   points are visible.
-- Frames of a video file, and pictures inside the ``.slp`` file, are no picture files: a finding. They are exported as
-  pictures first.
+- Frames with predicted instances only are left out: nobody has labeled them.
+- Frames of a video file, and images inside a ``.slp`` package, are written out as images (``sleap_videos``).
+- Of several skeletons those are read whose nodes the skeleton has (``sleap_skeletons``).
 
 Written: ``labels.slp`` with one video that is the list of pictures beside it; all splits in one. Not held, and
 therefore not written: boxes, areas, which points are hidden, pictures' sizes, splits. Refused: iscrowd, and objects
@@ -31,12 +32,15 @@ from posetools.errors import InputError, MissingExtraError, OutputError, Request
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.boxes import box_round
 from posetools.formats.coco_model import MAX_COORDINATE
 from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
 from posetools.formats.collection import collect
 from posetools.formats.hdf5 import harmful_array
 from posetools.formats.labels import check_options, unknown_label
-from posetools.formats.many import Opener, SourceFile, box_round, list_sources, without_entry
+from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
+from posetools.formats.sleap_skeletons import Skeletons
+from posetools.formats.sleap_videos import Videos
 from posetools.formats.target import check_holdable
 from posetools.skeleton import Skeleton
 
@@ -173,13 +177,33 @@ class _Frames:
     ignored: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     _unknown: Counter[str] = field(default_factory=Counter)
+    _others: Mapping[int, str] = field(default_factory=dict)
     _predicted: int = 0
+    _unlabeled: int = 0
     _unseen: int = 0
     _boxless: int = 0
 
     def read(self, labels: Any, opener: Opener) -> list[FileReading]:
         """Return a reading per frame, and one more with what concerns the file."""
-        readings = [self._read_frame(index, frame, opener) for index, frame in enumerate(labels.labeled_frames)]
+        skeletons = Skeletons(str(self.source.file), self.skeleton, self.options)
+        self._others, findings = skeletons.sort(labels)
+        self.findings += findings
+        by_video: dict[int, list[tuple[str, Any]]] = {}
+        for index, frame in enumerate(labels.labeled_frames):
+            by_video.setdefault(id(frame.video), []).append((f"labeled_frames[{index}]", frame))
+        videos = Videos(self.source, self.options, _BROKEN)
+        readings: list[FileReading] = []
+        places = {id(video): f"videos[{number}]" for number, video in enumerate(labels.videos)}
+        for key, frames in by_video.items():
+            video = frames[0][1].video
+            if isinstance(video.filename, list):
+                readings += [self._read_listed(place, frame, opener) for place, frame in frames]
+            else:
+                readings += self._read_decoded(videos, video, places.get(key, "videos"), frames)
+        self._tell(labels)
+        return [*readings, FileReading(self.source.file, findings=self.findings, ignored=self.ignored)]
+
+    def _tell(self, labels: Any) -> None:
         for name, times in sorted(self._unknown.items()):
             rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
             file = str(self.source.file)
@@ -190,34 +214,57 @@ class _Frames:
             message = must_be("SLEAP", f"a box for each of {self._boxless} instances", "none, for it holds none")
             self._find("E306", "", message, hint)
         if self._predicted:
-            self._find("W323", "", f"{self._predicted} predicted instances are no labels; they are not read")
+            more = f"; {self._unlabeled} frames with nothing else are left out" if self._unlabeled else ""
+            self._find("W323", "", f"{self._predicted} predicted instances are no labels; they are not read{more}")
         if self._unseen:
             message = f"{self._unseen} points that SLEAP calls not visible are not labelled here; their coordinates"
             self._find("W323", "", f"{message} are not carried over")
-        return [*readings, FileReading(self.source.file, findings=self.findings, ignored=self.ignored)]
+        instances = [one for frame in labels.labeled_frames for one in frame.instances]
+        tracked = sum(one.track is not None and not _is_prediction(one) for one in instances)
+        if tracked:
+            self._find("W323", "", f"{tracked} instances have a track, which is not carried over")
 
     def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
         self.findings.append(Finding(code, str(self.source.file), place, message, hint))
 
-    def _read_frame(self, index: int, frame: Any, opener: Opener) -> FileReading:
-        place = f"labeled_frames[{index}]"
+    def _read_listed(self, place: str, frame: Any, opener: Opener) -> FileReading:
+        """Read a frame of a video that is a list of image files."""
         names = frame.video.filename
         lost = len(frame.instances)
-        if not isinstance(names, list) or not 0 <= frame.frame_idx < len(names):
+        if not 0 <= frame.frame_idx < len(names):
             rule = "a sequence of picture files that has the frame"
-            value = names if isinstance(names, str) else frame.frame_idx
+            message = f"{must_be('the video', rule, frame.frame_idx)} ({lost} instances left out)"
             hint = "export the frames as pictures, and the labels with them"
-            message = f"{must_be('the video', rule, value)} ({lost} instances left out)"
             return FileReading(
                 self.source.file, findings=[Finding("E121", str(self.source.file), place, message, hint)]
             )
-        objects = [self._points(one, place) for one in frame.instances if self._is_label(one)]
         text = self._seen_from_file(str(names[frame.frame_idx]))
+        objects = self._objects(frame, place)
         reading = opener.open(self.source, [text], place=place, objects=lost, what="instances")
+        if objects is None:
+            return FileReading(self.source.file, identity=reading.identity)
+        return self._with_objects(reading, objects, place)
+
+    def _read_decoded(
+        self, videos: Videos, video: Any, place: str, frames: Sequence[tuple[str, Any]]
+    ) -> list[FileReading]:
+        """Read the frames of a video that is a file, or that is inside one."""
+        found = [(at, frame, self._objects(frame, at)) for at, frame in frames]
+        wanted = {int(frame.frame_idx): len(frame.instances) for _, frame, objects in found if objects is not None}
+        if not wanted:
+            return []
+        readings, findings = videos.read(video, place, wanted)
+        self.findings += findings
+        return [
+            self._with_objects(readings[int(frame.frame_idx)], objects, at)
+            for at, frame, objects in found
+            if objects is not None and int(frame.frame_idx) in readings
+        ]
+
+    def _with_objects(self, reading: FileReading, objects: Sequence[list[PointXYV]], place: str) -> FileReading:
         if reading.picture is None:
             return reading
-        rows = list(self._rows(objects, reading, place))
-        return replace(reading, rows=rows)
+        return replace(reading, rows=list(self._rows(objects, reading, place)))
 
     def _seen_from_file(self, name: str) -> str:
         """Return a path as seen from the file: sleap-io gives what is written, or the same made absolute."""
@@ -225,10 +272,28 @@ class _Frames:
         folder = PurePath(self.source.file.absolute().parent)
         return str(path.relative_to(folder)) if path.is_absolute() and path.is_relative_to(folder) else name
 
-    def _is_label(self, instance: Any) -> bool:
-        is_predicted = type(instance).__name__ == "PredictedInstance"
+    def _objects(self, frame: Any, place: str) -> list[list[PointXYV]] | None:
+        """Return the points of each labeled instance; None for a frame that must not be read."""
+        labeled = [one for one in frame.instances if not self._is_predicted(one)]
+        if frame.instances and not labeled:
+            self._unlabeled += 1
+            return None
+        if any(self._others.get(id(one.skeleton)) == "" for one in labeled):
+            # An object that could not be read: the image would be one without it.
+            return None
+        return [self._points(one, place) for one in labeled if not self._is_other(one)]
+
+    def _is_predicted(self, instance: Any) -> bool:
+        is_predicted = _is_prediction(instance)
         self._predicted += is_predicted
-        return not is_predicted
+        return is_predicted
+
+    def _is_other(self, instance: Any) -> bool:
+        """Return whether an instance is of a skeleton that is left out; it is counted where that is on purpose."""
+        name = self._others.get(id(instance.skeleton))
+        if name:
+            self.ignored[name] += 1
+        return name is not None
 
     def _points(self, instance: Any, place: str) -> list[PointXYV]:
         values: list[PointXYV] = [(0.0, 0.0, 0)] * self.skeleton.num_keypoints
@@ -257,13 +322,16 @@ class _Frames:
             if self.options.box_from != "keypoints":
                 self._boxless += 1
                 continue
-            box = box_round(points, self.options.box_margin, reading.size)
+            box = box_round(points, self.options, reading.size)
             if box is None:
-                rule = "one with at least two labelled points that span a box in the picture"
-                name = reading.picture.name if reading.picture else ""
-                self._find("E306", place, must_be("an instance", rule, name), "label more of its points")
+                message = must_be("an instance", "one with a labelled point in the image", "none")
+                self._find("E306", place, message, "label more of its points")
             else:
                 yield Row(box, points, f"{self.source.file}: {place}")
+
+
+def _is_prediction(instance: Any) -> bool:
+    return type(instance).__name__ == "PredictedInstance"
 
 
 def _check_points(dataset: Dataset) -> None:

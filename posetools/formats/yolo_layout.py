@@ -205,6 +205,8 @@ def is_yolo_pose(path: Path) -> bool:
     """Return whether the path is or holds a YAML file with kpt_shape, or a folder of images and one of labels."""
     if path.is_file():
         return path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in _keys(path)
+    if not path.is_dir():
+        return False
     if any("kpt_shape" in _keys(file) for file in _yaml_files(path)):
         return True
     homes = [path, *(path / folder for folder in _SPLIT_FOLDERS)]

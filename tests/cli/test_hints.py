@@ -35,6 +35,7 @@ RUNS = {
 NOT_PRINTED = {
     ("posetools.cli.models.check_models", "export"): "bundles are not offered there",
     ("posetools.cli.hints._OWNERS", "*"): "a table",
+    ("posetools.formats.scratch.images_refused", "*"): "only convert leaves images out",
     ("posetools.files.transfer", "review"): "it gives its own option for links",
     ("posetools.files.transfer", "predict"): "a copy is asked for, and only links are refused so",
     ("posetools.mm.inference._Model", "*"): "only who has --amp can ask for it",

@@ -47,11 +47,23 @@ def test_new_from_names(tmp_path: Path) -> None:
     path = tmp_path / "dog.yaml"
     done = run("skeleton", "new", path, "--keypoints", "nose, left-ear,right-ear", "--category", "dog")
     assert (done.status, done.err) == (0, "")
-    assert done.out == f"wrote {path}; next: edit it, then posetools skeleton check {path}\n"
+    wrote = f"wrote {path}; next: edit it, then posetools skeleton check {path}\n"
+    assert done.out == wrote + "left/right pairs: left-ear - right-ear\n"
     skeleton = read_skeleton(path)
     assert (skeleton.name, skeleton.category.name) == ("dog", "dog")
     assert skeleton.names == ("nose", "left-ear", "right-ear")
     assert skeleton.flip_indices == (0, 2, 1)
+
+
+def test_new_says_when_there_are_no_pairs(tmp_path: Path) -> None:
+    done = run("skeleton", "new", tmp_path / "worm.yaml", "--keypoints", "head,light,tail")
+    assert done.status == 0 and "no left/right pairs found\n  fix: where two keypoints change places" in done.out
+    done = run("skeleton", "new", tmp_path / "dog.yaml", "--keypoints", "nose,leftEar,LEye,REye")
+    assert "left/right pairs: LEye - REye\n  no partner found for leftEar\n  fix: " in done.out
+    text = (tmp_path / "worm.yaml").read_text()
+    text = text.replace("name: head,", "name: head, swap: tail,").replace("name: tail,", "name: tail, swap: head,")
+    (tmp_path / "worm.yaml").write_text(text)
+    assert "1 left/right pairs" in run("skeleton", "check", tmp_path / "worm.yaml").out, "the fix, followed"
 
 
 def test_new_from_another(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_read_gives_back_the_points_that_write_wrote(
         return
     deeplabcut.write({"train": dataset}, folder / "out", "hardlink")
     result = read(folder / "out")
-    assert result.findings == () and result.files == 2
+    assert {finding.code for finding in result.findings} <= {"W334"} and result.files == 2
     assert result.dataset == visible(dataset)
 
 
@@ -107,16 +107,22 @@ def test_single_and_several_animals(tmp_path: Path, text: str, where: str) -> No
     assert names(result.dataset) == ["clip/img1.png", "clip/img2.png"]
     assert result.dataset.keypoints[0, :2].tolist() == [[10.5, 20, 2], [60, 80, 2]]
     assert result.dataset.boxes.tolist() == [[10.5, 20, 60, 80]]
-    assert result.dataset.places[0].endswith("line 4" if text == SINGLE else "line 5")
+    assert result.dataset.places[0].endswith("line 4" if text == SINGLE else "line 5 (a)")
 
 
 def test_single_is_an_individual_and_its_body_parts_are_told_once(tmp_path: Path) -> None:
     result = read(save(tmp_path, SEVERAL))
-    assert [(finding.code, finding.place) for finding in result.findings] == [("E301", "bodyparts")]
-    assert "(2 labelled points left out), got 'corner'" in result.findings[0].message
+    (finding,) = result.findings
+    assert (finding.code, finding.place) == ("E301", "individuals")
+    assert finding.message == (
+        "individual 'single' (2 labelled points left out) must be one with keypoints of skeleton car8, got 'corner'"
+    )
+    assert finding.hint.startswith("--ignore single leaves it out")
+    followed = read(save(tmp_path, SEVERAL), ignore=frozenset({"single"}))
+    assert followed.findings == () and followed.ignored == {"single": 2}
     mapped = read(save(tmp_path, SEVERAL), names={"corner": CAR8.names[2]})
-    assert [finding.code for finding in mapped.findings] == ["E306", "E306"], "one point spans no box"
-    assert len(mapped.dataset) == 1
+    assert [(finding.code, finding.place) for finding in mapped.findings] == [("W333", "line 5 (single)")]
+    assert len(mapped.dataset) == 3
     ignored = read(save(tmp_path, SEVERAL), ignore=frozenset({"corner"}))
     assert ignored.ignored == {"corner": 2} and ignored.findings == ()
 
@@ -145,7 +151,10 @@ def test_two_body_parts_of_one_keypoint(tmp_path: Path) -> None:
         (lambda text: text.replace(f"{TWO},{TWO}", "nose,nose"), "E301", "got 'nose'"),
         (lambda text: text.replace("img2.png", "img3.png"), "E121", "an existing picture"),
         (lambda text: text.replace("img2.png", "img1.png"), "E313", "the only annotation"),
-        (lambda text: text.replace(",,,,", ",,,"), "E310", "must be 5 values as the header, got 4"),
+        (lambda text: text.replace(",,,,", ",,,,,7"), "E309", "must be 5 cells as the header, got 6"),
+        (lambda text: text.replace("labeled-data/clip/img2.png,", ",5"), "E309", "names an image in 1 cells, got ['']"),
+        (lambda text: text.replace("10.5,20", '"10,5",20').replace("60", "60.5"), "E310", "got '10,5' beside '60.5'"),
+        (lambda text: text.replace("10.5,20", '"1,100",20'), "E310", "got '1,100': a comma may mark thousands there"),
         (lambda text: text.replace("coords,x,y", "coords,x,x"), "E310", "one column x of"),
         (lambda text: text.replace("x,y,x,y", "x,y,x,likelihood"), "E310", "coords must be x and y, got 'likelihood'"),
         (lambda text: text.replace("coords", "likes"), "E310", "a header that begins with one of"),
@@ -159,6 +168,118 @@ def test_ways_to_break_one(tmp_path: Path, change: Callable[[str], str], code: s
     result = read(save(tmp_path, change(SINGLE)))
     assert code in {finding.code for finding in result.findings}
     assert any(said in finding.message for finding in result.findings), result.findings
+
+
+DOG = f"""scorer,me,me,me,me
+bodyparts,{ONE},{ONE},{TWO},{TWO}
+coords,x,y,x,y
+labeled-data/clip/img1.png,10.5,20.25,60,80
+labeled-data/clip/img2.png,30,40.5,,
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "repaired"),
+    [
+        (lambda text: text, []),
+        (lambda text: text.replace("40.5,,", "40.5"), ["fewer in 1 line: the missing cells are taken as empty"]),
+        (lambda text: text.replace("\n", ",,\n"), ["more in 2 lines: the cells beyond are empty and were left out"]),
+        (lambda text: text.replace("80\n", "80,,\n"), ["got more in 1 line"]),
+        (lambda text: text.replace("40.5,,", "40.5,NA,NaN"), ["got another word in 1 line: taken as empty"]),
+        (lambda text: text.replace(",", ";").replace(".5", ",5").replace(".25", ",25"), ["decimal commas in 2 lines"]),
+        (lambda text: text.replace(",", "\t"), []),
+        (lambda text: text.replace("\n", "\r\n"), []),
+        (lambda text: "\ufeff" + text, []),
+        (lambda text: text.replace("\n", "\n\n") + "\n,,,,\n", []),
+        (lambda text: "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in text.splitlines()), []),
+    ],
+)
+def test_what_has_one_meaning_is_read(tmp_path: Path, change: Callable[[str], str], repaired: list[str]) -> None:
+    path = save(tmp_path, DOG)
+    path.write_bytes(change(DOG).encode())
+    assert deeplabcut.detect(tmp_path) and deeplabcut.detect(path)
+    result = read(tmp_path, box_margin_px=5.0)
+    found = [finding for finding in result.findings if finding.code != "W324"]
+    assert found == [], found
+    said = [finding.message for finding in result.findings]
+    assert len(said) == len(repaired) and all(map(str.__contains__, said, repaired)), said
+    assert result.dataset.keypoints[:, :2].tolist() == [[[10.5, 20.25, 2], [60, 80, 2]], [[30, 40.5, 2], [0, 0, 0]]]
+    assert result.dataset.boxes.tolist() == [[5.5, 15.25, 65, 85], [25, 35.5, 35, 45.5]]
+
+
+def test_a_line_with_too_many_cells_is_lost_alone(tmp_path: Path) -> None:
+    result = read(save(tmp_path, DOG.replace("60,80", "60,80,90")), box_margin_px=5.0)
+    assert [(finding.code, finding.place) for finding in result.findings] == [("E309", "line 4")]
+    assert names(result.dataset) == ["clip/img2.png"], "its image is no negative"
+
+
+def test_the_individual_is_named(tmp_path: Path) -> None:
+    result = read(save(tmp_path, SEVERAL.replace("10.5,20,60,80", "-9,20,-9,80")), ignore=frozenset({"single"}))
+    (finding,) = result.findings
+    assert (finding.code, finding.place) == ("E306", "line 5 (a)")
+    assert "one with a labelled point in labeled-data/clip/img1.png, got 'none'" in finding.message
+
+
+def test_files_of_several_folders(tmp_path: Path) -> None:
+    save(tmp_path, DOG)
+    for seed, clip in enumerate(("paw", "tail"), start=1):
+        for number in (1, 2):
+            make_picture(tmp_path / f"labeled-data/{clip}/img{number}.png", seed=10 * seed + number)
+        text = DOG.replace("/clip/", f"/{clip}/")
+        (tmp_path / f"labeled-data/{clip}/CollectedData_me.csv").write_text(text)
+    result = read(tmp_path, box_margin_px=5.0)
+    assert result.findings == () and result.files == 3
+    assert names(result.dataset) == [f"{clip}/img{number}.png" for clip in ("clip", "paw", "tail") for number in (1, 2)]
+
+
+def _beside(folder: Path, text: str) -> Path:
+    """Save a .csv file with the .h5 file of the same labels beside it, as DeepLabCut does."""
+    import pandas as pd
+
+    path = save(folder, text)
+    several = "individuals" in text
+    index = [0, 1, 2] if text.splitlines()[0].startswith("scorer,,,") else 0
+    frame = pd.read_csv(path, index_col=index, header=[0, 1, 2, 3] if several else [0, 1, 2])
+    frame.to_hdf(path.with_suffix(".h5"), key="df_with_missing", mode="w")
+    return path
+
+
+@needs_h5
+@pytest.mark.parametrize("text", [DOG, SEVERAL])
+def test_h5_beside_csv_with_the_same_labels(tmp_path: Path, text: str) -> None:
+    path = _beside(tmp_path, text)
+    (finding,) = (one for one in read(tmp_path, ignore=frozenset({"corner"})).findings if one.code != "W333")
+    assert (finding.code, finding.file) == ("W334", str(path)) and "the same, in 1 folder" in finding.message
+    assert "W334" not in {one.code for one in read(path, ignore=frozenset({"corner"})).findings}
+
+
+@needs_h5
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("60,80", "61,80"), f"1 other points, the first is img1.png: {TWO}: (61.0, 80.0) in"),
+        (lambda text: text.replace("60,80", ","), f"1 other points, the first is img1.png: {TWO}: not labelled in"),
+        (lambda text: text[: text.index("labeled-data/clip/img2")], "the first is img2.png in the .h5 file"),
+    ],
+)
+def test_h5_beside_csv_with_other_labels(tmp_path: Path, change: Callable[[str], str], said: str) -> None:
+    path = _beside(tmp_path, DOG)
+    path.write_text(change(DOG))
+    result = read(tmp_path)
+    (finding,) = (one for one in result.findings if one.code != "W322")
+    assert finding.code == "E313" and said in finding.message and len(result.dataset) == 0
+    assert f"the same as {path.with_suffix('.h5').name}" in finding.message
+    for chosen in (path, path.with_suffix(".h5")):
+        assert str(chosen) in finding.hint
+        followed = read(chosen, box_margin_px=5.0)
+        assert not followed.findings and len(followed.dataset) > 0
+
+
+def test_h5_beside_csv_that_cannot_be_compared(tmp_path: Path) -> None:
+    path = save(tmp_path, SINGLE)
+    path.with_suffix(".h5").write_text("nothing")
+    (finding,) = read(tmp_path).findings
+    assert finding.code == "W334" and "not compared, in 1 folder: the .csv files are read" in finding.message
 
 
 def test_a_point_outside_is_kept_and_the_box_is_cut(tmp_path: Path) -> None:
@@ -207,7 +328,7 @@ def test_h5_holds_what_the_csv_holds(tmp_path: Path, per_image: int) -> None:
     deeplabcut.write({"train": dataset}, tmp_path / "out", "copy")
     folder = tmp_path / "out/labeled-data/one"
     both = read(tmp_path / "out")
-    assert both.findings == () and both.files == 1, "the .csv is read where both are"
+    assert [one.code for one in both.findings] == ["W334"] and both.files == 1, "the .csv is read where both are"
     (folder / "CollectedData_posetools.csv").unlink()
     result = read(tmp_path / "out")
     assert result.findings == () and result.dataset == both.dataset == visible(dataset)

@@ -271,7 +271,9 @@ def test_box_from_keypoints_only_when_asked(tmp_path: Path) -> None:
     assert made.findings == ()
     assert made.dataset.boxes.tolist() == [[45, 36, 105, 84]] and made.dataset.areas.tolist() == [2880]
     flat = read(tmp_path, shapes[0], box_from="keypoints")
-    assert codes(flat) == [("E306", "shapes[0]")] and "span no box" in message(flat)
+    assert codes(flat) == [("W333", "shapes[0]")] and len(flat.dataset) == 1
+    outside = read(tmp_path, point("left-front-tire", -50, 80, 3), box_from="keypoints")
+    assert codes(outside) == [("E306", "shapes[0]")]
 
 
 def test_picture_without_shapes_is_one_without_objects(tmp_path: Path) -> None:

@@ -101,10 +101,10 @@ def test_an_instance(tmp_path: Path) -> None:
 @needs_sleap
 def test_nodes_by_name(tmp_path: Path) -> None:
     path = save(tmp_path, nodes=("nose", TWO))
-    assert sorted(finding.code for finding in read(path).findings) == ["E301", "E306"]
+    assert sorted(finding.code for finding in read(path).findings) == ["E301", "W333"]
     assert read(path, names={"nose": ONE}).findings == ()
     ignored = read(path, ignore=frozenset({"nose"}))
-    assert ignored.ignored == {"nose": 1} and [finding.code for finding in ignored.findings] == ["E306"]
+    assert ignored.ignored == {"nose": 1} and [finding.code for finding in ignored.findings] == ["W333"]
 
 
 def _unseen(labels: Any, _: Any) -> None:
@@ -134,8 +134,8 @@ def _elsewhere(labels: Any, _: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "codes", "said"),
     [
-        (_unseen, ["E306", "W323"], "1 points that SLEAP calls not visible are not labelled here"),
-        (_far, ["E306", "E311"], f"{ONE} (x, y) must be two numbers of at most 1000000 px, got [inf, 1e+300]"),
+        (_unseen, ["W323", "W333"], "1 points that SLEAP calls not visible are not labelled here"),
+        (_far, ["E311", "W333"], f"{ONE} (x, y) must be two numbers of at most 1000000 px, got [inf, 1e+300]"),
         (_predict, ["W323"], "1 predicted instances are no labels; they are not read"),
         (_beyond, ["E121"], "a sequence of picture files that has the frame, got 5 (1 instances left out)"),
         (_elsewhere, ["E121"], "an existing picture, got 'c.png' (1 instances left out)"),

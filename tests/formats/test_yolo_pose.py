@@ -374,7 +374,7 @@ def test_a_box_alone_is_an_object_without_labeled_keypoints(tmp_path: Path) -> N
     assert [finding.code for finding in result.findings] == ["W324"]
 
 
-IDENTITY = {"flip_idx": list(range(8))}
+IDENTITY: dict[str, Any] = {"flip_idx": list(range(8))}
 
 
 def test_a_flip_idx_that_says_nothing(tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_flip_idx_that_says_nothing(tmp_path: Path) -> None:
 
 
 def test_a_flip_idx_that_contradicts_the_names_is_refused(tmp_path: Path) -> None:
-    wrong = {"flip_idx": [1, 0, 3, 2, 5, 4, 7, 6], "kpt_names": {0: list(CAR8.names)}}
+    wrong: dict[str, Any] = {"flip_idx": [1, 0, 3, 2, 5, 4, 7, 6], "kpt_names": {0: list(CAR8.names)}}
     with pytest.raises(InputError, match="--kpt-order left-front-bumper,"):
         read(tmp_path, LINE, **wrong)
     assert codes(read(tmp_path, LINE, options=ReadOptions(kpt_order=CAR8.names), **wrong)) == [("W336", "flip_idx")]
