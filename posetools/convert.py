@@ -136,7 +136,7 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
         OutputError: ``out`` cannot be written; it is as it was.
     """
     target = _target(request)
-    check_split_request(val=_share(request), by=request.split_by)
+    check_split_request(val=_share(request), by=request.split_by, least=0.0)
     _check_paths(request)
     with no_collection(), walked_once(), zip_sources(request.out, request.read.encoding, progress) as zips:
         return _convert(request, target, zips, progress)
@@ -284,7 +284,9 @@ def _sides_without_objects(
     pictures: Pictures, splits: Mapping[str, Sequence[int]], request: ConvertRequest
 ) -> Iterator[Finding]:
     one = int((pictures.counts > 0).sum()) < 2
-    hint = "label a second image with objects" if one else "another --seed, --val or --split-by gives another choice"
+    hint = "another --seed, --val or --split-by gives another choice"
+    if one:
+        hint = "label a second image with objects, or keep all images for training with --val 0"
     for split, rows in splits.items():
         if not pictures.counts[rows].sum():
             yield Finding(
@@ -314,6 +316,11 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
         apart = [None] * len(declared)
     free = [index for index, split in enumerate(apart) if split is None]
     val = _share(request)
+    if len(free) < 2 and val:
+        raise RequestError(
+            f"a split needs at least 2 images, one for training and one for evaluation, got {len(free)}\n"
+            "  --val 0 writes all images for training, without val_coco.json"
+        )
     objects = pictures.counts[free].tolist()
     plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
     chosen = [split or "train" for split in apart]

@@ -18,10 +18,17 @@ from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.storage import is_url
 
 SPLITS = ("train", "val")
+# What folders and files of a split are called.
+SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 IMAGES = "images"
 CONVERSION = "conversion.json"
 # Stands in the folder while `split` or `validate --fix` replaces its files (posetools/split_journal.py).
 SPLIT_JOURNAL = ".split-journal"
+
+
+def split_folder(name: str) -> str | None:
+    """Return the split that a folder of this name holds, as ``train``, ``Valid`` or ``test`` do; None for any other."""
+    return SPLIT_WORDS.get(name.lower())
 
 
 def ann_file(data_root: Path, split: str) -> Path:

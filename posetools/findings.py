@@ -97,6 +97,9 @@ RULES: dict[str, Rule] = {
         "A picture that looks like one of another split: the evaluation is, in part, of training data.",
     ),
     "W222": Rule("mirrored-in-its-set", "Left and right lie the other way round than in the set's other objects."),
+    "W223": Rule(
+        "copies-across-splits", "Augmented copies of one photo in two splits: what is evaluated was trained on."
+    ),
     # Reading other formats.
     "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),
     "E302": Rule("unsupported-shape", "A shape that is neither a box nor a point."),

@@ -20,7 +20,7 @@ from posetools.dataset_folder import CONVERSION, SPLITS, ann_file, splits_of
 from posetools.errors import InputError, RequestError, must_be, show_value
 from posetools.files import dump_json, read_json
 from posetools.locks import only_one_in
-from posetools.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
+from posetools.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, check_split_request, plan_split
 from posetools.split_journal import finish, write_together
 from posetools.stratify import SIZE_BOUNDS, Strata, Stratify
 
@@ -100,7 +100,9 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
     held = Counter(annotation["image_id"] for annotation in annotations)
     objects = [held[image["id"]] for image in images]
     names = [image["file_name"] for image in images]
+    check_split_request(val=val, by=by)
     plan = plan_split(names, val=val, seed=seed, by=by, strata=strata, objects=objects)
+    _check_both_sides(data_root, plan, objects)
     side_of = {image["id"]: "val" if index in plan.val else "train" for index, image in enumerate(images)}
     texts, counts = {}, {}
     for split in SPLITS:
@@ -116,6 +118,16 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
     untouched = tuple(split for split in splits if split not in SPLITS)
     shares = _shares(strata, plan) if strata else {}
     return ResplitResult(plan, counts, renumbered, untouched, shares, finished)
+
+
+def _check_both_sides(data_root: Path, plan: SplitPlan, objects: Sequence[int]) -> None:
+    """Refuse a plan that leaves a side without objects, on which nothing could be trained or evaluated."""
+    in_val = sum(objects[index] for index in plan.val)
+    if sum(objects) and in_val in (0, sum(objects)):
+        side = "train" if in_val else "val"
+        holders = sum(map(bool, objects))
+        hint = "label a second image with objects" if holders < 2 else "another --seed, --val or --split-by"
+        raise RequestError(f"{data_root}: objects must be in both splits, got none in {side}\n  fix: {hint}")
 
 
 def _read(path: Path) -> _Document:

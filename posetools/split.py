@@ -12,6 +12,9 @@ A plan never tears a group apart. What a group is:
   pictures are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
   numbers per picture. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by picture.
 
+Augmented copies of one original are one group whatever the grouping: Roboflow writes ``IMG_1.jpg`` as
+``IMG_1_jpg.rf.HASH.jpg``, another hash for each copy. Clips are looked for in the names of the originals.
+
 Objects: when two groups or more hold some, both sides get some. Where a plan leaves one side without, one group that
 holds objects goes there, and others leave it for that; every other plan stays as it is. When all objects are in one
 clip, which nobody asked to keep together, the split is by picture.
@@ -47,6 +50,9 @@ _ENOUGH_GROUPS = 10
 _LONGEST_NUMBER = 18
 _LISTED = 5
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
+# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image.
+_COPY = re.compile(r"(.+)_([A-Za-z]{3,4})\.rf\.[0-9A-Za-z_-]{16,64}(?=\.[A-Za-z]{3,4}$)")
+COPY_MARK = ".rf."
 _ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
 
 
@@ -82,11 +88,11 @@ def plan_split(
 
     The plan depends on the set of names, ``val``, ``seed``, ``by`` and which pictures hold objects only, not on the
     order of the names. The number of pictures for evaluation differs from ``val * len(names)`` by at most the size of
-    the largest group, and neither side is empty.
+    the largest group, and neither side is empty unless ``val`` is 0.
 
     Args:
         names: the pictures' file names, with forward slashes.
-        val: the share that is for evaluation, between 0 and 1, both excluded.
+        val: the share that is for evaluation, less than 1; with 0 all images are for training.
         seed: another seed, another choice of groups.
         by: ``picture``, ``parent``, a regular expression, or None to choose between clip and picture.
         strata: what the pictures hold, to be shared out evenly; in the order of ``names``.
@@ -95,11 +101,17 @@ def plan_split(
     Raises:
         RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
     """
-    check_split_request(val=val, by=by)
-    keys, how, reason = _keys(names, by)
+    check_split_request(val=val, by=by, least=0.0)
+    if val == 0:
+        return SplitPlan(frozenset(), "none", 1, "all images are for training, as --val 0 says")
+    originals = [original_name(name) for name in names]
+    keys, how, reason = _keys(names, originals, by)
     holding = [index for index, number in enumerate(objects or ()) if number]
     if how == "clip" and len(holding) > 1 and len({keys[index] for index in holding}) == 1:
-        keys, how, reason = list(names), "picture", "by picture, because all objects are in one clip"
+        keys, how, reason = originals, "picture", "by picture, because all objects are in one clip"
+    if len(set(originals)) < len(names):
+        keys = _joined(keys, originals)
+        reason += "; augmented copies of one original stay together"
     groups: dict[str, list[int]] = defaultdict(list)
     for index, key in enumerate(keys):
         groups[key].append(index)
@@ -115,20 +127,25 @@ def plan_split(
     indices = frozenset(index for key in chosen for index in groups[key])
     if how != "picture":
         reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} pictures are for evaluation"
-    torn = _torn_clip(names) if by is None and how == "picture" else ()
+    torn = _torn_clip(originals) if by is None and how == "picture" else ()
     return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
 
 
-def check_split_request(*, val: float, by: str | None) -> None:
+def check_split_request(*, val: float, by: str | None, least: float | None = None) -> None:
     """Refuse what no names could be split by, before they are known.
+
+    Args:
+        val: the share that is for evaluation.
+        by: how images are grouped.
+        least: 0 where no evaluation is a choice as well; None where it is none.
 
     Raises:
         RequestError: ``val`` is out of range, or ``by`` is no regular expression.
     """
-    if not 0 < val < 1:
+    if not 0 < val < 1 and val != least:
+        rule = "greater than 0 and less than 1" + (", or 0 for none" if least == 0 else "")
         raise RequestError(
-            f"{must_be('--val', 'greater than 0 and less than 1', val)}\n"
-            "  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
+            f"{must_be('--val', rule, val)}\n  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
         )
     try:
         re.compile(by or "")
@@ -137,14 +154,38 @@ def check_split_request(*, val: float, by: str | None) -> None:
         raise RequestError(must_be("--split-by", rule, by)) from exc
 
 
-def _keys(names: Sequence[str], by: str | None) -> tuple[list[str], str, str]:
+def original_name(name: str) -> str:
+    """Return the name of the image that an augmented copy was made of; the name itself where it tells of none."""
+    if COPY_MARK not in name:
+        return name
+    folder, slash, file = name.rpartition("/")
+    found = _COPY.match(file)
+    return f"{folder}{slash}{found[1]}.{found[2]}" if found else name
+
+
+def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:
+    """Return keys that copies of one original share: groups that hold copies of one become one."""
+    joined: dict[str, str] = {}
+
+    def last(key: str) -> str:
+        while joined.get(key, key) != key:
+            key = joined[key]
+        return key
+
+    first: dict[str, str] = {}
+    for key, original in zip(keys, originals, strict=True):
+        joined[last(key)] = last(first.setdefault(original, key))
+    return [last(key) for key in keys]
+
+
+def _keys(names: Sequence[str], originals: Sequence[str], by: str | None) -> tuple[Sequence[str], str, str]:
     if by is None:
-        clips = _clip_keys(names)
+        clips = _clip_keys(originals)
         if clips is not None:
             return clips, "clip", "by clip, because the names look like frames of clips (--split-by picture ignores it)"
-        return list(names), "picture", "by picture"
+        return originals, "picture", "by picture"
     if by == "picture":
-        return list(names), "picture", "by picture, as asked"
+        return originals, "picture", "by picture, as asked"
     if by == "parent":
         return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as asked"
     return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as asked"
@@ -233,8 +274,9 @@ def _clip_and_number(name: str) -> tuple[str, int | None]:
 
 
 def _is_clip(frames: Sequence[int]) -> bool:
+    different = len(set(frames))
     span = max(frames) - min(frames) + 1
-    return len(frames) >= _FEWEST_FRAMES and span <= _NUMBERS_PER_FRAME * len(frames)
+    return different >= _FEWEST_FRAMES and span <= _NUMBERS_PER_FRAME * different
 
 
 def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from posetools.checks.across import check_same_categories, check_splits
+from posetools.checks.across import check_copies, check_same_categories, check_splits
 from posetools.checks.geometry import TEMPLATE_CODES, check_geometry, geometry_note
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
@@ -175,7 +175,7 @@ def validate_folder(
         RequestError: it is no data set folder.
     """
     tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
-    findings = [*check_splits(data_root, tables), *check_same_categories(tables)]
+    findings = [*check_splits(data_root, tables), *check_same_categories(tables), *check_copies(tables)]
     look = partial(check_pictures, folder=data_root / IMAGES, progress=progress, engine=engine) if pictures else None
     return _report(data_root, tables, findings, skeleton, look, progress)
 

@@ -60,7 +60,7 @@ Setting = Callable[[Path], dict[str, Any]]
             ["--val and --split-by must be left out with --to labelme", "got 0.2 and None"],
             id="split for labelme",
         ),
-        pytest.param(lambda _: {"val": 1.5}, ["--val must be greater than 0 and less than 1, got 1.5"], id="val"),
+        pytest.param(lambda _: {"val": 1.5}, ["--val must be greater than 0 and less", "got 1.5"], id="val"),
         pytest.param(lambda _: {"split_by": "("}, ["--split-by must be picture, parent, or a regular"], id="regex"),
         pytest.param(lambda _: {"skeleton": "car9"}, ["skeleton must be one of", "got 'car9'"], id="skeleton"),
         pytest.param(
@@ -89,7 +89,7 @@ def test_a_split_that_means_nothing_is_refused_before_anything_is_read(tmp_path:
     source, _ = labelme_source(tmp_path)
     told: list[str] = []
     with pytest.raises(RequestError, match="--val must be"):
-        convert(ConvertRequest(sources=(source,), out=tmp_path / "out", val=0), lambda what, *_: told.append(what))
+        convert(ConvertRequest(sources=(source,), out=tmp_path / "out", val=-1), lambda what, *_: told.append(what))
     assert told == []
 
 

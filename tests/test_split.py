@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -9,12 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.resplit import resplit
-from posetools.split import _clip_and_number, plan_split
+from posetools.split import _clip_and_number, original_name, plan_split
 
 WORDS = st.text("abcxyz_-", min_size=1, max_size=4)
 NAMES = st.builds(
@@ -122,8 +123,8 @@ def test_reason_says_what_was_done_and_how_to_do_otherwise() -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        pytest.param({"val": 0.0}, ["--val must be greater than 0 and less than 1, got 0.0"], id="val 0"),
-        pytest.param({"val": 1}, ["--val must be greater than 0 and less than 1, got 1"], id="val 1"),
+        pytest.param({"val": -0.1}, ["--val must be greater than 0 and less than 1, or 0 for none"], id="val -0.1"),
+        pytest.param({"val": 1}, ["--val must be greater than 0 and less than 1, or 0 for none, got 1"], id="val 1"),
         pytest.param({"val": float("nan")}, ["got nan"], id="val nan"),
         pytest.param(
             {"by": "parent"},
@@ -256,9 +257,47 @@ def test_a_share_that_is_none_is_told_with_what_it_is() -> None:
     with pytest.raises(RequestError) as caught:
         plan_split(["a.jpg", "b.jpg"], val=2)
     assert str(caught.value) == (
-        "--val must be greater than 0 and less than 1, got 2\n"
+        "--val must be greater than 0 and less than 1, or 0 for none, got 2\n"
         "  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
     )
+
+
+def _copy(name: str, number: int) -> str:
+    stem, _, ending = name.rpartition(".")
+    return f"{stem}_{ending}.rf.{hashlib.md5(f'{name}{number}'.encode(), usedforsecurity=False).hexdigest()}.{ending}"
+
+
+def test_roboflow_names_hide_no_clips() -> None:
+    """NAME_FRAME_EXTENSION.rf.HASH.EXTENSION: the last run of digits is the hash's."""
+    names = [_copy(f"out{clip}_frame_{frame:04}.png", 0) for clip in range(4) for frame in range(12)]
+    plan = plan_split(names, val=0.25)
+    assert (plan.by, plan.groups) == ("clip", 4)
+    assert len({names[index].partition("_")[0] for index in plan.val}) == 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    originals=st.lists(st.from_regex(r"([ab]/)?[A-Za-z]{1,4}[0-9]{0,3}[.](jpg|png|jpeg)", fullmatch=True), min_size=3,
+                       unique=True),
+    copies=st.integers(1, 4),
+    by=st.sampled_from([None, "picture", "(.)", r"rf\.(.)"]),
+    seed=st.integers(0, 9),
+)  # fmt: skip
+def test_copies_of_one_original_are_on_one_side(originals: list[str], copies: int, by: str | None, seed: int) -> None:
+    names = [_copy(name, number) for name in originals for number in range(copies)]
+    try:
+        plan = plan_split(names, val=0.3, seed=seed, by=by)
+    except RequestError:
+        return  # All in one group.
+    for first in range(0, len(names), copies):
+        assert len({index in plan.val for index in range(first, first + copies)}) == 1
+    assert 0 < len(plan.val) < len(names)
+
+
+def test_a_name_that_only_looks_like_a_copy_is_itself() -> None:
+    for name in ("a.rf.jpg", "x_jpg.rf.12.jpg", "b_jpg.rf.96a3be3cf272e017046d1b2674a52bd3", "c.jpg"):
+        assert original_name(name) == name
+    assert original_name("f/IMG_1_JPG.rf.96a3be3cf272e017046d1b2674a52bd3.jpg") == "f/IMG_1.JPG"
 
 
 # Splitting a finished set anew.

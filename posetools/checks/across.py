@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 
 from posetools.dataset_folder import SPLITS, ann_file
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.coco_table import CocoTable
+from posetools.split import COPY_MARK, original_name
 
 _NEEDS = {"train": "train on", "val": "evaluate on"}
 
@@ -30,6 +32,29 @@ def check_splits(data_root: Path, tables: Mapping[str, CocoTable]) -> Iterator[F
             if table.readable and not number:
                 message = must_be(what, f"a list of one or more to {_NEEDS.get(split, 'evaluate on')}", [])
                 yield Finding("E116", str(table.path), what, message, "`posetools split` makes both splits anew")
+
+
+def check_copies(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
+    """Yield splits with augmented copies of images that an earlier split has: what is evaluated was trained on."""
+    originals = {split: _originals(table) for split, table in tables.items()}
+    for one, other in combinations(tables, 2):
+        copies = [name for original, name in originals[other].items() if original in originals[one]]
+        marked = [name for name in copies if COPY_MARK in name or COPY_MARK in originals[one][_original(name)]]
+        if marked:
+            rule = f"of other photos than those of {one}"
+            got = f"{len(marked)} augmented cop{'ies' if len(marked) > 1 else 'y'} of one in {one}"
+            message = must_be(f"images of {other}", rule, f"{got}, the first {marked[0]}")
+            hint = "`posetools split` splits train and val so that copies of one photo stay together"
+            yield Finding("W223", str(tables[other].path), "images", message, hint)
+
+
+def _originals(table: CocoTable) -> dict[str, str]:
+    """Return original -> an image of it; folders say nothing, as exporters put each split into one of its own."""
+    return {_original(name): name for name in table.images.file_names}
+
+
+def _original(name: str) -> str:
+    return original_name(name.rpartition("/")[2])
 
 
 def check_same_categories(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:

@@ -5,12 +5,14 @@ coco_model.py has its models, schemas/coco_keypoints.schema.json the JSON Schema
 
 Reading
 - A source is a folder with ``*_coco.json`` (``train_coco.json`` and ``val_coco.json`` and ``images/``, as posetools
-  writes them), or else with ``annotations/*.json``, or else with ``*.json``; or one or several COCO files.
+  writes them), or else with ``annotations/*.json``, or else with ``*.json``, or else with ``train/*.json``,
+  ``valid/*.json`` and ``test/*.json``, as Roboflow exports; or one or several COCO files.
 - ``file_name`` is seen from ``images/`` beside the file, then from the file's folder; of a file in ``annotations/``
   also from ``images/`` and the folder above it, and from those of the split's name in both (``train2017/``).
   Backslashes count as slashes. A name that leaves the source folder is a finding (E125), unless --image-root has the
   picture.
-- A picture's split is the one word train, val or test in the file's name (``train_coco``, ``instances_train2017``).
+- A picture's split is the one word train, val or test in the file's name (``train_coco``, ``instances_train2017``),
+  else its folder's (``valid``).
 - Objects of the skeleton's category are read; --map gives other names to it, --ignore leaves a category out and counts
   its objects; any other object is a finding (E301).
 - Keypoints go by the names in the category, onto the skeleton's (--map, --ignore). Points that the file does not have
@@ -78,7 +80,7 @@ FORMAT = Format(
     title="COCO keypoints",
     detect=detect,
     signs="a .json file with the lists images, annotations and categories; in a folder: *_coco.json, "
-    "annotations/*.json or *.json",
+    "annotations/*.json, *.json, or train/*.json and valid/*.json",
     read=read,
     write=write,
     reads_urls=True,

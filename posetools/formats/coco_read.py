@@ -18,7 +18,7 @@ from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco_columns import AnnotationColumns
 from posetools.formats.coco_model import LABELED
 from posetools.formats.coco_prepare import prepare
-from posetools.formats.coco_sources import Found, split_in
+from posetools.formats.coco_sources import Found, split_of
 from posetools.formats.coco_table import CategoryRow, CocoTable, table_from, unreadable_table
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
@@ -97,7 +97,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         return Reading(table, None, findings=list(table.findings))
     prepared = prepare(document, skeleton, options)
     table = table_from(prepared.document, path)
-    reading = Reading(table, split_in(path.stem), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
+    reading = Reading(table, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
     reading.findings += [finding for finding in table.findings if finding.place not in prepared.left_out]
     for code, place, message, hint in prepared.notes:
         reading.add(code, place, message, hint)

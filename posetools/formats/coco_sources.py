@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from posetools.dataset_folder import IMAGES
+from posetools.dataset_folder import IMAGES, SPLIT_WORDS, split_folder
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import portable_path, read_json
 from posetools.findings import Finding
@@ -27,7 +27,6 @@ from posetools.storage import is_url
 
 ANNOTATIONS = "annotations"
 
-_SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # labelme files say so in their first bytes, and a folder may hold many thousands of them.
 _HEAD = 4096
 _LOOKED_AT = 5
@@ -189,8 +188,13 @@ def picture_folders(path: Path) -> tuple[Path, ...]:
 
 def split_in(stem: str) -> str | None:
     """Return the split that a file's name declares: exactly one of its words is train, val or test."""
-    words = [_SPLIT_WORDS[word] for word in re.findall(r"[a-z]+", stem.lower()) if word in _SPLIT_WORDS]
+    words = [SPLIT_WORDS[word] for word in re.findall(r"[a-z]+", stem.lower()) if word in SPLIT_WORDS]
     return words[0] if len(words) == 1 else None
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split that a COCO file declares: by its name, else by the name of the folder that it is in."""
+    return split_in(path.stem) or split_folder(path.parent.name)
 
 
 def root_of(path: Path) -> Path:
@@ -222,7 +226,8 @@ def detect(path: Path) -> bool:
 def files_of(source: Path) -> tuple[Path, ...]:
     """Return the COCO files of a source: itself, or those of the first place in the folder that has any.
 
-    The places are ``*_coco.json``, ``annotations/*.json`` and ``*.json``. A file there that is not JSON counts, so
+    The places are ``*_coco.json``, ``annotations/*.json``, ``*.json``, and ``*.json`` in ``train/``, ``valid/``,
+    ``test/`` and the like. A file there that is not JSON counts, so
     that it is reported; one that is JSON without the lists of COCO does not.
 
     Raises:
@@ -235,13 +240,15 @@ def files_of(source: Path) -> tuple[Path, ...]:
         if files:
             return files
     raise RequestError(
-        f"{source}: must be a COCO file or a folder with some (*_coco.json, annotations/*.json or *.json), "
+        f"{source}: must be a COCO file or a folder with some (*_coco.json, annotations/*.json, *.json, train/*.json), "
         + ("but holds none" if source.is_dir() else "but there is no such file or folder")
     )
 
 
-def _groups(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+def _groups(folder: Path) -> tuple[list[Path], ...]:
     patterns = ("*_coco.json", f"{ANNOTATIONS}/*.json", "*.json")
-    found = (sorted(path for path in folder.glob(each) if is_url(path) or path.is_file()) for each in patterns)
-    one, two, three = found
-    return one, two, three
+    groups = [sorted(path for path in folder.glob(each) if is_url(path) or path.is_file()) for each in patterns]
+    if not is_url(folder):
+        below = sorted(path for path in folder.glob("*/*.json") if split_folder(path.parent.name) and path.is_file())
+        groups.append(below)
+    return tuple(groups)

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from posetools.dataset import Dataset, Entry, Image, Visibility
+from posetools.dataset_folder import split_folder
 from posetools.errors import must_be
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadResult
@@ -183,6 +184,7 @@ class Collection:
 
     def _sort(self, kept: Sequence[int]) -> None:
         origins, wanted, declared = (self._column(name) for name in ("origin", "name", "split"))
+        _declare_by_folders(declared, origins, wanted)
         names = unique_names([(origins[at], wanted[at]) for at in kept])
         order = sorted(range(len(kept)), key=names.__getitem__)
         self.names = [names[i] for i in order]
@@ -192,6 +194,17 @@ class Collection:
         self._starts, self._lengths = np.concatenate(self._places, axis=1)
         self._places.clear()
         self.declared = [declared[at] for at in self._order.tolist()]
+
+
+def _declare_by_folders(declared: list[str | None], origins: Sequence[str], names: Sequence[str]) -> None:
+    """Where nothing declares a split, let the image's first folder do so by its name, or else its source."""
+    known: dict[tuple[str, str], str | None] = {}
+    for at, (split, origin, name) in enumerate(zip(declared, origins, names, strict=True)):
+        if split is None:
+            folders = (name.partition("/")[0] if "/" in name else "", origin)
+            if folders not in known:
+                known[folders] = split_folder(folders[0]) or split_folder(folders[1])
+            declared[at] = known[folders]
 
 
 def collect(

@@ -24,6 +24,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
+from posetools.dataset_folder import SPLIT_WORDS
 from posetools.errors import InputError, RequestError, from_validation, must_be, show_value
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
@@ -36,7 +37,6 @@ SPLITS = ("train", "val", "test")
 DATA_YAML = ("data.yaml", "data.yml")
 IMAGES, LABELS = "images", "labels"
 
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _YAML_ENDINGS = (".yaml", ".yml")
 # LabelImg's list of classes lies among the labels and is none.
 _NO_LABELS = frozenset({"classes.txt"})
@@ -209,7 +209,7 @@ def is_yolo_pose(path: Path) -> bool:
         return False
     if any("kpt_shape" in _keys(file) for file in _yaml_files(path)):
         return True
-    homes = [path, *(path / folder for folder in _SPLIT_FOLDERS)]
+    homes = [path, *(path / folder for folder in SPLIT_WORDS)]
     return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
 
 
@@ -378,9 +378,9 @@ def _by_folders(root: Path) -> Iterator[Listed]:
     for path in walk_files(root / IMAGES):
         if is_picture(path):
             first = path.relative_to(root / IMAGES).parts[0]
-            split = _SPLIT_FOLDERS.get(first)
+            split = SPLIT_WORDS.get(first)
             yield Listed(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
-    for folder, split in _SPLIT_FOLDERS.items():
+    for folder, split in SPLIT_WORDS.items():
         for path in walk_files(root / folder / IMAGES):
             if is_picture(path):
                 yield Listed(path, label_path(path, [root]), root / folder / IMAGES, split)

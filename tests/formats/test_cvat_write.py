@@ -181,7 +181,7 @@ def test_every_shape_is_in_the_data_set_in_a_finding_or_counted(
     options = ReadOptions(ignore=frozenset({"bus"}), box_from="keypoints" if from_keypoints else "annotation")
     result = cvat.read([tmp_path], CAR8, options)
     root = ET.fromstring(document(image(*shapes)))
-    told = " ".join(finding.place for finding in result.findings)
+    told = " ".join(finding.place for finding in result.findings if finding.code != "W333")
     boxes = [one.get("label") for one in root.iterfind("image/box")]
     for number, label in enumerate(boxes):
         assert label == "bus" or f"box[{number}]" in f"{told} {' '.join(result.dataset.places)}"

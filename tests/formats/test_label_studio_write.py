@@ -164,7 +164,7 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(
     save(tmp_path, [task(*result)])
     options = ReadOptions(ignore=frozenset({"bus"}), box_from="keypoints" if from_keypoints else "annotation")
     read = label_studio.read([tmp_path], CAR8, options)
-    told = " ".join(finding.place for finding in read.findings)
+    told = " ".join(finding.place for finding in read.findings if finding.code != "W333")
     named = {int(index) for index in re.findall(r"result\[(\d+)\]", told)}
     kinds = [one["type"] for one in result]
     boxes = {int(index) for index in re.findall(r"result\[(\d+)\]", " ".join(read.dataset.places))}

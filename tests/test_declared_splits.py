@@ -1,0 +1,155 @@
+"""A split that folders declare is kept, test stays test, and copies of one photo are on one side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from tests.build import make_picture
+from tests.cli.run import run
+from tests.imaging.mugs import label, skeleton
+
+FOLDERS = {"train": 5, "valid": 2, "test": 3}
+SPLIT_OF = {"train": "train", "valid": "val", "test": "test"}
+
+
+def labelme_folders(root: Path) -> Path:
+    for folder, number in FOLDERS.items():
+        for at in range(number):
+            image = root / folder / f"{folder}_{chr(97 + at)}.png"
+            make_picture(image, (64, 48))
+            label(image, (64, 48))
+    return root
+
+
+def roboflow(root: Path, names: dict[str, list[str]]) -> Path:
+    """Write what Roboflow's COCO export is: a folder a split, its images beside its file."""
+    rng = np.random.default_rng(0)
+    for folder, files in names.items():
+        (root / folder).mkdir(parents=True)
+        images, annotations = [], []
+        for at, name in enumerate(files):
+            Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(root / folder / name)
+            images.append({"id": at, "file_name": name, "width": 64, "height": 48, "extra": {"name": name}})
+            box = {"bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0, "segmentation": []}
+            annotations.append({"id": at, "image_id": at, "category_id": 1, "keypoints": [12, 12, 2, 20, 20, 1], **box})
+        categories = [
+            {"id": 0, "name": "mugs", "supercategory": "none"},
+            {"id": 1, "name": "mug", "supercategory": "mugs", "keypoints": ["handle", "rim"], "skeleton": []},
+        ]
+        document = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+        (root / folder / "_annotations.coco.json").write_text(json.dumps(document))
+    (root / "README.dataset.txt").write_text("mugs")
+    return root
+
+
+def mug_file(folder: Path) -> Path:
+    path = folder / "mug.yaml"
+    done = run("skeleton", "new", path, "--names", "handle,rim", "--category", "mug")
+    assert done.status == 0, done.err
+    return path
+
+
+def images_of(out: Path) -> dict[str, set[str]]:
+    """Return split -> the images in it, as pycocotools reads them, each of which is there."""
+    found = {}
+    for path in sorted(out.glob("*_coco.json")):
+        names = {image["file_name"] for image in COCO(path).dataset["images"]}
+        assert all((out / "images" / name).is_file() for name in names)
+        found[path.name.removesuffix("_coco.json")] = {Path(name).name for name in names}
+    return found
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one source", "a source each"])
+def test_folders_named_as_splits_are_kept(tmp_path: Path, apart: bool) -> None:
+    source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
+    sources = [source / folder for folder in FOLDERS] if apart else [source]
+    done = run("convert", *sources, "--out", out, "--skeleton", skeleton(tmp_path))
+    assert done.status == 0, done.out
+    assert "split: as the source declares it" in done.out
+    found = images_of(out)
+    assert {split: len(names) for split, names in found.items()} == {"train": 5, "val": 2, "test": 3}
+    for folder, split in SPLIT_OF.items():
+        assert all(name.startswith(folder) for name in found[split])
+
+
+def test_test_stays_test_when_another_split_is_asked_for(tmp_path: Path) -> None:
+    source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
+    done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path), "--val", "0.5")
+    assert done.status == 0 and "test kept as the source declares it" in done.words
+    found = images_of(out)
+    assert all(name.startswith("test") for name in found["test"]) and len(found["test"]) == 3
+    assert not any(name.startswith("test") for name in found["train"] | found["val"])
+
+
+def test_one_folder_called_train_declares_nothing(tmp_path: Path) -> None:
+    source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
+    done = run("convert", source / "train", "--out", out, "--skeleton", skeleton(tmp_path))
+    assert done.status == 0, done.out
+    assert {split: len(names) for split, names in images_of(out).items()} == {"train": 4, "val": 1}
+
+
+def copies(photo: str, *hashes: int) -> list[str]:
+    return [f"{photo}_jpg.rf.{number:032x}.jpg" for number in hashes]
+
+
+def test_a_download_of_roboflow(tmp_path: Path) -> None:
+    names = {"train": [*copies("a", 1, 2), *copies("b", 3)], "valid": copies("c", 4), "test": copies("d", 5)}
+    source = roboflow(tmp_path / "mugs-3", names)
+    for at, sources in enumerate(([source], [source / folder for folder in names])):
+        out = tmp_path / f"out{at}"
+        done = run("convert", *sources, "--out", out, "--skeleton", mug_file(tmp_path))
+        assert done.status == 0, done.out + done.err
+        assert images_of(out) == {SPLIT_OF[folder]: set(files) for folder, files in names.items()}
+        (tmp_path / "mug.yaml").unlink()
+
+
+def test_copies_that_a_source_parts_are_found(tmp_path: Path) -> None:
+    names = {"train": [*copies("a", 1, 2), *copies("b", 3)], "valid": copies("a", 4), "test": copies("b", 5, 6)}
+    out = tmp_path / "out"
+    done = run("convert", roboflow(tmp_path / "s", names), "--out", out, "--skeleton", mug_file(tmp_path))
+    assert done.status == 0, done.out + done.err
+    run("validate", out, "--json", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())["findings"]
+    leaks = [one["message"] for one in found if one["code"] == "W223"]
+    assert len(leaks) == 2
+    assert "1 augmented copy of one in train" in leaks[1] and "2 augmented copies of one in train" in leaks[0]
+    again = run("split", out, "--val", "0.4")
+    assert again.status == 0, again.err
+    assert {
+        photo: sum(any(name.startswith(photo) for name in images_of(out)[side]) for side in ("train", "val"))
+        for photo in "ab"
+    } == {"a": 1, "b": 1}
+
+
+def test_val_0_writes_all_for_training(tmp_path: Path) -> None:
+    source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
+    for folder in ("valid", "test"):
+        shutil.rmtree(source / folder)
+    for path in sorted((source / "train").iterdir())[2:]:
+        path.unlink()
+    mugs = skeleton(tmp_path)
+    refused = run("convert", source, "--out", out, "--skeleton", mugs)
+    assert refused.status == 2 and "--val 0 writes all images for training" in refused.err
+    done = run("convert", source, "--out", out, "--skeleton", mugs, "--val", "0")
+    assert done.status == 0, done.out
+    assert {split: len(names) for split, names in images_of(out).items()} == {"train": 1}
+    assert "val_coco.json must be there" in run("validate", out).words
+
+
+def test_split_refuses_a_side_without_objects(tmp_path: Path) -> None:
+    names = {"train": copies("a", 1), "valid": copies("b", 2)}
+    out = tmp_path / "out"
+    assert run("convert", roboflow(tmp_path / "s", names), "--out", out, "--skeleton", mug_file(tmp_path)).status == 0
+    document = json.loads((out / "val_coco.json").read_text())
+    (out / "val_coco.json").write_text(json.dumps({**document, "annotations": []}))
+    before = (out / "train_coco.json").read_bytes()
+    done = run("split", out)
+    assert done.status == 2 and "objects must be in both splits" in done.err
+    assert (out / "train_coco.json").read_bytes() == before
