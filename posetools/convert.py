@@ -113,6 +113,7 @@ class ConvertResult:
         split: how they were split; None when reading failed.
         files: how many annotation files were read.
         ignored: label -> how many shapes were left out on purpose.
+        left_out: how many images were left out because an object in them could not be read.
         lost: what the target format has no place for.
     """
 
@@ -123,6 +124,7 @@ class ConvertResult:
     split: SplitChoice | None
     files: int
     ignored: Mapping[str, int]
+    left_out: int = 0
     lost: tuple[Loss, ...] = ()
 
 
@@ -174,6 +176,7 @@ class _Read:
     findings: Sequence[Finding]
     files: int
     ignored: Mapping[str, int]
+    broken: frozenset[str]
 
     def close(self) -> None:
         self.pictures.close()
@@ -189,19 +192,21 @@ def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRe
     if source.gather and target.name == "coco":
         packing = LinePacking(skeleton)
         read = source.gather(sources, skeleton, options, packing, existing_folder(request.out))
-        return _Read(skeleton, Packed(read, packing), read.findings, read.files, read.ignored)
+        return _Read(skeleton, Packed(read, packing), read.findings, read.files, read.ignored, read.broken)
     whole = source.read(sources, skeleton, options)
-    return _Read(skeleton, Whole(whole.dataset), whole.findings, whole.files, whole.ignored)
+    return _Read(skeleton, Whole(whole.dataset), whole.findings, whole.files, whole.ignored, whole.broken)
 
 
 def _split_and_write(
     read: _Read, source: Format, target: Format, request: ConvertRequest, progress: Progress
 ) -> ConvertResult:
-    findings = [*read.findings, *_no_objects(read, request)]
+    # An image of which an object could not be read is no negative, and none with fewer objects than it shows.
+    kept = [row for row, name in enumerate(read.pictures.names) if name not in read.broken]
+    findings = [*read.findings, *_no_objects(read, kept, request)]
     splits: dict[str, list[int]] = {}
     choice = None
-    if read.pictures.counts.sum() and (request.keep_going or not has_errors(findings)):
-        splits, choice = _split(read.pictures, target, request)
+    if read.pictures.counts[kept].sum() and (request.keep_going or not has_errors(findings)):
+        splits, choice = _split(read.pictures, kept, target, request)
         findings += _sides_without_objects(read.pictures, splits, request)
     ordered = sort_findings(findings)
     _check_names(read.pictures.names)
@@ -213,6 +218,7 @@ def _split_and_write(
         split=choice,
         files=read.files,
         ignored=dict(sorted(read.ignored.items())),
+        left_out=len(read.broken),
     )
     return _write(result, read, splits, target, request, progress) if result.written else result
 
@@ -267,8 +273,9 @@ def _check_names(names: Iterable[str]) -> None:
             raise InputError(shown, "", must_be("file_name", "text in UTF-8", name), hint="rename the picture") from exc
 
 
-def _no_objects(read: _Read, request: ConvertRequest) -> Iterator[Finding]:
-    if not read.pictures.counts.sum():
+def _no_objects(read: _Read, kept: Sequence[int], request: ConvertRequest) -> Iterator[Finding]:
+    """Yield that there is no object, where no other error says why."""
+    if not read.pictures.counts[kept].sum() and not has_errors(read.findings):
         left_out = sum(read.ignored.values())
         yield Finding(
             "E116",
@@ -302,14 +309,16 @@ def _listed(paths: tuple[Path, ...]) -> str:
     return ", ".join(path.as_posix() for path in paths)
 
 
-def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple[dict[str, list[int]], SplitChoice]:
-    """Return the pictures by split: as the source declares it, if it does so for every picture, else as planned."""
-    names, declared = pictures.names, pictures.declared
+def _split(
+    pictures: Pictures, kept: Sequence[int], target: Format, request: ConvertRequest
+) -> tuple[dict[str, list[int]], SplitChoice]:
+    """Return the rows of the images by split: as the source declares it, if it does so for all, else as planned."""
+    names, declared = [pictures.names[row] for row in kept], [pictures.declared[row] for row in kept]
     if not target.keeps_splits:
-        return {_ALL: list(range(len(names)))}, SplitChoice("none", f"none, for {target.title} keeps no splits")
+        return {_ALL: list(kept)}, SplitChoice("none", f"none, for {target.title} keeps no splits")
     if not _is_asked(request) and None not in declared and set(declared) >= set(SPLITS):
         choice = SplitChoice("declared", "as the source declares it (--val or --split-by make another)")
-        return _by_split([split or "" for split in declared]), choice
+        return _by_split([split or "" for split in declared], kept), choice
     others = set(declared) - {None, *SPLITS}
     apart = [split if split in others else None for split in declared]
     if None not in apart:
@@ -321,14 +330,14 @@ def _split(pictures: Pictures, target: Format, request: ConvertRequest) -> tuple
             f"a split needs at least 2 images, one for training and one for evaluation, got {len(free)}\n"
             "  --val 0 writes all images for training, without val_coco.json"
         )
-    objects = pictures.counts[free].tolist()
+    objects = pictures.counts[[kept[at] for at in free]].tolist()
     plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
     chosen = [split or "train" for split in apart]
     for position in plan.val:
         chosen[free[position]] = "val"
-    kept = sorted({split for split in apart if split})
-    reason = plan.reason + (f"; {', '.join(kept)} kept as the source declares it" if kept else "")
-    return _by_split(chosen), SplitChoice(plan.by, reason, val, request.seed, plan.groups, plan.warnings)
+    stays = sorted({split for split in apart if split})
+    reason = plan.reason + (f"; {', '.join(stays)} kept as the source declares it" if stays else "")
+    return _by_split(chosen, kept), SplitChoice(plan.by, reason, val, request.seed, plan.groups, plan.warnings)
 
 
 def _is_asked(request: ConvertRequest) -> bool:
@@ -340,9 +349,9 @@ def _share(request: ConvertRequest) -> float:
     return DEFAULT_VAL if request.val is None else request.val
 
 
-def _by_split(chosen: Sequence[str]) -> dict[str, list[int]]:
+def _by_split(chosen: Sequence[str], kept: Sequence[int]) -> dict[str, list[int]]:
     ordered = sorted(set(chosen), key=lambda name: (name not in SPLITS, name))
-    return {split: [index for index, own in enumerate(chosen) if own == split] for split in ordered}
+    return {split: [row for row, own in zip(kept, chosen, strict=True) if own == split] for split in ordered}
 
 
 def _write(

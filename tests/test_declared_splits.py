@@ -119,7 +119,7 @@ def test_copies_that_a_source_parts_are_found(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "found.json").read_text())["findings"]
     leaks = [one["message"] for one in found if one["code"] == "W223"]
     assert len(leaks) == 2
-    assert "1 augmented copy of one in train" in leaks[1] and "2 augmented copies of one in train" in leaks[0]
+    assert "1 augmented copy of images in train" in leaks[1] and "2 augmented copies of images in train" in leaks[0]
     again = run("split", out, "--val", "0.4")
     assert again.status == 0, again.err
     assert {

@@ -38,19 +38,23 @@ def check_copies(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
     """Yield splits with augmented copies of images that an earlier split has: what is evaluated was trained on."""
     originals = {split: _originals(table) for split, table in tables.items()}
     for one, other in combinations(tables, 2):
-        copies = [name for original, name in originals[other].items() if original in originals[one]]
-        marked = [name for name in copies if COPY_MARK in name or COPY_MARK in originals[one][_original(name)]]
-        if marked:
-            rule = f"of other photos than those of {one}"
-            got = f"{len(marked)} augmented cop{'ies' if len(marked) > 1 else 'y'} of one in {one}"
-            message = must_be(f"images of {other}", rule, f"{got}, the first {marked[0]}")
+        pairs = [(originals[one].get(original, []), names) for original, names in originals[other].items()]
+        copies = [name for known, names in pairs for name in names if any(COPY_MARK in each for each in (*known, name))]
+        copies = [name for name in copies if _original(name) in originals[one]]
+        if copies:
+            number = "1 augmented copy" if len(copies) == 1 else f"{len(copies)} augmented copies"
+            got = f"{number} of images in {one}, the first {copies[0]}"
+            message = must_be(f"images of {other}", f"of other photos than those of {one}", got)
             hint = "`posetools split` splits train and val so that copies of one photo stay together"
             yield Finding("W223", str(tables[other].path), "images", message, hint)
 
 
-def _originals(table: CocoTable) -> dict[str, str]:
-    """Return original -> an image of it; folders say nothing, as exporters put each split into one of its own."""
-    return {_original(name): name for name in table.images.file_names}
+def _originals(table: CocoTable) -> dict[str, list[str]]:
+    """Return original -> its images; folders say nothing, as exporters put each split into one of its own."""
+    found: dict[str, list[str]] = {}
+    for name in table.images.file_names:
+        found.setdefault(_original(name), []).append(name)
+    return found
 
 
 def _original(name: str) -> str:

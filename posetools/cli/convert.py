@@ -316,6 +316,9 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         return 1
     notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"
+    if result.left_out:
+        images = "1 image" if result.left_out == 1 else f"{result.left_out} images"
+        notes.append(f"left out: {images} with an object that could not be read")
     notes.append(f"read {result.files} {result.source_format} annotation file{plural}, wrote {request.out}")
     notes += [loss.text for loss in result.lost]
     notes += [f"warning: {each}" for each in result.split.warnings]

@@ -98,12 +98,14 @@ class ReadResult:
         findings: what could not, and what is odd; sorted.
         files: how many annotation files were read.
         ignored: label -> how many shapes were left out on purpose.
+        broken: the names of the images in which an object could not be read.
     """
 
     dataset: Dataset
     findings: tuple[Finding, ...]
     files: int
     ignored: Mapping[str, int] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
 
 
 Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], ReadResult]

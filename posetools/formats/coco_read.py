@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from posetools.dataset import DatasetBuilder, Image
 from posetools.errors import InputError, must_be
 from posetools.files import read_json
-from posetools.findings import Finding, sort_findings
+from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco_columns import AnnotationColumns
 from posetools.formats.coco_model import LABELED
@@ -26,6 +27,8 @@ from posetools.geometry import Floats, Ints, xyxy_from_xywh
 from posetools.shards import SHARD, cut
 from posetools.skeleton import Skeleton
 from posetools.storage import heads
+
+_ANNOTATION = re.compile(r"annotations\[(\d+)\]")
 
 
 class Lookup(Protocol):
@@ -66,6 +69,7 @@ class Reading:
         findings: what could not be read, and what is odd.
         ignored: label -> how many were left out on purpose.
         ignored_ids: the ids of the categories left out on purpose.
+        broken: the ids of the images in which an object could not be read.
     """
 
     table: CocoTable
@@ -75,6 +79,7 @@ class Reading:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     ignored_ids: frozenset[int] = frozenset()
+    broken: set[int] = field(default_factory=set)
 
     def add(self, code: str, place: str, message: str, hint: str = "") -> None:
         """Add a finding of this file."""
@@ -99,6 +104,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     table = table_from(prepared.document, path)
     reading = Reading(table, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
     reading.findings += [finding for finding in table.findings if finding.place not in prepared.left_out]
+    reading.broken |= _images_of(reading.findings, prepared.document)
     for code, place, message, hint in prepared.notes:
         reading.add(code, place, message, hint)
     for category in table.categories:
@@ -121,13 +127,27 @@ def join(readings: Sequence[Reading], skeleton: Skeleton) -> ReadResult:
         names[id(reading), row] = name
     for reading in readings:
         _add_objects(reading, skeleton, builder, {row: names[id(reading), row] for row in reading.pictures})
+    broken = [names[id(r), row] for r, row in pictures if int(r.table.images.ids[row]) in r.broken]
     ignored = sum((reading.ignored for reading in readings), Counter[str]())
     return ReadResult(
         dataset=builder.build(),
         findings=sort_findings(finding for reading in readings for finding in reading.findings),
         files=len(readings),
         ignored=dict(sorted(ignored.items())),
+        broken=frozenset(broken),
     )
+
+
+def _images_of(findings: Sequence[Finding], document: Any) -> set[int]:
+    """Return the ids of the images whose annotations these errors are about."""
+    found: set[int] = set()
+    for finding in findings:
+        entry = _ANNOTATION.match(finding.place)
+        if entry and has_errors([finding]):
+            annotation = document["annotations"][int(entry[1])]
+            image = annotation.get("image_id") if isinstance(annotation, dict) else None
+            found |= {image} if isinstance(image, int) else set()
+    return found
 
 
 def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
@@ -218,6 +238,7 @@ def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, 
         )
         if problem:
             reading.findings.append(problem)
+            reading.broken.add(int(table.image_ids[row]))
         elif row in keypoints:
             builder.add_instance(
                 names[int(images[row])],
@@ -240,6 +261,7 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         for row in np.flatnonzero(of_category & ~fits & ~empty):
             rule = f"3 numbers for each of the category's {columns.number} keypoints, {3 * columns.number} in all"
             message = must_be("keypoints", rule, int(table.lengths[row]))
+            reading.broken.add(int(table.image_ids[row]))
             reading.add("E106", table.place(int(row)), message, "the category's keypoints say how many there are")
         rows = np.flatnonzero(of_category & (fits | empty))
         points = np.zeros((len(rows), columns.number, 3))
@@ -252,6 +274,7 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)
         for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
             reading.findings.append(_visibility(reading, table, row, wrong))
+            reading.broken.add(int(table.image_ids[row]))
         usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
     return usable
 

@@ -70,6 +70,7 @@ class Collection:
         # The pictures, a list for each of their attributes.
         self._columns: tuple[list[Any], ...] = tuple([] for _ in Picture._fields)
         self._left_out: set[str] = set()
+        self._broken: set[str] = set()
         self._completed: list[Completed] = []
         self._visibility = bytearray()
         # Where each picture's objects begin in the store, and how many bytes they are: a piece for each part.
@@ -97,6 +98,15 @@ class Collection:
     def named(self) -> set[str]:
         """Return the pictures that some file names, whether they can be used or not: paths with every link followed."""
         return self._left_out.union(self._column("identity"))
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """The names of the images in which an object could not be read."""
+        if not self._broken:
+            return frozenset()
+        identities = self._column("identity")
+        at = zip(self.names, self._order.tolist(), strict=True)
+        return frozenset(name for name, index in at if identities[index] in self._broken)
 
     def close(self) -> None:
         """Forget the objects, and the file that they were laid down in."""
@@ -151,6 +161,7 @@ class Collection:
         self._ignored.update(part.ignored)
         self._read += part.read
         self._left_out.update(part.left_out)
+        self._broken.update(part.broken)
         if part.completed is not None:
             self._completed.append(part.completed)
         self._visibility += part.visibility
@@ -240,4 +251,5 @@ def result_of(collection: Collection, more: Iterable[Finding] = (), *, files: in
         findings=sort_findings([*collection.findings, *more]),
         files=collection.files if files is None else files,
         ignored=collection.ignored,
+        broken=collection.broken,
     )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from posetools.findings import Finding
+from posetools.findings import Finding, has_errors
 from posetools.formats.boxes import Completed, ThinBox, complete
 from posetools.formats.collect import Corners, FileReading
 from posetools.geometry import DECIMALS, Floats, Ints
@@ -78,6 +78,7 @@ class Part:
         laid_down: where they begin in the Spool of the process that asked for them; None when they are here.
         visibility: their visibilities, a byte for each.
         left_out: the identities of pictures that are named and cannot be used.
+        broken: the identities of those that can, but in which an object could not be read.
         findings: what could not be read, and what is odd.
         ignored: label -> how many shapes were left out on purpose.
         read: how many annotation files were read.
@@ -91,6 +92,7 @@ class Part:
     laid_down: int | None = None
     visibility: bytearray = field(default_factory=bytearray)
     left_out: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     read: int = 0
@@ -123,6 +125,8 @@ class Part:
             objects=len(reading.rows),
         )
         self.pictures.append(picture)
+        if has_errors(reading.findings):
+            self.broken.append(reading.identity)
         boxes = [row.box for row in reading.rows]
         if any(type(box) is ThinBox for box in boxes):
             boxes = self._complete(reading, boxes)
