@@ -3,15 +3,15 @@
 Read as follows; docs/formats.md explains it to users, tests/formats/test_label_studio.py has one test for each point.
 
 - An object is a rectangle labelled with the category; its keypoints are the key points labelled with the keypoints'
-  names whose ``parentID`` is the rectangle's id. Points without a parent belong to the smallest rectangle that holds
-  them, as in labelme (see labelme_group). JSON-MIN has no ids.
+  names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a
+  rectangle that holds them, as in labelme (see labelme_group). JSON-MIN has no ids.
 - Label Studio has no visibility of its own. A point is hidden when a choice per region says so (``occluded``), or its
   meta information or a text per region holds that word, or its label by the user's pattern; else it is visible. A
   keypoint that an object does not have is not labelled.
 - Percent of ``original_width`` and ``original_height`` become pixels to 1e-9; both must be the picture's upright size
   (the picture's where they are missing). ``image_rotation`` must be 0.
 - A rectangle that is turned becomes the upright one round it, which is said once per file, as is everything else that
-  is not carried over (choices and texts, relations, predictions).
+  is not carried over (choices and texts, relations of other regions, predictions).
 - A task's one annotation is read. Cancelled ones are counted as left out; of several none is read (E313). A task
   without one is not labelled yet; an annotation without regions makes its picture one without objects.
 - The picture is the value of ``data.image``, or of the only key that holds a picture's address. Addresses lead to a

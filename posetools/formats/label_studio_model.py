@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -260,17 +260,44 @@ def _with(
         )
     entries, place = result
     shapes, said = _by_region(entries)
+    related = _related(shapes, said.pop(None, []), dropped)
     ids = {_text_in(entry, "id") for _, entry in shapes}
     for number, sayings in said.items():
-        for entry in sayings if number is None or number not in ids else ():
+        for entry in sayings if number not in ids else ():
             dropped[f"{entry.get('type', 'entry')} {entry.get('from_name', '')!r} of the picture"] += 1
     regions = []
     for index, entry in shapes:
         number = _text_in(entry, "id")
         of = [] if number is None else said.get(number, [])
         dropped.update(f"{one['type']} of regions" for one in of if one["type"] not in _UNDERSTOOD)
-        regions.append(_region(f"{place}[{index}]", entry, of))
+        regions.append(_owned(_region(f"{place}[{index}]", entry, of), related.get(number or "", ())))
     return _sized(task, regions, [entry for _, entry in shapes], dropped, cancelled)
+
+
+def _related(
+    shapes: Sequence[tuple[int, Any]], relations: Sequence[Json], dropped: Counter[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the id of a keypoint -> the ids of the regions, perhaps deleted ones, that relations join it to."""
+    kinds = {_text_in(entry, "id"): _text_in(entry, "type") or "" for _, entry in shapes}
+    found: dict[str, tuple[str, ...]] = {}
+    for relation in relations:
+        ends = [_text_in(relation, key) for key in ("from_id", "to_id")]
+        points = [end for end in ends if end and kinds.get(end, "").startswith("keypoint")]
+        others = [end for end in ends if end and end not in points]
+        if len(points) == len(others) == 1:
+            found[points[0]] = tuple(dict.fromkeys((*found.get(points[0], ()), *others)))
+        else:
+            dropped["relation of regions that are not a keypoint and its box"] += 1
+    return found
+
+
+def _owned(region: Region, related: Sequence[str]) -> Region:
+    """Return a keypoint's region with the parent that its relations say, or what is wrong when they disagree."""
+    owners = dict.fromkeys([*([region.parent] if region.parent else []), *related])
+    if len(owners) > 1:
+        problem = must_be("parentID and relations of a keypoint", "one rectangle", list(owners))
+        return replace(region, parent=None, value=Bad("parentID", problem))
+    return replace(region, parent=next(iter(owners), None))
 
 
 def _by_region(entries: Sequence[Any]) -> tuple[list[tuple[int, Any]], dict[str | None, list[Json]]]:

@@ -180,6 +180,30 @@ def test_labels_that_are_left_out_are_counted(tmp_path: Path) -> None:
     assert result.findings == () and result.ignored == {"bus": 1, "stone": 1, LFT: 1} and len(result.dataset) == 1
 
 
+def relation(one: str, other: str, direction: str = "right") -> Json:
+    return {"type": "relation", "from_id": one, "to_id": other, "direction": direction}
+
+
+def test_a_relation_says_whose_a_point_is(tmp_path: Path) -> None:
+    """As dlc2labelstudio writes it: the point lies in both boxes, and the smaller one is not its own."""
+    boxes = [rect("outer", 0, 0, 80, 80), rect("inner", 10, 10, 30, 30)]
+    points = [dot("k1", LFT, 20, 20), dot("k2", LRT, 25, 25), dot("k3", LFT, 30, 30)]
+    relations = [relation("k1", "outer"), relation("outer", "k2", "left"), relation("k3", "inner", "bi")]
+    result = read(tmp_path, *boxes, *points, *relations)
+    assert result.findings == ()
+    assert [visibility(result, row) for row in (0, 1)] == [{LFT: 2, LRT: 2}, {LFT: 2}]
+    assert result.dataset.keypoints[0, CAR8.index[LFT]].tolist()[:2] == [0.2 * SIZE[0], 0.2 * SIZE[1]]
+
+
+def test_a_relation_that_contradicts_the_parent_is_refused(tmp_path: Path) -> None:
+    boxes = [rect("a", 0, 0, 50, 50), rect("b", 0, 0, 80, 80)]
+    result = read(tmp_path, *boxes, dot("k", LFT, 9, 9, "a"), relation("k", "b"))
+    (finding,) = result.findings
+    assert finding.code == "E311" and "one rectangle, got ['a', 'b']" in finding.message
+    gone = read(tmp_path, boxes[0], dot("k", LFT, 9, 9), relation("k", "deleted"))
+    assert [finding.code for finding in gone.findings] == ["E306"]
+
+
 def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", SIZE)
     more = [
@@ -187,7 +211,7 @@ def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
         choice("k", "blurred"),
         entry("choices", "whole-picture", {"choices": ["night"]}),
         entry("number", "k", {"number": 4}),
-        {"type": "relation", "from_id": "r", "to_id": "k", "direction": "right"},
+        {"type": "relation", "from_id": "r", "to_id": "r", "direction": "right"},
     ]
     shapes = [rect("r", 0, 0, 50, 50), dot("k", LFT, 9, 9, "r"), *more]
     save(tmp_path, [task(*shapes, predictions=[{"result": []}])])
@@ -198,7 +222,7 @@ def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
         "choice 'truncated' of rectangle regions (1)",
         "choices 'choices' of the picture (1)",
         "number of regions (1)",
-        "relation '' of the picture (1)",
+        "relation of regions that are not a keypoint and its box (1)",
         "predictions (1)",
     ):
         assert part in texts(result)
