@@ -114,7 +114,7 @@ RULES: dict[str, Rule] = {
     "E311": Rule("bad-value", "A value that breaks the format's rules."),
     "E312": Rule("lossy", "The target format cannot hold what is there."),
     "E313": Rule("duplicate-annotation", "Two annotation files of one picture, or two pictures of one file."),
-    "W321": Rule("no-group", "Points without group_id were given to the smallest box that holds them."),
+    "W321": Rule("no-group", "Points in several boxes were given to the only ones that can own them."),
     "W322": Rule("no-annotation-file", "A picture without an annotation file: not labelled yet, or without objects."),
     "W323": Rule("not-carried", "Something in the source that COCO keypoints written by posetools do not hold."),
     "W324": Rule("repaired", "A value that has one right answer was put right while reading."),
@@ -125,6 +125,7 @@ RULES: dict[str, Rule] = {
         "orientation-ignored",
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
+    "W330": Rule("box-of-no-group", "Points of a group without a box were joined with the only free box around them."),
     "W332": Rule("found-by-name", "An image of the right name in a folder of another name may be another image."),
     "W333": Rule(
         "box-from-one-point",

@@ -1,8 +1,8 @@
 """From the elements of one picture of a CVAT file to shapes that labelme's rules can join.
 
 A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
-A skeleton without a group belongs to the smallest box without a group that holds all its points, when no other skeleton
-wants that box: as with labelme's points, anything else is a finding.
+A skeleton without a group belongs to the one box without a group that can be its own: it holds all its points, and
+with every other skeleton there is a single way to give each a box (assigning.py); anything else is a finding.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from posetools.formats.as_labelme import (
     point_shape,
     rotated_corners,
 )
+from posetools.formats.assigning import only_assignment
 from posetools.formats.cvat_model import Bad, Box, CvatImage, CvatShape, Ellipse, Mask, Other, Outline, PointSet
 from posetools.formats.labelme_labels import Group, Labels
 from posetools.formats.labels import unknown_label
@@ -132,32 +133,33 @@ class PictureShapes:
 
     def _housed(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
         """Give each skeleton without group the group of the one box that can only be its own."""
-        boxes = [index for index, (_, shape) in enumerate(self.shapes) if self._is_free_box(index)]
-        claims: dict[int, list[_Skeleton]] = defaultdict(list)
+        boxes = [index for index in range(len(self.shapes)) if self._is_free_box(index)]
         kept = []
-        for one in skeletons:
+        holders: dict[int, list[int]] = {}
+        for number, one in enumerate(skeletons):
             one.group = one.shape.place
-            holders = sorted((self._area(index), index) for index in boxes if self._holds(index, one))
+            around = [index for index in boxes if self._holds(index, one)] if one.points else []
             if one.is_empty:
                 self._refuse_empty(one)
-            elif not holders or not one.points:
-                kept.append(one)
-            elif len(holders) > 1 and holders[0][0] == holders[1][0]:
-                self._refuse(one, [self.shapes[index].place for _, index in holders[:2]])
+            elif around:
+                holders[number] = around
             else:
-                claims[holders[0][1]].append(one)
-        for index, rivals in claims.items():
+                kept.append(one)
+        given, contested, rest = only_assignment(holders)
+        for group in (*contested, *([number] for number in rest)):
+            for number in group:
+                rivals = [skeletons[other].shape.place for other in group if other != number]
+                places = [self.shapes[index].place for index in holders[number]]
+                self._refuse(skeletons[number], [*places, *rivals])
+        for number, index in given.items():
             place, shape = self.shapes[index]
-            if len(rivals) > 1:
-                for one in rivals:
-                    self._refuse(one, [place, *(other.shape.place for other in rivals if other is not one)])
-                continue
-            self.shapes[index] = Placed(place, shape.model_copy(update={"group_id": rivals[0].group}))  # type: ignore[union-attr]
-            kept.append(rivals[0])
-        housed = sum(len(rivals) == 1 for rivals in claims.values())
-        if housed:
-            message = f"group_id must be given to tell objects apart, got none for {housed} skeletons"
-            hint = "each went to the smallest box that holds all its points; look at overlapping ones"
+            one = skeletons[number]
+            self.shapes[index] = Placed(place, shape.model_copy(update={"group_id": one.group}))  # type: ignore[union-attr]
+            kept.append(one)
+        decided = [skeletons[number].shape.place for number in given if len(holders[number]) > 1]
+        if decided:
+            message = f"group_id must be given where boxes overlap, got none for {', '.join(decided)}"
+            hint = "each went to the only box that can be its own; grouping the two in CVAT (key G) settles it"
             self.findings.append(Finding("W321", self.file, self.image.place, message, hint))
         return kept
 
@@ -182,10 +184,6 @@ class PictureShapes:
 
     def _corners(self, index: int) -> list[tuple[float, float]]:
         return hull(getattr(self.shapes[index].shape, "points", []))
-
-    def _area(self, index: int) -> float:
-        (x1, y1), (x2, y2) = self._corners(index)
-        return (x2 - x1) * (y2 - y1)
 
     def _holds(self, index: int, one: _Skeleton) -> bool:
         (x1, y1), (x2, y2) = self._corners(index)

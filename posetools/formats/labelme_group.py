@@ -1,27 +1,30 @@
 """From the shapes of one labelme file to its objects: which points belong to which rectangle.
 
 With a group (``group_id``, or the instance that a label names) points belong to the rectangle of their group. Without
-one, a point belongs to the smallest rectangle that holds it, one point per name. Whatever has more than one reading is
-a finding and not read:
+one, a point belongs to the one box that can be its own: of the boxes that hold points of one name, and lack it, there
+must be a single way to give each point one (assigning.py). What has more than one reading is a finding and not read:
 
-- two equally small boxes hold the point;
-- two points without group have the same smallest box and the same name;
-- the smallest box already has that name while a larger one that holds the point lacks it;
-- the smallest box could not be read, or is left out on purpose while one that is read holds the point too;
-- some shape that could be a box cannot be read, so that nobody knows what it holds.
+- several boxes could own the point;
+- two points without group have one box and the same name, or the box has that name already;
+- the smallest box is left out on purpose while one that is read holds the point too;
+- a box that holds the point could not be read, or some shape that could be a box.
+
+Points of a group without a rectangle belong to the one rectangle without group that holds, or just misses, all of them.
 
 Plain floats throughout: a file has a handful of shapes, for which arrays cost more than they save.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from posetools.errors import must_be
 from posetools.findings import Finding
+from posetools.formats.assigning import only_assignment
 from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import box_round
 from posetools.formats.collect import Corners, PointXYV, Row
@@ -32,6 +35,11 @@ from posetools.skeleton import Skeleton
 
 # Corners written by other tools are upright to within this many pixels.
 _UPRIGHT = 1.0
+# How far outside of its box a point may lie, as a share of the box's width or height: boxes are drawn by eye, and an
+# object's own points stick out by a few percent; what is a tenth away is another object's, or a mistake.
+_NEAR = 0.1
+# Points that one message names.
+_SHOWN = 5
 _ABSENT: PointXYV = (0.0, 0.0, 0)
 
 
@@ -68,6 +76,14 @@ class _Box:
             return False
         x1, y1, x2, y2 = self.corners
         return x1 <= point.value[0] <= x2 and y1 <= point.value[1] <= y2
+
+    def misses(self, point: _Point) -> float:
+        """Return how far the point is outside, as a share of the box's width or height; 0 inside."""
+        if self.corners is None:
+            return math.inf
+        x1, y1, x2, y2 = self.corners
+        x, y, _ = point.value
+        return max((x1 - x) / (x2 - x1), (x - x2) / (x2 - x1), (y1 - y) / (y2 - y1), (y - y2) / (y2 - y1), 0.0)
 
     def has(self, keypoint: int) -> bool:
         return any(point.keypoint == keypoint for point in self.points)
@@ -206,6 +222,7 @@ class FileShapes:
             if point.group is not None:
                 points[point.group].append(point)
         rows = []
+        alone: list[Group] = []
         for group in sorted({*boxes, *points}, key=lambda key: (isinstance(key, str), key)):
             own = [box for box in boxes[group] if box.kind is _Kind.OBJECT]
             if len(own) == 1:
@@ -213,8 +230,32 @@ class FileShapes:
             elif own:
                 self._refuse_several(group, own, points[group])
             elif points[group]:
+                alone.append(group)
+        homes = self._free_homes({group: points[group] for group in alone if not boxes[group]})
+        for group in alone:
+            if group in homes:
+                homes[group].points += self._once_each(points[group])
+            else:
                 rows += self._without_box(group, boxes[group], points[group])
         return rows
+
+    def _free_homes(self, groups: Mapping[Group, Sequence[_Point]]) -> dict[Group, _Box]:
+        """Return the free box of each group without one: the only one that holds, or just misses, all its points."""
+        free = [box for box in self._boxes if box.kind is _Kind.OBJECT and box.group is None]
+        near = {
+            group: [box.index for box in free if all(box.misses(point) <= _NEAR for point in points)]
+            for group, points in groups.items()
+        }
+        given, _, _ = only_assignment(near)
+        homes: dict[Group, _Box] = {}
+        for group, index in given.items():
+            if len(near[group]) > 1:
+                continue
+            homes[group] = next(box for box in free if box.index == index)
+            indices = [index, *(point.index for point in groups[group])]
+            message = f"group_id must be that of the points, {group!r}, got none: the only free box around all of them"
+            self._find("W330", indices, message, "it was taken as theirs; give both the same group_id to say so")
+        return homes
 
     def _refuse_several(self, group: Group, boxes: Sequence[_Box], points: Sequence[_Point]) -> None:
         indices = sorted([*(box.index for box in boxes), *(point.index for point in points)])
@@ -228,6 +269,13 @@ class FileShapes:
             self.ignored.update(point.label for point in points)
             return []
         indices = [point.index for point in points]
+        rule = f"one rectangle labelled {self.labels.category!r} in group {group!r}"
+        problem = must_be("the group", rule, f"{len(points)} points and none")
+        free = self._free_around(points)
+        if free:
+            hint = "give the points and their rectangle the same group_id"
+            self._find("E304", indices, f"{problem}; shapes[{free[0].index}], which has no points, may be theirs", hint)
+            return []
         if self.options.box_from == "keypoints" and not boxes:
             values = self._keypoints(self._once_each(points))
             corners = box_round(values, self.options, self.size)
@@ -238,9 +286,15 @@ class FileShapes:
             hint = f"shapes[{boxes[0].index}] of this group cannot be read as its rectangle"
         else:
             hint = "draw the rectangle with this group_id, or make boxes from points with --box-from keypoints"
-        rule = f"one rectangle labelled {self.labels.category!r} in group {group!r}"
-        self._find("E306", indices, must_be("the group", rule, f"{len(points)} points and none"), hint)
+        self._find("E306", indices, problem, hint)
         return []
+
+    def _free_around(self, points: Sequence[_Point]) -> list[_Box]:
+        """Return the boxes without points that overlap these points' extent: a box made of them would be a double."""
+        xs, ys = [point.value[0] for point in points], [point.value[1] for point in points]
+        extent = min(xs), min(ys), max(xs), max(ys)
+        free = [box for box in self._boxes if box.kind is _Kind.OBJECT and not box.points]
+        return [box for box in free if box.corners and _overlap(box.corners, extent)]
 
     def _once_each(self, points: Sequence[_Point]) -> list[_Point]:
         by_name: dict[int, list[_Point]] = defaultdict(list)
@@ -259,43 +313,59 @@ class FileShapes:
         self._find("E305", indices, must_be(name, "at most one point of an object", got), hint)
 
     def _place_loose(self, points: Sequence[_Point]) -> None:
-        """Give each point without group to the smallest box that holds it, or report why not."""
+        """Give each point without group to the one box that can be its own, or report why not."""
         unknown = [box.index for box in self._boxes if box.corners is None]
-        claims: dict[tuple[int, int], list[tuple[_Point, list[_Box]]]] = defaultdict(list)
+        clear: dict[int, list[tuple[_Point, list[_Box]]]] = defaultdict(list)
         for point in points:
             if unknown:
                 self._refuse_ambiguous(point, f"shapes[{unknown[0]}] could be one and cannot be read")
                 continue
             holders = sorted((box for box in self._boxes if box.holds(point)), key=lambda box: box.area)
             if self._is_clear(point, holders):
-                claims[holders[0].index, point.keypoint].append((point, holders))
-        wanted = frozenset(claims)
-        accepted = []
-        for (_, keypoint), rivals in claims.items():
-            smallest = rivals[0][1][0]
-            elsewhere = any(
-                box.kind is _Kind.OBJECT and not box.has(keypoint) and (box.index, keypoint) not in wanted
-                for _, holders in rivals
-                for box in holders[1:]
-            )
-            if len(rivals) == 1 and not smallest.has(keypoint):
-                accepted.append((smallest, rivals[0][0]))
-            elif elsewhere:
-                for point, _ in rivals:
-                    self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, has that name twice")
-            else:
-                taken = next((point.index for point in smallest.points if point.keypoint == keypoint), None)
-                self._refuse_twice(keypoint, [point for point, _ in rivals], taken)
-        for box, point in accepted:
+                own = [box for box in holders if box.kind is _Kind.OBJECT]
+                clear[point.keypoint].append((point, own))
+        decided: list[tuple[_Point, list[_Box], _Box]] = []
+        for keypoint, placed in clear.items():
+            decided += self._assign(keypoint, placed)
+        for point, _, box in decided:
             box.points.append(point)
-        if accepted:
-            message = f"group_id must be given to tell objects apart, got none for {len(accepted)} points"
-            self._find(
-                "W321", "", message, "each went to the smallest rectangle that holds it; look at overlapping ones"
-            )
+        several = [one for one in decided if len(one[1]) > 1]
+        if several:
+            self._note_several(several)
+
+    def _assign(
+        self, keypoint: int, placed: Sequence[tuple[_Point, list[_Box]]]
+    ) -> list[tuple[_Point, list[_Box], _Box]]:
+        """Return points of one name with the boxes around them and the one that can only be theirs; report the rest."""
+        boxes = {box.index: box for _, holders in placed for box in holders}
+        free = {point.index: [b.index for b in holders if not b.has(keypoint)] for point, holders in placed}
+        given, contested, rest = only_assignment(free)
+        points = {point.index: point for point, _ in placed}
+        for group in contested:
+            self._refuse_twice(keypoint, [points[index] for index in group])
+        for point, holders in placed:
+            names = [f"shapes[{box.index}]" for box in holders]
+            if point.index in rest and len(holders) > 1:
+                reason = f"{', '.join(names[:-1])} and {names[-1]} hold it, and each could own it"
+                self._refuse_ambiguous(point, reason)
+            elif point.index in rest:
+                taken = next((one.index for one in holders[0].points if one.keypoint == keypoint), None)
+                self._refuse_twice(keypoint, [point], taken)
+        return [(point, holders, boxes[given[point.index]]) for point, holders in placed if point.index in given]
+
+    def _note_several(self, decided: Sequence[tuple[_Point, list[_Box], _Box]]) -> None:
+        shown = [
+            f"shapes[{point.index}] ({point.label}) lies in {' and '.join(f'shapes[{b.index}]' for b in holders)} "
+            f"and was given to shapes[{box.index}]"
+            for point, holders, box in decided[:_SHOWN]
+        ]
+        more = f"; and {len(decided) - _SHOWN} more" if len(decided) > _SHOWN else ""
+        message = f"group_id must be given where boxes overlap, got none for {len(decided)} points: "
+        hint = "no other choice gives each box each name once; a group_id of box and point settles it"
+        self._find("W321", [point.index for point, _, _ in decided], message + "; ".join(shown) + more, hint)
 
     def _is_clear(self, point: _Point, holders: Sequence[_Box]) -> bool:
-        """Return whether the first of the boxes is the one; else the point is counted as ignored, or reported."""
+        """Return whether boxes that can be read hold it; else the point is counted as ignored, or reported."""
         if not holders:
             hint = "move it into its box, or give both the same group_id"
             value = list(point.value[:2])
@@ -303,10 +373,9 @@ class FileShapes:
             self._find("E303", [point.index], must_be(f"point {point.label!r}", rule, value), hint)
             return False
         smallest = holders[0]
-        if len(holders) > 1 and holders[1].area == smallest.area:
-            self._refuse_ambiguous(point, f"shapes[{smallest.index}] and shapes[{holders[1].index}] are equally small")
-        elif smallest.kind is _Kind.UNREAD:
-            self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, cannot be read")
+        unread = [box for box in holders if box.kind is _Kind.UNREAD]
+        if unread:
+            self._refuse_ambiguous(point, f"shapes[{unread[0].index}], which holds it, cannot be read")
         elif smallest.kind is _Kind.IGNORED and any(box.kind is not _Kind.IGNORED for box in holders):
             self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, is left out on purpose")
         elif smallest.kind is _Kind.IGNORED:
@@ -338,6 +407,10 @@ class FileShapes:
 def place_of(file: str, index: int) -> str:
     """Return the place of a shape."""
     return f"{file}: shapes[{index}]"
+
+
+def _overlap(one: Corners, other: Corners) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
 def _extent(shape: SoundShape) -> Corners:

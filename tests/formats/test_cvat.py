@@ -115,12 +115,22 @@ def test_labels_of_skeleton_and_points_through_map(tmp_path: Path) -> None:
     assert result.findings == () and visibility(result) == {LFT: 2}
 
 
-def test_a_skeleton_without_group_belongs_to_the_smallest_box_that_holds_it(tmp_path: Path) -> None:
-    result = read(
-        tmp_path, box(0, 0, 200, 200), box(50, 50, 100, 100), skeleton(point(LFT, 60, 60), point(LRT, 70, 70))
-    )
-    assert [visibility(result, row) for row in (0, 1)] == [{}, {LFT: 2, LRT: 2}]
-    assert codes(result) == [("W321", "image[0] (a.jpg)")] and "got none for 1 skeletons" in texts(result)
+def test_a_skeleton_without_group_belongs_to_the_only_box_that_can_be_its_own(tmp_path: Path) -> None:
+    boxes = [box(0, 0, 200, 200), box(50, 50, 100, 100)]
+    skeletons = [skeleton(point(LFT, 60, 60), point(LRT, 70, 70)), skeleton(point(LFT, 9, 9))]
+    result = read(tmp_path, *boxes, *skeletons)
+    assert [visibility(result, row) for row in (0, 1)] == [{LFT: 2}, {LFT: 2, LRT: 2}]
+    assert codes(result) == [("W321", "image[0] (a.jpg)")] and "got none for skeleton[0]" in texts(result)
+    result = read(tmp_path, *boxes, skeletons[0])
+    assert [visibility(result, row) for row in (0, 1)] == [{}, {}]
+    assert [code for code, _ in codes(result)] == ["E304"] and "group them (key G)" in texts(result)
+
+
+def test_a_skeleton_that_sticks_out_of_its_box_a_little_makes_no_second_object(tmp_path: Path) -> None:
+    for options in ({}, {"box_from": "keypoints"}):
+        result = read(tmp_path, box(50, 50, 150, 150), skeleton(point(LFT, 60, 45), point(LRT, 70, 70)), **options)
+        assert [visibility(result, 0), len(result.dataset)] == [{LFT: 2, LRT: 2}, 1]
+        assert [code for code, _ in codes(result)] == ["W330"]
 
 
 def test_a_group_wins_over_containment(tmp_path: Path) -> None:
@@ -137,7 +147,7 @@ def test_points_without_skeleton(tmp_path: Path) -> None:
     )
     result = read(tmp_path, *shapes)
     assert [visibility(result, row) for row in (0, 1)] == [{LFT: 2}, {LRT: 1}]
-    assert codes(result) == [("W321", "image[0] (a.jpg)")]
+    assert codes(result) == []
 
 
 def test_a_skeleton_without_box(tmp_path: Path) -> None:

@@ -98,13 +98,16 @@ def test_rectangles_and_their_children(tmp_path: Path) -> None:
     assert [(i.file_name, i.size, i.split) for i in result.dataset.images] == [("a.jpg", SIZE, None)]
 
 
-def test_points_without_parent_belong_to_the_smallest_rectangle(tmp_path: Path) -> None:
-    result = read(
-        tmp_path, rect("a", 0, 0, 90, 90), rect("b", 10, 10, 30, 30), dot("k", LFT, 20, 20), dot("l", LRT, 80, 80)
-    )
-    assert [visibility(result, row) for row in (0, 1)] == [{LRT: 2}, {LFT: 2}]
-    assert codes(result) == [("W321", "")]
-    assert "parentID must be given to tell objects apart, got none for 2 points" in texts(result)
+def test_points_without_parent_belong_to_the_rectangle_that_can_only_be_theirs(tmp_path: Path) -> None:
+    boxes = [rect("a", 0, 0, 90, 90), rect("b", 10, 10, 30, 30)]
+    points = [dot("k", LFT, 20, 20), dot("l", LFT, 80, 80)]
+    result = read(tmp_path, *boxes, *points)
+    assert [visibility(result, row) for row in (0, 1)] == [{LFT: 2}, {LFT: 2}]
+    assert codes(result) == [("W321", ": annotations[0].result[2]")]
+    assert "parentID must be given where boxes overlap, got none for 1 points" in texts(result)
+    result = read(tmp_path, *boxes, points[0])
+    assert codes(result) == [("E304", ": annotations[0].result[2]")]
+    assert "give the point its rectangle as parent" in texts(result)
 
 
 def test_a_parent_wins_over_containment(tmp_path: Path) -> None:
@@ -149,7 +152,8 @@ def test_rectangle_and_labels_as_tags_of_their_own(tmp_path: Path) -> None:
     [
         ([dot("k", LFT, 9, 9)], [("E303", "[0]")], "labelled 'car', or have a parentID, got [28.8, 21.6]"),
         ([dot("k", LFT, 9, 9, "gone")], [("E306", "[0]")], "in group 'gone', got '1 points and none'"),
-        ([rect("r", 0, 0, 9, 9), rect("s", 0, 0, 9, 9), dot("k", LFT, 5, 5)], [("E304", "[2]")], "are equally small"),
+        ([rect("r", 0, 0, 9, 9), rect("s", 0, 0, 9, 9), dot("k", LFT, 5, 5)], [("E304", "[2]")],
+         "hold it, and each could own it"),
         ([rect("r", 0, 0, 9, 9), dot("k", LFT, 5, 5, "r"), dot("l", LFT, 6, 6, "r")], [("E305", "[1], [2]")],
          "at most one point of an object"),
         ([rect("r", 0, 0, 9, 9), rect("r", 20, 0, 9, 9)], [("E307", "[0], [1]")], "give each rectangle an id"),
@@ -201,7 +205,14 @@ def test_a_relation_that_contradicts_the_parent_is_refused(tmp_path: Path) -> No
     (finding,) = result.findings
     assert finding.code == "E311" and "one rectangle, got ['a', 'b']" in finding.message
     gone = read(tmp_path, boxes[0], dot("k", LFT, 9, 9), relation("k", "deleted"))
-    assert [finding.code for finding in gone.findings] == ["E306"]
+    assert [finding.code for finding in gone.findings] == ["E304"]
+
+
+def test_points_of_a_deleted_parent_make_no_second_object(tmp_path: Path) -> None:
+    for options in ({}, {"box_from": "keypoints"}):
+        result = read(tmp_path, rect("a", 0, 0, 50, 50), dot("k", LFT, 9, 9, "gone"), **options)
+        assert [finding.code for finding in result.findings] == ["E304"] and len(result.dataset) == 1
+        assert "give the point its rectangle as parent" in texts(result)
 
 
 def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
@@ -331,7 +342,7 @@ def test_json_min(tmp_path: Path) -> None:
     file = save(tmp_path, [full, empty])
     assert label_studio.detect(file)
     result = label_studio.read([tmp_path], CAR8, ReadOptions())
-    assert codes(result) == [("W323", ""), ("W321", "")]
+    assert codes(result) == [("W323", "")]
     assert result.dataset.boxes.tolist() == [[32, 24, 160, 144], [192, 24, 288, 144]]
     assert [visibility(result, row) for row in (0, 1)] == [{LFT: 2}, {LFT: 2}]
     assert result.dataset.places[1] == f"{file}: tasks[0] (id 7): box[1]"
