@@ -64,6 +64,10 @@ RULES: dict[str, Rule] = {
     ),
     "E125": Rule("file-name", "The name leads out of the picture folder."),
     "E126": Rule("duplicate-across-splits", "The same picture in train and val: the evaluation is of training data."),
+    "E127": Rule(
+        "keypoints-as-objects",
+        "Keypoints exported as objects of a category each: which object they belong to is not in the file.",
+    ),
     # The skeleton and the configs.
     "E131": Rule("sigmas-length", "MMPose accepts sigmas of any length and evaluates nonsense."),
     "E132": Rule("swap", "A one-sided swap makes random flips teach left for right."),
@@ -120,6 +124,7 @@ RULES: dict[str, Rule] = {
         "orientation-ignored",
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
+    "W331": Rule("keypoints-joined", "Keypoints that were objects of a category each were joined to the boxes."),
 }
 
 

@@ -17,6 +17,8 @@ from posetools.formats.locate import PictureFinder, check_size, is_sane, name_be
 from posetools.storage import is_url
 
 ANNOTATIONS = "annotations"
+# Of an image whose size the file does not give.
+UNKNOWN_SIZE = (0, 0)
 
 _SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # labelme files say so in their first bytes, and a folder may hold many thousands of them.
@@ -84,7 +86,7 @@ class PictureLookup:
         located = open_picture(path)
         if isinstance(located, Finding):
             return located
-        wrong = check_size(located, *size, file=self.path, place="image")
+        wrong = None if size == UNKNOWN_SIZE else check_size(located, *size, file=self.path, place="image")
         if wrong:
             return replace(wrong, place=place)
         return Found(path, self._name(path, file_name, folder), self._origin(folder), located.header.size)
@@ -228,3 +230,18 @@ def _groups(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     found = (sorted(path for path in folder.glob(each) if is_url(path) or path.is_file()) for each in patterns)
     one, two, three = found
     return one, two, three
+
+
+def without_twins(files: Sequence[Path]) -> tuple[tuple[Path, ...], list[Finding]]:
+    """Return the files but those of a COCO release whose objects another one has with keypoints, and a note on each."""
+    names = {(path.parent, path.name) for path in files}
+    kept: list[Path] = []
+    notes: list[Finding] = []
+    for path in files:
+        twin = path.name.replace("instances_", "person_keypoints_", 1)
+        if not path.name.startswith("instances_") or (path.parent, twin) not in names:
+            kept.append(path)
+            continue
+        message = f"left out: {twin} beside it has the same objects with their keypoints"
+        notes.append(Finding("W323", str(path), "", message, "name the file itself to read it"))
+    return tuple(kept), notes
