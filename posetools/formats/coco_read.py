@@ -22,7 +22,7 @@ from posetools.formats.coco_names import name_keypoints
 from posetools.formats.coco_prepare import prepare
 from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_in
 from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, table_from, unreadable_table
-from posetools.formats.coco_values import plain_values
+from posetools.formats.coco_values import NOT_FOUND, plain_values
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -129,8 +129,7 @@ def _measured(lookup: Lookup, file_name: str, place: str) -> tuple[int, int] | N
     """Return the size in an image's header; None when no image is opened."""
     found = lookup.find(file_name, UNKNOWN_SIZE, place)
     if isinstance(found, Finding):
-        # The look-up of all images says what is wrong with it.
-        return 1, 1
+        return NOT_FOUND
     return None if found.size == UNKNOWN_SIZE else found.size
 
 

@@ -23,6 +23,8 @@ _PLAIN = frozenset({int, float})
 _TEXT_LIMIT = 40
 _HINT = "the source stays as it is"
 _MISSING = object()
+# The size of an image that cannot be opened: its own finding says why.
+NOT_FOUND = (1, 1)
 
 
 @dataclass(slots=True)
@@ -111,7 +113,8 @@ def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> An
             new["width"], new["height"] = (
                 old if old is not None else own for old, own in zip(given, size, strict=True)
             )
-            counted.add("a missing width or height was taken from the image's header", place)
+            if size != NOT_FOUND:
+                counted.add("a missing width or height was taken from the image's header", place)
     return new
 
 

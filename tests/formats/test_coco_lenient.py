@@ -162,6 +162,7 @@ def test_a_wrong_size_and_a_missing_image_are_still_errors(place: Place) -> None
     done = place.convert(content)
     assert "E121" in done.words
     assert "E101" not in done.words
+    assert "W324" not in done.words
 
 
 def test_without_opening_images_a_missing_size_is_refused(place: Place) -> None:
