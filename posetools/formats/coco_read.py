@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -122,7 +122,24 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         if category.id in prepared.ours and category.id not in reading.columns:
             reading.columns[category.id] = _columns(category, skeleton, options, reading)
     _find_pictures(reading, options, lookup)
+    _leave_unlabeled(reading, prepared.document)
     return reading
+
+
+def _leave_unlabeled(reading: Reading, document: Any) -> None:
+    """Leave out images without objects that the file says nobody labeled (PoseTrack's ``is_labeled``)."""
+    images = document["images"] if reading.table.readable else []
+    said = {i for i, entry in enumerate(images) if isinstance(entry, dict) and entry.get("is_labeled") is False}
+    if not said:
+        return
+    used = set(reading.table.annotations.image_ids.tolist())
+    columns = reading.table.images
+    rows = [row for row in reading.pictures if int(columns.position[row]) in said and int(columns.ids[row]) not in used]
+    for row in rows:
+        del reading.pictures[row]
+    if rows:
+        message = f"is_labeled is false in {len(rows)} image{'s' * (len(rows) > 1)} without objects: not labeled yet, left out"
+        reading.add("W322", columns.place(rows[0]), message)
 
 
 def _measured(lookup: Lookup, file_name: str, place: str) -> tuple[int, int] | None:

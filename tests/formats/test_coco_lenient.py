@@ -298,3 +298,18 @@ def test_a_release_has_its_objects_once(place: Place) -> None:
     assert "instances_train2017.json" in done.words
     assert "W323" in done.words
     assert np.all([one["num_keypoints"] == 3 for one in place.objects()])
+
+
+def test_an_image_that_nobody_labeled_is_no_negative(place: Place) -> None:
+    make_picture(place.folder / "in/p3.jpg", SIZE, seed=3)
+    content = document(heron(1), heron(2, 2), images=3)
+    content["images"][1]["is_labeled"] = content["images"][2]["is_labeled"] = False
+    done = place.convert(content)
+    assert done.status == 0, done.words
+    assert "is_labeled is false in 1 image without objects" in done.words
+    names = [
+        image["file_name"]
+        for s in ("train", "val")
+        for image in json.loads((place.folder / f"out/{s}_coco.json").read_text())["images"]
+    ]
+    assert sorted(names) == ["p1.jpg", "p2.jpg"]
