@@ -128,8 +128,8 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
 
 def _leave_unlabeled(reading: Reading, document: Any) -> None:
     """Leave out images without objects that the file says nobody labeled (PoseTrack's ``is_labeled``)."""
-    images = document["images"] if reading.table.readable else []
-    said = {i for i, entry in enumerate(images) if isinstance(entry, dict) and entry.get("is_labeled") is False}
+    entries = document["images"] if reading.table.readable else []
+    said = {i for i, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("is_labeled") is False}
     if not said:
         return
     used = set(reading.table.annotations.image_ids.tolist())
@@ -138,7 +138,8 @@ def _leave_unlabeled(reading: Reading, document: Any) -> None:
     for row in rows:
         del reading.pictures[row]
     if rows:
-        message = f"is_labeled is false in {len(rows)} image{'s' * (len(rows) > 1)} without objects: not labeled yet, left out"
+        images = f"{len(rows)} image{'s' * (len(rows) > 1)} without objects"
+        message = f"is_labeled is false in {images}: not labeled yet, left out"
         reading.add("W322", columns.place(rows[0]), message)
 
 
