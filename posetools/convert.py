@@ -282,7 +282,7 @@ def _no_objects(read: _Read, kept: Sequence[int], request: ConvertRequest) -> It
             _listed(request.sources),
             "",
             f"objects must be at least 1, got 0 in {len(read.pictures.names)} pictures and {read.files} annotation "
-            f"files" + (f" ({left_out} shapes left out by --ignore)" if left_out else ""),
+            f"files" + (f" ({left_out} shapes left out on purpose)" if left_out else ""),
             "are the labels those of --skeleton? --map OLD=NEW gives other names",
         )
 

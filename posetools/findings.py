@@ -66,6 +66,10 @@ RULES: dict[str, Rule] = {
     ),
     "E125": Rule("file-name", "The name leads out of the picture folder."),
     "E126": Rule("duplicate-across-splits", "The same picture in train and val: the evaluation is of training data."),
+    "E127": Rule(
+        "keypoints-as-objects",
+        "Keypoints exported as objects of a category each: which object they belong to is not in the file.",
+    ),
     # The skeleton and the configs.
     "E131": Rule("sigmas-length", "MMPose accepts sigmas of any length and evaluates nonsense."),
     "E132": Rule("swap", "A one-sided swap makes random flips teach left for right."),
@@ -126,6 +130,7 @@ RULES: dict[str, Rule] = {
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
     "W330": Rule("box-of-no-group", "Points of a group without a box were joined with the only free box around them."),
+    "W331": Rule("keypoints-joined", "Keypoints that were objects of a category each were joined to the boxes."),
     "W332": Rule("found-by-name", "An image of the right name in a folder of another name may be another image."),
     "W333": Rule(
         "box-from-one-point",

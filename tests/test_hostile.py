@@ -340,7 +340,7 @@ def test_no_terminal_obeys_the_name_of_a_label_or_a_file(tmp_path: Path) -> None
         assert "\\x1b" in done.out + done.err
     ignored = run("convert", source, "--out", tmp_path / "out", "--ignore", "clear\x1b[2J\x07")
     assert ignored.status == 0 and "\x1b" not in ignored.out
-    assert "left out by --ignore: clear\\x1b[2J\\x07 (1)" in ignored.out
+    assert "left out on purpose: clear\\x1b[2J\\x07 (1)" in ignored.out
 
 
 # Label files that are elsewhere.

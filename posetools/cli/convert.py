@@ -314,7 +314,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
         more = "" if request.keep_going else in_own_words("; --keep-going writes what could be read")
         print(printable(f"nothing was written: {errors} error{'s' if errors > 1 else ''}{more}"))
         return 1
-    notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
+    notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
     plural = "" if result.files == 1 else "s"
     if result.left_out:
         images = "1 image" if result.left_out == 1 else f"{result.left_out} images"

@@ -81,7 +81,7 @@ def _print(result: MergeResult, out: Path) -> None:
 
     if result.findings:
         print_findings(result.findings, console())
-    notes = [f"left out by --ignore: {label} ({times})" for label, times in result.ignored.items()]
+    notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
     notes += result.notes
     notes += _listed("renamed", [f"{source}: {old} is {new}" for source, old, new in result.renamed])
     notes += _listed("in two data sets, kept once", [f"{gone} = {kept}" for gone, kept in result.doubles])

@@ -13,6 +13,14 @@ Reading
   picture.
 - A picture's split is the one word train, val or test in the file's name (``train_coco``, ``instances_train2017``),
   else its folder's (``valid``).
+- Of a COCO release, ``instances_X.json`` is left out where ``person_keypoints_X.json`` is beside it (W323): it has the
+  same objects.
+- A value of another type that has one meaning (``iscrowd: false``, ids as text, a width that the image's header gives)
+  is taken for it, one warning (W324) for each kind. --kpt-order names the keypoints of a category that has no names for
+  them, or another number.
+- Keypoints that are objects of a category each (E127) are joined by --keypoints-from categories, where each is in
+  exactly one box of the object's category.
+- --drop-crowds leaves groups (``iscrowd`` 1) out, and counts them.
 - Objects of the skeleton's category are read; --map gives other names to it, --ignore leaves a category out and counts
   its objects; any other object is a finding (E301).
 - Keypoints go by the names in the category, onto the skeleton's (--map, --ignore). Points that the file does not have
@@ -33,11 +41,13 @@ Writing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from posetools.findings import Finding, sort_findings
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_read import join, read_file
-from posetools.formats.coco_sources import PictureLookup, TrustedPictures, detect, files_of, root_of
+from posetools.formats.coco_sources import PictureLookup, TrustedPictures, detect, files_of, root_of, without_twins
 from posetools.formats.coco_write import write, write_split
 from posetools.formats.labels import check_options
 from posetools.skeleton import Skeleton
@@ -53,11 +63,15 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     """
     check_options(skeleton, options)
     roots: dict[Path, tuple[Path, Path]] = {}
+    beside: list[Finding] = []
     for source in sources:
-        for path in files_of(source):
+        files, skipped = without_twins(files_of(source))
+        beside += skipped
+        for path in files:
             roots.setdefault(path.resolve(), (path, source if source.is_dir() else root_of(path)))
     readings = [read_file(path, skeleton, options, _lookup(path, root, options)) for path, root in roots.values()]
-    return join(readings, skeleton)
+    result = join(readings, skeleton)
+    return replace(result, findings=sort_findings([*result.findings, *beside]))
 
 
 def _lookup(path: Path, root: Path, options: ReadOptions) -> PictureLookup:

@@ -16,13 +16,15 @@ from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import HINT, Completed, ThinBox, box_round, complete
 from posetools.formats.coco_errors import raw_place
 from posetools.formats.coco_model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage
-from posetools.formats.coco_repair import OF_OBJECTS, image_sizes, repair
+from posetools.formats.coco_repair import OF_OBJECTS, Repair, image_sizes, repair
 from posetools.formats.collect import Corners
 from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
 # Code, place, message, hint.
 Note = tuple[str, str, str, str]
+# How groups that are left out are counted.
+CROWDS = "groups (iscrowd)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,12 @@ def prepare(document: Any, skeleton: Skeleton, options: ReadOptions) -> Prepared
         if _category_of(entry) in ignored_names:
             places.add(raw_place("annotations", i, entry))
             ignored[ignored_names[entry["category_id"]]] += 1
+        elif options.drop_crowds and isinstance(entry, dict) and entry.get("iscrowd") == 1:
+            places.add(raw_place("annotations", i, entry))
+            ignored[CROWDS] += 1
     filled, notes = _fill(document, ours, options)
     mended, repairs = repair(filled, OF_OBJECTS)
-    hint = "the source stays as it is; `posetools validate --fix` mends a file itself"
-    notes += [("W324", done.place, done.message, hint) for done in repairs if done.place not in places]
+    notes += _repaired([done for done in repairs if done.place not in places])
     return Prepared(
         document=mended,
         ours=ours,
@@ -71,6 +75,17 @@ def prepare(document: Any, skeleton: Skeleton, options: ReadOptions) -> Prepared
         left_out=frozenset(places),
         notes=(*notes, *_not_carried(document, ours)),
     )
+
+
+def _repaired(repairs: Sequence[Repair]) -> Iterator[Note]:
+    """Yield one note for each kind of repair."""
+    hint = "the source stays as it is; `posetools validate --fix` mends a file itself"
+    kinds: dict[str, list[Repair]] = {}
+    for done in repairs:
+        kinds.setdefault(done.code, []).append(done)
+    for of_kind in kinds.values():
+        more = f" (and {len(of_kind) - 1} more such object{'s' * (len(of_kind) > 2)})" if len(of_kind) > 1 else ""
+        yield "W324", of_kind[0].place, of_kind[0].message + more, hint
 
 
 def _categories(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:

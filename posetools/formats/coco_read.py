@@ -17,10 +17,13 @@ from posetools.files import read_json
 from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco_columns import AnnotationColumns
+from posetools.formats.coco_flat import join_categories
 from posetools.formats.coco_model import LABELED
+from posetools.formats.coco_names import name_keypoints
 from posetools.formats.coco_prepare import prepare
-from posetools.formats.coco_sources import Found, split_of
-from posetools.formats.coco_table import CategoryRow, CocoTable, table_from, unreadable_table
+from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_of
+from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, table_from, unreadable_table
+from posetools.formats.coco_values import NOT_FOUND, plain_values
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -29,6 +32,8 @@ from posetools.skeleton import Skeleton
 from posetools.storage import heads
 
 _ANNOTATION = re.compile(r"annotations\[(\d+)\]")
+# Places that are listed in one finding.
+_SHOWN = 5
 
 
 class Lookup(Protocol):
@@ -69,6 +74,7 @@ class Reading:
         findings: what could not be read, and what is odd.
         ignored: label -> how many were left out on purpose.
         ignored_ids: the ids of the categories left out on purpose.
+        drop_crowds: whether groups of objects are left out on purpose.
         broken: the ids of the images in which an object could not be read.
     """
 
@@ -79,6 +85,7 @@ class Reading:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     ignored_ids: frozenset[int] = frozenset()
+    drop_crowds: bool = False
     broken: set[int] = field(default_factory=set)
 
     def add(self, code: str, place: str, message: str, hint: str = "") -> None:
@@ -100,18 +107,53 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     except InputError as exc:
         table = unreadable_table(path, exc)
         return Reading(table, None, findings=list(table.findings))
+    document, taken = plain_values(document, lambda name, place: _measured(lookup, name, place))
+    document, joined = join_categories(document, skeleton, options)
+    document, unnamed = name_keypoints(document, skeleton, options)
+    refused = [note for note in (*joined, *unnamed) if note[0].startswith("E")]
+    if refused:
+        # Without its keypoints, no image of the file must become one without objects.
+        findings = [Finding(code, str(path), place, message, hint) for code, place, message, hint in refused]
+        return Reading(table_from({name: [] for name in LISTS}, path), None, findings=findings)
     prepared = prepare(document, skeleton, options)
     table = table_from(prepared.document, path)
     reading = Reading(table, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
+    reading.drop_crowds = options.drop_crowds
     reading.findings += [finding for finding in table.findings if finding.place not in prepared.left_out]
     reading.broken |= _images_of(reading.findings, prepared.document)
-    for code, place, message, hint in prepared.notes:
+    for code, place, message, hint in (*taken, *joined, *prepared.notes):
         reading.add(code, place, message, hint)
     for category in table.categories:
         if category.id in prepared.ours and category.id not in reading.columns:
             reading.columns[category.id] = _columns(category, skeleton, options, reading)
     _find_pictures(reading, options, lookup)
+    _leave_unlabeled(reading, prepared.document)
     return reading
+
+
+def _leave_unlabeled(reading: Reading, document: Any) -> None:
+    """Leave out images without objects that the file says nobody labeled (PoseTrack's ``is_labeled``)."""
+    entries = document["images"] if reading.table.readable else []
+    said = {i for i, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("is_labeled") is False}
+    if not said:
+        return
+    used = set(reading.table.annotations.image_ids.tolist())
+    columns = reading.table.images
+    rows = [row for row in reading.pictures if int(columns.position[row]) in said and int(columns.ids[row]) not in used]
+    for row in rows:
+        del reading.pictures[row]
+    if rows:
+        images = f"{len(rows)} image{'s' * (len(rows) > 1)} without objects"
+        message = f"is_labeled is false in {images}: not labeled yet, left out"
+        reading.add("W322", columns.place(rows[0]), message)
+
+
+def _measured(lookup: Lookup, file_name: str, place: str) -> tuple[int, int] | None:
+    """Return the size in an image's header; None when no image is opened."""
+    found = lookup.find(file_name, UNKNOWN_SIZE, place)
+    if isinstance(found, Finding):
+        return NOT_FOUND
+    return None if found.size == UNKNOWN_SIZE else found.size
 
 
 def join(readings: Sequence[Reading], skeleton: Skeleton) -> ReadResult:
@@ -231,7 +273,7 @@ def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, 
     boxes, images = xyxy_from_xywh(table.bbox), reading.table.image_rows()
     keypoints = _keypoints(reading, skeleton)
     for row in range(len(table)):
-        if int(table.category_ids[row]) in reading.ignored_ids:
+        if int(table.category_ids[row]) in reading.ignored_ids or (reading.drop_crowds and table.iscrowd[row]):
             continue
         problem = _category_problem(reading, row, skeleton.category.name) or _image_problem(
             reading, row, int(images[row])
@@ -254,15 +296,16 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
     """Return row -> (K, 3) keypoints in the skeleton's order; a wrong length or visibility becomes a finding."""
     table = reading.table.annotations
     usable: dict[int, Floats] = {}
+    stray = 0
     for category, columns in reading.columns.items():
         of_category = table.category_ids == category
+        if reading.drop_crowds:
+            of_category &= ~table.iscrowd
         empty = table.lengths == 0
         fits = table.lengths == 3 * columns.number
-        for row in np.flatnonzero(of_category & ~fits & ~empty):
-            rule = f"3 numbers for each of the category's {columns.number} keypoints, {3 * columns.number} in all"
-            message = must_be("keypoints", rule, int(table.lengths[row]))
-            reading.broken.add(int(table.image_ids[row]))
-            reading.add("E106", table.place(int(row)), message, "the category's keypoints say how many there are")
+        wrong_length = np.flatnonzero(of_category & ~fits & ~empty)
+        _lengths(reading, wrong_length, columns.number)
+        reading.broken.update(table.image_ids[wrong_length].tolist())
         rows = np.flatnonzero(of_category & (fits | empty))
         points = np.zeros((len(rows), columns.number, 3))
         filled = np.flatnonzero(fits[rows])
@@ -271,12 +314,29 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
             reading.ignored[label] += int(np.isin(points[:, index, 2], LABELED).sum())
         mapped = np.zeros((len(rows), skeleton.num_keypoints, 3))
         mapped[:, columns.target] = points[:, columns.source]
+        stray += int(((mapped[:, :, 2] == 0) & (mapped[:, :, :2] != 0).any(axis=2)).sum())
         bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)
         for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
             reading.findings.append(_visibility(reading, table, row, wrong))
             reading.broken.add(int(table.image_ids[row]))
         usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
+    if stray:
+        message = must_be("keypoints", "0, 0 where the visibility is 0", f"coordinates for {stray} such points")
+        reading.add("W203", "annotations", f"{message}; they are left out", "visibility 1 means hidden but labelled")
     return usable
+
+
+def _lengths(reading: Reading, rows: Ints, number: int) -> None:
+    """Add one finding for all objects with the same wrong count of numbers."""
+    table = reading.table.annotations
+    rule = f"3 numbers for each of the category's {number} keypoints, {3 * number} in all"
+    for length in np.unique(table.lengths[rows]):
+        of_length = rows[table.lengths[rows] == length]
+        places = [table.place(int(row)) for row in of_length]
+        message = must_be("keypoints", rule, int(length))
+        if len(places) > 1:
+            message += f" in {len(places)} objects: {', '.join(places[:_SHOWN])}" + ", ..." * (len(places) > _SHOWN)
+        reading.add("E106", places[0], message, "the category's keypoints say how many there are")
 
 
 def _visibility(reading: Reading, table: AnnotationColumns, row: int, values: Floats) -> Finding:

@@ -26,6 +26,8 @@ from posetools.formats.locate import (
 from posetools.storage import is_url
 
 ANNOTATIONS = "annotations"
+# Of an image whose size the file does not give.
+UNKNOWN_SIZE = (0, 0)
 
 # labelme files say so in their first bytes, and a folder may hold many thousands of them.
 _HEAD = 4096
@@ -102,7 +104,7 @@ class PictureLookup:
         located = open_picture(match.path)
         if isinstance(located, Finding):
             return located
-        wrong = check_size(located, *size, file=self.path, place="image")
+        wrong = None if size == UNKNOWN_SIZE else check_size(located, *size, file=self.path, place="image")
         if wrong:
             return replace(wrong, place=place)
         return Found(match.path, found_name, origin, located.header.size, notes)
@@ -252,3 +254,18 @@ def _groups(folder: Path) -> tuple[list[Path], ...]:
         below = sorted(path for path in folder.glob("*/*.json") if split_folder(path.parent.name) and path.is_file())
         groups.append(below)
     return tuple(groups)
+
+
+def without_twins(files: Sequence[Path]) -> tuple[tuple[Path, ...], list[Finding]]:
+    """Return the files but those of a COCO release whose objects another one has with keypoints, and a note on each."""
+    names = {(path.parent, path.name) for path in files}
+    kept: list[Path] = []
+    notes: list[Finding] = []
+    for path in files:
+        twin = path.name.replace("instances_", "person_keypoints_", 1)
+        if not path.name.startswith("instances_") or (path.parent, twin) not in names:
+            kept.append(path)
+            continue
+        message = f"left out: {twin} beside it has the same objects with their keypoints"
+        notes.append(Finding("W323", str(path), "", message, "name the file itself to read it"))
+    return tuple(kept), notes

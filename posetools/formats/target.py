@@ -44,10 +44,13 @@ def check_holdable(splits: Mapping[str, Dataset], title: str, annotation_of: Cal
 
 
 def _check_objects(dataset: Dataset, title: str) -> None:
-    for row in np.flatnonzero(dataset.iscrowd):
-        instance = dataset[int(row)]
+    groups = np.flatnonzero(dataset.iscrowd)
+    if len(groups):
+        instance = dataset[int(groups[0])]
         problem = must_be("iscrowd", f"0, for {title} has no groups of objects", 1)
-        raise InputError(instance.image.file_name, instance.place, problem, hint="leave such objects out")
+        problem += f" ({len(groups)} such objects)" if len(groups) > 1 else ""
+        hint = "`posetools convert --drop-crowds` leaves such objects out, and counts them"
+        raise InputError(instance.image.file_name, instance.place, problem, hint=hint)
     for row in np.flatnonzero((dataset.boxes[:, 2:] <= dataset.boxes[:, :2]).any(axis=1)):
         instance = dataset[int(row)]
         problem = must_be("box", "x1, y1, x2, y2 with width and height", instance.box.tolist())

@@ -112,7 +112,7 @@ def test_what_is_ignored_is_counted(source: Path) -> None:
     count = (source / "b.json").read_text().count('"tree"')
     done = run("convert", source, "--out", "cars", "--ignore", "tree")
     assert done.status == 0
-    assert ("left out by --ignore: tree (1)" in done.out) == (count == 1)
+    assert ("left out on purpose: tree (1)" in done.out) == (count == 1)
 
 
 def test_warnings_alone_are_shown_and_status_0(source: Path) -> None:

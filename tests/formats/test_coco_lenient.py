@@ -1,0 +1,315 @@
+"""COCO files as programs write them: values of other types, unnamed keypoints, crowds, keypoints as categories."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+
+from tests.build import make_picture
+from tests.cli.run import Done, run
+
+NAMES = ("beak", "tail", "crest")
+SIZE = (160, 120)
+POINTS = [30, 40, 2, 50.5, 60, 1, 70, 42, 2]
+
+Entry = dict[str, Any]
+
+
+def heron(number: int, image: object = 1, **changes: object) -> Entry:
+    entry: Entry = {
+        "id": number,
+        "image_id": image,
+        "category_id": 5,
+        "bbox": [20, 30, 60, 40],
+        "area": 1500.5,
+        "iscrowd": 0,
+        "num_keypoints": 3,
+        "keypoints": list(POINTS),
+    }
+    return {key: value for key, value in {**entry, **changes}.items() if value is not ...}
+
+
+def document(*annotations: Entry, images: int = 2, **category: object) -> Entry:
+    own = {"id": 5, "name": "heron", "keypoints": list(NAMES), "skeleton": [[1, 2]], **category}
+    return {
+        "images": [
+            {"id": i, "file_name": f"p{i}.jpg", "width": SIZE[0], "height": SIZE[1]} for i in range(1, images + 1)
+        ],
+        "annotations": list(annotations),
+        "categories": [{key: value for key, value in own.items() if value is not ...}],
+    }
+
+
+class Place:
+    """A folder with a skeleton, images and a COCO file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for i in (1, 2):
+            make_picture(folder / "in" / f"p{i}.jpg", SIZE, seed=i)
+        names = ",".join(NAMES)
+        assert run("skeleton", "new", folder / "s.yaml", "--names", names, "--category", "heron").status == 0
+
+    def convert(self, content: Entry, *options: str) -> Done:
+        (self.folder / "in/a.json").write_text(json.dumps(content))
+        source, out = self.folder / "in", self.folder / "out"
+        return run("convert", source, "--out", out, "--skeleton", self.folder / "s.yaml", *options)
+
+    def objects(self) -> list[Entry]:
+        """All objects, as pycocotools reads them, in the order of their images and ids."""
+        found: list[Entry] = []
+        for split in ("train", "val"):
+            read = COCO(self.folder / "out" / f"{split}_coco.json")
+            for one in read.loadAnns(read.getAnnIds()):
+                found.append({**one, "file": read.loadImgs(one["image_id"])[0]["file_name"]})
+        return sorted(found, key=lambda one: (one["file"], one["id"]))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+LENIENT: dict[str, Entry] = {
+    "crowd false": {"iscrowd": False},
+    "crowd null": {"iscrowd": None},
+    "crowd text": {"iscrowd": "0"},
+    "crowd float": {"iscrowd": 0.0},
+    "count null": {"num_keypoints": None},
+    "count float": {"num_keypoints": 3.0},
+    "count text": {"num_keypoints": "3"},
+    "area text": {"area": "1500.5"},
+    "box of texts": {"bbox": ["20", "30.0", 60, 40]},
+    "nested": {"keypoints": [[30, 40, 2], [50.5, 60, 1], [70, 42, 2]]},
+    "texts": {"keypoints": ["30", "40", "2", "50.5", "60.0", "1.0", 70, 42, 2.0]},
+    "fractional id": {"id": 1.0},
+    "text id": {"id": "c0ffee-17"},
+    "text reference": {"image_id": "1"},
+    "fractional reference": {"image_id": 1.0, "category_id": 5.0},
+}
+
+
+@pytest.mark.parametrize("case", LENIENT)
+def test_a_value_with_one_meaning_is_read_and_said_once(place: Place, case: str) -> None:
+    done = place.convert(
+        document(
+            heron(1, **LENIENT[case]),
+            heron(2, 2, **{k: v for k, v in LENIENT[case].items() if k not in ("id", "image_id")}),
+        )
+    )
+    assert done.status == 0, done.err
+    assert "W324" in done.words
+    one, two = place.objects()
+    assert one["keypoints"] == two["keypoints"] == POINTS
+    assert (one["bbox"], one["area"], one["iscrowd"], one["num_keypoints"]) == ([20, 30, 60, 40], 1500.5, 0, 3)
+
+
+@pytest.mark.parametrize("nothing", [[None, None, 0], [float("nan"), float("nan"), 0]])
+def test_a_point_without_coordinates_and_visibility_is_unlabelled(place: Place, nothing: list[Any]) -> None:
+    done = place.convert(document(heron(1, keypoints=[*POINTS[:6], *nothing], num_keypoints=2), heron(2, 2)))
+    assert done.status == 0, done.err
+    assert place.objects()[0]["keypoints"] == [*POINTS[:6], 0, 0, 0]
+
+
+def test_a_missing_point_that_is_said_to_be_visible_is_refused(place: Place) -> None:
+    done = place.convert(document(heron(1, keypoints=[*POINTS[:6], None, None, 2]), heron(2, 2)))
+    assert done.status == 1
+    assert "E102" in done.words
+
+
+def test_a_boolean_visibility_has_two_meanings(place: Place) -> None:
+    assert place.convert(document(heron(1, keypoints=[*POINTS[:8], True]), heron(2, 2))).status == 1
+
+
+def test_ids_of_text_tell_images_apart_whatever_their_numbers(place: Place) -> None:
+    content = document(heron(1, "b"), heron(2, "1", bbox=[21, 30, 60, 40]))
+    content["images"][0]["id"], content["images"][1]["id"] = "1", "b"
+    assert place.convert(content).status == 0
+    assert [(one["file"], one["bbox"][0]) for one in place.objects()] == [("p1.jpg", 21), ("p2.jpg", 20)]
+
+
+def test_an_id_that_two_images_may_have_is_taken_exactly_or_refused(place: Place) -> None:
+    content = document(heron(1, 1), heron(2, "1", bbox=[21, 30, 60, 40]))
+    content["images"][1]["id"] = "1"
+    assert place.convert(content).status == 0
+    assert [(one["file"], one["bbox"][0]) for one in place.objects()] == [("p1.jpg", 20), ("p2.jpg", 21)]
+    content["annotations"][0]["image_id"] = 1.0
+    (place.folder / "out").rename(place.folder / "first")
+    assert "image_id must be the id of an entry in images, an integer, got 1.0" in place.convert(content).words
+
+
+@pytest.mark.parametrize("size", [{}, {"width": None, "height": None}, {"width": 160.0, "height": "120"}])
+def test_the_size_comes_from_the_header_where_the_file_gives_none(place: Place, size: Entry) -> None:
+    content = document(heron(1, bbox=..., area=...), heron(2, 2))
+    for image in content["images"]:
+        del image["width"], image["height"]
+        image |= size
+    done = place.convert(content, "--box-from", "keypoints")
+    assert done.status == 0, done.err
+    assert place.objects()[0]["bbox"] == [26, 38, 48, 24]
+
+
+def test_a_wrong_size_and_a_missing_image_are_still_errors(place: Place) -> None:
+    content = document(heron(1), heron(2, 2))
+    content["images"][0]["width"] = "161"
+    assert "E123" in place.convert(content).words
+    content["images"][0] = {"id": 1, "file_name": "none.jpg"}
+    done = place.convert(content)
+    assert "E121" in done.words
+    assert "E101" not in done.words
+    assert "W324" not in done.words
+
+
+def test_without_opening_images_a_missing_size_is_refused(place: Place) -> None:
+    content = document(heron(1), heron(2, 2))
+    del content["images"][0]["width"]
+    assert "E101" in place.convert(content, "--trust-sizes").words
+
+
+def test_what_nothing_reads_costs_no_object(place: Place) -> None:
+    content = document(heron(1), heron(2, 2), supercategory=7, skeleton=[["beak", "tail"], ["tail", "crest"]])
+    content |= {"info": "made by hand", "licenses": {"id": 1}}
+    assert place.convert(content).status == 0
+    assert len(place.objects()) == 2
+
+
+def test_coordinates_of_unlabelled_points_are_dropped_with_a_word(place: Place) -> None:
+    done = place.convert(document(heron(1, keypoints=[*POINTS[:8], 0], num_keypoints=2), heron(2, 2)))
+    assert done.status == 0
+    assert "W203" in done.words
+    assert place.objects()[0]["keypoints"] == [*POINTS[:6], 0, 0, 0]
+
+
+def test_unnamed_keypoints_are_one_finding_whose_option_names_them(place: Place) -> None:
+    content = document(*(heron(i, 1 + i % 2) for i in range(1, 6)), keypoints=...)
+    done = place.convert(content)
+    assert done.status == 1
+    assert done.words.count("a.json: categories[0]") == 1
+    assert "E106" not in done.words
+    assert f"`posetools convert --kpt-order {','.join(NAMES)}` names them" in done.words
+    assert place.convert(content, "--kpt-order", "tail,beak,crest").status == 0
+    assert place.objects()[0]["keypoints"] == [*POINTS[3:6], *POINTS[:3], *POINTS[6:]]
+
+
+def test_another_number_of_names_is_the_same_finding(place: Place) -> None:
+    content = document(heron(1), heron(2, 2), keypoints=["beak", "tail"])
+    done = place.convert(content)
+    assert "got 3 keypoints and 2 names" in done.words
+    assert "--kpt-order must be 3 names" in place.convert(content, "--kpt-order", "beak,tail").words
+    assert place.convert(content, "--kpt-order", ",".join(NAMES)).status == 0
+    assert [one["keypoints"] for one in place.objects()] == [POINTS, POINTS]
+
+
+def test_wrong_lengths_are_one_finding(place: Place) -> None:
+    done = place.convert(document(heron(1), *(heron(i, 2, keypoints=POINTS[:5]) for i in (2, 3, 4))))
+    assert "got 5 in 3 objects" in done.words
+    assert done.words.count("must be 3 numbers for each") == 1
+
+
+@pytest.mark.parametrize("target", ["yolo-pose", "labelme", "cvat"])
+def test_groups_are_left_out_when_asked_and_the_refusal_says_so(place: Place, target: str) -> None:
+    content = document(heron(1), heron(2, 2), heron(3, 1, iscrowd=1), heron(4, 2, iscrowd=True, keypoints=[1]))
+    refused = place.convert({**content, "annotations": content["annotations"][:3]}, "--to", target)
+    assert refused.status == 2
+    assert "--drop-crowds" in refused.words
+    done = place.convert(content, "--to", target, "--drop-crowds")
+    assert done.status == 0, done.words
+    assert "groups (iscrowd)" in done.words
+
+
+def test_groups_are_kept_from_coco_to_coco(place: Place) -> None:
+    assert place.convert(document(heron(1), heron(2, 2, iscrowd=1))).status == 0
+    assert [one["iscrowd"] for one in place.objects()] == [0, 1]
+
+
+def flat(*, boxes: list[list[float]], points: list[tuple[str, float, float]], size: float = 1) -> Entry:
+    content = document(heron(1), heron(2, 2), keypoints=...)
+    content["categories"] += [{"id": 10 + i, "name": name} for i, name in enumerate(NAMES)]
+    objects = [heron(0, bbox=box, keypoints=..., num_keypoints=..., area=box[2] * box[3]) for box in boxes]
+    objects += [
+        {
+            "image_id": 1,
+            "category_id": 10 + NAMES.index(name),
+            "bbox": [x - size / 2, y - size / 2, size, size],
+            "area": 0,
+            "iscrowd": 0,
+        }
+        for name, x, y in points
+    ]
+    objects.append(heron(0, 2, keypoints=..., num_keypoints=...))
+    content["annotations"] = [{**entry, "id": i} for i, entry in enumerate(objects, 1)]
+    return content
+
+
+TWO = [[10.0, 10.0, 50.0, 40.0], [80.0, 10.0, 50.0, 40.0]]
+
+
+def test_keypoints_as_categories_are_named_as_such_and_joined_when_asked(place: Place) -> None:
+    content = flat(boxes=TWO, points=[("beak", 20, 20), ("tail", 30, 25), ("beak", 100, 30)])
+    done = place.convert(content)
+    assert done.status == 1
+    assert "keypoints were exported as objects of a category each" in done.words
+    assert "E104" not in done.words
+    assert "--keypoints-from categories" in done.words
+    done = place.convert(content, "--keypoints-from", "categories")
+    assert done.status == 0, done.words
+    one, two, three = place.objects()
+    assert one["keypoints"] == [20, 20, 2, 30, 25, 2, 0, 0, 0]
+    assert two["keypoints"] == [100, 30, 2, 0, 0, 0, 0, 0, 0]
+    assert three["num_keypoints"] == 0
+
+
+@pytest.mark.parametrize(
+    ("boxes", "points", "size", "part"),
+    [
+        (TWO, [("beak", 70, 20)], 1, "exactly one box"),
+        ([TWO[0], [12.0, 12.0, 50.0, 40.0]], [("beak", 30, 30)], 1, "got several"),
+        ([], [("beak", 30, 30)], 1, "got none"),
+        (TWO, [("beak", 20, 20), ("beak", 22, 20)], 1, "at most once"),
+        (TWO, [("beak", 30, 30)], 20, "must be tiny"),
+    ],
+)
+def test_keypoints_that_cannot_be_joined_name_the_export_to_choose(
+    place: Place, boxes: list[list[float]], points: list[tuple[str, float, float]], size: float, part: str
+) -> None:
+    done = place.convert(flat(boxes=boxes, points=points, size=size), "--keypoints-from", "categories")
+    assert done.status == 1
+    assert part in done.words
+    assert "CVAT for images 1.1" in done.words
+    assert not (place.folder / "out").exists()
+
+
+def test_a_release_has_its_objects_once(place: Place) -> None:
+    content = document(heron(1), heron(2, 2))
+    folder = place.folder / "in/annotations"
+    folder.mkdir()
+    (folder / "person_keypoints_train2017.json").write_text(json.dumps(content))
+    boxes = [heron(i, i, keypoints=..., num_keypoints=...) for i in (1, 2)]
+    (folder / "instances_train2017.json").write_text(json.dumps({**content, "annotations": boxes}))
+    (folder / "captions_train2017.json").write_text('{"images": [], "annotations": []}')
+    out = place.folder / "out"
+    done = run("convert", place.folder / "in", "--out", out, "--skeleton", place.folder / "s.yaml", "--val", "0.5")
+    assert done.status == 0, done.words
+    assert "instances_train2017.json" in done.words
+    assert "W323" in done.words
+    assert np.all([one["num_keypoints"] == 3 for one in place.objects()])
+
+
+def test_an_image_that_nobody_labeled_is_no_negative(place: Place) -> None:
+    make_picture(place.folder / "in/p3.jpg", SIZE, seed=3)
+    content = document(heron(1), heron(2, 2), images=3)
+    content["images"][1]["is_labeled"] = content["images"][2]["is_labeled"] = False
+    done = place.convert(content)
+    assert done.status == 0, done.words
+    assert "is_labeled is false in 1 image without objects" in done.words
+    names = [
+        image["file_name"]
+        for s in ("train", "val")
+        for image in json.loads((place.folder / f"out/{s}_coco.json").read_text())["images"]
+    ]
+    assert sorted(names) == ["p1.jpg", "p2.jpg"]
