@@ -34,6 +34,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from posetools.dataset_folder import split_folder
 from posetools.errors import RequestError, must_be
 from posetools.stratify import Strata, balance
 
@@ -155,12 +156,20 @@ def check_split_request(*, val: float, by: str | None, least: float | None = Non
 
 
 def original_name(name: str) -> str:
-    """Return the name of the image that an augmented copy was made of; the name itself where it tells of none."""
+    """Return the name of the image that an augmented copy was made of; the name itself where it tells of none.
+
+    A first folder that is called after a split is left out: exporters put copies of one image into several.
+    """
     if COPY_MARK not in name:
         return name
     folder, slash, file = name.rpartition("/")
     found = _COPY.match(file)
-    return f"{folder}{slash}{found[1]}.{found[2]}" if found else name
+    if not found:
+        return name
+    first, _, below = folder.partition("/")
+    if split_folder(first):
+        folder, slash = below, "/" if below else ""
+    return f"{folder}{slash}{found[1]}.{found[2]}"
 
 
 def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ missing. Each kind is one warning (W324) per file. A value with two meanings sta
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ Note = tuple[str, str, str, str]
 Measure = Callable[[str, str], tuple[int, int] | None]
 
 _PLAIN = frozenset({int, float})
+# No number of an annotation comes near it.
+_LARGEST = 1e15
 _TEXT_LIMIT = 40
 _HINT = "the source stays as it is"
 _MISSING = object()
@@ -92,7 +95,8 @@ def number_in(value: Any) -> float | int | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if math.isfinite(value) else None
+    # An int may be too large to be a float; NaN is not at most anything.
+    return value if abs(value) <= _LARGEST else None
 
 
 def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> Any:
@@ -199,14 +203,13 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         return
     if not isinstance(values, list):
         return
-    types = set(map(type, values))
-    if types <= _PLAIN and not any(map(math.isnan, values)):
+    if _are_plain(values):
         return
-    if types == {list} and all(len(point) == 3 for point in values):
+    if set(map(type, values)) == {list} and all(len(point) == 3 for point in values):
         values = [value for point in values for value in point]
         change["keypoints"] = values
         tell("keypoints as [[x, y, v], ...] were taken for x, y, v in one list")
-    if len(values) % 3 or (set(map(type, values)) <= _PLAIN and not any(map(math.isnan, values))):
+    if len(values) % 3 or _are_plain(values):
         return
     numbers = _without_coordinates(values)
     if numbers is not values:
@@ -217,6 +220,11 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         if all(value is not None or old is None for value, old in zip(said, numbers, strict=True)):
             change["keypoints"] = said
             tell("keypoints of texts were taken for the numbers that they say")
+
+
+def _are_plain(values: list[Any]) -> bool:
+    """Return whether all are numbers; only NaN differs from itself."""
+    return set(map(type, values)) <= _PLAIN and all(map(operator.eq, values, values))
 
 
 def _without_coordinates(values: list[Any]) -> list[Any]:

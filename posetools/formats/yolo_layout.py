@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from posetools.dataset_folder import SPLIT_WORDS
+from posetools.dataset_folder import SPLIT_WORDS, split_folder
 from posetools.errors import InputError, RequestError, from_validation, must_be, show_value
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
@@ -378,7 +378,7 @@ def _by_folders(root: Path) -> Iterator[Listed]:
     for path in walk_files(root / IMAGES):
         if is_picture(path):
             first = path.relative_to(root / IMAGES).parts[0]
-            split = SPLIT_WORDS.get(first)
+            split = split_folder(first)
             yield Listed(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
     for folder, split in SPLIT_WORDS.items():
         for path in walk_files(root / folder / IMAGES):
