@@ -29,7 +29,7 @@ from posetools.errors import InputError, RequestError, must_be, printable, quote
 from posetools.files import Transfer
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions
-from posetools.formats.labels import check_options
+from posetools.formats.labels import settled
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats
 from posetools.pictures import content_hash
@@ -111,7 +111,7 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     _check(request)
     skeleton, notes = _skeleton(request)
     options = ReadOptions(names=request.names, ignore=request.ignore)
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     sets: list[SetReading] = []
     for done, path in enumerate(request.sources, start=1):
         sets.append(read_set(path, skeleton, options))

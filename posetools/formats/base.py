@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from posetools.dataset import Dataset
 from posetools.files import Transfer
 from posetools.findings import Finding
+from posetools.formats.wildcards import LabelNames, LabelSet
 from posetools.progress import Progress, silent
 from posetools.shards import Engine
 from posetools.skeleton import Skeleton
@@ -85,6 +86,11 @@ class ReadOptions:
     workers: int = 1
     engine: Engine | None = None
     progress: Progress = silent
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", LabelNames(self.names))
+        if not isinstance(self.ignore, LabelSet):
+            object.__setattr__(self, "ignore", LabelSet(self.ignore))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_read import join, read_file
 from posetools.formats.coco_sources import PictureLookup, TrustedPictures, detect, files_of, root_of, without_twins
 from posetools.formats.coco_write import write, write_split
-from posetools.formats.labels import check_options
+from posetools.formats.labels import settled
 from posetools.skeleton import Skeleton
 
 __all__ = ["FORMAT", "detect", "read", "read_split", "write", "write_split"]
@@ -61,7 +61,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     Raises:
         RequestError: a source is not there or has no COCO file, or an option can mean nothing.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     roots: dict[Path, tuple[Path, Path]] = {}
     beside: list[Finding] = []
     for source in sources:

@@ -35,7 +35,7 @@ from posetools.formats.collect import FileReading
 from posetools.formats.collection import collect
 from posetools.formats.custom_mapping import Mapping, read_mapping
 from posetools.formats.custom_objects import PictureRows, TableRow
-from posetools.formats.labels import check_options
+from posetools.formats.labels import settled
 from posetools.formats.many import Opener, SourceFile, list_sources
 from posetools.skeleton import Skeleton
 
@@ -54,7 +54,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         raise RequestError("--mapping FILE.toml must be given with the format custom, got none")
     mapping = read_mapping(options.mapping)
     _check_names(mapping, options.mapping, skeleton, options)
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     options = replace(options, names={**mapping.names, **options.names})
     suffixes = _SUFFIXES[mapping.file]
     files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")

@@ -48,7 +48,7 @@ from posetools.formats.cvat_model import CvatImage, parse_document
 from posetools.formats.cvat_shapes import PictureShapes
 from posetools.formats.cvat_write import ANNOTATIONS, box_label, document_text, picture_name
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labels import check_options
+from posetools.formats.labels import settled
 from posetools.formats.many import SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.skeleton import Skeleton
@@ -84,7 +84,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     Raises:
         RequestError: a source is not there or holds no CVAT file, or an option can mean nothing.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
     labels = replace(labels, names={box_label(skeleton): skeleton.category.name, **labels.names})
     files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")

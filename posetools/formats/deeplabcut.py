@@ -56,7 +56,7 @@ from posetools.formats.deeplabcut_table import (
     write_h5,
 )
 from posetools.formats.deeplabcut_twins import Twins
-from posetools.formats.labels import check_options, unknown_label
+from posetools.formats.labels import settled, unknown_label
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.skeleton import Skeleton
@@ -82,7 +82,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         RequestError: a source is not there or holds no such file, or an option must be given or can mean nothing.
         MissingExtraError: an .h5 file needs packages that are not installed.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     files, pictures = list_sources(sources, _is_to_be_read, "DeepLabCut's CollectedData files (.csv or .h5)")
     if not options.assume_visible:
         raise RequestError(
@@ -211,7 +211,11 @@ class _Rows:
         """Refuse a file in which two body parts of an individual become one keypoint."""
         times = Counter((column.individual, self._name(column)) for column in self.table.columns)
         for (individual, name), count in times.items():
-            if count > 1 and name in self.skeleton.index and not self.options.ignore & {individual, name}:
+            if (
+                count > 1
+                and name in self.skeleton.index
+                and not any(label in self.options.ignore for label in (individual, name))
+            ):
                 problem = must_be("--map", f"one body part for {name!r}", f"{count}")
                 raise InputError(self.source.file, "bodyparts", problem, hint="--ignore NAME leaves one out")
 
@@ -219,7 +223,7 @@ class _Rows:
         """Return the individuals that have none of the keypoints, where others have some: another kind of object."""
         all_ = {column.individual for column in self.table.columns}
         fitting = {column.individual for column in self.table.columns if self._name(column) in self.skeleton.index}
-        return all_ - fitting - self.options.ignore if fitting else set()
+        return {label for label in all_ - fitting if label not in self.options.ignore} if fitting else set()
 
     def _refuse_individuals(self) -> None:
         for name, times in self._others.items():

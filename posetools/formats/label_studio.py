@@ -48,7 +48,7 @@ from posetools.formats.label_studio_model import Task, is_export, parse_document
 from posetools.formats.label_studio_shapes import shapes_of
 from posetools.formats.label_studio_write import INTERFACE, TASKS, interface_text, tasks_text
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labels import check_options
+from posetools.formats.labels import settled
 from posetools.formats.locate import Located, Unsettled, check_size, name_below
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
@@ -86,7 +86,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     Raises:
         RequestError: a source is not there or holds no export, or an option can mean nothing.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
     files, pictures = list_sources(sources, _is_wanted, "Label Studio's .json files")
     opener = Opener(options.image_roots)

@@ -43,7 +43,7 @@ from posetools.formats.labelme_list import Listing, root_of
 from posetools.formats.labelme_model import Document, parse_document
 from posetools.formats.labelme_read import ShardReader
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
-from posetools.formats.labels import check_options
+from posetools.formats.labels import settled
 from posetools.formats.locate import PictureFinder
 from posetools.formats.parts import Packing, RowPacking
 from posetools.formats.target import check_holdable, put_text
@@ -81,7 +81,7 @@ def gather(
         InputError: a folder cannot be read.
         OutputError: the objects cannot be laid down.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
     listing = Listing()
     finders = {root: PictureFinder(root, options.image_roots) for root in map(root_of, sources)}

@@ -38,6 +38,8 @@ _UPRIGHT = 1.0
 # How far outside of its box a point may lie, as a share of the box's width or height: boxes are drawn by eye, and an
 # object's own points stick out by a few percent; what is a tenth away is another object's, or a mistake.
 _NEAR = 0.1
+# The group of everything, where an image shows one object.
+_THE_ONE = "the image"
 # Points that one message names.
 _SHOWN = 5
 _ABSENT: PointXYV = (0.0, 0.0, 0)
@@ -118,6 +120,11 @@ class FileShapes:
         """Return the objects in the order of their rectangles."""
         for index, shape in enumerate(shapes):
             self._sort(index, shape)
+        if self.options.one_object:
+            for box in self._boxes:
+                box.group = _THE_ONE
+            for point in self._points:
+                point.group = _THE_ONE
         loose = [point for point in self._points if point.group is None]
         rows = self._join_groups()
         if loose:
@@ -370,7 +377,11 @@ class FileShapes:
             hint = "move it into its box, or give both the same group_id"
             value = list(point.value[:2])
             rule = f"in a rectangle labelled {self.labels.category!r}, or have a group_id"
-            self._find("E303", [point.index], must_be(f"point {point.label!r}", rule, value), hint)
+            message = must_be(f"point {point.label!r}", rule, value)
+            if not self._boxes and len({one.keypoint for one in self._points}) == len(self._points) > 1:
+                # Other tools have hints of their own; this is true in all.
+                message += "; where every image shows one object, --one-object-per-image says so"
+            self._find("E303", [point.index], message, hint)
             return False
         smallest = holders[0]
         unread = [box for box in holders if box.kind is _Kind.UNREAD]

@@ -63,7 +63,7 @@ class Labels:
         return cls(
             category=skeleton.category.name,
             index=skeleton.index,
-            names=dict(options.names),
+            names=options.names,
             ignored=options.ignore,
             pattern=_compile(options.label_pattern),
             hidden=frozenset(word.casefold() for word in options.hidden),
@@ -83,10 +83,10 @@ class Labels:
         """Return whether a label is left out: as written, or by the name in it."""
         if not self.ignored:
             return False
-        if text in self.ignored:
-            return True
         found = self.pattern.fullmatch(text) if self.pattern else None
-        return found is not None and found["name"] in self.ignored
+        if found is None:
+            return text in self.ignored
+        return (found["name"] or self.category) in self.ignored or frozenset.__contains__(self.ignored, text)
 
     def visibility(self, shape: SoundShape, word: str | None) -> Visibility | None:
         """Return a point's visibility by the word in its label, else its flags or description; None: not understood."""

@@ -5,18 +5,22 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection
+from dataclasses import replace
 
 from posetools.errors import RequestError, must_be
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
+from posetools.formats.wildcards import LabelSet
 from posetools.skeleton import Skeleton
 
 # How like the words of two names must be, so that one is taken as a slip of the other.
 _LIKE = 0.74
 
 
-def check_options(skeleton: Skeleton, options: ReadOptions) -> None:
-    """Refuse options that can mean nothing: names that the skeleton does not have, folders that are not there.
+def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
+    """Return options whose ``categories`` have become names and labels to leave out.
+
+    Refused is what can mean nothing: names that the skeleton does not have, folders that are not there.
 
     Raises:
         RequestError: the first such option.
@@ -31,6 +35,18 @@ def check_options(skeleton: Skeleton, options: ReadOptions) -> None:
             raise RequestError(must_be("--image-root", "an existing folder", str(root)))
     if min(options.box_margin, options.box_margin_px) < 0:
         raise RequestError(must_be("--box-margin", "0 or more", min(options.box_margin, options.box_margin_px)))
+    if options.categories is None:
+        return options
+    category, asked = skeleton.category.name, options.categories
+    if len(asked) > 1:
+        raise RequestError(must_be("--categories", f"one label, of the objects that are {category!r}", asked))
+    label = asked[0]
+    if label in skeleton.index:
+        raise RequestError(must_be("--categories", "a label of objects, not of keypoints", label))
+    # CVAT's boxes may be called after their skeleton.
+    taken = frozenset({*skeleton.names, *options.names, label, f"{label}-box"})
+    names = options.names if label == category else {**options.names, label: category}
+    return replace(options, names=names, ignore=LabelSet(options.ignore, taken))
 
 
 def unknown_label(label: str, known: Collection[str], *, file: str, place: str, field: str, rule: str) -> Finding:

@@ -37,7 +37,7 @@ from posetools.formats.coco_model import MAX_COORDINATE
 from posetools.formats.collect import FileReading, PointXYV, Row, files_ending
 from posetools.formats.collection import collect
 from posetools.formats.hdf5 import harmful_array
-from posetools.formats.labels import check_options, unknown_label
+from posetools.formats.labels import settled, unknown_label
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.sleap_skeletons import Skeletons
 from posetools.formats.sleap_videos import Videos
@@ -76,7 +76,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         RequestError: a source is not there or holds no .slp file, or an option must be given or can mean nothing.
         MissingExtraError: sleap-io is not installed.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     files, pictures = list_sources(sources, _is_slp, "SLEAP's .slp files")
     if not options.assume_visible:
         raise RequestError(

@@ -38,7 +38,7 @@ from posetools.formats.collection import collect
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_model import SoundShape
-from posetools.formats.labels import check_options
+from posetools.formats.labels import settled
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.via_model import (
@@ -83,7 +83,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     Raises:
         RequestError: a source is not there or holds no VIA file, or an option can mean nothing.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     labels = _Labels.of(skeleton, options)
     attributes = Attributes(_roles(options.attributes), labels.hidden)
     files, pictures = list_sources(sources, _is_wanted, "VIA's .json or .csv files")

@@ -44,7 +44,7 @@ from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, PointXYV, Row
 from posetools.formats.collection import collect
-from posetools.formats.labels import check_options, unknown_label
+from posetools.formats.labels import settled, unknown_label
 from posetools.formats.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.yolo_columns import Columns, declare_columns, is_category
@@ -88,7 +88,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         RequestError: a source is not there or has no pictures, or something must be given as an option.
         InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
     """
-    check_options(skeleton, options)
+    options = settled(skeleton, options)
     tasks: list[_Task] = []
     findings: list[Finding] = []
     for path in sources:
