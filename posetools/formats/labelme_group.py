@@ -31,6 +31,7 @@ from posetools.formats.collect import Corners, PointXYV, Row
 from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
+from posetools.formats.visibility_words import SEEN, Unclear
 from posetools.skeleton import Skeleton
 
 # Corners written by other tools are upright to within this many pixels.
@@ -115,6 +116,7 @@ class FileShapes:
     _boxes: list[_Box] = field(default_factory=list)
     _points: list[_Point] = field(default_factory=list)
     _dropped: dict[str, list[int]] = field(default_factory=dict)
+    _unclear: dict[str, list[int]] = field(default_factory=dict)
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
         """Return the objects in the order of their rectangles."""
@@ -130,6 +132,9 @@ class FileShapes:
         if loose:
             self._place_loose(loose)
         rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
+        for said, indices in sorted(self._unclear.items()):
+            hint = "correct it, so that all that is said of the point agrees"
+            self._find("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
         for flag, indices in sorted(self._dropped.items()):
             self._find(
                 "W323", indices, f"flag {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
@@ -207,13 +212,16 @@ class FileShapes:
                 "--hidden-flag WORD adds a word that means hidden",
             )
             return
-        self._note_flags(index, shape, self.labels.hidden | {"difficult"})
+        if isinstance(visibility, Unclear):
+            self._unclear.setdefault(visibility.problem, []).append(index)
+            return
+        self._note_flags(index, shape, self.labels.hidden | SEEN | {"difficult"})
         x, y = shape.points[0]
         keypoint = self.labels.index[label.name]
         self._points.append(_Point(index, group, shape.label, keypoint, (x, y, int(visibility))))
 
     def _note_flags(self, index: int, shape: SoundShape, understood: frozenset[str]) -> None:
-        flags = {"difficult": shape.difficult, **(shape.flags or {})}
+        flags = {"difficult": shape.difficult, "occluded": shape.occluded is True, **(shape.flags or {})}
         for flag, on in flags.items():
             if on and flag.casefold() not in understood:
                 self._dropped.setdefault(flag, []).append(index)

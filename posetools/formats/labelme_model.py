@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
@@ -43,6 +43,11 @@ class Shape(BaseModel):
     description: StrictStr | None = None
     # X-AnyLabeling's mark for hidden points.
     difficult: StrictBool | None = None
+    # What other writers say of a point's visibility, read by visibility_words whatever its type.
+    attributes: Any = None
+    visible: Any = None
+    occluded: Any = None
+    visibility: Any = None
 
 
 class _Document(BaseModel):
@@ -94,6 +99,10 @@ class QuickShape(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=Tr
     direction: float | None = None
     attributes: dict[str, _Scalar] | None = None
     kie_linking: list[list[int]] | None = None
+    # With one of these keys the models decide.
+    visible: ClassVar[None] = None
+    occluded: ClassVar[None] = None
+    visibility: ClassVar[None] = None
 
 
 class QuickDocument(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True, kw_only=True):

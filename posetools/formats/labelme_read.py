@@ -38,6 +38,7 @@ from posetools.formats.locate import (
     open_picture,
 )
 from posetools.formats.parts import Object, Packing, Part
+from posetools.formats.visibility_words import Unclear
 from posetools.pictures import Header
 from posetools.shards import cut, no_collection
 from posetools.skeleton import Skeleton
@@ -252,7 +253,7 @@ class UsualShapes:
                 if shape.shape_type != "point" or numbers[column + 2]:
                     raise ValueError
                 ((numbers[column], numbers[column + 1]),) = shape.points
-                marked = shape.flags or shape.description or shape.difficult
+                marked = shape.flags or shape.description or shape.difficult or shape.attributes
                 numbers[column + 2] = self._marked(shape) if marked else _VISIBLE
             else:
                 (x1, y1), (x2, y2) = shape.points
@@ -270,11 +271,14 @@ class UsualShapes:
         """Return the visibility of a point that something more is said of.
 
         Raises:
-            ValueError: a flag that is on does not mean hidden.
+            ValueError: a flag that is on does not mean hidden, or what is said has no single meaning.
         """
         if any(on and flag not in self.labels.hidden for flag, on in (shape.flags or {}).items()):
             raise ValueError
-        return int(self.labels.visibility_of(shape))
+        said = self.labels.visibility_of(shape)
+        if isinstance(said, Unclear) or not said:
+            raise ValueError
+        return int(said)
 
 
 def _is_file(path: str) -> bool:
