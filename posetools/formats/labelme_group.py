@@ -28,6 +28,7 @@ from posetools.formats.assigning import only_assignment
 from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import box_round
 from posetools.formats.collect import Corners, PointXYV, Row
+from posetools.formats.label_hints import Extended
 from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
@@ -117,6 +118,7 @@ class FileShapes:
     _points: list[_Point] = field(default_factory=list)
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
+    _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
         """Return the objects in the order of their rectangles."""
@@ -132,6 +134,7 @@ class FileShapes:
         if loose:
             self._place_loose(loose)
         rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
+        self._warn_of_losses()
         for said, indices in sorted(self._unclear.items()):
             hint = "correct it, so that all that is said of the point agrees"
             self._find("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
@@ -165,6 +168,7 @@ class FileShapes:
 
     def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
         group = shape.group_id if label.instance is None else label.instance
+        self._note_loss(index, shape)
         if shape.shape_type == "rectangle" and label.name == self.labels.category:
             self._add_box(index, shape, group)
         elif shape.shape_type == "point" and label.name in self.labels.index:
@@ -175,13 +179,30 @@ class FileShapes:
                 corners = _extent(shape) if shape.points else None
                 self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
 
+    def _note_loss(self, index: int, shape: SoundShape) -> None:
+        lost = self.labels.loss(shape.label)
+        if lost is not None and (lost.says != "instance" or shape.group_id is None):
+            self._lost.append((index, shape.label, lost))
+
+    def _warn_of_losses(self) -> None:
+        if not self._lost:
+            return
+        _, label, lost = self._lost[0]
+        name = self.labels.names.get(label)
+        message = must_be("--map", f"of labels that say no {lost.says} to keep it", f"{label}={name}")
+        count = f" ({len(self._lost)} shapes of this file)" if len(self._lost) > 1 else ""
+        hint = f"leave that --map out, and type {lost.options(name)}"
+        self._find("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint)
+
     def _refuse(self, index: int, shape: SoundShape, name: str) -> None:
         place = f"shapes[{index}]"
         wanted = "rectangle" if name == self.labels.category else "point" if name in self.labels.index else None
         if wanted is None:
             known = (self.labels.category, *self.labels.index)
             rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
-            self.findings.append(unknown_label(name, known, file=self.file, place=place, field="label", rule=rule))
+            advice = self.labels.advice(name)
+            found = unknown_label(name, known, file=self.file, place=place, field="label", rule=rule, advice=advice)
+            self.findings.append(found)
             return
         field_name = f"shape_type of {shape.label!r}"
         hint = f"draw it as a {wanted} in labelme, or leave it out with --ignore '{shape.label}'"

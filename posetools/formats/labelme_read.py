@@ -224,7 +224,7 @@ class UsualShapes:
         columns: dict[str, int] = {}
         for label in () if labels.pattern else {*labels.names, labels.category, *labels.index}:
             name = labels.names.get(label, label)
-            if label in labels.ignored:
+            if label in labels.ignored or labels.loss(label):
                 continue
             if name == labels.category:
                 columns[label] = -1
