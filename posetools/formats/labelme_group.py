@@ -118,6 +118,7 @@ class FileShapes:
     _points: list[_Point] = field(default_factory=list)
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
+    _untyped: list[int] = field(default_factory=list)
     _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
@@ -135,6 +136,9 @@ class FileShapes:
             self._place_loose(loose)
         rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
         self._warn_of_losses()
+        if self._untyped:
+            what = "a shape without a shape_type was taken for what its label and points are"
+            self._find("W324", self._untyped, f"{what} ({len(self._untyped)})")
         for said, indices in sorted(self._unclear.items()):
             hint = "correct it, so that all that is said of the point agrees"
             self._find("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
@@ -169,15 +173,27 @@ class FileShapes:
     def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
         group = shape.group_id if label.instance is None else label.instance
         self._note_loss(index, shape)
-        if shape.shape_type == "rectangle" and label.name == self.labels.category:
+        kind = self._kind(index, shape, label.name)
+        if kind == "rectangle" and label.name == self.labels.category:
             self._add_box(index, shape, group)
-        elif shape.shape_type == "point" and label.name in self.labels.index:
+        elif kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
         else:
             self._refuse(index, shape, label.name)
             if shape.shape_type != "point" and label.name not in self.labels.index:
                 corners = _extent(shape) if shape.points else None
                 self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
+
+    def _kind(self, index: int, shape: SoundShape, name: str) -> str:
+        """Return the shape_type; the label and the points decide where it is not there (labelme's own is polygon)."""
+        if shape.shape_type != "polygon" or len(shape.points) > 2:
+            return shape.shape_type
+        told = {self.labels.category: (2, "rectangle")} | dict.fromkeys(self.labels.index, (1, "point"))
+        count, kind = told.get(name, (0, ""))
+        if len(shape.points) != count:
+            return shape.shape_type
+        self._untyped.append(index)
+        return kind
 
     def _note_loss(self, index: int, shape: SoundShape) -> None:
         lost = self.labels.loss(shape.label)

@@ -162,6 +162,7 @@ class ShardReader:
         if isinstance(document, Finding):
             return FileReading(file, findings=[document])
         unseen = [_unseen(file)] if is_untouched(data) else []
+        unseen += [Finding("W324", str(file), "", f"{what} ({n})") for what, n in sorted(document.repairs.items())]
         match = self._find(document, file, root)
         if isinstance(match, Finding):
             return FileReading(file, findings=[_with_loss(match, document)])
