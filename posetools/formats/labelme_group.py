@@ -47,6 +47,10 @@ _SHOWN = 5
 _ABSENT: PointXYV = (0.0, 0.0, 0)
 
 
+# Shapes that outline an object -> the fewest points that say where it is.
+_OUTLINES = {"oriented_rectangle": 4, "rotation": 4, "polygon": 3, "mask": 2, "circle": 2, "ellipse": 3}
+
+
 class _Kind(Enum):
     OBJECT = "an object's box"
     IGNORED = "a box left out on purpose"
@@ -105,6 +109,7 @@ class FileShapes:
         options: the user's options.
         findings: what cannot be read, and what is odd.
         ignored: label -> how many shapes are left out on purpose.
+        outlines: whether outlines and circles are labelme's own; those of other tools have other points.
     """
 
     file: str
@@ -114,15 +119,20 @@ class FileShapes:
     options: ReadOptions
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    outlines: bool = False
     _boxes: list[_Box] = field(default_factory=list)
     _points: list[_Point] = field(default_factory=list)
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
     _untyped: list[int] = field(default_factory=list)
+    _has_rectangles: bool = False
+    _circles: list[int] = field(default_factory=list)
+    _outlines: list[int] = field(default_factory=list)
     _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
         """Return the objects in the order of their rectangles."""
+        self._has_rectangles = any(not isinstance(shape, BadShape) and self._is_rectangle(shape) for shape in shapes)
         for index, shape in enumerate(shapes):
             self._sort(index, shape)
         if self.options.one_object:
@@ -136,6 +146,12 @@ class FileShapes:
             self._place_loose(loose)
         rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
         self._warn_of_losses()
+        if self._circles:
+            what = "a circle labelled as a keypoint was taken for its center"
+            self._find("W324", self._circles, f"{what} ({len(self._circles)})")
+        if self._outlines:
+            what = "the outlines of objects are not carried over: the upright boxes around them are"
+            self._find("W323", self._outlines, f"{what} ({len(self._outlines)})")
         if self._untyped:
             what = "a shape without a shape_type was taken for what its label and points are"
             self._find("W324", self._untyped, f"{what} ({len(self._untyped)})")
@@ -176,6 +192,10 @@ class FileShapes:
         kind = self._kind(index, shape, label.name)
         if kind == "rectangle" and label.name == self.labels.category:
             self._add_box(index, shape, group)
+        elif label.name == self.labels.category and self._is_outline(shape):
+            self._outlines.append(index)
+            self._note_flags(index, shape, frozenset())
+            self._boxes.append(_Box(index, group, _Kind.OBJECT, _around(shape)))
         elif kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
         else:
@@ -184,8 +204,27 @@ class FileShapes:
                 corners = _extent(shape) if shape.points else None
                 self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
 
+    def _is_rectangle(self, shape: SoundShape) -> bool:
+        return shape.shape_type == "rectangle" and self.labels.read(shape.label).name == self.labels.category
+
+    def _is_outline(self, shape: SoundShape) -> bool:
+        """Return whether a shape of the category outlines an object, whose box then is the upright one around it.
+
+        Beside rectangles it may outline one of their objects; as many corners as keypoints may be these in order.
+        """
+        count = len(shape.points)
+        if not self.outlines or self._has_rectangles or count < _OUTLINES.get(shape.shape_type, math.inf):
+            return False
+        if shape.shape_type == "polygon" and count == self.skeleton.num_keypoints:
+            return False
+        x1, y1, x2, y2 = _around(shape)
+        return x1 < x2 and y1 < y2
+
     def _kind(self, index: int, shape: SoundShape, name: str) -> str:
-        """Return the shape_type; the label and the points decide where it is not there (labelme's own is polygon)."""
+        """Return what a shape is read as; its label and points decide where it says nothing (hence polygon)."""
+        if self.outlines and shape.shape_type == "circle" and len(shape.points) == 2 and name in self.labels.index:
+            self._circles.append(index)
+            return "point"
         if shape.shape_type != "polygon" or len(shape.points) > 2:
             return shape.shape_type
         told = {self.labels.category: (2, "rectangle")} | dict.fromkeys(self.labels.index, (1, "point"))
@@ -235,7 +274,7 @@ class FileShapes:
         self._boxes.append(_Box(index, group, _Kind.OBJECT, _extent(shape)))
 
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
-        if len(shape.points) != 1:
+        if len(shape.points) != 1 and not (self.outlines and shape.shape_type == "circle"):
             value = [list(point) for point in shape.points]
             self._find("E311", f"shapes[{index}].points", must_be("points", "one pair (x, y)", value))
             return
@@ -473,6 +512,14 @@ def _extent(shape: SoundShape) -> Corners:
     xs = [x for x, _ in shape.points]
     ys = [y for _, y in shape.points]
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def _around(shape: SoundShape) -> Corners:
+    if shape.shape_type != "circle" or len(shape.points) != 2:
+        return _extent(shape)
+    (x, y), edge = shape.points
+    radius = math.dist((x, y), edge)
+    return x - radius, y - radius, x + radius, y + radius
 
 
 def _is_upright(shape: SoundShape) -> bool:

@@ -175,7 +175,7 @@ class ShardReader:
             wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
             if wrong is not None:
                 return FileReading(file, identity=identity, findings=[_with_loss(wrong, document)])
-        shapes = FileShapes(str(file), picture.header.size, self.skeleton, self.labels, options)
+        shapes = FileShapes(str(file), picture.header.size, self.skeleton, self.labels, options, outlines=True)
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
