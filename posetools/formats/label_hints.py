@@ -88,18 +88,19 @@ def _read(name: str, rest: str, known: Collection[str], hidden: Collection[str],
     match = next((found for one in _ENDINGS if (found := one.fullmatch(rest))), None)
     if match is None:
         return None
-    parts = {"s1": "", "c1": "", "n": None, **match.groupdict()}
-    word = parts["v"]
+    told = match.groupdict()
+    parts = {key: told.get(key) or "" for key in ("s1", "c1", "n", "s2", "c2")}
+    word: str | None = told["v"]
     if word is not None and of_word(word.casefold().removeprefix("v") if len(word) == 2 else word, hidden) is None:
         return None
     if word is not None and not is_point:
         # A box has no visibility.
-        if parts["n"] is not None or not word.isdigit():
+        if parts["n"] or not word.isdigit():
             return None
         parts |= {"s1": parts["s2"], "n": word, "c1": parts["c2"]}
         word = None
     instance, seen = "", ""
-    if parts["n"] is not None:
+    if parts["n"]:
         instance = rf"{_literal(parts['s1'])}(?P<instance>\d+){_literal(parts['c1'])}"
     if word is not None:
         seen = f"{_literal(parts['s2'])}{_group(word, hidden)}{_literal(parts['c2'])}"

@@ -31,12 +31,11 @@ from posetools.formats.collect import Corners, PointXYV, Row
 from posetools.formats.label_hints import Extended
 from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
+from posetools.formats.labelme_outlines import around, extent, is_outline, is_upright
 from posetools.formats.labels import unknown_label
 from posetools.formats.visibility_words import SEEN, Unclear
 from posetools.skeleton import Skeleton
 
-# Corners written by other tools are upright to within this many pixels.
-_UPRIGHT = 1.0
 # How far outside of its box a point may lie, as a share of the box's width or height: boxes are drawn by eye, and an
 # object's own points stick out by a few percent; what is a tenth away is another object's, or a mistake.
 _NEAR = 0.1
@@ -45,10 +44,6 @@ _THE_ONE = "the image"
 # Points that one message names.
 _SHOWN = 5
 _ABSENT: PointXYV = (0.0, 0.0, 0)
-
-
-# Shapes that outline an object -> the fewest points that say where it is.
-_OUTLINES = {"oriented_rectangle": 4, "rotation": 4, "polygon": 3, "mask": 2, "circle": 2, "ellipse": 3}
 
 
 class _Kind(Enum):
@@ -146,15 +141,13 @@ class FileShapes:
             self._place_loose(loose)
         rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
         self._warn_of_losses()
-        if self._circles:
-            what = "a circle labelled as a keypoint was taken for its center"
-            self._find("W324", self._circles, f"{what} ({len(self._circles)})")
-        if self._outlines:
-            what = "the outlines of objects are not carried over: the upright boxes around them are"
-            self._find("W323", self._outlines, f"{what} ({len(self._outlines)})")
-        if self._untyped:
-            what = "a shape without a shape_type was taken for what its label and points are"
-            self._find("W324", self._untyped, f"{what} ({len(self._untyped)})")
+        for code, what, indices in (
+            ("W324", "a circle labelled as a keypoint was taken for its center", self._circles),
+            ("W323", "the outlines of objects are not carried over: the upright boxes around them are", self._outlines),
+            ("W324", "a shape without a shape_type was taken for what its label and points are", self._untyped),
+        ):
+            if indices:
+                self._find(code, indices, f"{what} ({len(indices)})")
         for said, indices in sorted(self._unclear.items()):
             hint = "correct it, so that all that is said of the point agrees"
             self._find("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
@@ -184,7 +177,7 @@ class FileShapes:
         if not isinstance(shape, BadShape) and shape.shape_type == "rectangle" and shape.points:
             instance = self.labels.read(label).instance
             group = shape.group_id if instance is None else instance
-            self._boxes.append(_Box(index, group, _Kind.IGNORED, _extent(shape)))
+            self._boxes.append(_Box(index, group, _Kind.IGNORED, extent(shape)))
 
     def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
         group = shape.group_id if label.instance is None else label.instance
@@ -195,30 +188,20 @@ class FileShapes:
         elif label.name == self.labels.category and self._is_outline(shape):
             self._outlines.append(index)
             self._note_flags(index, shape, frozenset())
-            self._boxes.append(_Box(index, group, _Kind.OBJECT, _around(shape)))
+            self._boxes.append(_Box(index, group, _Kind.OBJECT, around(shape)))
         elif kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
         else:
             self._refuse(index, shape, label.name)
             if shape.shape_type != "point" and label.name not in self.labels.index:
-                corners = _extent(shape) if shape.points else None
+                corners = extent(shape) if shape.points else None
                 self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
 
     def _is_rectangle(self, shape: SoundShape) -> bool:
         return shape.shape_type == "rectangle" and self.labels.read(shape.label).name == self.labels.category
 
     def _is_outline(self, shape: SoundShape) -> bool:
-        """Return whether a shape of the category outlines an object, whose box then is the upright one around it.
-
-        Beside rectangles it may outline one of their objects; as many corners as keypoints may be these in order.
-        """
-        count = len(shape.points)
-        if not self.outlines or self._has_rectangles or count < _OUTLINES.get(shape.shape_type, math.inf):
-            return False
-        if shape.shape_type == "polygon" and count == self.skeleton.num_keypoints:
-            return False
-        x1, y1, x2, y2 = _around(shape)
-        return x1 < x2 and y1 < y2
+        return self.outlines and not self._has_rectangles and is_outline(shape, self.skeleton.num_keypoints)
 
     def _kind(self, index: int, shape: SoundShape, name: str) -> str:
         """Return what a shape is read as; its label and points decide where it says nothing (hence polygon)."""
@@ -264,14 +247,14 @@ class FileShapes:
         self._find("E302", place, must_be(field_name, repr(wanted), shape.shape_type), hint)
 
     def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
-        if not _is_upright(shape):
+        if not is_upright(shape):
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
             self._find("E311", f"shapes[{index}].points", must_be("points", rule, value), "draw the rectangle anew")
-            self._boxes.append(_Box(index, group, _Kind.UNREAD, _extent(shape) if shape.points else None))
+            self._boxes.append(_Box(index, group, _Kind.UNREAD, extent(shape) if shape.points else None))
             return
         self._note_flags(index, shape, frozenset())
-        self._boxes.append(_Box(index, group, _Kind.OBJECT, _extent(shape)))
+        self._boxes.append(_Box(index, group, _Kind.OBJECT, extent(shape)))
 
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         if len(shape.points) != 1 and not (self.outlines and shape.shape_type == "circle"):
@@ -506,33 +489,3 @@ def place_of(file: str, index: int) -> str:
 
 def _overlap(one: Corners, other: Corners) -> bool:
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
-
-
-def _extent(shape: SoundShape) -> Corners:
-    xs = [x for x, _ in shape.points]
-    ys = [y for _, y in shape.points]
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _around(shape: SoundShape) -> Corners:
-    if shape.shape_type != "circle" or len(shape.points) != 2:
-        return _extent(shape)
-    (x, y), edge = shape.points
-    radius = math.dist((x, y), edge)
-    return x - radius, y - radius, x + radius, y + radius
-
-
-def _is_upright(shape: SoundShape) -> bool:
-    if len(shape.points) not in (2, 4):
-        return False
-    x1, y1, x2, y2 = _extent(shape)
-    if x1 == x2 or y1 == y2:
-        return False
-    if len(shape.points) == 2:
-        return True
-    corners = {
-        (x - x1 > x2 - x, y - y1 > y2 - y)
-        for x, y in shape.points
-        if min(x - x1, x2 - x) <= _UPRIGHT and min(y - y1, y2 - y) <= _UPRIGHT
-    }
-    return len(corners) == 4
