@@ -28,13 +28,14 @@ from posetools.formats.assigning import only_assignment
 from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import box_round
 from posetools.formats.collect import Corners, PointXYV, Row
+from posetools.formats.label_hints import Extended
 from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
+from posetools.formats.labelme_outlines import around, extent, is_outline, is_upright
 from posetools.formats.labels import unknown_label
+from posetools.formats.visibility_words import SEEN, Unclear
 from posetools.skeleton import Skeleton
 
-# Corners written by other tools are upright to within this many pixels.
-_UPRIGHT = 1.0
 # How far outside of its box a point may lie, as a share of the box's width or height: boxes are drawn by eye, and an
 # object's own points stick out by a few percent; what is a tenth away is another object's, or a mistake.
 _NEAR = 0.1
@@ -103,6 +104,7 @@ class FileShapes:
         options: the user's options.
         findings: what cannot be read, and what is odd.
         ignored: label -> how many shapes are left out on purpose.
+        outlines: whether outlines and circles are labelme's own; those of other tools have other points.
     """
 
     file: str
@@ -112,12 +114,20 @@ class FileShapes:
     options: ReadOptions
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    outlines: bool = False
     _boxes: list[_Box] = field(default_factory=list)
     _points: list[_Point] = field(default_factory=list)
     _dropped: dict[str, list[int]] = field(default_factory=dict)
+    _unclear: dict[str, list[int]] = field(default_factory=dict)
+    _untyped: list[int] = field(default_factory=list)
+    _has_rectangles: bool = False
+    _circles: list[int] = field(default_factory=list)
+    _outlines: list[int] = field(default_factory=list)
+    _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
         """Return the objects in the order of their rectangles."""
+        self._has_rectangles = any(not isinstance(shape, BadShape) and self._is_rectangle(shape) for shape in shapes)
         for index, shape in enumerate(shapes):
             self._sort(index, shape)
         if self.options.one_object:
@@ -130,6 +140,17 @@ class FileShapes:
         if loose:
             self._place_loose(loose)
         rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
+        self._warn_of_losses()
+        for code, what, indices in (
+            ("W324", "a circle labelled as a keypoint was taken for its center", self._circles),
+            ("W323", "the outlines of objects are not carried over: the upright boxes around them are", self._outlines),
+            ("W324", "a shape without a shape_type was taken for what its label and points are", self._untyped),
+        ):
+            if indices:
+                self._find(code, indices, f"{what} ({len(indices)})")
+        for said, indices in sorted(self._unclear.items()):
+            hint = "correct it, so that all that is said of the point agrees"
+            self._find("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
         for flag, indices in sorted(self._dropped.items()):
             self._find(
                 "W323", indices, f"flag {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
@@ -156,19 +177,60 @@ class FileShapes:
         if not isinstance(shape, BadShape) and shape.shape_type == "rectangle" and shape.points:
             instance = self.labels.read(label).instance
             group = shape.group_id if instance is None else instance
-            self._boxes.append(_Box(index, group, _Kind.IGNORED, _extent(shape)))
+            self._boxes.append(_Box(index, group, _Kind.IGNORED, extent(shape)))
 
     def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
         group = shape.group_id if label.instance is None else label.instance
-        if shape.shape_type == "rectangle" and label.name == self.labels.category:
+        self._note_loss(index, shape)
+        kind = self._kind(index, shape, label.name)
+        if kind == "rectangle" and label.name == self.labels.category:
             self._add_box(index, shape, group)
-        elif shape.shape_type == "point" and label.name in self.labels.index:
+        elif label.name == self.labels.category and self._is_outline(shape):
+            self._outlines.append(index)
+            self._note_flags(index, shape, frozenset())
+            self._boxes.append(_Box(index, group, _Kind.OBJECT, around(shape)))
+        elif kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
         else:
             self._refuse(index, shape, label.name)
             if shape.shape_type != "point" and label.name not in self.labels.index:
-                corners = _extent(shape) if shape.points else None
+                corners = extent(shape) if shape.points else None
                 self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
+
+    def _is_rectangle(self, shape: SoundShape) -> bool:
+        return shape.shape_type == "rectangle" and self.labels.read(shape.label).name == self.labels.category
+
+    def _is_outline(self, shape: SoundShape) -> bool:
+        return self.outlines and not self._has_rectangles and is_outline(shape, self.skeleton.num_keypoints)
+
+    def _kind(self, index: int, shape: SoundShape, name: str) -> str:
+        """Return what a shape is read as; its label and points decide where it says nothing (hence polygon)."""
+        if self.outlines and shape.shape_type == "circle" and len(shape.points) == 2 and name in self.labels.index:
+            self._circles.append(index)
+            return "point"
+        if shape.shape_type != "polygon" or len(shape.points) > 2:
+            return shape.shape_type
+        told = {self.labels.category: (2, "rectangle")} | dict.fromkeys(self.labels.index, (1, "point"))
+        count, kind = told.get(name, (0, ""))
+        if len(shape.points) != count:
+            return shape.shape_type
+        self._untyped.append(index)
+        return kind
+
+    def _note_loss(self, index: int, shape: SoundShape) -> None:
+        lost = self.labels.loss(shape.label)
+        if lost is not None and (lost.says != "instance" or shape.group_id is None):
+            self._lost.append((index, shape.label, lost))
+
+    def _warn_of_losses(self) -> None:
+        if not self._lost:
+            return
+        _, label, lost = self._lost[0]
+        name = self.labels.names.get(label)
+        message = must_be("--map", f"of labels that say no {lost.says} to keep it", f"{label}={name}")
+        count = f" ({len(self._lost)} shapes of this file)" if len(self._lost) > 1 else ""
+        hint = f"leave that --map out, and type {lost.options(name)}"
+        self._find("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint)
 
     def _refuse(self, index: int, shape: SoundShape, name: str) -> None:
         place = f"shapes[{index}]"
@@ -176,24 +238,26 @@ class FileShapes:
         if wanted is None:
             known = (self.labels.category, *self.labels.index)
             rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
-            self.findings.append(unknown_label(name, known, file=self.file, place=place, field="label", rule=rule))
+            advice = self.labels.advice(name)
+            found = unknown_label(name, known, file=self.file, place=place, field="label", rule=rule, advice=advice)
+            self.findings.append(found)
             return
         field_name = f"shape_type of {shape.label!r}"
         hint = f"draw it as a {wanted} in labelme, or leave it out with --ignore '{shape.label}'"
         self._find("E302", place, must_be(field_name, repr(wanted), shape.shape_type), hint)
 
     def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
-        if not _is_upright(shape):
+        if not is_upright(shape):
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
             self._find("E311", f"shapes[{index}].points", must_be("points", rule, value), "draw the rectangle anew")
-            self._boxes.append(_Box(index, group, _Kind.UNREAD, _extent(shape) if shape.points else None))
+            self._boxes.append(_Box(index, group, _Kind.UNREAD, extent(shape) if shape.points else None))
             return
         self._note_flags(index, shape, frozenset())
-        self._boxes.append(_Box(index, group, _Kind.OBJECT, _extent(shape)))
+        self._boxes.append(_Box(index, group, _Kind.OBJECT, extent(shape)))
 
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
-        if len(shape.points) != 1:
+        if len(shape.points) != 1 and not (self.outlines and shape.shape_type == "circle"):
             value = [list(point) for point in shape.points]
             self._find("E311", f"shapes[{index}].points", must_be("points", "one pair (x, y)", value))
             return
@@ -207,13 +271,16 @@ class FileShapes:
                 "--hidden-flag WORD adds a word that means hidden",
             )
             return
-        self._note_flags(index, shape, self.labels.hidden | {"difficult"})
+        if isinstance(visibility, Unclear):
+            self._unclear.setdefault(visibility.problem, []).append(index)
+            return
+        self._note_flags(index, shape, self.labels.hidden | SEEN | {"difficult"})
         x, y = shape.points[0]
         keypoint = self.labels.index[label.name]
         self._points.append(_Point(index, group, shape.label, keypoint, (x, y, int(visibility))))
 
     def _note_flags(self, index: int, shape: SoundShape, understood: frozenset[str]) -> None:
-        flags = {"difficult": shape.difficult, **(shape.flags or {})}
+        flags = {"difficult": shape.difficult, "occluded": shape.occluded is True, **(shape.flags or {})}
         for flag, on in flags.items():
             if on and flag.casefold() not in understood:
                 self._dropped.setdefault(flag, []).append(index)
@@ -422,25 +489,3 @@ def place_of(file: str, index: int) -> str:
 
 def _overlap(one: Corners, other: Corners) -> bool:
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
-
-
-def _extent(shape: SoundShape) -> Corners:
-    xs = [x for x, _ in shape.points]
-    ys = [y for _, y in shape.points]
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def _is_upright(shape: SoundShape) -> bool:
-    if len(shape.points) not in (2, 4):
-        return False
-    x1, y1, x2, y2 = _extent(shape)
-    if x1 == x2 or y1 == y2:
-        return False
-    if len(shape.points) == 2:
-        return True
-    corners = {
-        (x - x1 > x2 - x, y - y1 > y2 - y)
-        for x, y in shape.points
-        if min(x - x1, x2 - x) <= _UPRIGHT and min(y - y1, y2 - y) <= _UPRIGHT
-    }
-    return len(corners) == 4

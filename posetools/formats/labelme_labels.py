@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from posetools.dataset import Visibility
 from posetools.errors import RequestError, must_be
 from posetools.formats.base import ReadOptions
+from posetools.formats.label_hints import Extended, advice, extended
 from posetools.formats.labelme_model import SoundShape
+from posetools.formats.visibility_words import Statement, Unclear, agreed, of_flags, of_key, of_text, of_word
 from posetools.skeleton import Skeleton
 
 # A group_id, or the instance that a label names.
 Group: TypeAlias = int | str
 
-_WORDS = re.compile(r"[\s,;]+")
-_SPOKEN = {
-    "0": Visibility.NOT_LABELLED,
-    "1": Visibility.HIDDEN,
-    "2": Visibility.VISIBLE,
-    "visible": Visibility.VISIBLE,
-}
+# Keys beside labelme's own that some writers give a shape.
+OWN_KEYS = ("visible", "occluded", "visibility")
+_SPOKEN = ("0", "1", "2", "visible")
 
 
 class Label(NamedTuple):
@@ -88,23 +86,45 @@ class Labels:
             return text in self.ignored
         return (found["name"] or self.category) in self.ignored or frozenset.__contains__(self.ignored, text)
 
-    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | None:
-        """Return a point's visibility by the word in its label, else its flags or description; None: not understood."""
-        if word is not None:
-            if word.casefold() in self.hidden:
-                return Visibility.HIDDEN
-            return _SPOKEN.get(word.casefold())
-        return self.visibility_of(shape)
+    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | Unclear | None:
+        """Return a point's visibility by its label's word, flags, keys, description; None: the word is unknown."""
+        if word is None:
+            return self.visibility_of(shape)
+        said = of_word(word, self.hidden)
+        if said is None:
+            return None
+        return agreed([Statement(f"{word!r} in the label", said), *self._statements(shape)])
 
-    def visibility_of(self, shape: SoundShape) -> Visibility:
-        """Return a point's visibility by its flags or description."""
+    def visibility_of(self, shape: SoundShape) -> Visibility | Unclear:
+        """Return a point's visibility by its flags, keys and description."""
+        return agreed(list(self._statements(shape)))
+
+    def _statements(self, shape: SoundShape) -> Iterator[Statement]:
         if shape.difficult:
-            return Visibility.HIDDEN
-        if shape.flags and any(on and flag.casefold() in self.hidden for flag, on in shape.flags.items()):
-            return Visibility.HIDDEN
-        if shape.description and not self.hidden.isdisjoint(_WORDS.split(shape.description.casefold())):
-            return Visibility.HIDDEN
-        return Visibility.VISIBLE
+            yield Statement("difficult true", Visibility.HIDDEN)
+        if shape.flags:
+            yield from of_flags(shape.flags, self.hidden)
+        keys = {key: getattr(shape, key) for key in OWN_KEYS}
+        attributes = shape.attributes if isinstance(shape.attributes, dict) else {}
+        said = [of_key(key, value, self.hidden) for key, value in (*keys.items(), *attributes.items())]
+        if shape.description:
+            said.append(of_text(shape.description, self.hidden))
+        yield from (one for one in said if one is not None)
+
+    def advice(self, name: str) -> str:
+        """Return the hint for an unknown name that is a known one with more behind it; empty for any other."""
+        known = (self.category, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
+        found = extended(name, known, self.hidden, points={*known} - {self.category})
+        return advice(found, name, has_pattern=self.pattern is not None) if found else ""
+
+    def loss(self, text: str) -> Extended | None:
+        """Return what the user's mapping of a label to a name loses, if it loses something."""
+        name = self.names.get(text)
+        if name is None or (self.pattern and self.pattern.fullmatch(text)):
+            return None
+        found = extended(text, (self.category, *self.index), self.hidden, points=self.index, any_name=True)
+        is_lost = found and found.hides and (found.says == "instance" or name in self.index)
+        return found if is_lost else None
 
     @property
     def visibility_words(self) -> str:

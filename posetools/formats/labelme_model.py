@@ -10,9 +10,10 @@ test holds that both ways accept and refuse the same. ``imageData`` and other un
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
@@ -20,6 +21,7 @@ from pydantic_core import from_json
 
 from posetools.errors import join_place, must_be
 from posetools.findings import Finding
+from posetools.formats.labelme_values import lenient_shape, whole
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -43,6 +45,11 @@ class Shape(BaseModel):
     description: StrictStr | None = None
     # X-AnyLabeling's mark for hidden points.
     difficult: StrictBool | None = None
+    # What other writers say of a point's visibility, read by visibility_words whatever its type.
+    attributes: Any = None
+    visible: Any = None
+    occluded: Any = None
+    visibility: Any = None
 
 
 class _Document(BaseModel):
@@ -94,6 +101,10 @@ class QuickShape(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=Tr
     direction: float | None = None
     attributes: dict[str, _Scalar] | None = None
     kie_linking: list[list[int]] | None = None
+    # With one of these keys the models decide.
+    visible: ClassVar[None] = None
+    occluded: ClassVar[None] = None
+    visibility: ClassVar[None] = None
 
 
 class QuickDocument(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,11 +135,13 @@ class Document:
         picture: ``imagePath`` as written.
         size: (imageWidth, imageHeight), or None when the file does not say.
         shapes: the shapes in their order.
+        repairs: what values of other types were taken for, and how many.
     """
 
     picture: str
     size: tuple[int, int] | None
     shapes: Sequence[AnyShape]
+    repairs: Mapping[str, int] = field(default_factory=dict)
 
 
 _RULES = {
@@ -198,16 +211,30 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
     picture = raw.get("imagePath")
     if not isinstance(picture, str):
         return Finding("E310", file, "imagePath", must_be("imagePath", "a text", picture), _ADVICE)
-    width: Any = raw.get("imageWidth")
-    height: Any = raw.get("imageHeight")
-    size = None
-    if width is not None or height is not None:
-        for field, value in (("imageWidth", width), ("imageHeight", height)):
-            if not _is_pixels(value):
-                rule = "a positive integer (or both sizes null)"
-                return Finding("E311", file, field, must_be(field, rule, value), _ADVICE)
-        size = (width, height)
-    return Document(picture, size, [_check_shape(shape) for shape in raw["shapes"]])
+    repairs: Counter[str] = Counter()
+    size = _size(raw, repairs, file)
+    if isinstance(size, Finding):
+        return size
+    shapes = [_check_shape(lenient_shape(shape, repairs)) for shape in raw["shapes"]]
+    return Document(picture, size, shapes, repairs)
+
+
+def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, int] | Finding | None:
+    said = {key: raw.get(key) for key in ("imageWidth", "imageHeight")}
+    sizes = {key: whole(value) for key, value in said.items()}
+    for key, value in sizes.items():
+        if value is not None and not _is_pixels(value):
+            rule = "a positive integer (or both sizes null)"
+            return Finding("E311", file, key, must_be(key, rule, said[key]), _ADVICE)
+    width, height = sizes.values()
+    if width is None or height is None:
+        if width is not height:
+            repairs["a size without its other half was not used: the image says both"] += 1
+        return None
+    changed = sum(type(sizes[key]) is not type(said[key]) for key in said)
+    if changed:
+        repairs["a size as a text or a fraction was taken for an integer"] += changed
+    return width, height
 
 
 def _is_pixels(value: object) -> bool:
@@ -222,17 +249,17 @@ def _check_shape(raw: Any) -> AnyShape:
     if not isinstance(raw, dict):
         return BadShape(None, None, False, "", must_be("a shape", "an object", raw))
     location = error["loc"][:2] if error["loc"][0] == "points" else error["loc"][:1]
-    field = join_place(location)
+    at = join_place(location)
     value: Any = raw.get(str(location[0]))
     if len(location) == 2:
         value, rule = value[location[1]], f"two finite numbers (x, y) of at most {_LIMIT:.0f} px"
     else:
-        rule = _RULES.get(field, "a list of (x, y) pairs")
+        rule = _RULES.get(at, "a list of (x, y) pairs")
     label, group = raw.get("label"), raw.get("group_id")
     return BadShape(
         label=label if isinstance(label, str) else None,
         group_id=group if isinstance(group, int) and not isinstance(group, bool) else None,
         is_point=raw.get("shape_type") == "point",
-        field=field,
-        problem=must_be(field, rule, value),
+        field=at,
+        problem=must_be(at, rule, value),
     )

@@ -38,6 +38,7 @@ from posetools.formats.locate import (
     open_picture,
 )
 from posetools.formats.parts import Object, Packing, Part
+from posetools.formats.visibility_words import Unclear
 from posetools.pictures import Header
 from posetools.shards import cut, no_collection
 from posetools.skeleton import Skeleton
@@ -161,6 +162,7 @@ class ShardReader:
         if isinstance(document, Finding):
             return FileReading(file, findings=[document])
         unseen = [_unseen(file)] if is_untouched(data) else []
+        unseen += [Finding("W324", str(file), "", f"{what} ({n})") for what, n in sorted(document.repairs.items())]
         match = self._find(document, file, root)
         if isinstance(match, Finding):
             return FileReading(file, findings=[_with_loss(match, document)])
@@ -173,7 +175,7 @@ class ShardReader:
             wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
             if wrong is not None:
                 return FileReading(file, identity=identity, findings=[_with_loss(wrong, document)])
-        shapes = FileShapes(str(file), picture.header.size, self.skeleton, self.labels, options)
+        shapes = FileShapes(str(file), picture.header.size, self.skeleton, self.labels, options, outlines=True)
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
@@ -223,7 +225,7 @@ class UsualShapes:
         columns: dict[str, int] = {}
         for label in () if labels.pattern else {*labels.names, labels.category, *labels.index}:
             name = labels.names.get(label, label)
-            if label in labels.ignored:
+            if label in labels.ignored or labels.loss(label):
                 continue
             if name == labels.category:
                 columns[label] = -1
@@ -252,7 +254,7 @@ class UsualShapes:
                 if shape.shape_type != "point" or numbers[column + 2]:
                     raise ValueError
                 ((numbers[column], numbers[column + 1]),) = shape.points
-                marked = shape.flags or shape.description or shape.difficult
+                marked = shape.flags or shape.description or shape.difficult or shape.attributes
                 numbers[column + 2] = self._marked(shape) if marked else _VISIBLE
             else:
                 (x1, y1), (x2, y2) = shape.points
@@ -270,11 +272,14 @@ class UsualShapes:
         """Return the visibility of a point that something more is said of.
 
         Raises:
-            ValueError: a flag that is on does not mean hidden.
+            ValueError: a flag that is on does not mean hidden, or what is said has no single meaning.
         """
         if any(on and flag not in self.labels.hidden for flag, on in (shape.flags or {}).items()):
             raise ValueError
-        return int(self.labels.visibility_of(shape))
+        said = self.labels.visibility_of(shape)
+        if isinstance(said, Unclear) or not said:
+            raise ValueError
+        return int(said)
 
 
 def _is_file(path: str) -> bool:

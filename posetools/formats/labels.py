@@ -49,10 +49,17 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
     return replace(options, names=names, ignore=LabelSet(options.ignore, taken))
 
 
-def unknown_label(label: str, known: Collection[str], *, file: str, place: str, field: str, rule: str) -> Finding:
-    """Return the finding for a label that means nothing, with both remedies and the nearest known name."""
+def unknown_label(
+    label: str, known: Collection[str], *, file: str, place: str, field: str, rule: str, advice: str = ""
+) -> Finding:
+    """Return the finding for a label that means nothing, with both remedies and the nearest known name.
+
+    ``advice`` is the hint where the label says more than a name.
+    """
     near = near_name(label, known)
-    if near:
+    if advice:
+        hint = advice
+    elif near:
         hint = f"did you mean {near!r}? --map '{label}={near}' takes it so; --ignore '{label}' leaves it out"
     else:
         hint = f"--map '{label}=NAME' takes it as a name of the skeleton; --ignore '{label}' leaves it out"

@@ -52,6 +52,7 @@ from posetools.formats.via_model import (
     parse_csv,
     parse_json,
 )
+from posetools.formats.visibility_words import Unclear
 from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
@@ -66,7 +67,7 @@ _WORDS = (("in labelme", "in VIA"), ("group_id", "object"), ("flag '", "attribut
 class _Labels(Labels):
     """As labelme's, but for the visibility: via_model has told it from the attributes already."""
 
-    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | None:
+    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | Unclear | None:
         return super().visibility(shape, word) if word is not None else Visibility(int(shape.description or 2))
 
 
