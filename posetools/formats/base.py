@@ -88,7 +88,8 @@ class ReadOptions:
     progress: Progress = silent
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", LabelNames(self.names))
+        if not isinstance(self.names, LabelNames):
+            object.__setattr__(self, "names", LabelNames(self.names))
         if not isinstance(self.ignore, LabelSet):
             object.__setattr__(self, "ignore", LabelSet(self.ignore))
 

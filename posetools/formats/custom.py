@@ -54,8 +54,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         raise RequestError("--mapping FILE.toml must be given with the format custom, got none")
     mapping = read_mapping(options.mapping)
     _check_names(mapping, options.mapping, skeleton, options)
-    options = settled(skeleton, options)
-    options = replace(options, names={**mapping.names, **options.names})
+    options = settled(skeleton, replace(options, names={**mapping.names, **options.names}))
     suffixes = _SUFFIXES[mapping.file]
     files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")
     if not mapping.has_visibility and not options.assume_visible:

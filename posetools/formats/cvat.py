@@ -51,6 +51,7 @@ from posetools.formats.labelme_labels import Labels
 from posetools.formats.labels import settled
 from posetools.formats.many import SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
+from posetools.formats.wildcards import LabelNames
 from posetools.skeleton import Skeleton
 
 _HEAD = 4096
@@ -86,7 +87,8 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     """
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
-    labels = replace(labels, names={box_label(skeleton): skeleton.category.name, **labels.names})
+    box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
+    labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
     files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
     entries: list[Entry] = []
     findings: list[Finding] = []

@@ -141,7 +141,7 @@ def _is_labelme(path: Path) -> bool:
 
 def _portable(options: ReadOptions) -> ReadOptions:
     """Return the options without what cannot go to another process."""
-    return replace(options, progress=silent, engine=None, names=dict(options.names))
+    return replace(options, progress=silent, engine=None)
 
 
 def _without_file(listing: Listing, collection: Collection) -> list[Finding]:

@@ -132,7 +132,8 @@ class FileShapes:
             self._sort(index, shape)
         if self.options.one_object:
             for box in self._boxes:
-                box.group = _THE_ONE
+                if box.kind is not _Kind.IGNORED:
+                    box.group = _THE_ONE
             for point in self._points:
                 point.group = _THE_ONE
         loose = [point for point in self._points if point.group is None]
@@ -315,7 +316,7 @@ class FileShapes:
 
     def _free_homes(self, groups: Mapping[Group, Sequence[_Point]]) -> dict[Group, _Box]:
         """Return the free box of each group without one: the only one that holds, or just misses, all its points."""
-        free = [box for box in self._boxes if box.kind is _Kind.OBJECT and box.group is None]
+        free = [box for box in self._without_points() if box.group is None]
         near = {
             group: [box.index for box in free if all(box.misses(point) <= _NEAR for point in points)]
             for group, points in groups.items()
@@ -363,12 +364,17 @@ class FileShapes:
         self._find("E306", indices, problem, hint)
         return []
 
+    def _without_points(self) -> list[_Box]:
+        """Return the boxes that have no points, and hold none without a group that might be theirs."""
+        loose = [point for point in self._points if point.group is None]
+        boxes = [box for box in self._boxes if box.kind is _Kind.OBJECT and not box.points]
+        return [box for box in boxes if not any(map(box.holds, loose))]
+
     def _free_around(self, points: Sequence[_Point]) -> list[_Box]:
-        """Return the boxes without points that overlap these points' extent: a box made of them would be a double."""
-        xs, ys = [point.value[0] for point in points], [point.value[1] for point in points]
-        extent = min(xs), min(ys), max(xs), max(ys)
-        free = [box for box in self._boxes if box.kind is _Kind.OBJECT and not box.points]
-        return [box for box in free if box.corners and _overlap(box.corners, extent)]
+        """Return the boxes without points that the box round these would overlap: they would be one object twice."""
+        values = self._keypoints({point.keypoint: point for point in points}.values())
+        made = box_round(values, self.options, self.size)
+        return [box for box in self._without_points() if made and box.corners and _overlap(box.corners, made)]
 
     def _once_each(self, points: Sequence[_Point]) -> list[_Point]:
         by_name: dict[int, list[_Point]] = defaultdict(list)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from posetools.errors import RequestError, must_be
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
-from posetools.formats.wildcards import LabelSet
+from posetools.formats.wildcards import LabelNames, LabelSet
 from posetools.skeleton import Skeleton
 
 # How like the words of two names must be, so that one is taken as a slip of the other.
@@ -35,6 +35,9 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
             raise RequestError(must_be("--image-root", "an existing folder", str(root)))
     if min(options.box_margin, options.box_margin_px) < 0:
         raise RequestError(must_be("--box-margin", "0 or more", min(options.box_margin, options.box_margin_px)))
+    own = frozenset(known)
+    names = LabelNames(options.names, own)
+    options = replace(options, names=names, ignore=LabelSet(options.ignore, own=own))
     if options.categories is None:
         return options
     category, asked = skeleton.category.name, options.categories
@@ -45,8 +48,9 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
         raise RequestError(must_be("--categories", "a label of objects, not of keypoints", label))
     # CVAT's boxes may be called after their skeleton.
     taken = frozenset({*skeleton.names, *options.names, label, f"{label}-box"})
-    names = options.names if label == category else {**options.names, label: category}
-    return replace(options, names=names, ignore=LabelSet(options.ignore, taken))
+    if label != category:
+        names[label] = category
+    return replace(options, names=names, ignore=LabelSet(options.ignore, taken, own - {category} | {label}))
 
 
 def unknown_label(

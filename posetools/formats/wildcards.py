@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from posetools.errors import RequestError, must_be
 
 
 class LabelNames(dict[str, str]):
-    """Label -> name; a label that is none of the keys is looked for among the keys with wildcards."""
+    """Label -> name; a label that is none of the keys is looked for among the keys with wildcards.
+
+    A label that is a name itself, as the skeleton's are, is fitted by none.
+
+    Attributes:
+        own: the skeleton's names.
+    """
+
+    own: frozenset[str]
+
+    def __init__(self, names: Mapping[str, str] = MappingProxyType({}), own: frozenset[str] = frozenset()) -> None:
+        """Keep names; those of the skeleton are fitted by no wildcard."""
+        super().__init__(names)
+        self.own = own
 
     def get(self, label: str, default: str | None = None) -> str | None:  # type: ignore[override]
         """Return the name of a label.
@@ -21,6 +35,8 @@ class LabelNames(dict[str, str]):
         """
         if label in self:
             return self[label]
+        if label in self.own:
+            return default
         fitting = {pattern: name for pattern, name in self.items() if fits(label, pattern)}
         if len(set(fitting.values())) > 1:
             both = " and ".join(f"{pattern}={name}" for pattern, name in fitting.items())
@@ -34,14 +50,18 @@ class LabelSet(frozenset[str]):
 
     Attributes:
         known: what is not left out although nothing names it; None where only what is named is left out.
+        own: the skeleton's names, which no wildcard fits.
     """
 
     known: frozenset[str] | None
+    own: frozenset[str]
 
-    def __new__(cls, labels: Iterable[str] = (), known: frozenset[str] | None = None) -> LabelSet:
+    def __new__(
+        cls, labels: Iterable[str] = (), known: frozenset[str] | None = None, own: frozenset[str] = frozenset()
+    ) -> LabelSet:
         """Return a set of labels."""
         made = super().__new__(cls, labels)
-        made.known = known
+        made.known, made.own = known, own
         return made
 
     def __contains__(self, label: object) -> bool:
@@ -52,7 +72,7 @@ class LabelSet(frozenset[str]):
             return False
         if self.known is not None and not any(fits(label, name) for name in self.known):
             return True
-        return any(fits(label, pattern) for pattern in self)
+        return label not in self.own and any(fits(label, pattern) for pattern in self)
 
     def __bool__(self) -> bool:
         """Return whether anything may be left out."""

@@ -101,7 +101,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         home = source.root.resolve().name
         tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
     unique = list({os.path.realpath(task.listed.picture): task for task in reversed(tasks)}.values())[::-1]
-    portable = replace(options, progress=silent, engine=None, names=dict(options.names))
+    portable = replace(options, progress=silent, engine=None)
     work = partial(_read_pictures, skeleton=skeleton, options=portable)
     what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
     shards = run_shards(work, cut(unique, SHARD), engine, options.progress, what)

@@ -122,6 +122,57 @@ def test_categories_take_these_alone(tmp_path: Path) -> None:
     assert refused.status == 2 and "--categories must be one label" in refused.err
 
 
+def test_a_wildcard_never_fits_a_name_of_the_skeleton(tmp_path: Path) -> None:
+    """The hint for `left-ea?` names it; typed, it must not take `left-ear` with it."""
+    points = {"nose": [[150, 150]], "left-ear": [[200, 120]], "left-ea?": [[210, 120]]}
+    source = labelme(tmp_path / "source", {"dog": [[100, 100], [300, 300]], **points})
+    done = run("convert", source, "--out", tmp_path / "out", "--skeleton", dog(tmp_path), "--ignore", "left-ea?")
+    assert done.status == 0 and "left out on purpose: left-ea? (2)" in done.words, done.out
+    assert [each["keypoints"] for each in objects(tmp_path / "out")] == [[150, 150, 2, 200, 120, 2, 0, 0, 0]] * 2
+
+
+def test_wildcards_in_cvat(tmp_path: Path) -> None:
+    source, images = tmp_path / "source", ""
+    for name in "ab":
+        make_picture(source / f"{name}.jpg", SIZE)
+        images += f'''<image id="0" name="{name}.jpg" width="640" height="480">
+            <box label="dog_{name}" xtl="100" ytl="100" xbr="300" ybr="300" occluded="0"/>
+            <points label="nose" points="150,150" occluded="0"/></image>'''
+    (source / "annotations.xml").write_text(f"<annotations><version>1.1</version>{images}</annotations>")
+    done = run("convert", source, "--out", tmp_path / "out", "--skeleton", dog(tmp_path), "--map", "dog_*=dog")
+    assert done.status == 0, done.out
+    assert [each["keypoints"][:3] for each in objects(tmp_path / "out")] == [[150, 150, 2]] * 2
+
+
+def test_categories_of_a_table_with_names_of_its_own(tmp_path: Path) -> None:
+    for name in "ab":
+        make_picture(tmp_path / f"s/{name}.jpg", SIZE)
+    rows = "".join(f"{name}.jpg,{kind},snout,150,150,2,1,1,300,300\n" for name in "ab" for kind in ("hound", "cat"))
+    (tmp_path / "s/t.csv").write_text("image,kind,part,x,y,v,l,t,w,h\n" + rows)
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(
+        'file = "csv"\n[columns]\npicture = "image"\ncategory = "kind"\nobject = "kind"\n[point]\nname = "part"\n'
+        'x = "x"\ny = "y"\nvisibility = "v"\n[box]\ncolumns = ["l", "t", "w", "h"]\nconvention = "xywh"\n'
+        '[names]\nsnout = "nose"\nhound = "dog"\n'
+    )
+    for asked in ("hound", "dog"):
+        out = tmp_path / asked
+        done = run("convert", tmp_path / "s", "--out", out, "--mapping", mapping, "--skeleton", dog(tmp_path),
+                   "--categories", asked)  # fmt: skip
+        assert done.status == 0, done.out + done.err
+        assert [each["keypoints"][:3] for each in objects(out)] == [[150, 150, 2]] * 2
+        (tmp_path / "dog.yaml").unlink()
+
+
+def test_an_ignored_rectangle_is_not_the_one_object(tmp_path: Path) -> None:
+    points = {label: [list(place)] for label, place in POINTS.items()}
+    source = labelme(tmp_path / "source", {"person": [[1, 1], [500, 400]], **points})
+    done = run("convert", source, "--out", tmp_path / "out", "--skeleton", dog(tmp_path), "--ignore", "person",
+               "--one-object-per-image", "--box-from", "keypoints")  # fmt: skip
+    assert done.status == 0, done.out
+    assert [each["num_keypoints"] for each in objects(tmp_path / "out")] == [3, 3]
+
+
 def test_wildcards() -> None:
     names = LabelNames({"car_*": "car", "car_7": "van", "*_7": "bus"})
     assert (names.get("car_7"), names.get("car_1"), names.get("x", "x"), names.get("x")) == ("van", "car", "x", None)

@@ -54,10 +54,17 @@ def test_points_of_a_group_join_the_only_free_box_around_them(tmp_path: Path) ->
         assert codes(result) == [("W330", "shapes[0], shapes[1], shapes[2]")]
 
 
+def test_a_box_with_a_loose_point_takes_no_group(tmp_path: Path) -> None:
+    shapes = [box(0, 0, 100, 100), point(LFT, 9, 9), point(LRT, 60, 60, 5)]
+    result = read(tmp_path, *shapes)
+    assert labelled(result) == [{LFT: 2}] and codes(result) == [("E306", "shapes[2]")]
+
+
 @pytest.mark.parametrize(
     "shapes",
     [
         pytest.param([box(0, 0, 100, 100), point(LFT, 9, 9, 3), point(LRT, 60, -40, 3)], id="sticks out too far"),
+        pytest.param([box(100, 100, 200, 200), point(LFT, 120, 60, 3), point(LRT, 180, 97, 3)], id="by its margin"),
         pytest.param([OUTER, INNER, point(LFT, 60, 60, 3), point(LRT, 70, 70, 3)], id="two free boxes"),
         pytest.param([INNER, point(LFT, 60, 60, 3), point(LFT, 70, 70, 4)], id="two groups for one box"),
     ],
