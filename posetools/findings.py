@@ -129,6 +129,7 @@ RULES: dict[str, Rule] = {
         "orientation-ignored",
         "The image states an orientation that OpenCV ignores: labels drawn in a program that turns it lie elsewhere.",
     ),
+    "W327": Rule("just-outside", "Points just outside a box were given to it: no other one is so near and lacks them."),
     "W328": Rule("lost-by-mapping", "A label says a visibility or an object's number that its --map loses."),
     "W330": Rule("box-of-no-group", "Points of a group without a box were joined with the only free box around them."),
     "W331": Rule("keypoints-joined", "Keypoints that were objects of a category each were joined to the boxes."),

@@ -4,7 +4,7 @@ With a group (``group_id``, or the instance that a label names) points belong to
 one, a point belongs to the one box that can be its own: of the boxes that hold points of one name, and lack it, there
 must be a single way to give each point one (assigning.py). What has more than one reading is a finding and not read:
 
-- several boxes could own the point;
+- several boxes could own the point, or none holds it (one that just misses it owns it, if it is the only one);
 - two points without group have one box and the same name, or the box has that name already;
 - the smallest box is left out on purpose while one that is read holds the point too;
 - a box that holds the point could not be read, or some shape that could be a box.
@@ -16,18 +16,17 @@ Plain floats throughout: a file has a handful of shapes, for which arrays cost m
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.assigning import only_assignment
 from posetools.formats.base import ReadOptions
-from posetools.formats.boxes import box_round
+from posetools.formats.boxes import box_round, complete
 from posetools.formats.collect import Corners, PointXYV, Row
+from posetools.formats.joining import NEAR, SHOWN, Box, Kind, Point, just_missed, overlap, told_near, told_outside
 from posetools.formats.label_hints import Extended
 from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
@@ -36,60 +35,10 @@ from posetools.formats.labels import unknown_label
 from posetools.formats.visibility_words import SEEN, Unclear
 from posetools.skeleton import Skeleton
 
-# How far outside of its box a point may lie, as a share of the box's width or height: boxes are drawn by eye, and an
-# object's own points stick out by a few percent; what is a tenth away is another object's, or a mistake.
-_NEAR = 0.1
 # The group of everything, where an image shows one object.
 _THE_ONE = "the image"
-# Points that one message names.
-_SHOWN = 5
+_ONE_OBJECT = "--one-object-per-image"
 _ABSENT: PointXYV = (0.0, 0.0, 0)
-
-
-class _Kind(Enum):
-    OBJECT = "an object's box"
-    IGNORED = "a box left out on purpose"
-    UNREAD = "something that could be a box and cannot be read"
-
-
-@dataclass(slots=True)
-class _Point:
-    index: int
-    group: Group | None
-    label: str
-    keypoint: int
-    value: PointXYV
-
-
-@dataclass(slots=True)
-class _Box:
-    index: int
-    group: Group | None
-    kind: _Kind
-    corners: Corners | None
-    points: list[_Point] = field(default_factory=list)
-
-    @property
-    def area(self) -> float:
-        x1, y1, x2, y2 = self.corners or (0.0, 0.0, 0.0, 0.0)
-        return (x2 - x1) * (y2 - y1)
-
-    def holds(self, point: _Point) -> bool:
-        if self.corners is None:
-            return False
-        x1, y1, x2, y2 = self.corners
-        return x1 <= point.value[0] <= x2 and y1 <= point.value[1] <= y2
-
-    def misses(self, point: _Point) -> float:
-        """Return how far the point is outside, as a share of the box's width or height; 0 inside."""
-        if self.corners is None:
-            return math.inf
-        x1, y1, x2, y2 = self.corners
-        x, y, _ = point.value
-        return max((x1 - x) / (x2 - x1), (x - x2) / (x2 - x1), (y1 - y) / (y2 - y1), (y - y2) / (y2 - y1), 0.0)
-
-    def has(self, keypoint: int) -> bool:
-        return any(point.keypoint == keypoint for point in self.points)
 
 
 @dataclass
@@ -115,8 +64,8 @@ class FileShapes:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     outlines: bool = False
-    _boxes: list[_Box] = field(default_factory=list)
-    _points: list[_Point] = field(default_factory=list)
+    _boxes: list[Box] = field(default_factory=list)
+    _points: list[Point] = field(default_factory=list)
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
     _untyped: list[int] = field(default_factory=list)
@@ -131,8 +80,9 @@ class FileShapes:
         for index, shape in enumerate(shapes):
             self._sort(index, shape)
         if self.options.one_object:
+            # What is left out on purpose is no part of the object, and does not take its points along.
             for box in self._boxes:
-                if box.kind is not _Kind.IGNORED:
+                if box.kind is not Kind.IGNORED:
                     box.group = _THE_ONE
             for point in self._points:
                 point.group = _THE_ONE
@@ -140,7 +90,7 @@ class FileShapes:
         rows = self._join_groups()
         if loose:
             self._place_loose(loose)
-        rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is _Kind.OBJECT]
+        rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is Kind.OBJECT]
         self._warn_of_losses()
         for code, what, indices in (
             ("W324", "a circle labelled as a keypoint was taken for its center", self._circles),
@@ -169,7 +119,7 @@ class FileShapes:
             place = f"shapes[{index}]" + (f".{shape.field}" if shape.field else "")
             self._find("E311", place, shape.problem, "correct the shape in labelme, or delete it")
             if not shape.is_point:
-                self._boxes.append(_Box(index, shape.group_id, _Kind.UNREAD, None))
+                self._boxes.append(Box(index, shape.group_id, Kind.UNREAD, None))
         else:
             self._sort_known(index, shape, self.labels.read(shape.label))
 
@@ -178,7 +128,7 @@ class FileShapes:
         if not isinstance(shape, BadShape) and shape.shape_type == "rectangle" and shape.points:
             instance = self.labels.read(label).instance
             group = shape.group_id if instance is None else instance
-            self._boxes.append(_Box(index, group, _Kind.IGNORED, extent(shape)))
+            self._boxes.append(Box(index, group, Kind.IGNORED, extent(shape)))
 
     def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
         group = shape.group_id if label.instance is None else label.instance
@@ -189,14 +139,14 @@ class FileShapes:
         elif label.name == self.labels.category and self._is_outline(shape):
             self._outlines.append(index)
             self._note_flags(index, shape, frozenset())
-            self._boxes.append(_Box(index, group, _Kind.OBJECT, around(shape)))
+            self._boxes.append(Box(index, group, Kind.OBJECT, around(shape)))
         elif kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
         else:
             self._refuse(index, shape, label.name)
             if shape.shape_type != "point" and label.name not in self.labels.index:
                 corners = extent(shape) if shape.points else None
-                self._boxes.append(_Box(index, group, _Kind.UNREAD, corners))
+                self._boxes.append(Box(index, group, Kind.UNREAD, corners))
 
     def _is_rectangle(self, shape: SoundShape) -> bool:
         return shape.shape_type == "rectangle" and self.labels.read(shape.label).name == self.labels.category
@@ -252,10 +202,10 @@ class FileShapes:
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
             self._find("E311", f"shapes[{index}].points", must_be("points", rule, value), "draw the rectangle anew")
-            self._boxes.append(_Box(index, group, _Kind.UNREAD, extent(shape) if shape.points else None))
+            self._boxes.append(Box(index, group, Kind.UNREAD, extent(shape) if shape.points else None))
             return
         self._note_flags(index, shape, frozenset())
-        self._boxes.append(_Box(index, group, _Kind.OBJECT, extent(shape)))
+        self._boxes.append(Box(index, group, Kind.OBJECT, extent(shape)))
 
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         if len(shape.points) != 1 and not (self.outlines and shape.shape_type == "circle"):
@@ -278,7 +228,7 @@ class FileShapes:
         self._note_flags(index, shape, self.labels.hidden | SEEN | {"difficult"})
         x, y = shape.points[0]
         keypoint = self.labels.index[label.name]
-        self._points.append(_Point(index, group, shape.label, keypoint, (x, y, int(visibility))))
+        self._points.append(Point(index, group, shape.label, keypoint, (x, y, int(visibility))))
 
     def _note_flags(self, index: int, shape: SoundShape, understood: frozenset[str]) -> None:
         flags = {"difficult": shape.difficult, "occluded": shape.occluded is True, **(shape.flags or {})}
@@ -288,8 +238,8 @@ class FileShapes:
 
     def _join_groups(self) -> list[tuple[int, Row]]:
         """Give grouped points to their rectangle; return the objects whose box comes from their points."""
-        boxes: dict[Group, list[_Box]] = defaultdict(list)
-        points: dict[Group, list[_Point]] = defaultdict(list)
+        boxes: dict[Group, list[Box]] = defaultdict(list)
+        points: dict[Group, list[Point]] = defaultdict(list)
         for box in self._boxes:
             if box.group is not None:
                 boxes[box.group].append(box)
@@ -299,7 +249,7 @@ class FileShapes:
         rows = []
         alone: list[Group] = []
         for group in sorted({*boxes, *points}, key=lambda key: (isinstance(key, str), key)):
-            own = [box for box in boxes[group] if box.kind is _Kind.OBJECT]
+            own = [box for box in boxes[group] if box.kind is Kind.OBJECT]
             if len(own) == 1:
                 own[0].points += self._once_each(points[group])
             elif own:
@@ -314,15 +264,15 @@ class FileShapes:
                 rows += self._without_box(group, boxes[group], points[group])
         return rows
 
-    def _free_homes(self, groups: Mapping[Group, Sequence[_Point]]) -> dict[Group, _Box]:
+    def _free_homes(self, groups: Mapping[Group, Sequence[Point]]) -> dict[Group, Box]:
         """Return the free box of each group without one: the only one that holds, or just misses, all its points."""
         free = [box for box in self._without_points() if box.group is None]
         near = {
-            group: [box.index for box in free if all(box.misses(point) <= _NEAR for point in points)]
+            group: [box.index for box in free if all(box.misses(point) <= NEAR for point in points)]
             for group, points in groups.items()
         }
         given, _, _ = only_assignment(near)
-        homes: dict[Group, _Box] = {}
+        homes: dict[Group, Box] = {}
         for group, index in given.items():
             if len(near[group]) > 1:
                 continue
@@ -332,26 +282,34 @@ class FileShapes:
             self._find("W330", indices, message, "it was taken as theirs; give both the same group_id to say so")
         return homes
 
-    def _refuse_several(self, group: Group, boxes: Sequence[_Box], points: Sequence[_Point]) -> None:
+    def _refuse_several(self, group: Group, boxes: Sequence[Box], points: Sequence[Point]) -> None:
         indices = sorted([*(box.index for box in boxes), *(point.index for point in points)])
-        rule = f"one rectangle in group {group!r}"
-        self._find("E307", indices, must_be("the group", rule, len(boxes)), "give each object a group_id of its own")
+        problem = must_be("the group", f"one rectangle in group {group!r}", len(boxes))
+        if self.options.one_object:
+            rule = f"of one object with one rectangle labelled {self.labels.category!r}"
+            # Other tools have hints of their own; this is true in all.
+            problem = f"{must_be('the image', rule, len(boxes))} rectangles; leave out {_ONE_OBJECT}"
+        self._find("E307", indices, problem, "give each object a group_id of its own")
         for box in boxes:
-            box.kind = _Kind.UNREAD
+            box.kind = Kind.UNREAD
 
-    def _without_box(self, group: Group, boxes: Sequence[_Box], points: Sequence[_Point]) -> list[tuple[int, Row]]:
-        if any(box.kind is _Kind.IGNORED for box in boxes):
+    def _without_box(self, group: Group, boxes: Sequence[Box], points: Sequence[Point]) -> list[tuple[int, Row]]:
+        if any(box.kind is Kind.IGNORED for box in boxes):
             self.ignored.update(point.label for point in points)
             return []
         indices = [point.index for point in points]
         rule = f"one rectangle labelled {self.labels.category!r} in group {group!r}"
         problem = must_be("the group", rule, f"{len(points)} points and none")
-        free = self._free_around(points)
+        if self.options.one_object:
+            rule = f"of one object with one rectangle labelled {self.labels.category!r}"
+            problem = must_be("the image", rule, f"{len(points)} points and none")
+        makes = self.options.box_from == "keypoints" and not boxes
+        free = self._free_for(points, makes=makes)
         if free:
             hint = "give the points and their rectangle the same group_id"
             self._find("E304", indices, f"{problem}; shapes[{free[0].index}], which has no points, may be theirs", hint)
             return []
-        if self.options.box_from == "keypoints" and not boxes:
+        if makes:
             values = self._keypoints(self._once_each(points))
             corners = box_round(values, self.options, self.size)
             if corners is not None:
@@ -360,51 +318,78 @@ class FileShapes:
         elif boxes:
             hint = f"shapes[{boxes[0].index}] of this group cannot be read as its rectangle"
         else:
-            hint = "draw the rectangle with this group_id, or make boxes from points with --box-from keypoints"
+            drawn = "draw the rectangle" if self.options.one_object else "draw the rectangle with this group_id"
+            hint = f"{drawn}, or make boxes from points with --box-from keypoints"
         self._find("E306", indices, problem, hint)
         return []
 
-    def _without_points(self) -> list[_Box]:
+    def _without_points(self) -> list[Box]:
         """Return the boxes that have no points, and hold none without a group that might be theirs."""
         loose = [point for point in self._points if point.group is None]
-        boxes = [box for box in self._boxes if box.kind is _Kind.OBJECT and not box.points]
+        boxes = [box for box in self._boxes if box.kind is Kind.OBJECT and not box.points]
         return [box for box in boxes if not any(map(box.holds, loose))]
 
-    def _free_around(self, points: Sequence[_Point]) -> list[_Box]:
-        """Return the boxes without points that the box round these would overlap: they would be one object twice."""
-        values = self._keypoints({point.keypoint: point for point in points}.values())
-        made = box_round(values, self.options, self.size)
-        return [box for box in self._without_points() if made and box.corners and _overlap(box.corners, made)]
+    def _free_for(self, points: Sequence[Point], *, makes: bool) -> list[Box]:
+        """Return the boxes without points that may be that of these: a box made of them would be a second one.
 
-    def _once_each(self, points: Sequence[_Point]) -> list[_Point]:
-        by_name: dict[int, list[_Point]] = defaultdict(list)
+        Those are the boxes that the points' extent or the box to be made of them overlaps. Where none is to be made,
+        any box without a group too: the hint would have another one made.
+        """
+        xs, ys = [point.value[0] for point in points], [point.value[1] for point in points]
+        extents: list[Corners] = [(min(xs), min(ys), max(xs), max(ys))]
+        made = box_round(self._keypoints(points), self.options, self.size)
+        if made is not None:
+            drawn = [box.corners for box in self._boxes if box.kind is Kind.OBJECT and box.corners]
+            extents.append(complete([made, *drawn], self.size)[0][0])
+        return [
+            box
+            for box in self._without_points()
+            if (not makes and box.group is None)
+            or any(box.corners and overlap(box.corners, extent) for extent in extents)
+        ]
+
+    def _once_each(self, points: Sequence[Point]) -> list[Point]:
+        by_name: dict[int, list[Point]] = defaultdict(list)
         for point in points:
             by_name[point.keypoint].append(point)
-        for keypoint, same in by_name.items():
-            if len(same) > 1:
+        twice = {keypoint: same for keypoint, same in by_name.items() if len(same) > 1}
+        if twice and self.options.one_object:
+            self._refuse_second_object(twice)
+        else:
+            for keypoint, same in twice.items():
                 self._refuse_twice(keypoint, same)
         return [same[0] for same in by_name.values() if len(same) == 1]
 
-    def _refuse_twice(self, keypoint: int, points: Sequence[_Point], also: int | None = None) -> None:
+    def _refuse_second_object(self, twice: Mapping[int, Sequence[Point]]) -> None:
+        indices = sorted(point.index for same in twice.values() for point in same)
+        names = ", ".join(f"{self.skeleton.names[keypoint]} ({len(same)})" for keypoint, same in twice.items())
+        message = must_be("the image", "of one object with each keypoint once", f"several of {names}")
+        hint = f"leave out {_ONE_OBJECT} if it shows several objects; else delete or relabel the wrong points"
+        self._find("E305", indices, message, hint)
+
+    def _refuse_twice(self, keypoint: int, points: Sequence[Point], also: int | None = None) -> None:
         name = self.skeleton.names[keypoint]
         indices = [point.index for point in points]
         got = f"{len(points)} points" if also is None else f"one more beside shapes[{also}]"
         hint = "none of them is read: delete or relabel the wrong one"
         self._find("E305", indices, must_be(name, "at most one point of an object", got), hint)
 
-    def _place_loose(self, points: Sequence[_Point]) -> None:
+    def _place_loose(self, points: Sequence[Point]) -> None:
         """Give each point without group to the one box that can be its own, or report why not."""
         unknown = [box.index for box in self._boxes if box.corners is None]
-        clear: dict[int, list[tuple[_Point, list[_Box]]]] = defaultdict(list)
+        clear: dict[int, list[tuple[Point, list[Box]]]] = defaultdict(list)
+        outside: list[Point] = []
         for point in points:
             if unknown:
                 self._refuse_ambiguous(point, f"shapes[{unknown[0]}] could be one and cannot be read")
                 continue
             holders = sorted((box for box in self._boxes if box.holds(point)), key=lambda box: box.area)
-            if self._is_clear(point, holders):
-                own = [box for box in holders if box.kind is _Kind.OBJECT]
+            if not holders:
+                outside.append(point)
+            elif self._is_clear(point, holders):
+                own = [box for box in holders if box.kind is Kind.OBJECT]
                 clear[point.keypoint].append((point, own))
-        decided: list[tuple[_Point, list[_Box], _Box]] = []
+        decided: list[tuple[Point, list[Box], Box]] = []
         for keypoint, placed in clear.items():
             decided += self._assign(keypoint, placed)
         for point, _, box in decided:
@@ -412,10 +397,35 @@ class FileShapes:
         several = [one for one in decided if len(one[1]) > 1]
         if several:
             self._note_several(several)
+        if outside:
+            self._place_outside(outside)
 
-    def _assign(
-        self, keypoint: int, placed: Sequence[tuple[_Point, list[_Box]]]
-    ) -> list[tuple[_Point, list[_Box], _Box]]:
+    def _place_outside(self, points: Sequence[Point]) -> None:
+        """Give points in no box to the only box that they just miss and that lacks their name; report the rest."""
+        owned, lost = just_missed(points, self._boxes)
+        if owned:
+            self._note_near(owned)
+        if lost:
+            self._refuse_outside(lost)
+
+    def _note_near(self, owned: Sequence[tuple[Point, Box]]) -> None:
+        for point, box in owned:
+            box.points.append(point)
+        message = told_near(owned)
+        hint = "each was given to that rectangle, the only one so near without its name; a group_id of both settles it"
+        self._find("W327", [point.index for point, _ in owned], message, hint)
+
+    def _refuse_outside(self, points: Sequence[Point]) -> None:
+        rule = f"in a rectangle labelled {self.labels.category!r}, or have a group_id"
+        message = told_outside(points, rule)
+        one_each = len({one.keypoint for one in self._points}) == len(self._points) > 1
+        if one_each and all(box.kind is Kind.IGNORED for box in self._boxes):
+            # Other tools have hints of their own; this is true in all.
+            message += f"; where every image shows one object, {_ONE_OBJECT} says so"
+        hint = "move it into its box, or give both the same group_id"
+        self._find("E303", [point.index for point in points], message, hint)
+
+    def _assign(self, keypoint: int, placed: Sequence[tuple[Point, list[Box]]]) -> list[tuple[Point, list[Box], Box]]:
         """Return points of one name with the boxes around them and the one that can only be theirs; report the rest."""
         boxes = {box.index: box for _, holders in placed for box in holders}
         free = {point.index: [b.index for b in holders if not b.has(keypoint)] for point, holders in placed}
@@ -433,42 +443,32 @@ class FileShapes:
                 self._refuse_twice(keypoint, [point], taken)
         return [(point, holders, boxes[given[point.index]]) for point, holders in placed if point.index in given]
 
-    def _note_several(self, decided: Sequence[tuple[_Point, list[_Box], _Box]]) -> None:
+    def _note_several(self, decided: Sequence[tuple[Point, list[Box], Box]]) -> None:
         shown = [
             f"shapes[{point.index}] ({point.label}) lies in {' and '.join(f'shapes[{b.index}]' for b in holders)} "
             f"and was given to shapes[{box.index}]"
-            for point, holders, box in decided[:_SHOWN]
+            for point, holders, box in decided[:SHOWN]
         ]
-        more = f"; and {len(decided) - _SHOWN} more" if len(decided) > _SHOWN else ""
+        more = f"; and {len(decided) - SHOWN} more" if len(decided) > SHOWN else ""
         message = f"group_id must be given where boxes overlap, got none for {len(decided)} points: "
         hint = "no other choice gives each box each name once; a group_id of box and point settles it"
         self._find("W321", [point.index for point, _, _ in decided], message + "; ".join(shown) + more, hint)
 
-    def _is_clear(self, point: _Point, holders: Sequence[_Box]) -> bool:
+    def _is_clear(self, point: Point, holders: Sequence[Box]) -> bool:
         """Return whether boxes that can be read hold it; else the point is counted as ignored, or reported."""
-        if not holders:
-            hint = "move it into its box, or give both the same group_id"
-            value = list(point.value[:2])
-            rule = f"in a rectangle labelled {self.labels.category!r}, or have a group_id"
-            message = must_be(f"point {point.label!r}", rule, value)
-            if not self._boxes and len({one.keypoint for one in self._points}) == len(self._points) > 1:
-                # Other tools have hints of their own; this is true in all.
-                message += "; where every image shows one object, --one-object-per-image says so"
-            self._find("E303", [point.index], message, hint)
-            return False
         smallest = holders[0]
-        unread = [box for box in holders if box.kind is _Kind.UNREAD]
+        unread = [box for box in holders if box.kind is Kind.UNREAD]
         if unread:
             self._refuse_ambiguous(point, f"shapes[{unread[0].index}], which holds it, cannot be read")
-        elif smallest.kind is _Kind.IGNORED and any(box.kind is not _Kind.IGNORED for box in holders):
+        elif smallest.kind is Kind.IGNORED and any(box.kind is not Kind.IGNORED for box in holders):
             self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, is left out on purpose")
-        elif smallest.kind is _Kind.IGNORED:
+        elif smallest.kind is Kind.IGNORED:
             self.ignored[point.label] += 1
         else:
             return True
         return False
 
-    def _refuse_ambiguous(self, point: _Point, reason: str) -> None:
+    def _refuse_ambiguous(self, point: Point, reason: str) -> None:
         rule = "in one rectangle that can only be its own"
         self._find(
             "E304",
@@ -477,13 +477,13 @@ class FileShapes:
             "give the point and its rectangle the same group_id",
         )
 
-    def _keypoints(self, points: Iterable[_Point]) -> list[PointXYV]:
+    def _keypoints(self, points: Iterable[Point]) -> list[PointXYV]:
         values = [_ABSENT] * self.skeleton.num_keypoints
         for point in points:
             values[point.keypoint] = point.value
         return values
 
-    def _row(self, box: _Box) -> Row:
+    def _row(self, box: Box) -> Row:
         corners = box.corners or (0.0, 0.0, 0.0, 0.0)
         return Row(corners, self._keypoints(box.points), place_of(self.file, box.index), box.index)
 
@@ -491,7 +491,3 @@ class FileShapes:
 def place_of(file: str, index: int) -> str:
     """Return the place of a shape."""
     return f"{file}: shapes[{index}]"
-
-
-def _overlap(one: Corners, other: Corners) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]

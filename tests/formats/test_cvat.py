@@ -133,6 +133,12 @@ def test_a_skeleton_that_sticks_out_of_its_box_a_little_makes_no_second_object(t
         assert [code for code, _ in codes(result)] == ["W330"]
 
 
+def test_a_flat_point_just_outside_the_only_box_is_its_own(tmp_path: Path) -> None:
+    result = read(tmp_path, box(0, 0, 50, 50), point(LFT, 52, 9), point(LRT, 9, 9))
+    assert visibility(result, 0) == {LFT: 2, LRT: 2} and codes(result) == [("W327", "image[0] (a.jpg): points[0]")]
+    assert "lies 2 px, 4.0% of its side, outside box[0]" in texts(result)
+
+
 def test_a_group_wins_over_containment(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 50, 50), box(60, 0, 90, 50, group_id=3), skeleton(point(LFT, 9, 9), group_id=3))
     assert [visibility(result, row) for row in (0, 1)] == [{}, {LFT: 2}] and result.findings == ()

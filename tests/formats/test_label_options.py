@@ -100,7 +100,16 @@ def test_one_object_per_image_with_its_box_and_with_two(tmp_path: Path) -> None:
     labelme(source, {"dog": box, "hound": [[1, 1], [9, 9]], "nose": outside})
     two = run("convert", source, "--out", tmp_path / "two", "--skeleton", skeleton, "--one-object-per-image",
               "--map", "hound=dog")  # fmt: skip
-    assert two.status == 1 and "E307" in two.out and "--one-object-per-image" not in two.out
+    assert two.status == 1 and "E307" in two.out
+    assert "leave out --one-object-per-image" in two.words and "got 2 rectangles" in two.words
+
+
+@pytest.mark.parametrize("tool", ["label-studio", "via"])
+def test_points_in_no_box_are_one_finding_of_their_image(tmp_path: Path, tool: str) -> None:
+    makers = {"label-studio": label_studio, "via": via}
+    source = makers[tool](tmp_path / "source")
+    refused = run("convert", source, "--out", tmp_path / "out", "--from", tool, "--skeleton", dog(tmp_path))
+    assert "E303 point-without-object (2)" in refused.words and "3 points must be in a rectangle" in refused.words
 
 
 def test_categories_take_these_alone(tmp_path: Path) -> None:

@@ -77,6 +77,43 @@ def test_no_second_box_is_made_beside_a_free_one(tmp_path: Path, shapes: list[Js
         assert "give the points and their rectangle the same group_id" in message(result)
 
 
+@pytest.mark.parametrize(
+    ("margin", "made"), [(0.0, True), (0.7, False)], ids=["beside the free box", "over the free box"]
+)
+def test_the_box_that_would_be_made_decides(tmp_path: Path, margin: float, made: bool) -> None:
+    """Points beside a free box have a box of their own, unless that, with its margin, lies over the free one."""
+    shapes = [box(60, 0, 99, 50), point(LFT, 9, 9, 3), point(LRT, 40, 30, 3)]
+    result = read(tmp_path, *shapes, box_from="keypoints", box_margin=margin)
+    assert (len(result.dataset), codes(result)) == ((2, []) if made else (1, [("E304", "shapes[1], shapes[2]")]))
+
+
+def test_boxes_from_points_are_not_recommended_beside_a_free_box(tmp_path: Path) -> None:
+    result = read(tmp_path, box(60, 60, 99, 99), point(LFT, 9, 9, 3), point(LRT, 20, 30, 3))
+    assert codes(result) == [("E304", "shapes[1], shapes[2]")]
+    assert "shapes[0], which has no points, may be theirs" in message(result) and "--box-from" not in message(result)
+
+
+def test_a_point_just_outside_the_only_box_is_its_own(tmp_path: Path) -> None:
+    result = read(tmp_path, box(0, 0, 100, 50), point(LFT, 104, 30), point(LRT, 9, 9))
+    assert labelled(result) == [{LFT: 2, LRT: 2}] and codes(result) == [("W327", "shapes[1]")]
+    assert "shapes[1] (left-front-tire) lies 4 px, 4.0% of its side, outside shapes[0]" in message(result)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "place"),
+    [
+        pytest.param([box(0, 0, 100, 50), point(LFT, 111, 30)], "shapes[1]", id="more than a tenth of its width"),
+        pytest.param([box(0, 0, 100, 50), point(LFT, 50, 56)], "shapes[1]", id="more than a tenth of its height"),
+        pytest.param([box(0, 0, 100, 50), box(108, 0, 190, 50), point(LFT, 104, 30)], "shapes[2]", id="two boxes"),
+        pytest.param([box(0, 0, 100, 50), point(LFT, 9, 9), point(LFT, 104, 30)], "shapes[2]", id="name is taken"),
+        pytest.param([box(0, 0, 100, 50), point(LFT, 104, 9), point(LFT, 104, 30)], "shapes[1], shapes[2]",
+                     id="two points of that name"),
+    ],
+)  # fmt: skip
+def test_other_points_outside_are_one_finding(tmp_path: Path, shapes: list[Json], place: str) -> None:
+    assert codes(read(tmp_path, *shapes)) == [("E303", place)]
+
+
 def test_drawing_order_is_covered_by_containment(tmp_path: Path) -> None:
     result = read(tmp_path, box(0, 0, 50, 50), point(LFT, 9, 9), box(60, 0, 99, 50), point(LFT, 70, 9))
     assert labelled(result) == [{LFT: 2}, {LFT: 2}]
