@@ -313,7 +313,9 @@ def _split(
     pictures: Pictures, kept: Sequence[int], target: Format, request: ConvertRequest
 ) -> tuple[dict[str, list[int]], SplitChoice]:
     """Return the rows of the images by split: as the source declares it, if it does so for all, else as planned."""
-    names, declared = [pictures.names[row] for row in kept], [pictures.declared[row] for row in kept]
+    # Each of these may be made anew whenever it is asked for.
+    all_names, all_declared = pictures.names, pictures.declared
+    names, declared = [all_names[row] for row in kept], [all_declared[row] for row in kept]
     if not target.keeps_splits:
         return {_ALL: list(kept)}, SplitChoice("none", f"none, for {target.title} keeps no splits")
     if not _is_asked(request) and None not in declared and set(declared) >= set(SPLITS):

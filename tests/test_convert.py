@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,29 @@ def test_a_split_that_is_not_possible_writes_nothing(tmp_path: Path) -> None:
         convert_one(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert convert_one(source, tmp_path / "out", target_format="labelme").written
+
+
+def test_columns_of_all_images_are_made_a_few_times_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of all names or splits for each image made converting quadratic in their number."""
+    asked: Counter[str] = Counter()
+    for name in ("names", "declared", "counts"):
+        column = getattr(selection.Whole, name).fget
+
+        def counted(whole: selection.Whole, name: str = name, column: Any = column) -> Any:
+            asked[name] += 1
+            return column(whole)
+
+        monkeypatch.setattr(selection.Whole, name, property(counted))
+    times = []
+    for number in (4, 16):
+        dataset = make_dataset(tmp_path / f"pictures{number}", images=[f"{at}.jpg" for at in range(number)])
+        source = write_source(tmp_path / f"source{number}", "via", {"all": dataset})
+        asked.clear()
+        assert convert_one(source, tmp_path / f"out{number}").written
+        times.append(dict(asked))
+    assert times[0] == times[1] and set(times[0]) == {"names", "declared", "counts"}
 
 
 # What cannot be read.
