@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from posetools.errors import InputError, from_yaml, shortened
+from posetools.files import read_text
 from posetools.nesting import NestingError, check_nesting
 
 # What PyYAML's constructors let through for a value that does not fit its tag or its form: 2001-02-30, !!bool x,
@@ -35,6 +36,15 @@ def _children(node: object) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [child for pair in node.value for child in pair]
     return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def yaml_keys(path: Path) -> frozenset[str]:
+    """Return the keys of the mapping in a YAML file; none where it holds no mapping or cannot be read."""
+    try:
+        document = parse_yaml(path, read_text(path))
+    except InputError:
+        return frozenset()
+    return frozenset(map(str, document)) if isinstance(document, dict) else frozenset()
 
 
 def parse_yaml(path: Path | str, text: str, *, own: bool = False) -> Any:

@@ -83,6 +83,9 @@ _HINTS = {
 _BBOX_HINT = "`posetools convert --box-from keypoints` makes boxes from the labelled keypoints"
 _ID_HINT = "ids are integers; text or fractions fail in the evaluation: number the entries 1, 2, 3, ..."
 
+# What a step of reading says of a file: code, place, message, hint.
+Note = tuple[str, str, str, str]
+
 
 def finding_from(error: ErrorDetails, loc: tuple[int | str, ...], found: object, path: Path) -> Finding:
     """Return the finding for one error of pydantic's in a COCO file.

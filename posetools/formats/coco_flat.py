@@ -12,12 +12,9 @@ from typing import Any
 
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco_errors import raw_place
+from posetools.formats.coco_errors import Note, raw_place
 from posetools.formats.coco_values import number_in
 from posetools.skeleton import Skeleton
-
-# Code, place, message, hint.
-Note = tuple[str, str, str, str]
 
 # A keypoint's own box is this small beside that of its object; a larger one is no point.
 _TINY = 0.1

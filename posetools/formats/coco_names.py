@@ -8,11 +8,8 @@ from typing import Any
 
 from posetools.errors import must_be
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco_errors import raw_place
+from posetools.formats.coco_errors import Note, raw_place
 from posetools.skeleton import Skeleton
-
-# Code, place, message, hint.
-Note = tuple[str, str, str, str]
 
 
 def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:

@@ -14,15 +14,13 @@ import numpy as np
 
 from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import HINT, Completed, ThinBox, box_round, complete
-from posetools.formats.coco_errors import raw_place
+from posetools.formats.coco_errors import Note, raw_place
 from posetools.formats.coco_model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage
 from posetools.formats.coco_repair import OF_OBJECTS, Repair, image_sizes, repair
 from posetools.formats.collect import Corners
 from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
-# Code, place, message, hint.
-Note = tuple[str, str, str, str]
 # How groups that are left out are counted.
 CROWDS = "groups (iscrowd)"
 

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from posetools.formats.coco_errors import raw_place
+from posetools.formats.coco_errors import Note, raw_place
 from posetools.formats.coco_model import LABELED, MAX_ID
 
-# Code, place, message, hint.
-Note = tuple[str, str, str, str]
 # A file name and a place -> the size of the image, or None when no image is opened.
 Measure = Callable[[str, str], tuple[int, int] | None]
 

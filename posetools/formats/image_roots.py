@@ -59,10 +59,10 @@ class RootImages:
     def __post_init__(self) -> None:
         identities: set[str] = set()
         for root in self.roots:
-            top = _ended(real(root))
+            top = ended(real(root))
             self._tops.append(path_parts(real(root)))
             for at, folder, files in walk(root):
-                if not _ended(folder).startswith(top):
+                if not ended(folder).startswith(top):
                     # A link out of what the user named.
                     continue
                 for name, is_file, is_link in files:
@@ -147,6 +147,7 @@ def path_parts(path: str) -> tuple[str, ...]:
     return tuple(path.split("/")) if is_url(path) else Path(path).parts
 
 
-def _ended(path: str) -> str:
+def ended(path: str) -> str:
+    """Return a path with a separator at its end."""
     separator = "/" if is_url(path) else os.sep
     return path.rstrip(separator) + separator

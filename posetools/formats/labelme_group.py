@@ -66,6 +66,8 @@ class FileShapes:
     outlines: bool = False
     _boxes: list[Box] = field(default_factory=list)
     _points: list[Point] = field(default_factory=list)
+    # The boxes in which there is no point without a group, once that is asked: it is for each group without a box.
+    _quiet: list[Box] | None = None
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
     _untyped: list[int] = field(default_factory=list)
@@ -325,9 +327,10 @@ class FileShapes:
 
     def _without_points(self) -> list[Box]:
         """Return the boxes that have no points, and hold none without a group that might be theirs."""
-        loose = [point for point in self._points if point.group is None]
-        boxes = [box for box in self._boxes if box.kind is Kind.OBJECT and not box.points]
-        return [box for box in boxes if not any(map(box.holds, loose))]
+        if self._quiet is None:
+            loose = [point for point in self._points if point.group is None]
+            self._quiet = [box for box in self._boxes if not any(map(box.holds, loose))]
+        return [box for box in self._quiet if box.kind is Kind.OBJECT and not box.points]
 
     def _free_for(self, points: Sequence[Point], *, makes: bool) -> list[Box]:
         """Return the boxes without points that may be that of these: a box made of them would be a second one.

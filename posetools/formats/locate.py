@@ -12,11 +12,11 @@ from posetools.errors import InputError, must_be, quoted
 from posetools.files import portable_path
 from posetools.findings import Finding
 from posetools.formats.image_names import FolderNames, Named, agreement, folded, named_in
-from posetools.formats.image_roots import RootImage, RootImages, path_parts
+from posetools.formats.image_roots import RootImage, RootImages, ended, path_parts
 from posetools.imaging.decoding import upright_command
 from posetools.imaging.orientation import SIDEWAYS
 from posetools.pictures import Header, read_header
-from posetools.storage import is_url, real
+from posetools.storage import real
 
 # Bytes; beyond them Linux answers with an error instead of "there is no such file".
 LONGEST_NAME = 255
@@ -102,7 +102,7 @@ class PictureFinder:
 
     def __post_init__(self) -> None:
         # Followed and listed at once, so that it is done once for all files and in all worker processes.
-        self._real_root = _ended(real(self.root))
+        self._real_root = ended(real(self.root))
         self._images = RootImages(self.extra_roots)
 
     def find(self, places: Sequence[Seen], *, file: Path, place: str, named: Sequence[str] = ()) -> Match | Finding:
@@ -133,7 +133,7 @@ class PictureFinder:
         return path if sane and self._holds(path) else None
 
     def _holds(self, path: Path) -> bool:
-        return _ended(real(path)).startswith(self._real_root)
+        return ended(real(path)).startswith(self._real_root)
 
     def _almost(self, places: Sequence[Seen], file: Path, place: str) -> Match | Finding | None:
         """Return the one picture in the source whose name is almost the one that is written."""
@@ -265,12 +265,6 @@ def _narrower(images: Sequence[RootImage]) -> str:
 
 def _rename(name: str) -> str:
     return f"rename the image that is meant to {name!r}, or correct the name in the annotations"
-
-
-def _ended(path: str) -> str:
-    """Return a path with a separator at its end."""
-    separator = "/" if is_url(path) else os.sep
-    return path.rstrip(separator) + separator
 
 
 def is_sane(path: Path) -> bool:

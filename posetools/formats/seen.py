@@ -51,6 +51,8 @@ def check_source(path: Path) -> None:
 
 
 def _no_annotation(path: Path) -> str:
+    from posetools.yaml_text import yaml_keys
+
     ending, folder = path.suffix.lower(), quoted(path.parent)
     labels = [path.with_suffix(each) for each in (".json", ".xml", ".txt")]
     beside = next((each for each in labels if each.is_file()), None)
@@ -64,7 +66,7 @@ def _no_annotation(path: Path) -> str:
         return "an archive\n  unpack it, and give the folder"
     if ending == ".txt":
         return f"a text file\n  {_YOLO_FOLDER}"
-    if ending in (".yaml", ".yml") and _yaml_keys(path) & {"keypoints", "category"}:
+    if ending in (".yaml", ".yml") and yaml_keys(path) & {"keypoints", "category"}:
         return f"a skeleton\n  give the annotations, and this file as --skeleton {quoted(path)}"
     return ""
 
@@ -242,16 +244,6 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _yaml_keys(path: Path) -> frozenset[str]:
-    from posetools.yaml_text import parse_yaml
-
-    try:
-        document = parse_yaml(path, read_text(path))
-    except InputError:
-        return frozenset()
-    return frozenset(map(str, document)) if isinstance(document, Mapping) else frozenset()
 
 
 def _keys(*names: str) -> Callable[[Any], bool]:

@@ -64,10 +64,12 @@ class Skeletons:
             f"{names[key]!r} with {', '.join(self._nodes(used[key])[:_LISTED])} ({times[key]} instances left out)"
             for key in foreign
         )
-        fitting = ",".join(dict.fromkeys(names[key] for key in rest if key not in foreign))
+        fitting = list(dict.fromkeys(names[key] for key in rest if key not in foreign))
         ignore = " ".join(f"--ignore {shlex.quote(names[key])}" for key in foreign)
         message = f"a skeleton of the file must have keypoints of skeleton {self.skeleton.name}, got {listed}"
-        hint = f"{ignore} leaves them out; so does --categories {shlex.quote(fitting)}"
+        hint = f"{ignore} leaves them out"
+        if len(fitting) == 1:
+            hint += f"; so does --categories {shlex.quote(fitting[0])}"
         finding = Finding("E301", self.file, "skeletons", message, hint)
         return others | dict.fromkeys(foreign, ""), [finding]
 

@@ -19,6 +19,7 @@ from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
 from posetools.formats.collect import FileReading, walk_files
 from posetools.formats.hdf5 import harmful_array
+from posetools.formats.image_names import agreement
 from posetools.formats.locate import is_sane
 from posetools.formats.many import SourceFile
 from posetools.formats.scratch import images_refused, write_scratch
@@ -172,7 +173,8 @@ class Videos:
                 return path
         found = self._in_roots().get(name, [])
         if len(found) > 1:
-            shared = [_shared_end(path, text) for path in found]
+            said = PurePosixPath(text.replace("\\", "/")).parts
+            shared = [agreement(path.parts, said)[1] for path in found]
             found = [path for path, parts in zip(found, shared, strict=True) if parts == max(shared)]
         if len(found) > 1:
             return f"{found[0]} and {found[1]} have this name; give a narrower --image-root"
@@ -187,17 +189,6 @@ class Videos:
                     if not any(path.samefile(other) for other in known):
                         known.append(path)
         return self._known
-
-
-def _shared_end(path: Path, text: str) -> int:
-    """Return how many of the last parts of two paths are the same."""
-    parts = zip(reversed(path.parts), reversed(PurePosixPath(text.replace("\\", "/")).parts), strict=False)
-    number = 0
-    for one, other in parts:
-        if one != other:
-            break
-        number += 1
-    return number
 
 
 def _plain(stem: str) -> str:

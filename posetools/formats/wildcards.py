@@ -6,7 +6,6 @@ import fnmatch
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from types import MappingProxyType
 
 from posetools.errors import RequestError, must_be
 
@@ -22,7 +21,7 @@ class LabelNames(dict[str, str]):
 
     own: frozenset[str]
 
-    def __init__(self, names: Mapping[str, str] = MappingProxyType({}), own: frozenset[str] = frozenset()) -> None:
+    def __init__(self, names: Mapping[str, str], own: frozenset[str] = frozenset()) -> None:
         """Keep names; those of the skeleton are fitted by no wildcard."""
         super().__init__(names)
         self.own = own
@@ -55,6 +54,7 @@ class LabelSet(frozenset[str]):
 
     known: frozenset[str] | None
     own: frozenset[str]
+    _wild: tuple[str, ...]
 
     def __new__(
         cls, labels: Iterable[str] = (), known: frozenset[str] | None = None, own: frozenset[str] = frozenset()
@@ -62,6 +62,7 @@ class LabelSet(frozenset[str]):
         """Return a set of labels."""
         made = super().__new__(cls, labels)
         made.known, made.own = known, own
+        made._wild = tuple(filter(_is_wild, made))
         return made
 
     def __contains__(self, label: object) -> bool:
@@ -72,7 +73,7 @@ class LabelSet(frozenset[str]):
             return False
         if self.known is not None and not any(fits(label, name) for name in self.known):
             return True
-        return label not in self.own and any(fits(label, pattern) for pattern in self)
+        return label not in self.own and any(fits(label, pattern) for pattern in self._wild)
 
     def __bool__(self) -> bool:
         """Return whether anything may be left out."""
@@ -83,7 +84,11 @@ def fits(label: str, pattern: str) -> bool:
     """Return whether a label is a pattern's, in which only ``*`` and ``?`` mean something else than themselves."""
     if label == pattern:
         return True
-    return ("*" in pattern or "?" in pattern) and _compiled(pattern).match(label) is not None
+    return _is_wild(pattern) and _compiled(pattern).match(label) is not None
+
+
+def _is_wild(pattern: str) -> bool:
+    return "*" in pattern or "?" in pattern
 
 
 @lru_cache(maxsize=1024)

@@ -31,7 +31,7 @@ from posetools.findings import Finding
 from posetools.formats.collect import walk_files
 from posetools.formats.locate import PictureFinder, Seen, is_sane
 from posetools.pictures import is_picture
-from posetools.yaml_text import parse_yaml
+from posetools.yaml_text import parse_yaml, yaml_keys
 
 SPLITS = ("train", "val", "test")
 DATA_YAML = ("data.yaml", "data.yml")
@@ -191,23 +191,26 @@ def _yaml_files(folder: Path) -> list[Path]:
     named = [folder / name for name in DATA_YAML if (folder / name).is_file()]
     if named:
         return named[:1]
-    return [path for path in _files_in(folder) if path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in _keys(path)]
+    return [path for path in _other_yaml(folder) if "kpt_shape" in yaml_keys(path)]
 
 
-def _files_in(folder: Path) -> list[Path]:
+def _other_yaml(folder: Path) -> list[Path]:
+    # Names alone are looked at first: there may be hundreds of thousands of images beside it.
     try:
-        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        names = sorted(os.listdir(folder))  # noqa: PTH208 (half the time)
     except OSError as exc:
         raise InputError(folder, "", f"folder cannot be read: {exc.strerror or exc}") from exc
+    wanted = (name for name in names if name.lower().endswith(_YAML_ENDINGS) and not name.startswith("."))
+    return [folder / name for name in wanted if (folder / name).is_file()]
 
 
 def is_yolo_pose(path: Path) -> bool:
     """Return whether the path is or holds a YAML file with kpt_shape, or a folder of images and one of labels."""
     if path.is_file():
-        return path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in _keys(path)
+        return path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in yaml_keys(path)
     if not path.is_dir():
         return False
-    if any("kpt_shape" in _keys(file) for file in _yaml_files(path)):
+    if any("kpt_shape" in yaml_keys(file) for file in _yaml_files(path)):
         return True
     homes = [path, *(path / folder for folder in SPLIT_WORDS)]
     return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
@@ -259,14 +262,6 @@ def _below(path: Path, root: Path) -> Path | None:
         if seen.is_relative_to(real(root)):
             return seen.relative_to(real(root))
     return None
-
-
-def _keys(path: Path) -> frozenset[str]:
-    try:
-        document = parse_yaml(path, read_text(path))
-    except InputError:
-        return frozenset()
-    return frozenset(map(str, document)) if isinstance(document, dict) else frozenset()
 
 
 def _has_labels(folder: Path) -> bool:
