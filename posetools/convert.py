@@ -22,11 +22,12 @@ from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
-from posetools.formats.locate import one_per_source
+from posetools.formats.joined import joined
 from posetools.formats.losses import Loss, losses
 from posetools.formats.scratch import check_images, scratch_folder
 from posetools.formats.seen import check_source
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
+from posetools.formats.unknown_labels import one_table
 from posetools.formats.zip_sources import ZipSources, check_way_of_zips, in_zip, zip_sources
 from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
@@ -163,7 +164,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
         with closing(_read(source, target, own.skeleton, local, progress)) as read:
             check_images(scratch, request.images)
-            findings = [zips.finding(finding) for finding in one_per_source(read.findings)]
+            findings = [zips.finding(finding) for finding in _told_once(read, local.read)]
             return _split_and_write(replace(read, findings=findings), source, target, request, progress)
 
 
@@ -180,6 +181,12 @@ class _Read:
 
     def close(self) -> None:
         self.pictures.close()
+
+
+def _told_once(read: _Read, options: ReadOptions) -> list[Finding]:
+    """Return what was found, one finding for each cause."""
+    objects = int(read.pictures.counts.sum())
+    return one_table(joined(read.findings), read.skeleton, options.names, objects=objects)
 
 
 def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> _Read:

@@ -157,6 +157,7 @@ class Finding:
         message: one sentence: ``<field> must be <rule>, got <value>``.
         hint: what to do, or empty.
         fixable: whether ``validate --fix`` has one right answer for it.
+        details: what belongs to the message, as lines of a list; for one finding of many places.
     """
 
     code: str
@@ -165,6 +166,7 @@ class Finding:
     message: str
     hint: str = ""
     fixable: bool = False
+    details: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.code not in RULES:
@@ -194,7 +196,7 @@ class Finding:
             "severity": str(self.severity),
             "file": self.file.replace(os.sep, "/"),
             "place": self.place,
-            "message": self.message,
+            "message": ": ".join([self.message, *(["; ".join(self.details)] if self.details else [])]),
             "hint": self.hint,
             "fixable": self.fixable,
         }

@@ -104,6 +104,8 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         out.print(f"[bold {colour}]{code} {RULES[code].title}[/] ({len(of_code)})")
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
+            for line in finding.details:
+                out.print(f"    {escape(in_own_words(line))}")
             if finding.hint:
                 out.print(f"    [dim]{escape(in_own_words(finding.hint))}[/]")
         if len(of_code) > LISTED_PER_CODE:

@@ -68,20 +68,35 @@ def extended(
     return _read(base[1], base[2], known, hidden, is_point=True) if base else None
 
 
-def advice(found: Extended, label: str, *, has_pattern: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """How to read a label that says more than a name.
+
+    Attributes:
+        text: the hint.
+        options: what to type, where that is one thing; else empty.
+    """
+
+    text: str
+    options: str = ""
+
+
+def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
     """Return the hint for a label that cannot be read without a pattern."""
-    leave = f"--ignore '{label}' leaves it out"
+    leave = f"--ignore {shlex.quote(label)} leaves it out"
     if has_pattern:
-        return f"extend --label-pattern by the {found.says} behind {found.name!r}, as in {found.options()}; {leave}"
+        text = f"extend --label-pattern by the {found.says} behind {found.name!r}, as in {found.options()}; {leave}"
+        return Advice(text)
     if found.other:
         first, second = ("visibility", "number of the object") if found.says == "visibility" else (
             "number of the object", "visibility",
         )  # fmt: skip
         other = f"--label-pattern {shlex.quote(found.other)}"
-        return (
+        return Advice(
             f"where the number is the {first}, {found.options()} reads it; where it is the {second}, {other}; {leave}"
         )
-    return f"{found.options()} reads the {found.says} behind {found.name!r}, which --map would lose; {leave}"
+    text = f"{found.options()} reads the {found.says} behind {found.name!r}, which --map would lose; {leave}"
+    return Advice(text, found.options())
 
 
 def _read(name: str, rest: str, known: Collection[str], hidden: Collection[str], *, is_point: bool) -> Extended | None:

@@ -26,12 +26,14 @@ from posetools.formats.assigning import only_assignment
 from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import box_round, complete
 from posetools.formats.collect import Corners, PointXYV, Row
+from posetools.formats.joined import Repeated, add_dependents
 from posetools.formats.joining import NEAR, SHOWN, Box, Kind, Point, just_missed, overlap, told_near, told_outside
 from posetools.formats.label_hints import Extended
 from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
 from posetools.formats.labelme_outlines import around, extent, is_outline, is_upright
 from posetools.formats.labels import unknown_label
+from posetools.formats.unknown_labels import Of
 from posetools.formats.visibility_words import SEEN, Unclear
 from posetools.skeleton import Skeleton
 
@@ -75,6 +77,8 @@ class FileShapes:
     _circles: list[int] = field(default_factory=list)
     _outlines: list[int] = field(default_factory=list)
     _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
+    # What could be a box and was not read -> the points that cannot be read for that reason alone.
+    _dependents: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
         """Return the objects in the order of their rectangles."""
@@ -100,19 +104,25 @@ class FileShapes:
             ("W324", "a shape without a shape_type was taken for what its label and points are", self._untyped),
         ):
             if indices:
-                self._find(code, indices, f"{what} ({len(indices)})")
+                self._count(code, indices, what)
         for said, indices in sorted(self._unclear.items()):
             hint = "correct it, so that all that is said of the point agrees"
-            self._find("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
+            self._count("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
         for flag, indices in sorted(self._dropped.items()):
-            self._find(
+            self._count(
                 "W323", indices, f"flag {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
             )
+        for index, points in self._dependents.items():
+            add_dependents(self.findings, f"shapes[{index}]", [f"shapes[{point}]" for point in points])
         return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
     def _find(self, code: str, place: Iterable[int] | str, message: str, hint: str = "") -> None:
         text = place if isinstance(place, str) else ", ".join(f"shapes[{index}]" for index in place)
         self.findings.append(Finding(code, self.file, text, message, hint))
+
+    def _count(self, code: str, indices: Sequence[int], message: str, hint: str = "") -> None:
+        place = ", ".join(f"shapes[{index}]" for index in indices)
+        self.findings.append(Repeated(code, self.file, place, message, hint, number=len(indices)))
 
     def _sort(self, index: int, shape: AnyShape) -> None:
         if shape.label is not None and self.labels.is_ignored(shape.label):
@@ -192,12 +202,15 @@ class FileShapes:
             known = (self.labels.category, *self.labels.index)
             rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
             advice = self.labels.advice(name)
-            found = unknown_label(name, known, file=self.file, place=place, field="label", rule=rule, advice=advice)
+            of: Of = "box" if shape.shape_type == "rectangle" else "point" if shape.shape_type == "point" else "other"
+            found = unknown_label(
+                name, known, file=self.file, place=place, field="label", rule=rule, advice=advice, of=of
+            )
             self.findings.append(found)
             return
         field_name = f"shape_type of {shape.label!r}"
         hint = f"draw it as a {wanted} in labelme, or leave it out with --ignore '{shape.label}'"
-        self._find("E302", place, must_be(field_name, repr(wanted), shape.shape_type), hint)
+        self._count("E302", [index], must_be(field_name, repr(wanted), shape.shape_type), hint)
 
     def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
         if not is_upright(shape):
@@ -300,12 +313,16 @@ class FileShapes:
             self.ignored.update(point.label for point in points)
             return []
         indices = [point.index for point in points]
+        if boxes:
+            # Its box could not be read, which is told already.
+            self._dependents[boxes[0].index] += indices
+            return []
         rule = f"one rectangle labelled {self.labels.category!r} in group {group!r}"
         problem = must_be("the group", rule, f"{len(points)} points and none")
         if self.options.one_object:
             rule = f"of one object with one rectangle labelled {self.labels.category!r}"
             problem = must_be("the image", rule, f"{len(points)} points and none")
-        makes = self.options.box_from == "keypoints" and not boxes
+        makes = self.options.box_from == "keypoints"
         free = self._free_for(points, makes=makes)
         if free:
             hint = "give the points and their rectangle the same group_id"
@@ -317,8 +334,6 @@ class FileShapes:
             if corners is not None:
                 return [(indices[0], Row(corners, values, place_of(self.file, indices[0]), indices[0]))]
             hint = "its labelled points are outside the image; draw the rectangle in labelme"
-        elif boxes:
-            hint = f"shapes[{boxes[0].index}] of this group cannot be read as its rectangle"
         else:
             drawn = "draw the rectangle" if self.options.one_object else "draw the rectangle with this group_id"
             hint = f"{drawn}, or make boxes from points with --box-from keypoints"
@@ -384,7 +399,7 @@ class FileShapes:
         outside: list[Point] = []
         for point in points:
             if unknown:
-                self._refuse_ambiguous(point, f"shapes[{unknown[0]}] could be one and cannot be read")
+                self._dependents[unknown[0]].append(point.index)
                 continue
             holders = sorted((box for box in self._boxes if box.holds(point)), key=lambda box: box.area)
             if not holders:
@@ -462,7 +477,7 @@ class FileShapes:
         smallest = holders[0]
         unread = [box for box in holders if box.kind is Kind.UNREAD]
         if unread:
-            self._refuse_ambiguous(point, f"shapes[{unread[0].index}], which holds it, cannot be read")
+            self._dependents[unread[0].index].append(point.index)
         elif smallest.kind is Kind.IGNORED and any(box.kind is not Kind.IGNORED for box in holders):
             self._refuse_ambiguous(point, f"shapes[{smallest.index}], the smallest, is left out on purpose")
         elif smallest.kind is Kind.IGNORED:

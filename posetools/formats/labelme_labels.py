@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from posetools.dataset import Visibility
 from posetools.errors import RequestError, must_be
 from posetools.formats.base import ReadOptions
-from posetools.formats.label_hints import Extended, advice, extended
+from posetools.formats.label_hints import Advice, Extended, advice, extended
 from posetools.formats.labelme_model import SoundShape
 from posetools.formats.visibility_words import Statement, Unclear, agreed, of_flags, of_key, of_text, of_word
 from posetools.skeleton import Skeleton
@@ -111,11 +111,11 @@ class Labels:
             said.append(of_text(shape.description, self.hidden))
         yield from (one for one in said if one is not None)
 
-    def advice(self, name: str) -> str:
-        """Return the hint for an unknown name that is a known one with more behind it; empty for any other."""
+    def advice(self, name: str) -> Advice | None:
+        """Return how to read an unknown name that is a known one with more behind it; None for any other."""
         known = (self.category, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
         found = extended(name, known, self.hidden, points={*known} - {self.category})
-        return advice(found, name, has_pattern=self.pattern is not None) if found else ""
+        return advice(found, name, has_pattern=self.pattern is not None) if found else None
 
     def loss(self, text: str) -> Extended | None:
         """Return what the user's mapping of a label to a name loses, if it loses something."""

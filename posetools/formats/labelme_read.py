@@ -21,6 +21,7 @@ from posetools.files import portable_path, read_bytes
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
 from posetools.formats.collect import FileReading
+from posetools.formats.joined import Repeated
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_list import Folder, Source
@@ -161,8 +162,8 @@ class ShardReader:
         document = parse_document(data, str(file))
         if isinstance(document, Finding):
             return FileReading(file, findings=[document])
-        unseen = [_unseen(file)] if is_untouched(data) else []
-        unseen += [Finding("W324", str(file), "", f"{what} ({n})") for what, n in sorted(document.repairs.items())]
+        unseen: list[Finding] = [_unseen(file)] if is_untouched(data) else []
+        unseen += [Repeated("W324", str(file), "", what, number=n) for what, n in sorted(document.repairs.items())]
         match = self._find(document, file, root)
         if isinstance(match, Finding):
             return FileReading(file, findings=[_with_loss(match, document)])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from posetools.errors import RequestError, must_be
-from posetools.findings import Finding
+from posetools.errors import RequestError, must_be, quoted
 from posetools.formats.base import ReadOptions
+from posetools.formats.label_hints import Advice
+from posetools.formats.unknown_labels import Of, UnknownLabel
 from posetools.formats.wildcards import LabelNames, LabelSet
 from posetools.skeleton import Skeleton
 
@@ -54,21 +55,43 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
 
 
 def unknown_label(
-    label: str, known: Collection[str], *, file: str, place: str, field: str, rule: str, advice: str = ""
-) -> Finding:
+    label: str,
+    known: Collection[str],
+    *,
+    file: str,
+    place: str,
+    field: str,
+    rule: str,
+    advice: Advice | None = None,
+    of: Of = "other",
+    points: Sequence[str] = (),
+    number: int = 1,
+) -> UnknownLabel:
     """Return the finding for a label that means nothing, with both remedies and the nearest known name.
 
-    ``advice`` is the hint where the label says more than a name.
+    Args:
+        label: the label.
+        known: the names that it may be a slip of.
+        file: the file it is in.
+        place: its place there.
+        field: what must be a known name, and ``rule`` which.
+        rule: what it must be.
+        advice: how to read it, where the label says more than a name.
+        of: what it is the label of.
+        points: the names of the keypoints of an object with this label.
+        number: how many have it.
     """
-    near = near_name(label, known)
+    near = (not advice and near_name(label, known)) or ""
+    ignore = f"--ignore {quoted(label)} leaves it out"
     if advice:
-        hint = advice
+        hint = advice.text
     elif near:
-        hint = f"did you mean {near!r}? --map '{label}={near}' takes it so; --ignore '{label}' leaves it out"
+        hint = f"did you mean {near!r}? --map {quoted(f'{label}={near}')} takes it so; {ignore}"
     else:
-        hint = f"--map '{label}=NAME' takes it as a name of the skeleton; --ignore '{label}' leaves it out"
+        hint = f"--map {quoted(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
         hint += "; --skeleton FILE where the object is another"
-    return Finding("E301", file, place, must_be(field, rule, label), hint)
+    found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
+    return replace(found, options=advice.options if advice else "", of=of, points=tuple(points), number=number)
 
 
 def _suggest(name: str, known: Collection[str]) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from posetools.errors import InputError, must_be, quoted
 from posetools.files import portable_path
 from posetools.findings import Finding
 from posetools.formats.image_names import FolderNames, Named, agreement, folded, named_in
 from posetools.formats.image_roots import RootImage, RootImages, ended, path_parts
+from posetools.formats.joined import OneOfMany
 from posetools.imaging.decoding import upright_command
 from posetools.imaging.orientation import SIDEWAYS
 from posetools.pictures import Header, read_header
@@ -68,8 +69,8 @@ class Unsettled(Finding):
 
 
 @dataclass(frozen=True, slots=True)
-class FoundAs(Finding):
-    """A finding on an image that was found as another one than was written; ``one_per_source`` joins them.
+class FoundAs(OneOfMany):
+    """A finding on an image that was found as another one than was written; one for each source and kind.
 
     Attributes:
         source: the source folder.
@@ -80,6 +81,20 @@ class FoundAs(Finding):
     source: str = ""
     sentence: str = ""
     example: str = ""
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """Code, source and sentence."""
+        return self.code, self.source, self.sentence
+
+    @classmethod
+    def of_all(cls, same: Sequence[Self]) -> Finding:
+        """Return how many images were found so, and the first of them."""
+        first, number = same[0], len(same)
+        examples = list(dict.fromkeys(each.example for each in same))
+        listed = ", ".join(examples[:_LISTED]) + (", ..." if len(examples) > _LISTED else "")
+        images = "1 image is" if number == 1 else f"{number} images are"
+        return Finding(first.code, first.source, "", f"{first.sentence.format(images=images)}: {listed}", first.hint)
 
 
 @dataclass
@@ -228,24 +243,6 @@ class PictureFinder:
         problem = must_be(place, "an existing picture", seen.text)
         hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
         return Finding("E121", str(file), place, problem, hint)
-
-
-def one_per_source(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings with those on images that were found as others joined: one for each source and kind."""
-    others: list[Finding] = []
-    alike: dict[tuple[str, str, str], list[FoundAs]] = {}
-    for finding in findings:
-        if isinstance(finding, FoundAs):
-            alike.setdefault((finding.code, finding.source, finding.sentence), []).append(finding)
-        else:
-            others.append(finding)
-    for (code, source, sentence), found in alike.items():
-        number = len(found)
-        examples = list(dict.fromkeys(each.example for each in found))
-        listed = ", ".join(examples[:_LISTED]) + (", ..." if len(examples) > _LISTED else "")
-        images = "1 image is" if number == 1 else f"{number} images are"
-        others.append(Finding(code, source, "", f"{sentence.format(images=images)}: {listed}", found[0].hint))
-    return others
 
 
 def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:

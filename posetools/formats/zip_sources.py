@@ -125,7 +125,8 @@ class ZipSources:
         if hint != finding.hint and "--image-root" not in hint:
             hint += "; unpack the zip first, and give the folder"
         file, place, message = map(self.shown, (finding.file, finding.place, finding.message))
-        return replace(finding, file=file, place=place, message=message, hint=hint)
+        details = tuple(map(self.shown, finding.details))
+        return replace(finding, file=file, place=place, message=message, hint=hint, details=details)
 
     def name_in(self, error: PosetoolsError) -> None:
         """Let an error name the zip."""

@@ -1,0 +1,214 @@
+"""All unknown labels of a run as one finding (E301): a table of them, and the options that settle all at once.
+
+Where nothing of the skeleton is in the source, the set is of another object: then the finding has the command that
+writes a skeleton with the labels as names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from posetools.errors import RequestError, quoted, show_value
+from posetools.findings import Finding, has_errors
+from posetools.formats.joined import Cause
+from posetools.formats.wildcards import fits
+from posetools.skeleton import Skeleton, new_command
+from posetools.skeleton_draft import draft_skeleton
+
+Of: TypeAlias = Literal["box", "point", "other"]
+
+# Labels that the table and a command list.
+_SHOWN = 20
+# So many labels that differ in their last number are left out by one wildcard.
+_FAMILY = 3
+_NUMBERED = re.compile(r"(.*[^\W\d].*?)\d+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownLabel(Cause):
+    """A label that means nothing; ``one_table`` joins those of a run.
+
+    Attributes:
+        label: the label.
+        near: the known name that it may be a slip of; empty where there is none.
+        options: the --label-pattern that reads it, with the option; empty where there is none, or more than one.
+        of: what it is the label of.
+        points: the names of the keypoints that come with it, where it is that of an object.
+        number: how many have it there.
+    """
+
+    label: str = ""
+    near: str = ""
+    options: str = ""
+    of: Of = "other"
+    points: tuple[str, ...] = ()
+    number: int = 1
+
+
+@dataclass(slots=True)
+class _Row:
+    """One label of the table."""
+
+    label: str
+    first: UnknownLabel
+    number: int = 0
+    dependents: int = 0
+    files: set[str] = field(default_factory=set)
+    of: Counter[Of] = field(default_factory=Counter)
+    points: dict[str, None] = field(default_factory=dict)
+
+    def add(self, found: UnknownLabel) -> None:
+        self.number += found.number
+        self.dependents += found.dependents
+        self.files.add(found.file)
+        self.of[found.of] += found.number
+        self.points.update(dict.fromkeys(found.points))
+
+    @property
+    def text(self) -> str:
+        """The row in words."""
+        files = f" in {len(self.files)} files" if len(self.files) > 1 else ""
+        place = self.first.place.partition(", ")[0]
+        text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {place}"
+        if self.dependents:
+            text += f"; {self.dependents} points depend on it"
+        if self.first.near:
+            text += f"; may be {self.first.near!r}"
+        elif self.first.options:
+            text += f"; {self.first.options} reads it"
+        return text
+
+
+def one_table(
+    findings: Iterable[Finding], skeleton: Skeleton, mapped: Collection[str], *, objects: int
+) -> list[Finding]:
+    """Return a run's findings with those on unknown labels as one.
+
+    Args:
+        findings: all of the run.
+        skeleton: the one that was read with.
+        mapped: the labels that the user gives names.
+        objects: how many objects were read.
+    """
+    unknown: list[UnknownLabel] = []
+    others: list[Finding] = []
+    for finding in findings:
+        (unknown if isinstance(finding, UnknownLabel) else others).append(finding)  # type: ignore[arg-type]
+    if not unknown:
+        return others
+    rows: dict[str, _Row] = {}
+    for found in unknown:
+        rows.setdefault(found.label, _Row(found.label, found)).add(found)
+    if not objects and not has_errors(others) and (hint := _another_object(rows)):
+        problem = f"labels must be those of skeleton {skeleton.name}, got none of them: this is another object, with"
+        return [*others, _finding(unknown, rows, f"{problem} {_counted(rows)}", hint)]
+    if len(unknown) == 1:
+        return [*others, _plain(unknown[0])]
+    rule = f"the category {skeleton.category.name!r} or keypoints of skeleton {skeleton.name}"
+    message = f"labels must be {rule}, got {_counted(rows)}"
+    hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=objects))
+    return [*others, _finding(unknown, rows, message, hint)]
+
+
+def _plain(found: UnknownLabel) -> Finding:
+    return Finding(found.code, found.file, found.place, found.message, found.hint)
+
+
+def _finding(unknown: Sequence[UnknownLabel], rows: Mapping[str, _Row], message: str, hint: str) -> Finding:
+    ordered = sorted(rows.values(), key=lambda row: (-row.number, row.label))
+    details = [row.text for row in ordered[:_SHOWN]]
+    if len(ordered) > _SHOWN:
+        rest = ordered[_SHOWN:]
+        details.append(f"and {len(rest)} more labels, {sum(row.number for row in rest)} times")
+    return Finding("E301", _common([found.file for found in unknown]), "", message, hint, details=tuple(details))
+
+
+def _counted(rows: Mapping[str, _Row]) -> str:
+    number = sum(row.number for row in rows.values())
+    files = len(set().union(*(row.files for row in rows.values())))
+    labels = "1 other label" if len(rows) == 1 else f"{len(rows)} other labels"
+    return f"{labels}, {number} time{'s' * (number > 1)} in {files} file{'s' * (files > 1)}"
+
+
+def _common(files: Sequence[str]) -> str:
+    """Return the one file, or the innermost folder of all."""
+    if len(set(files)) == 1:
+        return files[0]
+    folders = [file.replace(os.sep, "/").split("/")[:-1] for file in files]
+    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False))
+    found = "/".join(parts[0] for parts in same)
+    return found or ("/" if files[0].startswith("/") else ".")
+
+
+def _another_object(rows: Mapping[str, _Row]) -> str:
+    """Return how to read a set of an object that the skeleton is not of; empty where it may be of that after all."""
+    told = list(rows.values())
+    points = list(
+        dict.fromkeys(name for row in told for name in (*row.points, *([row.label] if row.of["point"] else [])))
+    )
+    if not points or sum(bool(row.first.near or row.first.options) for row in told) * 2 >= len(told):
+        return ""
+    if any(row.dependents for row in told):
+        # Points with the skeleton's names are there.
+        return ""
+    boxes = Counter({row.label: row.of["box"] for row in told if row.of["box"]})
+    category = boxes.most_common(1)[0][0] if boxes else "object"
+    points = [name for name in points if name != category or name not in boxes]
+    command = new_command(points if _is_skeleton(points, category) else (), category)
+    return f"`{command}` describes it; then add --skeleton {command.split()[3]}"
+
+
+def _is_skeleton(points: Sequence[str], category: str) -> bool:
+    try:
+        draft_skeleton("new", points, category)
+    except RequestError:
+        return False
+    return True
+
+
+def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, objects: int) -> Iterator[str]:
+    """Yield the parts of the hint: what names, what patterns, what is left out."""
+    near = [row for row in rows if row.first.near]
+    maps = [f"--map {quoted(f'{row.label}={row.first.near}')}" for row in near[:_SHOWN]]
+    patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
+    if maps:
+        yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
+    if len(patterns) == 1:
+        yield f"{patterns[0]} reads what labels say beside the name;"
+    elif patterns:
+        yield "one --label-pattern with what those of the table have reads the others;"
+    rest = [row.label for row in rows if not row.first.near and not row.first.options]
+    if rest:
+        kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
+        ignored = _ignored(rest, kept)
+        more = " and so on" if len(ignored) > _SHOWN else ""
+        typed = " ".join(f"--ignore {quoted(label)}" for label in ignored[:_SHOWN])
+        yield f"{typed}{more} leaves {_them(rest)} out;"
+        if objects and not near and not patterns and len(ignored) > 1:
+            yield f"--categories {quoted(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
+    yield "--map 'LABEL=NAME' takes a label as a name of the skeleton; --skeleton FILE where the object is another"
+
+
+def _them(of: Sequence[object]) -> str:
+    return "it" if len(of) == 1 else "them"
+
+
+def _ignored(labels: Sequence[str], kept: Collection[str]) -> list[str]:
+    """Return what --ignore is given for some labels: wildcards stand for labels that differ in their last number."""
+    families: dict[str, list[str]] = {}
+    for label in labels:
+        numbered = _NUMBERED.fullmatch(label)
+        families.setdefault(
+            f"{numbered[1]}*" if numbered and "*" not in label and "?" not in label else label, []
+        ).append(label)
+    found: list[str] = []
+    for pattern, same in families.items():
+        wild = len(same) >= _FAMILY and not any("*" in label or fits(label, pattern) for label in kept)
+        found += [pattern] if wild else same
+    return found
