@@ -37,6 +37,8 @@ from posetools.skeleton import BUILT_IN, Skeleton
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.storage import absolute
 
+_WHY_NONE = "all objects are left out on purpose: take back what --ignore, --categories or --drop-crowds says of them"
+
 # What the only split is called in a format without splits.
 _ALL = "all"
 
@@ -290,7 +292,7 @@ def _no_objects(read: _Read, kept: Sequence[int], request: ConvertRequest) -> It
             "",
             f"objects must be at least 1, got 0 in {len(read.pictures.names)} pictures and {read.files} annotation "
             f"files" + (f" ({left_out} shapes left out on purpose)" if left_out else ""),
-            "are the labels those of --skeleton? --map OLD=NEW gives other names",
+            _WHY_NONE if left_out else "label objects first: no file has one",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -24,6 +24,7 @@ from posetools.formats.coco_prepare import prepare
 from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_of
 from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, table_from, unreadable_table
 from posetools.formats.coco_values import NOT_FOUND, plain_values
+from posetools.formats.joined import FollowUp
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -32,6 +33,7 @@ from posetools.skeleton import Skeleton
 from posetools.storage import heads
 
 _ANNOTATION = re.compile(r"annotations\[(\d+)\]")
+_IMAGE = re.compile(r"images\[\d+\] \(id (\d+)")
 # Places that are listed in one finding.
 _SHOWN = 5
 
@@ -76,6 +78,7 @@ class Reading:
         ignored_ids: the ids of the categories left out on purpose.
         drop_crowds: whether groups of objects are left out on purpose.
         broken: the ids of the images in which an object could not be read.
+        unusable: the id of an image that cannot be used -> the finding that says why.
     """
 
     table: CocoTable
@@ -87,6 +90,7 @@ class Reading:
     ignored_ids: frozenset[int] = frozenset()
     drop_crowds: bool = False
     broken: set[int] = field(default_factory=set)
+    unusable: dict[int, Finding] = field(default_factory=dict)
 
     def add(self, code: str, place: str, message: str, hint: str = "") -> None:
         """Add a finding of this file."""
@@ -121,6 +125,9 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     reading.drop_crowds = options.drop_crowds
     reading.findings += [finding for finding in table.findings if finding.place not in prepared.left_out]
     reading.broken |= _images_of(reading.findings, prepared.document)
+    for finding in reading.findings:
+        if image := _IMAGE.match(finding.place):
+            reading.unusable.setdefault(int(image[1]), finding)
     for code, place, message, hint in (*taken, *joined, *prepared.notes):
         reading.add(code, place, message, hint)
     for category in table.categories:
@@ -207,7 +214,7 @@ def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, re
         elif name not in skeleton.index:
             rule = f"a keypoint of skeleton {skeleton.name}"
             found = unknown_label(label, skeleton.names, file=file, place=place, field=f"keypoints[{i}]", rule=rule)
-            reading.findings.append(found)
+            reading.findings.append(replace(found, of="point"))
         elif skeleton.index[name] in source:
             rule = f"the only one that is {name!r} (keypoints[{source[skeleton.index[name]]}] is)"
             reading.add("E305", place, must_be(f"keypoints[{i}]", rule, label), "correct the name, or --map")
@@ -246,6 +253,7 @@ def _find_some(
         found = lookup.find(images.file_names[row], (width, height), place)
         if isinstance(found, Finding):
             reading.findings.append(found)
+            reading.unusable[number] = found
         else:
             reading.pictures[row] = found
             reading.findings += found.notes
@@ -265,6 +273,7 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
             message = must_be("file_name", f"the only entry of {path}", reading.table.images.file_names[row])
             hint = "name the files to read, or join the entries; none of them is read"
             reading.add("E313", reading.table.images.place(row), f"{message}; also at {', '.join(others)}", hint)
+            reading.unusable[int(reading.table.images.ids[row])] = reading.findings[-1]
             del reading.pictures[row]
 
 
@@ -350,10 +359,11 @@ def _category_problem(reading: Reading, row: int, category: str) -> Finding | No
     if number in reading.columns:
         return None
     place, file = table.place(row), str(reading.table.path)
-    named = [row.name for row in reading.table.categories if row.id == number]
+    named = [row for row in reading.table.categories if row.id == number]
     if named:
         rule = f"the skeleton's category {category!r}"
-        return unknown_label(named[0], (category,), file=file, place=place, field="category", rule=rule)
+        found = unknown_label(named[0].name, (category,), file=file, place=place, field="category", rule=rule)
+        return replace(found, of="rectangle", points=tuple(named[0].keypoints or ()))
     message = must_be("category_id", "the id of an entry in categories that can be read", number)
     return Finding("E111", file, place, message, "add the category to categories")
 
@@ -365,4 +375,5 @@ def _image_problem(reading: Reading, row: int, image: int) -> Finding | None:
     listed = number in reading.table.image_ids
     rule = "the id of a picture that can be read" if listed else "the id of an entry in images"
     hint = "see the finding on the picture" if listed else "add the picture to images, or take the annotation out"
-    return Finding("E110", str(reading.table.path), table.place(row), must_be("image_id", rule, number), hint)
+    cause, problem = reading.unusable.get(number), must_be("image_id", rule, number)
+    return FollowUp("E110", str(reading.table.path), table.place(row), problem, hint, cause=cause)

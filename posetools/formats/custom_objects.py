@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -244,7 +244,8 @@ class PictureRows:
         known = self.skeleton.names if is_point else (self.skeleton.category.name,)
         rule = f"a keypoint of skeleton {self.skeleton.name}" if is_point else f"the category {known[0]!r}"
         place = ", ".join(places)
-        self.findings.append(unknown_label(name, known, file=self.file, place=place, field=what, rule=rule))
+        found = unknown_label(name, known, file=self.file, place=place, field=what, rule=rule)
+        self.findings.append(replace(found, of="point" if is_point else "rectangle", number=len(places)))
 
 
 def _number(cell: object) -> float | None:

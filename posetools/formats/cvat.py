@@ -29,7 +29,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -47,6 +47,7 @@ from posetools.formats.collection import collect
 from posetools.formats.cvat_model import CvatImage, parse_document
 from posetools.formats.cvat_shapes import PictureShapes
 from posetools.formats.cvat_write import ANNOTATIONS, box_label, document_text, picture_name
+from posetools.formats.joined import not_carried
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labels import settled
 from posetools.formats.many import SourceFile, list_sources, without_entry
@@ -102,7 +103,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
             if reading.picture is not None:
                 reading = _read_image(reading, image, skeleton, labels, options, dropped)
             entries.append(Entry(reading, image.place))
-        findings += _not_carried(source.file, dropped)
+        findings += not_carried(source.file, dropped)
         options.progress("reading CVAT files", number, len(files))
     readings = settle_doubles(entries)
     findings += without_entry(pictures, readings, "a CVAT file")
@@ -212,10 +213,3 @@ def _check_names(dataset: Dataset) -> None:
         if _NOT_XML.search(name):
             problem = must_be("file_name", "text that XML can hold, without control characters", name)
             raise InputError(name, "", problem, hint="rename the picture")
-
-
-def _not_carried(file: Path, dropped: Counter[str]) -> Iterable[Finding]:
-    if dropped:
-        listed = ", ".join(f"{what} ({number})" for what, number in sorted(dropped.items()))
-        message = f"the file must hold what COCO keypoints hold to be carried over whole, got also {listed}"
-        yield Finding("W323", str(file), "", message, "boxes and keypoints are carried over; keep the source")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from posetools.errors import must_be
 from posetools.findings import Finding
@@ -102,7 +102,8 @@ class PictureShapes:
             place, rule = f"{self.image.place}: {shape.place}", f"the category {self.labels.category!r}"
             known = [self.labels.category]
             found = unknown_label(value.label, known, file=self.file, place=place, field="label", rule=rule)
-            self.findings.append(found)
+            parts = [part.value.label for part in shape.parts if part.value.label]
+            self.findings.append(replace(found, of="rectangle", points=tuple(parts)))
         else:
             self._note(shape, rotation=value.rotation)
             seen = [part for part in shape.parts if not _is_outside(part)]

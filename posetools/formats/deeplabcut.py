@@ -197,9 +197,8 @@ class _Rows:
         self._refuse_individuals()
         for name, times in sorted(self._unknown.items()):
             rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
-            self.findings.append(
-                unknown_label(name, known, file=self.file, place="bodyparts", field="a body part", rule=rule)
-            )
+            found = unknown_label(name, known, file=self.file, place="bodyparts", field="a body part", rule=rule)
+            self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
             rule = f"a box for each of {len(self._boxless)} objects"
             hint = "--box-from keypoints makes each box round its labelled points"

@@ -19,7 +19,18 @@ _KEEP = "boxes and keypoints are carried over; keep the source"
 
 
 @dataclass(frozen=True, slots=True)
-class OneOfMany(Finding):
+class Cause(Finding):
+    """A finding without which further points could be read; it says so when it is joined.
+
+    Attributes:
+        dependents: how many points that is.
+    """
+
+    dependents: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OneOfMany(Cause):
     """A finding that is told together with all others of its kind."""
 
     @property
@@ -58,7 +69,19 @@ class Repeated(OneOfMany):
             message += f" ({number} in {files} files, this is the first)"
         elif number > 1:
             message += f" ({number})"
+        message += depend(sum(one.dependents for one in same))
         return Finding(first.code, first.file, first.place, message, first.hint, first.fixable)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp(Finding):
+    """A finding on an object that has its cause in another one, where it is counted.
+
+    Attributes:
+        cause: the other; None where nothing says why.
+    """
+
+    cause: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,42 +124,47 @@ def _told(counts: Mapping[str, int]) -> str:
 
 
 def joined(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings of a run, one of each kind where they can be joined."""
+    """Return the findings of a run, one of each kind; those that follow from others are counted there."""
     others: list[Finding] = []
+    followed = Counter[Finding]()
     alike: dict[tuple[object, ...], list[OneOfMany]] = {}
     for finding in findings:
         if isinstance(finding, OneOfMany):
             alike.setdefault((type(finding), *finding.kind), []).append(finding)
+        elif isinstance(finding, FollowUp) and finding.cause is not None:
+            followed[finding.cause] += 1
         else:
             others.append(finding)
+    others = [_with_objects(one, followed[one]) if one in followed else one for one in others] if followed else others
     return others + [type(same[0]).of_all(same) for same in alike.values()]
 
 
-@dataclass(frozen=True, slots=True)
-class Cause(Finding):
-    """A finding without which further points could be read.
-
-    Attributes:
-        dependents: how many points that is.
-    """
-
-    dependents: int = 0
+def _with_objects(finding: Finding, number: int) -> Finding:
+    """Return a finding on an image with how many objects are left out with it."""
+    return replace(finding, message=f"{finding.message} ({number} object{'s' * (number > 1)} left out with it)")
 
 
-def add_dependents(findings: list[Finding], place: str, dependents: Sequence[str]) -> None:
-    """Tell at the error on a place, in the list itself, of the points that cannot be read because of it.
+def add_dependents(findings: list[Finding], dependents: Mapping[int, Sequence[int]]) -> None:
+    """Tell at the errors on shapes, in the list itself, of the points that cannot be read because of them.
 
     Args:
         findings: what was found in one image.
-        place: of the shape that could not be read, as the error's place begins.
-        dependents: the places of the points.
+        dependents: index of a shape that could not be read -> the indices of the points.
     """
-    named = re.compile(rf"{re.escape(place)}(?!\d)")
-    for at, cause in enumerate(findings):
-        if cause.severity is Severity.ERROR and named.search(cause.place):
-            number = len(dependents)
-            points = "1 point that depends on it is" if number == 1 else f"{number} points that depend on it are"
-            places = f"{cause.place}, {', '.join(dependents)}"
-            told = replace(cause, place=places, message=f"{cause.message}; {points} not read either")
-            findings[at] = replace(told, dependents=number) if isinstance(told, Cause) else told
-            return
+    for index, points in dependents.items():
+        named = re.compile(rf"shapes\[{index}\]")
+        at, cause = next(
+            (at, one) for at, one in enumerate(findings) if one.severity is Severity.ERROR and named.search(one.place)
+        )
+        places = ", ".join([cause.place, *(f"shapes[{point}]" for point in points)])
+        if isinstance(cause, Cause):
+            findings[at] = replace(cause, place=places, dependents=cause.dependents + len(points))
+        else:
+            findings[at] = replace(cause, place=places, message=cause.message + depend(len(points)))
+
+
+def depend(number: int) -> str:
+    """Return the end of a message on what keeps points from being read; empty when there is none."""
+    if not number:
+        return ""
+    return f"; {number} point{'s that depend on it are' if number > 1 else ' that depends on it is'} not read either"

@@ -68,6 +68,11 @@ def extended(
     return _read(base[1], base[2], known, hidden, is_point=True) if base else None
 
 
+def as_typed(label: str) -> str:
+    """Return a label in quotes, as it is typed in a shell."""
+    return shlex.quote(label) if "'" in label else f"'{label}'"
+
+
 @dataclass(frozen=True, slots=True)
 class Advice:
     """How to read a label that says more than a name.
@@ -83,7 +88,7 @@ class Advice:
 
 def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
     """Return the hint for a label that cannot be read without a pattern."""
-    leave = f"--ignore {shlex.quote(label)} leaves it out"
+    leave = f"--ignore {as_typed(label)} leaves it out"
     if has_pattern:
         text = f"extend --label-pattern by the {found.says} behind {found.name!r}, as in {found.options()}; {leave}"
         return Advice(text)

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -44,6 +44,7 @@ from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import split_in
 from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
+from posetools.formats.joined import not_carried
 from posetools.formats.label_studio_model import Task, is_export, parse_document
 from posetools.formats.label_studio_shapes import shapes_of
 from posetools.formats.label_studio_write import INTERFACE, TASKS, interface_text, tasks_text
@@ -99,7 +100,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         for task in tasks:
             reading = _read_task(source, task, opener, skeleton, labels, options, dropped)
             entries.append(Entry(reading, task.place))
-        findings += _not_carried(source.file, dropped)
+        findings += not_carried(source.file, dropped)
         options.progress("reading Label Studio files", number, len(files))
     readings = settle_doubles(entries)
     findings += without_entry(pictures, readings, "a task of Label Studio")
@@ -262,11 +263,3 @@ def _path_in(address: str) -> str:
     if len(parts.scheme) > 1:
         return unquote(parts.path)
     return address.replace("\\", "/")
-
-
-def _not_carried(file: Path, dropped: Counter[str]) -> Iterable[Finding]:
-    if dropped:
-        listed = ", ".join(f"{what} ({number})" for what, number in sorted(dropped.items()) if number)
-        message = f"the file must hold what COCO keypoints hold to be carried over whole, got also {listed}"
-        if listed:
-            yield Finding("W323", str(file), "", message, "boxes and keypoints are carried over; keep the source")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from posetools.errors import must_be
 from posetools.findings import Finding
@@ -33,7 +33,6 @@ from posetools.formats.labelme_labels import Group, Label, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
 from posetools.formats.labelme_outlines import around, extent, is_outline, is_upright
 from posetools.formats.labels import unknown_label
-from posetools.formats.unknown_labels import Of
 from posetools.formats.visibility_words import SEEN, Unclear
 from posetools.skeleton import Skeleton
 
@@ -77,7 +76,6 @@ class FileShapes:
     _circles: list[int] = field(default_factory=list)
     _outlines: list[int] = field(default_factory=list)
     _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
-    # What could be a box and was not read -> the points that cannot be read for that reason alone.
     _dependents: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
@@ -98,22 +96,16 @@ class FileShapes:
             self._place_loose(loose)
         rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is Kind.OBJECT]
         self._warn_of_losses()
-        for code, what, indices in (
-            ("W324", "a circle labelled as a keypoint was taken for its center", self._circles),
-            ("W323", "the outlines of objects are not carried over: the upright boxes around them are", self._outlines),
-            ("W324", "a shape without a shape_type was taken for what its label and points are", self._untyped),
-        ):
-            if indices:
-                self._count(code, indices, what)
+        self._count("W324", self._circles, "a circle labelled as a keypoint was taken for its center")
+        self._count("W323", self._outlines, "outlines are not carried over: the upright boxes around them are")
+        self._count("W324", self._untyped, "a shape without a shape_type was taken for what its label and points are")
         for said, indices in sorted(self._unclear.items()):
             hint = "correct it, so that all that is said of the point agrees"
             self._count("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
         for flag, indices in sorted(self._dropped.items()):
-            self._count(
-                "W323", indices, f"flag {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
-            )
-        for index, points in self._dependents.items():
-            add_dependents(self.findings, f"shapes[{index}]", [f"shapes[{point}]" for point in points])
+            message = f"flag {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
+            self._count("W323", indices, message)
+        add_dependents(self.findings, self._dependents)
         return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
     def _find(self, code: str, place: Iterable[int] | str, message: str, hint: str = "") -> None:
@@ -121,8 +113,9 @@ class FileShapes:
         self.findings.append(Finding(code, self.file, text, message, hint))
 
     def _count(self, code: str, indices: Sequence[int], message: str, hint: str = "") -> None:
-        place = ", ".join(f"shapes[{index}]" for index in indices)
-        self.findings.append(Repeated(code, self.file, place, message, hint, number=len(indices)))
+        if indices:
+            place = ", ".join(f"shapes[{index}]" for index in indices)
+            self.findings.append(Repeated(code, self.file, place, message, hint, number=len(indices)))
 
     def _sort(self, index: int, shape: AnyShape) -> None:
         if shape.label is not None and self.labels.is_ignored(shape.label):
@@ -196,17 +189,14 @@ class FileShapes:
         self._find("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint)
 
     def _refuse(self, index: int, shape: SoundShape, name: str) -> None:
-        place = f"shapes[{index}]"
         wanted = "rectangle" if name == self.labels.category else "point" if name in self.labels.index else None
         if wanted is None:
             known = (self.labels.category, *self.labels.index)
             rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
             advice = self.labels.advice(name)
-            of: Of = "box" if shape.shape_type == "rectangle" else "point" if shape.shape_type == "point" else "other"
-            found = unknown_label(
-                name, known, file=self.file, place=place, field="label", rule=rule, advice=advice, of=of
-            )
-            self.findings.append(found)
+            place = f"shapes[{index}]"
+            found = unknown_label(name, known, file=self.file, place=place, field="label", rule=rule, advice=advice)
+            self.findings.append(replace(found, of=shape.shape_type))
             return
         field_name = f"shape_type of {shape.label!r}"
         hint = f"draw it as a {wanted} in labelme, or leave it out with --ignore '{shape.label}'"
@@ -314,7 +304,6 @@ class FileShapes:
             return []
         indices = [point.index for point in points]
         if boxes:
-            # Its box could not be read, which is told already.
             self._dependents[boxes[0].index] += indices
             return []
         rule = f"one rectangle labelled {self.labels.category!r} in group {group!r}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
-from posetools.errors import RequestError, must_be, quoted
+from posetools.errors import RequestError, must_be
 from posetools.formats.base import ReadOptions
-from posetools.formats.label_hints import Advice
-from posetools.formats.unknown_labels import Of, UnknownLabel
+from posetools.formats.label_hints import Advice, as_typed
+from posetools.formats.unknown_labels import UnknownLabel
 from posetools.formats.wildcards import LabelNames, LabelSet
 from posetools.skeleton import Skeleton
 
@@ -63,9 +63,6 @@ def unknown_label(
     field: str,
     rule: str,
     advice: Advice | None = None,
-    of: Of = "other",
-    points: Sequence[str] = (),
-    number: int = 1,
 ) -> UnknownLabel:
     """Return the finding for a label that means nothing, with both remedies and the nearest known name.
 
@@ -77,21 +74,18 @@ def unknown_label(
         field: what must be a known name, and ``rule`` which.
         rule: what it must be.
         advice: how to read it, where the label says more than a name.
-        of: what it is the label of.
-        points: the names of the keypoints of an object with this label.
-        number: how many have it.
     """
     near = (not advice and near_name(label, known)) or ""
-    ignore = f"--ignore {quoted(label)} leaves it out"
+    ignore = f"--ignore {as_typed(label)} leaves it out"
     if advice:
         hint = advice.text
     elif near:
-        hint = f"did you mean {near!r}? --map {quoted(f'{label}={near}')} takes it so; {ignore}"
+        hint = f"did you mean {near!r}? --map {as_typed(f'{label}={near}')} takes it so; {ignore}"
     else:
-        hint = f"--map {quoted(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
+        hint = f"--map {as_typed(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
         hint += "; --skeleton FILE where the object is another"
-    found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
-    return replace(found, options=advice.options if advice else "", of=of, points=tuple(points), number=number)
+    options = advice.options if advice else ""
+    return UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near, options=options)
 
 
 def _suggest(name: str, known: Collection[str]) -> str:

@@ -208,7 +208,8 @@ class _Frames:
             rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
             file = str(self.source.file)
             known = self.skeleton.names
-            self.findings.append(unknown_label(name, known, file=file, place="nodes", field="a node", rule=rule))
+            found = unknown_label(name, known, file=file, place="nodes", field="a node", rule=rule)
+            self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
             hint = "--box-from keypoints makes each box round its labelled points"
             message = must_be("SLEAP", f"a box for each of {self._boxless} instances", "none, for it holds none")

@@ -12,16 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
-from posetools.errors import RequestError, quoted, show_value
+from posetools.errors import RequestError, show_value
 from posetools.findings import Finding, has_errors
-from posetools.formats.joined import Cause
+from posetools.formats.joined import Cause, depend
+from posetools.formats.label_hints import as_typed
 from posetools.formats.wildcards import fits
 from posetools.skeleton import Skeleton, new_command
 from posetools.skeleton_draft import draft_skeleton
-
-Of: TypeAlias = Literal["box", "point", "other"]
 
 # Labels that the table and a command list.
 _SHOWN = 20
@@ -38,7 +36,7 @@ class UnknownLabel(Cause):
         label: the label.
         near: the known name that it may be a slip of; empty where there is none.
         options: the --label-pattern that reads it, with the option; empty where there is none, or more than one.
-        of: what it is the label of.
+        of: what it is the label of, in labelme's words: a rectangle is an object's.
         points: the names of the keypoints that come with it, where it is that of an object.
         number: how many have it there.
     """
@@ -46,7 +44,7 @@ class UnknownLabel(Cause):
     label: str = ""
     near: str = ""
     options: str = ""
-    of: Of = "other"
+    of: str = ""
     points: tuple[str, ...] = ()
     number: int = 1
 
@@ -60,7 +58,7 @@ class _Row:
     number: int = 0
     dependents: int = 0
     files: set[str] = field(default_factory=set)
-    of: Counter[Of] = field(default_factory=Counter)
+    of: Counter[str] = field(default_factory=Counter)
     points: dict[str, None] = field(default_factory=dict)
 
     def add(self, found: UnknownLabel) -> None:
@@ -77,7 +75,7 @@ class _Row:
         place = self.first.place.partition(", ")[0]
         text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {place}"
         if self.dependents:
-            text += f"; {self.dependents} points depend on it"
+            text += depend(self.dependents)
         if self.first.near:
             text += f"; may be {self.first.near!r}"
         elif self.first.options:
@@ -117,7 +115,7 @@ def one_table(
 
 
 def _plain(found: UnknownLabel) -> Finding:
-    return Finding(found.code, found.file, found.place, found.message, found.hint)
+    return Finding(found.code, found.file, found.place, found.message + depend(found.dependents), found.hint)
 
 
 def _finding(unknown: Sequence[UnknownLabel], rows: Mapping[str, _Row], message: str, hint: str) -> Finding:
@@ -157,7 +155,7 @@ def _another_object(rows: Mapping[str, _Row]) -> str:
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
         return ""
-    boxes = Counter({row.label: row.of["box"] for row in told if row.of["box"]})
+    boxes = Counter({row.label: row.of["rectangle"] for row in told if row.of["rectangle"]})
     category = boxes.most_common(1)[0][0] if boxes else "object"
     points = [name for name in points if name != category or name not in boxes]
     command = new_command(points if _is_skeleton(points, category) else (), category)
@@ -175,7 +173,7 @@ def _is_skeleton(points: Sequence[str], category: str) -> bool:
 def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, objects: int) -> Iterator[str]:
     """Yield the parts of the hint: what names, what patterns, what is left out."""
     near = [row for row in rows if row.first.near]
-    maps = [f"--map {quoted(f'{row.label}={row.first.near}')}" for row in near[:_SHOWN]]
+    maps = [f"--map {as_typed(f'{row.label}={row.first.near}')}" for row in near[:_SHOWN]]
     patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
@@ -188,11 +186,13 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
         more = " and so on" if len(ignored) > _SHOWN else ""
-        typed = " ".join(f"--ignore {quoted(label)}" for label in ignored[:_SHOWN])
+        typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN])
         yield f"{typed}{more} leaves {_them(rest)} out;"
         if objects and not near and not patterns and len(ignored) > 1:
-            yield f"--categories {quoted(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
-    yield "--map 'LABEL=NAME' takes a label as a name of the skeleton; --skeleton FILE where the object is another"
+            yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
+    label = rest[0] if len(rows) == 1 and rest else "LABEL"
+    map_one = f"--map {as_typed(f'{label}=NAME')}"
+    yield f"{map_one} takes one as a name of the skeleton; --skeleton FILE where the object is another"
 
 
 def _them(of: Sequence[object]) -> str:
@@ -203,10 +203,8 @@ def _ignored(labels: Sequence[str], kept: Collection[str]) -> list[str]:
     """Return what --ignore is given for some labels: wildcards stand for labels that differ in their last number."""
     families: dict[str, list[str]] = {}
     for label in labels:
-        numbered = _NUMBERED.fullmatch(label)
-        families.setdefault(
-            f"{numbered[1]}*" if numbered and "*" not in label and "?" not in label else label, []
-        ).append(label)
+        numbered = None if "*" in label or "?" in label else _NUMBERED.fullmatch(label)
+        families.setdefault(f"{numbered[1]}*" if numbered else label, []).append(label)
     found: list[str] = []
     for pattern, same in families.items():
         wild = len(same) >= _FAMILY and not any("*" in label or fits(label, pattern) for label in kept)

@@ -35,6 +35,7 @@ from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
+from posetools.formats.joined import Repeated
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_model import SoundShape
@@ -192,7 +193,7 @@ def _read_entry(
     if entry.notes:
         listed = ", ".join(entry.notes)
         message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
-        findings.append(Finding("W323", str(file), entry.picture, message))
+        findings.append(Repeated("W323", str(file), entry.picture, message))
     return replace(
         reading,
         rows=[row._replace(place=_placed(row.place, entry)) for row in rows],

@@ -277,7 +277,8 @@ class _Lines:
         category = self.skeleton.category.name
         rule = f"the category {category!r}"
         place = f"line {number}"
-        self.findings.append(unknown_label(name, [category], file=self.file, place=place, field="class", rule=rule))
+        found = unknown_label(name, [category], file=self.file, place=place, field="class", rule=rule)
+        self.findings.append(replace(found, of="rectangle"))
         return False
 
     def _add(self, number: int, tokens: Sequence[str]) -> None:

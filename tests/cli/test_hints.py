@@ -43,6 +43,7 @@ NOT_PRINTED = {
     ("posetools.formats.labels.unknown_label", "export"): "its data set is that of the run, of the run's skeleton",
     ("posetools.mm.signs._training", "*"): "words of `posetools train`",
     ("posetools.skeleton.new_command", "*"): "words of `posetools skeleton new`",
+    ("posetools.skeleton_draft.draft_skeleton", "*"): "a reader only asks whether labels could be keypoints",
     ("posetools.shards.Processes", "*"): "one process without --workers",
     ("posetools.view_data._check_split", "review"): "it asks for no split",
     ("posetools.view_draw.draw_sheet", "review"): "its sheet has a limit of its own",

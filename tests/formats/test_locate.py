@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from posetools.findings import Finding
+from posetools.formats.joined import joined
 from posetools.formats.locate import (
     Located,
     Match,
@@ -14,7 +15,6 @@ from posetools.formats.locate import (
     Seen,
     check_size,
     name_below,
-    one_per_source,
     open_picture,
 )
 from posetools.pictures import read_header
@@ -235,11 +235,11 @@ def test_those_found_as_others_are_one_finding_for_each_kind(root: Path) -> None
     matches = [find(finder, text, root / f"{text}.json") for text in ("b.png", "c.png", "d.jpg")]
     notes = [note for match in matches if isinstance(match, Match) for note in match.notes]
     other = Finding("W322", "x.jpg", "", "the picture must be named")
-    joined = one_per_source([*notes[:1], other, *notes[1:]])
-    assert [(finding.code, finding.file) for finding in joined[1:]] == [("W324", str(root))] * 2
-    assert joined[0] == other
-    assert joined[1].message == "2 images are found under another ending: b.PNG for b.png, c.PNG for c.png"
-    assert joined[2].message == "1 image is found under another spelling: D.jpg for d.jpg"
+    told = joined([*notes[:1], other, *notes[1:]])
+    assert [(finding.code, finding.file) for finding in told[1:]] == [("W324", str(root))] * 2
+    assert told[0] == other
+    assert told[1].message == "2 images are found under another ending: b.PNG for b.png, c.PNG for c.png"
+    assert told[2].message == "1 image is found under another spelling: D.jpg for d.jpg"
 
 
 def test_names_follow_folders_but_not_the_file(root: Path) -> None:

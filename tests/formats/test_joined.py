@@ -1,0 +1,271 @@
+"""Findings of one cause are one finding with counts, and what its hint says to type reads the source."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posetools.findings import Finding
+from posetools.formats.joined import Repeated, joined
+from tests.build import make_picture
+from tests.cli.run import Done, run
+from tests.converting import written
+from tests.formats.test_labelme import Json, box, point
+
+BEE = ("bee", "head,thorax,sting")
+
+pytestmark = pytest.mark.usefixtures("bees")
+
+
+@pytest.fixture
+def bees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the working folder, with bee.yaml: a bee of head, thorax and sting."""
+    monkeypatch.chdir(tmp_path)
+    assert run("skeleton", "new", "bee.yaml", "--names", BEE[1], "--category", BEE[0]).status == 0
+    return tmp_path
+
+
+def save(folder: str, name: str, *shapes: Json, **more: Any) -> None:
+    make_picture(Path(folder, f"{name}.jpg"), (320, 240), seed=sum(map(ord, name)))
+    document = {"imagePath": f"{name}.jpg", "imageWidth": 320, "imageHeight": 240, "shapes": shapes, **more}
+    Path(folder, f"{name}.json").write_text(json.dumps(document))
+
+
+def bee(*more: Json, **labels: str) -> list[Json]:
+    """Return a bee with other labels for some of its parts, and further shapes."""
+    names = [labels.get(name, name) for name in ("bee", "head", "thorax", "sting")]
+    places = ((20, 30), (50, 60), (80, 90))
+    points = [point(name, x, y, 1) for name, (x, y) in zip(names[1:], places, strict=True)]
+    return [box(10, 20, 110, 120, 1) | {"label": names[0]}, *points, *more]
+
+
+def convert(source: str = "hive", *words: str) -> Done:
+    return run("convert", source, "--skeleton", "bee.yaml", "--out", "out", "--overwrite", "--val", "0", *words)
+
+
+def hint_of(out: Path = Path("out")) -> Finding:
+    document = json.loads((out / "conversion.json").read_text())
+    (finding,) = (one for one in document["findings"] if one["code"] == "E301")
+    return Finding("E301", finding["file"], finding["place"], finding["message"], finding["hint"])
+
+
+def typed(hint: str, *wanted: str) -> list[str]:
+    """Return the options named so in a hint, each with its value; placeholders are left out."""
+    words = shlex.split(hint.replace("; ", " "))
+    pairs = [words[at : at + 2] for at, word in enumerate(words) if word in wanted]
+    return [word for pair in pairs if "NAME" not in pair[1] and pair[1] != "FILE" for word in pair]
+
+
+def points_of(out: str = "out") -> list[list[int]]:
+    """Return the x of every keypoint of every object that was written."""
+    return [row.tolist() for row in written(Path(out))["train"].keypoints[:, :, 0].astype(int)]
+
+
+def test_unknown_labels_are_one_table() -> None:
+    for number in range(30):
+        save("hive", f"i{number:02}", *bee(point("wing", 5, 5), point("wing", 6, 5), point(f"mark{number % 4}", 9, 9)))
+    save("hive", "z", *bee(point("driver's", 7, 7), sting="stign"))
+    done = convert()
+    assert done.status == 1 and "nothing was written: 1 error" in done.out
+    assert "E301 unknown-label (1)" in done.out
+    lines = [line.strip() for line in done.out.splitlines()]
+    start = (
+        "hive: labels must be the category 'bee' or keypoints of skeleton bee, got 7 other labels, 92 times in 31 files"
+    )
+    at = lines.index(start)
+    assert lines[at + 1] == "'wing': 60 in 30 files, first hive/i00.json: shapes[4]"
+    assert lines[at + 2] == "'mark0': 8 in 8 files, first hive/i00.json: shapes[6]"
+    assert "'stign': 1, first hive/z.json: shapes[3]; may be 'sting'" in lines[at:]
+    # What the hint says to type is typed.
+    hint = lines[at + 8]
+    words = typed(hint, "--map", "--ignore")
+    assert words == ["--map", "stign=sting", "--ignore", "wing", "--ignore", "mark*", "--ignore", "driver's"]
+    assert convert("hive", *words).status == 0
+    assert points_of() == [[20, 50, 80]] * 31
+
+
+def test_the_finding_in_the_record_holds_the_table() -> None:
+    save("hive", "a", *bee(point("wing", 5, 5)))
+    save("hive", "b", *bee(point("foot", 5, 5), point("wing", 6, 5)))
+    save("hive", "c", *bee())
+    assert convert("hive", "--keep-going").status == 1
+    finding = hint_of()
+    assert (finding.file, finding.place) == ("hive", "")
+    assert finding.message == (
+        "labels must be the category 'bee' or keypoints of skeleton bee, got 2 other labels, 3 times in 2 files: "
+        "'wing': 2 in 2 files, first hive/a.json: shapes[4]; 'foot': 1, first hive/b.json: shapes[4]"
+    )
+    assert json.loads(Path("out/conversion.json").read_text())["finding_counts"] == {"E301": 1}
+    assert len(points_of()) == 1
+
+
+def test_one_unknown_label_keeps_its_place() -> None:
+    save("hive", "a", *bee(point("driver's", 5, 5)))
+    done = convert()
+    assert "hive/a.json: shapes[4]: label must be the category 'bee' or a keypoint of skeleton bee" in done.out
+    words = typed(done.words, "--ignore")
+    assert words == ["--ignore", "driver's"] and convert("hive", *words).status == 0
+
+
+def test_more_labels_than_are_listed() -> None:
+    names = [chr(ord("a") + at) + "x" for at in range(25)]
+    save("hive", "a", *bee(*(point(name, 5, 5) for name in names)))
+    done = convert()
+    assert "'tx': 1, first" in done.out and "'ux'" not in done.out and "and 5 more labels, 5 times" in done.out
+    words = typed(done.words, "--categories")
+    assert words == ["--categories", "bee"] and convert("hive", *words).status == 0
+    assert points_of() == [[20, 50, 80]]
+    assert "left out on purpose: yx (1)" in convert("hive", *words).out
+
+
+@pytest.mark.parametrize("mapped", [("mark1=head",), ("m*1=head",)])
+def test_a_wildcard_never_takes_what_is_mapped(mapped: Sequence[str]) -> None:
+    save("hive", "a", *bee(*(point(f"mark{n}", 5, 5) for n in (2, 3, 4)), head="mark1"))
+    maps = [word for one in mapped for word in ("--map", one)]
+    done = convert("hive", *maps)
+    assert done.status == 1
+    words = typed(done.words, "--ignore")
+    assert words == ["--ignore", "mark2", "--ignore", "mark3", "--ignore", "mark4"]
+    assert convert("hive", *maps, *words).status == 0 and points_of() == [[20, 50, 80]]
+
+
+def test_labels_with_a_visibility_are_read_by_the_pattern_of_the_table() -> None:
+    for name in "ab":
+        save("hive", name, *bee(point("wing", 5, 5), head="head-occluded", sting="sting-visible"))
+    done = convert()
+    assert done.status == 1 and "E301 unknown-label (1)" in done.out
+    words = typed(done.words, "--ignore")
+    pattern = re.search(r"(--label-pattern '[^']+') reads what labels say", done.words)
+    assert pattern and words == ["--ignore", "wing"]
+    assert convert("hive", *shlex.split(pattern[1]), *words).status == 0
+    assert written(Path("out"))["train"].visibility.tolist() == [[1, 2, 2]] * 2
+
+
+def test_points_of_an_unknown_box_are_told_with_it() -> None:
+    save("hive", "a", *bee(bee="wasp"))
+    save("hive", "b", *bee(bee="wasp"))
+    save("hive", "c", *bee(), *(shape | {"group_id": None} for shape in bee(bee="hornet")))
+    done = convert()
+    assert done.status == 1 and not re.search("E30[346]", done.out) and "nothing was written: 1 error" in done.out
+    assert "'wasp': 2 in 2 files, first hive/a.json: shapes[0]; 6 points that depend on it are not read" in done.words
+    assert "'hornet': 1, first hive/c.json: shapes[4]; 3 points that depend" in done.words
+    assert convert("hive", "--map", "wasp=bee", "--map", "hornet=bee").status == 0
+    assert points_of() == [[20, 50, 80]] * 4
+
+
+def test_points_of_a_box_of_another_shape_are_told_with_it() -> None:
+    for name in "abc":
+        shapes = bee()
+        save("hive", name, shapes[0] | {"shape_type": "line"}, *shapes[1:])
+    save("hive", "d", *bee())
+    done = convert()
+    assert done.status == 1 and not re.search("E30[1346]", done.out)
+    assert "E302 unsupported-shape (1)" in done.out and "got 'line' (3 in 3 files, this is the first)" in done.words
+    assert "9 points that depend on it are not read either" in done.words
+
+
+@pytest.mark.parametrize("boxes", [True, False])
+def test_a_set_of_another_object(boxes: bool) -> None:
+    hand = [box(10, 20, 110, 120, 1) | {"label": "hand"}] if boxes else []
+    shapes = [*hand, point("wrist", 20, 30, 1), point("thumb", 50, 60, 1), point("palm", 80, 90, 1)]
+    for name in "abc":
+        save("hive", name, *shapes)
+    done = convert()
+    assert done.status == 1 and "nothing was written: 1 error" in done.out
+    assert "labels must be those of skeleton bee, got none of them: this is another object, with" in done.words
+    command = re.search(r"`posetools ([^`]+)`", done.words)
+    category = "hand" if boxes else "object"
+    assert command and f"then add --skeleton {category}.yaml" in done.words
+    assert run(*shlex.split(command[1])).status == 0
+    words = () if boxes else ("--box-from", "keypoints")
+    again = run("convert", "hive", "--skeleton", f"{category}.yaml", "--out", "out", "--val", "0", *words)
+    assert again.status == 0, again.out
+    assert points_of() == [[20, 50, 80]] * 3
+
+
+def test_names_in_other_letters_are_no_other_object() -> None:
+    save("hive", "a", *bee(bee="Bee", head="Head", thorax="Thorax", sting="Sting"))
+    done = convert()
+    assert "this is another object" not in done.words
+    words = typed(done.words, "--map")
+    assert words == ["--map", "Bee=bee", "--map", "Head=head", "--map", "Thorax=thorax", "--map", "Sting=sting"]
+    assert convert("hive", *words).status == 0 and points_of() == [[20, 50, 80]]
+
+
+def test_values_that_were_taken_for_others_are_counted_over_all_files() -> None:
+    for name in "abcd":
+        shapes = [shape | {"group_id": "1"} for shape in bee()]
+        save("hive", name, *shapes, **({"imageWidth": "320"} if name > "b" else {}))
+    done = convert()
+    assert done.status == 0 and "W324 repaired (2)" in done.out
+    assert "hive/a.json: a group_id as a text or a fraction was taken for an integer, an empty one for none" in done.out
+    assert "(16 in 4 files, this is the first)" in done.words
+    assert "hive/c.json: a size as a text or a fraction was taken for an integer (2 in 2 files" in done.words
+    assert points_of() == [[20, 50, 80]] * 4
+
+
+def test_flags_that_are_not_carried_over_are_one_warning() -> None:
+    for name in "abc":
+        save("hive", name, *(shape | {"flags": {"truncated": True}} for shape in bee()))
+    done = convert()
+    assert (
+        done.status == 0 and "W323 not-carried (1)" in done.out and "(12 in 3 files, this is the first)" in done.words
+    )
+
+
+def test_objects_of_an_image_that_is_missing_are_told_with_it(bees: Path) -> None:
+    names = ["head", "thorax", "sting"]
+    annotation = {"category_id": 1, "bbox": [1, 1, 90, 90], "area": 8100, "iscrowd": 0, "num_keypoints": 3}
+    annotation["keypoints"] = [20, 30, 2, 50, 60, 2, 80, 90, 2]
+    make_picture(bees / "a.jpg", (320, 240))
+    document = {
+        "images": [{"id": i, "file_name": f, "width": 320, "height": 240} for i, f in ((1, "a.jpg"), (2, "b.jpg"))],
+        "categories": [{"id": 1, "name": "bee", "keypoints": names}],
+        "annotations": [{"id": i, "image_id": image, **annotation} for i, image in ((1, 1), (2, 2), (3, 2), (4, 2))],
+    }
+    (bees / "a.json").write_text(json.dumps(document))
+    done = convert("a.json")
+    assert done.status == 1 and "E110" not in done.out and "nothing was written: 1 error" in done.out
+    assert "got 'b.jpg' (3 objects left out with it)" in done.words
+    assert convert("a.json", "--keep-going").status == 1 and points_of() == [[20, 50, 80]]
+
+
+def test_objects_of_an_unknown_category_are_one_finding(bees: Path) -> None:
+    annotation = {"category_id": 2, "bbox": [1, 1, 90, 90], "area": 8100, "iscrowd": 0, "num_keypoints": 2}
+    annotation["keypoints"] = [20, 30, 2, 50, 60, 2]
+    make_picture(bees / "a.jpg", (320, 240))
+    document = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 320, "height": 240}],
+        "categories": [{"id": 2, "name": "crab", "keypoints": ["claw", "eye"]}],
+        "annotations": [{"id": i, "image_id": 1, **annotation} for i in range(1, 51)],
+    }
+    (bees / "a.json").write_text(json.dumps(document))
+    done = convert("a.json")
+    assert done.status == 1 and "E301 unknown-label (1)" in done.out and "'crab': 50, first" in done.words
+    command = re.search(r"`posetools ([^`]+)`", done.words)
+    assert command and run(*shlex.split(command[1])).status == 0
+    again = run("convert", "a.json", "--skeleton", "crab.yaml", "--out", "out", "--val", "0")
+    assert again.status == 0 and points_of() == [[20, 50]] * 50
+
+
+def test_nothing_but_what_is_left_out_says_so() -> None:
+    save("hive", "a", *bee(bee="wasp"))
+    done = convert("hive", "--ignore", "wasp")
+    assert done.status == 1 and "E116" in done.out and "are the labels" not in done.out
+    assert "left out on purpose: take back what --ignore" in done.words
+    assert convert("hive", "--map", "wasp=bee").status == 0
+
+
+def test_findings_of_a_kind_come_from_other_processes() -> None:
+    found = [Repeated("W324", f"{name}.json", "shapes[1]", "x was taken for y", number=2) for name in "abc"]
+    other = Finding("W322", "x.jpg", "", "the picture must be named")
+    (kept, one) = joined(pickle.loads(pickle.dumps([*found, other])))
+    assert kept == other
+    assert one == Finding("W324", "a.json", "shapes[1]", "x was taken for y (6 in 3 files, this is the first)")
