@@ -18,7 +18,7 @@ from posetools.findings import Finding, has_errors
 from posetools.formats.joined import Cause, depend
 from posetools.formats.label_hints import as_typed
 from posetools.formats.wildcards import fits
-from posetools.skeleton import Skeleton, new_command
+from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.skeleton_draft import draft_skeleton
 
 # Labels that the table and a command list.
@@ -155,6 +155,10 @@ def _another_object(rows: Mapping[str, _Row]) -> str:
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
         return ""
+    labels = {*rows, *points}
+    for built_in in map(load_skeleton, BUILT_IN):
+        if 2 * len(labels & {built_in.category.name, *built_in.names}) >= len(labels):
+            return f"--skeleton {built_in.name} has most of these names"
     boxes = Counter({row.label: row.of["rectangle"] for row in told if row.of["rectangle"]})
     category = boxes.most_common(1)[0][0] if boxes else "object"
     points = [name for name in points if name != category or name not in boxes]
