@@ -147,9 +147,8 @@ def _common(files: Sequence[str]) -> str:
 def _another_object(rows: Mapping[str, _Row]) -> str:
     """Return how to read a set of an object that the skeleton is not of; empty where it may be of that after all."""
     told = list(rows.values())
-    points = list(
-        dict.fromkeys(name for row in told for name in (*row.points, *([row.label] if row.of["point"] else [])))
-    )
+    named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
+    points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
     if not points or sum(bool(row.first.near or row.first.options) for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
@@ -159,9 +158,14 @@ def _another_object(rows: Mapping[str, _Row]) -> str:
     for built_in in map(load_skeleton, BUILT_IN):
         if 2 * len(labels & {built_in.category.name, *built_in.names}) >= len(labels):
             return f"--skeleton {built_in.name} has most of these names"
-    boxes = Counter({row.label: row.of["rectangle"] for row in told if row.of["rectangle"]})
-    category = boxes.most_common(1)[0][0] if boxes else "object"
-    points = [name for name in points if name != category or name not in boxes]
+    # CVAT's boxes may be called after their skeleton; that with the keypoints is the object.
+    boxes = {
+        row.label: (bool(row.points), row.of["rectangle"])
+        for row in told
+        if row.of["rectangle"] >= max(row.of["point"], 1)
+    }
+    category = max(boxes, key=boxes.__getitem__, default="object")
+    points = [name for name in points if name not in boxes]
     command = new_command(points if _is_skeleton(points, category) else (), category)
     return f"`{command}` describes it; then add --skeleton {command.split()[3]}"
 

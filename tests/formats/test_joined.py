@@ -7,6 +7,7 @@ import pickle
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ import pytest
 
 from posetools.findings import Finding
 from posetools.formats.joined import Repeated, joined
-from tests.build import make_picture
+from posetools.skeleton import load_skeleton
+from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run
-from tests.converting import written
+from tests.converting import write_source, written
 from tests.formats.test_labelme import Json, box, point
 
 BEE = ("bee", "head,thorax,sting")
@@ -269,3 +271,78 @@ def test_findings_of_a_kind_come_from_other_processes() -> None:
     (kept, one) = joined(pickle.loads(pickle.dumps([*found, other])))
     assert kept == other
     assert one == Finding("W324", "a.json", "shapes[1]", "x was taken for y (6 in 3 files, this is the first)")
+
+
+FOREIGN = {
+    "labelme": (),
+    "cvat": (),
+    "label-studio": (),
+    "via": (),
+    "coco": (),
+    "deeplabcut": ("--assume-visible", "--box-from", "keypoints"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_set_of_another_object_in_every_format(bees: Path, name: str) -> None:
+    assert run("skeleton", "new", "crab.yaml", "--names", "claw,eye", "--category", "crab").status == 0
+    skeleton = load_skeleton("crab.yaml")
+    images = [f"{letter}.jpg" for letter in "abcd"]
+    dataset = make_dataset(bees / "images", skeleton=skeleton, images=images)
+    keypoints = dataset.keypoints.copy()
+    keypoints[:, :, 2] = 2
+    dataset = replace(dataset, keypoints=keypoints)
+    source = write_source(Path("beach"), name, {"all": dataset})
+    Path("crab.yaml").unlink()
+    more = FOREIGN[name]
+    done = convert(str(source), "--from", name, *more)
+    assert done.status == 1 and "nothing was written: 1 error" in done.out, done.out
+    assert "this is another object" in done.words
+    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton \S+)", done.words)
+    assert command and run(*shlex.split(command[1])).status == 0
+    again = run("convert", source, "--from", name, *shlex.split(command[2]), "--out", "out", "--val", "0", *more)
+    assert again.status == 0, again.out
+    read = written(Path("out"))["train"]
+    assert set(read.skeleton.names) == {"claw", "eye"} and len(read) == len(dataset)
+    at = [read.skeleton.index[one] for one in skeleton.names]
+    assert read.keypoints[:, at, :2].tolist() == dataset.keypoints[:, :, :2].tolist()
+
+
+@pytest.mark.parametrize("name", ["cvat", "label-studio"])
+def test_what_is_not_carried_over_is_one_warning_for_all_files(bees: Path, name: str) -> None:
+    skeleton = load_skeleton("bee.yaml")
+    for part in ("one", "two"):
+        images = [f"{part}-{letter}.jpg" for letter in "ab"]
+        dataset = make_dataset(bees / part, skeleton=skeleton, images=images)
+        folder = write_source(Path("hive", part), name, {"all": dataset})
+        (file,) = [*folder.glob("annotations.xml"), *folder.glob("tasks.json")]
+        text = file.read_text()
+        if name == "cvat":
+            text = text.replace("</image>", '<tag label="day" source="manual"></tag></image>')
+        else:
+            tasks = json.loads(text)
+            for task in tasks:
+                task["annotations"][0]["result"].append(
+                    {"type": "choices", "value": {"choices": ["day"]}, "from_name": "x"}
+                )
+            text = json.dumps(tasks)
+        file.write_text(text)
+    done = convert("hive", "--from", name)
+    assert done.status == 0 and "W323 not-carried (1)" in done.out, done.out
+    assert "(4), in 2 files, this is the first" in done.words
+
+
+def test_classes_of_other_objects_are_one_finding(bees: Path) -> None:
+    dataset = make_dataset(bees / "images", skeleton=load_skeleton("bee.yaml"), images=["a.jpg", "b.jpg"], per_image=2)
+    source = write_source(Path("hive"), "yolo-pose", {"train": dataset})
+    data = (source / "data.yaml").read_text().replace("{0: bee}", "{0: bee, 1: wasp}")
+    (source / "data.yaml").write_text(data)
+    for file in source.rglob("*.txt"):
+        line, *rest = file.read_text().splitlines()
+        file.write_text("\n".join(["1" + line[1:], *rest]) + "\n")
+    done = convert("hive")
+    assert done.status == 1 and "nothing was written: 1 error" in done.out, done.out
+    assert "got 1 other label, 2 times in 2 files" in done.words and "'wasp': 2 in 2 files" in done.words
+    words = typed(done.words, "--ignore")
+    assert words == ["--ignore", "wasp"] and convert("hive", *words).status == 0
+    assert len(points_of()) == 2
