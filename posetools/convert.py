@@ -27,7 +27,7 @@ from posetools.formats.losses import Loss, losses
 from posetools.formats.scratch import check_images, scratch_folder
 from posetools.formats.seen import check_source
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
-from posetools.formats.unknown_labels import one_table
+from posetools.formats.unknown_labels import UnknownLabel, one_table
 from posetools.formats.zip_sources import ZipSources, check_way_of_zips, in_zip, zip_sources
 from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
@@ -187,8 +187,11 @@ class _Read:
 
 def _told_once(read: _Read, options: ReadOptions) -> list[Finding]:
     """Return what was found, one finding for each cause."""
-    objects = int(read.pictures.counts.sum())
-    return one_table(joined(read.findings), read.skeleton, options.names, objects=objects)
+    findings = joined(read.findings)
+    if not any(isinstance(finding, UnknownLabel) for finding in findings):
+        return findings
+    counts = counts_in(read.pictures.select(range(len(read.pictures.names)), None))
+    return one_table(findings, read.skeleton, options.names, counts)
 
 
 def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> _Read:

@@ -12,7 +12,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from posetools.conversion_report import SplitCounts
 from posetools.errors import RequestError, show_value
 from posetools.findings import Finding, has_errors
 from posetools.formats.joined import Cause, depend
@@ -21,6 +23,7 @@ from posetools.formats.wildcards import fits
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.skeleton_draft import draft_skeleton
 
+_OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
 # Labels that the table and a command list.
 _SHOWN = 20
 # So many labels that differ in their last number are left out by one wildcard.
@@ -84,7 +87,7 @@ class _Row:
 
 
 def one_table(
-    findings: Iterable[Finding], skeleton: Skeleton, mapped: Collection[str], *, objects: int
+    findings: Iterable[Finding], skeleton: Skeleton, mapped: Collection[str], read: SplitCounts
 ) -> list[Finding]:
     """Return a run's findings with those on unknown labels as one.
 
@@ -92,25 +95,29 @@ def one_table(
         findings: all of the run.
         skeleton: the one that was read with.
         mapped: the labels that the user gives names.
-        objects: how many objects were read.
+        read: what was read.
     """
     unknown: list[UnknownLabel] = []
     others: list[Finding] = []
     for finding in findings:
-        (unknown if isinstance(finding, UnknownLabel) else others).append(finding)  # type: ignore[arg-type]
-    if not unknown:
-        return others
+        if isinstance(finding, UnknownLabel):
+            unknown.append(finding)
+        else:
+            others.append(finding)
     rows: dict[str, _Row] = {}
     for found in unknown:
         rows.setdefault(found.label, _Row(found.label, found)).add(found)
-    if not objects and not has_errors(others) and (hint := _another_object(rows)):
-        problem = f"labels must be those of skeleton {skeleton.name}, got none of them: this is another object, with"
+    labelled = sum(hidden + visible for _, hidden, visible in read.keypoints.values())
+    known = skeleton.category.name if read.instances else ""
+    if not labelled and not has_errors(others) and (hint := _another_object(rows, known)):
+        what = "keypoints" if known else "labels"
+        problem = f"{what} must be those of skeleton {skeleton.name}, got none of them: this is another object, with"
         return [*others, _finding(unknown, rows, f"{problem} {_counted(rows)}", hint)]
     if len(unknown) == 1:
         return [*others, _plain(unknown[0])]
     rule = f"the category {skeleton.category.name!r} or keypoints of skeleton {skeleton.name}"
     message = f"labels must be {rule}, got {_counted(rows)}"
-    hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=objects))
+    hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=read.instances))
     return [*others, _finding(unknown, rows, message, hint)]
 
 
@@ -144,8 +151,11 @@ def _common(files: Sequence[str]) -> str:
     return found or ("/" if files[0].startswith("/") else ".")
 
 
-def _another_object(rows: Mapping[str, _Row]) -> str:
-    """Return how to read a set of an object that the skeleton is not of; empty where it may be of that after all."""
+def _another_object(rows: Mapping[str, _Row], known: str) -> str:
+    """Return how to read a set of an object that the skeleton is not of; empty where it may be of that after all.
+
+    ``known`` is the category, where boxes of it were read.
+    """
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
     points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
@@ -157,17 +167,22 @@ def _another_object(rows: Mapping[str, _Row]) -> str:
     labels = {*rows, *points}
     for built_in in map(load_skeleton, BUILT_IN):
         if 2 * len(labels & {built_in.category.name, *built_in.names}) >= len(labels):
-            return f"--skeleton {built_in.name} has most of these names"
+            return f"--skeleton {built_in.name} has most of these names{_OR}"
     # CVAT's boxes may be called after their skeleton; that with the keypoints is the object.
     boxes = {
         row.label: (bool(row.points), row.of["rectangle"])
         for row in told
         if row.of["rectangle"] >= max(row.of["point"], 1)
     }
-    category = max(boxes, key=boxes.__getitem__, default="object")
+    category = known or max(boxes, key=boxes.__getitem__, default="object")
     points = [name for name in points if name not in boxes]
     command = new_command(points if _is_skeleton(points, category) else (), category)
-    return f"`{command}` describes it; then add --skeleton {command.split()[3]}"
+    file = free = command.split()[3]
+    number = 2
+    while Path(free).exists():
+        free, number = f"{Path(file).stem}-{number}.yaml", number + 1
+    command = command.replace(f" {file} ", f" {free} ", 1)
+    return f"`{command}` describes it; then add --skeleton {free}{_OR}"
 
 
 def _is_skeleton(points: Sequence[str], category: str) -> bool:

@@ -173,6 +173,21 @@ def test_points_of_a_box_of_another_shape_are_told_with_it() -> None:
     assert "9 points that depend on it are not read either" in done.words
 
 
+@pytest.mark.parametrize("name", ["labelme", "coco"])
+def test_keypoints_of_another_object_of_the_name(bees: Path, name: str) -> None:
+    assert run("skeleton", "new", "other.yaml", "--names", "wing,eye", "--category", "bee").status == 0
+    dataset = make_dataset(bees / "images", skeleton=load_skeleton("other.yaml"), images=["a.jpg", "b.jpg"])
+    source = write_source(Path("hive"), name, {"all": dataset})
+    done = convert(str(source))
+    assert "keypoints must be those of skeleton bee, got none of them: this is another object" in done.words
+    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton \S+);", done.words)
+    assert command and command[2] == "--skeleton bee-2.yaml" and run(*shlex.split(command[1])).status == 0
+    again = run("convert", source, *shlex.split(command[2]), "--out", "out", "--val", "0")
+    assert again.status == 0, again.out
+    read = written(Path("out"))["train"]
+    assert len(read) == len(dataset) and sorted(read.skeleton.names) == ["eye", "wing"]
+
+
 @pytest.mark.parametrize("boxes", [True, False])
 def test_a_set_of_another_object(boxes: bool) -> None:
     hand = [box(10, 20, 110, 120, 1) | {"label": "hand"}] if boxes else []
@@ -298,7 +313,7 @@ def test_a_set_of_another_object_in_every_format(bees: Path, name: str) -> None:
     done = convert(str(source), "--from", name, *more)
     assert done.status == 1 and "nothing was written: 1 error" in done.out, done.out
     assert "this is another object" in done.words
-    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton \S+)", done.words)
+    command = re.search(r"`posetools ([^`]+)` describes it; then add (--skeleton [^\s;]+)", done.words)
     assert command and run(*shlex.split(command[1])).status == 0
     again = run("convert", source, "--from", name, *shlex.split(command[2]), "--out", "out", "--val", "0", *more)
     assert again.status == 0, again.out
