@@ -11,7 +11,7 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.p
 - A skeleton's point with ``outside="1"`` is not labelled, with ``occluded="1"`` hidden, else visible. ``points``
   elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme.
 - A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
-  over, which is said once per file. A point's attribute that is called like a flag for hidden points (``occluded``) and
+  over, which is said once. A point's attribute that is called like a flag for hidden points (``occluded``) and
   is true hides it.
 - Pictures are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
   split if it is the word train, val or test. Width and height must be the picture's.
