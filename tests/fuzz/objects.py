@@ -54,8 +54,8 @@ class Claim:
             # A finding of a picture that cannot be read.
             named = str(self.picture).replace("\\", "/").rpartition("/")[2]
             return bool(named) and finding.file.rpartition("/")[2] == named
-        # E106 is one finding for all objects with the same wrong number of values, and names some.
-        if finding.code == "E310" or (finding.code == "E106" and " objects: " in finding.message):
+        # One finding for all objects with the same mistake names some of them.
+        if finding.code == "E310" or " objects: " in finding.message:
             return True
         if "left out" in finding.message and self.picture and repr(self.picture) in finding.message:
             return True
