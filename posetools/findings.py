@@ -186,6 +186,8 @@ class Finding:
     def where(self) -> str:
         """File and place, as one text; without what the message begins with."""
         place = said_once(self.place, self.message)
+        outer, _, field = place.rpartition(".")
+        place = outer if outer and self.message.startswith(f"{field} ") else place
         return f"{self.file}: {place}" if place else self.file
 
     def as_dict(self) -> dict[str, str | bool]:

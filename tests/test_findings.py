@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,3 +35,17 @@ def test_the_order_is_that_of_parts_compared_one_by_one(files: list[str], places
 
 def _parts(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+@pytest.mark.parametrize(
+    ("place", "message", "where"),
+    [
+        ("line 1", "line 1 must be 7 values, got 5", "a.csv"),
+        ("image[0] (a.jpg): line 1", "line 1 must be 7 values, got 5", "a.csv: image[0] (a.jpg)"),
+        ("image[0] (a.jpg): box[2].xtl", "xtl must be a number, got 'x'", "a.csv: image[0] (a.jpg): box[2]"),
+        ("shapes[1].label", "the label must be a text", "a.csv: shapes[1].label"),
+        ("imageWidth", "imageWidth must be positive", "a.csv"),
+    ],
+)
+def test_a_place_is_said_once(place: str, message: str, where: str) -> None:
+    assert Finding("E311", "a.csv", place, message).where == where

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name
 _SHOWN = 20
 # So many labels that differ in their last number are left out by one wildcard.
 _FAMILY = 3
-_NUMBERED = re.compile(r"(.*[^\W\d].*?)\d+", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,7 @@ class _Row:
 
     label: str
     first: UnknownLabel
+    near: str
     number: int = 0
     dependents: int = 0
     files: set[str] = field(default_factory=set)
@@ -79,8 +78,8 @@ class _Row:
         text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {place}"
         if self.dependents:
             text += depend(self.dependents)
-        if self.first.near:
-            text += f"; may be {self.first.near!r}"
+        if self.near:
+            text += f"; may be {self.near!r}"
         elif self.first.options:
             text += f"; {self.first.options} reads it"
         return text
@@ -106,7 +105,13 @@ def one_table(
             others.append(finding)
     rows: dict[str, _Row] = {}
     for found in unknown:
-        rows.setdefault(found.label, _Row(found.label, found)).add(found)
+        if found.label not in rows:
+            rows[found.label] = _Row(found.label, found, found.near or _same_object(found, skeleton))
+        rows[found.label].add(found)
+    for row in rows.values():
+        # CVAT's boxes may be called after their skeleton.
+        skeletons = rows.get(row.label.removesuffix("-box"))
+        row.near = row.near or (skeletons.near if skeletons and skeletons.points else "")
     labelled = sum(hidden + visible for _, hidden, visible in read.keypoints.values())
     known = skeleton.category.name if read.instances else ""
     if not labelled and not has_errors(others) and (hint := _another_object(rows, known)):
@@ -119,6 +124,12 @@ def one_table(
     message = f"labels must be {rule}, got {_counted(rows)}"
     hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=read.instances))
     return [*others, _finding(unknown, rows, message, hint)]
+
+
+def _same_object(found: UnknownLabel, skeleton: Skeleton) -> str:
+    """Return the category, where an object of another label has the skeleton's keypoints."""
+    known = set(found.points) & set(skeleton.names)
+    return skeleton.category.name if known and 2 * len(known) >= len(set(found.points)) else ""
 
 
 def _plain(found: UnknownLabel) -> Finding:
@@ -159,7 +170,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
     points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
-    if not points or sum(bool(row.first.near or row.first.options) for row in told) * 2 >= len(told):
+    if not points or sum(bool(row.near or row.first.options) for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
@@ -168,7 +179,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     for built_in in map(load_skeleton, BUILT_IN):
         if 2 * len(labels & {built_in.category.name, *built_in.names}) >= len(labels):
             return f"--skeleton {built_in.name} has most of these names{_OR}"
-    # CVAT's boxes may be called after their skeleton; that with the keypoints is the object.
+    # That with the keypoints is the object.
     boxes = {
         row.label: (bool(row.points), row.of["rectangle"])
         for row in told
@@ -195,8 +206,8 @@ def _is_skeleton(points: Sequence[str], category: str) -> bool:
 
 def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, objects: int) -> Iterator[str]:
     """Yield the parts of the hint: what names, what patterns, what is left out."""
-    near = [row for row in rows if row.first.near]
-    maps = [f"--map {as_typed(f'{row.label}={row.first.near}')}" for row in near[:_SHOWN]]
+    near = [row for row in rows if row.near]
+    maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN]]
     patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
@@ -204,7 +215,7 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         yield f"{patterns[0]} reads what labels say beside the name;"
     elif patterns:
         yield "one --label-pattern with what those of the table have reads the others;"
-    rest = [row.label for row in rows if not row.first.near and not row.first.options]
+    rest = [row.label for row in rows if not row.near and not row.first.options]
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
@@ -226,8 +237,9 @@ def _ignored(labels: Sequence[str], kept: Collection[str]) -> list[str]:
     """Return what --ignore is given for some labels: wildcards stand for labels that differ in their last number."""
     families: dict[str, list[str]] = {}
     for label in labels:
-        numbered = None if "*" in label or "?" in label else _NUMBERED.fullmatch(label)
-        families.setdefault(f"{numbered[1]}*" if numbered else label, []).append(label)
+        stem = label.rstrip("0123456789")
+        numbered = stem != label and any(map(str.isalpha, stem)) and "*" not in stem and "?" not in stem
+        families.setdefault(f"{stem}*" if numbered else label, []).append(label)
     found: list[str] = []
     for pattern, same in families.items():
         wild = len(same) >= _FAMILY and not any("*" in label or fits(label, pattern) for label in kept)

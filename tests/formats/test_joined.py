@@ -85,6 +85,7 @@ def test_unknown_labels_are_one_table() -> None:
     assert lines[at + 1] == "'wing': 60 in 30 files, first hive/i00.json: shapes[4]"
     assert lines[at + 2] == "'mark0': 8 in 8 files, first hive/i00.json: shapes[6]"
     assert "'stign': 1, first hive/z.json: shapes[3]; may be 'sting'" in lines[at:]
+    assert convert("hive", "--workers", "2").out == done.out
     # What the hint says to type is typed.
     hint = lines[at + 8]
     words = typed(hint, "--map", "--ignore")
@@ -321,6 +322,20 @@ def test_a_set_of_another_object_in_every_format(bees: Path, name: str) -> None:
     assert set(read.skeleton.names) == {"claw", "eye"} and len(read) == len(dataset)
     at = [read.skeleton.index[one] for one in skeleton.names]
     assert read.keypoints[:, at, :2].tolist() == dataset.keypoints[:, :, :2].tolist()
+
+
+@pytest.mark.parametrize("name", ["cvat", "coco"])
+def test_an_object_of_another_label_with_the_keypoints_is_mapped(bees: Path, name: str) -> None:
+    assert run("skeleton", "new", "wasp.yaml", "--names", BEE[1], "--category", "wasp").status == 0
+    dataset = make_dataset(bees / "images", skeleton=load_skeleton("wasp.yaml"), images=["a.jpg", "b.jpg"])
+    source = write_source(Path("hive"), name, {"all": dataset})
+    done = convert(str(source), "--from", name)
+    assert done.status == 1 and "this is another object" not in done.words
+    words = typed(done.words, "--map")
+    # CVAT's boxes are called after their skeleton.
+    assert set(words) == {"--map", "wasp=bee", *(["wasp-box=bee"] if name == "cvat" else [])}
+    assert convert(str(source), "--from", name, *words).status == 0
+    assert len(points_of()) == len(dataset)
 
 
 @pytest.mark.parametrize("name", ["cvat", "label-studio"])
