@@ -10,7 +10,7 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_label_
   keypoint that an object does not have is not labelled.
 - Percent of ``original_width`` and ``original_height`` become pixels to 1e-9; both must be the picture's upright size
   (the picture's where they are missing). ``image_rotation`` must be 0.
-- A rectangle that is turned becomes the upright one round it, which is said once per file, as is everything else that
+- A rectangle that is turned becomes the upright one round it, which is said once, as is everything else that
   is not carried over (choices and texts, relations of other regions, predictions).
 - A task's one annotation is read. Cancelled ones are counted as left out; of several none is read (E313). A task
   without one is not labelled yet; an annotation without regions makes its picture one without objects.

@@ -7,7 +7,7 @@ must be a single way to give each point one (assigning.py). What has more than o
 - several boxes could own the point, or none holds it (one that just misses it owns it, if it is the only one);
 - two points without group have one box and the same name, or the box has that name already;
 - the smallest box is left out on purpose while one that is read holds the point too;
-- a box that holds the point could not be read, or some shape that could be a box.
+- a box that holds the point could not be read, or some shape that could be a box: told at that shape's own finding.
 
 Points of a group without a rectangle belong to the one rectangle without group that holds, or just misses, all of them.
 

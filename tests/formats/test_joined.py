@@ -434,3 +434,14 @@ def test_objects_with_the_same_mistake_are_one_finding(
     done = convert("a.json")
     assert done.status == 1 and "nothing was written: 1 error" in done.out, done.out
     assert f"{code} " in done.out and message in done.words
+
+
+def test_no_label_forges_a_line_of_the_table() -> None:
+    forged = "wing\n  E999 forged\x1b[31m[red]"
+    save("hive", "a", *bee(point(forged, 5, 5), point("", 6, 6), point("--out", 7, 7)))
+    done = convert()
+    assert done.status == 1 and "\x1b" not in done.out and "'wing\\n  E999 forged\\x1b[31m[red]': 1, first" in done.out
+    assert not [line for line in done.out.splitlines() if line.strip().startswith("E999")]
+    assert "--ignore '' --ignore '--out' leaves them out" in done.words
+    words = ("--ignore", forged, "--ignore", "", "--ignore", "--out")
+    assert convert("hive", *words).status == 0 and points_of() == [[20, 50, 80]]
