@@ -138,7 +138,7 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
         OutputError: ``out`` cannot be written; it is as it was.
     """
     target = _target(request)
-    check_split_request(val=_share(request), by=request.split_by, least=0.0)
+    check_split_request(val=_share(request), by=request.split_by)
     _check_paths(request)
     with no_collection(), walked_once(), zip_sources(request.out, request.read.encoding, progress) as zips:
         return _convert(request, target, zips, progress)

@@ -36,6 +36,37 @@ def ann_file(data_root: Path, split: str) -> Path:
     return data_root / f"{split}_coco.json"
 
 
+def split_command(data_root: Path) -> str:
+    """Return the command that makes train and val of a data set that has one of them."""
+    return f"posetools split {quoted(data_root)} --val 0.1"
+
+
+def check_both(data_root: Path) -> None:
+    """Refuse a data set folder without train or val, which training needs.
+
+    Raises:
+        RequestError: it lacks one.
+    """
+    there = [split for split in SPLITS if ann_file(data_root, split).is_file()]
+    for split in SPLITS:
+        if split not in there:
+            raise RequestError(
+                f"{ann_file(data_root, split)}: must be there: training needs a train and a val split\n"
+                + (f"  `{split_command(data_root)}` makes both" if there else "  `posetools convert` writes both")
+            )
+
+
+def splits_written(data_root: Path) -> frozenset[str] | None:
+    """Return the splits that a data set was made with, as conversion.json says; None when nothing says so."""
+    record = data_root / CONVERSION
+    try:
+        document = read_json(record) if record.is_file() else None
+    except InputError:
+        return None
+    splits = document.get("splits") if isinstance(document, dict) else None
+    return frozenset(splits) if isinstance(splits, dict) and splits else None
+
+
 def is_record(path: Path) -> bool:
     """Return whether a file is the conversion.json that convert writes, which begins with the key ``posetools``.
 

@@ -120,17 +120,17 @@ def write_text(path: Path, text: str) -> None:
     write_texts({path: text})
 
 
-def write_texts(texts: Mapping[Path, str]) -> None:
+def write_texts(texts: Mapping[Path, str | None]) -> None:
     """Write UTF-8 files that belong together, as ``write_files`` does, with line feeds as line ends.
 
     Raises:
         OutputError: one cannot be written; the targets are as they were.
     """
-    write_files({path: text.encode("utf-8") for path, text in texts.items()})
+    write_files({path: None if text is None else text.encode("utf-8") for path, text in texts.items()})
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: each atomically, and all of them or none.
+def write_files(contents: Mapping[Path, bytes | None]) -> None:
+    """Write files that belong together: each atomically, and all of them or none. One without content is removed.
 
     All are written beside their targets first, then moved over them one after the other; when a move fails, those
     already moved get their old content back. Only a crash of the machine between two moves can tear them apart.
@@ -145,11 +145,15 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     path = Path()
     try:
         for path, content in contents.items():
-            _write_synced(new[path], content)
+            if content is not None:
+                _write_synced(new[path], content)
             if len(contents) > 1 and path.exists():
                 shutil.copyfile(path, old[path])
         for path, temporary in new.items():
-            temporary.replace(path)
+            if contents[path] is None:
+                path.unlink(missing_ok=True)
+            else:
+                temporary.replace(path)
             moved.append(path)
     except OSError as exc:
         for done in moved:
@@ -195,7 +199,7 @@ def _put_back(saved: Path, target: Path) -> None:
         if saved.exists():
             saved.replace(target)
         else:
-            target.unlink()
+            target.unlink(missing_ok=True)
     except OSError as exc:
         raise OutputError(
             f"{printable(str(target))}: new, but cannot be put back after a failed write: {exc.strerror or exc}"

@@ -102,7 +102,7 @@ def plan_split(
     Raises:
         RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
     """
-    check_split_request(val=val, by=by, least=0.0)
+    check_split_request(val=val, by=by)
     if val == 0:
         return SplitPlan(frozenset(), "none", 1, "all images are for training, as --val 0 says")
     originals = [original_name(name) for name in names]
@@ -132,19 +132,18 @@ def plan_split(
     return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
 
 
-def check_split_request(*, val: float, by: str | None, least: float | None = None) -> None:
+def check_split_request(*, val: float, by: str | None) -> None:
     """Refuse what no names could be split by, before they are known.
 
     Args:
-        val: the share that is for evaluation.
+        val: the share that is for evaluation; 0 for none.
         by: how images are grouped.
-        least: 0 where no evaluation is a choice as well; None where it is none.
 
     Raises:
         RequestError: ``val`` is out of range, or ``by`` is no regular expression.
     """
-    if not 0 < val < 1 and val != least:
-        rule = "greater than 0 and less than 1" + (", or 0 for none" if least == 0 else "")
+    if not 0 <= val < 1:
+        rule = "greater than 0 and less than 1, or 0 for none"
         raise RequestError(
             f"{must_be('--val', rule, val)}\n  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
         )

@@ -11,6 +11,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from posetools.errors import RequestError
+from posetools.mm.given import check_training
+from posetools.mm.train import TrainRequest
 from tests.build import make_picture
 from tests.cli.run import run
 from tests.imaging.mugs import label, skeleton
@@ -140,7 +143,51 @@ def test_val_0_writes_all_for_training(tmp_path: Path) -> None:
     done = run("convert", source, "--out", out, "--skeleton", mugs, "--val", "0")
     assert done.status == 0, done.out
     assert {split: len(names) for split, names in images_of(out).items()} == {"train": 1}
-    assert "val_coco.json must be there" in run("validate", out).words
+    assert f"next: posetools validate {out}\n" in done.out
+    assert run("validate", out).status == 0, "what was asked for is no error"
+
+
+def val_0(tmp_path: Path) -> Path:
+    """Convert five labelme files with ``--val 0``."""
+    source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
+    done = run("convert", source / "train", "--out", out, "--skeleton", skeleton(tmp_path), "--val", "0")
+    assert done.status == 0, done.err
+    return out
+
+
+def test_the_road_of_a_set_without_val(tmp_path: Path) -> None:
+    out = val_0(tmp_path)
+    way = f"posetools split {out} --val 0.1"
+    checked = run("validate", out, "--no-pictures", "--json", tmp_path / "found.json")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (checked.status, found["errors"]) == (0, 0)
+    assert "no val_coco.json, as asked for" in found["notes"][0] and f"`{way}` makes both" in found["notes"][0]
+    assert "no errors (image files not checked)" in checked.out and "ready to train" not in checked.out
+    refused = run("config", out, "--out", tmp_path / "configs")
+    assert refused.status == 2 and "training needs a train and a val split" in refused.err and way in refused.err
+    with pytest.raises(RequestError, match="training needs a train and a val split") as early:
+        check_training(TrainRequest(stage="pose", data=out, configs=tmp_path / "configs"))
+    assert way in str(early.value)
+    assert run(*way.split()[1:]).status == 0
+    assert {split: len(names) for split, names in images_of(out).items()} == {"train": 4, "val": 1}
+    (out / "val_coco.json").unlink()
+    assert "val_coco.json must be there" in run("validate", out).words, "it was made with val, and has lost it"
+
+
+def test_split_with_val_0_leaves_train_alone(tmp_path: Path) -> None:
+    source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
+    assert run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path)).status == 0
+    everything = images_of(out)
+    done = run("split", out, "--val", "0", "--stratify", "size")
+    assert done.status == 0 and "all images are for training, as --val 0 says" in done.out, done.err
+    assert f"posetools split {out} --val 0.1" in done.out
+    assert images_of(out) == {"train": everything["train"] | everything["val"], "test": everything["test"]}
+    record = json.loads((out / "conversion.json").read_text())
+    assert {split: each["pictures"] for split, each in record["splits"].items()} == {"train": 7, "test": 3}
+    assert record["split"]["val"] == 0 and run("validate", out, "--no-pictures").status == 0
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    assert run("split", out, "--val", "0.3").status == 0
+    assert {split: len(names) for split, names in images_of(out).items()} == {"train": 5, "val": 2, "test": 3}
 
 
 def test_split_refuses_a_side_without_objects(tmp_path: Path) -> None:

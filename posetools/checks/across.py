@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from posetools.dataset_folder import SPLITS, ann_file
+from posetools.dataset_folder import SPLITS, ann_file, split_command
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.coco_table import CocoTable
@@ -15,15 +15,18 @@ from posetools.split import COPY_MARK, original_name
 _NEEDS = {"train": "train on", "val": "evaluate on"}
 
 
-def check_splits(data_root: Path, tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
+def check_splits(
+    data_root: Path, tables: Mapping[str, CocoTable], written: frozenset[str] | None = None
+) -> Iterator[Finding]:
     """Yield splits that are missing or empty.
 
     Args:
         data_root: the data set's folder.
         tables: split -> file, for every file that is there.
+        written: the splits that it was made with; None when that is not known.
     """
     for split in SPLITS:
-        if split not in tables:
+        if split not in tables and (written is None or split in written):
             file = ann_file(data_root, split)
             message = f"{file.name} must be there, with pictures to {_NEEDS[split]}, but is missing"
             yield Finding("E116", str(file), "", message, "`posetools split` makes both splits from one")
@@ -32,6 +35,16 @@ def check_splits(data_root: Path, tables: Mapping[str, CocoTable]) -> Iterator[F
             if table.readable and not number:
                 message = must_be(what, f"a list of one or more to {_NEEDS.get(split, 'evaluate on')}", [])
                 yield Finding("E116", str(table.path), what, message, "`posetools split` makes both splits anew")
+
+
+def note_without(data_root: Path, tables: Mapping[str, CocoTable], written: frozenset[str] | None) -> tuple[str, ...]:
+    """Return a sentence on train or val when the data set was made without it, as with ``convert --val 0``."""
+    lacking = [split for split in SPLITS if written is not None and split not in tables and split not in written]
+    if not lacking:
+        return ()
+    files = " and ".join(ann_file(data_root, split).name for split in lacking)
+    way = f"; `{split_command(data_root)}` makes both" if len(lacking) < len(SPLITS) else ""
+    return (f"no {files}, as asked for when the data set was made: training needs train and val{way}",)
 
 
 def check_copies(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
