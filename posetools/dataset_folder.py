@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,14 @@ from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.storage import is_url
 
 SPLITS = ("train", "val")
-# What folders and files of a split are called.
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# What folders and files of a split are called. Not "dev", which is val in some fields and anything in others.
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+# The word is the whole name, but for a year and for the "dev" of COCO's test-dev2017: trains/ and test3/ say nothing.
+_SPLIT_FOLDER = re.compile(rf"(?:({'|'.join(SPLIT_WORDS)})|test[-_]?dev)(?:[-_]?(?:19|20)\d\d)?")
 IMAGES = "images"
 CONVERSION = "conversion.json"
 # Stands in the folder while `split` or `validate --fix` replaces its files (posetools/split_journal.py).
@@ -27,8 +34,9 @@ SPLIT_JOURNAL = ".split-journal"
 
 
 def split_folder(name: str) -> str | None:
-    """Return the split that a folder of this name holds, as ``train``, ``Valid`` or ``test`` do; None for any other."""
-    return SPLIT_WORDS.get(name.lower())
+    """Return the split that a folder of this name holds (``train``, ``Valid``, ``test2017``); None for any other."""
+    found = _SPLIT_FOLDER.fullmatch(name.lower())
+    return SPLIT_WORDS[found[1] or "test"] if found else None
 
 
 def ann_file(data_root: Path, split: str) -> Path:

@@ -102,7 +102,8 @@ RULES: dict[str, Rule] = {
     ),
     "W222": Rule("mirrored-in-its-set", "Left and right lie the other way round than in the set's other objects."),
     "W223": Rule(
-        "copies-across-splits", "Augmented copies of one photo in two splits: what is evaluated was trained on."
+        "copies-across-splits",
+        "Copies of one photo, augmented or not, in two splits: what is evaluated was trained on.",
     ),
     # Reading other formats.
     "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),

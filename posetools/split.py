@@ -28,8 +28,9 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -51,9 +52,11 @@ _ENOUGH_GROUPS = 10
 _LONGEST_NUMBER = 18
 _LISTED = 5
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
-# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image.
-_COPY = re.compile(r"(.+)_([A-Za-z]{3,4})\.rf\.[0-9A-Za-z_-]{16,64}(?=\.[A-Za-z]{3,4}$)")
-COPY_MARK = ".rf."
+# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image; programs that name files anew leave EXTENSION out.
+_COPY = re.compile(
+    r"(.+?)(?:_(jpe?g|png|bmp|webp|tiff?|gif|heic))?\.rf\.[0-9A-Za-z_-]{16,64}\.([A-Za-z]{3,4})", re.IGNORECASE
+)
+_COPY_MARK = ".rf."
 _ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
 
 
@@ -159,16 +162,41 @@ def original_name(name: str) -> str:
 
     A first folder that is called after a split is left out: exporters put copies of one image into several.
     """
-    if COPY_MARK not in name:
+    if _COPY_MARK not in name:
         return name
     folder, slash, file = name.rpartition("/")
-    found = _COPY.match(file)
+    found = _COPY.fullmatch(file)
     if not found:
         return name
     first, _, below = folder.partition("/")
     if split_folder(first):
         folder, slash = below, "/" if below else ""
-    return f"{folder}{slash}{found[1]}.{found[2]}"
+    return f"{folder}{slash}{found[1]}.{found[2] or found[3]}"
+
+
+def copied(names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield two splits, and the images of the second whose names tell of the original of one in the first.
+
+    Without a name that tells of augmented copies two images are two photos, and the same name is the same image: of
+    neither anything is said.
+
+    Args:
+        names: split -> its images' names.
+    """
+    if not any(_COPY_MARK in name for of_split in names.values() for name in of_split):
+        return
+    originals: dict[str, dict[str, list[str]]] = {split: {} for split in names}
+    for split, of_split in names.items():
+        for name in of_split:
+            originals[split].setdefault(original_name(name), []).append(name)
+    for one, other in combinations(names, 2):
+        copies = []
+        for original, theirs in originals[other].items():
+            known = originals[one].get(original, [])
+            marked = any(original_name(each) != each for each in (*known, *theirs))
+            copies += [name for name in theirs if known and marked and name not in known]
+        if copies:
+            yield one, other, copies
 
 
 def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -82,6 +83,53 @@ def test_folders_named_as_splits_are_kept(tmp_path: Path, apart: bool) -> None:
         assert all(name.startswith(folder) for name in found[split])
 
 
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"train2017": "train", "val2017": "val", "test2017": "test"},
+        {"training": "train", "validation": "val", "testing": "test"},
+        {"Train": "train", "VAL_2024": "val", "test-dev2017": "test"},
+    ],
+)
+def test_other_names_of_folders_of_a_split(tmp_path: Path, folders: dict[str, str]) -> None:
+    source, out = tmp_path / "src", tmp_path / "out"
+    for folder in folders:
+        for name in "ab":
+            image = make_picture(source / folder / f"{folder}_{name}.png", (64, 48))
+            label(image, (64, 48))
+    done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path))
+    assert done.status == 0 and "split: as the source declares it" in done.out
+    assert images_of(out) == {split: {f"{folder}_a.png", f"{folder}_b.png"} for folder, split in folders.items()}
+
+
+@pytest.mark.parametrize(
+    "folders", ["trains vals tests", "train2 val2 test2", "trainee value contest", "dev sub x-val"]
+)
+def test_folders_that_are_called_otherwise_declare_nothing(tmp_path: Path, folders: str) -> None:
+    source, out = tmp_path / "src", tmp_path / "out"
+    for folder in folders.split():
+        for name in "abcd":
+            label(make_picture(source / folder / f"{folder}_{name}.png", (64, 48)), (64, 48))
+    done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path), "--split-by", "parent")
+    assert done.status == 0
+    found = images_of(out)
+    assert set(found) == {"train", "val"} and len(found["val"]) == 4
+
+
+@pytest.mark.parametrize("inner", ["images/{}", "{}/images"])
+def test_yolo_folders_with_a_year(tmp_path: Path, inner: str) -> None:
+    source, out = tmp_path / "src", tmp_path / "out"
+    for folder in ("train2017", "val2017"):
+        image = make_picture(source / inner.format(folder) / f"{folder}.png", (64, 48))
+        label_file = Path(str(image).replace("images", "labels")).with_suffix(".txt")
+        label_file.parent.mkdir(parents=True)
+        label_file.write_text("0 0.5 0.5 0.5 0.5 0.4 0.4 2 0.6 0.6 2\n")
+    given = ["--kpt-shape", "2,3", "--kpt-order", "handle,rim"]
+    done = run("convert", source, "--out", out, "--skeleton", mug_file(tmp_path), *given)
+    assert done.status == 0 and "split: as the source declares it" in done.out, done.words
+    assert images_of(out) == {"train": {"train2017.png"}, "val": {"val2017.png"}}
+
+
 def test_test_stays_test_when_another_split_is_asked_for(tmp_path: Path) -> None:
     source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
     done = run("convert", source, "--out", out, "--skeleton", skeleton(tmp_path), "--val", "0.5")
@@ -96,6 +144,11 @@ def test_one_folder_called_train_declares_nothing(tmp_path: Path) -> None:
     done = run("convert", source / "train", "--out", out, "--skeleton", skeleton(tmp_path))
     assert done.status == 0, done.out
     assert {split: len(names) for split, names in images_of(out).items()} == {"train": 4, "val": 1}
+
+
+def found_in(path: Path, code: str) -> list[dict[str, str]]:
+    """Return the findings of a code in a file that a command wrote: its --json, or conversion.json."""
+    return [one for one in json.loads(path.read_text())["findings"] if one["code"] == code]
 
 
 def copies(photo: str, *hashes: int) -> list[str]:
@@ -118,9 +171,10 @@ def test_copies_that_a_source_parts_are_found(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = run("convert", roboflow(tmp_path / "s", names), "--out", out, "--skeleton", mug_file(tmp_path))
     assert done.status == 0, done.out + done.err
+    assert "W223 copies-across-splits (2)" in done.out
+    assert "--val 0.1 splits train and val again, and keeps copies of one photo together" in done.words
     run("validate", out, "--json", tmp_path / "found.json")
-    found = json.loads((tmp_path / "found.json").read_text())["findings"]
-    leaks = [one["message"] for one in found if one["code"] == "W223"]
+    leaks = [one["message"] for one in found_in(tmp_path / "found.json", "W223")]
     assert len(leaks) == 2
     assert "1 augmented copy of images in train" in leaks[1] and "2 augmented copies of images in train" in leaks[0]
     again = run("split", out, "--val", "0.4")
@@ -129,6 +183,57 @@ def test_copies_that_a_source_parts_are_found(tmp_path: Path) -> None:
         photo: sum(any(name.startswith(photo) for name in images_of(out)[side]) for side in ("train", "val"))
         for photo in "ab"
     } == {"a": 1, "b": 1}
+
+
+def test_val_as_the_hint_on_copies_says(tmp_path: Path) -> None:
+    names = {"train": [*copies("a", 1, 2), *copies("b", 3)], "valid": copies("a", 4), "test": copies("b", 5, 6)}
+    out, source, mug = tmp_path / "out", roboflow(tmp_path / "s", names), mug_file(tmp_path)
+    assert run("convert", source, "--out", out, "--skeleton", mug, "--val", "0.1").status == 0
+    (left,) = found_in(out / "conversion.json", "W223")
+    assert left["place"] == "test", "train and val share no photo any more, and test is said to"
+    sides = [{name[0] for name in images_of(out)[split]} for split in ("train", "val")]
+    assert sorted(map(sorted, sides)) == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize("ending", ["_jpg", "_PNG", ""])
+def test_copies_are_told_by_their_hash_alone(tmp_path: Path, ending: str) -> None:
+    """Programs that name Roboflow's files anew leave the original's ending out."""
+    names = {"train": [f"{photo}{ending}.rf.{at:032x}.jpg" for photo in "abcd" for at in range(3)]}
+    out = tmp_path / "out"
+    done = run(
+        "convert", roboflow(tmp_path / "s", names), "--out", out, "--skeleton", mug_file(tmp_path), "--val", "0.3"
+    )
+    assert done.status == 0 and "augmented copies of one original stay together" in done.out
+    sides = images_of(out)
+    assert len(sides["val"]) == 3 and len({name[0] for name in sides["val"]}) == 1
+
+
+def test_photos_of_one_name_are_no_copies(tmp_path: Path) -> None:
+    names = {"train": ["a.jpg", "b.jpg", "c_jpg.rf.short.jpg"], "valid": ["a.jpg", "c_jpg.rf.other.jpg"]}
+    out = tmp_path / "out"
+    done = run("convert", roboflow(tmp_path / "s", names), "--out", out, "--skeleton", mug_file(tmp_path))
+    assert done.status == 0 and "W223" not in done.out + run("validate", out).out
+
+
+def test_an_image_in_two_declared_splits(tmp_path: Path) -> None:
+    names = {"train": ["a.png", "b.png"], "valid": ["x.png", "y.png"], "test": ["z.png"]}
+    out, source = tmp_path / "out", roboflow(tmp_path / "s", names)
+    shutil.copy(source / "train/b.png", source / "valid/x.png")
+    shutil.copy(source / "train/b.png", source / "test/z.png")
+    done = run("convert", source, "--out", out, "--skeleton", mug_file(tmp_path))
+    assert done.status == 0, done.out
+    said = found_in(out / "conversion.json", "W223")
+    assert [(one["place"], "1 image with the same content" in one["message"]) for one in said] == [
+        ("test", True),
+        ("val", True),
+    ]
+    assert f"{source}/valid/x.png ({source}/train/b.png in train)" in said[1]["message"]
+    assert "E126" in run("validate", out).out
+    command = re.search(r"`posetools (.*) --out NEW (.*)`", said[1]["hint"])
+    assert command is not None
+    assert run(*command[1].split(), "--out", tmp_path / "new", *command[2].split()).status == 0
+    assert images_of(tmp_path / "new") == {"train": {"a.png", "b.png"}, "val": {"y.png"}}
+    assert "E126" not in run("validate", tmp_path / "new").out
 
 
 def test_val_0_writes_all_for_training(tmp_path: Path) -> None:

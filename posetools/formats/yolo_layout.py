@@ -24,7 +24,7 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from posetools.dataset_folder import SPLIT_WORDS, split_folder
+from posetools.dataset_folder import split_folder
 from posetools.errors import InputError, RequestError, from_validation, must_be, show_value
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
@@ -195,13 +195,16 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _other_yaml(folder: Path) -> list[Path]:
-    # Names alone are looked at first: there may be hundreds of thousands of images beside it.
+    wanted = (name for name in _names_in(folder) if name.lower().endswith(_YAML_ENDINGS) and not name.startswith("."))
+    return [folder / name for name in wanted if (folder / name).is_file()]
+
+
+def _names_in(folder: Path) -> list[str]:
+    # Names alone are looked at: there may be hundreds of thousands of images.
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 (half the time)
+        return sorted(os.listdir(folder))  # noqa: PTH208 (half the time)
     except OSError as exc:
         raise InputError(folder, "", f"folder cannot be read: {exc.strerror or exc}") from exc
-    wanted = (name for name in names if name.lower().endswith(_YAML_ENDINGS) and not name.startswith("."))
-    return [folder / name for name in wanted if (folder / name).is_file()]
 
 
 def is_yolo_pose(path: Path) -> bool:
@@ -212,7 +215,7 @@ def is_yolo_pose(path: Path) -> bool:
         return False
     if any("kpt_shape" in yaml_keys(file) for file in _yaml_files(path)):
         return True
-    homes = [path, *(path / folder for folder in SPLIT_WORDS)]
+    homes = [path, *(folder for folder, _ in _split_folders(path))]
     return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
 
 
@@ -375,10 +378,16 @@ def _by_folders(root: Path) -> Iterator[Listed]:
             first = path.relative_to(root / IMAGES).parts[0]
             split = split_folder(first)
             yield Listed(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
-    for folder, split in SPLIT_WORDS.items():
-        for path in walk_files(root / folder / IMAGES):
+    for folder, split in _split_folders(root):
+        for path in walk_files(folder / IMAGES):
             if is_picture(path):
-                yield Listed(path, label_path(path, [root]), root / folder / IMAGES, split)
+                yield Listed(path, label_path(path, [root]), folder / IMAGES, split)
+
+
+def _split_folders(root: Path) -> list[tuple[Path, str]]:
+    """Return the folders in one that are called after a split, train first, with their splits."""
+    found = [(root / name, split) for name in _names_in(root) if (split := split_folder(name))]
+    return sorted(found, key=lambda each: (SPLITS.index(each[1]), each[0]))
 
 
 def _once(source: Source, found: Iterable[Listed], findings: list[Finding], *, new_split: bool) -> list[Listed]:
