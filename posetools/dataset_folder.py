@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation, quoted
-from posetools.files import check_free, is_empty, read_bytes, read_json
+from posetools.files import check_free, is_empty, is_zip_name, read_bytes, read_json, zip_at
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.storage import is_url
 
@@ -55,6 +55,7 @@ def check_both(data_root: Path) -> None:
     Raises:
         RequestError: it lacks one.
     """
+    refuse_zip(data_root)
     there = [split for split in SPLITS if ann_file(data_root, split).is_file()]
     for split in SPLITS:
         if split not in there:
@@ -84,6 +85,23 @@ def is_record(path: Path) -> bool:
     return path.name == CONVERSION and read_bytes(path).startswith(b'{\n"posetools"')
 
 
+def refuse_zip(path: Path, *, pictures: bool = False) -> None:
+    """Refuse a zip file, or a path in one, where a data set is asked for: only convert reads these.
+
+    Args:
+        path: what was given.
+        pictures: whether a folder of images would do, which unpacking makes.
+
+    Raises:
+        RequestError: it is one.
+    """
+    file = zip_at(path)
+    if file is None:
+        return
+    way = "unpack it, and give the folder" if pictures else f"`{_convert_to(file)}` makes a data set of it"
+    raise RequestError(f"{file}: must be a folder, got a zip file, which `posetools convert` alone reads\n  {way}")
+
+
 def splits_of(data_root: Path) -> tuple[str, ...]:
     """Return the splits that are there: train and val first, then any further ones by name.
 
@@ -91,6 +109,7 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
         RequestError: ``data_root`` is no folder, holds no split, or a killed process left it half split.
     """
     if not data_root.is_dir():
+        refuse_zip(data_root)
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
     if (data_root / SPLIT_JOURNAL).is_file():
         raise RequestError(
@@ -113,16 +132,21 @@ def _how_to_convert(folder: Path) -> str:
     if is_empty(folder):
         return f"`posetools convert SRC --out {quoted(folder)}` makes one"
     # A folder that is not empty cannot be written to, nor may the output lie in what is read.
-    free = next(path for path in _names_beside(Path(os.path.abspath(folder))) if not path.exists())  # noqa: PTH100
-    shown = str(free) if folder.is_absolute() else os.path.relpath(free)
     return (
-        f"`posetools convert {quoted(folder)} --out {quoted(shown)}` makes one of the labels in it "
+        f"`{_convert_to(folder)}` makes one of the labels in it "
         "(`posetools convert --skeleton FILE` when they are not of car8)"
     )
 
 
+def _convert_to(source: Path) -> str:
+    """Return the command that converts a folder or a zip file into a free folder beside it."""
+    free = next(path for path in _names_beside(Path(os.path.abspath(source))) if not path.exists())  # noqa: PTH100
+    shown = str(free) if source.is_absolute() else os.path.relpath(free)
+    return f"posetools convert {quoted(source)} --out {quoted(shown)}"
+
+
 def _names_beside(folder: Path) -> Iterator[Path]:
-    name = folder.name or "data"
+    name = (folder.stem if is_zip_name(folder.name) else folder.name) or "data"
     yield folder.parent / f"{name}-coco"
     yield from (folder.parent / f"{name}-coco-{number}" for number in itertools.count(2))
 

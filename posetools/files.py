@@ -296,6 +296,18 @@ def existing_folder(path: Path) -> Path:
     return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
+def is_zip_name(name: str) -> bool:
+    """Return whether a file is a zip by its name."""
+    return name.lower().endswith(".zip")
+
+
+def zip_at(path: Path) -> Path | None:
+    """Return the zip file that a path is, or is in; None when it is or is in none."""
+    if is_url(path):
+        return None
+    return next((each for each in (path, *path.parents) if is_zip_name(each.name) and each.is_file()), None)
+
+
 def is_empty(folder: Path) -> bool:
     """Return whether a folder holds nothing, but perhaps the lock of this run or of a killed one."""
     return all(path.name == LOCK for path in folder.iterdir())

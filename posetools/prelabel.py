@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from posetools import __version__
+from posetools.dataset_folder import refuse_zip
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
 from posetools.files import portable_path, read_bytes, write_text
 from posetools.findings import Finding
@@ -130,6 +131,7 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
         RequestError: there is no such folder, no picture in it, or two pictures would have one labelme file.
     """
     if not folder.is_dir():
+        refuse_zip(folder, pictures=True)
         raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
     files = walk_files(folder)
     pictures = [path for path in files if is_picture(path)]

@@ -18,7 +18,7 @@ from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
-from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of, splits_written
+from posetools.dataset_folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
 from posetools.errors import InputError, RequestError
 from posetools.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.fix import FixedFile, fix_files
@@ -133,6 +133,7 @@ def validate(
     """
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
+    refuse_zip(data)
     one_file = data.is_file()
     if fix and data.is_dir():
         with only_one_in(data):

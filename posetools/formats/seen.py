@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from posetools.errors import InputError, RequestError, printable, quoted, show_value
-from posetools.files import read_bytes, read_json, read_text
+from posetools.files import is_zip_name, read_bytes, read_json, read_text
 from posetools.formats.base import Format
 from posetools.formats.collect import files_to_detect, walk
-from posetools.formats.zip_members import is_zip_name
 from posetools.pictures import SUFFIXES as IMAGES
 from posetools.storage import is_url
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from posetools.dataset_folder import ann_file, check_both
+from posetools.dataset_folder import ann_file, check_both, refuse_zip
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import read_json
 from posetools.recipes.orientation import Orientation, orientation_of
@@ -59,6 +59,7 @@ def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
         InputError: a COCO file cannot be read, or is not of this skeleton.
     """
     if not data_root.is_dir():
+        refuse_zip(data_root)
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
     check_both(data_root)
     path = ann_file(data_root, "train")
