@@ -17,6 +17,7 @@ from posetools.formats.base import Format
 from posetools.formats.collect import files_to_detect, walk
 from posetools.pictures import SUFFIXES as IMAGES
 from posetools.storage import is_url
+from posetools.yaml_text import yaml_keys
 
 # Names and endings that a line lists.
 _NAMED = 5
@@ -187,6 +188,8 @@ def _of_file(path: Path) -> str:
         return _of_xml(path)
     if ending in _TABLES:
         return "a table; `posetools convert SRC --from custom --mapping FILE.toml` says what its columns are"
+    if ending in (".yaml", ".yml") and "kpt_shape" in yaml_keys(path):
+        return "YAML of YOLO-pose; give this file as SRC"
     if ending in (".yaml", ".yml"):
         return "YAML without kpt_shape, which YOLO-pose declares there"
     if ending == ".txt":

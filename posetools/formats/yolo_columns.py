@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
-from posetools.formats.yolo_layout import Source
+from posetools.formats.yolo_yaml import Source
 from posetools.skeleton import Skeleton
 
 

@@ -1,15 +1,16 @@
-"""The keys of YOLO-pose's data.yaml, each brought into one form."""
+"""YOLO-pose's data.yaml: its keys, each brought into one form, and the data set that it is of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from posetools.errors import from_validation, show_value
-from posetools.files import read_text
+from posetools.files import portable_path, read_text
 from posetools.findings import Finding
 from posetools.yaml_text import parse_yaml
 
@@ -90,6 +91,34 @@ class DataYaml(BaseModel):
         if self.kpt_names is not None and _EVERY_CLASS in self.kpt_names:
             return dict.fromkeys(self.names or {0: ""}, self.kpt_names[_EVERY_CLASS])
         return self.kpt_names
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One YOLO-pose data set.
+
+    Attributes:
+        root: its folder.
+        file: its data.yaml, or None.
+        declared: what that declares (nothing, when there is none).
+        findings: values in it that were read as what they mean.
+    """
+
+    root: Path
+    file: Path | None
+    declared: DataYaml
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def where(self) -> Path:
+        """What messages about the declaration name."""
+        return self.file or self.root
+
+    @property
+    def home(self) -> Path:
+        """The folder that data.yaml's ``path`` names."""
+        text = self.declared.path or "."
+        return self.root / (portable_path(text) or text)
 
 
 def read_yaml(path: Path) -> tuple[DataYaml, tuple[Finding, ...]]:

@@ -471,9 +471,10 @@ def test_pictures_outside_the_source(tmp_path: Path) -> None:
     put(tmp_path / "elsewhere", LINE)
     declare(tmp_path / "in", path=str(tmp_path / "elsewhere"), val=...)
     result = yolo_pose.read([tmp_path / "in"], CAR8, ReadOptions())
-    picture = tmp_path / "elsewhere/images/train/a.jpg"
-    assert [(finding.code, finding.file) for finding in result.findings] == [("E308", str(picture))]
-    assert "the picture must be inside" in result.findings[0].message and "--image-root" in result.findings[0].hint
+    (finding,) = result.findings
+    assert (finding.code, finding.file, finding.place) == ("E308", str(tmp_path / "in/data.yaml"), "train")
+    assert f"train must be inside {tmp_path}/in, got {tmp_path}/elsewhere/images/train" in finding.message
+    assert finding.hint == f"--image-root {tmp_path}/elsewhere allows a further folder"
     allowed = yolo_pose.read([tmp_path / "in"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
     assert allowed.findings == () and len(allowed.dataset) == 1
 
