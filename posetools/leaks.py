@@ -14,7 +14,7 @@ from pathlib import Path
 from posetools.errors import quoted
 from posetools.findings import Finding
 from posetools.inspection import are_alike, digests, ends
-from posetools.split import copied
+from posetools.split import are_copies, copied
 from posetools.storage import is_url
 
 
@@ -36,7 +36,11 @@ def leaks(
         if "test" in (one, other):
             hint = "leave them out of one of the two: a score on copies of training images says too much"
         yield Finding("W223", sources, other, message, hint)
-    for (one, other), pairs in sorted(_same_content(paths).items()):
+    for (one, other), same in sorted(_same_content(paths).items()):
+        # Those that their names tell of are said already.
+        pairs = [pair for pair in same if not are_copies(*(Path(path).name for path in pair))]
+        if not pairs:
+            continue
         number = "1 image" if len(pairs) == 1 else f"{len(pairs)} images"
         first = f"{pairs[0][1]} ({pairs[0][0]} in {one})"
         message = (

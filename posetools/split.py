@@ -174,6 +174,12 @@ def original_name(name: str) -> str:
     return f"{folder}{slash}{found[1]}.{found[2] or found[3]}"
 
 
+def are_copies(name: str, other: str) -> bool:
+    """Return whether the names of two images tell that they are augmented copies of one, or one of the other."""
+    original = original_name(name)
+    return original == original_name(other) and (name, other) != (original, original)
+
+
 def copied(names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, list[str]]]:
     """Yield two splits, and the images of the second whose names tell of the original of one in the first.
 

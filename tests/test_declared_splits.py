@@ -236,6 +236,16 @@ def test_an_image_in_two_declared_splits(tmp_path: Path) -> None:
     assert "E126" not in run("validate", tmp_path / "new").out
 
 
+def test_a_copy_with_the_same_content_is_said_once(tmp_path: Path) -> None:
+    names = {"train": [*copies("a", 1), "b.png"], "valid": [*copies("a", 2), "c.png"]}
+    source = roboflow(tmp_path / "s", names)
+    shutil.copy(source / "train" / names["train"][0], source / "valid" / names["valid"][0])
+    shutil.copy(source / "train/b.png", source / "valid/c.png")
+    assert run("convert", source, "--out", tmp_path / "out", "--skeleton", mug_file(tmp_path)).status == 0
+    copy, same = (one["message"] for one in found_in(tmp_path / "out/conversion.json", "W223"))
+    assert "got 1 augmented copy" in copy and "got 1 image with the same content" in same and "c.png" in same
+
+
 def test_val_0_writes_all_for_training(tmp_path: Path) -> None:
     source, out = labelme_folders(tmp_path / "src"), tmp_path / "out"
     for folder in ("valid", "test"):
