@@ -202,7 +202,8 @@ Attribute = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ROLE=NAME",
-        help="via: the region attribute that holds the label, the object or the visibility. Can be repeated.",
+        help="via: the region attribute that holds the label, the object or the visibility; several, separated by "
+        "commas: the first that says something. Can be repeated.",
         rich_help_panel=_SOURCE,
     ),
 ]

@@ -11,8 +11,8 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_via.py
   checkbox), which must agree; all in any case of letters. The user can name others. Attributes that say nothing to a
   reader of keypoints are noted. Regions without a label are one finding for the file (via_unlabeled).
 - Values of another type that have one meaning are read, and counted for the file (W324; via_regions).
-- A project's file settings are not read: the image is ``filename`` (VIA 3: ``fname`` or a path in ``src``) seen from
-  the file, or found in a folder that the user allows. ``size`` (bytes) is not compared.
+- The image is ``filename`` in the project's ``default_filepath``, else ``filename`` (VIA 3: ``src``, else ``fname``),
+  both seen from the file; or found in a folder that the user allows. ``size`` (bytes) is not compared.
 - VIA 1's files (``regions`` as an object) and VIA 3's image projects (via3_model) are read as well, videos are not.
 
 Written: ``via_project.json``, a project that VIA 2 opens, with the images below it; all splits in one. VIA holds
@@ -39,6 +39,7 @@ from posetools.formats import via3_model
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
+from posetools.formats.image_names import named_in
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labels import settled
@@ -66,6 +67,11 @@ PROJECT = "via_project.json"
 _SHAPE = re.compile(r"shapes\[(\d+)\]")
 # labelme_group speaks of what labelme shows; VIA has other words for it.
 _WORDS = (("in labelme", "in VIA"), ("group_id", "object"), ("flag '", "attribute '"))
+_SAID_OF_VISIBILITY = "visibility must be"
+_DECIDES = (
+    "--attribute visibility=NAME says which attribute decides, --hidden-flag WORD which word means occluded; "
+    "else correct it in VIA"
+)
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
@@ -92,7 +98,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         file, regions = str(source.file), RegionReader(roles)
         parsed = _parse(source.file, regions)
         readings += [_read_entry(source, entry, opener, skeleton, labels, options) for entry in parsed.entries]
-        unlabeled = finding_of(file, parsed.entries, roles.names["label"], labels, options)
+        unlabeled = finding_of(file, parsed.entries, roles, labels, options)
         findings += [*parsed.findings, *([unlabeled] if unlabeled else [])]
         findings += [Finding("W324", file, "", f"{what} ({n})") for what, n in sorted(regions.repairs.items())]
         options.progress("reading VIA files", number, len(files))
@@ -154,14 +160,14 @@ def _is_via(path: Path, *, damaged: bool = False) -> bool:
             return set(COLUMNS) <= set(header_of(read_text(path).partition("\n")[0])[0])
         data = read_bytes(path)
         # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
-        if b'"regions"' not in data and b'"fid_list"' not in data:
+        if b'"regions"' not in data and b'"attribute"' not in data:
             return False
         raw = from_json(data.removeprefix(BYTE_ORDER_MARK))
         return via3_model.is_project(raw) or metadata_of(raw) is not None
     except InputError:
         return False
     except ValueError:
-        return damaged and b'"regions"' in data
+        return damaged and (b'"regions"' in data or b'"fid_list"' in data)
 
 
 def _parse(file: Path, reader: RegionReader) -> Parsed:
@@ -182,8 +188,12 @@ def _read_entry(
     source: SourceFile, entry: Entry, opener: Opener, skeleton: Skeleton, labels: Labels, options: ReadOptions
 ) -> FileReading:
     file = source.file
-    texts = [*entry.paths, entry.picture]
-    reading = opener.open(source, texts, place=entry.place, objects=len(entry.regions), what="regions")
+    texts, named = [*entry.paths, entry.picture], [entry.picture]
+    if "://" in entry.picture:
+        # An image on the web may be here as well, by its name.
+        texts.append(named_in(entry.picture).name)
+    count = len(entry.regions)
+    reading = opener.open(source, texts, place=entry.place, objects=count, what="regions", named=named)
     if entry.problem:
         message = f"{entry.problem} ({len(entry.regions)} regions left out)"
         wrong = Finding("E311", str(file), entry.place, message, "correct it in VIA")
@@ -210,6 +220,8 @@ def _read_entry(
 def _in_via(finding: Finding, entry: Entry) -> Finding:
     """Return a finding of labelme_group in VIA's words."""
     message, hint = finding.message, finding.hint
+    if message.startswith(_SAID_OF_VISIBILITY):
+        hint = _DECIDES
     for old, new in _WORDS:
         message, hint = message.replace(old, new), hint.replace(old, new)
     place = _placed(finding.place, entry) or entry.picture

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 from posetools.errors import must_be
 from posetools.findings import Finding
-from posetools.formats.image_names import named_in
 from posetools.formats.labelme_model import AnyShape
 from posetools.formats.labelme_values import coordinate, whole
 from posetools.formats.via_model import ADVICE, Entry, Parsed
-from posetools.formats.via_regions import LIMIT, RegionReader, bad
+from posetools.formats.via_regions import LIMIT, RegionReader, bad, says
 
 TABLES = ("attribute", "file", "view", "metadata")
 # What VIA calls the shapes and their numbers, by VIA 3's number of the shape; 8 and 9 are told by points of their edge.
@@ -61,31 +60,36 @@ def parse(raw: Mapping[str, Any], file: str, reader: RegionReader) -> Parsed:
         problem = must_be(wrong[0], "an object of a VIA 3 project", raw[wrong[0]])
         return Parsed(findings=[Finding("E310", file, wrong[0], problem, ADVICE)])
     regions: dict[str, list[_Region]] = defaultdict(list)
+    lost: list[str] = []
     for key, one in tables["metadata"].items():
-        regions[str(whole(one.get("vid"))) if isinstance(one, dict) else ""].append(_Region(str(key), one))
+        view = str(whole(one.get("vid"))) if isinstance(one, dict) else ""
+        if view in tables["view"] and isinstance(one, dict):
+            regions[view].append(_Region(key, one))
+        else:
+            lost.append(key)
     entries, moments, files = [], 0, list[str]()
     for view, shown in tables["view"].items():
-        own = regions.pop(str(view), [])
+        own = regions[view]
         source = _file_of(shown, tables["file"])
         if isinstance(source, dict) and _is_timed(source, own):
             moments += len(own)
             files.append(str(source.get("fname")))
         else:
-            entries.append(_entry(str(view), source, own, tables["attribute"], reader))
+            entries.append(_entry(view, source, own, tables["attribute"], reader))
     findings = [_of_video(file, files, moments)] if files else []
-    lost = [one.key for group in regions.values() for one in group]
     if lost:
-        rule = "of a view that the project has"
-        problem = f"{must_be('vid', rule, f'another for {len(lost)} of the metadata')} (metadata[{lost[0]!r}] first)"
-        findings.append(Finding("E311", file, "metadata", problem, f"{ADVICE}; --keep-going reads the others"))
+        problem = must_be("vid", "a view that the project has", f"{len(lost)} of metadata with another")
+        place = f"metadata[{lost[0]!r}]"
+        findings.append(Finding("E311", file, place, problem, f"{ADVICE}; --keep-going reads the others"))
     return Parsed(entries, findings)
 
 
 def _of_video(file: str, names: Sequence[str], moments: int) -> Finding:
-    shown = f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
+    unique = list(dict.fromkeys(names))
+    shown = f"{unique[0]}{f' and {len(unique) - 1} more' if len(unique) > 1 else ''}"
     message = (
-        f"a VIA 3 project must be one of images to be read, got video or sound ({shown}): what is labeled in it are "
-        f"moments ({moments}), and no export of VIA 3 holds their keypoints by image"
+        f"the project must be one of images, got one of VIA 3 with video or sound ({shown}): its {moments} regions are "
+        "at times and not in images, and no export of VIA 3 holds keypoints"
     )
     hint = "write the frames as images, such as by `ffmpeg -i VIDEO -vf fps=5 frames/%05d.png`, and label these in VIA"
     return Finding("E310", file, "file", message, hint)
@@ -104,11 +108,7 @@ def _file_of(view: Any, files: Mapping[str, Any]) -> dict[str, Any] | str:
 
 def _is_timed(source: Mapping[str, Any], regions: Sequence[_Region]) -> bool:
     kind = whole(source.get("type"))
-    return kind in (_VIDEO, _AUDIO) or (kind != _IMAGE and any(bool(_field(one, "z")) for one in regions))
-
-
-def _field(region: _Region, name: str) -> Any:
-    return region.raw.get(name) if isinstance(region.raw, dict) else None
+    return kind in (_VIDEO, _AUDIO) or (kind != _IMAGE and any(one.raw.get("z") for one in regions))
 
 
 def _entry(
@@ -121,24 +121,21 @@ def _entry(
     name = "" if isinstance(source, str) else source["fname"]
     shapes: list[AnyShape] = []
     places: list[str] = []
-    notes: list[str] = []
+    notes: dict[str, bool] = {}
     for one in regions:
-        said = _said(_field(one, "av"), attributes)
-        # Without a shape it speaks of the whole image.
-        if isinstance(one.raw, dict) and not one.raw.get("xy"):
-            notes += said if isinstance(said, dict) else []
-            continue
-        shapes.append(_shape(one, said, reader))
-        places.append(f"{name or f'view[{view!r}]'}: metadata[{one.key!r}]")
+        said = _said(one.raw.get("av"), attributes)
+        if one.raw.get("xy"):
+            shapes.append(_shape(one.raw["xy"], said, reader))
+            places.append(f"{name}: metadata[{one.key!r}]")
+        elif isinstance(said, dict):
+            # Without a shape it speaks of the whole image.
+            notes |= {note: True for note, value in said.items() if says(value)}
     if isinstance(source, str):
         return Entry("", f"view[{view!r}]", shapes, places, problem=source)
-    address = named_in(name)
-    last = address.name if address.absolute else name
-    paths = [name] if address.absolute else []
     path = source.get("src")
-    if whole(source.get("loc")) in _BY_SOURCE and isinstance(path, str) and path:
-        paths.insert(0, path)
-    return Entry(last, f"{last}: fname", shapes, places, list(dict.fromkeys(notes)), paths=paths)
+    is_there = whole(source.get("loc")) in _BY_SOURCE and isinstance(path, str) and path
+    paths = [str(path)] if is_there else []
+    return Entry(name, f"{name}: fname", shapes, places, list(notes), paths=paths)
 
 
 def _said(values: Any, attributes: Mapping[str, Any]) -> Any:
@@ -164,15 +161,14 @@ def _chosen(value: Any, attribute: Mapping[str, Any]) -> Any:
     return options.get(str(value), value) if kind in _CHOICES else value
 
 
-def _shape(region: _Region, said: Any, reader: RegionReader) -> AnyShape:
-    xy = _field(region, "xy")
-    if not isinstance(region.raw, dict) or not isinstance(xy, list):
-        return bad("" if not isinstance(region.raw, dict) else "xy", "a list: the shape and its numbers", region.raw)
-    shape = _named(whole(xy[0]), [coordinate(number) for number in xy[1:]])
+def _shape(xy: Any, said: Any, reader: RegionReader) -> AnyShape:
+    numbers = [coordinate(number) for number in xy[1:]] if isinstance(xy, list) else []
+    shape = _named(whole(xy[0]), numbers) if numbers else None
     if shape is None:
-        rule = "a shape of VIA 3 (1 to 9) and as many numbers as it has"
-        read = reader.read({"name": "", "cx": 0}, said)
-        return bad("xy", rule, xy, read.label, is_point=whole(xy[0]) == 1)
+        rule = "a list of a shape of VIA 3 (1 to 9) and as many numbers as it has"
+        # A shape without a name, for the label alone.
+        is_point = isinstance(xy, list) and whole(xy[0]) == 1
+        return bad("xy", rule, xy, reader.read({"name": ""}, said).label, is_point=is_point)
     if any(isinstance(number, str) for number in xy[1:]):
         reader.repairs["coordinates as texts were taken for numbers"] += 1
     return reader.read(shape, said)

@@ -42,7 +42,7 @@ class Entry:
         places: the place of each region.
         notes: names of file attributes that say something.
         problem: what is wrong with the entry as a whole, or empty.
-        paths: where the image may be besides, the likeliest first.
+        paths: where the image is rather than there, if it is.
     """
 
     picture: str
@@ -81,7 +81,8 @@ def parse_json(raw: Any, file: str, reader: RegionReader) -> Parsed:
     if metadata is None:
         rule = f"a VIA 2 project ({METADATA}), a JSON export of one (entries with filename and regions), or VIA 3's"
         return Parsed(findings=[Finding("E310", file, "", must_be("the file", rule, raw), ADVICE)])
-    return Parsed([_entry(str(key), one, reader) for key, one in metadata.items()])
+    folder = _folder(raw)
+    return Parsed([_entry(str(key), one, folder, reader) for key, one in metadata.items()])
 
 
 def metadata_of(raw: Any) -> dict[str, Any] | None:
@@ -156,7 +157,15 @@ def _counted(entry: Entry, count: str, reader: RegionReader) -> Entry:
     return replace(entry, problem=must_be("region_count", rule, count))
 
 
-def _entry(key: str, raw: Any, reader: RegionReader) -> Entry:
+def _folder(raw: Mapping[str, Any]) -> str:
+    """Return the folder in which a project looks for its images, empty for none."""
+    found: Any = raw
+    for key in ("_via_settings", "core", "default_filepath"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found.rstrip("/\\") + "/" if isinstance(found, str) and found.strip() else ""
+
+
+def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> Entry:
     where = f"{METADATA}[{key!r}]"
     if not isinstance(raw, dict) or not isinstance(raw.get("filename"), str):
         return Entry("", where, problem=must_be("the entry", "an object with filename (a text) and regions", raw))
@@ -171,7 +180,8 @@ def _entry(key: str, raw: Any, reader: RegionReader) -> Entry:
         return Entry(name, where, problem=must_be("regions", "a list", regions))
     shapes = [_region(one, reader) for one in listed]
     places = [f"{name}: regions[{index}]" for index in range(len(shapes))]
-    return Entry(name, f"{name}: filename", shapes, places, said_by(raw.get("file_attributes")))
+    notes = said_by(raw.get("file_attributes"))
+    return Entry(name, f"{name}: filename", shapes, places, notes, paths=[folder + name] if folder else [])
 
 
 def _region(raw: Any, reader: RegionReader) -> AnyShape:

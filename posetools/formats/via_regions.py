@@ -43,7 +43,8 @@ class Region(Shape):
 
     # VIA's attributes are texts; labelme_group takes both for a group.
     group_id: int | str | None = None  # type: ignore[assignment]
-    # Of a region without a label: attribute -> its text.
+    # The attribute that the label is from; of a region without a label: attribute -> its text.
+    named: str = ""
     said: Mapping[str, str] = {}
 
 
@@ -64,15 +65,20 @@ class Roles(NamedTuple):
     def of(cls, given: Mapping[str, str], hidden: frozenset[str]) -> Roles:
         """Return the roles, an attribute that the user gives to one taken from the others.
 
+        Args:
+            given: role -> an attribute, or several separated by commas.
+            hidden: words in lower case that mean "labeled but hidden".
+
         Raises:
             RequestError: there is no such role.
         """
         unknown = [role for role in given if role not in ROLES]
         if unknown:
             raise RequestError(must_be("--attribute", f"ROLE=NAME with a role of {', '.join(ROLES)}", unknown[0]))
+        asked = {role: tuple(name.strip() for name in text.split(",")) for role, text in given.items()}
+        taken = {name for own in asked.values() for name in own}
         names = {
-            role: (given[role],) if role in given else tuple(name for name in own if name not in given.values())
-            for role, own in ROLES.items()
+            role: asked.get(role) or tuple(name for name in own if name not in taken) for role, own in ROLES.items()
         }
         return cls(names, hidden, frozenset(given))
 
@@ -115,8 +121,9 @@ class RegionReader:
             points=points,
             group_id=self._group(group),
             shape_type="rectangle" if kind == "rect" else kind,
-            flags={self._flag_name(name): True for name, one in said.items() if name not in used and _says(one)},
+            flags={self._flag_name(name): True for name, one in said.items() if name not in used and says(one)},
             attributes={self._key(name): word for name, word in seen.items()},
+            named=named,
             said={} if label else {name: text for name, one in said.items() if (text := self._text(one))},
         )
 
@@ -133,7 +140,7 @@ class RegionReader:
         for name in self.roles.names[role]:
             alike = [other for other in said if other != name and other.casefold() == name.casefold()]
             for key in (name, *alike):
-                if _says(said.get(key)):
+                if says(said.get(key)):
                     return key, said[key]
         return "", None
 
@@ -147,7 +154,7 @@ class RegionReader:
 
     def _text(self, value: Any) -> str:
         """Return an attribute that may be a label as a text, empty if it says nothing or several things."""
-        if not _says(value):
+        if not says(value):
             return ""
         word = _chosen(value) if isinstance(value, dict) else value
         word = word[0] if isinstance(word, list) and len(word) == 1 else word
@@ -180,7 +187,7 @@ class RegionReader:
         names = {name.casefold() for name in self.roles.names["visibility"]}
         if "visibility" not in self.roles.asked:
             names |= self.roles.hidden
-        return {name: self._seen(one) for name, one in said.items() if name.casefold() in names and _says(one)}
+        return {name: self._seen(one) for name, one in said.items() if name.casefold() in names and says(one)}
 
     def _seen(self, value: Any) -> Any:
         word = self._word(value)
@@ -280,7 +287,7 @@ def _chosen(choices: Mapping[str, Any]) -> list[str]:
     return [str(key) for key, on in choices.items() if flag(on)]
 
 
-def _says(value: object) -> bool:
+def says(value: object) -> bool:
     """Return whether an attribute says something: VIA writes empty texts and empty choices for those left alone."""
     if isinstance(value, dict):
         return bool(_chosen(value))

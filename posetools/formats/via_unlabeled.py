@@ -6,99 +6,120 @@ Images with such a region are not read further: what is missing would be found w
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labelme_model import AnyShape
+from posetools.formats.labelme_model import AnyShape, BadShape
 from posetools.formats.via_model import Entry
-from posetools.formats.via_regions import Region
+from posetools.formats.via_regions import Region, Roles
 
 # Attributes, and values of one, that a hint names.
 _NAMED = 3
-_KINDS = {"rectangle": "rect"}
 
 
-def unsettled(entry: Entry, labels: Labels, options: ReadOptions) -> list[int]:
+def unsettled(entry: Entry, labels: Labels, options: ReadOptions) -> list[Region]:
     """Return the regions without a label that no option says what to make of."""
-    return [index for index, shape in enumerate(entry.regions) if _is_unsettled(shape, labels, options)]
+    return [shape for shape in entry.regions if isinstance(shape, Region) and _is_unsettled(shape, labels, options)]
 
 
-def _is_unsettled(shape: AnyShape, labels: Labels, options: ReadOptions) -> bool:
-    if not isinstance(shape, Region) or shape.label or labels.is_ignored(""):
+def _is_unsettled(region: Region, labels: Labels, options: ReadOptions) -> bool:
+    if region.label or labels.is_ignored(""):
         return False
     name = labels.read("").name
-    if shape.shape_type == "point":
+    if _is_point(region):
         return name not in labels.index and not options.kpt_order
     return name != labels.category
 
 
-def finding_of(file: str, entries: Iterable[Entry], roles: Sequence[str], labels: Labels, options: ReadOptions) -> (
-    Finding | None
-):  # fmt: skip
+def finding_of(
+    file: str, entries: Sequence[Entry], roles: Roles, labels: Labels, options: ReadOptions
+) -> Finding | None:
     """Return the finding on all regions of a file without a label; None when there is none.
 
     Args:
         file: the file.
         entries: its images.
-        roles: the attributes that may hold a label.
+        roles: which attributes hold what.
         labels: how labels are read.
         options: the user's options.
     """
-    regions: list[Region] = []
-    images, others, first = 0, 0, ""
-    for entry in entries:
-        bare = unsettled(entry, labels, options)
-        if bare:
-            first = first or entry.places[bare[0]]
-            images += 1
-            others += len(entry.regions) - len(bare)
-            regions += [shape for index in bare if isinstance(shape := entry.regions[index], Region)]
-    if not regions:
+    bare = {index: found for index, entry in enumerate(entries) if (found := unsettled(entry, labels, options))}
+    if not bare:
         return None
-    kinds = Counter(_KINDS.get(one.shape_type, one.shape_type) for one in regions)
+    regions = [region for found in bare.values() for region in found]
+    others = sum(len(entries[index].regions) for index in bare) - len(regions)
+    kinds = Counter("rect" if one.shape_type == "rectangle" else one.shape_type for one in regions)
     listed = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
-    where = f"{images} images, which are not read" if images > 1 else "1 image, which is not read"
-    message = f"regions must have a label in {_listed(roles, 'or')}, got none for {len(regions)} ({listed}) in {where}"
+    where = f"{len(bare)} images, which are not read" if len(bare) > 1 else "1 image, which is not read"
+    wanted = _listed(roles.names["label"], "or")
+    message = f"regions must have a label in {wanted}, got none for {len(regions)} ({listed}) in {where}"
     if others:
-        message += f"; {others} other regions are left out with them"
-    return Finding("E311", file, first, message, _hint(regions, labels))
+        message += f" ({others} other regions left out with it)"
+    first = entries[min(bare)]
+    place = first.places[next(i for i, shape in enumerate(first.regions) if shape is bare[min(bare)][0])]
+    labeled = [shape for entry in entries for shape in entry.regions if shape.label]
+    return Finding("E311", file, place, message, _hint(regions, labeled, roles, labels))
 
 
-def _hint(regions: Sequence[Region], labels: Labels) -> str:
+def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
     leave = "--ignore '' leaves such regions out"
-    values: dict[str, Counter[str]] = defaultdict(Counter)
-    for region in regions:
-        for name, text in region.said.items():
-            values[name][text] += 1
-    if values:
-        known = {labels.category, *labels.index}
-        ranked = sorted(values, key=lambda name: (-_fitting(values[name], labels, known), -values[name].total(), name))
-        best = ranked[0]
-        typed = f"--attribute {shlex.quote(f'label={best}')} takes the attribute {best!r}"
-        if _fitting(values[best], labels, known):
-            return f"{typed}, which holds names of the skeleton ({_shown(values[best])}), as the label; {leave}"
-        also = f"; the others are {_listed(ranked[1:_NAMED], 'and')}" if ranked[1:] else ""
-        return f"{typed} ({_shown(values[best])}) as the label, and --map 'OLD=NEW' its values as names{also}; {leave}"
+    by_attribute = _of_attributes(regions, labeled, roles, labels)
+    if by_attribute:
+        return f"{by_attribute}; {leave}"
     typed = []
-    if any(region.shape_type != "point" for region in regions):
+    others = {_is_point(one) for one in labeled}
+    kinds = {_is_point(one) for one in regions}
+    if False in kinds - others:
         # Quoted in any case: zsh takes a bare = for a command.
         typed.append(f"--map '={labels.category}' takes those that are no points as {labels.category!r}")
-    if any(region.shape_type == "point" for region in regions):
+    if True in kinds - others:
         order = shlex.quote(",".join(labels.index))
         typed.append(f"--kpt-order {order} takes the points of each object in this order, as the keypoints")
+    if kinds & others:
+        typed.append("label them in VIA, as the others are")
     return f"{'; '.join(typed)}; {leave}"
 
 
-def _fitting(values: Counter[str], labels: Labels, known: set[str]) -> int:
-    return sum(number for text, number in values.items() if labels.read(text).name in known or labels.is_ignored(text))
+def _of_attributes(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
+    """Return which attributes to take as the label: those with names of the skeleton, or one that has no other role."""
+    known = {labels.category, *labels.index}
+    chosen = _covering(regions, lambda _, text: labels.read(text).name in known)
+    fits = bool(chosen)
+    if not fits:
+        taken = {name for role in ("object", "visibility") for name in roles.names[role]}
+        chosen = _covering(regions, lambda name, _: name.casefold() not in taken)[:1]
+    if not chosen:
+        return ""
+    values = Counter(one.said[name] for one in regions for name in chosen if name in one.said)
+    shown = ", ".join(repr(text[:40]) for text, _ in values.most_common(_NAMED))
+    shown += ", ..." if len(values) > _NAMED else ""
+    # What has a label already keeps it.
+    known_by = Counter(one.named for one in labeled if isinstance(one, Region))
+    names = ",".join([*(name for name, _ in known_by.most_common()), *chosen])
+    typed = f"--attribute {shlex.quote(f'label={names}')} takes {_listed(chosen, 'and')} ({shown}) as the label"
+    return typed if fits else f"{typed}, and --map 'OLD=NEW' its values as names of the skeleton"
 
 
-def _shown(values: Counter[str]) -> str:
-    shown = ", ".join(f"{text[:40]!r} ({number})" for text, number in values.most_common(_NAMED))
-    return shown + (", ..." if len(values) > _NAMED else "")
+def _covering(regions: Sequence[Region], fits: Callable[[str, str], bool]) -> list[str]:
+    """Return attributes that fit, each the one of most regions that have none of those before it."""
+    chosen: list[str] = []
+    while regions:
+        counts = Counter(
+            name for one in regions for name, text in one.said.items() if "," not in name and fits(name, text)
+        )
+        if not counts:
+            break
+        best = min(counts, key=lambda name: (-counts[name], name))
+        chosen.append(best)
+        regions = [one for one in regions if best not in one.said or not fits(best, one.said[best])]
+    return chosen
+
+
+def _is_point(shape: AnyShape) -> bool:
+    return shape.is_point if isinstance(shape, BadShape) else shape.shape_type == "point"
 
 
 def _listed(names: Sequence[str], last: str) -> str:
