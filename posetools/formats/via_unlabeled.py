@@ -16,7 +16,7 @@ from posetools.formats.labelme_model import AnyShape, BadShape
 from posetools.formats.via_model import Entry
 from posetools.formats.via_regions import Region, Roles
 
-# Attributes, and values of one, that a hint names.
+# Places, and values of an attribute, that a finding names.
 _NAMED = 3
 
 
@@ -58,10 +58,14 @@ def finding_of(
     message = f"regions must have a label in {wanted}, got none for {len(regions)} ({listed}) in {where}"
     if others:
         message += f" ({others} other regions left out with it)"
-    first = entries[min(bare)]
-    place = first.places[next(i for i, shape in enumerate(first.regions) if shape is bare[min(bare)][0])]
+    places = [_place(entries[index], found[0]) for index, found in bare.items()]
+    place = ", ".join([*places[:_NAMED], *(["..."] if len(places) > _NAMED else [])])
     labeled = [shape for entry in entries for shape in entry.regions if shape.label]
     return Finding("E311", file, place, message, _hint(regions, labeled, roles, labels))
+
+
+def _place(entry: Entry, region: Region) -> str:
+    return entry.places[next(number for number, shape in enumerate(entry.regions) if shape is region)]
 
 
 def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:

@@ -180,7 +180,7 @@ CARS = {"fish": "car", "eye": "left-front-tire", "tail": "left-rear-tire"}
 
 
 def test_an_empty_project_and_a_table_of_one(tmp_path: Path) -> None:
-    source = save(tmp_path, [], view=[], file=[], attribute=[])
+    source = save(tmp_path, metadata=[], view=[], file=[], attribute=[])
     assert via.detect(source)
     found = via.read([source], load_skeleton("car8"), ReadOptions()).findings
     assert [one.code for one in found] == ["W322"]
