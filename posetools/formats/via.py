@@ -196,7 +196,9 @@ def _read_entry(
     reading = opener.open(source, texts, place=entry.place, objects=count, what="regions", named=named)
     if entry.problem:
         message = f"{entry.problem} ({len(entry.regions)} regions left out)"
-        wrong = Finding("E311", str(file), entry.place, message, "correct it in VIA")
+        wrong = Finding(
+            "E311", str(file), entry.place, message, "correct it in VIA; --keep-going reads the other images"
+        )
         return FileReading(file, identity=reading.identity, findings=[wrong])
     if reading.picture is None:
         return reading

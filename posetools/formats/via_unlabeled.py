@@ -73,17 +73,15 @@ def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, 
     by_attribute = _of_attributes(regions, labeled, roles, labels)
     if by_attribute:
         return f"{by_attribute}; {leave}"
-    typed = []
     others = {_is_point(one) for one in labeled}
     kinds = {_is_point(one) for one in regions}
-    if False in kinds - others:
+    typed = ["label them in VIA, as the others are"] if kinds & others else []
+    if False in kinds:
         # Quoted in any case: zsh takes a bare = for a command.
         typed.append(f"--map '={labels.category}' takes those that are no points as {labels.category!r}")
     if True in kinds - others:
         order = shlex.quote(",".join(labels.index))
         typed.append(f"--kpt-order {order} takes the points of each object in this order, as the keypoints")
-    if kinds & others:
-        typed.append("label them in VIA, as the others are")
     return f"{'; '.join(typed)}; {leave}"
 
 

@@ -81,7 +81,7 @@ def test_one_forgotten_label_is_given_in_via_or_left_out(tmp_path: Path) -> None
     regions = shapes({"label": "fish"}, {"label": "eye"}, {"label": "tail"})
     source = save(tmp_path / "src", [*regions, stray], regions)
     done, objects = convert(source)
-    assert objects == {} and "label them in VIA, as the others are; --ignore '' leaves" in done.words
+    assert objects == {} and "label them in VIA, as the others are; --map '=fish' takes" in done.words
     assert "0.jpg: regions[3]" in said(done, ("E311",))[0]
     assert convert(source, "--ignore", "")[1] == FISH
 
@@ -91,3 +91,12 @@ def test_images_with_such_regions_are_no_images_without_objects(tmp_path: Path) 
     source = save(tmp_path / "src", shapes({}, {}, {}), regions)
     done, objects = convert(source, "--keep-going")
     assert done.status == 1 and objects == {"1.jpg": FISH["1.jpg"]}
+
+
+def test_one_category_alone_leaves_no_region_without_a_label_out_unsaid(tmp_path: Path) -> None:
+    other = rect(70, 20, 9, 9, label="crab")
+    source = save(tmp_path / "src", [*shapes({}, {"label": "eye"}, {"label": "tail"}), other])
+    done, objects = convert(source, "--categories", "fish")
+    assert objects == {} and "--map '=fish' takes those that are no points" in done.words
+    done, objects = convert(source, "--categories", "fish", "--map", "=fish")
+    assert objects == {"0.jpg": FISH["0.jpg"]}
