@@ -150,7 +150,11 @@ class RegionReader:
         if isinstance(word, int | float) and not isinstance(word, bool):
             self.repairs["a label as a number was taken for its digits"] += 1
             return str(whole(word))
-        return "" if word is None else word if isinstance(word, str) else None
+        if not isinstance(word, str):
+            return "" if word is None else None
+        if word != word.strip():
+            self.repairs["spaces around a label were left out"] += 1
+        return word.strip()
 
     def _text(self, value: Any) -> str:
         """Return an attribute that may be a label as a text, empty if it says nothing or several things."""

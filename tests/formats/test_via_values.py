@@ -23,6 +23,7 @@ HIDDEN: Objects = {"0.jpg": [([10, 20, 50, 30], [15, 25, 1, 0, 0, 0])]}
         (rect(10, 20, 50, 30, label=["fish"]), point(15, 25, label="eye"), "a list of one value was taken for that"),
         (rect(10, 20, 50, 30, label={"fish": 1, "x": 0}), point(15, 25, label="eye"), "0, 1 or texts were taken for"),
         (rect(10, 20, 50, 30, label="fish"), point(15, 25, label={"eye": "true", "x": "false"}), "true and false (1)"),
+        (rect(10, 20, 50, 30, label="fish "), point(15, 25, label="eye\n"), "spaces around a label were left out (2)"),
         (rect(10, 20, 50, 30, Label="fish"), point(15, 25, NAME="eye", object=float("nan")), ""),
         (rect(10, 20, 50, 30, label="fish", object=7.0), point(15, 25, label="eye", object="7"), "as a fraction"),
         (rect(10, 20, 50, 30, label="fish", object="7.0"), point(15, 25, label="eye", object=7), "as a fraction"),
