@@ -111,6 +111,7 @@ def parse_csv(text: str, file: str, reader: RegionReader) -> Parsed:
     rows = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""), strict=True, delimiter=separator)
     entries: dict[tuple[str, str], Entry] = {}
     counts: dict[tuple[str, str], str] = {}
+    ids: dict[tuple[str, str], list[str]] = {}
     try:
         missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
         if missing:
@@ -124,27 +125,46 @@ def parse_csv(text: str, file: str, reader: RegionReader) -> Parsed:
             key = row["filename"], row["file_size"]
             entry = entries.setdefault(key, Entry(row["filename"], f"{line}: filename"))
             counts.setdefault(key, row["region_count"])
-            _add_row(entry, row, line, reader)
+            if _add_row(entry, row, line, reader):
+                ids.setdefault(key, []).append(row["region_id"])
     except csv.Error as exc:
         problem = f"is not valid CSV: {exc}"
         return Parsed(findings=[Finding("E310", file, f"line {rows.line_num}", problem, ADVICE)])
-    return Parsed([_counted(entry, counts[key], reader) for key, entry in entries.items()])
+    sorted_entries = {key: _in_order(entry, ids.get(key, [])) for key, entry in entries.items()}
+    return Parsed([_counted(entry, counts[key], reader) for key, entry in sorted_entries.items()])
 
 
-def _add_row(entry: Entry, row: Mapping[str, str], line: str, reader: RegionReader) -> None:
+def _add_row(entry: Entry, row: Mapping[str, str], line: str, reader: RegionReader) -> bool:
+    """Add the region of a line; return whether it has one."""
     count = row["region_count"].strip()
     if whole(count) == 0 or (not count and row[_PARTS[0]].strip() in ("", "{}")):
-        return
+        return False
     parts = []
     for column in _PARTS:
         try:
             parts.append(from_json(row[column]) if row[column].strip() else "")
         except ValueError:
             entry.regions.append(bad(column, "JSON", row[column]))
-            entry.places.append(line)
-            return
-    entry.regions.append(reader.read(*parts))
+            break
+    else:
+        entry.regions.append(reader.read(*parts))
     entry.places.append(line)
+    return True
+
+
+def _in_order(entry: Entry, ids: Sequence[str]) -> Entry:
+    """Return an entry with its regions as their ids count them, whatever the order of the lines."""
+    order = _counting(ids)
+    regions, places = ([column[at] for at in order] for column in (entry.regions, entry.places))
+    return replace(entry, regions=regions, places=places)
+
+
+def _counting(ids: Sequence[str]) -> list[int]:
+    """Return the order of regions by their ids; that in which they are where some id is no number."""
+    numbers = [whole(one) for one in ids]
+    if any(not isinstance(number, int) for number in numbers):
+        return list(range(len(ids)))
+    return sorted(range(len(ids)), key=numbers.__getitem__)
 
 
 def _counted(entry: Entry, count: str, reader: RegionReader) -> Entry:
@@ -175,7 +195,10 @@ def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> Entry:
         reader.repairs["regions that are missing, null or empty were taken for none"] += 1
         regions = []
     # VIA 1 wrote an object with the keys 0, 1, ... in the place of a list.
-    listed = list(regions.values()) if isinstance(regions, dict) else regions
+    if isinstance(regions, dict):
+        listed: Any = [list(regions.values())[at] for at in _counting(list(regions))]
+    else:
+        listed = regions
     if not isinstance(listed, list):
         return Entry(name, where, problem=must_be("regions", "a list", regions))
     shapes = [_region(one, reader) for one in listed]

@@ -171,3 +171,23 @@ def test_a_table_that_another_program_saved(tmp_path: Path, count: str) -> None:
         "a region_count as a fraction, or missing, was taken for the number of lines (1)",
         "semicolons between the columns were taken for commas (1)",
     ]
+
+
+ROW = "#filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes\n"
+
+
+def test_regions_are_in_the_order_of_their_ids_whatever_that_of_the_lines(tmp_path: Path) -> None:
+    source = save(tmp_path / "src", [])
+    (source / "project.json").unlink()
+    lines = [
+        f'0.jpg,1,{{}},3,{number},"{{""name"":""rect"",""x"":{number},""y"":9,""width"":5,""height"":5}}",'
+        '"{""label"":""fish""}"\n'
+        for number in (10, 2, 0)
+    ]
+    (source / "regions.csv").write_text(ROW + "".join(lines))
+    assert [box[0] for box, _ in convert(source)[1]["0.jpg"]] == [0, 2, 10]
+
+
+def test_the_regions_of_via_1_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    regions = {str(number): rect(number, 9, 5, 5, label="fish") for number in (0, 10, 2)}
+    assert [box[0] for box, _ in convert(save(tmp_path / "src", regions))[1]["0.jpg"]] == [0, 2, 10]
