@@ -30,7 +30,7 @@ from pydantic_core import from_json
 
 from posetools.dataset import Dataset, Visibility
 from posetools.errors import InputError, RequestError, must_be
-from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer
+from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, files_to_detect
@@ -42,7 +42,6 @@ from posetools.formats.labels import settled
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.via_model import (
-    BYTE_ORDER_MARK,
     COLUMNS,
     METADATA,
     ROLES,
@@ -150,9 +149,9 @@ def _is_via(path: Path, *, damaged: bool = False) -> bool:
         if path.suffix.lower() == ".csv":
             first = read_text(path).partition("\n")[0].strip().removeprefix("#")
             return set(COLUMNS) <= {name.strip('" ') for name in first.split(",")}
-        data = read_bytes(path)
+        data = unmarked(read_bytes(path))
         # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
-        return b'"regions"' in data and metadata_of(from_json(data.removeprefix(BYTE_ORDER_MARK))) is not None
+        return b'"regions"' in data and metadata_of(from_json(data)) is not None
     except InputError:
         return False
     except ValueError:

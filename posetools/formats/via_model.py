@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from posetools.errors import join_place, must_be
+from posetools.files import unmarked
 from posetools.findings import Finding
 from posetools.formats.labelme_model import AnyShape, BadShape, Shape
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 METADATA = "_via_img_metadata"
 COLUMNS = (
     "filename",
@@ -151,7 +151,7 @@ class Attributes:
 def parse_json(data: bytes, file: str, attributes: Attributes) -> list[Entry] | Finding:
     """Return the entries of a VIA project or JSON export, or why it cannot be read."""
     try:
-        raw = from_json(data.removeprefix(BYTE_ORDER_MARK))
+        raw = from_json(unmarked(data))
     except ValueError as exc:
         return Finding("E310", file, "", f"is not valid JSON in UTF-8: {exc}", _ADVICE)
     metadata = metadata_of(raw)

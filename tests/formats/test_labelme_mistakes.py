@@ -111,7 +111,7 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
     [
         (b"", "line 1, column 0", ["is not valid JSON in UTF-8: EOF"]),
         (b'{"shapes": [\n  {"label": "car",', "line 2, column 18", ["is not valid JSON"]),
-        (b'{"imagePath": "\xff"}', "line 1, column 16", ["unicode"]),
+        (b'{"imagePath": "\xff"}', "", ["the file must be a labelme file", "got ['imagePath']"]),
         (b"[" * 5000, "line 1, column 202", ["recursion limit"]),
         (b"[]", "", ["the file must be a labelme file", "got []"]),
         (b'{"images": [], "annotations": []}', "", ["got ['annotations', 'images']"]),
