@@ -31,7 +31,7 @@ PAGES = (
 # No name has characters of these kinds: control, unassigned, private, half of a pair.
 _NOT_TEXT = frozenset({"Cc", "Cn", "Co", "Cs"})
 # What every encoding of an annotation file leaves as it is; one of Python's decodes the name in punycode at its end.
-_PLAIN = b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCXYZ[]^_`abcxyz{|} xn--mnchen-3ya"
+_PLAIN = b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCXYZ[]^_`abcxyz{|} a.xn--mnchen-3ya"
 _ESCAPE = b"\\u0041"
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from posetools.errors import InputError, shortened
 from posetools.files import read_bytes
@@ -24,6 +25,10 @@ from posetools.formats.locate import Match, PictureFinder, Seen
 from posetools.formats.wildcards import fits
 from posetools.storage import as_path
 
+# What of a file is known under a code page: the number of a shape, or None for the image.
+Known: TypeAlias = tuple[Path, int | None]
+
+_OTHER = "--encoding NAME says another encoding"
 # Files that are parsed to learn what their text means, and bytes of them in all.
 _FILES, _BYTES = 200, 64 << 20
 # Files, code pages and texts that a message lists.
@@ -178,10 +183,9 @@ def some_reading(data: bytes, file: str, encoding: str | None = None) -> Documen
 
 def _page_of(root: Path, files: _Files, names: _Names, finder: PictureFinder) -> tuple[str | None, Finding | None]:
     """Return the code page of a source, with the finding that says so; or None, with the finding that asks for it."""
-    fitting_all = [page for page in PAGES if all(page in pages for _, pages in files.fitting if pages)]
-    known = readings(files.pieces, fitting_all) if files.readable else {}
     if not files.readable:
         return None, None
+    known = readings(files.pieces)
     if not known:
         return None, _mixed(root, files)
     documents = _documents(files.sample, known)
@@ -189,20 +193,24 @@ def _page_of(root: Path, files: _Files, names: _Names, finder: PictureFinder) ->
     if not any(documents.values()):
         # They are no labelme files in any: each is reported on its own.
         return next(iter(known)), None
-    told = {page: why for page in known if (why := _evidence(documents[page], names, finder))}
+    told = {page: _evidence(documents[page], names, finder) for page in known}
+    # A reading that knows what all others know, and more; two may know the same and differ in nothing that counts.
+    likely = [page for page in known if all(told[page] >= told[other] for other in known)]
+    meanings = [[names.meaning(document) for _, document in documents[page]] for page in likely]
     listed, number = _listed(files.readable)
-    if len(told) == 1:
-        ((page, why),) = told.items()
-        message = f"{number} that {_are(number)} not UTF-8 {_were(number)} read as {page}, {why}: {listed}"
-        return page, Finding("W324", str(root), "", message, "--encoding NAME says another encoding")
-    meanings = [[names.meaning(document) for _, document in documents[page]] for page in known]
-    if not told and all(meaning == meanings[0] for meaning in meanings):
-        page = next(iter(known))
-        message = f"{number} {_are(number)} not UTF-8, in text that says nothing about objects: {listed}"
-        return page, Finding("W324", str(root), "", message, "--encoding NAME says which encoding it is")
+    if likely and all(meaning == meanings[0] for meaning in meanings):
+        page = likely[0]
+        return page, Finding("W324", str(root), "", _taken(page, told[page], number, listed), _OTHER)
     why = "and neither its labels nor its images" if len(files.readable) == 1 else "and neither labels nor images"
     message = f"{number} {_are(number)} not UTF-8, {why} say which encoding it is: {listed}"
     return None, Finding("E310", str(root), "", message, _offer(known, documents))
+
+
+def _taken(page: str, told: frozenset[Known], number: str, listed: str) -> str:
+    if not told:
+        return f"{number} {_are(number)} not UTF-8, in text that says nothing about objects: {listed}"
+    why = "labels are known names" if any(shape is not None for _, shape in told) else "images are found"
+    return f"{number} that {_are(number)} not UTF-8 {_were(number)} read as {page}, in which the {why}: {listed}"
 
 
 def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> dict[str, list[tuple[Path, Document]]]:
@@ -217,17 +225,16 @@ def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> di
     return {page: documents for page, documents in found.items() if len(documents) == most}
 
 
-def _evidence(documents: Sequence[tuple[Path, Document]], names: _Names, finder: PictureFinder) -> str:
-    """Return what tells that a reading is right, or nothing."""
-    if any(names.holds(shape) for _, document in documents for shape in document.shapes):
-        return "in which its labels are known names"
+def _evidence(documents: Sequence[tuple[Path, Document]], names: _Names, finder: PictureFinder) -> frozenset[Known]:
+    """Return what tells that a reading is right."""
+    told: set[Known] = set()
     for path, document in documents:
-        if document.picture.isascii():
-            continue
-        found = finder.find([Seen(document.picture, path.parent)], file=path, place="imagePath")
-        if isinstance(found, Match) and found.exact:
-            return "in which its images are found"
-    return ""
+        told.update((path, number) for number, shape in enumerate(document.shapes) if names.holds(shape))
+        if not document.picture.isascii():
+            found = finder.find([Seen(document.picture, path.parent)], file=path, place="imagePath")
+            if isinstance(found, Match) and found.exact:
+                told.add((path, None))
+    return frozenset(told)
 
 
 def _offer(known: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[tuple[Path, Document]]]) -> str:
