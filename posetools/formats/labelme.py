@@ -14,7 +14,8 @@ Read as follows. docs/formats.md explains each point to users; tests/formats/tes
 - Coordinates are pixels of the upright picture (after EXIF rotation), (0, 0) its corner; points may lie outside it.
 - The picture is ``imagePath`` seen from the JSON file, with backslashes counted as slashes; it must lie in the source
   folder, or be found by name in a folder that the user allows. ``imageWidth`` and ``imageHeight``, when given, must be
-  its upright size. ``imageData`` is never read.
+  its upright size. Where there is no such picture, it is the one in ``imageData``: see labelme_embedded.
+- A file is UTF-8, or what its byte order mark says, or in a code page: see labelme_pages.
 - A file without shapes makes its picture one without objects. A picture that no file names is not labelled yet: it is
   reported and left out. Files and folders whose name begins with a dot are not looked at.
 

@@ -23,6 +23,7 @@ from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
 from posetools.formats.code_pages import is_utf8
 from posetools.formats.collect import FileReading
+from posetools.formats.labelme_embedded import Shown, embedded_image
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_list import Folder, Source
@@ -30,6 +31,7 @@ from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_model import Document, QuickDocument, QuickShape, parse_document, quick_document
 from posetools.formats.locate import (
     LONGEST_NAME,
+    FoundAs,
     Located,
     Match,
     PictureFinder,
@@ -188,32 +190,45 @@ class ShardReader:
             return FileReading(file, findings=[document])
         unseen = [_unseen(file)] if is_untouched(data) else []
         unseen += [Finding("W324", str(file), "", f"{what} ({n})") for what, n in sorted(document.repairs.items())]
-        match = self._find(document, file, root)
-        if isinstance(match, Finding):
-            return FileReading(file, findings=[_with_loss(match, document)])
-        found = match.path
-        identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
-        picture = self._open(found, document)
-        if isinstance(picture, Finding):
-            return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
-        if document.size is not None:
-            wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
-            if wrong is not None:
-                return FileReading(file, identity=identity, findings=[_with_loss(wrong, document)])
-        shapes = FileShapes(str(file), picture.header.size, self.skeleton, self.labels, options, outlines=True)
+        shown = self._shown(document, file, root)
+        if isinstance(shown, FileReading):
+            return shown
+        shapes = FileShapes(str(file), shown.header.size, self.skeleton, self.labels, options, outlines=True)
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
-            picture=picture.path,
-            identity=identity,
-            name=name_below(picture.path, (root, *options.image_roots)),
+            picture=shown.path,
+            identity=shown.identity,
+            name=name_below(shown.beside, (root, *options.image_roots)),
             origin=origin,
-            size=picture.header.size,
+            size=shown.header.size,
             rows=rows,
-            findings=[*unseen, *match.notes, *shapes.findings],
+            findings=[*unseen, *shown.notes, *shapes.findings],
             ignored=shapes.ignored,
             objects=len(document.shapes),
         )
+
+    def _shown(self, document: Document, file: Path, root: Path) -> Shown | FileReading:
+        """Return the image of a file, or the reading that says why there is none."""
+        match = self._find(document, file, root)
+        if isinstance(match, Finding):
+            shown = embedded_image(document, match, file, root, self.options)
+            if isinstance(shown, Finding):
+                lost = shown if isinstance(shown, FoundAs) else _with_loss(shown, document)
+                return FileReading(file, findings=[lost])
+        else:
+            found = match.path
+            identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
+            picture = self._open(found, document)
+            if isinstance(picture, Finding):
+                return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
+            shown = Shown(picture.path, picture.header, identity, picture.path, match.notes)
+        if document.size is not None:
+            picture = Located(shown.beside, shown.header)
+            wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
+            if wrong is not None:
+                return FileReading(file, identity=shown.identity, findings=[_with_loss(wrong, document)])
+        return shown
 
     def _find(self, document: Document, file: Path, root: Path) -> Match | Finding:
         relative = portable_path(document.picture)
