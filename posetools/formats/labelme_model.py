@@ -28,7 +28,7 @@ from posetools.formats.labelme_values import lenient_shape, whole
 # Pixels; beyond the limit float64 has no fractions left to keep.
 _LIMIT = 1e6
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_LIMIT, le=_LIMIT)]
-Pixels = Annotated[int, Field(strict=True, gt=0)]
+Pixels = Annotated[int, Field(strict=True, gt=0, le=int(_LIMIT))]
 
 
 class Shape(BaseModel):
@@ -83,7 +83,7 @@ class BadShape:
 
 # The pydantic models again, for msgspec. What comes from JSON holds no cycles, and so needs no garbage collector.
 _Coordinate = Annotated[float, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
-_Pixels = Annotated[int, msgspec.Meta(gt=0)]
+_Pixels = Annotated[int, msgspec.Meta(gt=0, le=int(_LIMIT))]
 _Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -235,7 +235,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
     sizes = {key: whole(value) for key, value in said.items()}
     for key, value in sizes.items():
         if value is not None and not _is_pixels(value):
-            rule = "a positive integer (or both sizes null)"
+            rule = f"a positive integer of at most {_LIMIT:.0f} px (or both sizes null)"
             return Finding("E311", file, key, must_be(key, rule, said[key]), _ADVICE)
     width, height = sizes.values()
     if width is None or height is None:
@@ -249,7 +249,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
 
 
 def _is_pixels(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LIMIT
 
 
 def _check_shape(raw: Any) -> AnyShape:

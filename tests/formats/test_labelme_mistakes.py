@@ -62,6 +62,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.1.flags", {"occluded": 2}, "E311", "shapes[1].flags", ["flags must be", "got {'occluded': 2}"]),
     ("shapes.1.description", [], "E311", "shapes[1].description", ["description must be a text or null, got []"]),
     ("shapes.1.difficult", "no", "E311", "shapes[1].difficult", ["difficult must be true, false or null, got 'no'"]),
+    ("imageWidth", 10**400, "E311", "imageWidth", ["imageWidth must be a positive integer of at most 1000000 px"]),
     ("imageWidth", "wide", "E311", "imageWidth", ["imageWidth must be a positive integer", "got 'wide'"]),
     ("shapes.1", 5, "E311", "shapes[1]", ["a shape must be an object, got 5"]),
     ("shapes.2.label", "left-front-tire", "E305", "shapes[1], shapes[2]",

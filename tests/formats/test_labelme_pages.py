@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from posetools.formats.labelme_model import Document
 from posetools.formats.labelme_pages import some_reading
 from posetools.skeleton import dump_skeleton
 from posetools.skeleton_draft import draft_skeleton
-from tests.build import make_picture
+from tests.build import make_dataset, make_picture
 from tests.cli.run import run
-from tests.converting import instances, written
+from tests.converting import convert_one, instances, write_source, written
 
 NAMES = ("beak", "left-wing", "right-wing")
 # A bird in the languages whose Windows wrote such files: the category, then the keypoints, as labels.
@@ -267,3 +269,30 @@ def test_such_files_are_detected_whatever_stands_behind_the_last_character() -> 
         read = some_reading(content, "a.json")
         assert isinstance(read, Document) and len(read.shapes) == 4
     assert isinstance(some_reading(b'{"shapes": "\xff\xff"}', "a.json"), Finding)
+
+
+def test_a_zip_is_read_alike(tmp_path: Path) -> None:
+    labels = LANGUAGES["gbk"]
+    src = source(tmp_path, "gbk")
+    with zipfile.ZipFile(tmp_path / "birds.zip", "w") as archive:
+        for path in sorted(src.iterdir()):
+            archive.write(path, path.name)
+    result = converted(tmp_path, tmp_path / "birds.zip", names=mapped(labels))
+    (found,) = result.findings
+    assert found.code == "W324" and found.file == str(tmp_path / "birds.zip")
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", ["coco", "via", "label-studio"])
+def test_a_byte_order_mark_is_read_in_every_json_format(tmp_path: Path, name: str, encoding: str) -> None:
+    dataset = make_dataset(tmp_path / "pictures", images=["a.jpg", "b.jpg"])
+    src = write_source(tmp_path / "src", name, {"train": dataset})
+    plain = convert_one(src, tmp_path / "plain", val=0.0)
+    for path in src.rglob("*.json"):
+        if path.name != "conversion.json":
+            mark = codecs.BOM_UTF16_LE if encoding == "utf-16-le" else b""
+            path.write_bytes(mark + path.read_text().encode(encoding))
+    marked = convert_one(src, tmp_path / "marked", val=0.0)
+    assert marked.findings == plain.findings and instances(marked) == instances(plain) == len(dataset)
+    assert (tmp_path / "marked/train_coco.json").read_bytes() == (tmp_path / "plain/train_coco.json").read_bytes()
