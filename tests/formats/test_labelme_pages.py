@@ -192,6 +192,16 @@ def test_a_word_for_hidden_tells_the_code_page(tmp_path: Path) -> None:
     check(tmp_path, 1)
 
 
+def test_an_option_that_does_not_fit_is_refused_with_one_that_does(tmp_path: Path) -> None:
+    src = source(tmp_path, "gbk", ("bird", "嘴", "left-wing", "right-wing"))
+    args = ("convert", src, "--out", tmp_path / "out", "--skeleton", bird(tmp_path), "--val", "0", "--map", "嘴=beak")
+    done = run(*args, "--encoding", "ascii")
+    assert done.status == 1 and "2 files are neither UTF-8 nor ascii: a.json, b.json" in done.out
+    assert "--encoding gbk or --encoding" in done.out and "fits" in done.out
+    assert run(*args, "--encoding", "gbk").status == 0
+    check(tmp_path)
+
+
 def test_files_of_two_code_pages_are_named(tmp_path: Path) -> None:
     src = source(tmp_path, "cp932", LANGUAGES["cp932"])
     # The bytes F1 FE are no character in cp932.
