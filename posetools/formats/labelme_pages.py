@@ -28,6 +28,7 @@ from posetools.storage import as_path
 # What of a file is known under a code page: the number of a shape, or None for the image.
 Known: TypeAlias = tuple[Path, int | None]
 
+_WORD = re.compile(r"\w+")
 _OTHER = "--encoding NAME says another encoding"
 # Files that are parsed to learn what their text means, and bytes of them in all.
 _FILES, _BYTES = 200, 64 << 20
@@ -75,7 +76,8 @@ class _Names:
         if any(fits(part, name) for part in parts if not part.isascii() for name in self.known):
             return True
         said = shape.attributes.values() if isinstance(shape.attributes, dict) else ()
-        words = {*parts, *(shape.flags or ()), shape.description or "", *(one for one in said if isinstance(one, str))}
+        texts = [*parts, *(shape.flags or ()), shape.description or "", *(one for one in said if isinstance(one, str))]
+        words = {*texts, *_WORD.findall(" ".join(texts))}
         return any(not word.isascii() and word.casefold() in self.labels.hidden for word in words)
 
     def meaning(self, document: Document) -> object:

@@ -181,10 +181,11 @@ def test_text_that_nothing_reads_is_no_question(tmp_path: Path) -> None:
     check(tmp_path, 1)
 
 
-def test_a_word_for_hidden_tells_the_code_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", [{"flags": {"скрыт": True}}, {"description": "скрыт, мокрый", "flags": {}}])
+def test_a_word_for_hidden_tells_the_code_page(tmp_path: Path, said: dict[str, Any]) -> None:
     src = tmp_path / "src"
     content = document(("bird", *NAMES))
-    content["shapes"][3]["flags"] = {"скрыт": True}
+    content["shapes"][3] |= said
     save(src, "cp1251", "a", content)
     result = converted(tmp_path, src, hidden=frozenset({"скрыт"}))
     (found,) = result.findings
