@@ -17,6 +17,7 @@ _OWNERS = {
         *("--hidden-flag", "--kpt-shape", "--kpt-order", "--assume-visible", "--attribute", "--mapping"),
         *(
             "--encoding",
+            "--keypoints-from",
             "--trust-sizes",
             "--keep-going",
             "--one-object-per-image",

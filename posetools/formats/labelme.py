@@ -38,7 +38,6 @@ from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import files_to_detect
 from posetools.formats.collection import Collection, result_of
-from posetools.formats.labelme_group import place_of
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_list import Listing, Source, root_of
 from posetools.formats.labelme_model import Document
@@ -49,6 +48,7 @@ from posetools.formats.labels import settled
 from posetools.formats.locate import PictureFinder
 from posetools.formats.parts import Packing, Part, RowPacking
 from posetools.formats.target import check_holdable, put_text
+from posetools.formats.wording import Report
 from posetools.progress import Progress, silent
 from posetools.shards import SHARD, Engine, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
@@ -91,7 +91,7 @@ def gather(
     engine = options.engine or engine_for(options.workers)
     store, shards = Spool(folder), cut(listing.files(sources), SHARD)
     parts = _parts(reader, shards, engine, options.progress, store)
-    collection = Collection(skeleton, parts, place_of, store)
+    collection = Collection(skeleton, parts, lambda file, index: Report(file).row_place(index), store)
     collection.findings += _without_file(listing, collection)
     return collection
 

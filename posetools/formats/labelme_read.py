@@ -43,6 +43,7 @@ from posetools.formats.locate import (
 )
 from posetools.formats.parts import Object, Packing, Part
 from posetools.formats.visibility_words import Unclear
+from posetools.formats.wording import Report
 from posetools.pictures import Header
 from posetools.shards import cut, no_collection
 from posetools.skeleton import Skeleton
@@ -193,7 +194,7 @@ class ShardReader:
         shown = self._shown(document, file, root)
         if isinstance(shown, FileReading):
             return shown
-        shapes = FileShapes(str(file), shown.header.size, self.skeleton, self.labels, options, outlines=True)
+        shapes = FileShapes(shown.header.size, self.skeleton, self.labels, options, Report(str(file)))
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
