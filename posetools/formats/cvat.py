@@ -9,12 +9,15 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.p
   the object is a finding, unless the user has boxes made from keypoints. A box without a skeleton is an object without
   labelled keypoints.
 - A skeleton's point with ``outside="1"`` is not labelled, with ``occluded="1"`` hidden, else visible. ``points``
-  elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme.
+  elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme; one
+  whose label means nothing is named by its only attribute that is a keypoint's name (W324).
 - A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
-  over, which is said once per file. A point's attribute that is called like a flag for hidden points (``occluded``) and
-  is true hides it.
+  over, which is said once per file. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those that
+  are called as --hidden-flag says) say its visibility; a mark for hidden points that is off says nothing.
+- Values in another spelling with one meaning are read and counted (W324, cvat_values.py).
 - Pictures are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
-  split if it is the word train, val or test. Width and height must be the picture's.
+  split if it is the word train, val or test. Width and height must be the picture's, which says them where they are
+  missing.
 - A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks) is refused: CVAT exports the
   same task for images.
 
@@ -28,9 +31,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -72,6 +75,23 @@ _WORDING = Wording(
 )
 
 
+@dataclass
+class _Notes:
+    """What is said once of a file: what is not carried over, and what was taken for something else, with counts."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+
+    def findings(self, file: Path) -> Iterable[Finding]:
+        """Yield a warning on what is not carried over, and one for each kind of repair."""
+        for what, number in sorted(self.repairs.items()):
+            yield Finding("W324", str(file), "", f"{what} ({number})")
+        if self.dropped:
+            listed = ", ".join(f"{what} ({number})" for what, number in sorted(self.dropped.items()))
+            message = f"the file must hold what COCO keypoints hold to be carried over whole, got also {listed}"
+            yield Finding("W323", str(file), "", message, "boxes and keypoints are carried over; keep the source")
+
+
 def detect(path: Path, *, widely: bool = False) -> bool:
     """Return whether the path is a CVAT file, or a folder with one among the .xml files that are looked at."""
     if path.is_dir():
@@ -91,20 +111,22 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
     files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
     entries: list[Entry] = []
+    tasks: list[str] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
         images, wrong = _parse(source.file)
         findings += wrong
         lookup = PictureLookup(source.file, source.root, options.image_roots)
-        dropped = Counter[str]()
+        notes = _Notes()
         for image in images:
             reading = _open(source, image, lookup)
             if reading.picture is not None:
-                reading = _read_image(reading, image, skeleton, labels, options, dropped)
+                reading = _read_image(reading, image, skeleton, labels, options, notes)
             entries.append(Entry(reading, image.place))
-        findings += _not_carried(source.file, dropped)
+            tasks.append(image.task)
+        findings += notes.findings(source.file)
         options.progress("reading CVAT files", number, len(files))
-    readings = settle_doubles(entries)
+    readings = _with_tasks(settle_doubles(entries), tasks)
     findings += without_entry(pictures, readings, "a CVAT file")
     return collect(readings, skeleton, findings, files=len(files))
 
@@ -196,11 +218,12 @@ def _read_image(
     skeleton: Skeleton,
     labels: Labels,
     options: ReadOptions,
-    dropped: Counter[str],
+    notes: _Notes,
 ) -> FileReading:
     parts = PictureShapes(str(reading.file), image, skeleton, labels)
     parts.sort()
-    dropped.update(parts.dropped)
+    notes.dropped.update(parts.dropped)
+    notes.repairs.update(parts.repairs)
     reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
     return read_shapes(
         reading, parts.shapes, image.place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING
@@ -214,8 +237,21 @@ def _check_names(dataset: Dataset) -> None:
             raise InputError(name, "", problem, hint="rename the picture")
 
 
-def _not_carried(file: Path, dropped: Counter[str]) -> Iterable[Finding]:
-    if dropped:
-        listed = ", ".join(f"{what} ({number})" for what, number in sorted(dropped.items()))
-        message = f"the file must hold what COCO keypoints hold to be carried over whole, got also {listed}"
-        yield Finding("W323", str(file), "", message, "boxes and keypoints are carried over; keep the source")
+def _with_tasks(readings: Sequence[FileReading], tasks: Sequence[str]) -> list[FileReading]:
+    """Return the readings with a hint of their own where one image is that of several tasks of a project."""
+    of_image: dict[tuple[Path, str], set[str]] = defaultdict(set)
+    for reading, task in zip(readings, tasks, strict=True):
+        of_image[reading.file, reading.identity].add(task)
+    told = []
+    for reading in readings:
+        known = of_image[reading.file, reading.identity] - {""}
+        if len(known) > 1 and any(finding.code == "E313" for finding in reading.findings):
+            listed = ", ".join(sorted(known, key=lambda task: (len(task), task)))
+            hint = (
+                f"a project's export has one image for all that are called so in a subset (tasks {listed}): "
+                "export each task from CVAT by itself, and give all exports to convert"
+            )
+            findings = [replace(one, hint=hint) if one.code == "E313" else one for one in reading.findings]
+            reading = replace(reading, findings=findings)
+        told.append(reading)
+    return told

@@ -1,15 +1,17 @@
 """CVAT's XML as pydantic models, and the first two steps of reading it: parse the bytes, check every element.
 
 The file is parsed by defusedxml, which refuses a document type with entities before anything is expanded. An element
-that breaks the rules loses itself only; the others of its picture are read.
+that breaks the rules loses itself only; the others of its picture are read. Values in another spelling that have one
+meaning are read and counted (cvat_values.py).
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
@@ -17,6 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from posetools.errors import must_be
 from posetools.findings import Finding
+from posetools.formats.coco_sources import UNKNOWN_SIZE
+from posetools.formats.cvat_values import exchanged, lenient_image, lenient_shape
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -71,7 +75,7 @@ class Outline(_Labelled):
 
 
 class Ellipse(_Labelled):
-    """An ellipse."""
+    """An ellipse; ``rotation`` turns it clockwise about its centre, in degrees."""
 
     cx: Coordinate
     cy: Coordinate
@@ -155,9 +159,10 @@ class CvatShape:
 
 class _ImageElement(_Element):
     name: Annotated[str, Field(min_length=1)]
-    width: Pixels
-    height: Pixels
+    width: Pixels | None = None
+    height: Pixels | None = None
     subset: str = ""
+    task_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +172,10 @@ class CvatImage:
     Attributes:
         place: ``image[3] (a.jpg)``.
         name: as written.
-        size: (width, height) in pixels, as written.
+        size: (width, height) in pixels, as written; UNKNOWN_SIZE when they are missing.
         subset: as written, empty when there is none.
         shapes: its elements in their order.
+        task: the id of its task, as written; empty when there is none.
     """
 
     place: str
@@ -177,6 +183,7 @@ class CvatImage:
     size: tuple[int, int]
     subset: str
     shapes: Sequence[CvatShape]
+    task: str = ""
 
 
 def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Finding]]:
@@ -205,30 +212,33 @@ def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Findin
         return [], [Finding("E310", file, "track[0]", message, hint)]
     images: list[CvatImage] = []
     findings: list[Finding] = []
+    repairs = Counter[str]()
     for index, element in enumerate(root.findall("image")):
-        found = _image(index, element, file)
+        found = _image(index, element, file, repairs)
         if isinstance(found, Finding):
             findings.append(found)
         else:
             images.append(found)
+    findings += [Finding("W324", file, "", f"{what} ({number})") for what, number in sorted(repairs.items())]
     return images, findings
 
 
-def _image(index: int, element: Element, file: str) -> CvatImage | Finding:
+def _image(index: int, element: Element, file: str, repairs: Counter[str]) -> CvatImage | Finding:
     name = element.get("name", "")
     shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
     place = f"image[{index}]" + (f" ({shown})" if name else "")
     try:
-        image = _ImageElement.model_validate(element.attrib)
+        image = _ImageElement.model_validate(lenient_image(element.attrib, repairs))
     except ValidationError as exc:
         field = str(exc.errors(include_url=False)[0]["loc"][0])
         rule = "the picture's name" if field == "name" else "a positive integer (pixels)"
         message = f"{must_be(field, rule, element.get(field))} ({len(element)} shapes left out)"
         return Finding("E311", file, place, message, _EXPORT)
-    return CvatImage(place, image.name, (image.width, image.height), image.subset, _shapes(element))
+    size = (image.width, image.height) if image.width and image.height else UNKNOWN_SIZE
+    return CvatImage(place, image.name, size, image.subset, _shapes(element, repairs), image.task_id)
 
 
-def _shapes(parent: Element, prefix: str = "") -> list[CvatShape]:
+def _shapes(parent: Element, repairs: Counter[str], prefix: str = "") -> list[CvatShape]:
     numbers: dict[str, int] = {}
     shapes = []
     for element in parent:
@@ -239,22 +249,28 @@ def _shapes(parent: Element, prefix: str = "") -> list[CvatShape]:
         place = f"{prefix}{element.tag}[{number}]"
         attributes = {one.get("name", ""): (one.text or "").strip() for one in element.findall("attribute")}
         # A skeleton in a skeleton is no shape of CVAT's; its parts are left out with it.
-        parts = _shapes(element, f"{place}.") if element.tag == "skeleton" and not prefix else ()
-        shapes.append(CvatShape(element.tag, place, _check(element), attributes, parts))
+        parts = _shapes(element, repairs, f"{place}.") if element.tag == "skeleton" and not prefix else ()
+        shapes.append(CvatShape(element.tag, place, _check(element, repairs), attributes, parts))
     return shapes
 
 
-def _check(element: Element) -> Known | Bad:
+def _check(element: Element, repairs: Counter[str]) -> Known | Bad:
+    changed = Counter[str]()
+    made = lenient_shape(element.attrib, changed)
     try:
-        return _MODELS.get(element.tag, Other).model_validate(element.attrib)
+        value = _MODELS.get(element.tag, Other).model_validate(made)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
+    else:
+        if isinstance(value, Box):
+            exchanged(((value.xtl, value.xbr), (value.ytl, value.ybr)), changed)
+        repairs.update(changed)
+        return value
     field = str(error["loc"][0])
-    value: Any = element.get(field)
-    group = element.get("group_id", "0")
+    group = made.get("group_id", "0")
     return Bad(
         label=element.get("label"),
         group_id=int(group) if re.fullmatch(r"[0-9]{1,9}", group) else 0,
         field=field,
-        problem=must_be(field, _RULES.get(field, _NUMBER), value),
+        problem=must_be(field, _RULES.get(field, _NUMBER), element.get(field)),
     )

@@ -267,7 +267,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR allows"]),
     ('width="320"', 'width="640"', "E123", "", ["must be (320, 240), the size of a.jpg, got (640, 240)", "4 shapes"]),
     ('width="320"', 'width="0"', "E311", "", ["width must be a positive integer (pixels), got '0'", "4 shapes left"]),
-    ('width="320" ', "", "E311", "", ["width must be a positive integer (pixels), got None"]),
+    ('width="320"', 'width="wide"', "E311", "", ["width must be a positive integer (pixels), got 'wide'"]),
 ]  # fmt: skip
 
 
