@@ -10,7 +10,6 @@ keypoint, of a point whose label means nothing of its own.
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from posetools.formats.cvat_model import Bad, Box, CvatImage, CvatShape, Ellipse
 from posetools.formats.labelme_labels import Group, Labels
 from posetools.formats.labels import near_name, unknown_label
 from posetools.formats.visibility_words import of_key
+from posetools.geometry import ellipse_half_sides
 from posetools.skeleton import Skeleton
 
 _FALSE = frozenset({"false", "0", "no", "off", ""})
@@ -278,14 +278,8 @@ def _extent(value: Outline | Ellipse | Mask | Other) -> list[tuple[float, float]
     if isinstance(value, Outline):
         return value.points
     if isinstance(value, Ellipse):
-        rx, ry = _half_sides(value)
+        rx, ry = ellipse_half_sides(value.rx, value.ry, value.rotation)
         return [(value.cx - rx, value.cy - ry), (value.cx + rx, value.cy + ry)]
     if isinstance(value, Mask):
         return [(value.left, value.top), (value.left + value.width, value.top + value.height)]
     return []
-
-
-def _half_sides(value: Ellipse) -> tuple[float, float]:
-    """Return half the width and height of the upright rectangle round an ellipse that is turned."""
-    cos, sin = math.cos(math.radians(value.rotation)), math.sin(math.radians(value.rotation))
-    return math.hypot(value.rx * cos, value.ry * sin), math.hypot(value.rx * sin, value.ry * cos)

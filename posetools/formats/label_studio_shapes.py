@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from posetools.errors import must_be
 from posetools.formats.as_labelme import (
     Placed,
     bad_shape,
@@ -14,11 +15,14 @@ from posetools.formats.as_labelme import (
     point_shape,
     rotated_corners,
 )
-from posetools.formats.label_studio_model import Bad, Outline, Point, Rectangle, Region
-from posetools.formats.labelme_labels import Labels
-from posetools.geometry import DECIMALS
+from posetools.formats.label_studio_brush import brush_extent
+from posetools.formats.label_studio_model import Bad, Brush, Ellipse, Outline, Point, Rectangle, Region
+from posetools.formats.labelme_labels import Group, Labels
+from posetools.formats.visibility_words import SCALE, SEEN, of_text
+from posetools.geometry import DECIMALS, ellipse_half_sides
 
-_VISIBLE = "visible"
+# Choices that say something only with the name of their control.
+_BARE = frozenset({"0", "1", "2", "true", "false", "yes", "no", "on", "off"})
 _Pairs = Sequence[tuple[float, float]]
 
 
@@ -43,17 +47,50 @@ def _placed(region: Region, size: tuple[int, int], labels: Labels, dropped: Coun
     if isinstance(value, Bad):
         return Placed(place, bad_shape(region.label, group, value.field, value.problem, is_point=is_point))
     label = region.label or ""
-    marks = {choice: True for choice in region.choices if choice.casefold() in labels.hidden} if is_point else {}
+    marks = {choice: True for _, choice in region.choices if choice.casefold() in labels.hidden} if is_point else {}
+    said = {choice: text for choice, text in _visibility(region, labels) if choice[1] not in marks} if is_point else {}
     if not labels.is_ignored(label):
-        other = [choice for choice in region.choices if choice not in marks and choice.casefold() != _VISIBLE]
-        dropped.update(f"choice {choice!r} of {region.kind} regions" for choice in other)
+        other = [choice for choice in region.choices if choice not in said and choice[1] not in marks]
+        dropped.update(f"choice {choice!r} of {region.kind} regions" for _, choice in other)
     if isinstance(value, Point):
         [(x, y)] = _pixels([(value.x, value.y)], size)
-        return Placed(place, point_shape(label, x, y, group, flags=marks, description=region.text))
+        text = "; ".join([one for one in (region.text, *said.values()) if one])
+        return Placed(place, point_shape(label, x, y, group, flags=marks, description=text))
     if isinstance(value, Rectangle):
         return Placed(place, box_shape(label, _corners(region, value, size, labels, dropped), group))
-    points = _pixels(value.points, size) if isinstance(value, Outline) else []
+    if isinstance(value, Brush):
+        return _brush(region, value, size, group)
+    points = _ellipse(value, size) if isinstance(value, Ellipse) else []
+    points = _pixels(value.points, size) if isinstance(value, Outline) else points
     return Placed(place, other_shape(label, region.kind, points, group))
+
+
+def _visibility(region: Region, labels: Labels) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield the choices that say something of a keypoint's visibility, each with what it says."""
+    for name, choice in region.choices:
+        controls = SEEN | SCALE | labels.hidden
+        text = f"{name}: {choice}" if name.casefold() in controls and choice.casefold() in _BARE else choice
+        if of_text(text, labels.hidden) is not None:
+            yield (name, choice), text
+
+
+def _brush(region: Region, value: Brush, size: tuple[int, int], group: Group | None) -> Placed:
+    """Return a mask of which only the extent is known; a brush where not even that is."""
+    try:
+        extent = None if value.rle is None else brush_extent(value.rle, size)
+    except ValueError as exc:
+        problem = must_be("rle", f"what Label Studio packs of a brush in an image of {size[0]} x {size[1]}", str(exc))
+        return Placed(region.place, bad_shape(region.label, group, "value.rle", problem, is_point=False))
+    if extent is None:
+        return Placed(region.place, other_shape(region.label or "", region.kind, [], group))
+    return Placed(region.place, other_shape(region.label or "", "mask", [extent[:2], extent[2:]], group))
+
+
+def _ellipse(value: Ellipse, size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Return two opposite corners of the upright rectangle round an ellipse, which turns in pixels, not in percent."""
+    [(x, y), (rx, ry)] = _pixels([(value.x, value.y), (value.radiusX, value.radiusY)], size)
+    dx, dy = ellipse_half_sides(rx, ry, value.rotation or 0.0)
+    return [(round(x - dx, DECIMALS), round(y - dy, DECIMALS)), (round(x + dx, DECIMALS), round(y + dy, DECIMALS))]
 
 
 def _corners(region: Region, value: Rectangle, size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> _Pairs:

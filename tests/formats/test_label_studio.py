@@ -160,7 +160,7 @@ def test_rectangle_and_labels_as_tags_of_their_own(tmp_path: Path) -> None:
         ([rect("r", 0, 0, 9, 9, "bus")], [("E301", "[0]")], "got 'bus'"),
         ([entry("polygonlabels", "p", {"points": [[1, 1], [9, 1], [9, 9]], "polygonlabels": ["car"]})],
          [("E302", "[0]")], "must be 'rectangle', got 'polygon'"),
-        ([entry("brushlabels", "p", {"format": "rle", "rle": [1], "brushlabels": [LFT]})], [("E302", "[0]")],
+        ([entry("brushlabels", "p", {"format": "rle", "brushlabels": [LFT]})], [("E302", "[0]")],
          "must be 'point', got 'brush'"),
     ],
 )  # fmt: skip
