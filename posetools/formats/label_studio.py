@@ -16,7 +16,7 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_label_
 - A task's one annotation is read. Cancelled ones are counted as left out; of several the one that is marked as ground
   truth is read, or one of those that agree in everything; else none (E313). A task without one is not labelled yet; an
   annotation without regions makes its picture one without objects.
-- A file may hold one task, an object with ``tasks``, or one annotation with its task inside, as Label Studio writes them
+- A file may hold one task, an object with ``tasks``, or one annotation with its task inside, which Label Studio writes
   to cloud storages. Values in another type with one meaning are read and counted (W324, label_studio_values.py).
 - The picture is the value of ``data.image``, or of the only key that holds a picture's address. Addresses lead to a
   server, so its file is looked for by path and by name beside the JSON file and in ``images/`` there, then by name in
