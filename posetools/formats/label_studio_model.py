@@ -34,6 +34,7 @@ _CANCELLED = "cancelled annotations"
 _BESIDE_TRUTH = "annotations beside the one marked as ground truth"
 _EXPORT = "export the project from Label Studio as JSON (or JSON-MIN)"
 _LIMIT = 1e6
+_VIDEO = re.compile(r"\.(mp4|avi|mov|mkv|webm|m4v)([?#].*)?$", re.IGNORECASE)
 # Entries of a result that say something about a region or about the picture, and are no shapes.
 _SAYINGS = frozenset(
     {"choices", "textarea", "labels", "number", "rating", "taxonomy", "datetime", "pairwise", "ranker"}
@@ -130,6 +131,8 @@ class Region:
         value: its shape, or what is wrong with it.
         choices: what was chosen for it, each with the name of the control.
         text: what was written about it.
+        labels: all its labels, when it has several; ``value`` then says that this is wrong.
+        drawn: its shape all the same.
     """
 
     place: str
@@ -140,6 +143,8 @@ class Region:
     value: Shape | Bad
     choices: Sequence[tuple[str, str]] = ()
     text: str = ""
+    labels: Sequence[str] = ()
+    drawn: Shape | Bad | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +219,7 @@ def _task(index: int, raw: Any, repairs: Counter[str]) -> Task | tuple[str, str]
     name = _picture_field(data)
     if name is None:
         rule = "an object that names one picture (key image, or the only value that is a picture's address)"
-        return must_be("data", rule, sorted(data)), "rename the key of the picture to image"
+        return must_be("data", rule, sorted(data)), _way_to_image(data)
     split = next((data[key] for key in ("split", "subset") if isinstance(data.get(key), str)), "")
     task = Task(place, f"data.{name}" if has_data else name, data[name], split)
     # Some programs write the image beside the annotations.
@@ -227,6 +232,16 @@ def _picture_field(data: Json) -> str | None:
         return "image"
     pictures = [key for key, value in data.items() if isinstance(value, str) and _is_address(value)]
     return pictures[0] if len(pictures) == 1 else None
+
+
+def _way_to_image(data: Json) -> str:
+    """Return what to do about data that names no image, or several."""
+    texts = [value for value in data.values() if isinstance(value, str)]
+    if any(_VIDEO.search(text) for text in texts):
+        return "tasks on videos cannot be read: label their frames, as images"
+    if any(map(_is_address, texts)):
+        return "rename the key of the image that was labeled to image"
+    return "rename the key of the picture to image"
 
 
 def _is_address(text: str) -> bool:
@@ -410,6 +425,7 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
     # <RectangleLabels> writes the label into the shape, <Rectangle> with <Labels> beside it.
     beside = [one for one in said if one["type"] == "labels"]
     labels = list(_texts([{"value": value}], name) if kind != name else _texts(beside, "labels"))
+    several = len(labels) > 1
     return Region(
         place=place,
         kind=kind,
@@ -419,6 +435,8 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
         value=_check(kind, value) if len(labels) == 1 else Bad(name, must_be(name, "one label", labels)),
         choices=tuple((_text_in(one, "from_name") or "", text) for one in said for text in _texts([one], "choices")),
         text=" ".join([*_texts([{"value": entry.get("meta")}], "text"), *_texts(said, "text")]),
+        labels=tuple(labels) if several else (),
+        drawn=_check(kind, value) if several else None,
     )
 
 

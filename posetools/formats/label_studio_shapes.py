@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from posetools.errors import must_be
 from posetools.formats.as_labelme import (
@@ -29,7 +30,7 @@ _Pairs = Sequence[tuple[float, float]]
 def shapes_of(regions: Sequence[Region], size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> list[Placed]:
     """Return the regions of one picture as labelme's shapes.
 
-    A rectangle's group is its own id, a point's that of its parent.
+    A rectangle's group is its own id, a point's that of its parent, or of the region of the category that this is in.
 
     Args:
         regions: what was drawn.
@@ -37,13 +38,42 @@ def shapes_of(regions: Sequence[Region], size: tuple[int, int], labels: Labels, 
         labels: how labels are read, and what means hidden.
         dropped: counts what is not carried over.
     """
-    return [_placed(region, size, labels, dropped) for region in regions]
+    told = [_with_one_label(region, labels) if region.labels else region for region in regions]
+    by_id = {region.id: region for region in told if region.id is not None}
+    return [
+        _placed(
+            region, _owner(region, by_id, labels) if region.kind == "keypoint" else region.id, size, labels, dropped
+        )
+        for region in told
+    ]
 
 
-def _placed(region: Region, size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> Placed:
+def _with_one_label(region: Region, labels: Labels) -> Region:
+    """Return a region with the only one of its labels that is known or left out; what else they say is a choice."""
+    known = {*labels.index, labels.category}
+    ignored = [label for label in region.labels if labels.is_ignored(label)]
+    named = ignored[:1] or [label for label in region.labels if labels.read(label).name in known]
+    if len(named) != 1 or region.drawn is None:
+        return region
+    others = tuple(("", label) for label in region.labels if label != named[0])
+    return replace(region, label=named[0], value=region.drawn, choices=(*region.choices, *others))
+
+
+def _owner(region: Region, by_id: Mapping[str, Region], labels: Labels) -> str | None:
+    """Return the id of the nearest region of the category that a keypoint is in; of its parent where there is none."""
+    at, seen = region.parent, set[str]()
+    while at is not None and at in by_id and at not in seen:
+        seen.add(at)
+        parent = by_id[at]
+        if parent.kind != "keypoint" and parent.label and labels.read(parent.label).name == labels.category:
+            return at
+        at = parent.parent
+    return region.parent
+
+
+def _placed(region: Region, group: str | None, size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> Placed:
     value, place = region.value, region.place
     is_point = region.kind == "keypoint"
-    group = region.parent if is_point else region.id
     if isinstance(value, Bad):
         return Placed(place, bad_shape(region.label, group, value.field, value.problem, is_point=is_point))
     label = region.label or ""

@@ -249,3 +249,49 @@ def test_ellipses_and_brushes_have_the_corners_of_their_upright_extent(tmp_path:
     assert np.allclose(corners[2], [[160 - turned, 120 - turned], [160 + turned, 120 + turned]], atol=1e-8)
     assert corners[3].tolist() == [[40, 20], [61, 31]]
     assert label_studio.detect(save(tmp_path, [task(*shapes)]))
+
+
+@pytest.mark.parametrize("more", [("occluded",), ("occluded", "blurred")])
+def test_of_several_labels_the_only_known_one_counts(tmp_path: Path, more: tuple[str, ...]) -> None:
+    made = regions()[:2]
+    made[1]["value"]["keypointlabels"] = ["nose", *more]
+    save(tmp_path, [task(*made)])
+    done, objects = convert(tmp_path)
+    assert objects[0]["keypoints"][:3] == [40, 120, 1], done.words
+    assert ("choice 'blurred' of keypoint regions (1)" in done.words) is ("blurred" in more)
+    made[1]["value"]["keypointlabels"] = ["nose", "left-ear"]
+    save(tmp_path, [task(*made)])
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and "keypointlabels must be one label, got ['nose', 'left-ear']" in done.words
+
+
+def test_a_keypoint_belongs_to_the_object_that_its_parent_is_in(tmp_path: Path) -> None:
+    """Both dogs hold the nose; its parent is the face of the first, which is left out on purpose."""
+    face = rect("f", 11, 11, 20, 45, "face", parentID="r")
+    made = [rect("r", 10, 10, 40, 50, "dog"), rect("q", 10, 10, 60, 60, "dog"), dot("n", "nose", 12.5, 50, "f"), face]
+    made.append(dot("e", "left-ear", 45, 50, "n"))
+    save(tmp_path, [task(*made)])
+    done, objects = convert(tmp_path, more=("--val", "0", "--ignore", "face"))
+    assert [(one["bbox"], one["keypoints"][:6]) for one in objects] == [
+        (BOX, [40, 120, 2, 144, 120, 2]),
+        ([32, 24, 192, 144], [0, 0, 0, 0, 0, 0]),
+    ], done.words
+    assert "left out on purpose: face (1)" in done.words
+    # Regions that are each other's parents are in no object.
+    made[3]["parentID"], made[2]["parentID"] = "n", "f"
+    save(tmp_path, [task(*made)])
+    assert convert(tmp_path, more=("--val", "0", "--ignore", "face"))[0].status in (0, 1)
+
+
+@pytest.mark.parametrize(("data", "hint"), [
+    ({"video": "dogs.mp4"}, "tasks on videos cannot be read: label their frames, as images"),
+    ({"left": "a.jpg", "right": "b.jpg"}, "rename the key of the image that was labeled to image"),
+])  # fmt: skip
+def test_data_that_names_no_image_or_several_says_the_way_on(tmp_path: Path, data: Json, hint: str) -> None:
+    save(tmp_path, [task(*regions()) | {"data": data}])
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and hint in done.words
+    # What the hint says is done.
+    if "left" in data:
+        save(tmp_path, [task(*regions()) | {"data": {"image": "a.jpg", "right": "b.jpg"}}])
+        assert [one["keypoints"] for one in convert(tmp_path)[1]] == [KEYPOINTS]
