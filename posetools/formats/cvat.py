@@ -18,8 +18,9 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.p
 - Pictures are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
   split if it is the word train, val or test. Width and height must be the picture's, which says them where they are
   missing.
-- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks) is refused: CVAT exports the
-  same task for images.
+- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks, cvat_tracks.py) is read if
+  the frames are in ``images/``; a frame without a shape is then not known to be labelled. CVAT exports any task for
+  images too.
 
 Written: ``annotations.xml`` and ``images/<subset>/``; per object with labelled keypoints a skeleton, and its box, with
 a group_id of their own in the whole file; the labels with their sublabels and drawing, as CVAT's label constructor has
@@ -47,8 +48,10 @@ from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import PictureLookup, split_in
 from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
-from posetools.formats.cvat_model import CvatImage, parse_document
+from posetools.formats.cvat_document import parse_document
+from posetools.formats.cvat_model import CvatImage
 from posetools.formats.cvat_shapes import PictureShapes
+from posetools.formats.cvat_tracks import told_missing
 from posetools.formats.cvat_write import ANNOTATIONS, box_label, document_text, picture_name
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labels import settled
@@ -110,23 +113,25 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
     labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
     files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
-    entries: list[Entry] = []
-    tasks: list[str] = []
+    entries: list[tuple[Entry, CvatImage]] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
         images, wrong = _parse(source.file)
         findings += wrong
         lookup = PictureLookup(source.file, source.root, options.image_roots)
         notes = _Notes()
-        for image in images:
-            reading = _open(source, image, lookup)
+        opened = [(_open(source, image, lookup), image) for image in images]
+        if any(image.is_frame for image in images):
+            opened, missing = _frames_there(source.file, opened)
+            findings += missing
+        for reading, image in opened:
             if reading.picture is not None:
                 reading = _read_image(reading, image, skeleton, labels, options, notes)
-            entries.append(Entry(reading, image.place))
-            tasks.append(image.task)
+            entries.append((Entry(reading, image.place), image))
         findings += notes.findings(source.file)
         options.progress("reading CVAT files", number, len(files))
-    readings = _with_tasks(settle_doubles(entries), tasks)
+    readings = settle_doubles([entry for entry, _ in entries])
+    readings = _with_tasks(readings, [image.task for _, image in entries])
     findings += without_entry(pictures, readings, "a CVAT file")
     return collect(readings, skeleton, findings, files=len(files))
 
@@ -202,6 +207,24 @@ def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileRe
         findings=found.notes,
         objects=len(image.shapes),
     )
+
+
+def _frames_there(
+    file: Path, opened: Sequence[tuple[FileReading, CvatImage]]
+) -> tuple[list[tuple[FileReading, CvatImage]], list[Finding]]:
+    """Return the frames of a video that have an image, and one finding on all others: the file names none of them."""
+    missing = [
+        (reading, image)
+        for reading, image in opened
+        if reading.picture is None and any(finding.code == "E121" for finding in reading.findings)
+    ]
+    if not missing:
+        return list(opened), []
+    lost = {id(image) for _, image in missing}
+    names = [image.name for _, image in missing]
+    shapes = sum(len(image.shapes) for _, image in missing)
+    told = told_missing(names, shapes, str(file), of=len(opened))
+    return [one for one in opened if id(one[1]) not in lost], [told]
 
 
 def _depth(name: str) -> int:
