@@ -193,20 +193,26 @@ def _shape(element: Element, place: str, repairs: Counter[str], said: Mapping[st
     attributes = {one.get("name", ""): (one.text or "").strip() for one in element.findall("attribute")}
     # A skeleton in a skeleton is no shape of CVAT's; its parts are left out with it.
     parts = shapes_in(element, repairs, f"{place}.") if element.tag == "skeleton" and not is_part else ()
-    return CvatShape(element.tag, place, _check(element.tag, {**element.attrib, **said}, repairs), attributes, parts)
+    return CvatShape(
+        element.tag,
+        place,
+        _check(element.tag, {**element.attrib, **said} if said else element.attrib, repairs),
+        attributes,
+        parts,
+    )
 
 
 def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> Known | Bad:
-    changed = Counter[str]()
-    made = lenient_shape(attributes, changed)
+    made, changes = lenient_shape(attributes)
     try:
         value = _MODELS.get(kind, Other).model_validate(made)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
     else:
         if isinstance(value, Box):
-            exchanged(((value.xtl, value.xbr), (value.ytl, value.ybr)), changed)
-        repairs.update(changed)
+            changes += exchanged((value.xtl, value.xbr), (value.ytl, value.ybr))
+        if changes:
+            repairs.update(changes)
         return value
     field = str(error["loc"][0])
     group = made.get("group_id", "0")

@@ -110,7 +110,7 @@ def _shapes_of(track: Element, at: str, repairs: Counter[str]) -> Iterator[tuple
         place = f"{at}.{element.tag}[{numbers[element.tag]}]"
         numbers[element.tag] += 1
         shape = shape_of(element, place, repairs, said)
-        outside = lenient_shape(element.attrib, Counter()).get("outside") == "1"
+        outside = lenient_shape(element.attrib)[0].get("outside") == "1"
         parts = [part.value for part in shape.parts]
         if parts:
             outside = all(isinstance(part, PointSet) and part.outside for part in parts)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from posetools.formats.labelme_values import whole
 
@@ -20,21 +20,21 @@ _HALF_SIZE = "a size without its other half was not used: the image says both"
 _NO_SIZE = "a missing size was taken from the image"
 
 
-def lenient_shape(attributes: Mapping[str, str], repairs: Counter[str]) -> dict[str, str]:
-    """Return the attributes of a shape as CVAT writes them where they have one meaning; count what was changed."""
-    made = dict(attributes)
+def lenient_shape(attributes: Mapping[str, str]) -> tuple[Mapping[str, str], list[str]]:
+    """Return the attributes of a shape as CVAT writes them where they have one meaning, and what was changed."""
+    changes: list[str] = []
+    made = attributes
     for field, (kind, change) in _CHANGES.items():
         text = made.get(field)
-        if text is None:
+        # Most attributes are so, of each of many thousand points.
+        if text is None or text == "0" or text == "1":
             continue
         value = change(text)
-        if value is None:
-            del made[field]
-        elif value != text:
-            made[field] = value
-        if value != text:
-            repairs[kind] += 1
-    return made
+        if value == text:
+            continue
+        changes.append(kind)
+        made = {name: one for name, one in made.items() if name != field} | ({} if value is None else {field: value})
+    return made, changes
 
 
 def lenient_image(attributes: Mapping[str, str], repairs: Counter[str]) -> dict[str, str]:
@@ -53,10 +53,9 @@ def lenient_image(attributes: Mapping[str, str], repairs: Counter[str]) -> dict[
     return made
 
 
-def exchanged(corners: Iterable[tuple[float, float]], repairs: Counter[str]) -> None:
-    """Count a box whose sides (left and right, top and bottom) are exchanged."""
-    if any(first > second for first, second in corners):
-        repairs["exchanged corners of a box were put in order"] += 1
+def exchanged(*corners: tuple[float, float]) -> list[str]:
+    """Return what to say of a box whose sides (left and right, top and bottom) are exchanged; nothing of others."""
+    return ["exchanged corners of a box were put in order"] if any(a > b for a, b in corners) else []
 
 
 def _flag(text: str) -> str | None:

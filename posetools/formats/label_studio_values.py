@@ -16,7 +16,7 @@ _IDS = ("id", "parentID", "from_id", "to_id")
 _SIZES = ("original_width", "original_height")
 # What may differ in copies of a region.
 _OF_ONE_ANNOTATION = frozenset({"origin", "score"})
-_NUMBERS = ("x", "y", "width", "height", "rotation", "radiusX", "radiusY")
+_NUMBERS = frozenset({"x", "y", "width", "height", "rotation", "radiusX", "radiusY"})
 
 
 def tasks_of(document: object) -> list[Any] | None:
@@ -69,8 +69,11 @@ def lenient_entry(raw: Any, repairs: Counter[str]) -> Any:
         return raw
     made = dict(raw)
     for key in _IDS:
-        value = whole(raw.get(key))
-        if type(value) is int and not isinstance(raw[key], str) and abs(value) < _LARGEST:
+        given = raw.get(key)
+        if given is None or isinstance(given, str):
+            continue
+        value = whole(given)
+        if type(value) is int and abs(value) < _LARGEST:
             made[key] = str(value)
             repairs["an id as a number was taken for a text"] += 1
     lenient_sizes(made, repairs)
@@ -83,38 +86,40 @@ def lenient_entry(raw: Any, repairs: Counter[str]) -> Any:
 def lenient_sizes(entry: dict[str, Any], repairs: Counter[str]) -> None:
     """Put the size of the image and its rotation, as an entry has them, into numbers; half a size says nothing."""
     for key in (*_SIZES, "image_rotation"):
-        if key not in entry or type(entry[key]) is int:
+        given = entry.get(key)
+        if given is None or type(given) is int:
             continue
-        value = 0 if key == "image_rotation" and entry[key] == "" else whole(entry[key])
+        value = 0 if key == "image_rotation" and given == "" else whole(given)
         if type(value) is int:
             entry[key] = value
             repairs["a size or rotation of the image as a text or a fraction was taken for an integer"] += 1
     missing = [entry.get(key) in (None, "") for key in _SIZES]
-    if any(missing) and not all(missing):
-        repairs["a size without its other half was not used: the image says both"] += 1
     if any(missing):
+        if not all(missing):
+            repairs["a size without its other half was not used: the image says both"] += 1
         for key in _SIZES:
             entry.pop(key, None)
 
 
-def lenient_value(raw: Mapping[str, Any], repairs: Counter[str]) -> dict[str, Any]:
+def lenient_value(raw: dict[str, Any], repairs: Counter[str]) -> dict[str, Any]:
     """Return the value of an entry likewise."""
-    made = dict(raw)
-    for key in _NUMBERS:
-        value = number(raw.get(key))
-        if value is not raw.get(key):
-            made[key] = value
-            repairs["percent as texts were taken for numbers"] += 1
-    if made.get("rotation") == "":
-        made["rotation"] = None
-    points = pairs(raw.get("points"))
-    if points != raw.get("points"):
-        made["points"] = points
-        repairs["percent as texts were taken for numbers"] += 1
-    repairs["a label that is not in a list was taken for the only one"] += sum(
-        isinstance(value, str) for key, value in raw.items() if key.endswith("labels")
-    )
-    return made
+    changed: dict[str, Any] = {}
+    for key, given in raw.items():
+        if isinstance(given, str):
+            value = number(given) if key in _NUMBERS else given
+            if value is not given:
+                changed[key] = value
+                repairs["percent as texts were taken for numbers"] += 1
+            elif key.endswith("labels"):
+                repairs["a label that is not in a list was taken for the only one"] += 1
+        elif key == "points":
+            points = pairs(given)
+            if points != given:
+                changed[key] = points
+                repairs["percent as texts were taken for numbers"] += 1
+    if raw.get("rotation") == "":
+        changed["rotation"] = None
+    return {**raw, **changed} if changed else raw
 
 
 def _told(result: Sequence[Any]) -> str:
