@@ -58,13 +58,16 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
     findings: list[Finding] = []
     for index, track in enumerate(root.findall("track")):
         frames = []
-        for number, shape, is_there in _shapes_of(track, f"track[{index}]", repairs):
-            if not _FRAME.fullmatch(number):
-                message = must_be("frame", "the number of a frame", number)
-                findings.append(Finding("E311", file, f"{shape.place}.frame", message, WAY_ON))
+        for number, outside, shape in _shapes_of(track, f"track[{index}]", repairs):
+            if not _FRAME.fullmatch(number) or outside not in ("0", "1"):
+                field, rule, value = ("outside", "0 or 1", outside)
+                if not _FRAME.fullmatch(number):
+                    field, rule, value = ("frame", "the number of a frame", number)
+                message = must_be(field, rule, value)
+                findings.append(Finding("E311", file, f"{shape.place}.{field}", message, WAY_ON))
                 continue
-            frames.append((int(number), is_there))
-            if is_there:
+            frames.append((int(number), outside == "0"))
+            if outside == "0":
                 shapes[_Key(track.get("task_id", ""), track.get("subset", ""), int(number))].append(shape)
         tracks.append(_Track(f"track[{index}]", track.get("task_id", ""), sorted(frames)))
     if findings:
@@ -100,8 +103,8 @@ def told_missing(names: Sequence[str], shapes: int, file: str, *, of: int) -> Fi
     return Finding(code, file, place, f"{message} ({shapes} shapes left out)", hint)
 
 
-def _shapes_of(track: Element, at: str, repairs: Counter[str]) -> Iterator[tuple[str, CvatShape, bool]]:
-    """Yield the shapes of a track: the frame as written, the shape, and whether it is there at all."""
+def _shapes_of(track: Element, at: str, repairs: Counter[str]) -> Iterator[tuple[str, str, CvatShape]]:
+    """Yield the shapes of a track: the frame and "outside" (0 where it is not said), as written, and the shape."""
     said: dict[str, str] = {key: value for key, value in track.attrib.items() if key in ("label", "group_id")}
     numbers: Counter[str] = Counter()
     for element in track:
@@ -110,11 +113,12 @@ def _shapes_of(track: Element, at: str, repairs: Counter[str]) -> Iterator[tuple
         place = f"{at}.{element.tag}[{numbers[element.tag]}]"
         numbers[element.tag] += 1
         shape = shape_of(element, place, repairs, said)
-        outside = lenient_shape(element.attrib)[0].get("outside") == "1"
+        outside = lenient_shape(element.attrib)[0].get("outside", "0")
         parts = [part.value for part in shape.parts]
-        if parts:
-            outside = all(isinstance(part, PointSet) and part.outside for part in parts)
-        yield element.get("frame", ""), shape, not outside
+        # A skeleton is outside when all its points are.
+        if parts and all(isinstance(part, PointSet) and part.outside for part in parts):
+            outside = "1"
+        yield element.get("frame", ""), outside, shape
 
 
 def _gap(tracks: Sequence[_Track]) -> tuple[str, str] | None:

@@ -125,6 +125,12 @@ def test_a_frame_that_is_no_number_is_told(tmp_path: Path, frame: str) -> None:
     assert done.status == 1 and "frame must be the number of a frame" in done.words
 
 
+def test_a_box_that_may_be_outside_is_told(tmp_path: Path) -> None:
+    source(tmp_path, *[track.replace('outside="1"', 'outside="maybe"') for track in tracks()[:1]])
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and "track[0].box[2].outside: outside must be 0 or 1, got 'maybe'" in done.words
+
+
 def test_tasks_of_a_project_have_frames_of_their_own(tmp_path: Path) -> None:
     """The second task is shorter: its track goes on to its own last frame."""
     made = [
