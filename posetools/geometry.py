@@ -7,7 +7,6 @@ convention is a named pair of functions here.
 
 from __future__ import annotations
 
-import math
 from typing import TypeAlias
 
 import numpy as np
@@ -112,15 +111,3 @@ def box_from_keypoints(keypoints: Floats, margin: float, size: tuple[int, int], 
     grow = (box[2:] - box[:2]) * margin + pixels
     wider: Floats = clip_boxes(np.concatenate([box[:2] - grow, box[2:] + grow])[None], size)[0]
     return wider
-
-
-def ellipse_half_sides(rx: float, ry: float, degrees: float) -> tuple[float, float]:
-    """Return half the width and height of the upright rectangle round an ellipse that is turned about its centre.
-
-    Args:
-        rx: its radius along x before it is turned, in pixels.
-        ry: likewise along y.
-        degrees: by how much it is turned.
-    """
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)

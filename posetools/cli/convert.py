@@ -126,7 +126,7 @@ OneObject = Annotated[
 KeypointsFrom = Annotated[
     Literal["annotation", "categories"],
     typer.Option(
-        help="coco: 'categories' joins keypoints that were exported as objects of a category each.",
+        help="'categories' joins keypoints that are objects of a category each (coco), or boxes around a keypoint.",
         rich_help_panel=_SOURCE,
     ),
 ]
@@ -145,9 +145,10 @@ Encoding = Annotated[
     ),
 ]
 BoxFrom = Annotated[
-    Literal["annotation", "keypoints"],
+    Literal["annotation", "keypoints", "outlines"],
     typer.Option(
-        help="Where the box of an object without one comes from: nowhere (an error), or its labelled keypoints.",
+        help="Where the box of an object without one comes from: nowhere (an error), or its labelled keypoints. "
+        "'outlines' takes polygons with as many corners as there are keypoints as outlines of objects too.",
         rich_help_panel=_SOURCE,
     ),
 ]

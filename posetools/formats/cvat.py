@@ -4,13 +4,14 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.p
 
 - An object is a ``skeleton`` labelled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
   per picture). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
-  ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the smallest
-  box without a group that holds all its points, unless another one wants that box (see cvat_shapes); without such a box
-  the object is a finding, unless the user has boxes made from keypoints. A box without a skeleton is an object without
-  labelled keypoints.
+  ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the one box
+  around it that can only be its own (see labelme_group); without such a box the object is a finding, unless the user
+  has boxes made from keypoints. A box without a skeleton is an object without labelled keypoints; polygons, ellipses
+  and masks are boxes as in labelme.
 - A skeleton's point with ``outside="1"`` is not labelled, with ``occluded="1"`` hidden, else visible. ``points``
   elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme; one
-  whose label means nothing is named by its only attribute that is a keypoint's name (W324).
+  with several pairs labelled with the category is the keypoints in the user's order; one whose label means nothing is
+  named by its only attribute that is a keypoint's name (W324).
 - A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
   over, which is said once per file. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those that
   are called as --hidden-flag says) say its visibility; a mark for hidden points that is off says nothing.
@@ -43,7 +44,7 @@ from posetools.dataset_folder import IMAGES
 from posetools.errors import InputError, must_be
 from posetools.files import Transfer, read_bytes, transfer
 from posetools.findings import Finding
-from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
+from posetools.formats.as_labelme import Entry, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import PictureLookup, split_in
 from posetools.formats.collect import FileReading, files_to_detect
@@ -58,23 +59,17 @@ from posetools.formats.labels import settled
 from posetools.formats.many import SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.wildcards import LabelNames
+from posetools.formats.wording import Wording
 from posetools.skeleton import Skeleton
 
 _HEAD = 4096
 # Bytes; no file system has a longer name.
 _LONGEST_NAME = 255
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_GROUP = "select the box and the skeleton (or points) in CVAT and group them (key G)"
 _WORDING = Wording(
-    "CVAT",
-    "group_id",
-    {
-        "E303": f"move the point into its box, or {_GROUP}",
-        "E304": _GROUP,
-        "E306": f"draw a box; {_GROUP}; or make boxes from points with --box-from keypoints",
-        "E307": "give each object a group of its own: ungroup them (Shift+G) and group each box with its skeleton",
-        "E311": "correct the shape in CVAT, or delete it",
-    },
+    tool="CVAT",
+    join="select the box and the skeleton (or points) in CVAT and group them (key G)",
+    part="give each object a group of its own: ungroup them (Shift+G) and group each box with its skeleton",
 )
 
 

@@ -43,7 +43,7 @@ from posetools.dataset_folder import IMAGES
 from posetools.errors import InputError, must_be
 from posetools.files import Transfer, read_bytes, read_json, transfer
 from posetools.findings import Finding
-from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
+from posetools.formats.as_labelme import Entry, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import split_in
 from posetools.formats.collect import FileReading, files_to_detect
@@ -56,23 +56,19 @@ from posetools.formats.labels import settled
 from posetools.formats.locate import Located, Unsettled, check_size, name_below
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
+from posetools.formats.wording import Wording
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 # Folders that Label Studio gives to what is uploaded; older versions had no number of a project.
 _UPLOADS = re.compile(r"/upload/(?:\d+/)?$")
-_PARENT = "give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions"
 _WORDING = Wording(
-    "Label Studio",
-    "parentID",
-    {
-        "E303": f"move the point into its rectangle, or {_PARENT}",
-        "E304": _PARENT,
-        "E306": "drag the points onto their rectangle in Label Studio, or make boxes with --box-from keypoints",
-        "E307": "give each rectangle an id of its own",
-        "E311": "correct the region in Label Studio, or delete it",
-    },
+    tool="Label Studio",
+    shape="region",
+    group="parentID",
+    join="give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions",
+    part="give each rectangle an id of its own",
 )
 
 

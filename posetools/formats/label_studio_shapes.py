@@ -11,6 +11,7 @@ from posetools.formats.as_labelme import (
     Placed,
     bad_shape,
     box_shape,
+    ellipse_corners,
     hull,
     other_shape,
     point_shape,
@@ -20,7 +21,7 @@ from posetools.formats.label_studio_brush import brush_extent
 from posetools.formats.label_studio_model import Bad, Brush, Ellipse, Outline, Point, Rectangle, Region
 from posetools.formats.labelme_labels import Group, Labels
 from posetools.formats.visibility_words import SCALE, SEEN, of_text
-from posetools.geometry import DECIMALS, ellipse_half_sides
+from posetools.geometry import DECIMALS
 
 # Choices that say something only with the name of their control.
 _BARE = frozenset({"0", "1", "2", "true", "false", "yes", "no", "on", "off"})
@@ -119,8 +120,8 @@ def _brush(region: Region, value: Brush, size: tuple[int, int], group: Group | N
 def _ellipse(value: Ellipse, size: tuple[int, int]) -> list[tuple[float, float]]:
     """Return two opposite corners of the upright rectangle round an ellipse, which turns in pixels, not in percent."""
     [(x, y), (rx, ry)] = _pixels([(value.x, value.y), (value.radiusX, value.radiusY)], size)
-    dx, dy = ellipse_half_sides(rx, ry, value.rotation or 0.0)
-    return [(round(x - dx, DECIMALS), round(y - dy, DECIMALS)), (round(x + dx, DECIMALS), round(y + dy, DECIMALS))]
+    corners = ellipse_corners(x, y, rx, ry, value.rotation or 0.0)
+    return [(round(left, DECIMALS), round(top, DECIMALS)) for left, top in corners]
 
 
 def _corners(region: Region, value: Rectangle, size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> _Pairs:

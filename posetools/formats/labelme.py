@@ -37,7 +37,6 @@ from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import files_to_detect
 from posetools.formats.collection import Collection, result_of
-from posetools.formats.labelme_group import place_of
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_list import Listing, root_of
 from posetools.formats.labelme_model import Document, parse_document
@@ -47,6 +46,7 @@ from posetools.formats.labels import settled
 from posetools.formats.locate import PictureFinder
 from posetools.formats.parts import Packing, RowPacking
 from posetools.formats.target import check_holdable, put_text
+from posetools.formats.wording import Report
 from posetools.progress import silent
 from posetools.shards import SHARD, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
@@ -89,7 +89,7 @@ def gather(
     engine = options.engine or engine_for(options.workers)
     store, shards = Spool(folder), cut(listing.files(sources), SHARD)
     parts = run_shards(reader, shards, engine, options.progress, "reading labelme files", store)
-    collection = Collection(skeleton, parts, place_of, store)
+    collection = Collection(skeleton, parts, lambda file, index: Report(file).row_place(index), store)
     collection.findings += _without_file(listing, collection)
     return collection
 

@@ -39,6 +39,7 @@ from posetools.formats.locate import (
 )
 from posetools.formats.parts import Object, Packing, Part
 from posetools.formats.visibility_words import Unclear
+from posetools.formats.wording import Report
 from posetools.pictures import Header
 from posetools.shards import cut, no_collection
 from posetools.skeleton import Skeleton
@@ -175,7 +176,7 @@ class ShardReader:
             wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
             if wrong is not None:
                 return FileReading(file, identity=identity, findings=[_with_loss(wrong, document)])
-        shapes = FileShapes(str(file), picture.header.size, self.skeleton, self.labels, options, outlines=True)
+        shapes = FileShapes(picture.header.size, self.skeleton, self.labels, options, Report(str(file)))
         rows = shapes.read(document.shapes)
         return FileReading(
             file,

@@ -18,7 +18,6 @@ no iscrowd (refused), no area of its own, no splits. Boxes come back to 1e-9 px,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -53,14 +52,20 @@ from posetools.formats.via_model import (
     parse_json,
 )
 from posetools.formats.visibility_words import Unclear
+from posetools.formats.wording import Report, Wording
 from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
 PROJECT = "via_project.json"
 
-_SHAPE = re.compile(r"shapes\[(\d+)\]")
-# labelme_group speaks of what labelme shows; VIA has other words for it.
-_WORDS = (("in labelme", "in VIA"), ("group_id", "object"), ("flag '", "attribute '"))
+_WORDING = Wording(
+    tool="VIA",
+    shape="region",
+    group="object",
+    flag="attribute",
+    join="give both the same value of the attribute object",
+    part="give each object a value of the attribute object of its own",
+)
 
 
 @dataclass(frozen=True)
@@ -186,32 +191,20 @@ def _read_entry(
         return FileReading(file, identity=reading.identity, findings=[wrong])
     if reading.picture is None:
         return reading
-    shapes = FileShapes(str(file), reading.size, skeleton, labels, options)
+    report = Report(str(file), _WORDING, places=entry.places)
+    shapes = FileShapes(reading.size, skeleton, labels, options, report)
     rows = shapes.read(entry.regions)
-    findings = [_in_via(finding, entry) for finding in shapes.findings]
+    findings = report.findings
     if entry.notes:
         listed = ", ".join(entry.notes)
         message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
         findings.append(Finding("W323", str(file), entry.picture, message))
     return replace(
         reading,
-        rows=[row._replace(place=_placed(row.place, entry)) for row in rows],
+        rows=rows,
         findings=[*reading.findings, *findings],
         ignored=shapes.ignored,
     )
-
-
-def _in_via(finding: Finding, entry: Entry) -> Finding:
-    """Return a finding of labelme_group in VIA's words."""
-    message, hint = finding.message, finding.hint
-    for old, new in _WORDS:
-        message, hint = message.replace(old, new), hint.replace(old, new)
-    place = _placed(finding.place, entry) or entry.picture
-    return replace(finding, place=place, message=_placed(message, entry), hint=_placed(hint, entry))
-
-
-def _placed(text: str, entry: Entry) -> str:
-    return _SHAPE.sub(lambda found: entry.places[int(found[1])], text)
 
 
 def _regions(dataset: Dataset, row: int, number: int) -> list[dict[str, Any]]:

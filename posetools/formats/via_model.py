@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from pydantic_core import from_json
 
 from posetools.errors import join_place, must_be
 from posetools.findings import Finding
+from posetools.formats.as_labelme import ellipse_corners
 from posetools.formats.labelme_model import AnyShape, BadShape, Shape
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -269,13 +271,19 @@ def _corners(kind: str, shape: Mapping[str, Any]) -> Iterator[tuple[float, float
         yield float(shape["x"] + shape["width"]), float(shape["y"] + shape["height"])
     elif kind == "point":
         yield float(shape["cx"]), float(shape["cy"])
-    elif kind in ("circle", "ellipse"):
-        numbers = [shape.get(name) for name in ("cx", "cy", *(("r", "r") if kind == "circle" else ("rx", "ry")))]
+    elif kind == "circle":
+        numbers = [shape.get(name) for name in ("cx", "cy", "r")]
         if all(map(_is_number, numbers)):
-            # A turned ellipse lies in the circle of its longer axis.
-            x, y, reach = float(numbers[0] or 0), float(numbers[1] or 0), max(float(n or 0) for n in numbers[2:])
-            yield x - reach, y - reach
-            yield x + reach, y + reach
+            # labelme's circle: its center and a point of its edge.
+            x, y, radius = (float(number or 0) for number in numbers)
+            yield x, y
+            yield x + radius, y
+    elif kind == "ellipse":
+        numbers = [shape.get(name) for name in ("cx", "cy", "rx", "ry", "theta")]
+        if all(map(_is_number, numbers[:4])):
+            x, y, rx, ry = (float(number or 0) for number in numbers[:4])
+            turned = float(numbers[4] or 0) if _is_number(numbers[4]) else 0.0
+            yield from ellipse_corners(x, y, rx, ry, math.degrees(turned))
     else:
         xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
         if isinstance(xs, list) and isinstance(ys, list) and all(map(_is_number, [*xs, *ys])):

@@ -282,7 +282,7 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
      ["data.yaml: names must be classes with the category 'car'", "got ['bus']", "--map 'bus=car'"]),
     ({"names": [7]}, {}, InputError, ["data.yaml: names must be classes with", "got ['7']", "--map '7=car'"]),
     ({"kpt_names": {0: ["a"] * 8}}, {}, InputError,
-     ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map 'a=NAME'"]),
+     ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map a=NAME"]),
     ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as kpt_shape says"]),
     ({"kpt_names": {1: list(CAR8.names)}}, {}, InputError, ["kpt_names must be one list for the class 'car'"]),
     ({}, {"kpt_order": ("left-front-tire",) * 8}, RequestError, ["--kpt-order: ", "each keypoint once", "twice"]),
