@@ -295,3 +295,18 @@ def test_data_that_names_no_image_or_several_says_the_way_on(tmp_path: Path, dat
     if "left" in data:
         save(tmp_path, [task(*regions()) | {"data": {"image": "a.jpg", "right": "b.jpg"}}])
         assert [one["keypoints"] for one in convert(tmp_path)[1]] == [KEYPOINTS]
+
+
+def test_painted_objects_have_the_box_around_their_paint(tmp_path: Path) -> None:
+    mask = np.zeros((SIZE[1], SIZE[0]), int)
+    mask[20:131, 30:161] = 255
+    brush = entry("brushlabels", "r", {"format": "rle", "rle": packed(mask), "brushlabels": ["dog"]})
+    ellipse = {"x": 75, "y": 50, "radiusX": 10, "radiusY": 10, "rotation": 90, "ellipselabels": ["dog"]}
+    save(tmp_path, [task(brush, *regions()[1:], entry("ellipselabels", "s", ellipse))])
+    done, objects = convert(tmp_path)
+    assert [(one["bbox"], one["keypoints"]) for one in objects] == [
+        ([30, 20, 131, 111], KEYPOINTS),
+        # 32 px by 24 px in radius around (240, 120), turned by 90 degrees.
+        ([216, 88, 48, 64], [0] * 9),
+    ], done.words
+    assert "W323" in done.words and "outlines" in done.words
