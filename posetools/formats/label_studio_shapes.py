@@ -41,12 +41,14 @@ def shapes_of(regions: Sequence[Region], size: tuple[int, int], labels: Labels, 
     """
     told = [_with_one_label(region, labels) if region.labels else region for region in regions]
     by_id = {region.id: region for region in told if region.id is not None}
-    return [
-        _placed(
-            region, _owner(region, by_id, labels) if region.kind == "keypoint" else region.id, size, labels, dropped
-        )
-        for region in told
-    ]
+    owners = [_owner(region, by_id, labels) if region.kind == "keypoint" else region.id for region in told]
+    parents = {owner for region, owner in zip(told, owners, strict=True) if region.kind == "keypoint" and owner}
+    if not parents <= by_id.keys():
+        # Of points whose parent is deleted, a region that is nobody's parent may be the new one.
+        ids = Counter(region.id for region in told)
+        free = {number for number in by_id if number not in parents and ids[number] == 1}
+        owners = [None if owner in free else owner for owner in owners]
+    return [_placed(region, owner, size, labels, dropped) for region, owner in zip(told, owners, strict=True)]
 
 
 def _with_one_label(region: Region, labels: Labels) -> Region:
