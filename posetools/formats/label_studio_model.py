@@ -199,10 +199,19 @@ def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
     tasks: list[Task] = []
     findings: list[Finding] = []
     repairs = Counter[str]()
+    read: dict[int, tuple[Json, Task]] = {}
     for index, raw in enumerate(found_tasks):
+        number = raw.get("id") if isinstance(raw, dict) else None
+        first = read.get(number) if isinstance(number, int) else None
+        if first is not None and first[0] == raw:
+            first[1].ignored["regions of copies of a task"] += len(first[1].regions or ())
+            repairs["a task that is in the file more than once, with equal annotations, was read once"] += 1
+            continue
         task = _task(index, raw, repairs)
         if isinstance(task, Task):
             tasks.append(task)
+            if isinstance(number, int):
+                read.setdefault(number, (raw, task))
         else:
             findings.append(Finding("E311", file, f"tasks[{index}]", *task))
     findings += [Finding("W324", file, "", f"{what} ({number})") for what, number in sorted(repairs.items()) if number]

@@ -310,3 +310,16 @@ def test_painted_objects_have_the_box_around_their_paint(tmp_path: Path) -> None
         ([216, 88, 48, 64], [0] * 9),
     ], done.words
     assert "W323" in done.words and "outlines" in done.words
+
+
+def test_a_task_that_is_exported_twice_is_read_once(tmp_path: Path) -> None:
+    one = task(*regions())
+    save(tmp_path, [one, one, one])
+    done, objects = convert(tmp_path)
+    assert [(ob["bbox"], ob["keypoints"]) for ob in objects] == [(BOX, KEYPOINTS)], done.words
+    assert "a task that is in the file more than once, with equal annotations, was read once (2)" in done.words
+    assert "regions of copies of a task (6)" in done.words
+    # With other annotations it is not known which of them is right.
+    save(tmp_path, [one, task(*regions()[:2])])
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and "E313 duplicate-annotation (2)" in done.words
