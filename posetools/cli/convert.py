@@ -203,7 +203,8 @@ Attribute = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ROLE=NAME",
-        help="via: the region attribute that holds the label, the object or the visibility. Can be repeated.",
+        help="via: the region attribute that holds the label, the object or the visibility; several, separated by "
+        "commas: the first that says something. Can be repeated.",
         rich_help_panel=_SOURCE,
     ),
 ]
@@ -339,8 +340,9 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for text in texts:
-        old, _, new = text.rpartition("=")
-        if not old or not new:
+        # An empty label is that of what has none.
+        old, separator, new = text.rpartition("=")
+        if not separator or not new:
             raise RequestError(must_be("--map", "OLD=NEW, a label in the source and the skeleton's name for it", text))
         if found.setdefault(old, new) != new:
             raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))

@@ -158,21 +158,21 @@ def rotated_corners(
     return [(px + (cx - px) * cos - (cy - py) * sin, py + (cx - px) * sin + (cy - py) * cos) for cx, cy in corners]
 
 
-def ellipse_corners(x: float, y: float, rx: float, ry: float, degrees: float = 0.0) -> list[tuple[float, float]]:
+def ellipse_corners(cx: float, cy: float, rx: float, ry: float, degrees: float = 0.0) -> list[tuple[float, float]]:
     """Return two opposite corners of the upright rectangle round an ellipse.
 
     A point of it is (rx cos t, ry sin t), turned; the largest x over all t is the length of (rx cos a, ry sin a).
 
     Args:
-        x: of its center, in pixels.
-        y: of its center, in pixels.
+        cx: of its center, in pixels.
+        cy: of its center, in pixels.
         rx: one half axis, in pixels; ``ry`` the other.
         ry: see ``rx``.
         degrees: by how much ``rx`` is turned from the x axis.
     """
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     half_width, half_height = math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)
-    return [(x - half_width, y - half_height), (x + half_width, y + half_height)]
+    return [(cx - half_width, cy - half_height), (cx + half_width, cy + half_height)]
 
 
 def hull(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

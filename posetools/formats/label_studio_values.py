@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posetools.formats.labelme_values import flag, number, pairs, whole
+from posetools.formats.labelme_values import coordinate, flag, pairs, whole
 
 _LARGEST = 10**15
 _IDS = ("id", "parentID", "from_id", "to_id")
@@ -106,7 +106,7 @@ def lenient_value(raw: dict[str, Any], repairs: Counter[str]) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for key, given in raw.items():
         if isinstance(given, str):
-            value = number(given) if key in _NUMBERS else given
+            value = coordinate(given) if key in _NUMBERS else given
             if value is not given:
                 changed[key] = value
                 repairs["percent as texts were taken for numbers"] += 1

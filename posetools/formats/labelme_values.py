@@ -44,7 +44,7 @@ def _group(value: Any) -> Any:
 
 
 def flag(value: Any) -> Any:
-    """Return true or false for 0, 1 and the words; else the value itself."""
+    """Return the true or false that a value is, as a number or a text; else the value itself."""
     # 1.0 and True are equal to 1, and mean the same here.
     if isinstance(value, int | float) and value in (0, 1):
         return bool(value)
@@ -71,10 +71,10 @@ def pairs(value: Any) -> Any:
     """Return a list of points with texts as numbers; else the value itself."""
     if not isinstance(value, list) or not all(isinstance(point, list) for point in value):
         return value
-    return [[number(one) for one in point] for point in value]
+    return [[coordinate(number) for number in point] for point in value]
 
 
-def number(value: Any) -> Any:
+def coordinate(value: Any) -> Any:
     """Return the number that a text is; else the value itself."""
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
 

@@ -253,8 +253,8 @@ class Sorter:
             if indices:
                 self.report.find(code, indices, f"{what} ({len(indices)})")
         for said, indices in sorted(self._unclear.items()):
-            hint = "correct it, so that all that is said of the point agrees"
-            self.report.find("E311", indices, must_be("visibility", "said once, or with one meaning", said), hint)
+            problem = must_be("visibility", "said once, or with one meaning", said)
+            self.report.find("E311", indices, problem, self.report.words.agree)
         word = self.report.words.flag
         for flag, indices in sorted(self._dropped.items()):
             lost = f"{word} {flag!r} says nothing that COCO keypoints hold here; it is not carried over"

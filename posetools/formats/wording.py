@@ -19,6 +19,7 @@ class Wording:
         flag: what it calls a mark of a shape.
         join: what to do so that a point and its box are one object.
         part: what to do so that several boxes are several objects.
+        agree: what to do about a point of which several things are said.
     """
 
     tool: str = "labelme"
@@ -27,6 +28,7 @@ class Wording:
     flag: str = "flag"
     join: str = "give both the same group_id"
     part: str = "give each object a group_id of its own"
+    agree: str = "correct it, so that all that is said of the point agrees"
 
     @property
     def correct(self) -> str:

@@ -73,7 +73,7 @@ def label_studio(folder: Path) -> None:
     (folder / "project.json").write_text(json.dumps(tasks))
 
 
-def via(folder: Path) -> None:
+def via(folder: Path, *, labels: bool = True) -> None:
     entries = {}
     for name in "ab":
         make_picture(folder / f"{name}.jpg", SIZE)
@@ -81,7 +81,10 @@ def via(folder: Path) -> None:
         for (x1, y1, x2, y2), points in CHAIRS:
             box = {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
             line = {"name": "polyline", "all_points_x": [x for x, _ in points], "all_points_y": [y for _, y in points]}
-            regions += [{"shape_attributes": one, "region_attributes": {"label": "chair"}} for one in (line, box)]
+            points_alone = [{"name": "point", "cx": x, "cy": y} for x, y in points]
+            shapes = [line, box] if labels else points_alone
+            said = {"label": "chair"} if labels else {}
+            regions += [{"shape_attributes": one, "region_attributes": said} for one in shapes]
         entries[name] = {"filename": f"{name}.jpg", "size": 1, "regions": regions, "file_attributes": {}}
     (folder / "via.json").write_text(json.dumps({"_via_img_metadata": entries, "_via_settings": {}}))
 
@@ -123,6 +126,18 @@ def test_points_get_the_names_of_the_order(tmp_path: Path, write: Any) -> None:
     expected = [((x1, y1, x2 - x1, y2 - y1), coco_keypoints(points)) for (x1, y1, x2, y2), points in CHAIRS] * 2
     assert [one["bbox"] for one in found] == [pytest.approx(box, abs=1e-6) for box, _ in expected]
     assert [one["keypoints"] for one in found] == [pytest.approx(points, abs=1e-6) for _, points in expected]
+
+
+def test_via_points_without_any_label(tmp_path: Path) -> None:
+    """The hints lead to the boxes from points, one after another."""
+    folder = tmp_path / "src"
+    folder.mkdir()
+    via(folder, labels=False)
+    assert f"--kpt-order {','.join(NAMES)} takes the points" in convert(folder).words
+    assert "--box-from keypoints" in convert(folder, "--kpt-order", ORDER).words
+    assert convert(folder, "--kpt-order", ORDER, "--box-from", "keypoints", "--box-margin", "0").status == 0
+    assert [one["keypoints"] for one in objects(folder)] == [coco_keypoints(points) for _, points in CHAIRS] * 2
+    assert objects(folder)[0]["bbox"] == [120, 110, 160, 140]
 
 
 def test_a_missing_point_shifts_no_names(tmp_path: Path) -> None:

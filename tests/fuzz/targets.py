@@ -172,6 +172,7 @@ TARGETS: Mapping[str, Target] = {
         name: Target(name, _MINDS.get(name, "x.json"), _format(name), "sleap_io" if name == "sleap" else "")
         for name in FORMATS
     },
+    "via3": Target("via3", "x.json", _format("via")),
     "validate": Target("validate", "x.json", _validate),
     "fix": Target("fix", "x.json", _fixed),
     "skeleton": Target("skeleton", "x.yaml", _skeleton),
