@@ -59,12 +59,13 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
     for index, track in enumerate(root.findall("track")):
         frames = []
         for number, outside, shape in _shapes_of(track, f"track[{index}]", repairs):
-            if not _FRAME.fullmatch(number) or outside not in ("0", "1"):
-                field, rule, value = ("outside", "0 or 1", outside)
-                if not _FRAME.fullmatch(number):
-                    field, rule, value = ("frame", "the number of a frame", number)
-                message = must_be(field, rule, value)
-                findings.append(Finding("E311", file, f"{shape.place}.{field}", message, WAY_ON))
+            if not _FRAME.fullmatch(number):
+                message = must_be("frame", "the number of a frame", number)
+                findings.append(Finding("E311", file, f"{shape.place}.frame", message, WAY_ON))
+                continue
+            if outside not in ("0", "1"):
+                message = must_be("outside", "0 or 1", outside)
+                findings.append(Finding("E311", file, f"{shape.place}.outside", message, WAY_ON))
                 continue
             frames.append((int(number), outside == "0"))
             if outside == "0":
