@@ -20,6 +20,7 @@ from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, check_way, told_format
 from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
+from posetools.formats.code_pages import check_encoding
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
 from posetools.formats.locate import one_per_source
@@ -138,6 +139,8 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
         OutputError: ``out`` cannot be written; it is as it was.
     """
     target = _target(request)
+    if request.read.encoding is not None:
+        check_encoding(request.read.encoding)
     check_split_request(val=_share(request), by=request.split_by, least=0.0)
     _check_paths(request)
     with no_collection(), walked_once(), zip_sources(request.out, request.read.encoding, progress) as zips:

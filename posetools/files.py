@@ -6,6 +6,7 @@ Whatever happens in between, the target is the old one or the new one.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -31,6 +32,14 @@ _TOKEN = 4
 _AT_ONCE = 1 << 16
 # A dotted TOML key of many parts, for which tomllib takes time by their square.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+# The longer marks first: one of them begins as a shorter one does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -63,16 +72,42 @@ def read_bytes(path: Path | str) -> bytes:
         raise InputError(path, "", f"cannot be read: {exc}") from exc
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark.
+def has_mark(content: bytes) -> bool:
+    """Return whether a text file begins with a byte order mark."""
+    return _mark(content) is not None
+
+
+def _mark(content: bytes) -> str | None:
+    return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
+
+
+def unmarked(content: bytes) -> bytes:
+    """Return a text file as UTF-8 without a byte order mark.
+
+    A mark says UTF-8, or UTF-16 or UTF-32, in which Windows' editors and shells write; without one nothing is changed.
 
     Raises:
-        InputError: it cannot be read or is not UTF-8.
+        UnicodeDecodeError: it is not in the encoding that its mark says.
+    """
+    encoding = _mark(content)
+    if encoding is None:
+        return content
+    # Half of a surrogate pair is no text in UTF-16 either.
+    return content[len(codecs.BOM_UTF8) :] if encoding == "utf-8" else content.decode(encoding).encode()
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, with or without a byte order mark, or in the encoding that its mark says.
+
+    Raises:
+        InputError: it cannot be read or is in another encoding.
     """
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        return unmarked(read_bytes(path)).decode()
     except UnicodeDecodeError as exc:
-        raise InputError(path, f"byte {exc.start}", "text must be UTF-8, which this byte is not") from exc
+        named = "UTF-8" if exc.encoding == "utf-8" else "what its byte order mark says"
+        hint = "save it as UTF-8 in a text editor"
+        raise InputError(path, f"byte {exc.start}", f"text must be {named}, which this byte is not", hint=hint) from exc
 
 
 def read_json(path: Path) -> Any:

@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from posetools import __version__
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
-from posetools.files import portable_path, read_bytes, write_text
+from posetools.files import portable_path, read_bytes, unmarked, write_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
 from posetools.formats.labelme_mark import OWN_KEYS, is_untouched, marked_text
@@ -193,7 +193,7 @@ def _plan_one(picture: Path, *, replace: bool) -> Task | str | None:
 
 
 def _others(data: bytes) -> dict[str, Any]:
-    raw = json.loads(data.decode("utf-8-sig"))
+    raw = json.loads(unmarked(data))
     flags = raw.get("flags") if isinstance(raw.get("flags"), dict) else {}
     left = {name: on for name, on in flags.items() if name != CHECKED}
     return {"flags": left, **{key: value for key, value in raw.items() if key not in OWN_KEYS}}

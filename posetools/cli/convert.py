@@ -140,7 +140,7 @@ Encoding = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The encoding of file names in a zip file that are not UTF-8, such as gbk or cp437.",
+        help="The encoding of labelme files and of names in zip files that are not UTF-8, such as gbk or cp437.",
         rich_help_panel=_SOURCE,
     ),
 ]

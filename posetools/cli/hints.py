@@ -16,6 +16,7 @@ _OWNERS = {
         *("--from", "--image-root", "--map", "--ignore", "--box-from", "--box-margin", "--label-pattern"),
         *("--hidden-flag", "--kpt-shape", "--kpt-order", "--assume-visible", "--attribute", "--mapping"),
         *(
+            "--encoding",
             "--keypoints-from",
             "--trust-sizes",
             "--keep-going",

@@ -49,7 +49,7 @@ class ReadOptions:
         keypoints_from: ``categories`` when each keypoint is an object of its own: a category in COCO, a box elsewhere,
             whose center it is.
         drop_crowds: COCO: leave groups of objects (``iscrowd``) out, and count them.
-        encoding: of file names in a zip file, when they are not UTF-8.
+        encoding: of labelme files, and of file names in a zip file, that are not UTF-8.
         assume_visible: take every point of a source without visibility as visible instead of refusing.
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
         new_split: train and val are split anew: what the source lists in both is read once.

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from posetools.errors import must_be
+from posetools.files import unmarked
 from posetools.findings import Finding
 from posetools.formats.label_studio_values import (
     agree,
@@ -29,7 +30,6 @@ from posetools.formats.label_studio_values import (
     tasks_of,
 )
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CANCELLED = "cancelled annotations"
 _BESIDE_TRUTH = "annotations beside the one marked as ground truth"
 _EXPORT = "export the project from Label Studio as JSON (or JSON-MIN)"
@@ -183,11 +183,11 @@ def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
     """Return the tasks of an export, and what of it cannot be read.
 
     Args:
-        data: the file's content, UTF-8 with or without a byte order mark.
+        data: the file's content, UTF-8, or what its byte order mark says.
         file: its name, for the findings.
     """
     try:
-        document = from_json(data.removeprefix(_BYTE_ORDER_MARK))
+        document = from_json(unmarked(data))
     except ValueError as exc:
         found = re.fullmatch(r"(.*) at line (\d+) column (\d+)", str(exc))
         reason, place = (found[1], f"line {found[2]}, column {found[3]}") if found else (str(exc), "")

@@ -150,6 +150,8 @@ def _why_not(path: Path) -> tuple[str, str]:
             return "empty", ""
         document = read_json(path)
     except InputError as exc:
+        if isinstance(exc.__cause__, UnicodeDecodeError):
+            return "is not text in UTF-8; save it as UTF-8 in a text editor", f" ({exc.place})"
         return "is not JSON", f" ({exc.place})" if exc.place else f" ({exc.problem})"
     except OSError as exc:
         return f"cannot be read: {exc.strerror or exc}", ""

@@ -32,7 +32,7 @@ from pydantic_core import from_json
 
 from posetools.dataset import Dataset, Visibility
 from posetools.errors import InputError
-from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer
+from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.findings import Finding
 from posetools.formats import via3_model
 from posetools.formats.base import Format, ReadOptions, ReadResult
@@ -45,7 +45,6 @@ from posetools.formats.labels import settled
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.via_model import (
-    BYTE_ORDER_MARK,
     COLUMNS,
     METADATA,
     Entry,
@@ -160,11 +159,11 @@ def _is_via(path: Path, *, damaged: bool = False) -> bool:
     try:
         if path.suffix.lower() == ".csv":
             return set(COLUMNS) <= set(header_of(read_text(path).partition("\n")[0])[0])
-        data = read_bytes(path)
+        data = unmarked(read_bytes(path))
         # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
         if b'"regions"' not in data and b'"attribute"' not in data:
             return False
-        raw = from_json(data.removeprefix(BYTE_ORDER_MARK))
+        raw = from_json(data)
         return via3_model.is_project(raw) or metadata_of(raw) is not None
     except InputError:
         return False

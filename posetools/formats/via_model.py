@@ -11,12 +11,12 @@ from typing import Any
 from pydantic_core import from_json
 
 from posetools.errors import must_be
+from posetools.files import unmarked
 from posetools.findings import Finding
 from posetools.formats.labelme_model import AnyShape
 from posetools.formats.labelme_values import whole
 from posetools.formats.via_regions import RegionReader, bad
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 METADATA = "_via_img_metadata"
 COLUMNS = (
     "filename",
@@ -70,7 +70,7 @@ class Parsed:
 def load_json(data: bytes, file: str) -> Any:
     """Return what a JSON file holds, or the finding that says why it cannot be read."""
     try:
-        return from_json(data.removeprefix(BYTE_ORDER_MARK))
+        return from_json(unmarked(data))
     except ValueError as exc:
         return Finding("E310", file, "", f"is not valid JSON in UTF-8: {exc}", ADVICE)
 

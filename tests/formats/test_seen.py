@@ -18,7 +18,7 @@ RESULTS = [{"image_id": 1, "category_id": 1, "keypoints": [], "score": 0.5}]
 
 STRANGERS: Mapping[str, tuple[str, str | bytes, str]] = {
     "broken JSON": ("a.json", '{\n"shapes": [\n', "a.json: is not JSON (line 3, column 1)"),
-    "no text": ("a.json", b"\xff\xfe", "a.json: is not JSON (byte 0)"),
+    "no text": ("a.json", b'{"a": "\xe9"}', "a.json: is not text in UTF-8; save it as UTF-8 in a text editor (byte 7)"),
     "empty": ("a.json", " ", "a.json: empty"),
     "VIA 3": (
         "a.csv",
