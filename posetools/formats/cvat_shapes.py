@@ -2,6 +2,9 @@
 
 A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
 A skeleton without a group is a group that has no name (Together), whose box labelme_group finds.
+
+What an attribute of a point says about its visibility is read as in labelme. An attribute may also name the
+keypoint, of a point whose label means nothing of its own.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ from posetools.formats.as_labelme import (
 )
 from posetools.formats.cvat_model import Bad, Box, CvatImage, CvatShape, Ellipse, Mask, Other, Outline, PointSet
 from posetools.formats.labelme_labels import Group, Labels, Together
-from posetools.formats.labels import unknown_label
+from posetools.formats.labels import near_name, unknown_label
+from posetools.formats.visibility_words import of_key
 from posetools.skeleton import Skeleton
 
-_TRUE = frozenset({"true", "1", "yes"})
+_FALSE = frozenset({"false", "0", "no", "off", ""})
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class PictureShapes:
         findings: what they need not see.
         ignored: label -> how many shapes are left out on purpose.
         dropped: what is not carried over -> how often it is there.
+        repairs: what was taken for something else -> how often.
     """
 
     file: str
@@ -64,9 +69,10 @@ class PictureShapes:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
 
     def sort(self) -> None:
-        """Fill ``shapes``, ``findings``, ``ignored`` and ``dropped``."""
+        """Fill ``shapes``, ``findings``, ``ignored``, ``dropped`` and ``repairs``."""
         skeletons: list[_Skeleton] = []
         for shape in self.image.shapes:
             if shape.kind == "skeleton":
@@ -99,15 +105,20 @@ class PictureShapes:
             self._find("E311", [f"{shape.place}.{value.field}"], value.problem, "correct the skeleton in CVAT")
         elif self.labels.read(value.label).name != self.labels.category:
             place, rule = f"{self.image.place}: {shape.place}", f"the category {self.labels.category!r}"
-            known = [self.labels.category]
-            found = unknown_label(value.label, known, file=self.file, place=place, field="label", rule=rule)
-            self.findings.append(found)
+            self.findings.append(self._unknown_skeleton(value.label, place, rule))
         else:
             self._note(shape, rotation=value.rotation)
             seen = [part for part in shape.parts if not _is_outside(part)]
             points = [xy for part in seen if isinstance(part.value, PointSet) for xy in part.value.points]
             return [_Skeleton(shape, points, _group(shape))]
         return []
+
+    def _unknown_skeleton(self, label: str, place: str, rule: str) -> Finding:
+        category = self.labels.category
+        # It can mean one thing only, so that the line to type is complete.
+        typed = f"--map '{label}={category}' takes it so; --ignore '{label}' leaves it out with its points; "
+        advice = "" if near_name(label, [category]) else f"{typed}--skeleton FILE where the object is another"
+        return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
 
     def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
         """Return the skeletons that can be read, each with its group."""
@@ -159,26 +170,46 @@ class PictureShapes:
     def _points(self, shape: CvatShape, value: PointSet, group: Group | None) -> None:
         if value.outside:
             return
-        flags = {name: True for name, text in shape.attributes.items() if self._is_mark(name) and _is_true(text)}
-        self._note(shape, rotation=value.rotation)
+        said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
+        name = self._name_in(shape) or value.label
+        if name != value.label:
+            self.repairs[f"points labelled {value.label!r} were named by an attribute, which is a keypoint's name"] += 1
+        self._note(shape, rotation=value.rotation, named=name != value.label)
         if len(value.points) == 1:
-            point = point_shape(value.label, *value.points[0], group, hidden=value.occluded, flags=flags)
+            point = point_shape(name, *value.points[0], group, hidden=value.occluded)
+            if said:
+                point = point.model_copy(update={"attributes": said})
             self.shapes.append(Placed(shape.place, point))
         else:
             # labelme_group says that a keypoint is one pair of coordinates.
             many = other_shape(value.label, "point", value.points, group)
             self.shapes.append(Placed(shape.place, many))
 
-    def _is_mark(self, name: str) -> bool:
-        return name.casefold() in self.labels.hidden
+    def _tells(self, name: str, text: str) -> bool:
+        """Return whether an attribute says something of a point's visibility; a mark that is off is CVAT's default."""
+        if name.casefold() in self.labels.hidden and text.casefold() in _FALSE:
+            return False
+        return of_key(name, text, self.labels.hidden) is not None
 
-    def _note(self, shape: CvatShape, *, rotation: float = 0.0, occluded: bool = False) -> None:
-        """Count what a Dataset has no room for."""
+    def _name_in(self, shape: CvatShape) -> str | None:
+        """Return the keypoint that an attribute names, of points whose label means nothing of its own."""
+        label = shape.value.label or ""
+        is_one = isinstance(shape.value, PointSet) and len(shape.value.points) == 1
+        if not is_one or self.labels.is_ignored(label) or self.labels.read(label).name in self.labels.index:
+            return None
+        named = [text for text in shape.attributes.values() if self.labels.read(text).name in self.labels.index]
+        return named[0] if len(named) == 1 else None
+
+    def _note(self, shape: CvatShape, *, rotation: float = 0.0, occluded: bool = False, named: bool = False) -> None:
+        """Count what a Dataset has no room for; ``named``: an attribute is the keypoint's name."""
         label = shape.value.label or ""
         if self.labels.is_ignored(label):
             return
-        marks = shape.kind == "points"
-        self.dropped.update(f"attribute {name!r}" for name in shape.attributes if not (marks and self._is_mark(name)))
+        for name, text in shape.attributes.items():
+            is_mark = shape.kind == "points" and (name.casefold() in self.labels.hidden or self._tells(name, text))
+            is_name = named and self.labels.read(text).name in self.labels.index
+            if not is_mark and not is_name:
+                self.dropped[f"attribute {name!r}"] += 1
         if rotation:
             self.dropped[f"rotation of {shape.kind} elements (a box becomes the upright one round it)"] += 1
         if occluded:
@@ -191,10 +222,6 @@ def _group(shape: CvatShape) -> Group | None:
 
 def _is_outside(shape: CvatShape) -> bool:
     return isinstance(shape.value, PointSet) and shape.value.outside
-
-
-def _is_true(text: str) -> bool:
-    return text.casefold() in _TRUE
 
 
 def _extent(value: Outline | Ellipse | Mask | Other) -> list[tuple[float, float]]:

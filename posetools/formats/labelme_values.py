@@ -67,7 +67,8 @@ def _label(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _points(value: Any) -> Any:
+def pairs(value: Any) -> Any:
+    """Return a list of points with texts as numbers; else the value itself."""
     if not isinstance(value, list) or not all(isinstance(point, list) for point in value):
         return value
     return [[coordinate(number) for number in point] for point in value]
@@ -80,7 +81,7 @@ def coordinate(value: Any) -> Any:
 
 _CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "label": ("a label as a number was taken for its digits", _label),
-    "points": ("coordinates as texts were taken for numbers", _points),
+    "points": ("coordinates as texts were taken for numbers", pairs),
     "group_id": ("a group_id as a text or a fraction was taken for an integer, an empty one for none", _group),
     "flags": ("flags as names, 0, 1 or texts were taken for true and false", _flags),
     "description": ("a description as a number was taken for a text", _text),

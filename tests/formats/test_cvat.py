@@ -267,7 +267,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR allows"]),
     ('width="320"', 'width="640"', "E123", "", ["must be (320, 240), the size of a.jpg, got (640, 240)", "4 shapes"]),
     ('width="320"', 'width="0"', "E311", "", ["width must be a positive integer (pixels), got '0'", "4 shapes left"]),
-    ('width="320" ', "", "E311", "", ["width must be a positive integer (pixels), got None"]),
+    ('width="320"', 'width="wide"', "E311", "", ["width must be a positive integer (pixels), got 'wide'"]),
 ]  # fmt: skip
 
 
@@ -302,7 +302,9 @@ EXTERNAL = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><annotations
         ('<?xml version="1.0" encoding="klingon"?><annotations/>', "", "in a known encoding"),
         ("<a><annotations/></a>", "", "a CVAT file: an element annotations with image elements, got 'a'"),
         ('<annotations><track id="0" label="car"/><track id="1"/></annotations>', "track[0]",
-         "must be of 'CVAT for images 1.1', without tracks, got '2 tracks'"),
+         "must be one with a shape that is not outside in some track, got '2 tracks'"),
+        ('<annotations><track id="0" label="car"/><image name="a.jpg"/></annotations>', "track[0]",
+         "must be of 'CVAT for images 1.1', without tracks, got '1 tracks'"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_read(tmp_path: Path, content: str | bytes, place: str, part: str) -> None:
