@@ -46,18 +46,20 @@ class OneOfMany(Cause):
 
 @dataclass(frozen=True, slots=True)
 class Repeated(OneOfMany):
-    """A finding whose message is true of many places as it is; the first place stays.
+    """A finding that is true of many places in the same words; the first place stays.
 
     Attributes:
+        what: these words, without the count that the message may end with.
         number: how many values or shapes of its file it is about.
     """
 
+    what: str = ""
     number: int = 1
 
     @property
     def kind(self) -> tuple[str, ...]:
         """Code and words."""
-        return self.code, self.message, self.hint
+        return self.code, self.what, self.hint
 
     @classmethod
     def of_all(cls, same: Sequence[Self]) -> Finding:
@@ -66,11 +68,18 @@ class Repeated(OneOfMany):
         number, files = sum(one.number for one in same), len({one.file for one in same})
         message = first.message
         if files > 1:
-            message += f" ({number} in {files} files, this is the first)"
+            message = f"{first.what} ({number} in {files} files, this is the first)"
         elif number > 1:
-            message += f" ({number})"
+            message = f"{first.what} ({number})"
         message += depend(sum(one.dependents for one in same))
         return Finding(first.code, first.file, first.place, message, first.hint, first.fixable)
+
+
+def repaired(file: object, counts: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield a finding (W324) for each kind of value in a file that was taken for another, with how many there are."""
+    for what, number in sorted(counts.items()):
+        if number:
+            yield Repeated("W324", str(file), "", f"{what} ({number})", what=what, number=number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +153,23 @@ def _with_objects(finding: Finding, number: int) -> Finding:
     return replace(finding, message=f"{finding.message} ({number} object{'s' * (number > 1)} left out with it)")
 
 
-def add_dependents(findings: list[Finding], dependents: Mapping[int, Sequence[int]]) -> None:
-    """Tell at the errors on shapes, in the list itself, of the points that cannot be read because of them.
+def add_dependents(findings: list[Finding], place: str, points: Sequence[str]) -> None:
+    """Tell at the error on a shape, in the list itself, of the points that cannot be read because of it.
 
     Args:
         findings: what was found in one image.
-        dependents: index of a shape that could not be read -> the indices of the points.
+        place: of the shape, as it is called there.
+        points: the places of the points.
     """
-    for index, points in dependents.items():
-        named = re.compile(rf"shapes\[{index}\]")
-        at, cause = next(
-            (at, one) for at, one in enumerate(findings) if one.severity is Severity.ERROR and named.search(one.place)
-        )
-        places = ", ".join([cause.place, *(f"shapes[{point}]" for point in points)])
-        if isinstance(cause, Cause):
-            findings[at] = replace(cause, place=places, dependents=cause.dependents + len(points))
-        else:
-            findings[at] = replace(cause, place=places, message=cause.message + depend(len(points)))
+    named = re.compile(rf"{re.escape(place)}(?!\d)")
+    at, cause = next(
+        (at, one) for at, one in enumerate(findings) if one.severity is Severity.ERROR and named.search(one.place)
+    )
+    places = ", ".join(dict.fromkeys([cause.place, *points]))
+    if isinstance(cause, Cause):
+        findings[at] = replace(cause, place=places, dependents=cause.dependents + len(points))
+    else:
+        findings[at] = replace(cause, place=places, message=cause.message + depend(len(points)))
 
 
 def depend(number: int) -> str:

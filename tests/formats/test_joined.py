@@ -166,11 +166,11 @@ def test_points_of_an_unknown_box_are_told_with_it() -> None:
 def test_points_of_a_box_of_another_shape_are_told_with_it() -> None:
     for name in "abc":
         shapes = bee()
-        save("hive", name, shapes[0] | {"shape_type": "line"}, *shapes[1:])
+        save("hive", name, shapes[0] | {"shape_type": "cuboid"}, *shapes[1:])
     save("hive", "d", *bee())
     done = convert()
     assert done.status == 1 and not re.search("E30[1346]", done.out)
-    assert "E302 unsupported-shape (1)" in done.out and "got 'line' (3 in 3 files, this is the first)" in done.words
+    assert "E302 unsupported-shape (1)" in done.out and "got 'cuboid' (3 in 3 files, this is the first)" in done.words
     assert "9 points that depend on it are not read either" in done.words
 
 
@@ -282,11 +282,11 @@ def test_nothing_but_what_is_left_out_says_so() -> None:
 
 
 def test_findings_of_a_kind_come_from_other_processes() -> None:
-    found = [Repeated("W324", f"{name}.json", "shapes[1]", "x was taken for y", number=2) for name in "abc"]
+    found = [Repeated("W324", f"{name}.json", "shapes[1]", "x for y (2)", what="x for y", number=2) for name in "abc"]
     other = Finding("W322", "x.jpg", "", "the picture must be named")
     (kept, one) = joined(pickle.loads(pickle.dumps([*found, other])))
     assert kept == other
-    assert one == Finding("W324", "a.json", "shapes[1]", "x was taken for y (6 in 3 files, this is the first)")
+    assert one == Finding("W324", "a.json", "shapes[1]", "x for y (6 in 3 files, this is the first)")
 
 
 FOREIGN = {
@@ -438,10 +438,10 @@ def test_objects_with_the_same_mistake_are_one_finding(
 
 def test_no_label_forges_a_line_of_the_table() -> None:
     forged = "wing\n  E999 forged\x1b[31m[red]"
-    save("hive", "a", *bee(point(forged, 5, 5), point("", 6, 6), point("--out", 7, 7)))
+    save("hive", "a", *bee(point(forged, 5, 5), point("--out", 7, 7)))
     done = convert()
     assert done.status == 1 and "\x1b" not in done.out and "'wing\\n  E999 forged\\x1b[31m[red]': 1, first" in done.out
     assert not [line for line in done.out.splitlines() if line.strip().startswith("E999")]
-    assert "--ignore '' --ignore '--out' leaves them out" in done.words
-    words = ("--ignore", forged, "--ignore", "", "--ignore", "--out")
+    assert "--ignore '--out' leaves them out" in done.words
+    words = ("--ignore", forged, "--ignore", "--out")
     assert convert("hive", *words).status == 0 and points_of() == [[20, 50, 80]]
