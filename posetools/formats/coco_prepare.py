@@ -15,7 +15,7 @@ import numpy as np
 from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import HINT, Completed, ThinBox, box_round, complete
 from posetools.formats.coco_errors import Note, raw_place
-from posetools.formats.coco_model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage
+from posetools.formats.coco_model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage, drawn_box
 from posetools.formats.coco_repair import OF_OBJECTS, Repair, image_sizes, repair
 from posetools.formats.collect import Corners
 from posetools.geometry import xywh_from_xyxy
@@ -150,8 +150,13 @@ def _complete(
     own: dict[int, list[Corners]] = {image: [] for image in thin}
     for i, entry in enumerate(entries):
         others = own.get(entry["image_id"]) if isinstance(entry, dict) and _has_image(entry) else None
-        known = None if others is None else boxes.get(i) or _drawn(entry)
-        if others is not None and known is not None and not isinstance(known, ThinBox):
+        if others is None:
+            continue
+        known = boxes.get(i)
+        if known is None and (drawn := drawn_box(entry.get("bbox"))):
+            x, y, width, height = drawn
+            known = (x, y, x + width, y + height)
+        if known is not None and not isinstance(known, ThinBox):
             others.append(known)
     total: Completed | None = None
     for image, rows in thin.items():
@@ -176,15 +181,6 @@ def _lacks_box(entry: Mapping[str, Any]) -> bool:
 
 def _has_image(entry: Mapping[str, Any]) -> bool:
     return isinstance(entry.get("image_id"), int)
-
-
-def _drawn(entry: Mapping[str, Any]) -> Corners | None:
-    """Return the box that an entry has, where it is one."""
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) <= 0:
-        return None
-    x, y, width, height = map(float, box)
-    return x, y, x + width, y + height
 
 
 def _is_number(value: object) -> bool:

@@ -14,14 +14,12 @@ from typing import Any
 
 from posetools.formats.coco_errors import Note, raw_place
 from posetools.formats.coco_model import LABELED, MAX_ID
+from posetools.formats.plain_numbers import number_in, whole_number
 
 # A file name and a place -> the size of the image, or None when no image is opened.
 Measure = Callable[[str, str], tuple[int, int] | None]
 
 _PLAIN = frozenset({int, float})
-# No number of an annotation comes near it.
-_LARGEST = 1e15
-_TEXT_LIMIT = 40
 _HINT = "the source stays as it is"
 _MISSING = object()
 # The size of an image that cannot be opened: its own finding says why.
@@ -72,29 +70,6 @@ def _is_kept(key: str, value: Any) -> bool:
     return not (key == "info" and not isinstance(value, dict)) and not (
         key == "licenses" and not isinstance(value, list)
     )
-
-
-def whole_number(value: Any) -> int | None:
-    """Return the integer that a float without fraction or a text of digits means, or None."""
-    if isinstance(value, str):
-        digits = len(value) <= _TEXT_LIMIT and value.isascii() and value.strip().isdigit()
-        value = int(value) if digits else number_in(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) <= MAX_ID else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def number_in(value: Any) -> float | int | None:
-    """Return the finite number that a value is, or says as text, or None."""
-    if isinstance(value, str) and len(value) <= _TEXT_LIMIT and value.isascii() and "_" not in value:
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # An int may be too large to be a float; NaN is not at most anything.
-    return value if abs(value) <= _LARGEST else None
 
 
 def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> Any:

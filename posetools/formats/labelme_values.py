@@ -5,23 +5,13 @@ Only files that the models refuse come here. What is changed is counted by kind,
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-_INTEGER = re.compile(r"[+-]?\d{1,15}(?:\.0{1,9})?")
-_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?")
+from posetools.formats.plain_numbers import number_in, whole_or_same
+
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
-
-
-def whole(value: Any) -> Any:
-    """Return the integer that a value is, as a float or a text; else the value itself."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return int(value)
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        return int(value.strip().partition(".")[0])
-    return value
 
 
 def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:
@@ -40,7 +30,7 @@ def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:
 
 
 def _group(value: Any) -> Any:
-    return None if value == "" else whole(value)
+    return None if value == "" else whole_or_same(value)
 
 
 def _flag(value: Any) -> Any:
@@ -73,7 +63,8 @@ def _points(value: Any) -> Any:
 
 
 def _coordinate(value: Any) -> Any:
-    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
+    number = number_in(value) if isinstance(value, str) else None
+    return value if number is None else number
 
 
 _CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {

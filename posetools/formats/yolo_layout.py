@@ -30,6 +30,7 @@ from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
 from posetools.formats.locate import PictureFinder, Seen, is_sane
+from posetools.formats.plain_numbers import whole_or_same
 from posetools.pictures import is_picture
 from posetools.yaml_text import parse_yaml, yaml_keys
 
@@ -60,17 +61,10 @@ def _by_class(value: object) -> object:
     return _by_number(value)
 
 
-def _whole(value: object) -> object:
-    """Return a number that is written as 8.0 or "8" as 8, and anything else as it is."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < _DIGITS:
-        return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _whole_numbers(value: object) -> object:
     if isinstance(value, str):
         value = value.strip(" []()").split(",")
-    return [_whole(entry) for entry in value] if isinstance(value, list) else value
+    return [whole_or_same(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _texts(value: object) -> object:
@@ -80,7 +74,7 @@ def _texts(value: object) -> object:
     if isinstance(value, list):
         return [str(each) if isinstance(each, int | float) else each for each in value]
     if isinstance(value, dict):
-        return {_whole(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
+        return {whole_or_same(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
     return value
 
 
@@ -90,7 +84,6 @@ _PLAIN: Mapping[str, Callable[[object], object]] = {
     "flip_idx": lambda value: _whole_numbers(value) or None,
     "names": _texts,
 }
-_DIGITS = 10
 
 Entries = Annotated[list[StrictStr], BeforeValidator(_as_list)]
 
