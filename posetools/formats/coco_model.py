@@ -92,5 +92,10 @@ def drawn_box(value: object) -> tuple[float, float, float, float] | None:
     return (x, y, width, height) if width > 0 and height > 0 else None
 
 
+def lacks_size(value: object) -> bool:
+    """Return whether an annotation's ``bbox`` is one of width or height 0, as programs write it round one point."""
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_coordinate, value)) and min(value[2:]) == 0
+
+
 def _is_coordinate(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE

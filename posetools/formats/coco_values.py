@@ -6,6 +6,7 @@ missing. Each kind is one warning (W324) per file. A value with two meanings sta
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +17,14 @@ from posetools.formats.coco_errors import Note, raw_place
 from posetools.formats.coco_model import LABELED, MAX_ID
 from posetools.formats.plain_numbers import number_in, whole_number
 
-# A file name and a place -> the size of the image, or None when no image is opened.
-Measure = Callable[[str, str], tuple[int, int] | None]
+# The index of an entry in images, its file name and its place -> the image's size, or None when no image is opened.
+Measure = Callable[[int, str, str], tuple[int, int] | None]
 
 _PLAIN = frozenset({int, float})
 _HINT = "the source stays as it is"
 _MISSING = object()
+# The name of a category that cannot be read and that no object has.
+_UNREAD = "(not read)"
 # The size of an image that cannot be opened: its own finding says why.
 NOT_FOUND = (1, 1)
 
@@ -55,7 +58,7 @@ def plain_values(document: Any, measure: Measure) -> tuple[Any, tuple[Note, ...]
         return document, ()
     counted = _Counted()
     images = [_image(entry, i, measure, counted) for i, entry in enumerate(document["images"])]
-    categories = [_category(entry) for entry in document["categories"]]
+    categories = _categories(document, counted)
     annotations = [_annotation(entry, i, counted) for i, entry in enumerate(document["annotations"])]
     annotations = _linked("images", images, "image_id", annotations, counted)
     annotations = _linked("categories", categories, "category_id", annotations, counted)
@@ -84,7 +87,7 @@ def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> An
             new[key] = number
             counted.add(f"{key} of another type was taken for the whole number that it says", place)
     if any(new.get(key) is None for key in ("width", "height")) and isinstance(entry.get("file_name"), str):
-        size = measure(entry["file_name"], place)
+        size = measure(position, entry["file_name"], place)
         if size is not None:
             given = (new.get("width"), new.get("height"))
             new["width"], new["height"] = (
@@ -95,11 +98,46 @@ def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> An
     return new
 
 
-def _category(entry: Any) -> Any:
-    """Return a category without what nothing reads and the models refuse."""
+def _categories(document: Mapping[str, Any], counted: _Counted) -> list[Any]:
+    """Return the categories without what nothing reads; one that no object has need not be right."""
+    given = document["categories"]
+    used = [entry.get("category_id") for entry in document["annotations"] if isinstance(entry, dict)]
+    taken = {_text(number) for number in (*used, *(_id_of(entry) for entry in given))}
+    free = (number for number in itertools.count() if str(number) not in taken)
+    categories = [_category(entry, i, counted) for i, entry in enumerate(given)]
+    wanted = {_text(number) for number in used}
+    # In their places, so that those of the others stay.
+    return [
+        entry if _is_whole(entry) or _text(_id_of(entry)) in wanted else {"id": next(free), "name": _UNREAD}
+        for entry in categories
+    ]
+
+
+def _id_of(entry: Any) -> Any:
+    return entry.get("id") if isinstance(entry, dict) else None
+
+
+def _is_whole(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and whole_number(entry.get("id")) is not None
+        and isinstance(entry.get("name"), str)
+        and entry["name"] != ""
+        and isinstance(entry.get("keypoints", []), list)
+    )
+
+
+def _category(entry: Any, position: int, counted: _Counted) -> Any:
+    """Return a category without what nothing reads and the models refuse, and with names as texts."""
     if not isinstance(entry, dict):
         return entry
     new = dict(entry)
+    names = [new.get("name"), *_listed(new.get("keypoints"))]
+    if any(type(name) is int for name in names):
+        counted.add("a name that is a number was taken for its digits", raw_place("categories", position, entry))
+        new["name"] = _digits(new.get("name"))
+        if isinstance(new.get("keypoints"), list):
+            new["keypoints"] = [_digits(name) for name in new["keypoints"]]
     if not isinstance(entry.get("supercategory", ""), str):
         del new["supercategory"]
     if "skeleton" in entry and not _are_edges(entry["skeleton"]):
@@ -108,6 +146,14 @@ def _category(entry: Any) -> Any:
         if edges is not None:
             new["skeleton"] = edges
     return new
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _digits(name: Any) -> Any:
+    return str(name) if type(name) is int else name
 
 
 def _are_edges(value: Any) -> bool:

@@ -1,0 +1,158 @@
+"""What is said of a COCO file that cannot be read as it is: each cause once, with a way on that works when typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posetools.formats import coco_read, coco_sources
+from tests.build import make_picture
+from tests.formats.test_coco_lenient import NAMES, POINTS, SIZE, Entry, Place, document, heron
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def images_in(folder: Path) -> list[str]:
+    documents = [json.loads(path.read_text()) for path in sorted(folder.glob("*_coco.json"))]
+    return sorted(image["file_name"] for each in documents for image in each["images"])
+
+
+def test_a_missing_image_is_told_of_once_and_not_again_for_each_of_its_objects(place: Place) -> None:
+    content = document(*(heron(i, 1) for i in (1, 2, 3)), heron(4, 2))
+    content["images"][0]["file_name"] = "gone.jpg"
+    done = place.convert(content)
+    assert done.status == 1
+    assert "E121" in done.words
+    assert "E110" not in done.words
+    assert "1 error" in done.words
+    content["annotations"][3]["image_id"] = 9
+    assert "annotations[3] (id 4): image_id must be the id of an entry in images, got 9" in place.convert(content).words
+
+
+def test_a_category_that_cannot_be_read_is_told_of_once(place: Place) -> None:
+    content = document(heron(1), heron(2, 2), heron(3, 2, category_id=6))
+    content["categories"].append({"id": 6, "name": "stork", "keypoints": 3})
+    done = place.convert(content)
+    assert "keypoints must be a list of names, got 3" in done.words
+    assert "1 error" in done.words
+    place.convert(content, "--keep-going", "--val", "0")
+    assert images_in(place.folder / "out") == ["p1.jpg"]
+
+
+def test_two_images_of_one_id_are_both_left_out(place: Place) -> None:
+    make_picture(place.folder / "in/p3.jpg", SIZE, seed=3)
+    content = document(heron(1), heron(2, 1, bbox=[90, 30, 60, 40]), heron(3, 3), images=3)
+    content["images"][1]["id"] = 1
+    assert "E109" in place.convert(content).words
+    place.convert(content, "--keep-going", "--val", "0")
+    assert images_in(place.folder / "out") == ["p3.jpg"]
+
+
+@pytest.mark.parametrize("box", [[30, 40, 0, 0], [30, 40, 12.5, 0]])
+def test_a_box_without_size_can_be_made_from_the_keypoints(place: Place, box: list[float]) -> None:
+    content = document(heron(1, bbox=box, area=0), heron(2, 2))
+    done = place.convert(content)
+    assert done.status == 1
+    assert "E108" in done.words
+    assert "`posetools convert --box-from keypoints`" in done.words
+    done = place.convert(content, "--box-from", "keypoints")
+    assert done.status == 0, done.words
+    # 40 by 20 px round the points, a tenth more on each side.
+    assert place.objects()[0]["bbox"] == [26, 38, 48, 24]
+
+
+@pytest.mark.parametrize("change", [{"bbox": [30, 40, 0, 0]}, {"bbox": ...}])
+def test_no_box_is_promised_to_an_object_without_keypoints(place: Place, change: Entry) -> None:
+    content = document(heron(1, **change, keypoints=[0] * 9, num_keypoints=0), heron(2, 2))
+    done = place.convert(content)
+    assert done.status == 1
+    assert "--box-from" not in done.words
+
+
+def test_a_missing_area_is_not_an_error_beside_a_missing_box(place: Place) -> None:
+    content = document(*(heron(i, 1 + i % 2, bbox=..., area=..., num_keypoints=...) for i in (1, 2)))
+    done = place.convert(content)
+    assert "E101" in done.words
+    assert "E104" not in done.words
+    content["annotations"][0] |= {"keypoints": ["beak"], "bbox": [20, 30, 60, 40]}
+    assert "E105" not in place.convert(content, "--box-from", "keypoints").words
+
+
+WITHOUT: dict[str, Entry] = {
+    "a missing area": {"area": ...},
+    "a wrong count": {"num_keypoints": 1},
+    "no iscrowd": {"iscrowd": ...},
+    "a box of less than a pixel": {"bbox": [20, 30, 0.5, 0.5], "area": 0.25},
+    "another iscrowd": {"iscrowd": 7},
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT)
+def test_convert_never_sends_its_user_to_another_command_that_cannot_help(place: Place, case: str) -> None:
+    done = place.convert(document(heron(1, **WITHOUT[case]), heron(2, 2)))
+    assert "W324" in done.words or done.status == 1
+    assert "--fix" not in done.words
+
+
+def test_an_image_without_size_is_opened_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    real = coco_sources.open_picture
+
+    def counted(path: Path) -> Any:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(coco_sources, "open_picture", counted)
+    content = document(heron(1), heron(2, 2))
+    for image in content["images"]:
+        del image["width"], image["height"]
+    assert place.convert(content).status == 0
+    assert sorted(opened) == ["p1.jpg", "p2.jpg"]
+    assert [one["file"] for one in place.objects()] == ["p1.jpg", "p2.jpg"]
+
+
+def test_one_side_that_is_wrong_is_still_found(place: Place) -> None:
+    content = document(heron(1), heron(2, 2))
+    content["images"][0] |= {"width": 161, "height": None}
+    assert "E123" in place.convert(content).words
+
+
+def test_other_meanings_are_looked_for_only_where_the_models_refuse_a_value(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bool] = []
+    real = coco_read.plain_values
+    monkeypatch.setattr(coco_read, "plain_values", lambda *given: looked.append(True) or real(*given))
+    assert place.convert(document(heron(1), heron(2, 2))).status == 0
+    assert not looked
+    (place.folder / "out").rename(place.folder / "first")
+    assert place.convert(document(heron(1), heron(2, 2, iscrowd=False))).status == 0
+    assert looked
+    assert [one["keypoints"] for one in place.objects()] == [POINTS, POINTS]
+
+
+def test_names_that_are_numbers_are_texts(place: Place) -> None:
+    content = document(heron(1), heron(2, 2), name=7, keypoints=[0, 1, 2], skeleton=[[0, 1]])
+    names = [f"{number}={name}" for number, name in enumerate(NAMES)]
+    done = place.convert(content, *(word for name in names for word in ("--map", name)), "--map", "7=heron")
+    assert done.status == 0, done.words
+    assert "W324" in done.words
+    assert [one["keypoints"] for one in place.objects()] == [POINTS, POINTS]
+
+
+def test_a_category_without_objects_costs_none(place: Place) -> None:
+    content = document(heron(1), heron(2, 2))
+    unread = [{"id": 0, "name": "stork", "keypoints": 3}, {"id": 7, "name": ""}, {"name": "crane"}, 8]
+    content["categories"] = [*unread, *content["categories"]]
+    done = place.convert(content)
+    assert done.status == 0, done.words
+    assert len(place.objects()) == 2
+    content["categories"][4]["keypoints"] = ["beak", "tail", "tuft"]
+    (place.folder / "out").rename(place.folder / "first")
+    assert "categories[4] (id 5, heron): keypoints[2]" in place.convert(content).words
