@@ -117,9 +117,11 @@ class Refused:
 
     def add(self, kind: str, position: int, entry: object, error: ValidationError) -> None:
         """Add what pydantic said of one entry."""
-        errors = own_errors(_errors(error)) if self.reading else _errors(error)
+        errors = _errors(error)
+        told = own_errors(errors) if self.reading and kind == "annotations" else [(one, 0) for one in errors]
         found = tuple(
-            finding_from(one, (kind, position, *one["loc"]), entry, self.path, reading=self.reading) for one in errors
+            finding_from(one, (kind, position, *one["loc"]), entry, self.path, reading=self.reading, more=more)
+            for one, more in told
         )
         self.findings += found
         if kind == "annotations":

@@ -96,20 +96,29 @@ _ID_HINT = "ids are integers; text or fractions fail in the evaluation: number t
 Note = tuple[str, str, str, str]
 
 
-def own_errors(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """Return what pydantic said of an annotation, but for fields that are made from another one that is refused too."""
-    fields = {error["loc"][0] for error in errors if error["loc"]}
+def own_errors(errors: Sequence[ErrorDetails]) -> list[tuple[ErrorDetails, int]]:
+    """Return the first thing that pydantic said of each field of an annotation, and how many more there are of it.
+
+    What is said of a field that is made from another one is left out where that one is refused too.
+    """
+    fields: dict[object, list[ErrorDetails]] = {}
+    for error in errors:
+        fields.setdefault(error["loc"][0] if error["loc"] else None, []).append(error)
     return [
-        error
-        for error in errors
-        if not error["loc"]
-        or _MADE_FROM.get(str(error["loc"][0])) not in fields
-        or error["type"] not in ("missing", *_LOWER_TYPES)
+        (found[0], len(found) - 1)
+        for field, found in fields.items()
+        if _MADE_FROM.get(str(field)) not in fields or found[0]["type"] not in ("missing", *_LOWER_TYPES)
     ]
 
 
 def finding_from(
-    error: ErrorDetails, loc: tuple[int | str, ...], found: object, path: Path, *, reading: bool = False
+    error: ErrorDetails,
+    loc: tuple[int | str, ...],
+    found: object,
+    path: Path,
+    *,
+    reading: bool = False,
+    more: int = 0,
 ) -> Finding:
     """Return the finding for one error of pydantic's in a COCO file.
 
@@ -119,6 +128,7 @@ def finding_from(
         found: the entry that it is in, or the whole file when it is in none.
         path: the file.
         reading: whether `posetools convert` reads the file, rather than `validate` checks it.
+        more: how many more values of the field are wrong.
     """
     if len(loc) < 3:
         return _without_field(error, loc, found, path)
@@ -128,11 +138,12 @@ def finding_from(
         message = f"{field} must be {rule}, but is missing"
     else:
         message = must_be(name, rule, error["input"])
+    message += f" (and {more} more of its numbers)" if more else ""
     hint = _ID_HINT if code == "E102" and field.endswith("id") else _HINTS.get(code, "")
     if reading:
         hint = _READING_HINTS.get(code, hint)
     if field == "bbox" and _box_can_be_made(found):
-        hint = f"{_BBOX_HINT}; else {_REDRAW}" if code == "E108" else _BBOX_HINT if code == "E101" else hint
+        hint = f"{_BBOX_HINT}; else {_REDRAW}" if code == "E108" else _BBOX_HINT
     return Finding(code, str(path), raw_place(kind, position, found), message, hint)
 
 

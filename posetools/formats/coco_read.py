@@ -26,6 +26,7 @@ from posetools.formats.coco_prepare import Prepared, prepare
 from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_of
 from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
 from posetools.formats.coco_values import NOT_FOUND, plain_values
+from posetools.formats.coco_visibility import assume_visible, has_visibility
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -116,9 +117,8 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     original = document
     if strict is None:
         document, taken = plain_values(document, partial(_measure, lookup, measured))
-    document, joined = join_categories(document, skeleton, options)
-    document, unnamed = name_keypoints(document, skeleton, options)
-    refused = [note for note in (*joined, *unnamed) if note[0].startswith("E")]
+    document, settled = _settled(document, skeleton, options, complete=strict is not None and has_visibility(strict))
+    refused = [note for note in settled if note[0].startswith("E")]
     if refused:
         # Without its keypoints, no image of the file must become one without objects.
         findings = [Finding(code, str(path), place, message, hint) for code, place, message, hint in refused]
@@ -131,7 +131,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     reading.drop_crowds = options.drop_crowds
     reading.measured = measured
     _take_refused(reading, prepared)
-    for code, place, message, hint in (*taken, *joined, *prepared.notes):
+    for code, place, message, hint in (*taken, *settled, *prepared.notes):
         reading.add(code, place, message, hint)
     for category in table.categories:
         if category.id in prepared.ours and category.id not in reading.columns:
@@ -139,6 +139,26 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     _find_pictures(reading, options, lookup)
     _leave_unlabeled(reading, prepared.document)
     return reading
+
+
+def _settled(
+    document: Any, skeleton: Skeleton, options: ReadOptions, *, complete: bool
+) -> tuple[Any, tuple[Note, ...]]:
+    """Return a document whose objects have keypoints with names and visibility, and what was done or must be asked.
+
+    Args:
+        document: the file, as parsed, with plain values.
+        skeleton: what the keypoints are.
+        options: what the user said of them.
+        complete: whether every keypoint is known to have a visibility.
+    """
+    document, joined = join_categories(document, skeleton, options)
+    document, seen = (document, ()) if complete else assume_visible(document, skeleton, options)
+    if any(code.startswith("E") for code, *_ in seen):
+        # How many keypoints there are is not known yet.
+        return document, (*joined, *seen)
+    document, unnamed = name_keypoints(document, skeleton, options)
+    return document, (*joined, *seen, *unnamed)
 
 
 def _leave_unlabeled(reading: Reading, document: Any) -> None:

@@ -228,6 +228,10 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         values = [value for point in values for value in point]
         change["keypoints"] = values
         tell("keypoints as [[x, y, v], ...] were taken for x, y, v in one list")
+    elif set(map(type, values)) == {list} and all(len(point) == 2 for point in values):
+        # Whether these are visible is not said: that is asked for.
+        change["keypoints"] = [value for point in values for value in point]
+        return
     if len(values) % 3 or _are_plain(values):
         return
     numbers = _without_coordinates(values)
@@ -280,7 +284,9 @@ def _count(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str], te
 class _Ids:
     """The ids of a list whose entries are given whole numbers as ids, in place; what refers to them is looked up."""
 
-    def __init__(self, kind: str, entries: list[Any], counted: _Counted) -> None:
+    def __init__(
+        self, kind: str, entries: list[Any], counted: _Counted, referred: frozenset[int] = frozenset()
+    ) -> None:
         self._exact: dict[tuple[type, Any], int] = {}
         self._same: dict[str, set[int]] = {}
         given = [entry.get("id") if isinstance(entry, dict) else None for entry in entries]
@@ -290,7 +296,8 @@ class _Ids:
             if isinstance(number, str) or (isinstance(number, float) and number.is_integer()):
                 key = (type(number), number)
                 new = self._exact.get(key, whole_number(number))
-                while free in used:
+                # A number that something refers to must not become another entry's.
+                while free in used or free in referred:
                     free += 1
                 if new is None or not 0 <= new < MAX_ID or (new in used and key not in self._exact):
                     new = free
@@ -322,7 +329,8 @@ def _text(number: Any) -> str:
 
 def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], counted: _Counted) -> list[Any]:
     """Give the entries whole numbers as ids, and return the annotations with references to these."""
-    ids = _Ids(kind, entries, counted)
+    references = (entry.get(key) for entry in annotations if isinstance(entry, dict))
+    ids = _Ids(kind, entries, counted, frozenset(number for number in references if type(number) is int))
     linked: list[Any] = []
     for at, entry in enumerate(annotations):
         old = entry.get(key) if isinstance(entry, dict) else None

@@ -156,3 +156,72 @@ def test_a_category_without_objects_costs_none(place: Place) -> None:
     content["categories"][4]["keypoints"] = ["beak", "tail", "tuft"]
     (place.folder / "out").rename(place.folder / "first")
     assert "categories[4] (id 5, heron): keypoints[2]" in place.convert(content).words
+
+
+NO_VISIBILITY: dict[str, list[Any]] = {
+    "pairs": [30, 40, 50.5, 60, 0, 0],
+    "nested pairs": [[30, 40], [50.5, 60], [-1, -1]],
+    "scores": [30, 40, 0.93, 50.5, 60, 0.2, 0, 0, 0.01],
+    "a depth": [[30, 40, 7.5], [50.5, 60, 2.0], [0, 0, 0.0]],
+}
+
+
+@pytest.mark.parametrize("case", NO_VISIBILITY)
+def test_keypoints_without_visibility_are_asked_for_once_and_the_option_settles_it(place: Place, case: str) -> None:
+    change = {"keypoints": NO_VISIBILITY[case], "num_keypoints": ..., "bbox": ..., "area": ...}
+    content = document(heron(1, **change), heron(2, 2, **change))
+    done = place.convert(content, "--box-from", "keypoints")
+    assert done.status == 1
+    assert "in 2 objects" in done.words
+    assert "1 error" in done.words
+    assert "--assume-visible" in done.words
+    done = place.convert(content, "--box-from", "keypoints", "--assume-visible")
+    assert done.status == 0, done.words
+    for one in place.objects():
+        assert one["keypoints"] == [30, 40, 2, 50.5, 60, 2, 0, 0, 0]
+        # 20.5 by 20 px round the two, a tenth more on each side.
+        assert one["bbox"] == [27.95, 38, 24.6, 24]
+
+
+def test_a_wrong_visibility_here_and_there_is_no_score(place: Place) -> None:
+    content = document(heron(1), heron(2, 2), heron(3, 2, keypoints=[*POINTS[:8], 3]))
+    for options in ((), ("--assume-visible",)):
+        done = place.convert(content, *options)
+        assert done.status == 1
+        assert "annotations[2] (id 3): keypoints[8] must be a visibility of 0, 1 or 2, got 3.0" in done.words
+
+
+def test_assume_visible_leaves_what_has_visibility(place: Place) -> None:
+    assert place.convert(document(heron(1), heron(2, 2)), "--assume-visible").status == 0
+    assert [one["keypoints"] for one in place.objects()] == [POINTS, POINTS]
+
+
+def test_unnamed_keypoints_of_different_numbers_are_one_finding(place: Place) -> None:
+    content = document(heron(1), heron(2, 2, keypoints=POINTS[:6], num_keypoints=2), heron(3, 2), keypoints=[])
+    done = place.convert(content)
+    assert "got 2 in 1, 3 in 2 objects" in done.words
+    assert "1 error" in done.words
+
+
+@pytest.mark.parametrize("box", [None, []])
+def test_an_empty_box_names_the_option_that_makes_one(place: Place, box: object) -> None:
+    content = document(heron(1, bbox=box), heron(2, 2))
+    done = place.convert(content)
+    assert done.status == 1
+    assert "--box-from keypoints" in done.words
+    assert place.convert(content, "--box-from", "keypoints").status == 0
+    assert place.objects()[0]["bbox"] == [26, 38, 48, 24]
+
+
+def test_numbers_of_one_field_are_one_finding(place: Place) -> None:
+    content = document(heron(1, keypoints=["a", 40, 2, None, 60, 2, 70, 42, 2]), heron(2, 2, bbox=[1, 2, -3, -4]))
+    done = place.convert(content)
+    assert "keypoints[0] must be a number, got 'a' (and 1 more of its numbers)" in done.words
+    assert "bbox[2] must be greater than 0, got -3 (and 1 more of its numbers)" in done.words
+    assert "2 errors" in done.words
+
+
+def test_an_image_never_gets_the_id_that_objects_of_no_image_refer_to(place: Place) -> None:
+    content = document(heron(1), heron(2, 2))
+    content["images"][1]["id"] = "p-2"
+    assert "annotations[1] (id 2): image_id must be the id of an entry in images, got 2" in place.convert(content).words
