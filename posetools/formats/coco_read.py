@@ -235,9 +235,6 @@ def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, re
     source: dict[int, int] = {}
     ignored: dict[int, str] = {}
     file, place = str(reading.table.path), category.place
-    if category.keypoints is None:
-        message = must_be("keypoints", "the list of the keypoints' names", None)
-        reading.add("E113", place, message, "keypoints go by name; add the names to the category")
     for i, label in enumerate(category.keypoints or ()):
         name = options.names.get(label, label)
         if name not in skeleton.index and label in options.ignore:

@@ -38,7 +38,7 @@ def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
         isinstance(document.get(name), list) for name in ("annotations", "categories")
     ):
         return document, ()
-    numbers = _numbers_of_keypoints(document["categories"], skeleton, options)
+    numbers = _numbers_of_keypoints(document, skeleton, options)
     objects = {i: found for i, entry in enumerate(document["annotations"]) if (found := _values(entry, numbers))}
     pairs = {i: values for i, (values, number) in objects.items() if len(values) == 2 * number}
     triples = {i: values for i, (values, number) in objects.items() if len(values) == 3 * number}
@@ -58,17 +58,26 @@ def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
     return {**document, "annotations": annotations}, (("W324", "annotations", message, f"--assume-visible {_HINT}"),)
 
 
-def _numbers_of_keypoints(categories: Sequence[Any], skeleton: Skeleton, options: ReadOptions) -> Mapping[int, int]:
+def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> dict[int, int]:
     """Return category id -> how many keypoints it has, of the skeleton's categories."""
     numbers: dict[int, int] = {}
-    for entry in categories:
-        name = entry.get("name") if isinstance(entry, dict) else None
+    for entry in document["categories"]:
+        name, category = (entry.get("name"), entry.get("id")) if isinstance(entry, dict) else (None, None)
         if not isinstance(name, str) or options.names.get(name, name) != skeleton.category.name:
             continue
-        names = options.kpt_order or entry.get("keypoints") or skeleton.names
-        if isinstance(entry.get("id"), int) and isinstance(names, Sequence):
-            numbers[entry["id"]] = len(names)
+        names = options.kpt_order or entry.get("keypoints")
+        if isinstance(category, int):
+            known = isinstance(names, Sequence) and len(names)
+            numbers[category] = known or _number_of_pairs(document["annotations"], category) or skeleton.num_keypoints
     return numbers
+
+
+def _number_of_pairs(annotations: Sequence[Any], category: int) -> int:
+    """Return how many pairs the objects of a category without names have; 0 where they need not be pairs."""
+    found = (entry for entry in annotations if isinstance(entry, dict) and entry.get("category_id") == category)
+    lengths = {len(entry["keypoints"]) for entry in found if isinstance(entry.get("keypoints"), list)} - {0}
+    length = lengths.pop() if len(lengths) == 1 else 0
+    return length // 2 if length % 3 and not length % 2 else 0
 
 
 def _values(entry: Any, numbers: Mapping[int, int]) -> tuple[list[Any], int] | None:

@@ -22,7 +22,7 @@ from pydantic_core import from_json
 from posetools.errors import join_place, must_be
 from posetools.findings import Finding
 from posetools.formats.labelme_values import lenient_shape
-from posetools.formats.plain_numbers import whole_or_same
+from posetools.formats.plain_numbers import whole
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -222,7 +222,7 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
 
 def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, int] | Finding | None:
     said = {key: raw.get(key) for key in ("imageWidth", "imageHeight")}
-    sizes = {key: whole_or_same(value) for key, value in said.items()}
+    sizes = {key: whole(value) for key, value in said.items()}
     for key, value in sizes.items():
         if value is not None and not _is_pixels(value):
             rule = "a positive integer (or both sizes null)"

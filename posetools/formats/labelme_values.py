@@ -5,12 +5,14 @@ Only files that the models refuse come here. What is changed is counted by kind,
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from posetools.formats.plain_numbers import number_in, whole_or_same
+from posetools.formats.plain_numbers import whole
 
+_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?")
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -30,7 +32,7 @@ def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:
 
 
 def _group(value: Any) -> Any:
-    return None if value == "" else whole_or_same(value)
+    return None if value == "" else whole(value)
 
 
 def _flag(value: Any) -> Any:
@@ -63,8 +65,7 @@ def _points(value: Any) -> Any:
 
 
 def _coordinate(value: Any) -> Any:
-    number = number_in(value) if isinstance(value, str) else None
-    return value if number is None else number
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
 
 
 _CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {

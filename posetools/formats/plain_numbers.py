@@ -26,7 +26,7 @@ def whole_number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def whole_or_same(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """Return the integer that a value means, and anything else as it is."""
     number = whole_number(value)
     return value if number is None else number

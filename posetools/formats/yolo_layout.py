@@ -30,7 +30,7 @@ from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
 from posetools.formats.locate import PictureFinder, Seen, is_sane
-from posetools.formats.plain_numbers import whole_or_same
+from posetools.formats.plain_numbers import whole
 from posetools.pictures import is_picture
 from posetools.yaml_text import parse_yaml, yaml_keys
 
@@ -64,7 +64,7 @@ def _by_class(value: object) -> object:
 def _whole_numbers(value: object) -> object:
     if isinstance(value, str):
         value = value.strip(" []()").split(",")
-    return [whole_or_same(entry) for entry in value] if isinstance(value, list) else value
+    return [whole(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _texts(value: object) -> object:
@@ -74,7 +74,7 @@ def _texts(value: object) -> object:
     if isinstance(value, list):
         return [str(each) if isinstance(each, int | float) else each for each in value]
     if isinstance(value, dict):
-        return {whole_or_same(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
+        return {whole(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
     return value
 
 

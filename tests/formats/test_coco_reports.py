@@ -225,3 +225,29 @@ def test_an_image_never_gets_the_id_that_objects_of_no_image_refer_to(place: Pla
     content = document(heron(1), heron(2, 2))
     content["images"][1]["id"] = "p-2"
     assert "annotations[1] (id 2): image_id must be the id of an entry in images, got 2" in place.convert(content).words
+
+
+def test_pairs_without_names_are_asked_for_one_after_the_other(place: Place) -> None:
+    pairs = {"keypoints": [30, 40, 50.5, 60, 70, 42, 75, 45], "num_keypoints": 4}
+    content = document(heron(1, **pairs), heron(2, 2, **pairs), keypoints=...)
+    assert "x and y alone in 2 objects" in place.convert(content).words
+    done = place.convert(content, "--assume-visible")
+    assert "got 4 keypoints and no names" in done.words
+    done = place.convert(content, "--assume-visible", "--kpt-order", "beak,tail,crest,foot", "--ignore", "foot")
+    assert done.status == 0, done.words
+    assert place.objects()[0]["keypoints"] == [30, 40, 2, 50.5, 60, 2, 70, 42, 2]
+
+
+@pytest.mark.parametrize("names", [..., None, []])
+def test_a_category_with_boxes_alone_needs_no_names(place: Place, names: object) -> None:
+    boxes = (heron(i, i, keypoints=..., num_keypoints=...) for i in (1, 2))
+    done = place.convert(document(*boxes, keypoints=names))
+    assert done.status == 0, done.words
+    assert "they train the detector" in done.words
+    assert [one["bbox"] for one in place.objects()] == [[20, 30, 60, 40]] * 2
+
+
+def test_what_is_nearly_coco_is_told_by_what_is_wrong(place: Place) -> None:
+    content = document(heron(1), heron(2, 2))
+    content["images"] = {str(image["id"]): image["file_name"] for image in content["images"]}
+    assert "looks like COCO, but images, annotations and categories must be lists" in place.convert(content).words
