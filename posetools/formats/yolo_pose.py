@@ -9,7 +9,8 @@ yolo_layout says where files are looked for, yolo_columns which point is which.
 - The class whose name is the skeleton's category is read (class 0 where classes have no names), others must be left
   out by name. A class without a name goes by its number.
 - ``v`` is 0 (not labelled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
-  visible; (0, 0) then means not labelled, and so do negative numbers (ultralytics masks them) and NaN.
+  visible; (0, 0) then means not labelled, and so do negative numbers (ultralytics masks them) and NaN. Lines with
+  scores for ``v`` (most of it fractions) are read in the same way.
 - A point at (-1, -1), the mark of a missing one, is not labelled whatever ``v`` says. A line of class and box alone is
   an object without labelled keypoints. Both are counted (W324).
 - Fractions are of the upright picture (after EXIF rotation) and become pixels to 1e-9. The centre and the sides of a
@@ -247,7 +248,8 @@ class _Lines:
             visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
         else:
             visibility = points[:, :, 2].copy()
-            scored = ((visibility > 0) & (visibility < 1)).any(axis=1)  # Only lines of scores have such a number.
+            # Only lines of scores have such a number.
+            scored = ((visibility > 0) & (visibility < 1)).any(axis=1)
             seen = np.where((points[:, :, :2] == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
             visibility[scored] = seen[scored]
             missing[scored] |= (points[scored, :, :2] < 0).any(axis=2)
