@@ -18,7 +18,7 @@ Reading
 - A value of another type that has one meaning (``iscrowd: false``, ids as text, a width that the image's header gives)
   is taken for it, one warning (W324) for each kind. --kpt-order names the keypoints of a category that has no names for
   them, or another number. --assume-visible takes keypoints that are x, y alone, or have a score or a depth for a
-  visibility (most of a category's objects), as visible, and (0, 0) and negative numbers as not labelled.
+  visibility (most of a category's points), as visible, and (0, 0) and negative numbers as not labelled.
 - Keypoints that are objects of a category each (E127) are joined by --keypoints-from categories, where each is in
   exactly one box of the object's category.
 - --drop-crowds leaves groups (``iscrowd`` 1) out, and counts them.

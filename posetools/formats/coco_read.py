@@ -26,7 +26,7 @@ from posetools.formats.coco_prepare import Prepared, prepare
 from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_of
 from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
 from posetools.formats.coco_values import NOT_FOUND, plain_values
-from posetools.formats.coco_visibility import assume_visible, has_visibility
+from posetools.formats.coco_visibility import assume_visible, has_marks, has_visibility
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -115,7 +115,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     measured: dict[int, Found | Finding] = {}
     taken: tuple[Note, ...] = ()
     original = document
-    if strict is None:
+    if strict is None or has_marks(strict):
         document, taken = plain_values(document, partial(_measure, lookup, measured))
     document, settled = _settled(document, skeleton, options, complete=strict is not None and has_visibility(strict))
     refused = [note for note in settled if note[0].startswith("E")]

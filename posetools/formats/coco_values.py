@@ -25,6 +25,8 @@ _HINT = "the source stays as it is"
 _MISSING = object()
 # The name of a category that cannot be read and that no object has.
 _UNREAD = "(not read)"
+# What some programs write as both coordinates of a keypoint that is missing.
+MARK = -1
 # The size of an image that cannot be opened: its own finding says why.
 NOT_FOUND = (1, 1)
 
@@ -222,7 +224,7 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         return
     if not isinstance(values, list):
         return
-    if _are_plain(values):
+    if _are_plain(values) and MARK not in values:
         return
     if set(map(type, values)) == {list} and all(len(point) == 3 for point in values):
         values = [value for point in values for value in point]
@@ -232,6 +234,12 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         # Whether these are visible is not said: that is asked for.
         change["keypoints"] = [value for point in values for value in point]
         return
+    if not len(values) % 3 and MARK in values:
+        marked = _without_marks(values)
+        if marked is not values:
+            values = change["keypoints"] = marked
+            drop.append("num_keypoints")
+            tell("keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled")
     if len(values) % 3 or _are_plain(values):
         return
     numbers = _without_coordinates(values)
@@ -248,6 +256,16 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
 def _are_plain(values: list[Any]) -> bool:
     """Return whether all are numbers; only NaN differs from itself."""
     return set(map(type, values)) <= _PLAIN and all(map(operator.eq, values, values))
+
+
+def _without_marks(values: list[Any]) -> list[Any]:
+    """Return the numbers with 0, 0, 0 for points at (-1, -1) that are said to be labeled."""
+    numbers = values
+    for at in range(0, len(values), 3):
+        if values[at] == values[at + 1] == MARK and values[at + 2] != 0:
+            numbers = list(values) if numbers is values else numbers
+            numbers[at : at + 3] = [0, 0, 0]
+    return numbers
 
 
 def _without_coordinates(values: list[Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_errors import Note, raw_place
 from posetools.formats.coco_table import CocoTable
+from posetools.formats.coco_values import MARK
 from posetools.skeleton import Skeleton
 
 _SEEN = frozenset({0, 1, 2})
@@ -24,6 +25,15 @@ def has_visibility(table: CocoTable) -> bool:
     """Return whether every third number of a file's keypoints is a visibility."""
     columns = table.annotations
     return not (columns.lengths % 3).any() and bool(np.isin(columns.keypoints[2::3], tuple(_SEEN)).all())
+
+
+def has_marks(table: CocoTable) -> bool:
+    """Return whether a keypoint is at (-1, -1), the mark of a missing one, and labeled all the same."""
+    columns = table.annotations
+    if (columns.lengths % 3).any():
+        return False
+    points = columns.keypoints.reshape(-1, 3)
+    return bool(((points[:, :2] == MARK).all(axis=1) & (points[:, 2] != 0)).any())
 
 
 def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:
@@ -42,9 +52,9 @@ def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
     objects = {i: found for i, entry in enumerate(document["annotations"]) if (found := _values(entry, numbers))}
     pairs = {i: values for i, (values, number) in objects.items() if len(values) == 2 * number}
     triples = {i: values for i, (values, number) in objects.items() if len(values) == 3 * number}
-    other = {i: values for i, values in triples.items() if not _SEEN.issuperset(values[2::3])}
+    given = [value for values in triples.values() for value in values[2::3] if value]
     # A wrong visibility here and there is a mistake of its own.
-    other = triples if 2 * len(other) > len(triples) else {}
+    other = triples if 2 * sum(value not in _SEEN for value in given) > len(given) else {}
     if not pairs and not other:
         return document, ()
     if not options.assume_visible:
@@ -108,9 +118,9 @@ def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mappi
             first = min(found)
             wrong = [value for value in found[first][2::3] if value not in _SEEN] if code == "E107" else []
             example = f", such as {show_value(wrong[0])}" if wrong else ""
-            objects = f"{len(found)} objects" if len(found) > 1 else "1 object"
+            place = raw_place("annotations", first, annotations[first])
+            objects = f"{len(found)} objects, the first is {place}" if len(found) > 1 else place
             message = f"keypoints must be x, y and visibility (0, 1 or 2), got {got} in {objects}{example}"
-            notes.append(
-                (code, raw_place("annotations", first, annotations[first]), message, f"--assume-visible {_HINT}")
-            )
+            # Not of that object alone: none of the file is read.
+            notes.append((code, "annotations", message, f"--assume-visible {_HINT}"))
     return notes

@@ -162,7 +162,7 @@ NO_VISIBILITY: dict[str, list[Any]] = {
     "pairs": [30, 40, 50.5, 60, 0, 0],
     "nested pairs": [[30, 40], [50.5, 60], [-1, -1]],
     "scores": [30, 40, 0.93, 50.5, 60, 0.2, 0, 0, 0.01],
-    "a depth": [[30, 40, 7.5], [50.5, 60, 2.0], [0, 0, 0.0]],
+    "a depth": [[30, 40, 7.5], [50.5, 60, 2.5], [0, 0, 0.0]],
 }
 
 
@@ -251,3 +251,14 @@ def test_what_is_nearly_coco_is_told_by_what_is_wrong(place: Place) -> None:
     content = document(heron(1), heron(2, 2))
     content["images"] = {str(image["id"]): image["file_name"] for image in content["images"]}
     assert "looks like COCO, but images, annotations and categories must be lists" in place.convert(content).words
+
+
+@pytest.mark.parametrize("seen", [-1, 1, 2])
+def test_a_point_at_the_mark_of_a_missing_one_is_unlabeled(place: Place, seen: int) -> None:
+    change = {"keypoints": [*POINTS[:6], -1, -1, seen]}
+    done = place.convert(document(heron(1, **change), heron(2, 2)))
+    assert done.status == 0, done.words
+    assert "keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled (once" in done.words
+    one, two = place.objects()
+    assert (one["keypoints"], one["num_keypoints"]) == ([*POINTS[:6], 0, 0, 0], 2)
+    assert two["keypoints"] == POINTS
