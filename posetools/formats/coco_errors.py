@@ -142,7 +142,7 @@ def finding_from(
     hint = _ID_HINT if code == "E102" and field.endswith("id") else _HINTS.get(code, "")
     if reading:
         hint = _READING_HINTS.get(code, hint)
-    if field == "bbox" and _box_can_be_made(found):
+    if field == "bbox" and ((reading and _box_can_be_made(found)) or (not reading and code == "E101")):
         hint = f"{_BBOX_HINT}; else {_REDRAW}" if code == "E108" else _BBOX_HINT
     return Finding(code, str(path), raw_place(kind, position, found), message, hint)
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from posetools.formats import coco_read, coco_sources
+import posetools.formats.coco_read as coco_read
+import posetools.formats.coco_sources as coco_sources
+import posetools.formats.coco_values as coco_values
+import posetools.formats.locate as locate
 from tests.build import make_picture
 from tests.formats.test_coco_lenient import NAMES, POINTS, SIZE, Entry, Place, document, heron
 
@@ -102,7 +105,7 @@ def test_convert_never_sends_its_user_to_another_command_that_cannot_help(place:
 
 def test_an_image_without_size_is_opened_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    real = coco_sources.open_picture
+    real = locate.open_picture
 
     def counted(path: Path) -> Any:
         opened.append(path.name)
@@ -127,8 +130,13 @@ def test_other_meanings_are_looked_for_only_where_the_models_refuse_a_value(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[bool] = []
-    real = coco_read.plain_values
-    monkeypatch.setattr(coco_read, "plain_values", lambda *given: looked.append(True) or real(*given))
+    real = coco_values.plain_values
+
+    def counted(*given: Any) -> Any:
+        looked.append(True)
+        return real(*given)
+
+    monkeypatch.setattr(coco_read, "plain_values", counted)
     assert place.convert(document(heron(1), heron(2, 2))).status == 0
     assert not looked
     (place.folder / "out").rename(place.folder / "first")
