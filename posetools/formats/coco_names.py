@@ -27,6 +27,8 @@ def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
     lengths = _numbers_of_points(document.get("annotations"))
     categories: list[Any] = list(document["categories"])
     notes: list[Note] = []
+    if not categories and isinstance(document.get("annotations"), list):
+        categories, notes = _only_category(document["annotations"], lengths, skeleton, options.kpt_order)
     for i, entry in enumerate(categories):
         if not isinstance(entry, dict) or not _is_ours(entry.get("name"), skeleton, options):
             continue
@@ -45,6 +47,30 @@ def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
             place = raw_place("categories", i, entry)
             notes.append(_unnamed(place, number, names, skeleton, options.kpt_order))
     return {**document, "categories": categories}, tuple(notes)
+
+
+def _only_category(
+    annotations: Sequence[Any],
+    lengths: Mapping[int, Mapping[int, int]],
+    skeleton: Skeleton,
+    order: Sequence[str] | None,
+) -> tuple[list[Any], list[Note]]:
+    """Return the category of the objects of a file that lists none: one, whose keypoints the user names."""
+    used = Counter(entry.get("category_id") for entry in annotations if isinstance(entry, dict))
+    number = next(iter(used)) if len(used) == 1 else None
+    if type(number) is not int or number < 0:
+        return [], []
+    name, objects = skeleton.category.name, f"{used[number]} object{'s' * (used[number] > 1)} of category {number}"
+    if order is not None:
+        message = f"categories lists none: the {objects} were taken for {name!r}, with the keypoints of --kpt-order"
+        category = {"id": number, "name": name, "keypoints": list(order)}
+        return [category], [("W324", "categories", message, "the source stays as it is")]
+    message = f"categories must list the category of the objects, got none for the {objects}"
+    points = lengths.get(number, {})
+    fits = set(points) <= {skeleton.num_keypoints}
+    named = ",".join(skeleton.names) if fits else "a,b,c"
+    hint = f"`posetools convert --kpt-order {named}` takes them for {name!r} with these keypoints, in the file's order"
+    return [], [("E111", "categories", message, hint)]
 
 
 def _is_ours(name: Any, skeleton: Skeleton, options: ReadOptions) -> bool:

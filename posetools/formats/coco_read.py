@@ -111,6 +111,8 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     except InputError as exc:
         table = unreadable_table(path, exc)
         return Reading(table, None, findings=list(table.findings))
+    if isinstance(document, dict) and document.get("categories") is None and "annotations" in document:
+        document = {**document, "categories": []}
     strict = strict_table(document, path)
     measured: dict[int, Found | Finding] = {}
     taken: tuple[Note, ...] = ()

@@ -270,3 +270,18 @@ def test_a_point_at_the_mark_of_a_missing_one_is_unlabeled(place: Place, seen: i
     one, two = place.objects()
     assert (one["keypoints"], one["num_keypoints"]) == ([*POINTS[:6], 0, 0, 0], 2)
     assert two["keypoints"] == POINTS
+
+
+@pytest.mark.parametrize("categories", [[], None, ...])
+def test_objects_of_no_listed_category_are_taken_as_the_user_says(place: Place, categories: object) -> None:
+    content = {**document(heron(1), heron(2, 2)), "categories": categories}
+    content = {key: value for key, value in content.items() if value is not ...}
+    done = place.convert(content)
+    assert done.status == 1
+    assert "got none for the 2 objects of category 5" in done.words
+    assert "1 error" in done.words
+    assert "--kpt-order beak,tail,crest" in done.words
+    done = place.convert(content, "--kpt-order", "tail,beak,crest")
+    assert done.status == 0, done.words
+    assert "the 2 objects of category 5 were taken for 'heron'" in done.words
+    assert place.objects()[0]["keypoints"] == [*POINTS[3:6], *POINTS[:3], *POINTS[6:]]
