@@ -128,10 +128,11 @@ def _told(code: str, place: str, old: _Entry, change: _Entry) -> Repair:
 
 
 def _area(entry: _Entry) -> _Entry:
-    area, box = entry.get("area"), drawn_box(entry.get("bbox"))
-    if ("area" in entry and not (_is_number(area) and area <= MIN_AREA)) or box is None:
+    area = entry.get("area")
+    if "area" in entry and not (_is_number(area) and area <= MIN_AREA):
         return {}
-    own = round(box[2] * box[3], DECIMALS)
+    box = drawn_box(entry.get("bbox"))
+    own = round(box[2] * box[3], DECIMALS) if box else 0
     return {"area": plain_number(float(own))} if own > MIN_AREA else {}
 
 
