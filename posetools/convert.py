@@ -25,7 +25,6 @@ from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
 from posetools.formats.joined import joined
 from posetools.formats.losses import Loss, losses
-from posetools.formats.same_mistakes import one_per_mistake
 from posetools.formats.scratch import check_images, scratch_folder
 from posetools.formats.seen import check_source
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
@@ -193,7 +192,7 @@ class _Read:
 
 def _told_once(read: _Read, options: ReadOptions) -> list[Finding]:
     """Return what was found, one finding for each cause."""
-    findings = one_per_mistake(joined(read.findings))
+    findings = joined(read.findings)
     if not any(isinstance(finding, UnknownLabel) for finding in findings):
         return findings
     counts = counts_in(read.pictures.select(range(len(read.pictures.names)), None))

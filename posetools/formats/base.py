@@ -50,7 +50,7 @@ class ReadOptions:
             whose center it is.
         drop_crowds: COCO: leave groups of objects (``iscrowd``) out, and count them.
         encoding: of labelme files, and of file names in a zip file, that are not UTF-8.
-        assume_visible: take every point of a source without visibility as visible instead of refusing.
+        assume_visible: take every point without visibility, or with a score for it, as visible instead of refusing.
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
         new_split: train and val are split anew: what the source lists in both is read once.
         mapping: custom: the TOML file that says which column is what.

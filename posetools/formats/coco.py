@@ -17,7 +17,8 @@ Reading
   same objects.
 - A value of another type that has one meaning (``iscrowd: false``, ids as text, a width that the image's header gives)
   is taken for it, one warning (W324) for each kind. --kpt-order names the keypoints of a category that has no names for
-  them, or another number.
+  them, or another number. --assume-visible takes keypoints that are x, y alone, or have a score or a depth for a
+  visibility (most of a category's points), as visible, and (0, 0) and negative numbers as not labelled.
 - Keypoints that are objects of a category each (E127) are joined by --keypoints-from categories, where each is in
   exactly one box of the object's category.
 - --drop-crowds leaves groups (``iscrowd`` 1) out, and counts them.
@@ -28,8 +29,9 @@ Reading
 - ``area`` is kept. Where it is missing or at most 1 it becomes the box's; wrong num_keypoints and a missing iscrowd
   are put right; each is a warning (W324). Ids, also those of categories, are given anew when written.
 - Segmentations and unknown keys are not carried over, which is said once per file with counts (W323).
-- What breaks the models is a finding with its place, and the rest of the file is read. A picture that is listed twice,
-  in one file or in two, is left out with a finding for each entry (E313).
+- What breaks the models is a finding with its place, and the rest of the file is read. The finding of an image or a
+  category has its objects, which are not listed again. Two images of one id are both left out under --keep-going. A
+  picture that is listed twice, in one file or in two, is left out with a finding for each entry (E313).
 
 Writing
 - ``images/`` and ``{split}_coco.json``. The ids of pictures, sorted by name, and of objects start at 1 and run on from

@@ -22,7 +22,7 @@ from msgspec import Meta
 from pydantic import BaseModel, ValidationError
 
 from posetools.findings import Finding
-from posetools.formats.coco_errors import finding_from
+from posetools.formats.coco_errors import finding_from, own_errors
 from posetools.formats.coco_model import MAX_COORDINATE, MAX_ID, MIN_AREA
 
 if TYPE_CHECKING:
@@ -101,11 +101,15 @@ class Refused:
         path: the file.
         findings: what was wrong.
         ids: the list's name -> the ids of its entries with findings, where they are integers.
+        annotations: index of an annotation -> what was wrong with it.
+        reading: whether the file is read to be converted, rather than checked.
     """
 
     path: Path
     findings: list[Finding] = field(default_factory=list)
     ids: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    annotations: dict[int, tuple[Finding, ...]] = field(default_factory=dict)
+    reading: bool = False
 
     def add_of_file(self, document: object, error: ValidationError) -> None:
         """Add what pydantic said of a file as a whole."""
@@ -113,8 +117,15 @@ class Refused:
 
     def add(self, kind: str, position: int, entry: object, error: ValidationError) -> None:
         """Add what pydantic said of one entry."""
-        for one in _errors(error):
-            self.findings.append(finding_from(one, (kind, position, *one["loc"]), entry, self.path))
+        errors = _errors(error)
+        told = own_errors(errors) if self.reading and kind == "annotations" else [(one, 0) for one in errors]
+        found = tuple(
+            finding_from(one, (kind, position, *one["loc"]), entry, self.path, reading=self.reading, more=more)
+            for one, more in told
+        )
+        self.findings += found
+        if kind == "annotations":
+            self.annotations[position] = found
         number = entry.get("id") if isinstance(entry, Mapping) else None
         if isinstance(number, int) and 0 <= number <= MAX_ID:
             self.ids[kind].add(int(number))
@@ -207,6 +218,17 @@ def read_parsed(
 
     for start in range(0, len(entries), _BATCH):
         _add_good(start, entries[start : start + _BATCH], judged, rows)
+
+
+def read_strict(entries: Sequence[object], model: type[BaseModel], rows: Rows[Any]) -> None:
+    """Put the entries of one list, as parsed, into ``rows``.
+
+    Raises:
+        ValidationError: an entry does not keep to the model; some may be in ``rows``.
+    """
+    for start in range(0, len(entries), _BATCH):
+        batch = entries[start : start + _BATCH]
+        rows.add(range(start, start + len(batch)), list(map(model.model_validate, batch)))
 
 
 def _judged(kind: str, position: int, entry: object, model: type[BaseModel], refused: Refused) -> object | None:

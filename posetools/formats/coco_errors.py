@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posetools.errors import join_place, must_be
 from posetools.findings import Finding
-from posetools.formats.coco_model import MAX_COORDINATE, MIN_AREA
+from posetools.formats.coco_model import LABELED, MAX_COORDINATE, MIN_AREA, lacks_size
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -68,26 +68,58 @@ COUNT_HINT = (
 EDGES_HINT = (
     "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
 )
+_REDRAW = "draw it again, or take the annotation out"
 _HINTS = {
     "E101": "COCO's readers stop with a KeyError here, or drop the entry without a word",
     "E103": "JSON has no NaN and no infinity; label the object again, or take the annotation out",
     "E104": AREA_HINT,
     "E105": COUNT_HINT,
-    "E108": "MMDet and MMPose drop such a box without a word; draw it again, or take the annotation out",
+    "E108": f"MMDet and MMPose drop such a box without a word; {_REDRAW}",
     "E110": "add the picture to images, or take the annotation out",
     "E114": EDGES_HINT,
     "E115": "0 is an object, 1 a group of them; `posetools validate --fix` writes 0 where it is missing",
     "E123": "width and height are those of the upright picture",
     "E125": "write the path as seen from images/",
 }
-_BBOX_HINT = "`posetools convert --box-from keypoints` makes boxes from the labelled keypoints"
+# `posetools convert` repairs what the box or the keypoints say: what it still refuses, --fix cannot mend either.
+_READING_HINTS = {
+    "E104": "OKS divides by area, and that of the box is no more than 1: draw it again, or take the annotation out",
+    "E105": "correct the keypoints: the count is made from them",
+    "E115": "0 is an object, 1 a group of them",
+}
+# A field -> the one that it is made from where it is missing or of no use.
+_MADE_FROM = {"area": "bbox", "num_keypoints": "keypoints"}
+_BBOX_HINT = "`posetools convert --box-from keypoints` makes boxes from the labeled keypoints"
 _ID_HINT = "ids are integers; text or fractions fail in the evaluation: number the entries 1, 2, 3, ..."
 
 # What a step of reading says of a file: code, place, message, hint.
 Note = tuple[str, str, str, str]
 
 
-def finding_from(error: ErrorDetails, loc: tuple[int | str, ...], found: object, path: Path) -> Finding:
+def own_errors(errors: Sequence[ErrorDetails]) -> list[tuple[ErrorDetails, int]]:
+    """Return the first thing that pydantic said of each field of an annotation, and how many more there are of it.
+
+    What is said of a field that is made from another one is left out where that one is refused too.
+    """
+    fields: dict[object, list[ErrorDetails]] = {}
+    for error in errors:
+        fields.setdefault(error["loc"][0] if error["loc"] else None, []).append(error)
+    return [
+        (found[0], len(found) - 1)
+        for field, found in fields.items()
+        if _MADE_FROM.get(str(field)) not in fields or found[0]["type"] not in ("missing", *_LOWER_TYPES)
+    ]
+
+
+def finding_from(
+    error: ErrorDetails,
+    loc: tuple[int | str, ...],
+    found: object,
+    path: Path,
+    *,
+    reading: bool = False,
+    more: int = 0,
+) -> Finding:
     """Return the finding for one error of pydantic's in a COCO file.
 
     Args:
@@ -95,6 +127,8 @@ def finding_from(error: ErrorDetails, loc: tuple[int | str, ...], found: object,
         loc: where it is in the file: list, index, field, index in it, as far as it goes.
         found: the entry that it is in, or the whole file when it is in none.
         path: the file.
+        reading: whether `posetools convert` reads the file, rather than `validate` checks it.
+        more: how many more values of the field are wrong.
     """
     if len(loc) < 3:
         return _without_field(error, loc, found, path)
@@ -104,10 +138,25 @@ def finding_from(error: ErrorDetails, loc: tuple[int | str, ...], found: object,
         message = f"{field} must be {rule}, but is missing"
     else:
         message = must_be(name, rule, error["input"])
+    message += f" (and {more} more of its numbers)" if more else ""
     hint = _ID_HINT if code == "E102" and field.endswith("id") else _HINTS.get(code, "")
-    if code == "E101" and field == "bbox":
-        hint = _BBOX_HINT
+    if reading:
+        hint = _READING_HINTS.get(code, hint)
+    if field == "bbox" and ((reading and _box_can_be_made(found)) or (not reading and code == "E101")):
+        hint = f"{_BBOX_HINT}; else {_REDRAW}" if code == "E108" else _BBOX_HINT
     return Finding(code, str(path), raw_place(kind, position, found), message, hint)
+
+
+def _box_can_be_made(entry: object) -> bool:
+    """Return whether an annotation has no box, or one without size, and a labeled keypoint to make one from."""
+    if not isinstance(entry, Mapping):
+        return False
+    box, keypoints = entry.get("bbox"), entry.get("keypoints")
+    return (
+        (not box or lacks_size(box))
+        and isinstance(keypoints, list)
+        and any(seen in LABELED for seen in keypoints[2::3] if isinstance(seen, int | float))
+    )
 
 
 def raw_place(kind: str, position: int, entry: object) -> str:

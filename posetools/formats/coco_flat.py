@@ -13,7 +13,8 @@ from typing import Any
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_errors import Note, raw_place
-from posetools.formats.coco_values import number_in
+from posetools.formats.coco_model import drawn_box
+from posetools.formats.plain_numbers import number_in
 from posetools.skeleton import Skeleton
 
 # A keypoint's own box is this small beside that of its object; a larger one is no point.
@@ -118,10 +119,9 @@ def _has_ids(entry: Any) -> bool:
 
 def _boxes(annotations: Sequence[Any], ours: set[int]) -> Iterator[_Box]:
     for i, entry in enumerate(annotations):
-        if _has_ids(entry) and entry["category_id"] in ours and (numbers := _numbers(entry.get("bbox"), 4)):
-            x, y, width, height = numbers
-            if width > 0 and height > 0:
-                yield _Box(i, entry["image_id"], (x, y, x + width, y + height))
+        if _has_ids(entry) and entry["category_id"] in ours and (drawn := drawn_box(entry.get("bbox"))):
+            x, y, width, height = drawn
+            yield _Box(i, entry["image_id"], (x, y, x + width, y + height))
 
 
 def _numbers(value: Any, count: int) -> list[float] | None:

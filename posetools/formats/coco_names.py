@@ -11,6 +11,8 @@ from posetools.formats.base import ReadOptions
 from posetools.formats.coco_errors import Note, raw_place
 from posetools.skeleton import Skeleton
 
+_SHOWN = 5
+
 
 def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:
     """Return a COCO document whose categories name their keypoints, and the errors of those that cannot be named.
@@ -22,15 +24,22 @@ def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
     """
     if not isinstance(document, dict) or not isinstance(document.get("categories"), list):
         return document, ()
-    counts = _numbers_of_points(document.get("annotations"))
+    lengths = _numbers_of_points(document.get("annotations"))
     categories: list[Any] = list(document["categories"])
     notes: list[Note] = []
+    if not categories and isinstance(document.get("annotations"), list):
+        categories, notes = _only_category(document["annotations"], lengths, skeleton, options.kpt_order)
     for i, entry in enumerate(categories):
         if not isinstance(entry, dict) or not _is_ours(entry.get("name"), skeleton, options):
             continue
-        number = counts.get(entry["id"]) if isinstance(entry.get("id"), int) else None
+        numbers = lengths.get(entry["id"], {}) if isinstance(entry.get("id"), int) else {}
         names = entry.get("keypoints") or []
-        if number is None or not isinstance(names, list) or len(names) == number:
+        if len(numbers) > 1 and not names:
+            notes.append(_differing(raw_place("categories", i, entry), numbers))
+        if len(numbers) != 1 or not isinstance(names, list):
+            continue
+        (number,) = numbers
+        if len(names) == number:
             continue
         if options.kpt_order is not None and len(options.kpt_order) == number:
             categories[i] = {**entry, "keypoints": list(options.kpt_order)}
@@ -40,20 +49,54 @@ def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
     return {**document, "categories": categories}, tuple(notes)
 
 
+def _only_category(
+    annotations: Sequence[Any],
+    lengths: Mapping[int, Mapping[int, int]],
+    skeleton: Skeleton,
+    order: Sequence[str] | None,
+) -> tuple[list[Any], list[Note]]:
+    """Return the category of the objects of a file that lists none: one, whose keypoints the user names."""
+    used = Counter(entry.get("category_id") for entry in annotations if isinstance(entry, dict))
+    number = next(iter(used)) if len(used) == 1 else None
+    if type(number) is not int or number < 0:
+        return [], []
+    name, objects = skeleton.category.name, f"{used[number]} object{'s' * (used[number] > 1)} of category {number}"
+    if order is not None:
+        message = f"categories lists none: the {objects} were taken for {name!r}, with the keypoints of --kpt-order"
+        category = {"id": number, "name": name, "keypoints": list(order)}
+        return [category], [("W324", "categories", message, "the source stays as it is")]
+    message = f"categories must list the category of the objects, got none for the {objects}"
+    points = lengths.get(number, {})
+    fits = set(points) <= {skeleton.num_keypoints}
+    named = ",".join(skeleton.names) if fits else "a,b,c"
+    hint = f"`posetools convert --kpt-order {named}` takes them for {name!r} with these keypoints, in the file's order"
+    return [], [("E111", "categories", message, hint)]
+
+
 def _is_ours(name: Any, skeleton: Skeleton, options: ReadOptions) -> bool:
     return isinstance(name, str) and options.names.get(name, name) == skeleton.category.name
 
 
-def _numbers_of_points(annotations: Any) -> Mapping[int, int]:
-    """Return category id -> how many keypoints all its objects with any have; not those where they differ."""
-    lengths: dict[int, Counter[int]] = {}
+def _numbers_of_points(annotations: Any) -> Mapping[int, Mapping[int, int]]:
+    """Return category id -> numbers of keypoints, with how many of its objects have each; none that is no number."""
+    found: dict[int, Counter[int]] = {}
+    odd: set[int] = set()
     for entry in annotations if isinstance(annotations, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list) and entry["keypoints"]:
             category = entry.get("category_id")
             if isinstance(category, int):
-                lengths.setdefault(category, Counter())[len(entry["keypoints"])] += 1
-    same = {category: next(iter(counts)) for category, counts in lengths.items() if len(counts) == 1}
-    return {category: length // 3 for category, length in same.items() if length % 3 == 0}
+                number, rest = divmod(len(entry["keypoints"]), 3)
+                found.setdefault(category, Counter())[number] += 1
+                odd |= {category} if rest else set()
+    return {category: counts for category, counts in found.items() if category not in odd}
+
+
+def _differing(place: str, numbers: Mapping[int, int]) -> Note:
+    listed = ", ".join(f"{number} in {count}" for number, count in sorted(numbers.items())[:_SHOWN])
+    more = ", ..." * (len(numbers) > _SHOWN)
+    message = f"keypoints must be as many in every object where they have no names, got {listed} objects{more}"
+    hint = "which point is which cannot be known: export with names, from CVAT with a skeleton, or label the rest again"
+    return "E113", place, message, hint
 
 
 def _unnamed(place: str, number: int, names: Sequence[Any], skeleton: Skeleton, order: Sequence[str] | None) -> Note:

@@ -15,7 +15,7 @@ import numpy as np
 from posetools.formats.base import ReadOptions
 from posetools.formats.boxes import HINT, Completed, ThinBox, box_round, complete
 from posetools.formats.coco_errors import Note, raw_place
-from posetools.formats.coco_model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage
+from posetools.formats.coco_model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage, drawn_box, lacks_size
 from posetools.formats.coco_repair import OF_OBJECTS, Repair, image_sizes, repair
 from posetools.formats.collect import Corners
 from posetools.geometry import xywh_from_xyxy
@@ -34,7 +34,7 @@ class Prepared:
         ours: the ids of the categories that are the skeleton's.
         ignored_ids: the ids of the categories left out on purpose.
         ignored: name of such a category -> how many objects of it there are.
-        left_out: the places of those objects.
+        left_out: the indices of those objects in the file's list.
         notes: what was changed, and what is not carried over.
     """
 
@@ -42,7 +42,7 @@ class Prepared:
     ours: frozenset[int] = frozenset()
     ignored_ids: frozenset[int] = frozenset()
     ignored: Counter[str] = field(default_factory=Counter)
-    left_out: frozenset[str] = frozenset()
+    left_out: frozenset[int] = frozenset()
     notes: tuple[Note, ...] = ()
 
 
@@ -53,18 +53,19 @@ def prepare(document: Any, skeleton: Skeleton, options: ReadOptions) -> Prepared
     names = dict(_categories(document))
     ours = frozenset(i for i, name in names.items() if options.names.get(name, name) == skeleton.category.name)
     ignored_names = {i: name for i, name in names.items() if i not in ours and name in options.ignore}
-    places: set[str] = set()
+    places: dict[int, str] = {}
     ignored = Counter[str]()
     for i, entry in enumerate(document["annotations"]):
         if _category_of(entry) in ignored_names:
-            places.add(raw_place("annotations", i, entry))
+            places[i] = raw_place("annotations", i, entry)
             ignored[ignored_names[entry["category_id"]]] += 1
         elif options.drop_crowds and isinstance(entry, dict) and entry.get("iscrowd") == 1:
-            places.add(raw_place("annotations", i, entry))
+            places[i] = raw_place("annotations", i, entry)
             ignored[CROWDS] += 1
     filled, notes = _fill(document, ours, options)
     mended, repairs = repair(filled, OF_OBJECTS)
-    notes += _repaired([done for done in repairs if done.place not in places])
+    untold = set(places.values())
+    notes += _repaired([done for done in repairs if done.place not in untold])
     return Prepared(
         document=mended,
         ours=ours,
@@ -77,7 +78,7 @@ def prepare(document: Any, skeleton: Skeleton, options: ReadOptions) -> Prepared
 
 def _repaired(repairs: Sequence[Repair]) -> Iterator[Note]:
     """Yield one note for each kind of repair."""
-    hint = "the source stays as it is; `posetools validate --fix` mends a file itself"
+    hint = "the source stays as it is; the data set that is written has these values"
     kinds: dict[str, list[Repair]] = {}
     for done in repairs:
         kinds.setdefault(done.code, []).append(done)
@@ -150,8 +151,13 @@ def _complete(
     own: dict[int, list[Corners]] = {image: [] for image in thin}
     for i, entry in enumerate(entries):
         others = own.get(entry["image_id"]) if isinstance(entry, dict) and _has_image(entry) else None
-        known = None if others is None else boxes.get(i) or _drawn(entry)
-        if others is not None and known is not None and not isinstance(known, ThinBox):
+        if others is None:
+            continue
+        known = boxes.get(i)
+        if known is None and (drawn := drawn_box(entry.get("bbox"))):
+            x, y, width, height = drawn
+            known = (x, y, x + width, y + height)
+        if known is not None and not isinstance(known, ThinBox):
             others.append(known)
     total: Completed | None = None
     for image, rows in thin.items():
@@ -171,20 +177,11 @@ def _lacks_box(entry: Mapping[str, Any]) -> bool:
     box = entry.get("bbox")
     if not box:
         return box is None or isinstance(box, list)
-    return isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)) and min(box[2:]) == 0
+    return lacks_size(box)
 
 
 def _has_image(entry: Mapping[str, Any]) -> bool:
     return isinstance(entry.get("image_id"), int)
-
-
-def _drawn(entry: Mapping[str, Any]) -> Corners | None:
-    """Return the box that an entry has, where it is one."""
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)) or min(box[2:]) <= 0:
-        return None
-    x, y, width, height = map(float, box)
-    return x, y, x + width, y + height
 
 
 def _is_number(value: object) -> bool:

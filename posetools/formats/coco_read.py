@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
+import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,17 +15,18 @@ import numpy as np
 from posetools.dataset import DatasetBuilder, Image
 from posetools.errors import InputError, must_be
 from posetools.files import read_json
-from posetools.findings import Finding, has_errors, sort_findings
+from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco_columns import AnnotationColumns
+from posetools.formats.coco_errors import Note
 from posetools.formats.coco_flat import join_categories
 from posetools.formats.coco_model import LABELED
 from posetools.formats.coco_names import name_keypoints
-from posetools.formats.coco_prepare import prepare
+from posetools.formats.coco_prepare import Prepared, prepare
 from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_of
-from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, table_from, unreadable_table
+from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
 from posetools.formats.coco_values import NOT_FOUND, plain_values
-from posetools.formats.joined import FollowUp
+from posetools.formats.coco_visibility import assume_visible, has_marks, has_visibility
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -32,8 +34,6 @@ from posetools.shards import SHARD, cut
 from posetools.skeleton import Skeleton
 from posetools.storage import heads
 
-_ANNOTATION = re.compile(r"annotations\[(\d+)\]")
-_IMAGE = re.compile(r"images\[\d+\] \(id (\d+)")
 # Places that are listed in one finding.
 _SHOWN = 5
 
@@ -78,7 +78,7 @@ class Reading:
         ignored_ids: the ids of the categories left out on purpose.
         drop_crowds: whether groups of objects are left out on purpose.
         broken: the ids of the images in which an object could not be read.
-        unusable: the id of an image that cannot be used -> the finding that says why.
+        measured: index in the file's list of images -> what was found, for those that were opened for their size.
     """
 
     table: CocoTable
@@ -90,7 +90,7 @@ class Reading:
     ignored_ids: frozenset[int] = frozenset()
     drop_crowds: bool = False
     broken: set[int] = field(default_factory=set)
-    unusable: dict[int, Finding] = field(default_factory=dict)
+    measured: Mapping[int, Found | Finding] = field(default_factory=dict)
 
     def add(self, code: str, place: str, message: str, hint: str = "") -> None:
         """Add a finding of this file."""
@@ -111,24 +111,29 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     except InputError as exc:
         table = unreadable_table(path, exc)
         return Reading(table, None, findings=list(table.findings))
-    document, taken = plain_values(document, lambda name, place: _measured(lookup, name, place))
-    document, joined = join_categories(document, skeleton, options)
-    document, unnamed = name_keypoints(document, skeleton, options)
-    refused = [note for note in (*joined, *unnamed) if note[0].startswith("E")]
+    if isinstance(document, dict) and document.get("categories") is None and "annotations" in document:
+        document = {**document, "categories": []}
+    strict = strict_table(document, path)
+    measured: dict[int, Found | Finding] = {}
+    taken: tuple[Note, ...] = ()
+    original = document
+    if strict is None or has_marks(strict):
+        document, taken = plain_values(document, partial(_measure, lookup, measured))
+    document, settled = _settled(document, skeleton, options, complete=strict is not None and has_visibility(strict))
+    refused = [note for note in settled if note[0].startswith("E")]
     if refused:
         # Without its keypoints, no image of the file must become one without objects.
         findings = [Finding(code, str(path), place, message, hint) for code, place, message, hint in refused]
         return Reading(table_from({name: [] for name in LISTS}, path), None, findings=findings)
     prepared = prepare(document, skeleton, options)
-    table = table_from(prepared.document, path)
+    # What nothing changed is not checked again.
+    kept = strict is not None and _has_same_entries(prepared.document, original)
+    table = strict if strict and kept else table_from(prepared.document, path, reading=True)
     reading = Reading(table, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
     reading.drop_crowds = options.drop_crowds
-    reading.findings += [finding for finding in table.findings if finding.place not in prepared.left_out]
-    reading.broken |= _images_of(reading.findings, prepared.document)
-    for finding in reading.findings:
-        if image := _IMAGE.match(finding.place):
-            reading.unusable.setdefault(int(image[1]), finding)
-    for code, place, message, hint in (*taken, *joined, *prepared.notes):
+    reading.measured = measured
+    _take_refused(reading, prepared)
+    for code, place, message, hint in (*taken, *settled, *prepared.notes):
         reading.add(code, place, message, hint)
     for category in table.categories:
         if category.id in prepared.ours and category.id not in reading.columns:
@@ -136,6 +141,26 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     _find_pictures(reading, options, lookup)
     _leave_unlabeled(reading, prepared.document)
     return reading
+
+
+def _settled(
+    document: Any, skeleton: Skeleton, options: ReadOptions, *, complete: bool
+) -> tuple[Any, tuple[Note, ...]]:
+    """Return a document whose objects have keypoints with names and visibility, and what was done or must be asked.
+
+    Args:
+        document: the file, as parsed, with plain values.
+        skeleton: what the keypoints are.
+        options: what the user said of them.
+        complete: whether every keypoint is known to have a visibility.
+    """
+    document, joined = join_categories(document, skeleton, options)
+    document, seen = (document, ()) if complete else assume_visible(document, skeleton, options)
+    if any(code.startswith("E") for code, *_ in seen):
+        # How many keypoints there are is not known yet.
+        return document, (*joined, *seen)
+    document, unnamed = name_keypoints(document, skeleton, options)
+    return document, (*joined, *seen, *unnamed)
 
 
 def _leave_unlabeled(reading: Reading, document: Any) -> None:
@@ -155,9 +180,11 @@ def _leave_unlabeled(reading: Reading, document: Any) -> None:
         reading.add("W322", columns.place(rows[0]), message)
 
 
-def _measured(lookup: Lookup, file_name: str, place: str) -> tuple[int, int] | None:
-    """Return the size in an image's header; None when no image is opened."""
-    found = lookup.find(file_name, UNKNOWN_SIZE, place)
+def _measure(
+    lookup: Lookup, measured: dict[int, Found | Finding], position: int, file_name: str, place: str
+) -> tuple[int, int] | None:
+    """Return the size in an image's header, and keep what was found; None when no image is opened."""
+    found = measured[position] = lookup.find(file_name, UNKNOWN_SIZE, place)
     if isinstance(found, Finding):
         return NOT_FOUND
     return None if found.size == UNKNOWN_SIZE else found.size
@@ -187,16 +214,22 @@ def join(readings: Sequence[Reading], skeleton: Skeleton) -> ReadResult:
     )
 
 
-def _images_of(findings: Sequence[Finding], document: Any) -> set[int]:
-    """Return the ids of the images whose annotations these errors are about."""
-    found: set[int] = set()
-    for finding in findings:
-        entry = _ANNOTATION.match(finding.place)
-        if entry and has_errors([finding]):
-            annotation = document["annotations"][int(entry[1])]
-            image = annotation.get("image_id") if isinstance(annotation, dict) else None
-            found |= {image} if isinstance(image, int) else set()
-    return found
+def _has_same_entries(document: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(
+        len(document[name]) == len(other[name]) and all(map(operator.is_, document[name], other[name]))
+        for name in LISTS
+    )
+
+
+def _take_refused(reading: Reading, prepared: Prepared) -> None:
+    """Add what the models say of the file, but for the objects left out on purpose, and mark the images of the rest."""
+    table = reading.table
+    untold = {finding for at in prepared.left_out for finding in table.refused.get(at, ())}
+    reading.findings += [finding for finding in table.findings if finding not in untold]
+    for at in table.refused.keys() - prepared.left_out:
+        annotation = prepared.document["annotations"][at]
+        image = annotation.get("image_id") if isinstance(annotation, dict) else None
+        reading.broken |= {image} if isinstance(image, int) else set()
 
 
 def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
@@ -204,9 +237,6 @@ def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, re
     source: dict[int, int] = {}
     ignored: dict[int, str] = {}
     file, place = str(reading.table.path), category.place
-    if category.keypoints is None:
-        message = must_be("keypoints", "the list of the keypoints' names", None)
-        reading.add("E113", place, message, "keypoints go by name; add the names to the category")
     for i, label in enumerate(category.keypoints or ()):
         name = options.names.get(label, label)
         if name not in skeleton.index and label in options.ignore:
@@ -246,14 +276,17 @@ def _find_some(
         options.progress(f"looking for the pictures of {reading.table.path.name}", row + 1, len(images))
         if number in seen:
             message = must_be("id", f"unique among the images ({images.place(seen[number])} has it)", number)
-            reading.add("E109", place, message, "give every picture an id of its own")
+            reading.add("E109", place, message, "give every image an id of its own")
+            # Which of the two images the objects are in, nobody knows.
+            reading.broken.add(number)
             continue
         seen[number] = row
         width, height = images.sizes[row].tolist()
-        found = lookup.find(images.file_names[row], (width, height), place)
+        found = reading.measured.get(int(images.position[row]))
+        if found is None or (isinstance(found, Found) and found.size != (width, height)):
+            found = lookup.find(images.file_names[row], (width, height), place)
         if isinstance(found, Finding):
             reading.findings.append(found)
-            reading.unusable[number] = found
         else:
             reading.pictures[row] = found
             reading.findings += found.notes
@@ -273,7 +306,6 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
             message = must_be("file_name", f"the only entry of {path}", reading.table.images.file_names[row])
             hint = "name the files to read, or join the entries; none of them is read"
             reading.add("E313", reading.table.images.place(row), f"{message}; also at {', '.join(others)}", hint)
-            reading.unusable[int(reading.table.images.ids[row])] = reading.findings[-1]
             del reading.pictures[row]
 
 
@@ -284,15 +316,17 @@ def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, 
     for row in range(len(table)):
         if int(table.category_ids[row]) in reading.ignored_ids or (reading.drop_crowds and table.iscrowd[row]):
             continue
-        problem = _category_problem(reading, row, skeleton.category.name) or _image_problem(
-            reading, row, int(images[row])
-        )
-        if problem:
-            reading.findings.append(problem)
+        image = int(images[row])
+        if image not in reading.pictures:
+            # The finding of an image that is listed has its objects.
+            if int(table.image_ids[row]) not in reading.table.image_ids:
+                reading.findings.append(_unknown_image(reading, row))
+        elif int(table.category_ids[row]) not in reading.columns:
+            reading.findings += _category_problem(reading, row, skeleton.category.name)
             reading.broken.add(int(table.image_ids[row]))
         elif row in keypoints:
             builder.add_instance(
-                names[int(images[row])],
+                names[image],
                 box=boxes[row],
                 keypoints=keypoints[row],
                 place=f"{reading.table.path}: {table.place(row)}",
@@ -330,8 +364,8 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
             reading.broken.add(int(table.image_ids[row]))
         usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
     if stray:
-        message = must_be("keypoints", "0, 0 where the visibility is 0", f"coordinates for {stray} such points")
-        reading.add("W203", "annotations", f"{message}; they are left out", "visibility 1 means hidden but labelled")
+        message = f"keypoints must be 0, 0 where the visibility is 0, got coordinates at {stray} of them, left out"
+        reading.add("W203", "annotations", message, "visibility 1 means labeled but not visible")
     return usable
 
 
@@ -354,26 +388,22 @@ def _visibility(reading: Reading, table: AnnotationColumns, row: int, values: Fl
     return Finding("E107", str(reading.table.path), table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
 
 
-def _category_problem(reading: Reading, row: int, category: str) -> Finding | None:
+def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Finding]:
+    """Yield what is wrong with an object that is not the skeleton's; the finding of its category itself has it."""
     table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
-    if number in reading.columns:
-        return None
     place, file = table.place(row), str(reading.table.path)
     named = [row for row in reading.table.categories if row.id == number]
     if named:
         rule = f"the skeleton's category {category!r}"
         found = unknown_label(named[0].name, (category,), file=file, place=place, field="category", rule=rule)
-        return replace(found, of="rectangle", points=tuple(named[0].keypoints or ()))
-    message = must_be("category_id", "the id of an entry in categories that can be read", number)
-    return Finding("E111", file, place, message, "add the category to categories")
+        yield replace(found, of="rectangle", points=tuple(named[0].keypoints or ()))
+    elif number not in reading.table.category_ids:
+        message = must_be("category_id", "the id of an entry in categories", number)
+        yield Finding("E111", file, place, message, "add the category to categories")
 
 
-def _image_problem(reading: Reading, row: int, image: int) -> Finding | None:
-    if image in reading.pictures:
-        return None
-    table, number = reading.table.annotations, int(reading.table.annotations.image_ids[row])
-    listed = number in reading.table.image_ids
-    rule = "the id of a picture that can be read" if listed else "the id of an entry in images"
-    hint = "see the finding on the picture" if listed else "add the picture to images, or take the annotation out"
-    cause, problem = reading.unusable.get(number), must_be("image_id", rule, number)
-    return FollowUp("E110", str(reading.table.path), table.place(row), problem, hint, cause=cause)
+def _unknown_image(reading: Reading, row: int) -> Finding:
+    table = reading.table.annotations
+    message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
+    hint = "add the image to images, or take the annotation out"
+    return Finding("E110", str(reading.table.path), table.place(row), message, hint)

@@ -21,7 +21,7 @@ from typing import Any, TypeGuard
 
 from posetools.errors import show_value
 from posetools.formats.coco_errors import raw_place
-from posetools.formats.coco_model import LABELED, MAX_COORDINATE, MIN_AREA, plain_number
+from posetools.formats.coco_model import LABELED, MAX_COORDINATE, MIN_AREA, drawn_box, plain_number
 from posetools.geometry import DECIMALS
 
 OF_OBJECTS = frozenset({"E104", "E105", "E115"})
@@ -128,10 +128,11 @@ def _told(code: str, place: str, old: _Entry, change: _Entry) -> Repair:
 
 
 def _area(entry: _Entry) -> _Entry:
-    area, bbox = entry.get("area"), entry.get("bbox")
-    if ("area" in entry and not (_is_number(area) and area <= MIN_AREA)) or not _is_box(bbox):
+    area = entry.get("area")
+    if "area" in entry and not (_is_number(area) and area <= MIN_AREA):
         return {}
-    own = round(bbox[2] * bbox[3], DECIMALS)
+    box = drawn_box(entry.get("bbox"))
+    own = round(box[2] * box[3], DECIMALS) if box else 0
     return {"area": plain_number(float(own))} if own > MIN_AREA else {}
 
 
@@ -150,10 +151,10 @@ def _crowd(entry: _Entry) -> _Entry:
 
 
 def _clipped(entry: _Entry, sizes: Mapping[int, tuple[int, int]]) -> _Entry:
-    bbox, image = entry.get("bbox"), entry.get("image_id")
-    if not _is_box(bbox) or not isinstance(image, int) or image not in sizes:
+    box, image = drawn_box(entry.get("bbox")), entry.get("image_id")
+    if box is None or not isinstance(image, int) or image not in sizes:
         return {}
-    x, y, w, h = bbox
+    x, y, w, h = box
     width, height = sizes[image]
     if min(x, y) >= -OUTSIDE and x + w <= width + OUTSIDE and y + h <= height + OUTSIDE:
         return {}
@@ -199,8 +200,3 @@ def _are_numbers(values: list[Any]) -> bool:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(index) is int for index in value)
-
-
-def _is_box(value: Any) -> TypeGuard[list[float]]:
-    numbers = isinstance(value, list) and len(value) == 4 and all(_is_number(part) for part in value)
-    return numbers and value[2] > 0 and value[3] > 0

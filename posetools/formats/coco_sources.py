@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from posetools.dataset_folder import IMAGES, SPLIT_WORDS, split_folder
 from posetools.errors import InputError, RequestError, must_be
@@ -213,7 +214,16 @@ def is_coco(path: Path) -> bool | None:
         document = read_json(path)
     except (OSError, InputError):
         return None
-    return isinstance(document, dict) and all(isinstance(document.get(name), list) for name in LISTS)
+    if not isinstance(document, dict):
+        return False
+    found = [name for name in LISTS if isinstance(document.get(name), list)]
+    return len(found) == len(LISTS) or (found == ["images", "annotations"] and _has_keypoints(document))
+
+
+def _has_keypoints(document: Mapping[str, Any]) -> bool:
+    """Return whether a document whose categories are missing has keypoints; COCO's captions have none."""
+    first = next(iter(document["annotations"]), None)
+    return document.get("categories") is None and isinstance(first, dict) and isinstance(first.get("keypoints"), list)
 
 
 def detect(path: Path) -> bool:

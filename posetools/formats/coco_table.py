@@ -28,6 +28,7 @@ from posetools.formats.coco_entries import (
     parse,
     read_parsed,
     read_raw,
+    read_strict,
     split_text,
 )
 from posetools.formats.coco_errors import place_of
@@ -64,6 +65,7 @@ class CocoTable:
     Attributes:
         path: the file.
         findings: what does not keep to the models; those entries are not in the columns.
+        refused: index of an annotation among those in the file -> its findings, for those that have any.
         readable: whether the three lists are there; without them the columns are empty.
         images: the pictures.
         annotations: the objects.
@@ -77,6 +79,7 @@ class CocoTable:
 
     path: Path
     findings: tuple[Finding, ...]
+    refused: Mapping[int, tuple[Finding, ...]]
     readable: bool
     images: ImageColumns
     annotations: AnnotationColumns
@@ -124,9 +127,36 @@ def _from_raw(raw: RawFile, path: Path) -> CocoTable:
     return found.table({name: len(getattr(raw, name)) for name in LISTS})
 
 
-def table_from(document: object, path: Path) -> CocoTable:
-    """Return a parsed COCO document as columns; ``path`` is for the findings."""
+def strict_table(document: object, path: Path) -> CocoTable | None:
+    """Return a parsed COCO document as columns where all of it keeps to the models; None at the first entry that fails.
+
+    What it returns has values of the models' types alone, so that no other meaning needs to be looked for.
+    """
+    if not isinstance(document, Mapping) or not all(isinstance(document.get(name), list) for name in LISTS):
+        return None
     found = _Found(path)
+    found.check_head(document)
+    if found.refused.findings:
+        return None
+    try:
+        with no_collection():
+            read_strict(document["images"], CocoImage, found.images)
+            read_strict(document["annotations"], CocoAnnotation, found.annotations)
+            read_strict(document["categories"], CocoCategory, found)
+    except ValidationError:
+        return None
+    return found.table({name: len(document[name]) for name in LISTS})
+
+
+def table_from(document: object, path: Path, *, reading: bool = False) -> CocoTable:
+    """Return a parsed COCO document as columns.
+
+    Args:
+        document: the file, as parsed.
+        path: the file, for the findings.
+        reading: whether it is read to be converted: findings then leave out what the reader makes from other fields.
+    """
+    found = _Found(path, reading=reading)
     if not isinstance(document, Mapping) or not all(isinstance(document.get(name), list) for name in LISTS):
         found.check_whole(document)
         return found.table(dict.fromkeys(LISTS, 0), readable=False)
@@ -167,8 +197,8 @@ def read_entries(path: Path, wanted: Mapping[str, Sequence[int]]) -> Iterator[tu
 class _Found:
     """What has been read of a file so far."""
 
-    def __init__(self, path: Path) -> None:
-        self.images, self.annotations, self.refused = ImageRows(), AnnotationRows(), Refused(path)
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
+        self.images, self.annotations, self.refused = ImageRows(), AnnotationRows(), Refused(path, reading=reading)
         self._categories: list[CategoryRow] = []
 
     def add(self, position: Sequence[int], rows: Sequence[CocoCategory]) -> None:
@@ -204,6 +234,7 @@ class _Found:
         return CocoTable(
             path=self.refused.path,
             findings=tuple(self.refused.findings),
+            refused=self.refused.annotations,
             readable=readable,
             images=images,
             annotations=self.annotations.columns(),

@@ -6,6 +6,7 @@ missing. Each kind is one warning (W324) per file. A value with two meanings sta
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
@@ -14,16 +15,18 @@ from typing import Any
 
 from posetools.formats.coco_errors import Note, raw_place
 from posetools.formats.coco_model import LABELED, MAX_ID
+from posetools.formats.plain_numbers import number_in, whole_number
 
-# A file name and a place -> the size of the image, or None when no image is opened.
-Measure = Callable[[str, str], tuple[int, int] | None]
+# The index of an entry in images, its file name and its place -> the image's size, or None when no image is opened.
+Measure = Callable[[int, str, str], tuple[int, int] | None]
 
 _PLAIN = frozenset({int, float})
-# No number of an annotation comes near it.
-_LARGEST = 1e15
-_TEXT_LIMIT = 40
 _HINT = "the source stays as it is"
 _MISSING = object()
+# The name of a category that cannot be read and that no object has.
+_UNREAD = "(not read)"
+# What some programs write as both coordinates of a keypoint that is missing.
+MARK = -1
 # The size of an image that cannot be opened: its own finding says why.
 NOT_FOUND = (1, 1)
 
@@ -57,7 +60,7 @@ def plain_values(document: Any, measure: Measure) -> tuple[Any, tuple[Note, ...]
         return document, ()
     counted = _Counted()
     images = [_image(entry, i, measure, counted) for i, entry in enumerate(document["images"])]
-    categories = [_category(entry) for entry in document["categories"]]
+    categories = _categories(document, counted)
     annotations = [_annotation(entry, i, counted) for i, entry in enumerate(document["annotations"])]
     annotations = _linked("images", images, "image_id", annotations, counted)
     annotations = _linked("categories", categories, "category_id", annotations, counted)
@@ -74,29 +77,6 @@ def _is_kept(key: str, value: Any) -> bool:
     )
 
 
-def whole_number(value: Any) -> int | None:
-    """Return the integer that a float without fraction or a text of digits means, or None."""
-    if isinstance(value, str):
-        digits = len(value) <= _TEXT_LIMIT and value.isascii() and value.strip().isdigit()
-        value = int(value) if digits else number_in(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) <= MAX_ID else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def number_in(value: Any) -> float | int | None:
-    """Return the finite number that a value is, or says as text, or None."""
-    if isinstance(value, str) and len(value) <= _TEXT_LIMIT and value.isascii() and "_" not in value:
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    # An int may be too large to be a float; NaN is not at most anything.
-    return value if abs(value) <= _LARGEST else None
-
-
 def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> Any:
     if not isinstance(entry, dict) or all(type(entry.get(key)) is int for key in ("width", "height")):
         return entry
@@ -109,7 +89,7 @@ def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> An
             new[key] = number
             counted.add(f"{key} of another type was taken for the whole number that it says", place)
     if any(new.get(key) is None for key in ("width", "height")) and isinstance(entry.get("file_name"), str):
-        size = measure(entry["file_name"], place)
+        size = measure(position, entry["file_name"], place)
         if size is not None:
             given = (new.get("width"), new.get("height"))
             new["width"], new["height"] = (
@@ -120,11 +100,46 @@ def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> An
     return new
 
 
-def _category(entry: Any) -> Any:
-    """Return a category without what nothing reads and the models refuse."""
+def _categories(document: Mapping[str, Any], counted: _Counted) -> list[Any]:
+    """Return the categories without what nothing reads; one that no object has need not be right."""
+    given = document["categories"]
+    used = [entry.get("category_id") for entry in document["annotations"] if isinstance(entry, dict)]
+    taken = {_text(number) for number in (*used, *(_id_of(entry) for entry in given))}
+    free = (number for number in itertools.count() if str(number) not in taken)
+    categories = [_category(entry, i, counted) for i, entry in enumerate(given)]
+    wanted = {_text(number) for number in used}
+    # In their places, so that those of the others stay.
+    return [
+        entry if _is_whole(entry) or _text(_id_of(entry)) in wanted else {"id": next(free), "name": _UNREAD}
+        for entry in categories
+    ]
+
+
+def _id_of(entry: Any) -> Any:
+    return entry.get("id") if isinstance(entry, dict) else None
+
+
+def _is_whole(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and whole_number(entry.get("id")) is not None
+        and isinstance(entry.get("name"), str)
+        and entry["name"] != ""
+        and isinstance(entry.get("keypoints", []), list)
+    )
+
+
+def _category(entry: Any, position: int, counted: _Counted) -> Any:
+    """Return a category without what nothing reads and the models refuse, and with names as texts."""
     if not isinstance(entry, dict):
         return entry
     new = dict(entry)
+    names = [new.get("name"), *_listed(new.get("keypoints"))]
+    if any(type(name) is int for name in names):
+        counted.add("a name that is a number was taken for its digits", raw_place("categories", position, entry))
+        new["name"] = _digits(new.get("name"))
+        if isinstance(new.get("keypoints"), list):
+            new["keypoints"] = [_digits(name) for name in new["keypoints"]]
     if not isinstance(entry.get("supercategory", ""), str):
         del new["supercategory"]
     if "skeleton" in entry and not _are_edges(entry["skeleton"]):
@@ -133,6 +148,14 @@ def _category(entry: Any) -> Any:
         if edges is not None:
             new["skeleton"] = edges
     return new
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _digits(name: Any) -> Any:
+    return str(name) if type(name) is int else name
 
 
 def _are_edges(value: Any) -> bool:
@@ -201,12 +224,22 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         return
     if not isinstance(values, list):
         return
-    if _are_plain(values):
+    if _are_plain(values) and MARK not in values:
         return
     if set(map(type, values)) == {list} and all(len(point) == 3 for point in values):
         values = [value for point in values for value in point]
         change["keypoints"] = values
         tell("keypoints as [[x, y, v], ...] were taken for x, y, v in one list")
+    elif set(map(type, values)) == {list} and all(len(point) == 2 for point in values):
+        # Whether these are visible is not said: that is asked for.
+        change["keypoints"] = [value for point in values for value in point]
+        return
+    if not len(values) % 3 and MARK in values:
+        marked = _without_marks(values)
+        if marked is not values:
+            values = change["keypoints"] = marked
+            drop.append("num_keypoints")
+            tell("keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled")
     if len(values) % 3 or _are_plain(values):
         return
     numbers = _without_coordinates(values)
@@ -223,6 +256,16 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
 def _are_plain(values: list[Any]) -> bool:
     """Return whether all are numbers; only NaN differs from itself."""
     return set(map(type, values)) <= _PLAIN and all(map(operator.eq, values, values))
+
+
+def _without_marks(values: list[Any]) -> list[Any]:
+    """Return the numbers with 0, 0, 0 for points at (-1, -1) that are said to be labeled."""
+    numbers = values
+    for at in range(0, len(values), 3):
+        if values[at] == values[at + 1] == MARK and values[at + 2] != 0:
+            numbers = list(values) if numbers is values else numbers
+            numbers[at : at + 3] = [0, 0, 0]
+    return numbers
 
 
 def _without_coordinates(values: list[Any]) -> list[Any]:
@@ -259,7 +302,9 @@ def _count(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str], te
 class _Ids:
     """The ids of a list whose entries are given whole numbers as ids, in place; what refers to them is looked up."""
 
-    def __init__(self, kind: str, entries: list[Any], counted: _Counted) -> None:
+    def __init__(
+        self, kind: str, entries: list[Any], counted: _Counted, referred: frozenset[int] = frozenset()
+    ) -> None:
         self._exact: dict[tuple[type, Any], int] = {}
         self._same: dict[str, set[int]] = {}
         given = [entry.get("id") if isinstance(entry, dict) else None for entry in entries]
@@ -269,7 +314,8 @@ class _Ids:
             if isinstance(number, str) or (isinstance(number, float) and number.is_integer()):
                 key = (type(number), number)
                 new = self._exact.get(key, whole_number(number))
-                while free in used:
+                # A number that something refers to must not become another entry's.
+                while free in used or free in referred:
                     free += 1
                 if new is None or not 0 <= new < MAX_ID or (new in used and key not in self._exact):
                     new = free
@@ -301,7 +347,8 @@ def _text(number: Any) -> str:
 
 def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], counted: _Counted) -> list[Any]:
     """Give the entries whole numbers as ids, and return the annotations with references to these."""
-    ids = _Ids(kind, entries, counted)
+    references = (entry.get(key) for entry in annotations if isinstance(entry, dict))
+    ids = _Ids(kind, entries, counted, frozenset(number for number in references if type(number) is int))
     linked: list[Any] = []
     for at, entry in enumerate(annotations):
         old = entry.get(key) if isinstance(entry, dict) else None

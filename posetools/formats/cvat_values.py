@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from posetools.formats.labelme_values import whole
+from posetools.formats.plain_numbers import whole
 
 _FLAGS = {"true": "1", "yes": "1", "on": "1", "1.0": "1", "false": "0", "no": "0", "off": "0", "0.0": "0"}
 _NONE = frozenset({"", "none", "null", "nan"})

@@ -83,17 +83,6 @@ def repaired(file: object, counts: Mapping[str, int]) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
-class FollowUp(Finding):
-    """A finding on an object that has its cause in another one, where it is counted.
-
-    Attributes:
-        cause: the other; None where nothing says why.
-    """
-
-    cause: Finding | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class NotCarried(OneOfMany):
     """What a file holds that COCO keypoints do not.
 
@@ -133,24 +122,15 @@ def _told(counts: Mapping[str, int]) -> str:
 
 
 def joined(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings of a run, one of each kind; those that follow from others are counted there."""
+    """Return the findings of a run, one of each kind."""
     others: list[Finding] = []
-    followed = Counter[Finding]()
     alike: dict[tuple[object, ...], list[OneOfMany]] = {}
     for finding in findings:
         if isinstance(finding, OneOfMany):
             alike.setdefault((type(finding), *finding.kind), []).append(finding)
-        elif isinstance(finding, FollowUp) and finding.cause is not None:
-            followed[finding.cause] += 1
         else:
             others.append(finding)
-    others = [_with_objects(one, followed[one]) if one in followed else one for one in others] if followed else others
     return others + [type(same[0]).of_all(same) for same in alike.values()]
-
-
-def _with_objects(finding: Finding, number: int) -> Finding:
-    """Return a finding on an image with how many objects are left out with it."""
-    return replace(finding, message=f"{finding.message} ({number} object{'s' * (number > 1)} left out with it)")
 
 
 def add_dependents(findings: list[Finding], place: str, points: Sequence[str]) -> None:

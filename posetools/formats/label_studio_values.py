@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posetools.formats.labelme_values import coordinate, flag, pairs, whole
+from posetools.formats.labelme_values import coordinate, flag, pairs
+from posetools.formats.plain_numbers import whole
 
 _LARGEST = 10**15
 _IDS = ("id", "parentID", "from_id", "to_id")

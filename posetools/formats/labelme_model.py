@@ -23,7 +23,8 @@ from pydantic_core import from_json
 from posetools.errors import join_place, must_be
 from posetools.files import unmarked
 from posetools.findings import Finding
-from posetools.formats.labelme_values import lenient_shape, whole
+from posetools.formats.labelme_values import lenient_shape
+from posetools.formats.plain_numbers import whole
 
 # Pixels; beyond the limit float64 has no fractions left to keep.
 _LIMIT = 1e6

@@ -10,18 +10,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-_INTEGER = re.compile(r"[+-]?\d{1,15}(?:\.0{1,9})?")
+from posetools.formats.plain_numbers import whole
+
 _NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?")
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
-
-
-def whole(value: Any) -> Any:
-    """Return the integer that a value is, as a float or a text; else the value itself."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return int(value)
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        return int(value.strip().partition(".")[0])
-    return value
 
 
 def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:

@@ -274,6 +274,10 @@ def _entries(*names: str) -> Callable[[Any], bool]:
 _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
     ("looks like Supervisely; export COCO keypoints there", _keys("tags", "size", "objects")),
     ("looks like results of a COCO model, without images", _entries("image_id", "category_id", "score")),
+    (
+        "looks like COCO, but images, annotations and categories must be lists",
+        _keys("images", "annotations", "categories"),
+    ),
     ("looks like COCO without categories", _keys("images", "annotations")),
     ("looks like a labelme file without imagePath", _keys("shapes")),
     ("looks like CreateML, which holds boxes and no keypoints", _entries("image", "annotations")),

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.labelme_model import AnyShape
-from posetools.formats.labelme_values import coordinate, whole
+from posetools.formats.labelme_values import coordinate
+from posetools.formats.plain_numbers import whole
 from posetools.formats.via_model import ADVICE, Entry, Parsed
 from posetools.formats.via_regions import LIMIT, RegionReader, bad, says
 

@@ -14,7 +14,7 @@ from posetools.errors import must_be
 from posetools.files import unmarked
 from posetools.findings import Finding
 from posetools.formats.labelme_model import AnyShape
-from posetools.formats.labelme_values import whole
+from posetools.formats.plain_numbers import whole
 from posetools.formats.via_regions import RegionReader, bad
 
 METADATA = "_via_img_metadata"

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from posetools.errors import RequestError, must_be
 from posetools.formats.as_labelme import ellipse_corners
 from posetools.formats.labelme_model import AnyShape, BadShape, Shape
-from posetools.formats.labelme_values import coordinate, flag, whole
+from posetools.formats.labelme_values import coordinate, flag
+from posetools.formats.plain_numbers import whole
 from posetools.formats.visibility_words import SCALE, SEEN
 
 # Role -> the attributes that are looked at, the first that says something decides; of the visibility all must agree.

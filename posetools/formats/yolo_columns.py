@@ -139,6 +139,10 @@ def _check_flips(
     hint = (
         f"--kpt-order {order} states the order of the columns (this one is the skeleton's); flip_idx is then not used"
     )
+    if skeleton.flip_indices == tuple(range(skeleton.num_keypoints)):
+        hint = (
+            f"the skeleton has no left/right pairs: write `swap: NAME` in both of a pair, if these are any; else {hint}"
+        )
     raise InputError(source.where, "flip_idx", problem, hint=hint)
 
 

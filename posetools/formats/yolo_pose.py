@@ -9,7 +9,8 @@ yolo_layout says where files are looked for, yolo_columns which point is which.
 - The class whose name is the skeleton's category is read (class 0 where classes have no names), others must be left
   out by name. A class without a name goes by its number.
 - ``v`` is 0 (not labelled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
-  visible; (0, 0) then means not labelled, and so do negative numbers (ultralytics masks them) and NaN.
+  visible; (0, 0) then means not labelled, and so do negative numbers (ultralytics masks them) and NaN. Lines with
+  scores for ``v`` (most of it fractions) are read in the same way.
 - A point at (-1, -1), the mark of a missing one, is not labelled whatever ``v`` says. A line of class and box alone is
   an object without labelled keypoints. Both are counted (W324).
 - Fractions are of the upright picture (after EXIF rotation) and become pixels to 1e-9. The centre and the sides of a
@@ -72,6 +73,8 @@ _LARGEST = 1e6
 _BOX_ALONE = 5
 # What some programs write as both coordinates of a keypoint that is missing.
 _MISSING = -1.0
+# No box in fractions has a larger number; a box in pixels has.
+_PIXELS = 2
 
 
 class _Task(NamedTuple):
@@ -238,16 +241,24 @@ class _Lines:
 
     def _visibility(self, points: Floats) -> Floats:
         """Return the (N, K) visibilities of (N, K, 2 or 3) points, and make those that are missing zeros."""
+        scores = 0
         missing = np.isnan(points).any(axis=2) | (points[:, :, :2] == _MISSING).all(axis=2)
         if self.columns.dims == 2:
             missing |= (points < 0).any(axis=2)
             visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
         else:
             visibility = points[:, :, 2].copy()
+            # Only lines of scores have such a number.
+            scored = ((visibility > 0) & (visibility < 1)).any(axis=1)
+            seen = np.where((points[:, :, :2] == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+            visibility[scored] = seen[scored]
+            missing[scored] |= (points[scored, :, :2] < 0).any(axis=2)
+            scores = int(scored.sum())
         marked = missing & (visibility != Visibility.NOT_LABELLED)
         visibility[missing] = Visibility.NOT_LABELLED
         points[missing] = 0
-        notes = {"keypoints with negative numbers or NaN read as not labeled": int(marked.sum())}
+        notes = {"lines with scores for visibility read as --assume-visible says": scores}
+        notes |= {"keypoints with negative numbers or NaN read as not labeled": int(marked.sum())}
         notes["lines of class and box alone read as objects without labeled keypoints"] = self._boxes_alone
         for what, times in notes.items():
             if times:
@@ -304,10 +315,22 @@ class _Lines:
             values.append(value)
         problem = self._wrong_value(values)
         if problem:
-            self._find("E311", number, problem, "correct the line; all but class and visibility are fractions")
+            self._find("E311", number, problem, self._hint(values))
             return
         self._numbers.append(number)
         self._values.append(values)
+
+    def _hint(self, values: Sequence[float]) -> str:
+        if self._has_scores(values):
+            return "scores? --assume-visible takes every point of such lines as visible, and (0, 0) as not labeled"
+        if max(values[1:_BOX_ALONE]) > _PIXELS:
+            return "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height"
+        return "correct the line; all but class and visibility are fractions"
+
+    def _has_scores(self, values: Sequence[float]) -> bool:
+        """Return whether most of a line's third numbers are fractions; one alone is a mistake."""
+        seen = [value for value in values[_BOX_ALONE + 2 :: 3] if value] if self.columns.dims > 2 else []
+        return 2 * sum(0 < value < 1 for value in seen) > len(seen)
 
     def _wrong_value(self, values: Sequence[float]) -> str:
         for name, value in zip(("cx", "cy", "w", "h"), values[1:5], strict=True):
@@ -316,11 +339,12 @@ class _Lines:
             if name in "wh" and value <= 0:
                 return must_be(name, "greater than 0", value)
         dims = self.columns.dims
+        scores = self.options.assume_visible and self._has_scores(values)
         for point in range(len(self.columns.keypoints)):
             x, y, *rest = values[_BOX_ALONE + point * dims : _BOX_ALONE + (point + 1) * dims]
             if math.isnan(x) and math.isnan(y):
                 continue
-            if rest and rest[0] not in (0.0, 1.0, 2.0):
+            if rest and rest[0] not in (0.0, 1.0, 2.0) and not (scores and 0 <= rest[0] <= 1):
                 return must_be(f"visibility of point {point}", "0, 1 or 2", rest[0])
             if (math.isnan(x) or math.isnan(y)) and 0.0 not in rest:
                 return must_be(f"point {point}", "two numbers, or NaN NaN for a missing one", [x, y])

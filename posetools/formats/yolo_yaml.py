@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from posetools.errors import from_validation, show_value
 from posetools.files import portable_path, read_text
 from posetools.findings import Finding
+from posetools.formats.plain_numbers import whole
 from posetools.yaml_text import parse_yaml
 
 # The key under which names of keypoints stand that are not told apart by class.
@@ -32,17 +33,10 @@ def _by_class(value: object) -> object:
     return _by_number(value)
 
 
-def _whole(value: object) -> object:
-    """Return a number that is written as 8.0 or "8" as 8, and anything else as it is."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < _DIGITS:
-        return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _whole_numbers(value: object) -> object:
     if isinstance(value, str):
         value = value.strip(" []()").split(",")
-    return [_whole(entry) for entry in value] if isinstance(value, list) else value
+    return [whole(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _texts(value: object) -> object:
@@ -52,7 +46,7 @@ def _texts(value: object) -> object:
     if isinstance(value, list):
         return [str(each) if isinstance(each, int | float) else each for each in value]
     if isinstance(value, dict):
-        return {_whole(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
+        return {whole(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
     return value
 
 
@@ -62,7 +56,6 @@ _PLAIN: Mapping[str, Callable[[object], object]] = {
     "flip_idx": lambda value: _whole_numbers(value) or None,
     "names": _texts,
 }
-_DIGITS = 10
 
 Entries = Annotated[list[StrictStr], BeforeValidator(_as_list)]
 

@@ -6,7 +6,7 @@ import json
 import pickle
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -251,7 +251,7 @@ def test_objects_of_an_image_that_is_missing_are_told_with_it(bees: Path) -> Non
     (bees / "a.json").write_text(json.dumps(document))
     done = convert("a.json")
     assert done.status == 1 and "E110" not in done.out and "nothing was written: 1 error" in done.out
-    assert "got 'b.jpg' (3 objects left out with it)" in done.words
+    assert "images[1] (id 2, b.jpg)" in done.words
     assert convert("a.json", "--keep-going").status == 1 and points_of() == [[20, 50, 80]]
 
 
@@ -376,64 +376,6 @@ def test_classes_of_other_objects_are_one_finding(bees: Path) -> None:
     words = typed(done.words, "--ignore")
     assert words == ["--ignore", "wasp"] and convert("hive", *words).status == 0
     assert len(points_of()) == 2
-
-
-def _coco(change: Callable[[list[Json]], None]) -> None:
-    """Write a COCO file of four bees on one image, with these changes of its objects."""
-    annotation = {"category_id": 1, "image_id": 1, "area": 8100, "iscrowd": 0, "num_keypoints": 3}
-    annotations: list[Json] = [
-        {"id": i, **annotation, "bbox": [1, 1, 90, 90], "keypoints": [20, 30, 2, 50, 60, 2, 80, 90, 2]}
-        for i in range(1, 5)
-    ]
-    change(annotations)
-    make_picture(Path("a.jpg"), (320, 240))
-    document = {
-        "images": [{"id": 1, "file_name": "a.jpg", "width": 320, "height": 240}],
-        "categories": [{"id": 1, "name": "bee", "keypoints": ["head", "thorax", "sting"]}],
-        "annotations": annotations,
-    }
-    Path("a.json").write_text(json.dumps(document))
-
-
-def _no_numbers(annotations: list[Json]) -> None:
-    for at in (0, 2, 3):
-        annotations[at]["keypoints"] = ["?", {}, 2] * 3
-
-
-def _no_boxes(annotations: list[Json]) -> None:
-    for one in annotations:
-        one.update(bbox=[1, 1, 0, 0], area=0)
-
-
-def _one_bad(annotations: list[Json]) -> None:
-    annotations[1]["keypoints"] = [1, 2, 2, 1, 2, 2, "x", "y", 2]
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "message"),
-    [
-        (
-            _no_numbers,
-            "E102",
-            "annotations[0] (id 1): keypoints[0] must be a number, got '?', 18 times in 3 objects: "
-            "annotations[0] (id 1), annotations[2] (id 3), annotations[3] (id 4)",
-        ),
-        (
-            _no_boxes,
-            "E108",
-            "annotations[0] (id 1): bbox[2] must be greater than 0, got 0, 8 times in 4 objects: "
-            "annotations[0] (id 1), annotations[1] (id 2), annotations[2] (id 3), annotations[3] (id 4)",
-        ),
-        (_one_bad, "E102", "annotations[1] (id 2): keypoints[6] must be a number, got 'x', 2 times in this object"),
-    ],
-)
-def test_objects_with_the_same_mistake_are_one_finding(
-    change: Callable[[list[Json]], None], code: str, message: str
-) -> None:
-    _coco(change)
-    done = convert("a.json")
-    assert done.status == 1 and "nothing was written: 1 error" in done.out, done.out
-    assert f"{code} " in done.out and message in done.words
 
 
 def test_no_label_forges_a_line_of_the_table() -> None:

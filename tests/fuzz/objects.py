@@ -107,8 +107,12 @@ def coco(tree: Tree) -> Iterator[Claim]:
     """Yield each annotation."""
     for name, document in _documents(tree):
         if name.endswith("_coco.json") and "/" not in name:
-            for index, _ in enumerate(_list(document, "annotations")):
-                yield Claim(name, (f"annotations[{index}]",))
+            images = [entry for entry in _list(document, "images") if isinstance(entry, dict)]
+            for index, entry in enumerate(_list(document, "annotations")):
+                # The finding of its image has an object too.
+                number = entry.get("image_id") if isinstance(entry, dict) else None
+                picture = next((image.get("file_name") for image in images if image.get("id") == number), "")
+                yield Claim(name, (f"annotations[{index}]",), picture)
 
 
 def cvat(tree: Tree) -> Iterator[Claim]:
