@@ -45,8 +45,8 @@ class Claim:
         """Return whether the finding tells of this object."""
         if not finding.code.startswith("E") and finding.code not in ("W322", "W323", "W337"):
             return False
-        if finding.code == "E301" and finding.details:
-            # All unknown labels of a run, the objects that depend on them included.
+        if (finding.code == "E301" and finding.details) or " files, this is the first)" in finding.message:
+            # One finding of a run: all unknown labels, or shapes of several files; what depends on them included.
             return True
         # A file may have been read by the name of a link to it.
         same = finding.file == f"{root}/{self.file}" or is_same(finding.file, f"{root}/{self.file}")
