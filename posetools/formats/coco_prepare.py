@@ -110,6 +110,7 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         sizes = image_sizes(document)
         boxes = {i: box for i, entry in enumerate(filled) if (box := _box_of(entry, sizes, options))}
         notes += _complete(filled, boxes, sizes, ours)
+        notes += _made(filled, boxes, ours)
         for i, box in boxes.items():
             filled[i] = {**filled[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
     mine = [i for i in bare if _category_of(filled[i]) in ours]
@@ -118,6 +119,16 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         message = f"keypoints set to none labelled in {len(mine)} objects without any, the first is {first}"
         notes.append(("W324", "annotations", message, "they train the detector, not the pose estimator"))
     return {**document, "annotations": filled}, notes
+
+
+def _made(entries: Sequence[Any], boxes: Mapping[int, Corners], ours: frozenset[int]) -> Iterator[Note]:
+    """Yield the note on the objects of ours whose box is made from their keypoints, where the file has another."""
+    made = [i for i in boxes if _category_of(entries[i]) in ours and entries[i].get("bbox")]
+    if made:
+        first = raw_place("annotations", made[0], entries[made[0]])
+        number = f"{len(made)} object{'s' * (len(made) > 1)}"
+        message = f"bbox without a size was replaced by one from keypoints in {number}, the first is {first}"
+        yield "W324", "annotations", message, "the source stays as it is"
 
 
 def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptions) -> Corners | None:

@@ -74,7 +74,8 @@ class _Row:
     def text(self) -> str:
         """The row in words."""
         files = f" in {len(self.files)} files" if len(self.files) > 1 else ""
-        place = self.first.place.partition(", ")[0]
+        head = self.first.place.partition(", ")[0]
+        place = f"{head})" if "(" in head and ")" not in head else head
         text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {place}"
         if self.dependents:
             text += depend(self.dependents)
@@ -177,7 +178,11 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
         return ""
     labels = {*rows, *points}
     for built_in in map(load_skeleton, BUILT_IN):
-        if 2 * len(labels & {built_in.category.name, *built_in.names}) >= len(labels):
+        # A category with names of its own has all of its keypoints.
+        complete = any(row.points for row in told)
+        fits = complete and set(points) <= set(built_in.names) and 2 * len(points) >= len(built_in.names)
+        known_names = labels & {built_in.category.name, *built_in.names}
+        if fits or (not complete and 2 * len(known_names) >= len(labels)):
             return f"--skeleton {built_in.name} has most of these names{_OR}"
     # That with the keypoints is the object.
     boxes = {

@@ -251,7 +251,7 @@ def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
         if path in others:
             left_out.append(path)
             continue
-        message = must_be("the label file", f"that of an image in {IMAGES}/", "no image of that name: left out")
+        message = f"the label file must be that of an image in {IMAGES}/, got no image of that name: left out"
         findings.append(Finding("W337", str(path), "", message))
     if left_out:
         message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"

@@ -257,12 +257,12 @@ class _Lines:
         marked = missing & (visibility != Visibility.NOT_LABELLED)
         visibility[missing] = Visibility.NOT_LABELLED
         points[missing] = 0
-        notes = {"lines with scores for visibility read as --assume-visible says": scores}
-        notes |= {"keypoints with negative numbers or NaN read as not labeled": int(marked.sum())}
-        notes["lines of class and box alone read as objects without labeled keypoints"] = self._boxes_alone
-        for what, times in notes.items():
+        notes = {("line", "with scores for visibility read as --assume-visible says"): scores}
+        notes |= {("keypoint", "with negative numbers or NaN read as not labeled"): int(marked.sum())}
+        notes["line", "of class and box alone read as without labeled keypoints"] = self._boxes_alone
+        for (one, what), times in notes.items():
             if times:
-                self.findings.append(Finding("W324", self.file, "", f"{times} {what}"))
+                self.findings.append(Finding("W324", self.file, "", f"{times} {one}{'s' * (times > 1)} {what}"))
         return visibility
 
     def _find(self, code: str, number: int, message: str, hint: str = "") -> None:
