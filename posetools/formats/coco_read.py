@@ -26,7 +26,7 @@ from posetools.formats.coco_prepare import Prepared, prepare
 from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_of
 from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
 from posetools.formats.coco_values import NOT_FOUND, plain_values
-from posetools.formats.coco_visibility import assume_visible, has_marks, has_visibility
+from posetools.formats.coco_visibility import assume_visible, has_marks, has_visibility, in_fractions
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -154,6 +154,8 @@ def _settled(
         options: what the user said of them.
         complete: whether every keypoint is known to have a visibility.
     """
+    if fractions := in_fractions(document):
+        return document, fractions
     document, joined = join_categories(document, skeleton, options)
     document, seen = (document, ()) if complete else assume_visible(document, skeleton, options)
     if any(code.startswith("E") for code, *_ in seen):

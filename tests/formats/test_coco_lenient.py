@@ -348,6 +348,57 @@ def test_boxes_without_a_size_that_are_replaced_are_counted(place: Place) -> Non
     assert [one["bbox"] for one in place.objects()] == [[30, 40, 40, 20], [20, 30, 60, 40]]
 
 
+@pytest.mark.parametrize("box", [..., None, [], [0, 0, 0, 0]])
+@pytest.mark.parametrize("options", [(), ("--box-from", "keypoints")])
+def test_an_outlined_object_without_a_box_has_that_of_its_outline(
+    place: Place, box: object, options: tuple[str, ...]
+) -> None:
+    outline = [[10, 20, 90.5, 30, 40, 80], [15, 85, 20, 85, 20, 70, 15, 70]]
+    done = place.convert(document(heron(1, bbox=box, segmentation=outline), heron(2, 2)), *options)
+    assert done.status == 0, done.words
+    assert "extent of the segmentation in 1 object without one, the first is annotations[0] (id 1)" in done.words
+    assert [one["bbox"] for one in place.objects()] == [[10, 20, 80.5, 65], [20, 30, 60, 40]]
+
+
+@pytest.mark.parametrize(
+    "outline", [[], [[]], [[1, 2, 3]], [[10, 20, 30, 20]], [[5, 5, 5, 9, 5, 7]], {"counts": [1]}, [["a"] * 6]]
+)
+def test_what_outlines_nothing_makes_no_box(place: Place, outline: object) -> None:
+    done = place.convert(document(heron(1, bbox=None, segmentation=outline), heron(2, 2)))
+    assert done.status == 1
+    assert "--box-from keypoints" in done.words
+
+
+def test_a_file_in_a_folder_of_another_name_is_named_with_what_to_give(place: Place) -> None:
+    for folder in ("labels", "herons/train"):
+        (place.folder / "in" / folder).mkdir(parents=True)
+    labels, herons = place.folder / "in/labels/x.json", place.folder / "in/herons"
+    labels.write_text(json.dumps(document(heron(1), heron(2, 2))))
+    (herons / "train/_annotations.coco.json").write_text(labels.read_text())
+    done = run("convert", place.folder / "in", "--out", place.folder / "out", "--skeleton", place.folder / "s.yaml")
+    assert done.status == 2
+    assert f"give {labels.parent} as SRC" in done.words
+    assert f"give {herons} as SRC" in done.words
+    options = (
+        "--out",
+        place.folder / "out",
+        "--skeleton",
+        place.folder / "s.yaml",
+        "--image-root",
+        place.folder / "in",
+    )
+    assert run("convert", labels.parent, *options).status == 0
+
+
+def test_fractions_of_the_image_are_no_pixels(place: Place) -> None:
+    scaled = {"bbox": [0.2, 0.25, 0.4, 0.3], "keypoints": [0.2, 0.3, 2, 1.02, 0.5, 1, 0, 0, 0], "num_keypoints": 2}
+    done = place.convert(document(heron(1, **scaled), heron(2, 2, **scaled)))
+    assert done.status == 1
+    assert "must be in pixels, got fractions of the image (0 to 1) in all 2 objects" in done.words
+    assert done.words.count("E108") == 2, done.words
+    assert not (place.folder / "out").exists()
+
+
 def test_a_few_names_in_common_with_a_built_in_skeleton_do_not_name_it(place: Place) -> None:
     names = ["nose", "left_eye", "right_eye"]
     (place.folder / "in/a.json").write_text(json.dumps(document(heron(1), heron(2, 2), keypoints=names)))
