@@ -457,3 +457,11 @@ def test_an_image_that_nobody_labeled_is_no_negative(place: Place) -> None:
         for image in json.loads((place.folder / f"out/{s}_coco.json").read_text())["images"]
     ]
     assert sorted(names) == ["p1.jpg", "p2.jpg"]
+
+
+def test_files_that_list_the_same_images_are_one_finding(place: Place) -> None:
+    (place.folder / "in/b.json").write_text(json.dumps(document(heron(1), heron(2, 2))))
+    done = place.convert(document(heron(1), heron(2, 2)))
+    assert done.status == 1
+    assert done.words.count("an image must be listed once") == 1
+    assert "(4 in 2 files, this is the first)" in done.words
