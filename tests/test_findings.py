@@ -1,4 +1,4 @@
-"""The order of findings, whatever their places are called."""
+"""The table of ways on, and the order of findings, whatever their places are called."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posetools.findings import Finding, sort_findings
+from posetools.findings import RULES, WAYS_ON, Finding, sort_findings
+from tests.hints import errors_of
 
 
 def test_numbers_are_sorted_by_value_and_what_is_no_number_stays_text() -> None:
@@ -34,3 +35,14 @@ def test_the_order_is_that_of_parts_compared_one_by_one(files: list[str], places
 
 def _parts(text: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def test_each_error_that_stops_a_conversion_has_a_way_on_and_no_other_has() -> None:
+    raised = errors_of("convert")
+    assert sorted(WAYS_ON) == sorted(raised), {code: sorted(raised.get(code, ())) for code in raised.keys() ^ WAYS_ON}
+    assert set(WAYS_ON) <= set(RULES)
+
+
+def test_a_way_on_is_an_option_or_something_to_do_or_why_there_is_none() -> None:
+    starts = ("`--", "Cannot be read, because ", "Add ", "Correct ", "Delete ", "Give ", "Turn ", "Write ", "A list ")
+    assert not {code: way for code, way in WAYS_ON.items() if not way.startswith(starts) or not way.endswith(".")}
