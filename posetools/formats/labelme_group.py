@@ -196,7 +196,7 @@ class FileShapes:
             self.findings.append(found)
             return
         field_name = f"shape_type of {shape.label!r}"
-        hint = f"draw it as a {wanted} in labelme, or leave it out with --ignore '{shape.label}'"
+        hint = f"draw it as a {wanted} in labelme, or delete it"
         self._find("E302", place, must_be(field_name, repr(wanted), shape.shape_type), hint)
 
     def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
