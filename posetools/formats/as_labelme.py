@@ -133,7 +133,9 @@ def read_shapes(
         return _SHAPE.sub(lambda found: shapes[int(found[1])].place, text)
 
     def translated(finding: Finding) -> Finding:
-        hint = wording.hints.get(finding.code, finding.hint)
+        # The tools' own hints say how to group, which says nothing where an image is one object.
+        own = finding.code == "E306" and options.one_object
+        hint = finding.hint if own else wording.hints.get(finding.code, finding.hint)
         return replace(
             finding,
             place=f"{place}: {told(finding.place)}" if finding.place else place,

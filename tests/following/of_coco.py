@@ -32,7 +32,7 @@ def _flat(document: Any) -> None:
     document["categories"] = [{"id": i, "name": name} for i, name in enumerate(("fish", *NAMES), start=1)]
     boxes = [{**one, "keypoints": [], "num_keypoints": 0} for one in document["annotations"]]
     points = [
-        {"id": 10 * image + i, "image_id": image, "category_id": 2 + i, "bbox": [POINTS[name][0], POINTS[name][1], 1, 1],
+        {"id": 10 * image + i, "image_id": image, "category_id": 2 + i, "bbox": [*POINTS[name], 1, 1],
          "area": 1, "iscrowd": 0, "segmentation": [list(POINTS[name])]}
         for image in (1, 2) for i, name in enumerate(NAMES)
     ]  # fmt: skip

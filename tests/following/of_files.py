@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.run import run
-from tests.following.case import BOTH, SIZE, Case
+from tests.following.case import BOTH, Case
 from tests.following.sources import SKELETON, coco, fish_shapes, images, labelme, shape, skeleton, write_labelme
 
 
@@ -180,45 +180,98 @@ IN_X = {f"x/{name}": objects for name, objects in BOTH.items()}
 
 CASES = [
     Case("images elsewhere", lambda: _moved(labelme()), ("--image-root DIR",), {"DIR": "elsewhere"}),
-    Case("an image that leads out", lambda: _moved(_named("../elsewhere/")), ("--image-root DIR",), {"DIR": "elsewhere"}),
+    Case(
+        "an image that leads out", lambda: _moved(_named("../elsewhere/")), ("--image-root DIR",), {"DIR": "elsewhere"}
+    ),
     Case("an image that leads out, and is beside", lambda: _named("/home/me/"), ("--image-root *",)),
-    Case("an image in two folders", _twice, ("--image-root first/frames",),
-         leave_out=("--image-root", "first", "second")),
-    Case("an image in a folder of another name", _of_another_folder, ("--image-root *",),
-         leave_out=("--image-root", "photos")),
+    Case(
+        "an image in two folders", _twice, ("--image-root first/frames",), leave_out=("--image-root", "first", "second")
+    ),
+    Case(
+        "an image in a folder of another name",
+        _of_another_folder,
+        ("--image-root *",),
+        leave_out=("--image-root", "photos"),
+    ),
     Case("images of a COCO file that are links", lambda: _linked(coco()), ("--image-root *",)),
     Case("labels that are links", lambda: _linked(labelme(), "a.json"), ("--image-root *",)),
     Case("two formats", _two_formats, ("--from NAME",), {"NAME": "labelme"}),
     Case("something that cannot be read", _some_broken, ("--keep-going",), status=1),
     Case("one image with objects", _one_with_objects, ("--val 0",), want={**BOTH, "b.png": []}),
-    Case("a side without objects", _by_folder, (), again=("src", *SKELETON, "--split-by", "picture"),
-         want={**IN_X, "y/a.png": [], "y/b.png": []}),
+    Case(
+        "a side without objects",
+        _by_folder,
+        (),
+        again=("src", *SKELETON, "--split-by", "picture"),
+        want={**IN_X, "y/a.png": [], "y/b.png": []},
+    ),
     Case("an output that is there", _converted, ("--overwrite",)),
-    Case("another folder that is there", lambda: [*_full(), "--overwrite"], ("choose another --out",), again=("src", *SKELETON)),
+    Case(
+        "another folder that is there",
+        lambda: [*_full(), "--overwrite"],
+        ("choose another --out",),
+        again=("src", *SKELETON),
+    ),
     Case("a record without a skeleton", _without_skeleton, ("give --skeleton",), again=("data", *SKELETON)),
-    Case("keypoints of no built-in skeleton", _foreign_coco,
-         ("--skeleton fish.yaml", "posetools skeleton new fish.yaml --category fish --keypoints *")),
-    Case("labels of no built-in skeleton", _foreign_labelme,
-         ("posetools skeleton new fish.yaml --category fish --keypoints *", "--skeleton fish.yaml")),
+    Case(
+        "keypoints of no built-in skeleton",
+        _foreign_coco,
+        ("--skeleton fish.yaml", "posetools skeleton new fish.yaml --category fish --keypoints *"),
+    ),
+    Case(
+        "labels of no built-in skeleton",
+        _foreign_labelme,
+        ("posetools skeleton new fish.yaml --category fish --keypoints *", "--skeleton fish.yaml"),
+    ),
     Case("images alone", _only_images, ("--image-root photos",), again=("src", "--image-root", "photos", *SKELETON)),
     Case("a skeleton as source", lambda: [labelme()[2]], ("--skeleton fish.yaml",), again=("src", *SKELETON)),
     Case("a zip of which images stay", lambda: [*_zipped(labelme()), "--images", "none"], ("--images copy",)),
-    Case("a zip on a cluster", lambda: [*_zipped(labelme()), "--cluster", "tcp://no:1"], ("--cluster",),
-         again=("src.zip", *SKELETON)),
-    Case("a zip with names of another code page", _zipped_in_gbk, ("--encoding gbk",),
-         want={f"{FISH_IN_CHINESE}.png": BOTH["a.png"], "b.png": BOTH["a.png"]}),
-    Case("a format that is not read on a cluster", lambda: [*coco(), "--cluster", "tcp://no:1"],
-         ("--cluster must be left out",), again=("src", *SKELETON)),
-    Case("images that are left out", lambda: [*labelme(), "--images", "none", "--bake-rotation"],
-         ("without --bake-rotation",), again=("src", *SKELETON, "--images", "none")),
-    Case("a split that the format does not keep", lambda: [*labelme(), "--to", "labelme", "--val", "0.5"],
-         ("--val",), again=("src", *SKELETON, "--val", "0.5")),
+    Case(
+        "a zip on a cluster",
+        lambda: [*_zipped(labelme()), "--cluster", "tcp://no:1"],
+        ("--cluster",),
+        again=("src.zip", *SKELETON),
+    ),
+    Case(
+        "a zip with names of another code page",
+        _zipped_in_gbk,
+        ("--encoding gbk",),
+        want={f"{FISH_IN_CHINESE}.png": BOTH["a.png"], "b.png": BOTH["a.png"]},
+    ),
+    Case(
+        "a format that is not read on a cluster",
+        lambda: [*coco(), "--cluster", "tcp://no:1"],
+        ("--cluster must be left out",),
+        again=("src", *SKELETON),
+    ),
+    Case(
+        "workers and a cluster",
+        lambda: [*labelme(), "--cluster", "tcp://no:1", "--workers", "2"],
+        ("--cluster",),
+        again=("src", *SKELETON, "--workers", "2"),
+    ),
+    Case(
+        "images that are left out",
+        lambda: [*labelme(), "--images", "none", "--bake-rotation"],
+        ("without --bake-rotation",),
+        again=("src", *SKELETON, "--images", "none"),
+    ),
+    Case(
+        "a split that the format does not keep",
+        lambda: [*labelme(), "--to", "labelme", "--val", "0.5"],
+        ("--val",),
+        again=("src", *SKELETON, "--val", "0.5"),
+    ),
     Case("a declared split", _declared, ("--val",), again=("src", *SKELETON, "--val", "0.5")),
     Case("one image", _frames("a"), ("--val 0",), want={"a.png": BOTH["a.png"]}),
     Case("one group", lambda: [*labelme(), "--split-by", "parent"], ("--split-by picture",)),
     Case("clips", _frames(*CLIPS), ("--split-by picture",), want={f"{name}.png": BOTH["a.png"] for name in CLIPS}),
     Case("frames of one clip", _frames(*CLIP), ("--split-by *",), want={f"{name}.png": BOTH["a.png"] for name in CLIP}),
-    Case("all left out", lambda: [*labelme(fish_shapes(labels={"fish": "shark"})), "--categories", "whale"],
-         ("--map OLD=NEW",), {"OLD": "shark", "NEW": "fish"}),
+    Case(
+        "all left out",
+        lambda: [*labelme(fish_shapes(labels={"fish": "shark"})), "--categories", "whale"],
+        ("--map OLD=NEW",),
+        {"OLD": "shark", "NEW": "fish"},
+    ),
     Case("a link under another name", _other_name, ("--image-root *",)),
-]  # fmt: skip
+]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from tests.following.case import AROUND_BOTH, BOTH, NAMES, POINTS, Case, fish
-from tests.following.sources import CORNERS, fish_shapes, images, labelme, shape, skeleton, write_labelme
+from tests.following.sources import fish_shapes, labelme, shape, skeleton
 
 
 def _renamed(**labels: str) -> list[dict[str, Any]]:
@@ -124,11 +122,14 @@ CASES = [
     ),
     Case(
         "a keypoint twice in an image of one object",
-        lambda: labelme([*fish_shapes(), shape("nose", (85, 65), group_id=2),
-                         shape("fish", (80, 60), (95, 75), group_id=2)][:6], "--one-object-per-image",
-                        "--box-from", "keypoints"),
+        lambda: labelme(
+            [*fish_shapes(), shape("nose", (85, 65), group_id=2), shape("fish", (80, 60), (95, 75), group_id=2)][:6],
+            "--one-object-per-image",
+            "--box-from",
+            "keypoints",
+        ),
         (),
         leave_out=("--one-object-per-image",),
         want={name: [fish(), ((40.0, 20.0, 60.0, 60.0), {"nose": (85.0, 65.0, 2)})] for name in BOTH},
     ),
-]  # fmt: skip
+]

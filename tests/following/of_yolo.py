@@ -84,7 +84,7 @@ CASES = [
     ),
     Case(
         "lines of another number of columns",
-        lambda: yolo(kpt_shape=[4, 2], flip_idx=None)[:3] + ["--assume-visible"],
+        lambda: yolo(None, "--assume-visible", kpt_shape=[4, 2]),
         ("--kpt-shape 4,3",),
     ),
     Case(
@@ -108,7 +108,9 @@ CASES = [
     Case("another flip_idx", lambda: yolo(flip_idx=[1, 0, 2, 3]), ("--kpt-order *",)),
     Case("another class", lambda: yolo(names=["shark"]), ("--map shark=fish",)),
     Case("a class without a name, left out", _unknown_class, ("--ignore 7",)),
-    Case("a class without a name", _unknown_class, ("--map 7=fish",), want={"a.png": [fish(), fish()], "b.png": [fish()]}),
+    Case(
+        "a class without a name", _unknown_class, ("--map 7=fish",), want={"a.png": [fish(), fish()], "b.png": [fish()]}
+    ),
     Case("a list out of the source", _listed_elsewhere, ("--image-root DIR",), {"DIR": "lists"}),
     Case("a folder that is not there", lambda: _moved_images("."), ("--image-root DIR",), {"DIR": "elsewhere"}),
     Case("images that are links", _linked_images, ("--image-root DIR",), {"DIR": "elsewhere"}),

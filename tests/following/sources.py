@@ -45,7 +45,7 @@ def fish_shapes(group: int | None = 1, labels: Mapping[str, str] | None = None) 
 
 def write_labelme(path: Path, shapes: Sequence[Mapping[str, Any]], **more: Any) -> None:
     """Write one file."""
-    document = {
+    document: dict[str, Any] = {
         "version": "5.5.0", "flags": {}, "shapes": list(shapes), "imagePath": path.with_suffix(".png").name,
         "imageData": None, "imageHeight": SIZE[1], "imageWidth": SIZE[0],
     }  # fmt: skip

@@ -1,0 +1,126 @@
+"""Every hint of ``convert`` that names an option is typed as it is printed: right, or another clear finding.
+
+A hint that no case prints fails the last test: what it says has been tried by nobody.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.run import Done
+from tests.following import of_coco, of_files, of_labels, of_sleap, of_tools, of_yolo
+from tests.following.case import Case, found
+from tests.hints import Message, commands_of, mentions, messages, options_of
+
+TABLES = {
+    "labels": of_labels.CASES,
+    "files": of_files.CASES,
+    "coco": of_coco.CASES,
+    "yolo": of_yolo.CASES,
+    "tools": of_tools.CASES,
+    "sleap": of_sleap.CASES,
+}
+HAS_SLEAP = importlib.util.find_spec("sleap_io") is not None
+ALL = [
+    pytest.param(
+        case,
+        id=f"{table}: {case.name}",
+        marks=[pytest.mark.skipif(not HAS_SLEAP, reason="needs the extra sleap (sleap-io)")]
+        if table == "sleap"
+        else (),
+    )
+    for table, cases in TABLES.items()
+    for case in cases
+]
+
+# Definitions whose texts name an option without being a hint of convert, or whose hint is followed elsewhere -> why.
+ELSEWHERE = {
+    "posetools.cli.convert": "the help of the options",
+    "posetools.cli.hints": "the table of options",
+    "posetools.findings": "the table of codes",
+    "posetools.dataset_folder._how_to_convert": "other commands say it: tests/cli/test_followed_hints.py",
+    "posetools.dataset_folder.splits_of": "what finishes it is in tests/test_split_journal.py",
+    "posetools.errors.MissingExtraError": "options of pip and uv",
+    "posetools.formats.check_way": "a URL: tests/test_urls.py",
+    "posetools.formats.custom.FORMAT": "no source is told to be a table",
+    "posetools.formats.coco_sources.PictureLookup": "a link that leads in a circle, which nothing helps",
+    "posetools.shards.Processes": "a process that the system ended: tests/test_shards.py",
+}
+OF_SLEAP = ("posetools.formats.sleap", "posetools.formats.scratch")
+# These are said at other places in cli.convert.
+SAID = "posetools.cli.convert._print"
+
+
+def printed(case: Case) -> tuple[list[str], Done, Done]:
+    """Convert the source of a case, type what is said, and convert again."""
+    words, first = case.first()
+    return words, first, case.follow(words, first)
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_what_a_hint_says_is_right_or_another_finding(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, _, then = printed(case)
+    out = Path("again" if Path("again").exists() else "out")
+    if isinstance(case.want, str):
+        assert then.status in (1, 2) and case.want in then.words, then.words
+        assert not out.exists()
+    else:
+        assert then.status == case.status, then.words
+        assert found(out) == {name: list(objects) for name, objects in case.want.items()}
+
+
+def hints() -> Iterator[Message]:
+    """Yield the texts of convert that say to type an option of it; a refusal of the option's own value says none."""
+    own = options_of()["convert"]
+    for message in messages():
+        if "convert" not in commands_of(message) or re.fullmatch(r"\s*--[a-z-]+\s*", message.text):
+            continue
+        name = f"{message.node.module}.{message.node.name}"
+        if name != SAID and not {name, message.node.module}.isdisjoint(ELSEWHERE):
+            continue
+        named = {each.option for each in mentions(message.text) if each.command in ("", "convert")} & own
+        refused = {found[1] for found in re.finditer(r"(--[a-z-]+) must ", message.text)}
+        if named - refused:
+            yield message
+
+
+def _as_printed(text: str) -> re.Pattern[str]:
+    return re.compile(".*?".join(map(re.escape, text.strip().split("{}"))))
+
+
+def _is_printed(message: Message, lines: Collection[str]) -> bool:
+    """Return whether each line of a text that names an option is within a line that was printed."""
+    wanted = [_as_printed(line) for line in message.text.splitlines() if list(mentions(line))]
+    return all(any(one.search(line) for line in lines) for one in wanted)
+
+
+def test_every_hint_is_printed_by_a_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: set[str] = set()
+    for table, cases in TABLES.items():
+        for number, case in enumerate(cases if table != "sleap" or HAS_SLEAP else ()):
+            folder = tmp_path / f"{table}{number}"
+            folder.mkdir()
+            monkeypatch.chdir(folder)
+            _, first, then = printed(case)
+            lines.update(line for done in (first, then) for line in (done.out + done.err).splitlines())
+    alone = [
+        f"{each.node.module}:{each.line}: {each.text}"
+        for each in hints()
+        if (HAS_SLEAP or not each.node.module.startswith(OF_SLEAP)) and not _is_printed(each, lines)
+    ]
+    assert not alone, "\n".join(alone)
+
+
+def test_the_hints_are_found() -> None:
+    """The test above is worth something only while texts are found in the code."""
+    texts = [each.text for each in hints()]
+    assert len(texts) > 60
+    assert any("--label-pattern" in text for text in texts) and any("--kpt-order" in text for text in texts)
