@@ -71,7 +71,7 @@ MISTAKES: list[tuple[str, object, str, str, list[str]]] = [
     ("shapes.3.points", [[0, 30], [30, 0], [60, 30], [30, 60]], "E311", "shapes[3].points", ["4 upright corners"]),
     ("shapes.3.points", POLYGON, "E311", "shapes[3].points", ["2 opposite or 4 upright corners"]),
     ("shapes.3.shape_type", "linestrip", "E302", "shapes[3]",
-     ["shape_type of 'car' must be 'rectangle', got 'linestrip'", "--ignore 'car'"]),
+     ["shape_type of 'car' must be 'rectangle', got 'linestrip'", "draw it as a rectangle in labelme, or delete it"]),
     ("shapes.3.label", "left-rear-tire", "E302", "shapes[3]", ["must be 'point', got 'rectangle'"]),
     ("shapes.3.label", "bus", "E301", "shapes[3]", ["got 'bus'"]),
     ("shapes.3.group_id", 0, "E307", "shapes[0], shapes[1], shapes[2], shapes[3]",
