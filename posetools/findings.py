@@ -148,14 +148,14 @@ RULES: dict[str, Rule] = {
 # What helps where reading stops: code -> what to type, a tool, or why the file cannot be read. Options are those of
 # `posetools convert`. A reader raises each of these codes, and no other error.
 WAYS_ON: dict[str, str] = {
-    "E101": "A list or a field that nothing else says: correct the file. A missing `bbox`: `--box-from keypoints`.",
+    "E101": "Correct the file; `--box-from keypoints` makes a missing `bbox` from the labeled keypoints.",
     "E102": 'Correct the value; one that is only written in another way, such as `"8"` for 8, is read.',
     "E103": "Cannot be read, because NaN and infinity are no coordinates: label the object again, or delete it.",
     "E104": "Draw the box again, or delete the annotation: the area is at most 1 square pixel, and so is the box.",
     "E105": "Correct the keypoints, of which the count is made.",
     "E106": "Cannot be read, because it is not known which number belongs to which keypoint: correct the annotation.",
     "E107": 'Correct the value; true and false, texts such as `"2"` and 2.0 are read.',
-    "E108": "`--box-from keypoints` makes the box from the labelled keypoints; an object without any: draw it again.",
+    "E108": "`--box-from keypoints` makes the box from the labeled keypoints; an object without any: draw it again.",
     "E109": "Correct the ids; objects and images of several files may have the same ones.",
     "E110": "Add the image to `images`, or delete the annotation.",
     "E111": "Add the category to `categories`, or correct `category_id`.",
@@ -175,7 +175,7 @@ WAYS_ON: dict[str, str] = {
     "E303": "`--one-object-per-image` where every image shows one object; else give box and points the same group.",
     "E304": "Give the points and their box the same group, in the tool that labeled them.",
     "E305": "Delete or relabel one of the points; in a table, name the column that tells objects apart.",
-    "E306": "`--box-from keypoints` makes the box from the labelled keypoints.",
+    "E306": "`--box-from keypoints` makes the box from the labeled keypoints.",
     "E307": "Give each object a group of its own; leave out `--one-object-per-image` where an image shows several.",
     "E308": "`--image-root DIR` allows a further folder.",
     "E309": "Correct the line; `--kpt-shape K,2` or `K,3` where all lines have another number of columns.",
