@@ -50,7 +50,7 @@ class Twins:
         try:
             other = read_table(twin)
         except MissingExtraError:
-            other = Finding("E310", str(twin), "", "reading it needs the extra 'deeplabcut'")
+            other = Finding("E310", str(twin), "", "reading it needs the extra 'deeplabcut'", "install it")
         if isinstance(other, Finding):
             self.unknown.append(path)
             self.reason = self.reason or f"{twin}: {other.message}"

@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from posetools.dataset_folder import SPLIT_WORDS, split_folder
-from posetools.errors import InputError, RequestError, from_validation, must_be, show_value
+from posetools.errors import InputError, RequestError, from_validation, must_be, quoted, show_value
 from posetools.files import is_inside, portable_path, read_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
@@ -180,7 +180,8 @@ def open_source(source: Path) -> Source:
     files = _yaml_files(source)
     if len(files) > 1:
         named = ", ".join(path.name for path in files)
-        raise RequestError(must_be(str(source), "a folder with one YAML file that declares kpt_shape", named))
+        problem = must_be(str(source), "a folder with one YAML file that declares kpt_shape", named)
+        raise RequestError(f"{problem}\n  give the one that is meant as SRC: {quoted(files[0])}, or another")
     if files:
         return Source(source, files[0], *_read_yaml(files[0]))
     return Source(source, None, DataYaml())

@@ -52,7 +52,8 @@ class Case:
             word, and a command (``posetools ...``) is run before.
         fill: word in them that stands for something -> what is typed for it.
         leave_out: arguments that the hint says to leave out.
-        again: all arguments of the second ``convert``, where the hint is no addition to the first.
+        again: all arguments of the second ``convert``, where the hint is no addition to the first; what is said is
+            then only looked for.
         want: what the output holds then; a code or a text where another finding comes.
         status: the exit status of a conversion that writes something although something could not be read.
         needs: a package without which the source cannot be read.
@@ -80,6 +81,8 @@ class Case:
         for said in self.said:
             match = re.search(_pattern(said), told)
             assert match, f"{said!r} is not said in: {told}"
+            if self.again and "posetools" not in said:
+                continue
             typed = [self._filled(word) for word in shlex.split(_TYPED.findall(match[0])[0])]
             if typed[0] == "posetools":
                 made = run(*typed[1:])

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from tests.following.case import BOTH, NAMES, Case, fish
-from tests.following.sources import yolo, yolo_line
+from tests.following.sources import SKELETON, yolo, yolo_line
 
 # nose and tail exchanged, as the columns of some sources are.
 OTHER_ORDER = ("tail", "nose", "left-fin", "right-fin")
@@ -37,6 +37,13 @@ def _linked_images() -> list[str]:
     return arguments
 
 
+def _two_yaml() -> list[str]:
+    arguments = yolo()
+    shutil.move("src/data.yaml", "src/fish.yaml")
+    Path("src/old.yaml").write_text("train: images\nkpt_shape: [7, 3]\n")
+    return [*arguments, "--from", "yolo-pose"]
+
+
 def _twice() -> list[str]:
     """List all images for training and for validation."""
     return yolo(val="images")
@@ -51,6 +58,7 @@ def _unknown_class() -> list[str]:
 
 
 CASES = [
+    Case("two YAML files", _two_yaml, ("SRC: src/fish.yaml",), again=("src/fish.yaml", *SKELETON)),
     Case("no kpt_shape", lambda: yolo(kpt_shape=None), ("--kpt-shape K,3",), {"K": "4"}),
     Case(
         "no visibility",
@@ -80,7 +88,7 @@ CASES = [
         "another kpt_shape than declared",
         lambda: yolo(yolo_line(dims=3), "--kpt-shape", "4,3", kpt_shape=[4, 2]),
         ("--kpt-shape",),
-        again=("src", "--skeleton", "fish.yaml", "--kpt-shape", "4,3"),
+        again=("src", *SKELETON, "--kpt-shape", "4,3"),
     ),
     Case(
         "lines of another number of columns",
