@@ -160,7 +160,7 @@ WAYS_ON: dict[str, str] = {
     "E110": "Add the image to `images`, or delete the annotation.",
     "E111": "Add the category to `categories`, or correct `category_id`.",
     "E113": "`--kpt-order A,B,...` names the keypoints in the order of the file.",
-    "E114": "Correct the edges, or delete `skeleton` from the category: the edges of `--skeleton` are used.",
+    "E114": "Correct the edges, or delete `skeleton` from the category: the edges of the skeleton file are used.",
     "E115": "Write 0 for an object, 1 for a group of objects; a missing one becomes 0.",
     "E116": "`--map OLD=NEW` where the labels have other names; `--val 0` where only one image has objects.",
     "E121": "`--image-root DIR` finds the image in a further folder; rename one of two that fit.",

@@ -238,8 +238,7 @@ class PictureFinder:
             if link is not None:
                 # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
                 target = Path(os.path.realpath(link))
-                hint = f"--image-root {quoted(target.parent)} allows it"
-                return Finding("E308", str(file), place, f"{problem}, a link to {target}", hint)
+                return Finding("E308", str(file), place, f"{problem}, a link to {target}", allowing(target))
             beside = self._inside(Seen(named_in(seen.text).name, seen.folder))
             hint = "--image-root DIR allows a further folder and finds the image there by the end of its path"
             if beside is not None and beside.is_file():
@@ -266,6 +265,13 @@ def one_per_source(findings: Iterable[Finding]) -> list[Finding]:
         images = "1 image is" if number == 1 else f"{number} images are"
         others.append(Finding(code, source, "", f"{sentence.format(images=images)}: {listed}", found[0].hint))
     return others
+
+
+def allowing(target: Path) -> str:
+    """Return what to do about a link that leads out of the source, to ``target``."""
+    if not target.exists():
+        return "the link leads nowhere: put the image in its place"
+    return f"--image-root {quoted(target.parent)} allows it"
 
 
 def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:

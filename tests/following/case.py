@@ -56,7 +56,6 @@ class Case:
             then only looked for.
         want: what the output holds then; a code or a text where another finding comes.
         status: the exit status of a conversion that writes something although something could not be read.
-        needs: a package without which the source cannot be read.
     """
 
     name: str
@@ -67,15 +66,14 @@ class Case:
     again: tuple[str, ...] = ()
     want: Objects | str = field(default_factory=lambda: BOTH)
     status: int = 0
-    needs: str = ""
 
     def first(self) -> tuple[list[str], Done]:
         """Write the source and convert it; return the arguments, and what came."""
         words = self.make()
         return words, run("convert", *words, "--out", "out")
 
-    def follow(self, words: Sequence[str], done: Done) -> Done:
-        """Type what was said; return what came of the second conversion."""
+    def follow(self, words: Sequence[str], done: Done) -> tuple[list[str], Done]:
+        """Type what was said; return the arguments of the second conversion, and what came of it."""
         told = " ".join(done.words.split())
         added: list[str] = []
         for said in self.said:
@@ -83,15 +81,16 @@ class Case:
             assert match, f"{said!r} is not said in: {told}"
             if self.again and "posetools" not in said:
                 continue
-            typed = [self._filled(word) for word in shlex.split(_TYPED.findall(match[0])[0])]
-            if typed[0] == "posetools":
-                made = run(*typed[1:])
+            parts = [self._filled(word) for word in shlex.split(_TYPED.findall(match[0])[0])]
+            if parts[0] == "posetools":
+                made = run(*parts[1:])
                 assert made.status == 0, made.out + made.err
             else:
-                added += typed
+                added += parts
         kept = [word for word in words if word not in self.leave_out]
         out = "again" if Path("out").exists() and "--overwrite" not in added else "out"
-        return run("convert", *(self.again or [*kept, *added]), "--out", out)
+        typed = [*(self.again or [*kept, *added])]
+        return typed, run("convert", *typed, "--out", out)
 
     def _filled(self, word: str) -> str:
         for old, new in self.fill.items():

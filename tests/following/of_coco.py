@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.following.case import AROUND_BOTH, BOTH, NAMES, POINTS, Case, fish
-from tests.following.sources import coco
+from tests.following.sources import SKELETON, coco
 
 
 def _of_objects(**values: Any) -> Any:
@@ -44,6 +44,12 @@ def _crowded(document: Any) -> None:
     document["annotations"].append({**crowd, "num_keypoints": 0, "keypoints": [0] * 12})
 
 
+def _with_boats(document: Any) -> None:
+    document["categories"].append({"id": 2, "name": "boat", "supercategory": "thing"})
+    boat = {"image_id": 1, "category_id": 2, "bbox": [70, 10, 20, 20], "area": 400, "iscrowd": 0}
+    document["annotations"] += [{"id": number, **boat} for number in (8, 9)]
+
+
 def _three_keypoints(document: Any) -> None:
     document["categories"][0]["keypoints"] = []
     for one in document["annotations"]:
@@ -51,6 +57,19 @@ def _three_keypoints(document: Any) -> None:
 
 
 CASES = [
+    Case(
+        "boxes without a size",
+        lambda: coco(_of_objects(bbox=[20, 30, 0, 0])),
+        (),
+        again=("src", *SKELETON, "--box-from", "keypoints"),
+        want=AROUND_BOTH,
+    ),
+    Case(
+        "another category beside it",
+        lambda: coco(_with_boats),
+        (),
+        again=("src", *SKELETON, "--categories", "fish"),
+    ),
     Case("objects without a box", lambda: coco(_of_objects(bbox=None)), ("--box-from keypoints",), want=AROUND_BOTH),
     Case("keypoints as objects", lambda: coco(_flat), ("--keypoints-from categories",)),
     Case("keypoints without names", lambda: coco(_of_category(keypoints=[])), ("--kpt-order *",)),

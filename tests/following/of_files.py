@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.cli.run import run
 from tests.following.case import BOTH, Case
@@ -61,6 +62,19 @@ def _some_broken() -> list[str]:
     arguments = labelme()
     images("src", "a.png", "b.png", "c.png")
     write_labelme(Path("src/c.json"), [*fish_shapes(), shape("rock", (5, 5))])
+    return arguments
+
+
+def _leading_out(document: Any) -> None:
+    for image in document["images"]:
+        image["file_name"] = f"../elsewhere/{image['file_name']}"
+
+
+def _with_a_bad_point() -> list[str]:
+    arguments = _frames("a", "b", "c")()
+    shapes = fish_shapes()
+    shapes[1]["points"] = [["left", "up"]]
+    write_labelme(Path("src/a.json"), shapes)
     return arguments
 
 
@@ -149,6 +163,15 @@ def _foreign_labelme() -> list[str]:
     return ["src"]
 
 
+def _linked_data_set() -> list[str]:
+    """Write a COCO file with images/ beside it, in which an image is a link."""
+    arguments = _moved(coco(), "src/images")
+    Path("elsewhere").mkdir()
+    shutil.move("src/images/a.png", "elsewhere/a.png")
+    Path("src/images/a.png").symlink_to(Path("elsewhere/a.png").absolute())
+    return arguments
+
+
 def _other_name() -> list[str]:
     arguments = coco()
     shutil.move("src/a.png", Path("elsewhere-1.png"))
@@ -179,6 +202,20 @@ CLIP = [f"swim_{number:03}" for number in range(1, 31)]
 IN_X = {f"x/{name}": objects for name, objects in BOTH.items()}
 
 CASES = [
+    Case(
+        "an image of a COCO file that leads out",
+        lambda: _moved(coco(_leading_out)),
+        ("--image-root DIR",),
+        {"DIR": "elsewhere"},
+    ),
+    Case(
+        "an object that cannot be read",
+        _with_a_bad_point,
+        (),
+        again=("src", *SKELETON, "--keep-going"),
+        want={"b.png": BOTH["b.png"], "c.png": BOTH["b.png"]},
+        status=1,
+    ),
     Case("images elsewhere", lambda: _moved(labelme()), ("--image-root DIR",), {"DIR": "elsewhere"}),
     Case(
         "an image that leads out", lambda: _moved(_named("../elsewhere/")), ("--image-root DIR",), {"DIR": "elsewhere"}
@@ -194,6 +231,7 @@ CASES = [
         leave_out=("--image-root", "photos"),
     ),
     Case("images of a COCO file that are links", lambda: _linked(coco()), ("--image-root *",)),
+    Case("images of a data set that are links", _linked_data_set, ("--image-root *",)),
     Case("labels that are links", lambda: _linked(labelme(), "a.json"), ("--image-root *",)),
     Case("two formats", _two_formats, ("--from NAME",), {"NAME": "labelme"}),
     Case("something that cannot be read", _some_broken, ("--keep-going",), status=1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.following.case import AROUND_BOTH, BOTH, NAMES, POINTS, Case, fish
-from tests.following.sources import fish_shapes, labelme, shape, skeleton
+from tests.following.sources import SKELETON, fish_shapes, labelme, shape, skeleton
 
 
 def _renamed(**labels: str) -> list[dict[str, Any]]:
@@ -116,8 +116,8 @@ CASES = [
     Case(
         "two objects of one image",
         lambda: labelme([*fish_shapes(), shape("fish", (80, 60), (95, 75), group_id=2)], "--one-object-per-image"),
-        (),
-        leave_out=("--one-object-per-image",),
+        ("leave out --one-object-per-image",),
+        again=("src", *SKELETON),
         want={name: [fish(), ((80.0, 60.0, 15.0, 15.0), {})] for name in BOTH},
     ),
     Case(
@@ -128,8 +128,8 @@ CASES = [
             "--box-from",
             "keypoints",
         ),
-        (),
-        leave_out=("--one-object-per-image",),
+        ("leave out --one-object-per-image",),
+        again=("src", *SKELETON, "--box-from", "keypoints"),
         want={name: [fish(), ((40.0, 20.0, 60.0, 60.0), {"nose": (85.0, 65.0, 2)})] for name in BOTH},
     ),
 ]
