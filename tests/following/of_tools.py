@@ -1,4 +1,4 @@
-"""Hints of the readers of CVAT, Label Studio, DeepLabCut and tables of one's own, followed."""
+"""Hints of the readers of CVAT, Label Studio, VIA, DeepLabCut and tables of one's own, followed."""
 
 from __future__ import annotations
 
@@ -43,6 +43,21 @@ def label_studio(box: bool, *options: str, root: str = "", parents: bool = True)
         for number, name in enumerate("ab")
     ]
     Path("src/export.json").write_text(json.dumps(tasks))
+    return ["src", *skeleton(), *options]
+
+
+def via(*options: str, grouped: bool = True) -> list[str]:
+    """Write a project with the points of a fish, and no box of it."""
+    images("src")
+    regions = [
+        {
+            "shape_attributes": {"name": "point", "cx": x, "cy": y},
+            "region_attributes": {"label": name, **({"object": "1"} if grouped else {})},
+        }
+        for name, (x, y) in POINTS.items()
+    ]
+    entries = {name: {"filename": f"{name}.png", "size": 1, "regions": regions, "file_attributes": {}} for name in "ab"}
+    Path("src/via.json").write_text(json.dumps({"_via_img_metadata": entries, "_via_settings": {}}))
     return ["src", *skeleton(), *options]
 
 
@@ -116,6 +131,14 @@ CUSTOM = ("--from", "custom", "--mapping", "fish.toml")
 
 
 CASES = [
+    Case("via: no box", via, ("--box-from keypoints",), want=AROUND_BOTH),
+    Case("via: no groups", lambda: via(grouped=False), ("--one-object-per-image",), want="E306"),
+    Case(
+        "via: no groups, no box",
+        lambda: via("--one-object-per-image", grouped=False),
+        ("--box-from keypoints",),
+        want=AROUND_BOTH,
+    ),
     Case("cvat: no box", lambda: cvat(box=False), ("--box-from keypoints",), want=AROUND_BOTH),
     Case("label studio: no box", lambda: label_studio(box=False), ("--box-from keypoints",), want=AROUND_BOTH),
     Case(
