@@ -6,7 +6,9 @@ A hint that no case prints fails the last test: what it says has been tried by n
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
+import pkgutil
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,18 +17,15 @@ from typing import NamedTuple
 import pytest
 
 from posetools.findings import WAYS_ON
+from tests import following
 from tests.cli.run import Done
-from tests.following import of_coco, of_files, of_labels, of_sleap, of_tools, of_yolo
 from tests.following.case import Case, Object, found
 from tests.hints import Message, commands_of, mentions, messages, options_of
 
-TABLES = {
-    "labels": of_labels.CASES,
-    "files": of_files.CASES,
-    "coco": of_coco.CASES,
-    "yolo": of_yolo.CASES,
-    "tools": of_tools.CASES,
-    "sleap": of_sleap.CASES,
+TABLES: dict[str, list[Case]] = {
+    module.name.removeprefix("of_"): importlib.import_module(f"{following.__name__}.{module.name}").CASES
+    for module in pkgutil.iter_modules(following.__path__)
+    if module.name.startswith("of_")
 }
 HAS_SLEAP = importlib.util.find_spec("sleap_io") is not None
 ALL = [
