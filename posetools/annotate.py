@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from posetools.dataset_folder import check_out
+from posetools.dataset_folder import check_out, refuse_zip
 from posetools.drawing import BOX_COLOR
 from posetools.errors import RequestError, RunError, must_be, quoted
 from posetools.files import read_bytes
@@ -119,6 +119,7 @@ def check_folder(folder: Path) -> None:
         RequestError: there is no such folder, no picture in it, or no screen.
     """
     if not folder.is_dir():
+        refuse_zip(folder, pictures=True)
         raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
     if not any(is_picture(path) for path in walk_files(folder)):
         raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))

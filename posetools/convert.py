@@ -20,6 +20,7 @@ from posetools.findings import Finding, has_errors, sort_findings
 from posetools.formats import FORMATS, check_way, told_format
 from posetools.formats.base import Format, ReadOptions
 from posetools.formats.coco_lines import LinePacking
+from posetools.formats.code_pages import check_encoding
 from posetools.formats.collect import walked_once
 from posetools.formats.inside import check_inside
 from posetools.formats.locate import one_per_source
@@ -28,6 +29,7 @@ from posetools.formats.scratch import check_images, scratch_folder
 from posetools.formats.seen import check_source
 from posetools.formats.selection import Packed, Pictures, Whole, counts_in
 from posetools.formats.zip_sources import ZipSources, check_way_of_zips, in_zip, zip_sources
+from posetools.leaks import leaks
 from posetools.own_skeleton import source_skeleton
 from posetools.pictures import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent
@@ -38,6 +40,7 @@ from posetools.storage import absolute
 
 # What the only split is called in a format without splits.
 _ALL = "all"
+_DECLARED = "declared"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +141,9 @@ def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResu
         OutputError: ``out`` cannot be written; it is as it was.
     """
     target = _target(request)
-    check_split_request(val=_share(request), by=request.split_by, least=0.0)
+    if request.read.encoding is not None:
+        check_encoding(request.read.encoding)
+    check_split_request(val=_share(request), by=request.split_by)
     _check_paths(request)
     with no_collection(), walked_once(), zip_sources(request.out, request.read.encoding, progress) as zips:
         return _convert(request, target, zips, progress)
@@ -164,7 +169,7 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         with closing(_read(source, target, own.skeleton, local, progress)) as read:
             check_images(scratch, request.images)
             findings = [zips.finding(finding) for finding in one_per_source(read.findings)]
-            return _split_and_write(replace(read, findings=findings), source, target, request, progress)
+            return _split_and_write(replace(read, findings=findings), source, target, request, progress, zips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +203,7 @@ def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRe
 
 
 def _split_and_write(
-    read: _Read, source: Format, target: Format, request: ConvertRequest, progress: Progress
+    read: _Read, source: Format, target: Format, request: ConvertRequest, progress: Progress, zips: ZipSources
 ) -> ConvertResult:
     # An image of which an object could not be read is no negative, and none with fewer objects than it shows.
     kept = [row for row, name in enumerate(read.pictures.names) if name not in read.broken]
@@ -208,6 +213,7 @@ def _split_and_write(
     if read.pictures.counts[kept].sum() and (request.keep_going or not has_errors(findings)):
         splits, choice = _split(read.pictures, kept, target, request)
         findings += _sides_without_objects(read.pictures, splits, request)
+        findings += map(zips.finding, _leaks(read.pictures, splits, choice, request))
     ordered = sort_findings(findings)
     _check_names(read.pictures.names)
     result = ConvertResult(
@@ -305,6 +311,19 @@ def _sides_without_objects(
             )
 
 
+def _leaks(
+    pictures: Pictures, splits: Mapping[str, Sequence[int]], choice: SplitChoice, request: ConvertRequest
+) -> Iterator[Finding]:
+    """Yield what declared splits share. Those that are planned here share nothing with each other."""
+    if choice.by == _DECLARED or set(splits) - {*SPLITS, _ALL}:
+        all_names, all_paths = pictures.names, pictures.paths
+        names, paths = (
+            {s: [column[row] for row in rows] for s, rows in splits.items()} for column in (all_names, all_paths)
+        )
+        whole = request.target_format == "coco" and request.images != "none"
+        yield from leaks(names, paths, _listed(request.sources), request.out if whole else None)
+
+
 def _listed(paths: tuple[Path, ...]) -> str:
     return ", ".join(path.as_posix() for path in paths)
 
@@ -319,7 +338,7 @@ def _split(
     if not target.keeps_splits:
         return {_ALL: list(kept)}, SplitChoice("none", f"none, for {target.title} keeps no splits")
     if not _is_asked(request) and None not in declared and set(declared) >= set(SPLITS):
-        choice = SplitChoice("declared", "as the source declares it (--val or --split-by make another)")
+        choice = SplitChoice(_DECLARED, "as the source declares it (--val or --split-by make another)")
         return _by_split([split or "" for split in declared], kept), choice
     others = set(declared) - {None, *SPLITS}
     apart = [split if split in others else None for split in declared]

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from posetools.errors import InputError, RequestError, from_validation, quoted
-from posetools.files import check_free, is_empty, read_bytes, read_json
+from posetools.files import check_free, is_empty, is_zip_name, read_bytes, read_json, zip_at
 from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.storage import is_url
 
 SPLITS = ("train", "val")
-# What folders and files of a split are called.
-SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# What folders and files of a split are called. Not "dev", which is val in some fields and anything in others.
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+# The word is the whole name, but for a year and for the "dev" of COCO's test-dev2017: trains/ and test3/ say nothing.
+_SPLIT_FOLDER = re.compile(rf"(?:({'|'.join(SPLIT_WORDS)})|test[-_]?dev)(?:[-_]?(?:19|20)\d\d)?")
 IMAGES = "images"
 CONVERSION = "conversion.json"
 # Stands in the folder while `split` or `validate --fix` replaces its files (posetools/split_journal.py).
@@ -27,13 +34,46 @@ SPLIT_JOURNAL = ".split-journal"
 
 
 def split_folder(name: str) -> str | None:
-    """Return the split that a folder of this name holds, as ``train``, ``Valid`` or ``test`` do; None for any other."""
-    return SPLIT_WORDS.get(name.lower())
+    """Return the split that a folder of this name holds (``train``, ``Valid``, ``test2017``); None for any other."""
+    found = _SPLIT_FOLDER.fullmatch(name.lower())
+    return SPLIT_WORDS[found[1] or "test"] if found else None
 
 
 def ann_file(data_root: Path, split: str) -> Path:
     """Return the COCO file of a split."""
     return data_root / f"{split}_coco.json"
+
+
+def split_command(data_root: Path) -> str:
+    """Return the command that makes train and val of a data set that has one of them."""
+    return f"posetools split {quoted(data_root)} --val 0.1"
+
+
+def check_both(data_root: Path) -> None:
+    """Refuse a data set folder without train or val, which training needs.
+
+    Raises:
+        RequestError: it lacks one.
+    """
+    refuse_zip(data_root)
+    there = [split for split in SPLITS if ann_file(data_root, split).is_file()]
+    for split in SPLITS:
+        if split not in there:
+            raise RequestError(
+                f"{ann_file(data_root, split)}: must be there: training needs a train and a val split\n"
+                + (f"  `{split_command(data_root)}` makes both" if there else "  `posetools convert` writes both")
+            )
+
+
+def splits_written(data_root: Path) -> frozenset[str] | None:
+    """Return the splits that a data set was made with, as conversion.json says; None when nothing says so."""
+    record = data_root / CONVERSION
+    try:
+        document = read_json(record) if record.is_file() else None
+    except InputError:
+        return None
+    splits = document.get("splits") if isinstance(document, dict) else None
+    return frozenset(splits) if isinstance(splits, dict) and splits else None
 
 
 def is_record(path: Path) -> bool:
@@ -45,6 +85,23 @@ def is_record(path: Path) -> bool:
     return path.name == CONVERSION and read_bytes(path).startswith(b'{\n"posetools"')
 
 
+def refuse_zip(path: Path, *, pictures: bool = False) -> None:
+    """Refuse a zip file, or a path in one, where a data set is asked for: only convert reads these.
+
+    Args:
+        path: what was given.
+        pictures: whether a folder of images would do, which unpacking makes.
+
+    Raises:
+        RequestError: it is one.
+    """
+    file = zip_at(path)
+    if file is None:
+        return
+    way = "unpack it, and give the folder" if pictures else f"`{_convert_to(file)}` makes a data set of it"
+    raise RequestError(f"{file}: must be a folder, got a zip file, which `posetools convert` alone reads\n  {way}")
+
+
 def splits_of(data_root: Path) -> tuple[str, ...]:
     """Return the splits that are there: train and val first, then any further ones by name.
 
@@ -52,6 +109,7 @@ def splits_of(data_root: Path) -> tuple[str, ...]:
         RequestError: ``data_root`` is no folder, holds no split, or a killed process left it half split.
     """
     if not data_root.is_dir():
+        refuse_zip(data_root)
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
     if (data_root / SPLIT_JOURNAL).is_file():
         raise RequestError(
@@ -74,16 +132,21 @@ def _how_to_convert(folder: Path) -> str:
     if is_empty(folder):
         return f"`posetools convert SRC --out {quoted(folder)}` makes one"
     # A folder that is not empty cannot be written to, nor may the output lie in what is read.
-    free = next(path for path in _names_beside(Path(os.path.abspath(folder))) if not path.exists())  # noqa: PTH100
-    shown = str(free) if folder.is_absolute() else os.path.relpath(free)
     return (
-        f"`posetools convert {quoted(folder)} --out {quoted(shown)}` makes one of the labels in it "
+        f"`{_convert_to(folder)}` makes one of the labels in it "
         "(`posetools convert --skeleton FILE` when they are not of car8)"
     )
 
 
+def _convert_to(source: Path) -> str:
+    """Return the command that converts a folder or a zip file into a free folder beside it."""
+    free = next(path for path in _names_beside(Path(os.path.abspath(source))) if not path.exists())  # noqa: PTH100
+    shown = str(free) if source.is_absolute() else os.path.relpath(free)
+    return f"posetools convert {quoted(source)} --out {quoted(shown)}"
+
+
 def _names_beside(folder: Path) -> Iterator[Path]:
-    name = folder.name or "data"
+    name = (folder.stem if is_zip_name(folder.name) else folder.name) or "data"
     yield folder.parent / f"{name}-coco"
     yield from (folder.parent / f"{name}-coco-{number}" for number in itertools.count(2))
 

@@ -6,6 +6,7 @@ Whatever happens in between, the target is the old one or the new one.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -31,6 +32,14 @@ _TOKEN = 4
 _AT_ONCE = 1 << 16
 # A dotted TOML key of many parts, for which tomllib takes time by their square.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+# The longer marks first: one of them begins as a shorter one does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -63,16 +72,42 @@ def read_bytes(path: Path | str) -> bytes:
         raise InputError(path, "", f"cannot be read: {exc}") from exc
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark.
+def has_mark(content: bytes) -> bool:
+    """Return whether a text file begins with a byte order mark."""
+    return _mark(content) is not None
+
+
+def _mark(content: bytes) -> str | None:
+    return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
+
+
+def unmarked(content: bytes) -> bytes:
+    """Return a text file as UTF-8 without a byte order mark.
+
+    A mark says UTF-8, or UTF-16 or UTF-32, in which Windows' editors and shells write; without one nothing is changed.
 
     Raises:
-        InputError: it cannot be read or is not UTF-8.
+        UnicodeDecodeError: it is not in the encoding that its mark says.
+    """
+    encoding = _mark(content)
+    if encoding is None:
+        return content
+    # Half of a surrogate pair is no text in UTF-16 either.
+    return content[len(codecs.BOM_UTF8) :] if encoding == "utf-8" else content.decode(encoding).encode()
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, with or without a byte order mark, or in the encoding that its mark says.
+
+    Raises:
+        InputError: it cannot be read or is in another encoding.
     """
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        return unmarked(read_bytes(path)).decode()
     except UnicodeDecodeError as exc:
-        raise InputError(path, f"byte {exc.start}", "text must be UTF-8, which this byte is not") from exc
+        named = "UTF-8" if exc.encoding == "utf-8" else "what its byte order mark says"
+        hint = "save it as UTF-8 in a text editor"
+        raise InputError(path, f"byte {exc.start}", f"text must be {named}, which this byte is not", hint=hint) from exc
 
 
 def read_json(path: Path) -> Any:
@@ -120,17 +155,17 @@ def write_text(path: Path, text: str) -> None:
     write_texts({path: text})
 
 
-def write_texts(texts: Mapping[Path, str]) -> None:
+def write_texts(texts: Mapping[Path, str | None]) -> None:
     """Write UTF-8 files that belong together, as ``write_files`` does, with line feeds as line ends.
 
     Raises:
         OutputError: one cannot be written; the targets are as they were.
     """
-    write_files({path: text.encode("utf-8") for path, text in texts.items()})
+    write_files({path: None if text is None else text.encode("utf-8") for path, text in texts.items()})
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
-    """Write files that belong together: each atomically, and all of them or none.
+def write_files(contents: Mapping[Path, bytes | None]) -> None:
+    """Write files that belong together: each atomically, and all of them or none. One without content is removed.
 
     All are written beside their targets first, then moved over them one after the other; when a move fails, those
     already moved get their old content back. Only a crash of the machine between two moves can tear them apart.
@@ -145,11 +180,15 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     path = Path()
     try:
         for path, content in contents.items():
-            _write_synced(new[path], content)
+            if content is not None:
+                _write_synced(new[path], content)
             if len(contents) > 1 and path.exists():
                 shutil.copyfile(path, old[path])
         for path, temporary in new.items():
-            temporary.replace(path)
+            if contents[path] is None:
+                path.unlink(missing_ok=True)
+            else:
+                temporary.replace(path)
             moved.append(path)
     except OSError as exc:
         for done in moved:
@@ -195,7 +234,7 @@ def _put_back(saved: Path, target: Path) -> None:
         if saved.exists():
             saved.replace(target)
         else:
-            target.unlink()
+            target.unlink(missing_ok=True)
     except OSError as exc:
         raise OutputError(
             f"{printable(str(target))}: new, but cannot be put back after a failed write: {exc.strerror or exc}"
@@ -290,6 +329,18 @@ def _left_beside(target: Path, ending: str) -> list[Path]:
 def existing_folder(path: Path) -> Path:
     """Return the innermost folder above ``path`` that is there."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
+
+
+def is_zip_name(name: str) -> bool:
+    """Return whether a file is a zip by its name."""
+    return name.lower().endswith(".zip")
+
+
+def zip_at(path: Path) -> Path | None:
+    """Return the zip file that a path is, or is in; None when it is or is in none."""
+    if is_url(path):
+        return None
+    return next((each for each in (path, *path.parents) if is_zip_name(each.name) and each.is_file()), None)
 
 
 def is_empty(folder: Path) -> bool:

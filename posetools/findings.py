@@ -102,7 +102,8 @@ RULES: dict[str, Rule] = {
     ),
     "W222": Rule("mirrored-in-its-set", "Left and right lie the other way round than in the set's other objects."),
     "W223": Rule(
-        "copies-across-splits", "Augmented copies of one photo in two splits: what is evaluated was trained on."
+        "copies-across-splits",
+        "Copies of one photo, augmented or not, in two splits: what is evaluated was trained on.",
     ),
     # Reading other formats.
     "E301": Rule("unknown-label", "A label that is neither the category nor a keypoint of the skeleton."),
@@ -139,7 +140,7 @@ RULES: dict[str, Rule] = {
         "One labelled point, or points on one line, span no box: it has a size that nobody labelled.",
     ),
     "W334": Rule(
-        "same-in-two-files", "Two files of one folder hold the labels of the same images: one of them is read."
+        "twin-not-compared", "A second file holds the labels of the same images, and could not be compared: not read."
     ),
     "W336": Rule("declaration-overruled", "What data.yaml declares is wrong or not there, and was not used."),
     "W337": Rule("label-without-image", "A label file of no image was left out."),

@@ -29,6 +29,7 @@ from typing import Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from posetools.dataset_folder import refuse_zip
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files import read_bytes
 from posetools.formats.collect import walk_files
@@ -207,6 +208,7 @@ def _find(text: str) -> list[_Found]:
             raise RequestError(f"{must_be(text, rule, 'none in it')}\n  {hint}")
         return [_below(path, file) for file in found]
     # A link that leads nowhere is a file that cannot be read, like others that only reading can tell.
+    refuse_zip(path, pictures=True)
     if path.is_file() or (path.is_symlink() and is_picture(path)):
         if not is_picture(path) and not is_video(path):
             known = ", ".join(sorted(PICTURE_SUFFIXES | VIDEO_SUFFIXES))

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from posetools.dataset import Dataset, concatenate
-from posetools.dataset_folder import CONVERSION, skeleton_of
+from posetools.dataset_folder import CONVERSION, refuse_zip, skeleton_of
 from posetools.derived import read_set, refuse_errors
 from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import coco, told_format
@@ -90,6 +90,7 @@ def read_two(
         InputError: something in one of them cannot be read.
     """
     for path in (a, b):
+        refuse_zip(path)
         if not path.exists():
             raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
     known = load_skeleton(skeleton) if skeleton is not None else _common_skeleton(a, b)

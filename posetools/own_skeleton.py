@@ -19,8 +19,10 @@ from posetools.errors import InputError, RequestError, show_value
 from posetools.files import read_bytes, write_text
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions
+from posetools.formats.code_pages import is_utf8
 from posetools.formats.collect import files_ending
-from posetools.formats.labelme_model import BadShape, parse_document
+from posetools.formats.labelme_model import BadShape
+from posetools.formats.labelme_pages import some_reading
 from posetools.skeleton import BUILT_IN, DEFAULT, Skeleton, dump_skeleton, load_skeleton, new_command, read_skeleton
 from posetools.storage import is_url
 
@@ -76,6 +78,7 @@ def own_skeleton(
     by_labels: bool = True,
     names: Mapping[str, str] | None = None,
     ignore: Collection[str] = (),
+    encoding: str | None = None,
 ) -> OwnSkeleton:
     """Return the skeleton of some sources of one kind.
 
@@ -85,6 +88,7 @@ def own_skeleton(
         by_labels: whether labelme files may say it by their labels.
         names: label -> the name that stands for it (``--map``).
         ignore: labels that say nothing (``--ignore``).
+        encoding: of labelme files that are not UTF-8 (``--encoding``).
 
     Raises:
         RequestError: the labels are of no built-in skeleton and nothing else says which they are.
@@ -96,7 +100,7 @@ def own_skeleton(
     for path in local:
         if (recorded := _recorded(path if path.is_dir() else path.parent)) is not None:
             return recorded
-    labels = labels_in(local if by_labels else (), names or {}, ignore)
+    labels = labels_in(local if by_labels else (), names or {}, ignore, encoding)
     for path in local:
         recorded = _recorded(_around(path)) if path.is_dir() else None
         if recorded is not None and fits(labels.all, recorded.skeleton):
@@ -120,7 +124,9 @@ def source_skeleton(
     """
     # A pattern finds names in labels that are none themselves.
     by_labels = source.name == "labelme" and options.label_pattern is None
-    return own_skeleton(paths, explicit, by_labels=by_labels, names=options.names, ignore=options.ignore)
+    return own_skeleton(
+        paths, explicit, by_labels=by_labels, names=options.names, ignore=options.ignore, encoding=options.encoding
+    )
 
 
 def keep_skeleton(folder: Path, skeleton: Skeleton) -> Path | None:
@@ -174,19 +180,25 @@ def _around(folder: Path) -> Path:
     return folder.resolve().parent if folder.name in ("", "..") else folder.parent
 
 
-def labels_in(paths: Sequence[Path], names: Mapping[str, str], ignore: Collection[str]) -> LabelNames:
-    """Return the labels of the first labelme files in some folders, or of some files, as far as they can be read."""
+def labels_in(
+    paths: Sequence[Path], names: Mapping[str, str], ignore: Collection[str], encoding: str | None = None
+) -> LabelNames:
+    """Return the labels of the first labelme files in some folders, or of some files, as far as they can be read.
+
+    Of a file whose encoding is not known these are the labels in ASCII, which are the same in all encodings.
+    """
     found = LabelNames()
     for file in islice(_json_files(paths), _FILES):
         try:
-            document = parse_document(read_bytes(file), str(file))
+            data = read_bytes(file)
         except InputError:
             continue
+        document = some_reading(data, str(file), encoding)
         if isinstance(document, Finding):
             continue
         for shape in document.shapes:
             label = shape.label
-            if not label or label in ignore:
+            if not label or label in ignore or not (encoding or label.isascii() or is_utf8(data)):
                 continue
             label = names.get(label, label)
             if isinstance(shape, BadShape):

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from posetools import __version__
+from posetools.dataset_folder import refuse_zip
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
-from posetools.files import portable_path, read_bytes, write_text
+from posetools.files import portable_path, read_bytes, unmarked, write_text
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
 from posetools.formats.labelme_mark import OWN_KEYS, is_untouched, marked_text
@@ -130,6 +131,7 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
         RequestError: there is no such folder, no picture in it, or two pictures would have one labelme file.
     """
     if not folder.is_dir():
+        refuse_zip(folder, pictures=True)
         raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
     files = walk_files(folder)
     pictures = [path for path in files if is_picture(path)]
@@ -193,7 +195,7 @@ def _plan_one(picture: Path, *, replace: bool) -> Task | str | None:
 
 
 def _others(data: bytes) -> dict[str, Any]:
-    raw = json.loads(data.decode("utf-8-sig"))
+    raw = json.loads(unmarked(data))
     flags = raw.get("flags") if isinstance(raw.get("flags"), dict) else {}
     left = {name: on for name, on in flags.items() if name != CHECKED}
     return {"flags": left, **{key: value for key, value in raw.items() if key not in OWN_KEYS}}

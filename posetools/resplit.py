@@ -20,7 +20,7 @@ from posetools.dataset_folder import CONVERSION, SPLITS, ann_file, splits_of
 from posetools.errors import InputError, RequestError, must_be, show_value
 from posetools.files import dump_json, read_json
 from posetools.locks import only_one_in
-from posetools.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, check_split_request, plan_split
+from posetools.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
 from posetools.split_journal import finish, write_together
 from posetools.stratify import SIZE_BOUNDS, Strata, Stratify
 
@@ -66,7 +66,7 @@ def resplit(
     by: str | None = None,
     stratify: Stratify | None = None,
 ) -> ResplitResult:
-    """Split the pictures of train and val anew and write both files, both or neither.
+    """Split the pictures of train and val anew and write both files, both or neither; with ``val`` 0 train alone.
 
     Args:
         data_root: the data set's folder.
@@ -100,12 +100,15 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
     held = Counter(annotation["image_id"] for annotation in annotations)
     objects = [held[image["id"]] for image in images]
     names = [image["file_name"] for image in images]
-    check_split_request(val=val, by=by)
     plan = plan_split(names, val=val, seed=seed, by=by, strata=strata, objects=objects)
     _check_both_sides(data_root, plan, objects)
     side_of = {image["id"]: "val" if index in plan.val else "train" for index, image in enumerate(images)}
-    texts, counts = {}, {}
+    texts: dict[str, str | None] = {}
+    counts = {}
     for split in SPLITS:
+        if split == "val" and not plan.val:
+            texts[ann_file(data_root, split).name] = None
+            continue
         mine = [image for image in images if side_of[image["id"]] == split]
         theirs = [annotation for annotation in annotations if side_of[annotation["image_id"]] == split]
         content = {**documents.get(split, first).content, "images": mine, "annotations": theirs}
@@ -122,6 +125,8 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
 
 def _check_both_sides(data_root: Path, plan: SplitPlan, objects: Sequence[int]) -> None:
     """Refuse a plan that leaves a side without objects, on which nothing could be trained or evaluated."""
+    if not plan.val:
+        return
     in_val = sum(objects[index] for index in plan.val)
     if sum(objects) and in_val in (0, sum(objects)):
         side = "train" if in_val else "val"
@@ -285,8 +290,9 @@ def _updated_record(
     if not isinstance(record, dict):
         raise InputError(path, "", must_be("conversion.json", "an object, as convert writes it", record))
     before = record.get("splits")
-    kept = before if isinstance(before, dict) else {}
     new = {split: each.as_dict() for split, each in counts.items()}
+    kept = before if isinstance(before, dict) else {}
+    kept = {split: each for split, each in kept.items() if split not in SPLITS or split in new}
     split = {"by": plan.by, "val": val, "seed": seed, "groups": plan.groups, "reason": plan.reason}
     if stratify:
         split["stratify"] = stratify

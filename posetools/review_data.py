@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools.dataset import Image
+from posetools.dataset_folder import refuse_zip
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import read_bytes
 from posetools.findings import Severity
@@ -86,6 +87,7 @@ def read_candidates(
         RequestError: there is no such data, or no picture in it.
         InputError: a file that is needed cannot be read.
     """
+    refuse_zip(data)
     if not data.exists():
         raise RequestError(must_be(str(data), "a folder with pictures, or a data set", "nothing there"))
     others = [one for name, one in FORMATS.items() if name != "labelme" and one.detect(data)]

@@ -28,8 +28,9 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -51,9 +52,11 @@ _ENOUGH_GROUPS = 10
 _LONGEST_NUMBER = 18
 _LISTED = 5
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
-# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image.
-_COPY = re.compile(r"(.+)_([A-Za-z]{3,4})\.rf\.[0-9A-Za-z_-]{16,64}(?=\.[A-Za-z]{3,4}$)")
-COPY_MARK = ".rf."
+# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image; programs that name files anew leave EXTENSION out.
+_COPY = re.compile(
+    r"(.+?)(?:_(jpe?g|png|bmp|webp|tiff?|gif|heic))?\.rf\.[0-9A-Za-z_-]{16,64}\.([A-Za-z]{3,4})", re.IGNORECASE
+)
+_COPY_MARK = ".rf."
 _ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
 
 
@@ -102,7 +105,7 @@ def plan_split(
     Raises:
         RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
     """
-    check_split_request(val=val, by=by, least=0.0)
+    check_split_request(val=val, by=by)
     if val == 0:
         return SplitPlan(frozenset(), "none", 1, "all images are for training, as --val 0 says")
     originals = [original_name(name) for name in names]
@@ -132,19 +135,18 @@ def plan_split(
     return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
 
 
-def check_split_request(*, val: float, by: str | None, least: float | None = None) -> None:
+def check_split_request(*, val: float, by: str | None) -> None:
     """Refuse what no names could be split by, before they are known.
 
     Args:
-        val: the share that is for evaluation.
+        val: the share that is for evaluation; 0 for none.
         by: how images are grouped.
-        least: 0 where no evaluation is a choice as well; None where it is none.
 
     Raises:
         RequestError: ``val`` is out of range, or ``by`` is no regular expression.
     """
-    if not 0 < val < 1 and val != least:
-        rule = "greater than 0 and less than 1" + (", or 0 for none" if least == 0 else "")
+    if not 0 <= val < 1:
+        rule = "greater than 0 and less than 1, or 0 for none"
         raise RequestError(
             f"{must_be('--val', rule, val)}\n  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
         )
@@ -160,16 +162,47 @@ def original_name(name: str) -> str:
 
     A first folder that is called after a split is left out: exporters put copies of one image into several.
     """
-    if COPY_MARK not in name:
+    if _COPY_MARK not in name:
         return name
     folder, slash, file = name.rpartition("/")
-    found = _COPY.match(file)
+    found = _COPY.fullmatch(file)
     if not found:
         return name
     first, _, below = folder.partition("/")
     if split_folder(first):
         folder, slash = below, "/" if below else ""
-    return f"{folder}{slash}{found[1]}.{found[2]}"
+    return f"{folder}{slash}{found[1]}.{found[2] or found[3]}"
+
+
+def are_copies(name: str, other: str) -> bool:
+    """Return whether the names of two images tell that they are augmented copies of one, or one of the other."""
+    original = original_name(name)
+    return original == original_name(other) and (name, other) != (original, original)
+
+
+def copied(names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield two splits, and the images of the second whose names tell of the original of one in the first.
+
+    Without a name that tells of augmented copies two images are two photos, and the same name is the same image: of
+    neither anything is said.
+
+    Args:
+        names: split -> its images' names.
+    """
+    if not any(_COPY_MARK in name for of_split in names.values() for name in of_split):
+        return
+    originals: dict[str, dict[str, list[str]]] = {split: {} for split in names}
+    for split, of_split in names.items():
+        for name in of_split:
+            originals[split].setdefault(original_name(name), []).append(name)
+    for one, other in combinations(names, 2):
+        copies = []
+        for original, theirs in originals[other].items():
+            known = originals[one].get(original, [])
+            marked = any(original_name(each) != each for each in (*known, *theirs))
+            copies += [name for name in theirs if known and marked and name not in known]
+        if copies:
+            yield one, other, copies
 
 
 def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:

@@ -18,12 +18,12 @@ from posetools.errors import InputError, OutputError
 from posetools.files import read_json, read_text, sweep, write_json, write_texts
 
 
-def write_together(folder: Path, texts: Mapping[str, str]) -> None:
+def write_together(folder: Path, texts: Mapping[str, str | None]) -> None:
     """Write files of one folder, all of them or none, even when the process is killed and ``finish`` is called later.
 
     Args:
         folder: the data set's folder.
-        texts: file name -> new content.
+        texts: file name -> new content; None: the file is removed.
 
     Raises:
         OutputError: they cannot be written; the folder is as it was.
@@ -49,10 +49,13 @@ def finish(folder: Path) -> bool:
     if not journal.is_file():
         return False
     before, after = _read(journal)
+    for name in after:
+        # First: it puts back what a killed process had moved aside, also of a file that is to be removed.
+        sweep(folder / name)
     for name, text in after.items():
         path = folder / name
         now = _digest(read_text(path)) if path.is_file() else None
-        if now not in (before.get(name), _digest(text)):
+        if now not in (before.get(name), None if text is None else _digest(text)):
             problem = (
                 f"must be as an interrupted `posetools split` or `posetools validate --fix` left it, to be finished by "
                 f"{journal}, but was changed"
@@ -60,14 +63,12 @@ def finish(folder: Path) -> bool:
             hint = f"put {path.name} back, or remove {journal.name} and see what `posetools validate` says"
             raise InputError(path, "", problem, hint=hint)
     write_texts({folder / name: text for name, text in after.items()})
-    for name in after:
-        sweep(folder / name)
     _remove(journal)
     return True
 
 
-def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str]]:
-    """Return file name -> digest of what was there, and -> new content.
+def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """Return file name -> digest of what was there, and -> new content, or None for a file that is to be removed.
 
     Raises:
         InputError: it is no journal, whose files are the folder's own.
@@ -79,7 +80,7 @@ def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str]]:
         and isinstance(after, dict)
         and before.keys() == after.keys()
         and all(_is_known(name) for name in after)
-        and all(isinstance(text, str) for text in after.values())
+        and all(text is None or isinstance(text, str) for text in after.values())
     ):
         return before, after
     hint = f"remove {journal.name}, and see what `posetools validate` says of the data set"

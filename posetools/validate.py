@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from posetools.checks.across import check_copies, check_same_categories, check_splits
+from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
 from posetools.checks.geometry import TEMPLATE_CODES, check_geometry, geometry_note
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
-from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of
+from posetools.dataset_folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
 from posetools.errors import InputError, RequestError
 from posetools.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.fix import FixedFile, fix_files
@@ -133,6 +133,7 @@ def validate(
     """
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
+    refuse_zip(data)
     one_file = data.is_file()
     if fix and data.is_dir():
         with only_one_in(data):
@@ -175,9 +176,11 @@ def validate_folder(
         RequestError: it is no data set folder.
     """
     tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
-    findings = [*check_splits(data_root, tables), *check_same_categories(tables), *check_copies(tables)]
+    written = splits_written(data_root)
+    findings = [*check_splits(data_root, tables, written), *check_same_categories(tables), *check_copies(tables)]
     look = partial(check_pictures, folder=data_root / IMAGES, progress=progress, engine=engine) if pictures else None
-    return _report(data_root, tables, findings, skeleton, look, progress)
+    report = _report(data_root, tables, findings, skeleton, look, progress)
+    return replace(report, notes=(*note_without(data_root, tables, written), *report.notes))
 
 
 def validate_file(

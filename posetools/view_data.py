@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.dataset import Dataset, Image
-from posetools.dataset_folder import CONVERSION, IMAGES, ann_file, skeleton_of, splits_of
+from posetools.dataset_folder import CONVERSION, IMAGES, ann_file, refuse_zip, skeleton_of, splits_of
 from posetools.errors import RequestError, must_be
 from posetools.files import read_json
 from posetools.findings import Finding, Severity
@@ -100,6 +100,7 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
         RequestError: there is no such data or split, or its format cannot be told.
         InputError: a file that is needed cannot be read.
     """
+    refuse_zip(data)
     if not data.exists():
         raise RequestError(f"{data}: must be a data set folder or a labelled source, but there is none")
     folder = data if data.is_dir() else data.parent

@@ -63,6 +63,18 @@ def test_the_output_is_that_of_this_process(address: str, tmp_path: Path) -> Non
     assert labelme.FORMAT.in_shards and yolo_pose.FORMAT.in_shards
 
 
+def test_files_in_a_code_page_are_read_after_all_others(address: str, tmp_path: Path) -> None:
+    source, _ = labelme_source(tmp_path, _NAMES)
+    for number in range(0, 60, 7):
+        path = source / f"{number:03}.json"
+        path.write_bytes(path.read_bytes().replace(b'"imagePath"', b'"text": "sch\xf6n",\n"imagePath"'))
+    here = convert_one(source, tmp_path / "here")
+    there = convert_one(source, tmp_path / "there", read=ReadOptions(engine=Cluster(address)))
+    assert [one.message[:25] for one in there.findings] == ["9 files are not UTF-8, in"]
+    assert there.findings == here.findings
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
 def test_relative_paths_are_those_of_this_process(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -98,6 +98,28 @@ def test_files_that_belong_together_are_written_all_or_none(
     monkeypatch.undo()
     write_texts(dict.fromkeys(paths, "new"))
     assert {name: (tmp_path / name).read_text() for name in _names(tmp_path)} == dict.fromkeys("abc", "new")
+
+
+def test_a_file_is_removed_together_with_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, other = tmp_path / "gone", tmp_path / "other"
+    for path in (gone, other):
+        path.write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", _fail_once(Path.replace, other))
+        with pytest.raises(OutputError, match="other: cannot be written"):
+            write_texts({gone: None, other: "new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"gone": "old", "other": "old"}
+    write_texts({gone: None, other: "new", tmp_path / "never": None})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"other": "new"}
+
+
+def _fail_once(real: Callable[[Path, Path], Path], target: Path) -> Callable[[Path, Path], Path]:
+    def fail(self: Path, to: Path) -> Path:
+        if to == target and self.suffix == ".tmp":
+            raise OSError(5, "Input/output error")
+        return real(self, to)
+
+    return fail
 
 
 def test_what_cannot_be_put_back_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ LAYERS = (
     "errors locks storage files nesting yaml_text skeleton_pairs skeleton_colors skeleton geometry dataset",
     "findings verdict imaging pictures progress dataset_folder",
     "spool shards cluster inspection",
-    "formats checks split* stratify recipes metrics drawing* render skeleton_draft conversion_report results video "
-    "coco_* sweep visibility calibration plausible*",
+    "formats checks split* leaks stratify recipes metrics drawing* render skeleton_draft conversion_report results "
+    "video coco_* sweep visibility calibration plausible*",
     "convert resplit derived merge labellings diff sigmas validate fix schema_files frames predictions* "
     "image_ids scoring runlog curves diagnosis* slurm undertrained evaluation* own_skeleton",
     "runtime view* subset report eval_report",

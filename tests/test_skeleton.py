@@ -148,7 +148,7 @@ def test_refusals_say_where_and_why(tmp_path: Path, mutate: Mutation, place: str
         (b"a: [1", "line 1, column 6", "is not valid YAML"),
         (b"- 1", "", "input should be a valid dictionary"),
         (b"", "", "input should be a valid dictionary or instance of Skeleton, got None"),
-        (b"\xff\xfe\x00", "byte 0", "text must be UTF-8, which this byte is not"),
+        (b"\xff\xfe\x00", "byte 2", "text must be what its byte order mark says, which this byte is not"),
         (b"- " * 5000, "", "is nested too deeply to be read"),
         (b"name: 2001-02-30", "", "is not valid YAML: a value does not fit its form: day is out of range for month"),
         (b"name: !!bool x", "", "is not valid YAML: a value does not fit its form: 'x'"),

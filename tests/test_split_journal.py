@@ -32,7 +32,7 @@ def replace(self, target):
         os._exit(9)
     return done
 Path.replace = replace
-resplit(folder, val=0.5, seed=1)
+resplit(folder, val=float(sys.argv[4]), seed=1)
 """
 
 
@@ -65,7 +65,9 @@ def test_a_killed_split_is_finished_by_the_next(data: Path, tmp_path: Path, name
     for file, content in before.items():
         (wanted / file).write_bytes(content)
     resplit(wanted, val=0.5, seed=1)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(data), name, when], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(data), name, when, "0.5"], capture_output=True, check=False
+    )
     assert done.returncode == 9, done.stderr
     began = (name, when) != (SPLIT_JOURNAL, "before")
     assert (data / SPLIT_JOURNAL).exists() == began
@@ -87,8 +89,22 @@ def _again(wanted: Path) -> dict[str, bytes]:
     return _files(wanted)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", ["train_coco.json", "conversion.json"])
+def test_a_killed_split_that_takes_val_away_is_finished_by_the_next(data: Path, name: str, when: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(data), name, when, "0"], capture_output=True, check=False)
+    assert done.returncode == 9, done.stderr
+    with pytest.raises(RequestError, match="half done by an interrupted"):
+        splits_of(data)
+    assert run("validate", data, "--fix", "--no-pictures", "--skeleton", "car8").status != 2
+    assert {path.name for path in data.iterdir()} >= {"train_coco.json", "conversion.json"}
+    assert not (data / "val_coco.json").exists() and not list(data.glob(".*_coco.json.*"))
+    names = [image["file_name"] for image in json.loads((data / "train_coco.json").read_text())["images"]]
+    assert sorted(names) == [f"{i}.jpg" for i in range(8)]
+
+
 def test_a_file_that_was_changed_in_between_is_not_overwritten(data: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, str(data), "val_coco.json", "before"], check=False)
+    subprocess.run([sys.executable, "-c", KILLED, str(data), "val_coco.json", "before", "0.5"], check=False)
     document = json.loads((data / "val_coco.json").read_text())
     (data / "val_coco.json").write_text(json.dumps(document | {"info": "mine"}))
     before = _files(data)
@@ -101,7 +117,7 @@ def test_a_file_that_was_changed_in_between_is_not_overwritten(data: Path) -> No
 
 
 def test_the_command_says_so(data: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED, str(data), "val_coco.json", "before"], check=False)
+    subprocess.run([sys.executable, "-c", KILLED, str(data), "val_coco.json", "before", "0.5"], check=False)
     done = run("split", data, "--val", "0.25")
     assert done.status == 0
     assert "an interrupted split was finished first" in done.out.splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,3 +176,14 @@ def test_pictures_at_a_url_cannot_be_linked(tmp_path: Path) -> None:
     said = f"error: --images must be copy or none for pictures at a URL ({url}), got 'symlink'\n"
     assert (done.status, done.err) == (2, said)
     assert as_path(str(url)) == url
+
+
+def test_an_image_inside_a_labelme_file_is_written_out(tmp_path: Path) -> None:
+    source, _ = labelme_source(tmp_path)
+    document = json.loads((source / "a.json").read_text())
+    content = (source / "a.jpg").read_bytes()
+    (source / "a.json").write_text(json.dumps({**document, "imageData": base64.b64encode(content).decode()}))
+    (source / "a.jpg").unlink()
+    result = convert_one(upload(source), tmp_path / "there")
+    assert [(one.code, one.file) for one in result.findings] == [("W324", f"{_TOP}/src")]
+    assert (tmp_path / "there/images/a.jpg").read_bytes() == content

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from pathlib import Path
 
-from posetools.dataset_folder import SPLITS, ann_file
+from posetools.dataset_folder import SPLITS, ann_file, split_command
 from posetools.errors import must_be
 from posetools.findings import Finding
 from posetools.formats.coco_table import CocoTable
-from posetools.split import COPY_MARK, original_name
+from posetools.split import copied
 
 _NEEDS = {"train": "train on", "val": "evaluate on"}
 
 
-def check_splits(data_root: Path, tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
+def check_splits(
+    data_root: Path, tables: Mapping[str, CocoTable], written: frozenset[str] | None = None
+) -> Iterator[Finding]:
     """Yield splits that are missing or empty.
 
     Args:
         data_root: the data set's folder.
         tables: split -> file, for every file that is there.
+        written: the splits that it was made with; None when that is not known.
     """
     for split in SPLITS:
-        if split not in tables:
+        if split not in tables and (written is None or split in written):
             file = ann_file(data_root, split)
             message = f"{file.name} must be there, with pictures to {_NEEDS[split]}, but is missing"
             yield Finding("E116", str(file), "", message, "`posetools split` makes both splits from one")
@@ -34,32 +36,26 @@ def check_splits(data_root: Path, tables: Mapping[str, CocoTable]) -> Iterator[F
                 yield Finding("E116", str(table.path), what, message, "`posetools split` makes both splits anew")
 
 
+def note_without(data_root: Path, tables: Mapping[str, CocoTable], written: frozenset[str] | None) -> tuple[str, ...]:
+    """Return a sentence on train or val when the data set was made without it, as with ``convert --val 0``."""
+    lacking = [split for split in SPLITS if written is not None and split not in tables and split not in written]
+    if not lacking:
+        return ()
+    files = " and ".join(ann_file(data_root, split).name for split in lacking)
+    way = f"; `{split_command(data_root)}` makes both" if len(lacking) < len(SPLITS) else ""
+    return (f"no {files}, as asked for when the data set was made: training needs train and val{way}",)
+
+
 def check_copies(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
     """Yield splits with augmented copies of images that an earlier split has: what is evaluated was trained on."""
-    originals = {split: _originals(table) for split, table in tables.items()}
-    for one, other in combinations(tables, 2):
-        pairs = [
-            (originals[one][original], names)
-            for original, names in originals[other].items()
-            if original in originals[one]
-        ]
-        copies = [name for known, names in pairs for name in names if any(COPY_MARK in each for each in (*known, name))]
-        if copies:
-            number = "1 augmented copy" if len(copies) == 1 else f"{len(copies)} augmented copies"
-            got = f"{number} of images in {one}, the first {copies[0]}"
-            message = must_be(f"images of {other}", f"of other photos than those of {one}", got)
-            hint = "`posetools split` splits train and val so that copies of one photo stay together"
-            if "test" in (one, other):
-                hint = "leave them out of one of the two: a score on copies of training images says too much"
-            yield Finding("W223", str(tables[other].path), "images", message, hint)
-
-
-def _originals(table: CocoTable) -> dict[str, list[str]]:
-    """Return original -> its images."""
-    found: dict[str, list[str]] = {}
-    for name in table.images.file_names:
-        found.setdefault(original_name(name), []).append(name)
-    return found
+    for one, other, copies in copied({split: table.images.file_names for split, table in tables.items()}):
+        number = "1 augmented copy" if len(copies) == 1 else f"{len(copies)} augmented copies"
+        got = f"{number} of images in {one}, the first {copies[0]}"
+        message = must_be(f"images of {other}", f"of other photos than those of {one}", got)
+        hint = "`posetools split` splits train and val so that copies of one photo stay together"
+        if "test" in (one, other):
+            hint = "leave them out of one of the two: a score on copies of training images says too much"
+        yield Finding("W223", str(tables[other].path), "images", message, hint)
 
 
 def check_same_categories(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:

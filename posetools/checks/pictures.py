@@ -150,5 +150,9 @@ def _double(listed: Listed, other: Listed, what: str) -> Finding:
         message = must_be(what, f"that of one entry only ({other.place} has it)", listed.name)
         return listed.finding("W206", message, "keep one of the two, with the objects of both")
     message = must_be(what, f"in one split only ({other.where} has it)", listed.name)
-    hint = "the evaluation would be of training data: take it out of one split, or `posetools split` anew"
+    hint = "the evaluation would be of training data: " + (
+        "take it out of one split, or `posetools split` anew"
+        if what == "file"
+        else "`posetools subset DATA --out NEW --without-finding E126` leaves it out of one"
+    )
     return listed.finding("E126", message, hint)

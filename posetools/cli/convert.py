@@ -126,7 +126,7 @@ OneObject = Annotated[
 KeypointsFrom = Annotated[
     Literal["annotation", "categories"],
     typer.Option(
-        help="coco: 'categories' joins keypoints that were exported as objects of a category each.",
+        help="'categories' joins keypoints that are objects of a category each (coco), or boxes around a keypoint.",
         rich_help_panel=_SOURCE,
     ),
 ]
@@ -140,14 +140,15 @@ Encoding = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The encoding of file names in a zip file that are not UTF-8, such as gbk or cp437.",
+        help="The encoding of labelme files and of names in zip files that are not UTF-8, such as gbk or cp437.",
         rich_help_panel=_SOURCE,
     ),
 ]
 BoxFrom = Annotated[
-    Literal["annotation", "keypoints"],
+    Literal["annotation", "keypoints", "outlines"],
     typer.Option(
-        help="Where the box of an object without one comes from: nowhere (an error), or its labelled keypoints.",
+        help="Where the box of an object without one comes from: nowhere (an error), or its labelled keypoints. "
+        "'outlines' takes polygons with as many corners as there are keypoints as outlines of objects too.",
         rich_help_panel=_SOURCE,
     ),
 ]
@@ -202,7 +203,8 @@ Attribute = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ROLE=NAME",
-        help="via: the region attribute that holds the label, the object or the visibility. Can be repeated.",
+        help="via: the region attribute that holds the label, the object or the visibility; several, separated by "
+        "commas: the first that says something. Can be repeated.",
         rich_help_panel=_SOURCE,
     ),
 ]
@@ -338,8 +340,9 @@ def pairs(texts: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for text in texts:
-        old, _, new = text.rpartition("=")
-        if not old or not new:
+        # An empty label is that of what has none.
+        old, separator, new = text.rpartition("=")
+        if not separator or not new:
             raise RequestError(must_be("--map", "OLD=NEW, a label in the source and the skeleton's name for it", text))
         if found.setdefault(old, new) != new:
             raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))

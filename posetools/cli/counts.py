@@ -11,15 +11,13 @@ if TYPE_CHECKING:
 
 
 def print_next(out: Path, splits: Collection[str]) -> None:
-    """Print the command that checks what was written: a folder that lacks train or val is checked file by file."""
-    from posetools.dataset_folder import SPLITS, ann_file
+    """Print the command that checks what was written, and the one that makes it fit for training."""
+    from posetools.dataset_folder import SPLITS, split_command
     from posetools.errors import printable, quoted
 
-    whole = set(SPLITS) <= set(splits)
-    for path in [out] if whole else [ann_file(out, split) for split in splits]:
-        print(printable(f"next: posetools validate {quoted(path)}"))
-    if not whole:
-        print(printable(f"      posetools split {quoted(out)} makes train and val of it, to train on"))
+    print(printable(f"next: posetools validate {quoted(out)}"))
+    if len(set(SPLITS) & set(splits)) == 1:
+        print(printable(f"      {split_command(out)}  (training needs train and val)"))
 
 
 def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:

@@ -15,7 +15,17 @@ _OWNERS = {
     "convert": (
         *("--from", "--image-root", "--map", "--ignore", "--box-from", "--box-margin", "--label-pattern"),
         *("--hidden-flag", "--kpt-shape", "--kpt-order", "--assume-visible", "--attribute", "--mapping"),
-        *("--trust-sizes", "--keep-going", "--one-object-per-image", "--categories", "--val", "--split-by", "--seed"),
+        *(
+            "--encoding",
+            "--keypoints-from",
+            "--trust-sizes",
+            "--keep-going",
+            "--one-object-per-image",
+            "--categories",
+            "--val",
+            "--split-by",
+            "--seed",
+        ),
     ),
     "validate": ("--fix",),
 }

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from posetools.errors import printable
-
 if TYPE_CHECKING:
     from posetools.resplit import ResplitResult
 
 
 def split(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder, as convert writes it.")],
-    val: Annotated[float, typer.Option(help="The share of the pictures that is for evaluation.")] = 0.1,
+    val: Annotated[float, typer.Option(help="Fraction of images for validation; 0: all for training.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Another seed, another split; the same seed, the same split.")] = 0,
     split_by: Annotated[
         str | None,
@@ -36,11 +34,10 @@ def split(
 ) -> None:
     """Split the pictures of a finished data set into train and val anew.
 
-    Rewrites train_coco.json and val_coco.json together; pictures, unknown keys and ids stay as they are, and so does
-    a test set.
+    Rewrites train_coco.json and val_coco.json together (with --val 0 the first alone is left); pictures, unknown keys
+    and ids stay as they are, and so does a test set.
     """
-    from posetools.cli.counts import print_counts
-    from posetools.errors import quoted
+    from posetools.cli.counts import print_counts, print_next
     from posetools.resplit import resplit
 
     result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
@@ -49,9 +46,9 @@ def split(
     notes += ["an interrupted split was finished first"] if result.finished else []
     notes += [f"warning: {each}" for each in result.plan.warnings]
     print_counts(result.counts, f"split: {result.plan.reason}", notes)
-    if result.strata:
+    if result.strata and "val" in result.counts:
         _print_strata(result)
-    print(printable(f"next: posetools validate {quoted(data)}"))
+    print_next(data, result.counts)
 
 
 def _print_strata(result: ResplitResult) -> None:

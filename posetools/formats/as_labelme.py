@@ -1,28 +1,26 @@
 """Reading the shapes of one picture of another tool by labelme's rules: which points belong to which rectangle.
 
 CVAT and Label Studio hold what labelme holds, under other names: rectangles, points, and something that joins them.
-Their readers translate each shape into labelme's, and here labelme_group joins them; what it finds comes back with the
-place in the tool's own file and with hints that the tool's user can follow.
+Their readers translate each shape into labelme's, and here labelme_group joins them, with the places of the tool's own
+file and the tool's words.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
-from posetools.formats.collect import FileReading, Row
+from posetools.formats.collect import FileReading
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Group, Labels
 from posetools.formats.labelme_model import AnyShape, BadShape, Shape
+from posetools.formats.wording import Report, Wording
 from posetools.skeleton import Skeleton
-
-_SHAPE = re.compile(r"shapes\[(\d+)\]")
 
 
 class Placed(NamedTuple):
@@ -30,25 +28,6 @@ class Placed(NamedTuple):
 
     place: str
     shape: AnyShape
-
-
-@dataclass(frozen=True, slots=True)
-class Wording:
-    """How a tool calls what labelme_group speaks of.
-
-    Attributes:
-        tool: the tool's name.
-        group: what joins a point to its rectangle; labelme's is ``group_id``.
-        hints: code -> what to do about it in the tool; for other codes labelme's hint is kept.
-    """
-
-    tool: str
-    group: str
-    hints: Mapping[str, str]
-
-    def text(self, text: str) -> str:
-        """Return a message or hint of labelme_group in the tool's words."""
-        return text.replace("group_id", self.group).replace("labelme", self.tool)
 
 
 class Entry(NamedTuple):
@@ -125,30 +104,13 @@ def read_shapes(
         options: the user's options.
         wording: how the tool calls things.
     """
-    file = str(reading.file)
-    group = FileShapes(file, reading.size, skeleton, labels, options)
+    report = Report(str(reading.file), wording, place, [one.place for one in shapes])
+    group = FileShapes(reading.size, skeleton, labels, options, report)
     rows = group.read([one.shape for one in shapes])
-
-    def told(text: str) -> str:
-        return _SHAPE.sub(lambda found: shapes[int(found[1])].place, text)
-
-    def translated(finding: Finding) -> Finding:
-        # The tools' own hints say how to group, which says nothing where an image is one object.
-        own = finding.code == "E306" and options.one_object
-        hint = finding.hint if own else wording.hints.get(finding.code, finding.hint)
-        return replace(
-            finding,
-            place=f"{place}: {told(finding.place)}" if finding.place else place,
-            message=wording.text(told(finding.message)),
-            hint=wording.text(told(hint)),
-        )
-
     return replace(
         reading,
-        rows=[
-            Row(row.box, row.keypoints, f"{file}: {place}: {told(row.place.removeprefix(f'{file}: '))}") for row in rows
-        ],
-        findings=[*reading.findings, *map(translated, group.findings)],
+        rows=rows,
+        findings=[*reading.findings, *report.findings],
         ignored={**reading.ignored, **{k: n + reading.ignored.get(k, 0) for k, n in group.ignored.items()}},
     )
 
@@ -194,6 +156,23 @@ def rotated_corners(
     px, py = (x + width / 2, y + height / 2) if about_centre else (x, y)
     corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     return [(px + (cx - px) * cos - (cy - py) * sin, py + (cx - px) * sin + (cy - py) * cos) for cx, cy in corners]
+
+
+def ellipse_corners(cx: float, cy: float, rx: float, ry: float, degrees: float = 0.0) -> list[tuple[float, float]]:
+    """Return two opposite corners of the upright rectangle round an ellipse.
+
+    A point of it is (rx cos t, ry sin t), turned; the largest x over all t is the length of (rx cos a, ry sin a).
+
+    Args:
+        cx: of its center, in pixels.
+        cy: of its center, in pixels.
+        rx: one half axis, in pixels; ``ry`` the other.
+        ry: see ``rx``.
+        degrees: by how much ``rx`` is turned from the x axis.
+    """
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    half_width, half_height = math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)
+    return [(cx - half_width, cy - half_height), (cx + half_width, cy + half_height)]
 
 
 def hull(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # What of a data set a format may have no place for.
 Part = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
-BoxFrom = Literal["annotation", "keypoints"]
+BoxFrom = Literal["annotation", "keypoints", "outlines"]
 KeypointsFrom = Literal["annotation", "categories"]
 
 
@@ -37,7 +37,8 @@ class ReadOptions:
         categories: the labels of objects to take; objects of all others are left out on purpose, and counted. None: all
             labels must be known.
         one_object: every image shows one object: all points of an image are its keypoints.
-        box_from: where a box comes from when the source has none: nowhere (a finding), or its labelled keypoints.
+        box_from: where a box comes from when the source has none: nowhere (a finding), or its labelled keypoints;
+            ``outlines``: polygons with as many corners as the skeleton has keypoints are outlines too.
         box_margin: how far a box from keypoints reaches beyond them, as a share of its sides.
         box_margin_px: the same in pixels; both are added.
         label_pattern: labelme: a regular expression on labels with the groups ``name`` and, if wanted, ``instance``
@@ -45,9 +46,10 @@ class ReadOptions:
         hidden: flags, description words or values of ``visibility`` that mean "labelled but hidden".
         kpt_shape: YOLO: (K, 2 or 3) when data.yaml does not declare it.
         kpt_order: the keypoints' names in the order in which the source has them, where it does not name them.
-        keypoints_from: COCO: ``categories`` when each keypoint was exported as an object of a category of its own.
+        keypoints_from: ``categories`` when each keypoint is an object of its own: a category in COCO, a box elsewhere,
+            whose center it is.
         drop_crowds: COCO: leave groups of objects (``iscrowd``) out, and count them.
-        encoding: of file names in a zip file, when they are not UTF-8.
+        encoding: of labelme files, and of file names in a zip file, that are not UTF-8.
         assume_visible: take every point of a source without visibility as visible instead of refusing.
         attributes: VIA: role (label, object, visibility) -> the region attribute that holds it.
         new_split: train and val are split anew: what the source lists in both is read once.

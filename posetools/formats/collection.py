@@ -91,6 +91,11 @@ class Collection:
         return dict(sorted(self._ignored.items()))
 
     @property
+    def paths(self) -> Sequence[str]:
+        """Where each picture lies; empty where nobody needs it."""
+        return list(map(self._column("path").__getitem__, self._order.tolist()))
+
+    @property
     def files(self) -> int:
         """How many annotation files were read."""
         return self._read

@@ -4,19 +4,24 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.p
 
 - An object is a ``skeleton`` labelled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
   per picture). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
-  ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the smallest
-  box without a group that holds all its points, unless another one wants that box (see cvat_shapes); without such a box
-  the object is a finding, unless the user has boxes made from keypoints. A box without a skeleton is an object without
-  labelled keypoints.
+  ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the one box
+  around it that can only be its own (see labelme_group); without such a box the object is a finding, unless the user
+  has boxes made from keypoints. A box without a skeleton is an object without labelled keypoints; polygons, ellipses
+  and masks are boxes as in labelme.
 - A skeleton's point with ``outside="1"`` is not labelled, with ``occluded="1"`` hidden, else visible. ``points``
-  elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme.
+  elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme; one
+  with several pairs labelled with the category is the keypoints in the user's order; one whose label means nothing is
+  named by its only attribute that is a keypoint's name (W324).
 - A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
-  over, which is said once per file. A point's attribute that is called like a flag for hidden points (``occluded``) and
-  is true hides it.
+  over, which is said once per file. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those that
+  are called as --hidden-flag says) say its visibility; a mark for hidden points that is off says nothing.
+- Values in another spelling with one meaning are read and counted (W324, cvat_values.py).
 - Pictures are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
-  split if it is the word train, val or test. Width and height must be the picture's.
-- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks) is refused: CVAT exports the
-  same task for images.
+  split if it is the word train, val or test. Width and height must be the picture's, which says them where they are
+  missing.
+- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks, cvat_tracks.py) is read if
+  the frames are in ``images/``; a frame without a shape is then not known to be labelled. CVAT exports any task for
+  images too.
 
 Written: ``annotations.xml`` and ``images/<subset>/``; per object with labelled keypoints a skeleton, and its box, with
 a group_id of their own in the whole file; the labels with their sublabels and drawing, as CVAT's label constructor has
@@ -28,9 +33,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -39,19 +44,22 @@ from posetools.dataset_folder import IMAGES
 from posetools.errors import InputError, must_be
 from posetools.files import Transfer, read_bytes, transfer
 from posetools.findings import Finding
-from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
+from posetools.formats.as_labelme import Entry, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import PictureLookup, split_in
 from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
-from posetools.formats.cvat_model import CvatImage, parse_document
+from posetools.formats.cvat_document import parse_document
+from posetools.formats.cvat_model import CvatImage
 from posetools.formats.cvat_shapes import PictureShapes
+from posetools.formats.cvat_tracks import told_missing
 from posetools.formats.cvat_write import ANNOTATIONS, box_label, document_text, picture_name
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labels import settled
 from posetools.formats.many import SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.wildcards import LabelNames
+from posetools.formats.wording import Wording
 from posetools.skeleton import Skeleton
 
 _HEAD = 4096
@@ -59,18 +67,28 @@ _HEAD = 4096
 _LONGEST_NAME = 255
 _SHORTER = "no file system holds it: give the image a shorter name, here and in the file"
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_GROUP = "select the box and the skeleton (or points) in CVAT and group them (key G)"
 _WORDING = Wording(
-    "CVAT",
-    "group_id",
-    {
-        "E303": f"move the point into its box, or {_GROUP}",
-        "E304": _GROUP,
-        "E306": f"draw a box; {_GROUP}; or make boxes from points with --box-from keypoints",
-        "E307": "give each object a group of its own: ungroup them (Shift+G) and group each box with its skeleton",
-        "E311": "correct the shape in CVAT, or delete it",
-    },
+    tool="CVAT",
+    join="select the box and the skeleton (or points) in CVAT and group them (key G)",
+    part="give each object a group of its own: ungroup them (Shift+G) and group each box with its skeleton",
 )
+
+
+@dataclass
+class _Notes:
+    """What is said once of a file: what is not carried over, and what was taken for something else, with counts."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+
+    def findings(self, file: Path) -> Iterable[Finding]:
+        """Yield a warning on what is not carried over, and one for each kind of repair."""
+        for what, number in sorted(self.repairs.items()):
+            yield Finding("W324", str(file), "", f"{what} ({number})")
+        if self.dropped:
+            listed = ", ".join(f"{what} ({number})" for what, number in sorted(self.dropped.items()))
+            message = f"the file must hold what COCO keypoints hold to be carried over whole, got also {listed}"
+            yield Finding("W323", str(file), "", message, "boxes and keypoints are carried over; keep the source")
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
@@ -91,21 +109,25 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
     labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
     files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
-    entries: list[Entry] = []
+    entries: list[tuple[Entry, CvatImage]] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
         images, wrong = _parse(source.file)
         findings += wrong
         lookup = PictureLookup(source.file, source.root, options.image_roots)
-        dropped = Counter[str]()
-        for image in images:
-            reading = _open(source, image, lookup)
+        notes = _Notes()
+        opened = [(_open(source, image, lookup), image) for image in images]
+        if any(image.is_frame for image in images):
+            opened, missing = _frames_there(source.file, opened)
+            findings += missing
+        for reading, image in opened:
             if reading.picture is not None:
-                reading = _read_image(reading, image, skeleton, labels, options, dropped)
-            entries.append(Entry(reading, image.place))
-        findings += _not_carried(source.file, dropped)
+                reading = _read_image(reading, image, skeleton, labels, options, notes)
+            entries.append((Entry(reading, image.place), image))
+        findings += notes.findings(source.file)
         options.progress("reading CVAT files", number, len(files))
-    readings = settle_doubles(entries)
+    readings = settle_doubles([entry for entry, _ in entries])
+    readings = _with_tasks(readings, [image.task for _, image in entries])
     findings += without_entry(pictures, readings, "a CVAT file")
     return collect(readings, skeleton, findings, files=len(files))
 
@@ -183,6 +205,24 @@ def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileRe
     )
 
 
+def _frames_there(
+    file: Path, opened: Sequence[tuple[FileReading, CvatImage]]
+) -> tuple[list[tuple[FileReading, CvatImage]], list[Finding]]:
+    """Return the frames of a video that have an image, and one finding on all others: the file names none of them."""
+    missing = [
+        (reading, image)
+        for reading, image in opened
+        if reading.picture is None and any(finding.code == "E121" for finding in reading.findings)
+    ]
+    if not missing:
+        return list(opened), []
+    lost = {id(image) for _, image in missing}
+    names = [image.name for _, image in missing]
+    shapes = sum(len(image.shapes) for _, image in missing)
+    told = told_missing(names, shapes, str(file), of=len(opened))
+    return [one for one in opened if id(one[1]) not in lost], [told]
+
+
 def _depth(name: str) -> int:
     return len(PurePosixPath(name).parts)
 
@@ -197,11 +237,12 @@ def _read_image(
     skeleton: Skeleton,
     labels: Labels,
     options: ReadOptions,
-    dropped: Counter[str],
+    notes: _Notes,
 ) -> FileReading:
     parts = PictureShapes(str(reading.file), image, skeleton, labels)
     parts.sort()
-    dropped.update(parts.dropped)
+    notes.dropped.update(parts.dropped)
+    notes.repairs.update(parts.repairs)
     reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
     return read_shapes(
         reading, parts.shapes, image.place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING
@@ -215,8 +256,21 @@ def _check_names(dataset: Dataset) -> None:
             raise InputError(name, "", problem, hint="rename the picture")
 
 
-def _not_carried(file: Path, dropped: Counter[str]) -> Iterable[Finding]:
-    if dropped:
-        listed = ", ".join(f"{what} ({number})" for what, number in sorted(dropped.items()))
-        message = f"the file must hold what COCO keypoints hold to be carried over whole, got also {listed}"
-        yield Finding("W323", str(file), "", message, "boxes and keypoints are carried over; keep the source")
+def _with_tasks(readings: Sequence[FileReading], tasks: Sequence[str]) -> list[FileReading]:
+    """Return the readings with a hint of their own where one image is that of several tasks of a project."""
+    of_image: dict[tuple[Path, str], set[str]] = defaultdict(set)
+    for reading, task in zip(readings, tasks, strict=True):
+        of_image[reading.file, reading.identity].add(task)
+    told = []
+    for reading in readings:
+        known = of_image[reading.file, reading.identity] - {""}
+        if len(known) > 1 and any(finding.code == "E313" for finding in reading.findings):
+            listed = ", ".join(sorted(known, key=lambda task: (len(task), task)))
+            hint = (
+                f"a project's export has one image for all that are called so in a subset (tasks {listed}): "
+                "export each task from CVAT by itself, and give all exports to convert"
+            )
+            findings = [replace(one, hint=hint) if one.code == "E313" else one for one in reading.findings]
+            reading = replace(reading, findings=findings)
+        told.append(reading)
+    return told

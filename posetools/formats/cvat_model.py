@@ -1,33 +1,28 @@
-"""CVAT's XML as pydantic models, and the first two steps of reading it: parse the bytes, check every element.
+"""The shapes of CVAT's XML as pydantic models, and the check of every element.
 
-The file is parsed by defusedxml, which refuses a document type with entities before anything is expanded. An element
-that breaks the rules loses itself only; the others of its picture are read.
+An element that breaks the rules loses itself only; the others of its picture are read. Values in another spelling that
+have one meaning are read and counted (cvat_values.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from posetools.errors import must_be
-from posetools.findings import Finding
+from posetools.formats.cvat_values import exchanged, lenient_shape
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _LIMIT = 1e6
-# Characters of a picture's name in a place.
-_LONGEST_SHOWN = 200
-_EXPORT = "export the task from CVAT as 'CVAT for images 1.1'"
 
 Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-_LIMIT, le=_LIMIT)]
-Pixels = Annotated[int, Field(gt=0)]
 
 
 def _pairs(text: object) -> object:
@@ -71,7 +66,7 @@ class Outline(_Labelled):
 
 
 class Ellipse(_Labelled):
-    """An ellipse."""
+    """An ellipse; ``rotation`` turns it clockwise about its centre, in degrees."""
 
     cx: Coordinate
     cy: Coordinate
@@ -153,23 +148,18 @@ class CvatShape:
     parts: Sequence[CvatShape] = ()
 
 
-class _ImageElement(_Element):
-    name: Annotated[str, Field(min_length=1)]
-    width: Pixels
-    height: Pixels
-    subset: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class CvatImage:
     """One picture's entry.
 
     Attributes:
-        place: ``image[3] (a.jpg)``.
+        place: ``image[3] (a.jpg)``; of a video ``frame 3``.
         name: as written.
-        size: (width, height) in pixels, as written.
+        size: (width, height) in pixels, as written; UNKNOWN_SIZE when they are missing.
         subset: as written, empty when there is none.
         shapes: its elements in their order.
+        task: the id of its task, as written; empty when there is none.
+        is_frame: whether it is a frame of a video, whose name is not written but CVAT's.
     """
 
     place: str
@@ -177,58 +167,12 @@ class CvatImage:
     size: tuple[int, int]
     subset: str
     shapes: Sequence[CvatShape]
+    task: str = ""
+    is_frame: bool = False
 
 
-def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Finding]]:
-    """Return the pictures of a CVAT file, and what of it cannot be read.
-
-    Args:
-        data: the file's content.
-        file: its name, for the findings.
-    """
-    try:
-        root = fromstring(data, forbid_dtd=True)
-    except ParseError as exc:
-        line, column = exc.position
-        place = f"line {line}, column {column + 1}"
-        return [], [Finding("E310", file, place, f"is not valid XML: {str(exc).partition(':')[0]}", _EXPORT)]
-    except (DefusedXmlException, LookupError, ValueError) as exc:
-        problem = f"must be XML in a known encoding without a document type, got {type(exc).__name__}"
-        return [], [Finding("E310", file, "", problem, _EXPORT)]
-    if root.tag != "annotations":
-        rule = "a CVAT file: an element annotations with image elements"
-        return [], [Finding("E310", file, "", must_be("the file", rule, root.tag), _EXPORT)]
-    tracks = len(root.findall("track"))
-    if tracks:
-        message = must_be("the file", "of 'CVAT for images 1.1', without tracks", f"{tracks} tracks")
-        hint = f"{_EXPORT}: its tracks then are shapes of each frame"
-        return [], [Finding("E310", file, "track[0]", message, hint)]
-    images: list[CvatImage] = []
-    findings: list[Finding] = []
-    for index, element in enumerate(root.findall("image")):
-        found = _image(index, element, file)
-        if isinstance(found, Finding):
-            findings.append(found)
-        else:
-            images.append(found)
-    return images, findings
-
-
-def _image(index: int, element: Element, file: str) -> CvatImage | Finding:
-    name = element.get("name", "")
-    shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
-    place = f"image[{index}]" + (f" ({shown})" if name else "")
-    try:
-        image = _ImageElement.model_validate(element.attrib)
-    except ValidationError as exc:
-        field = str(exc.errors(include_url=False)[0]["loc"][0])
-        rule = "the picture's name" if field == "name" else "a positive integer (pixels)"
-        message = f"{must_be(field, rule, element.get(field))} ({len(element)} shapes left out)"
-        return Finding("E311", file, place, message, _EXPORT)
-    return CvatImage(place, image.name, (image.width, image.height), image.subset, _shapes(element))
-
-
-def _shapes(parent: Element, prefix: str = "") -> list[CvatShape]:
+def shapes_in(parent: Element, repairs: Counter[str], prefix: str = "") -> list[CvatShape]:
+    """Return the shapes of an image's element, or the points of a skeleton's; the places begin with ``prefix``."""
     numbers: dict[str, int] = {}
     shapes = []
     for element in parent:
@@ -236,25 +180,45 @@ def _shapes(parent: Element, prefix: str = "") -> list[CvatShape]:
             continue
         number = numbers.get(element.tag, 0)
         numbers[element.tag] = number + 1
-        place = f"{prefix}{element.tag}[{number}]"
-        attributes = {one.get("name", ""): (one.text or "").strip() for one in element.findall("attribute")}
-        # A skeleton in a skeleton is no shape of CVAT's; its parts are left out with it.
-        parts = _shapes(element, f"{place}.") if element.tag == "skeleton" and not prefix else ()
-        shapes.append(CvatShape(element.tag, place, _check(element), attributes, parts))
+        shapes.append(_shape(element, f"{prefix}{element.tag}[{number}]", repairs, {}, is_part=bool(prefix)))
     return shapes
 
 
-def _check(element: Element) -> Known | Bad:
+def shape_of(element: Element, place: str, repairs: Counter[str], said: Mapping[str, str]) -> CvatShape:
+    """Return the shape of an element of which ``said`` has some attributes, as a track has its label."""
+    return _shape(element, place, repairs, said, is_part=False)
+
+
+def _shape(element: Element, place: str, repairs: Counter[str], said: Mapping[str, str], *, is_part: bool) -> CvatShape:
+    attributes = {one.get("name", ""): (one.text or "").strip() for one in element.findall("attribute")}
+    # A skeleton in a skeleton is no shape of CVAT's; its parts are left out with it.
+    parts = shapes_in(element, repairs, f"{place}.") if element.tag == "skeleton" and not is_part else ()
+    return CvatShape(
+        element.tag,
+        place,
+        _check(element.tag, {**element.attrib, **said} if said else element.attrib, repairs),
+        attributes,
+        parts,
+    )
+
+
+def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> Known | Bad:
+    made, changes = lenient_shape(attributes)
     try:
-        return _MODELS.get(element.tag, Other).model_validate(element.attrib)
+        value = _MODELS.get(kind, Other).model_validate(made)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
+    else:
+        if isinstance(value, Box):
+            changes += exchanged((value.xtl, value.xbr), (value.ytl, value.ybr))
+        if changes:
+            repairs.update(changes)
+        return value
     field = str(error["loc"][0])
-    value: Any = element.get(field)
-    group = element.get("group_id", "0")
+    group = made.get("group_id", "0")
     return Bad(
-        label=element.get("label"),
+        label=attributes.get("label"),
         group_id=int(group) if re.fullmatch(r"[0-9]{1,9}", group) else 0,
         field=field,
-        problem=must_be(field, _RULES.get(field, _NUMBER), value),
+        problem=must_be(field, _RULES.get(field, _NUMBER), attributes.get(field)),
     )

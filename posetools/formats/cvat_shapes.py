@@ -1,8 +1,10 @@
 """From the elements of one picture of a CVAT file to shapes that labelme's rules can join.
 
 A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
-A skeleton without a group belongs to the one box without a group that can be its own: it holds all its points, and
-with every other skeleton there is a single way to give each a box (assigning.py); anything else is a finding.
+A skeleton without a group is a group that has no name (Together), whose box labelme_group finds.
+
+What an attribute of a point says about its visibility is read as in labelme. An attribute may also name the
+keypoint, of a point whose label means nothing of its own.
 """
 
 from __future__ import annotations
@@ -17,19 +19,19 @@ from posetools.formats.as_labelme import (
     Placed,
     bad_shape,
     box_shape,
+    ellipse_corners,
     hull,
     other_shape,
     point_shape,
     rotated_corners,
 )
-from posetools.formats.assigning import only_assignment
 from posetools.formats.cvat_model import Bad, Box, CvatImage, CvatShape, Ellipse, Mask, Other, Outline, PointSet
-from posetools.formats.labelme_labels import Group, Labels
-from posetools.formats.labels import unknown_label
+from posetools.formats.labelme_labels import Group, Labels, Together
+from posetools.formats.labels import near_name, unknown_label
+from posetools.formats.visibility_words import of_key
 from posetools.skeleton import Skeleton
 
-_TRUE = frozenset({"true", "1", "yes"})
-_GROUP_HINT = "select the box and the skeleton in CVAT and group them (key G)"
+_FALSE = frozenset({"false", "0", "no", "off", ""})
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class PictureShapes:
         findings: what they need not see.
         ignored: label -> how many shapes are left out on purpose.
         dropped: what is not carried over -> how often it is there.
+        repairs: what was taken for something else -> how often.
     """
 
     file: str
@@ -66,9 +69,10 @@ class PictureShapes:
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
 
     def sort(self) -> None:
-        """Fill ``shapes``, ``findings``, ``ignored`` and ``dropped``."""
+        """Fill ``shapes``, ``findings``, ``ignored``, ``dropped`` and ``repairs``."""
         skeletons: list[_Skeleton] = []
         for shape in self.image.shapes:
             if shape.kind == "skeleton":
@@ -78,8 +82,9 @@ class PictureShapes:
             else:
                 self._add(shape, _group(shape))
         for one in self._joined(skeletons):
+            group = Together(len(self.shapes), one.shape.place) if one.group is None else one.group
             for part in one.shape.parts:
-                self._add(part, one.group)
+                self._add(part, group)
 
     def _find(self, code: str, places: Sequence[str], message: str, hint: str) -> None:
         self.findings.append(Finding(code, self.file, f"{self.image.place}: {', '.join(places)}", message, hint))
@@ -100,15 +105,20 @@ class PictureShapes:
             self._find("E311", [f"{shape.place}.{value.field}"], value.problem, "correct the skeleton in CVAT")
         elif self.labels.read(value.label).name != self.labels.category:
             place, rule = f"{self.image.place}: {shape.place}", f"the category {self.labels.category!r}"
-            known = [self.labels.category]
-            found = unknown_label(value.label, known, file=self.file, place=place, field="label", rule=rule)
-            self.findings.append(found)
+            self.findings.append(self._unknown_skeleton(value.label, place, rule))
         else:
             self._note(shape, rotation=value.rotation)
             seen = [part for part in shape.parts if not _is_outside(part)]
             points = [xy for part in seen if isinstance(part.value, PointSet) for xy in part.value.points]
             return [_Skeleton(shape, points, _group(shape))]
         return []
+
+    def _unknown_skeleton(self, label: str, place: str, rule: str) -> Finding:
+        category = self.labels.category
+        # It can mean one thing only, so that the line to type is complete.
+        typed = f"--map '{label}={category}' takes it so; --ignore '{label}' leaves it out with its points; "
+        advice = "" if near_name(label, [category]) else f"{typed}--skeleton FILE where the object is another"
+        return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
 
     def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
         """Return the skeletons that can be read, each with its group."""
@@ -127,67 +137,18 @@ class PictureShapes:
                 rule = f"one skeleton and its box in group {group}"
                 message = must_be("the group", rule, f"{len(same)} skeletons")
                 self._find("E307", [one.shape.place for one in same], message, "give each object a group of its own")
-        order = {one.shape.place: index for index, one in enumerate(skeletons)}
-        kept += self._housed([one for one in skeletons if one.group is None])
-        return sorted(kept, key=lambda one: order[one.shape.place])
-
-    def _housed(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
-        """Give each skeleton without group the group of the one box that can only be its own."""
-        boxes = [index for index in range(len(self.shapes)) if self._is_free_box(index)]
-        kept = []
-        holders: dict[int, list[int]] = {}
-        for number, one in enumerate(skeletons):
-            one.group = one.shape.place
-            around = [index for index in boxes if self._holds(index, one)] if one.points else []
+        for one in (one for one in skeletons if one.group is None):
             if one.is_empty:
                 self._refuse_empty(one)
-            elif around:
-                holders[number] = around
             else:
                 kept.append(one)
-        given, contested, rest = only_assignment(holders)
-        for group in (*contested, *([number] for number in rest)):
-            for number in group:
-                rivals = [skeletons[other].shape.place for other in group if other != number]
-                places = [self.shapes[index].place for index in holders[number]]
-                self._refuse(skeletons[number], [*places, *rivals])
-        for number, index in given.items():
-            place, shape = self.shapes[index]
-            one = skeletons[number]
-            self.shapes[index] = Placed(place, shape.model_copy(update={"group_id": one.group}))  # type: ignore[union-attr]
-            kept.append(one)
-        decided = [skeletons[number].shape.place for number in given if len(holders[number]) > 1]
-        if decided:
-            message = f"group_id must be given where boxes overlap, got none for {', '.join(decided)}"
-            hint = "each went to the only box that can be its own; grouping the two in CVAT (key G) settles it"
-            self.findings.append(Finding("W321", self.file, self.image.place, message, hint))
-        return kept
+        order = {one.shape.place: index for index, one in enumerate(skeletons)}
+        return sorted(kept, key=lambda one: order[one.shape.place])
 
     def _refuse_empty(self, one: _Skeleton) -> None:
         rule = "a skeleton with a point that is not outside, or in the group of a box"
         message = must_be(one.shape.place, rule, f"{len(one.shape.parts)} points outside")
         self._find("E306", [one.shape.place], message, "delete it in CVAT, or group it with its box")
-
-    def _refuse(self, one: _Skeleton, others: Sequence[str]) -> None:
-        rule = "in one box that can only be its own, or grouped with it"
-        self._find("E304", [one.shape.place], must_be(one.shape.place, rule, " and ".join(others)), _GROUP_HINT)
-
-    def _is_free_box(self, index: int) -> bool:
-        shape = self.shapes[index].shape
-        return (
-            shape.group_id is None
-            and getattr(shape, "shape_type", "") == "rectangle"
-            and shape.label is not None
-            and not self.labels.is_ignored(shape.label)
-            and self.labels.read(shape.label).name == self.labels.category
-        )
-
-    def _corners(self, index: int) -> list[tuple[float, float]]:
-        return hull(getattr(self.shapes[index].shape, "points", []))
-
-    def _holds(self, index: int, one: _Skeleton) -> bool:
-        (x1, y1), (x2, y2) = self._corners(index)
-        return all(x1 <= x <= x2 and y1 <= y <= y2 for x, y in one.points)
 
     def _add(self, shape: CvatShape, group: Group | None) -> None:
         value, place = shape.value, shape.place
@@ -209,26 +170,46 @@ class PictureShapes:
     def _points(self, shape: CvatShape, value: PointSet, group: Group | None) -> None:
         if value.outside:
             return
-        flags = {name: True for name, text in shape.attributes.items() if self._is_mark(name) and _is_true(text)}
-        self._note(shape, rotation=value.rotation)
+        said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
+        name = self._name_in(shape) or value.label
+        if name != value.label:
+            self.repairs[f"points labelled {value.label!r} were named by an attribute, which is a keypoint's name"] += 1
+        self._note(shape, rotation=value.rotation, named=name != value.label)
         if len(value.points) == 1:
-            point = point_shape(value.label, *value.points[0], group, hidden=value.occluded, flags=flags)
+            point = point_shape(name, *value.points[0], group, hidden=value.occluded)
+            if said:
+                point = point.model_copy(update={"attributes": said})
             self.shapes.append(Placed(shape.place, point))
         else:
             # labelme_group says that a keypoint is one pair of coordinates.
             many = other_shape(value.label, "point", value.points, group)
             self.shapes.append(Placed(shape.place, many))
 
-    def _is_mark(self, name: str) -> bool:
-        return name.casefold() in self.labels.hidden
+    def _tells(self, name: str, text: str) -> bool:
+        """Return whether an attribute says something of a point's visibility; a mark that is off is CVAT's default."""
+        if name.casefold() in self.labels.hidden and text.casefold() in _FALSE:
+            return False
+        return of_key(name, text, self.labels.hidden) is not None
 
-    def _note(self, shape: CvatShape, *, rotation: float = 0.0, occluded: bool = False) -> None:
-        """Count what a Dataset has no room for."""
+    def _name_in(self, shape: CvatShape) -> str | None:
+        """Return the keypoint that an attribute names, of points whose label means nothing of its own."""
+        label = shape.value.label or ""
+        is_one = isinstance(shape.value, PointSet) and len(shape.value.points) == 1
+        if not is_one or self.labels.is_ignored(label) or self.labels.read(label).name in self.labels.index:
+            return None
+        named = [text for text in shape.attributes.values() if self.labels.read(text).name in self.labels.index]
+        return named[0] if len(named) == 1 else None
+
+    def _note(self, shape: CvatShape, *, rotation: float = 0.0, occluded: bool = False, named: bool = False) -> None:
+        """Count what a Dataset has no room for; ``named``: an attribute is the keypoint's name."""
         label = shape.value.label or ""
         if self.labels.is_ignored(label):
             return
-        marks = shape.kind == "points"
-        self.dropped.update(f"attribute {name!r}" for name in shape.attributes if not (marks and self._is_mark(name)))
+        for name, text in shape.attributes.items():
+            is_mark = shape.kind == "points" and (name.casefold() in self.labels.hidden or self._tells(name, text))
+            is_name = named and self.labels.read(text).name in self.labels.index
+            if not is_mark and not is_name:
+                self.dropped[f"attribute {name!r}"] += 1
         if rotation:
             self.dropped[f"rotation of {shape.kind} elements (a box becomes the upright one round it)"] += 1
         if occluded:
@@ -243,16 +224,11 @@ def _is_outside(shape: CvatShape) -> bool:
     return isinstance(shape.value, PointSet) and shape.value.outside
 
 
-def _is_true(text: str) -> bool:
-    return text.casefold() in _TRUE
-
-
 def _extent(value: Outline | Ellipse | Mask | Other) -> list[tuple[float, float]]:
     if isinstance(value, Outline):
         return value.points
     if isinstance(value, Ellipse):
-        rx, ry = abs(value.rx), abs(value.ry)
-        return [(value.cx - rx, value.cy - ry), (value.cx + rx, value.cy + ry)]
+        return ellipse_corners(value.cx, value.cy, value.rx, value.ry, value.rotation)
     if isinstance(value, Mask):
         return [(value.left, value.top), (value.left + value.width, value.top + value.height)]
     return []

@@ -1,7 +1,7 @@
 """The .h5 file that DeepLabCut keeps beside each .csv file: it must hold the same, for only one of them is read.
 
 DeepLabCut trains on the .h5 file, people edit the .csv file: where the two differ, nobody but the user knows which one
-is right.
+is right. Where they hold the same, as in every project that nobody has edited, nothing is said.
 """
 
 from __future__ import annotations
@@ -25,15 +25,13 @@ _Key: TypeAlias = tuple[str, str, str]
 
 @dataclass
 class Twins:
-    """Compares .csv files with the .h5 files beside them, and counts.
+    """Compares .csv files with the .h5 files beside them.
 
     Attributes:
-        same: .csv files whose .h5 file holds the same.
         unknown: .csv files whose .h5 file could not be compared.
         reason: why the first of these could not.
     """
 
-    same: list[Path] = field(default_factory=list)
     unknown: list[Path] = field(default_factory=list)
     reason: str = ""
 
@@ -49,32 +47,30 @@ class Twins:
             return None
         try:
             other = read_table(twin)
-        except MissingExtraError:
-            other = Finding("E310", str(twin), "", "reading it needs the extra 'deeplabcut'", "install it")
+        except MissingExtraError as exc:
+            other = Finding("E310", str(twin), "", " ".join(str(exc).split()), "install it")
         if isinstance(other, Finding):
             self.unknown.append(path)
             self.reason = self.reason or f"{twin}: {other.message}"
             return None
         difference = _difference(table, other)
         if difference is None:
-            self.same.append(path)
             return None
         message = must_be("the file", f"the same as {twin.name} beside it", difference)
         hint = f"give the file that is right as the source instead of its folder: {path} or {twin}"
         return Finding("E313", str(path), "", f"{message}; none of the two is read", hint)
 
     def findings(self) -> list[Finding]:
-        """Return what is to be said once for all files."""
-        found = []
-        for paths, got in ((self.same, "the same"), (self.unknown, "not compared")):
-            if paths:
-                more = f" (the first: {self.reason})" if paths is self.unknown else ""
-                message = (
-                    f"an image must be in one annotation file, got it in a .csv and a .h5 file, {got}, in {len(paths)} "
-                    f"folder{'' if len(paths) == 1 else 's'}: the .csv files are read{more}"
-                )
-                found.append(Finding("W334", str(paths[0]), "", message))
-        return found
+        """Return what is to be said once for all files: that some were not compared."""
+        if not self.unknown:
+            return []
+        number = len(self.unknown)
+        pairs = "1 pair was" if number == 1 else f"{number} pairs were"
+        message = (
+            f"the .csv file must hold what the .h5 file beside it holds, but {pairs} not compared "
+            f"(the first: {self.reason}): the .csv files are read"
+        )
+        return [Finding("W334", str(self.unknown[0]), "", message, "give the .csv file itself if it is the right one")]
 
 
 def _difference(table: Table, other: Table) -> str | None:

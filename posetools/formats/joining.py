@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -107,11 +107,11 @@ def just_missed(points: Sequence[Point], boxes: Sequence[Box]) -> tuple[list[tup
     return owned, lost
 
 
-def told_near(owned: Sequence[tuple[Point, Box]]) -> str:
+def told_near(owned: Sequence[tuple[Point, Box]], named: Callable[[int], str]) -> str:
     """Return which points lie just outside of which boxes, and how far, in words."""
     shown = [
-        f"shapes[{point.index}] ({point.label}) lies {box.distance(point):.3g} px, {box.misses(point):.1%} of its "
-        f"side, outside shapes[{box.index}]"
+        f"{named(point.index)} ({point.label}) lies {box.distance(point):.3g} px, {box.misses(point):.1%} of its "
+        f"side, outside {named(box.index)}"
         for point, box in owned[:SHOWN]
     ]
     more = f"; and {len(owned) - SHOWN} more" if len(owned) > SHOWN else ""

@@ -6,14 +6,18 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_label_
   names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a
   rectangle that holds them, as in labelme (see labelme_group). JSON-MIN has no ids.
 - Label Studio has no visibility of its own. A point is hidden when a choice per region says so (``occluded``), or its
-  meta information or a text per region holds that word, or its label by the user's pattern; else it is visible. A
-  keypoint that an object does not have is not labelled.
+  meta information or a text per region holds that word, or its label by the user's pattern; else it is visible. Other
+  words and the controls ``visible`` and ``visibility`` are read by visibility_words. A keypoint that an object does not
+  have is not labelled.
 - Percent of ``original_width`` and ``original_height`` become pixels to 1e-9; both must be the picture's upright size
   (the picture's where they are missing). ``image_rotation`` must be 0.
 - A rectangle that is turned becomes the upright one round it, which is said once per file, as is everything else that
-  is not carried over (choices and texts, relations of other regions, predictions).
-- A task's one annotation is read. Cancelled ones are counted as left out; of several none is read (E313). A task
-  without one is not labelled yet; an annotation without regions makes its picture one without objects.
+  is not carried over (choices and texts, relations of other regions, predictions, drafts).
+- A task's one annotation is read. Cancelled ones are counted as left out; of several the one that is marked as ground
+  truth is read, or one of those that agree in everything; else none (E313). A task without one is not labelled yet; an
+  annotation without regions makes its picture one without objects.
+- A file may hold one task, an object with ``tasks``, or one annotation with its task inside, which Label Studio writes
+  to cloud storages. Values in another type with one meaning are read and counted (W324, label_studio_values.py).
 - The picture is the value of ``data.image``, or of the only key that holds a picture's address. Addresses lead to a
   server, so its file is looked for by path and by name beside the JSON file and in ``images/`` there, then by name in
   the folders that the user allows; with and without the eight digits that Label Studio puts before an upload's name.
@@ -39,7 +43,7 @@ from posetools.dataset_folder import IMAGES
 from posetools.errors import InputError, must_be
 from posetools.files import Transfer, read_bytes, read_json, transfer
 from posetools.findings import Finding
-from posetools.formats.as_labelme import Entry, Wording, read_shapes, settle_doubles
+from posetools.formats.as_labelme import Entry, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco_sources import split_in
 from posetools.formats.collect import FileReading, files_to_detect
@@ -52,24 +56,19 @@ from posetools.formats.labels import settled
 from posetools.formats.locate import Located, Unsettled, check_size, name_below
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
+from posetools.formats.wording import Wording
 from posetools.pictures import read_header
 from posetools.skeleton import Skeleton
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 # Folders that Label Studio gives to what is uploaded; older versions had no number of a project.
 _UPLOADS = re.compile(r"/upload/(?:\d+/)?$")
-_CANCELLED = "cancelled annotations"
-_PARENT = "give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions"
 _WORDING = Wording(
-    "Label Studio",
-    "parentID",
-    {
-        "E303": f"move the point into its rectangle, or {_PARENT}",
-        "E304": _PARENT,
-        "E306": "drag the points onto their rectangle in Label Studio, or make boxes with --box-from keypoints",
-        "E307": "give each rectangle an id of its own",
-        "E311": "correct the region in Label Studio, or delete it",
-    },
+    tool="Label Studio",
+    shape="region",
+    group="parentID",
+    join="give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions",
+    part="give each rectangle an id of its own",
 )
 
 
@@ -129,7 +128,7 @@ FORMAT = Format(
     title="Label Studio",
     detect=detect,
     detect_widely=partial(detect, widely=True),
-    signs="a .json file with a list of tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
+    signs="a .json file with tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
     read=read,
     write=write,
     lacks=frozenset({"areas", "links", "pairs", "sigmas"}),
@@ -173,7 +172,7 @@ def _read_task(
 ) -> FileReading:
     file = source.file
     dropped.update(task.dropped)
-    ignored = {_CANCELLED: task.cancelled} if task.cancelled else {}
+    ignored = {what: number for what, number in task.ignored.items() if number}
     reading = replace(_open(source, task, opener, options), ignored=ignored)
     if reading.picture is None:
         return reading

@@ -2,7 +2,8 @@
 
 The full export (JSON) is a list of tasks with ``annotations``, each with a list ``result``. JSON-MIN is a list of tasks
 whose regions stand beside the data, without ids. A region's entries in ``result`` share an ``id``: its shape with the
-label, and what was said of it (choices, a text). A region that breaks a rule loses itself only.
+label, and what was said of it (choices, a text). A region that breaks a rule loses itself only. Values in another type
+that have one meaning are read and counted (label_studio_values.py).
 """
 
 from __future__ import annotations
@@ -17,17 +18,34 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from posetools.errors import must_be
+from posetools.files import unmarked
 from posetools.findings import Finding
+from posetools.formats.label_studio_values import (
+    agree,
+    is_minimal,
+    is_task,
+    lenient_annotation,
+    lenient_entry,
+    lenient_sizes,
+    tasks_of,
+)
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CANCELLED = "cancelled annotations"
+_BESIDE_TRUTH = "annotations beside the one marked as ground truth"
 _EXPORT = "export the project from Label Studio as JSON (or JSON-MIN)"
 _LIMIT = 1e6
+_VIDEO = re.compile(r"\.(mp4|avi|mov|mkv|webm|m4v)([?#].*)?$", re.IGNORECASE)
 # Entries of a result that say something about a region or about the picture, and are no shapes.
 _SAYINGS = frozenset(
     {"choices", "textarea", "labels", "number", "rating", "taxonomy", "datetime", "pairwise", "ranker"}
 )
 # Those of them that say the label or the visibility.
 _UNDERSTOOD = frozenset({"choices", "textarea", "labels"})
+_RULES = {
+    "points": "a list of pairs of percent",
+    "rotation": "a finite number of degrees",
+    "rle": "the bytes of a brush region, each 0 to 255",
+}
 _RULE = f"a finite number of at most {_LIMIT:.0f} percent"
 
 Json: TypeAlias = Mapping[str, Any]
@@ -61,13 +79,35 @@ class Outline(_Value):
     points: Annotated[list[tuple[Percent, Percent]], Field(min_length=1)]
 
 
+class Ellipse(_Value):
+    """An ellipse in percent of the picture; ``rotation`` turns it clockwise about its center, which is x, y."""
+
+    x: Percent
+    y: Percent
+    radiusX: Percent
+    radiusY: Percent
+    rotation: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
+
+
+class Brush(_Value):
+    """What was painted, packed as label_studio_brush.py says."""
+
+    rle: list[Annotated[int, Field(strict=True, ge=0, le=255)]] | None = None
+
+
 class Other(_Value):
     """A shape of which only the label is of interest."""
 
 
-Shape: TypeAlias = Rectangle | Point | Outline | Other
+Shape: TypeAlias = Rectangle | Point | Outline | Ellipse | Brush | Other
 
-_MODELS: dict[str, type[Shape]] = {"rectangle": Rectangle, "keypoint": Point, "polygon": Outline}
+_MODELS: dict[str, type[Shape]] = {
+    "rectangle": Rectangle,
+    "keypoint": Point,
+    "polygon": Outline,
+    "ellipse": Ellipse,
+    "brush": Brush,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +129,10 @@ class Region:
         id: its id, or None.
         parent: the id of its parent, or None.
         value: its shape, or what is wrong with it.
-        choices: what was chosen for it.
+        choices: what was chosen for it, each with the name of the control.
         text: what was written about it.
+        labels: all its labels, when it has several; ``value`` then says that this is wrong.
+        drawn: its shape all the same.
     """
 
     place: str
@@ -99,8 +141,10 @@ class Region:
     id: str | None
     parent: str | None
     value: Shape | Bad
-    choices: Sequence[str] = ()
+    choices: Sequence[tuple[str, str]] = ()
     text: str = ""
+    labels: Sequence[str] = ()
+    drawn: Shape | Bad | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +159,7 @@ class Task:
         size: (original_width, original_height), or None when no region says.
         regions: of its one annotation; None when it has none.
         problem: why its regions cannot be read: code, sentence, hint; or None.
-        cancelled: how many regions cancelled annotations have.
+        ignored: which annotations are left out on purpose -> how many regions they have.
         dropped: what is not carried over -> how often it is there.
     """
 
@@ -126,63 +170,70 @@ class Task:
     size: tuple[int, int] | None = None
     regions: Sequence[Region] | None = None
     problem: tuple[str, str, str] | None = None
-    cancelled: int = 0
+    ignored: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
 def is_export(document: object) -> bool:
-    """Return whether a JSON document is a list with a task of Label Studio's: one, for others may be damaged."""
-    return isinstance(document, list) and any(isinstance(one, dict) and _is_task(one) for one in document)
-
-
-def _is_task(raw: Json) -> bool:
-    annotations = raw.get("annotations", raw.get("completions"))
-    results = [one.get("result") for one in annotations if isinstance(one, dict)] if _is_list(annotations) else []
-    full = isinstance(raw.get("data"), dict) and not {"annotations", "completions", "predictions"}.isdisjoint(raw)
-    return full or any(map(_is_list, results)) or {"annotation_id", "annotator"} <= raw.keys()
+    """Return whether a JSON document holds a task of Label Studio's: one, for others may be damaged."""
+    return any(map(is_task, tasks_of(document) or ()))
 
 
 def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
     """Return the tasks of an export, and what of it cannot be read.
 
     Args:
-        data: the file's content, UTF-8 with or without a byte order mark.
+        data: the file's content, UTF-8, or what its byte order mark says.
         file: its name, for the findings.
     """
     try:
-        document = from_json(data.removeprefix(_BYTE_ORDER_MARK))
+        document = from_json(unmarked(data))
     except ValueError as exc:
         found = re.fullmatch(r"(.*) at line (\d+) column (\d+)", str(exc))
         reason, place = (found[1], f"line {found[2]}, column {found[3]}") if found else (str(exc), "")
         return [], [Finding("E310", file, place, f"is not valid JSON in UTF-8: {reason}", _EXPORT)]
-    if not isinstance(document, list):
+    found_tasks = tasks_of(document)
+    if found_tasks is None:
         got = sorted(document) if isinstance(document, dict) else document
         return [], [Finding("E310", file, "", must_be("the file", "a list of Label Studio's tasks", got), _EXPORT)]
     tasks: list[Task] = []
     findings: list[Finding] = []
-    for index, raw in enumerate(document):
-        task = _task(index, raw)
+    repairs = Counter[str]()
+    read: dict[int, tuple[Json, Task]] = {}
+    for index, raw in enumerate(found_tasks):
+        number = raw.get("id") if isinstance(raw, dict) else None
+        first = read.get(number) if isinstance(number, int) else None
+        if first is not None and first[0] == raw:
+            first[1].ignored["regions of copies of a task"] += len(first[1].regions or ())
+            repairs["a task that is in the file more than once, with equal annotations, was read once"] += 1
+            continue
+        task = _task(index, raw, repairs)
         if isinstance(task, Task):
             tasks.append(task)
+            if isinstance(number, int):
+                read.setdefault(number, (raw, task))
         else:
             findings.append(Finding("E311", file, f"tasks[{index}]", *task))
+    findings += [Finding("W324", file, "", f"{what} ({number})") for what, number in sorted(repairs.items()) if number]
     return tasks, findings
 
 
-def _task(index: int, raw: Any) -> Task | tuple[str, str]:
+def _task(index: int, raw: Any, repairs: Counter[str]) -> Task | tuple[str, str]:
     if not isinstance(raw, dict):
         return must_be("a task", "an object", raw), _EXPORT
     number = raw.get("id")
     place = f"tasks[{index}]" + (f" (id {number})" if isinstance(number, int) else "")
-    is_full = isinstance(raw.get("data"), dict)
-    data: Json = raw["data"] if is_full else {k: v for k, v in raw.items() if isinstance(v, str)}
+    has_data = isinstance(raw.get("data"), dict)
+    data: Json = raw["data"] if has_data else {k: v for k, v in raw.items() if isinstance(v, str)}
     name = _picture_field(data)
     if name is None:
         rule = "an object that names one picture (key image, or the only value that is a picture's address)"
-        return must_be("data", rule, sorted(data)), "rename the key of the picture to image"
+        return must_be("data", rule, sorted(data)), _way_to_image(data)
     split = next((data[key] for key in ("split", "subset") if isinstance(data.get(key), str)), "")
-    task = Task(place, f"data.{name}" if is_full else name, data[name], split)
-    return _full(task, raw) if is_full else _minimal(task, raw)
+    task = Task(place, f"data.{name}" if has_data else name, data[name], split)
+    # Some programs write the image beside the annotations.
+    is_full = has_data or (not is_minimal(raw) and not {"annotations", "completions"}.isdisjoint(raw))
+    return _full(task, raw, repairs) if is_full else _minimal(task, raw, repairs)
 
 
 def _picture_field(data: Json) -> str | None:
@@ -192,39 +243,75 @@ def _picture_field(data: Json) -> str | None:
     return pictures[0] if len(pictures) == 1 else None
 
 
+def _way_to_image(data: Json) -> str:
+    """Return what to do about data that names no image, or several."""
+    texts = [value for value in data.values() if isinstance(value, str)]
+    if any(_VIDEO.search(text) for text in texts):
+        return "tasks on videos cannot be read: label their frames, as images"
+    if any(map(_is_address, texts)):
+        return "rename the key of the image that was labeled to image"
+    return "rename the key of the picture to image"
+
+
 def _is_address(text: str) -> bool:
     return re.search(r"\.(jpe?g|png|bmp|webp|tiff?)([?#].*)?$", text, re.IGNORECASE) is not None
 
 
-def _full(task: Task, raw: Json) -> Task:
+def _full(task: Task, raw: Json, repairs: Counter[str]) -> Task:
     annotations = raw.get("annotations", raw.get("completions"))
-    dropped = Counter({"predictions": len(raw["predictions"])} if _is_list(raw.get("predictions")) else {})
+    dropped = Counter({key: len(raw[key]) for key in ("drafts", "predictions") if _is_list(raw.get(key)) and raw[key]})
+    ignored = Counter[str]()
+    task = replace(task, ignored=ignored, dropped=dropped)
+    if isinstance(annotations, dict) and _is_list(annotations.get("result")):
+        annotations = [annotations]
+        repairs["an annotation that is not in a list was taken for the only one"] += 1
     if annotations is not None and not _is_list(annotations):
-        problem = ("E311", must_be("annotations", "a list", annotations), _EXPORT)
-        return _with(task, None, dropped, problem=problem)
-    kept: list[tuple[int, list[Any]]] = []
-    cancelled = 0
+        return replace(task, problem=("E311", must_be("annotations", "a list", annotations), _EXPORT))
+    kept: list[tuple[int, Json]] = []
     for index, one in enumerate(annotations or []):
         if not isinstance(one, dict) or not _is_list(one.get("result")):
             rule = "an object with the list result"
-            problem = ("E311", must_be(f"annotations[{index}]", rule, one), _EXPORT)
-            return _with(task, None, dropped, problem=problem)
-        if one.get("was_cancelled") or one.get("skipped"):
-            cancelled += len(_by_region(one["result"])[0])
+            return replace(task, problem=("E311", must_be(f"annotations[{index}]", rule, one), _EXPORT))
+        annotation: Json = lenient_annotation(one, repairs)
+        if annotation.get("was_cancelled") or annotation.get("skipped"):
+            ignored[_CANCELLED] += _regions_in(annotation)
         else:
-            kept.append((index, one["result"]))
-    if len(kept) > 1:
-        numbers = ", ".join(f"annotations[{index}] of {len(_by_region(result)[0])} regions" for index, result in kept)
+            kept.append((index, annotation))
+    read = _only(kept, ignored, dropped, repairs)
+    if read is None and kept:
+        numbers = ", ".join(f"annotations[{index}] of {_regions_in(one)} regions" for index, one in kept)
         message = f"{must_be('the task', 'annotated once', numbers)}; none of them is read"
-        problem = ("E313", message, "delete all but one in Label Studio, or cancel (skip) the others")
-        return _with(task, None, dropped, problem=problem, cancelled=cancelled)
-    if not kept:
-        return _with(task, None, dropped, cancelled=cancelled)
-    index, result = kept[0]
-    return _with(task, (result, f"annotations[{index}].result"), dropped, cancelled=cancelled)
+        hint = "in Label Studio mark the right one as ground truth, delete all but one, or cancel (skip) the others"
+        return replace(task, problem=("E313", message, hint))
+    if read is None:
+        return task
+    index, annotation = read
+    return _with(task, annotation["result"], f"annotations[{index}].result", repairs)
 
 
-def _minimal(task: Task, raw: Json) -> Task:
+def _only(
+    kept: Sequence[tuple[int, Json]], ignored: Counter[str], dropped: Counter[str], repairs: Counter[str]
+) -> tuple[int, Json] | None:
+    """Return the annotation that is read: the only one, the only ground truth, or one of several that say the same."""
+    truths = [one for one in kept if one[1].get("ground_truth") is True]
+    if len(kept) > 1 and len(truths) == 1:
+        ignored[_BESIDE_TRUTH] += sum(_regions_in(one) for index, one in kept if index != truths[0][0])
+        dropped[_BESIDE_TRUTH] += len(kept) - 1
+        return truths[0]
+    if len(kept) > 1 and agree([one["result"] for _, one in kept]):
+        ignored["annotations that agree in everything with the one that is read"] += sum(
+            _regions_in(one) for _, one in kept[1:]
+        )
+        repairs["a task with annotations that agree in everything was read once"] += 1
+        return kept[0]
+    return kept[0] if len(kept) == 1 else None
+
+
+def _regions_in(annotation: Json) -> int:
+    return len(_by_region(annotation["result"])[0])
+
+
+def _minimal(task: Task, raw: Json, repairs: Counter[str]) -> Task:
     """Return a task of JSON-MIN: each list of regions becomes a result, with types and without ids."""
     dropped = Counter[str]()
     regions: list[Region] = []
@@ -238,28 +325,19 @@ def _minimal(task: Task, raw: Json) -> Task:
             if not kinds:
                 dropped[f"{key!r}"] += 1
                 continue
-            entry = {"type": kinds[0], "value": value}
+            entry = lenient_entry({"type": kinds[0], "value": value}, repairs)
             regions.append(_region(f"{key}[{index}]", entry, []))
-            sizes.append(value)
+            lenient_sizes(entry["value"], repairs)
+            sizes.append(entry["value"])
         if isinstance(values, dict):
             dropped[f"{key!r}"] += 1
-    return _sized(task, regions, sizes, dropped, 0)
+    return _sized(replace(task, dropped=dropped), regions, sizes)
 
 
-def _with(
-    task: Task,
-    result: tuple[list[Any], str] | None,
-    dropped: Counter[str],
-    *,
-    problem: tuple[str, str, str] | None = None,
-    cancelled: int = 0,
-) -> Task:
-    if result is None:
-        return Task(
-            task.place, task.key, task.picture, task.split, problem=problem, cancelled=cancelled, dropped=dropped
-        )
-    entries, place = result
-    shapes, said = _by_region(entries)
+def _with(task: Task, result: Sequence[Any], place: str, repairs: Counter[str]) -> Task:
+    """Return the task with the regions of an annotation's result."""
+    dropped = task.dropped
+    shapes, said = _by_region([lenient_entry(entry, repairs) for entry in result])
     related = _related(shapes, said.pop(None, []), dropped)
     ids = {_text_in(entry, "id") for _, entry in shapes}
     for number, sayings in said.items():
@@ -271,7 +349,7 @@ def _with(
         of = [] if number is None else said.get(number, [])
         dropped.update(f"{one['type']} of regions" for one in of if one["type"] not in _UNDERSTOOD)
         regions.append(_owned(_region(f"{place}[{index}]", entry, of), related.get(number or "", ())))
-    return _sized(task, regions, [entry for _, entry in shapes], dropped, cancelled)
+    return _sized(task, regions, [entry for _, entry in shapes])
 
 
 def _related(
@@ -316,9 +394,7 @@ def _by_region(entries: Sequence[Any]) -> tuple[list[tuple[int, Any]], dict[str 
     return shapes, said
 
 
-def _sized(
-    task: Task, regions: Sequence[Region], entries: Sequence[Any], dropped: Counter[str], cancelled: int
-) -> Task:
+def _sized(task: Task, regions: Sequence[Region], entries: Sequence[Any]) -> Task:
     problem = None
     known = [entry for entry in entries if isinstance(entry, dict)]
     sizes = dict.fromkeys(_show(entry, "original_width", "original_height") for entry in known)
@@ -334,7 +410,7 @@ def _sized(
         hint = "turn the picture back in Label Studio; turn the file itself before it is labelled"
         problem = ("E311", must_be("image_rotation", rule, turned[0]), hint)
     size = (whole[0], whole[1]) if whole and whole[0] and whole[1] else None
-    return Task(task.place, task.key, task.picture, task.split, size, tuple(regions), problem, cancelled, dropped)
+    return replace(task, size=size, regions=tuple(regions), problem=problem)
 
 
 def _show(entry: Json, *keys: str) -> tuple[str, ...]:
@@ -358,6 +434,7 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
     # <RectangleLabels> writes the label into the shape, <Rectangle> with <Labels> beside it.
     beside = [one for one in said if one["type"] == "labels"]
     labels = list(_texts([{"value": value}], name) if kind != name else _texts(beside, "labels"))
+    several = len(labels) > 1
     return Region(
         place=place,
         kind=kind,
@@ -365,8 +442,10 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
         id=_text_in(entry, "id"),
         parent=_text_in(entry, "parentID") or None,
         value=_check(kind, value) if len(labels) == 1 else Bad(name, must_be(name, "one label", labels)),
-        choices=tuple(_texts(said, "choices")),
+        choices=tuple((_text_in(one, "from_name") or "", text) for one in said for text in _texts([one], "choices")),
         text=" ".join([*_texts([{"value": entry.get("meta")}], "text"), *_texts(said, "text")]),
+        labels=tuple(labels) if several else (),
+        drawn=_check(kind, value) if several else None,
     )
 
 
@@ -390,5 +469,5 @@ def _check(kind: str, value: Json) -> Shape | Bad:
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
     name = str(error["loc"][0])
-    rule = {"points": "a list of pairs of percent", "rotation": "a finite number of degrees"}.get(name, _RULE)
+    rule = _RULES.get(name, _RULE)
     return Bad(f"value.{name}", must_be(name, rule, value.get(name)))

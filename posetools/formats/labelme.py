@@ -14,7 +14,8 @@ Read as follows. docs/formats.md explains each point to users; tests/formats/tes
 - Coordinates are pixels of the upright picture (after EXIF rotation), (0, 0) its corner; points may lie outside it.
 - The picture is ``imagePath`` seen from the JSON file, with backslashes counted as slashes; it must lie in the source
   folder, or be found by name in a folder that the user allows. ``imageWidth`` and ``imageHeight``, when given, must be
-  its upright size. ``imageData`` is never read.
+  its upright size. Where there is no such picture, it is the one in ``imageData``: see labelme_embedded.
+- A file is UTF-8, or what its byte order mark says, or in a code page: see labelme_pages.
 - A file without shapes makes its picture one without objects. A picture that no file names is not labelled yet: it is
   reported and left out. Files and folders whose name begins with a dot are not looked at.
 
@@ -25,7 +26,7 @@ points, ``imageData`` null, one JSON beside each picture. labelme holds no iscro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -37,18 +38,19 @@ from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import files_to_detect
 from posetools.formats.collection import Collection, result_of
-from posetools.formats.labelme_group import place_of
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labelme_list import Listing, root_of
-from posetools.formats.labelme_model import Document, parse_document
+from posetools.formats.labelme_list import Listing, Source, root_of
+from posetools.formats.labelme_model import Document
+from posetools.formats.labelme_pages import settle, some_reading
 from posetools.formats.labelme_read import ShardReader
 from posetools.formats.labelme_write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import settled
 from posetools.formats.locate import PictureFinder
-from posetools.formats.parts import Packing, RowPacking
+from posetools.formats.parts import Packing, Part, RowPacking
 from posetools.formats.target import check_holdable, put_text
-from posetools.progress import silent
-from posetools.shards import SHARD, cut, engine_for, run_shards
+from posetools.formats.wording import Report
+from posetools.progress import Progress, silent
+from posetools.shards import SHARD, Engine, cut, engine_for, run_shards
 from posetools.skeleton import Skeleton
 from posetools.spool import Spool
 from posetools.storage import real
@@ -88,8 +90,8 @@ def gather(
     reader = ShardReader(finders, skeleton, labels, _portable(options), packing)
     engine = options.engine or engine_for(options.workers)
     store, shards = Spool(folder), cut(listing.files(sources), SHARD)
-    parts = run_shards(reader, shards, engine, options.progress, "reading labelme files", store)
-    collection = Collection(skeleton, parts, place_of, store)
+    parts = _parts(reader, shards, engine, options.progress, store)
+    collection = Collection(skeleton, parts, lambda file, index: Report(file).row_place(index), store)
     collection.findings += _without_file(listing, collection)
     return collection
 
@@ -132,11 +134,27 @@ def _is_json(path: Path) -> bool:
 
 def _is_labelme(path: Path) -> bool:
     try:
-        document = parse_document(read_bytes(path), str(path))
+        document = some_reading(read_bytes(path), str(path))
     except InputError:
         return False
     # E311 is a wrong size in what otherwise has labelme's keys.
     return isinstance(document, Document) or document.code == "E311"
+
+
+def _parts(
+    reader: ShardReader, shards: Iterable[Sequence[Source]], engine: Engine, progress: Progress, store: Spool
+) -> Iterator[Part]:
+    """Yield what the files hold: first those in UTF-8, then all others, which are settled together."""
+    foreign: list[Source] = []
+    for part in run_shards(reader, shards, engine, progress, "reading labelme files", store):
+        foreign += part.foreign
+        yield part
+    if not foreign:
+        return
+    settled = settle(foreign, reader.labels, reader.options.encoding, reader.finders)
+    yield Part(findings=settled.findings, read=len(settled.lost)).finish(reader.packing)
+    reader, shards = replace(reader, pages=settled.pages), cut(settled.files, SHARD)
+    yield from run_shards(reader, shards, engine, progress, "reading files that are not UTF-8", store)
 
 
 def _portable(options: ReadOptions) -> ReadOptions:

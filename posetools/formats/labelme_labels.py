@@ -12,11 +12,25 @@ from posetools.errors import RequestError, must_be
 from posetools.formats.base import ReadOptions
 from posetools.formats.label_hints import Extended, advice, extended
 from posetools.formats.labelme_model import SoundShape
+from posetools.formats.ordered import Order, stated_order
 from posetools.formats.visibility_words import Statement, Unclear, agreed, of_flags, of_key, of_text, of_word
 from posetools.skeleton import Skeleton
 
+
+class Together(NamedTuple):
+    """The group of points that one element holds, or that were drawn one after another; the source has no name for it.
+
+    Attributes:
+        first: the index of the shape that is, or begins, it.
+        name: the place of the element, where it is no shape of its own.
+    """
+
+    first: int
+    name: str = ""
+
+
 # A group_id, or the instance that a label names.
-Group: TypeAlias = int | str
+Group: TypeAlias = int | str | Together
 
 # Keys beside labelme's own that some writers give a shape.
 OWN_KEYS = ("visible", "occluded", "visibility")
@@ -42,6 +56,7 @@ class Labels:
         ignored: labels and names that are left out.
         pattern: how a label is taken apart, or None.
         hidden: words and flags, in lower case, that mean "labelled but hidden".
+        order: the keypoints of points without names, in their order; None when the user states none.
     """
 
     category: str
@@ -50,13 +65,15 @@ class Labels:
     ignored: frozenset[str]
     pattern: re.Pattern[str] | None
     hidden: frozenset[str]
+    order: Order | None = None
 
     @classmethod
     def of(cls, skeleton: Skeleton, options: ReadOptions) -> Labels:
         """Return how labels are read for a skeleton and the user's options.
 
         Raises:
-            RequestError: the label pattern is no regular expression, or has no group ``name``.
+            RequestError: the label pattern is no regular expression, or has no group ``name``; or the order of
+                keypoints has other names than the skeleton.
         """
         return cls(
             category=skeleton.category.name,
@@ -65,6 +82,7 @@ class Labels:
             ignored=options.ignore,
             pattern=_compile(options.label_pattern),
             hidden=frozenset(word.casefold() for word in options.hidden),
+            order=stated_order(skeleton, options),
         )
 
     def read(self, text: str) -> Label:

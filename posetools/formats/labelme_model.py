@@ -4,7 +4,8 @@ The pydantic models are the schema. What a file holds is decoded by msgspec into
 whatever that refuses, the models decide: in one call, and when that fails too, shape by shape, so that one bad shape
 does not lose the others. msgspec's structs are the narrower of the two: they know the keys that labelme and
 X-AnyLabeling write and refuse all others, because it skips over unknown ones without looking whether they are sound. A
-test holds that both ways accept and refuse the same. ``imageData`` and other unknown keys are ignored.
+test holds that both ways accept and refuse the same. Unknown keys are ignored, and so is an ``imageData`` that is no
+text.
 """
 
 from __future__ import annotations
@@ -20,15 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from pydantic_core import from_json
 
 from posetools.errors import join_place, must_be
+from posetools.files import unmarked
 from posetools.findings import Finding
 from posetools.formats.labelme_values import lenient_shape, whole
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # Pixels; beyond the limit float64 has no fractions left to keep.
 _LIMIT = 1e6
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_LIMIT, le=_LIMIT)]
-Pixels = Annotated[int, Field(strict=True, gt=0)]
+Pixels = Annotated[int, Field(strict=True, gt=0, le=int(_LIMIT))]
 
 
 class Shape(BaseModel):
@@ -56,6 +56,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     imagePath: StrictStr
+    imageData: Any = None
     imageWidth: Pixels | None = None
     imageHeight: Pixels | None = None
     shapes: list[Shape]
@@ -82,7 +83,7 @@ class BadShape:
 
 # The pydantic models again, for msgspec. What comes from JSON holds no cycles, and so needs no garbage collector.
 _Coordinate = Annotated[float, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
-_Pixels = Annotated[int, msgspec.Meta(gt=0)]
+_Pixels = Annotated[int, msgspec.Meta(gt=0, le=int(_LIMIT))]
 _Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -136,12 +137,14 @@ class Document:
         size: (imageWidth, imageHeight), or None when the file does not say.
         shapes: the shapes in their order.
         repairs: what values of other types were taken for, and how many.
+        image: ``imageData``, the image itself in base64, or empty.
     """
 
     picture: str
     size: tuple[int, int] | None
     shapes: Sequence[AnyShape]
     repairs: Mapping[str, int] = field(default_factory=dict)
+    image: str = ""
 
 
 _RULES = {
@@ -172,10 +175,14 @@ def parse_document(data: bytes, file: str) -> Document | Finding:
     """Return the labelme file with these bytes, or why it cannot be read.
 
     Args:
-        data: the file's content, UTF-8 with or without a byte order mark.
+        data: the file's content, UTF-8 or what its byte order mark says.
         file: its name, for the finding.
     """
-    content = data.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        content = unmarked(data)
+    except UnicodeDecodeError as exc:
+        problem = "text must be what its byte order mark says, which this byte is not"
+        return Finding("E310", file, f"byte {exc.start}", problem, _ADVICE)
     quick = quick_document(content)
     return slow_document(content, file) if quick is None else _document(quick)
 
@@ -192,9 +199,13 @@ def slow_document(content: bytes, file: str) -> Document | Finding:
 
 
 def _document(document: _Document | QuickDocument) -> Document:
-    if document.imageWidth is None or document.imageHeight is None:
-        return Document(document.imagePath, None, document.shapes)
-    return Document(document.imagePath, (document.imageWidth, document.imageHeight), document.shapes)
+    width, height = document.imageWidth, document.imageHeight
+    size = None if width is None or height is None else (width, height)
+    return Document(document.imagePath, size, document.shapes, image=_text(document.imageData))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _take_apart(content: bytes, file: str) -> Document | Finding:
@@ -216,7 +227,7 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
     if isinstance(size, Finding):
         return size
     shapes = [_check_shape(lenient_shape(shape, repairs)) for shape in raw["shapes"]]
-    return Document(picture, size, shapes, repairs)
+    return Document(picture, size, shapes, repairs, _text(raw.get("imageData")))
 
 
 def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, int] | Finding | None:
@@ -224,7 +235,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
     sizes = {key: whole(value) for key, value in said.items()}
     for key, value in sizes.items():
         if value is not None and not _is_pixels(value):
-            rule = "a positive integer (or both sizes null)"
+            rule = f"a positive integer of at most {_LIMIT:.0f} px (or both sizes null)"
             return Finding("E311", file, key, must_be(key, rule, said[key]), _ADVICE)
     width, height = sizes.values()
     if width is None or height is None:
@@ -238,7 +249,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
 
 
 def _is_pixels(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LIMIT
 
 
 def _check_shape(raw: Any) -> AnyShape:

@@ -11,16 +11,19 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from posetools.dataset import Visibility
 from posetools.errors import InputError
-from posetools.files import portable_path, read_bytes
+from posetools.files import has_mark, portable_path, read_bytes
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
+from posetools.formats.code_pages import is_utf8
 from posetools.formats.collect import FileReading
+from posetools.formats.labelme_embedded import Shown, embedded_image
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
 from posetools.formats.labelme_list import Folder, Source
@@ -28,6 +31,7 @@ from posetools.formats.labelme_mark import is_untouched
 from posetools.formats.labelme_model import Document, QuickDocument, QuickShape, parse_document, quick_document
 from posetools.formats.locate import (
     LONGEST_NAME,
+    FoundAs,
     Located,
     Match,
     PictureFinder,
@@ -39,6 +43,7 @@ from posetools.formats.locate import (
 )
 from posetools.formats.parts import Object, Packing, Part
 from posetools.formats.visibility_words import Unclear
+from posetools.formats.wording import Report
 from posetools.pictures import Header
 from posetools.shards import cut, no_collection
 from posetools.skeleton import Skeleton
@@ -53,6 +58,17 @@ _VISIBLE = int(Visibility.VISIBLE)
 _IS_A_NAME = re.compile(r"\.*[^.\\/:\0][^\\/:\0]*").fullmatch
 
 
+@dataclass(slots=True)
+class ShardPart(Part):
+    """What a shard of labelme files gave.
+
+    Attributes:
+        foreign: the files that are not UTF-8, which are put off until it is known what they are in.
+    """
+
+    foreign: list[Source] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class ShardReader:
     """Reads a shard of labelme files; goes to other processes.
@@ -63,6 +79,7 @@ class ShardReader:
         labels: how labels are read.
         options: the user's options.
         packing: what becomes of the objects.
+        pages: source folder -> the code page of its files that are not UTF-8, once it is known.
     """
 
     finders: Mapping[Path, PictureFinder]
@@ -70,17 +87,19 @@ class ShardReader:
     labels: Labels
     options: ReadOptions
     packing: Packing
+    pages: Mapping[Path, str] = field(default_factory=dict)
 
-    def __call__(self, shard: Sequence[Source]) -> Part:
+    def __call__(self, shard: Sequence[Source]) -> ShardPart:
         """Return what the files hold."""
-        part = Part()
+        part = ShardPart()
         remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
         with no_collection(), fetched(remote), heads(self._named_pictures(remote)):
             for batch in cut(shard, _BATCH):
                 for name, folder in batch:
                     self._read(folder.start + name, folder, part)
                 part.pack(self.packing)
-            return part.finish(self.packing)
+            part.finish(self.packing)
+            return part
 
     @staticmethod
     def named(source: Source) -> str:
@@ -98,13 +117,22 @@ class ShardReader:
             if quick is not None and _IS_A_NAME(quick.imagePath):
                 yield path[: path.rfind("/") + 1] + quick.imagePath
 
-    def _read(self, path: str, folder: Folder, part: Part) -> None:
+    def _read(self, path: str, folder: Folder, part: ShardPart) -> None:
         try:
             data = read_bytes(path)
         except InputError as exc:
             part.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]), ())
             return
         quick = quick_document(data)
+        if quick is None and not is_utf8(data) and not has_mark(data):
+            page = self.pages.get(folder.root)
+            if page is None:
+                part.foreign.append((path.removeprefix(folder.start), folder))
+                return
+            with suppress(UnicodeDecodeError):
+                # It fits, unless the file was changed since; then it is refused as one that is not UTF-8.
+                data = data.decode(page).encode()
+            quick = quick_document(data)
         if quick is None or not self._add_usual(path, folder, quick, part):
             reading = self._read_any(as_path(path), folder, data)
             part.add(reading, [row.number for row in reading.rows], keep_path=self.options.need_pictures)
@@ -165,32 +193,45 @@ class ShardReader:
             return FileReading(file, findings=[document])
         unseen = [_unseen(file)] if is_untouched(data) else []
         unseen += [Finding("W324", str(file), "", f"{what} ({n})") for what, n in sorted(document.repairs.items())]
-        match = self._find(document, file, root)
-        if isinstance(match, Finding):
-            return FileReading(file, findings=[_with_loss(match, document)])
-        found = match.path
-        identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
-        picture = self._open(found, document)
-        if isinstance(picture, Finding):
-            return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
-        if document.size is not None:
-            wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
-            if wrong is not None:
-                return FileReading(file, identity=identity, findings=[_with_loss(wrong, document)])
-        shapes = FileShapes(str(file), picture.header.size, self.skeleton, self.labels, options, outlines=True)
+        shown = self._shown(document, file, root)
+        if isinstance(shown, FileReading):
+            return shown
+        shapes = FileShapes(shown.header.size, self.skeleton, self.labels, options, Report(str(file)))
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
-            picture=picture.path,
-            identity=identity,
-            name=name_below(picture.path, (root, *options.image_roots)),
+            picture=shown.path,
+            identity=shown.identity,
+            name=name_below(shown.beside, (root, *options.image_roots)),
             origin=origin,
-            size=picture.header.size,
+            size=shown.header.size,
             rows=rows,
-            findings=[*unseen, *match.notes, *shapes.findings],
+            findings=[*unseen, *shown.notes, *shapes.findings],
             ignored=shapes.ignored,
             objects=len(document.shapes),
         )
+
+    def _shown(self, document: Document, file: Path, root: Path) -> Shown | FileReading:
+        """Return the image of a file, or the reading that says why there is none."""
+        match = self._find(document, file, root)
+        if isinstance(match, Finding):
+            shown = embedded_image(document, match, file, root, self.options)
+            if isinstance(shown, Finding):
+                lost = shown if isinstance(shown, FoundAs) else _with_loss(shown, document)
+                return FileReading(file, findings=[lost])
+        else:
+            found = match.path
+            identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
+            picture = self._open(found, document)
+            if isinstance(picture, Finding):
+                return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
+            shown = Shown(picture.path, picture.header, identity, picture.path, match.notes)
+        if document.size is not None:
+            picture = Located(shown.beside, shown.header)
+            wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
+            if wrong is not None:
+                return FileReading(file, identity=shown.identity, findings=[_with_loss(wrong, document)])
+        return shown
 
     def _find(self, document: Document, file: Path, root: Path) -> Match | Finding:
         relative = portable_path(document.picture)

@@ -43,7 +43,8 @@ def _group(value: Any) -> Any:
     return None if value == "" else whole(value)
 
 
-def _flag(value: Any) -> Any:
+def flag(value: Any) -> Any:
+    """Return the true or false that a value is, as a number or a text; else the value itself."""
     # 1.0 and True are equal to 1, and mean the same here.
     if isinstance(value, int | float) and value in (0, 1):
         return bool(value)
@@ -52,7 +53,7 @@ def _flag(value: Any) -> Any:
 
 def _flags(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _flag(on) for name, on in value.items()}
+        return {name: flag(on) for name, on in value.items()}
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         return dict.fromkeys(value, True)
     return None if value == "" else value
@@ -66,23 +67,25 @@ def _label(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _points(value: Any) -> Any:
+def pairs(value: Any) -> Any:
+    """Return a list of points with texts as numbers; else the value itself."""
     if not isinstance(value, list) or not all(isinstance(point, list) for point in value):
         return value
-    return [[_coordinate(number) for number in point] for point in value]
+    return [[coordinate(number) for number in point] for point in value]
 
 
-def _coordinate(value: Any) -> Any:
+def coordinate(value: Any) -> Any:
+    """Return the number that a text is; else the value itself."""
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
 
 
 _CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "label": ("a label as a number was taken for its digits", _label),
-    "points": ("coordinates as texts were taken for numbers", _points),
+    "points": ("coordinates as texts were taken for numbers", pairs),
     "group_id": ("a group_id as a text or a fraction was taken for an integer, an empty one for none", _group),
     "flags": ("flags as names, 0, 1 or texts were taken for true and false", _flags),
     "description": ("a description as a number was taken for a text", _text),
-    "difficult": ("difficult as 0, 1 or a text was taken for true or false", _flag),
+    "difficult": ("difficult as 0, 1 or a text was taken for true or false", flag),
     "shape_type": (
         "a shape_type of null was taken for a missing one",
         lambda value: "polygon" if value is None else value,

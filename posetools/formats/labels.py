@@ -46,8 +46,8 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
     label = asked[0]
     if label in skeleton.index:
         raise RequestError(must_be("--categories", "a label of objects, not of keypoints", label))
-    # CVAT's boxes may be called after their skeleton.
-    taken = frozenset({*skeleton.names, *options.names, label, f"{label}-box"})
+    # CVAT's boxes may be called after their skeleton; what has no label may be an object of any.
+    taken = frozenset({*skeleton.names, *options.names, label, f"{label}-box", ""})
     if label != category:
         names[label] = category
     return replace(options, names=names, ignore=LabelSet(options.ignore, taken, own - {category} | {label}))

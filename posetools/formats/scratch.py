@@ -1,38 +1,84 @@
-"""A folder for images that a source holds inside its files, for as long as a conversion runs.
+"""Folders for what is needed only while a conversion runs: images that a source holds inside its files, unpacked zips.
 
 Frames of a video, images embedded in an annotation file: the data set that is read needs a file for each, and the
-writer copies that file into the output. The folder is in the system's folder for temporary files (TMPDIR).
+writer copies that file into the output. Such folders are in the system's folder for temporary files (TMPDIR), or in
+another one that has room, can be read by their owner alone, and are removed at the end whatever ends it: by the next
+run, after a kill.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from posetools.errors import OutputError, RequestError, printable
+from posetools.locks import LOCK, only_one_in
+
+_PREFIX = ".posetools-"
+# Seconds after which a folder that nobody holds is what a killed run left.
+_ABANDONED = 60
+
+
+@contextmanager
+def temporary_folder(what: str, *more: Path, needed: int = 0, mark: str = "") -> Iterator[Path]:
+    """Give a new folder that nobody else can read, with every link followed; it is removed at the end.
+
+    Args:
+        what: what cannot be done without, for messages.
+        more: folders to make it in where the system's folder for temporary files has no room.
+        needed: the room that it needs, in bytes.
+        mark: follows the beginning that is common to all such names.
+
+    Raises:
+        OutputError: there is no room, or no folder that can be written.
+    """
+    with ExitStack() as held:
+        try:
+            tried = tuple(dict.fromkeys((Path(tempfile.gettempdir()), *more)))
+            for folder in tried:
+                _sweep(folder)
+            free = {folder: shutil.disk_usage(folder).free for folder in tried}
+            room = next((folder for folder in tried if free[folder] > needed), None)
+            if room is None:
+                raise OutputError(f"{what}: it needs {needed} bytes, and at most {max(free.values())} are free")
+            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=f"{_PREFIX}{mark}", dir=room)))
+        except OSError as exc:
+            raise OutputError(f"{what}: no folder for temporary files can be written: {exc.strerror or exc}") from exc
+        held.callback(shutil.rmtree, made, ignore_errors=True)
+        held.enter_context(only_one_in(made))
+        yield made
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Give a folder for ``ReadOptions.scratch``: made when something is written, removed at the end whatever ends it.
+    """Give a folder for ``ReadOptions.scratch``, removed at the end.
 
-    Raises:
-        OutputError: there is no folder for temporary files.
+    Where none can be made a path is given at which nothing is: most sources need none, and ``write_scratch`` says so.
     """
-    try:
-        folder = Path(tempfile.gettempdir()) / f"posetools-{secrets.token_hex(8)}"
-    except OSError as exc:
-        raise OutputError(f"there is no folder for temporary files: {exc.strerror or exc}") from exc
-    try:
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(temporary_folder("images inside a source"))
+        except OutputError:
+            folder = Path(os.devnull) / "scratch"
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs left in a folder."""
+    with suppress(OSError):
+        for path in list(folder.glob(f"{_PREFIX}*")):
+            with suppress(OSError, RequestError, OutputError):
+                if path.is_symlink() or time.time() - path.stat().st_mtime < _ABANDONED:
+                    continue
+                with only_one_in(path):
+                    pass
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def write_scratch(scratch: Path, owner: Path, name: str, content: bytes) -> Path:
@@ -55,8 +101,6 @@ def write_scratch(scratch: Path, owner: Path, name: str, content: bytes) -> Path
     ending = ending if ending[1:].isalnum() and ending.isascii() and len(ending) <= 8 else ".bin"
     path = scratch / _digest(os.path.realpath(owner)) / (_digest(name) + ending)
     try:
-        # Nobody else may look into it.
-        scratch.mkdir(mode=0o700, exist_ok=True)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
     except OSError as exc:
@@ -73,8 +117,12 @@ def check_images(scratch: Path, images: str) -> None:
     Raises:
         RequestError: ``images`` is "none" or "symlink" although an image has no file of its own.
     """
-    if images in ("none", "symlink") and scratch.exists():
+    if images in ("none", "symlink") and any(each.name != LOCK for each in _entries(scratch)):
         raise images_refused(images)
+
+
+def _entries(folder: Path) -> Sequence[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else ()
 
 
 def images_refused(images: str) -> RequestError:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from posetools.errors import InputError, RequestError, printable, quoted, show_value
-from posetools.files import read_bytes, read_json, read_text
+from posetools.files import is_zip_name, read_bytes, read_json, read_text
 from posetools.formats.base import Format
 from posetools.formats.collect import files_to_detect, walk
-from posetools.formats.zip_members import is_zip_name
 from posetools.pictures import SUFFIXES as IMAGES
 from posetools.storage import is_url
+from posetools.yaml_text import yaml_keys
 
 # Names and endings that a line lists.
 _NAMED = 5
@@ -30,6 +30,7 @@ _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
 # Endings of annotation files of some format, for the message that several fit.
 _ANY = (".json", ".xml", ".csv", ".h5", ".slp", ".yaml", ".yml")
 _ROOT = re.compile(rb"<([A-Za-z_][\w.-]*)[\s/>]")
+_VIA_3_TABLE = b"# Exported using VGG Image Annotator"
 # YOLO's detection: class and box.
 _BOX_COLUMNS = 5
 
@@ -149,6 +150,8 @@ def _why_not(path: Path) -> tuple[str, str]:
             return "empty", ""
         document = read_json(path)
     except InputError as exc:
+        if isinstance(exc.__cause__, UnicodeDecodeError):
+            return "is not text in UTF-8; save it as UTF-8 in a text editor", f" ({exc.place})"
         return "is not JSON", f" ({exc.place})" if exc.place else f" ({exc.problem})"
     except OSError as exc:
         return f"cannot be read: {exc.strerror or exc}", ""
@@ -187,7 +190,11 @@ def _of_file(path: Path) -> str:
     if ending == ".xml":
         return _of_xml(path)
     if ending in _TABLES:
+        if _head(path).startswith(_VIA_3_TABLE):
+            return "looks like a table of VIA 3; save the project there, a .json file"
         return "a table; `posetools convert SRC --from custom --mapping FILE.toml` says what its columns are"
+    if ending in (".yaml", ".yml") and "kpt_shape" in yaml_keys(path):
+        return "YAML of YOLO-pose; give this file as SRC"
     if ending in (".yaml", ".yml"):
         return "YAML without kpt_shape, which YOLO-pose declares there"
     if ending == ".txt":
@@ -199,6 +206,15 @@ def _of_file(path: Path) -> str:
     if is_zip_name(path.name):
         return "a zip, which `posetools convert` reads"
     return "not an annotation file of a supported format"
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file; of one that cannot be read none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
 
 
 def _of_xml(path: Path) -> str:
@@ -256,7 +272,6 @@ def _entries(*names: str) -> Callable[[Any], bool]:
 
 # What a JSON document is of -> its sign.
 _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
-    ("looks like VIA 3; export COCO there", _keys("project", "config", "attribute", "file", "metadata", "view")),
     ("looks like Supervisely; export COCO keypoints there", _keys("tags", "size", "objects")),
     ("looks like results of a COCO model, without images", _entries("image_id", "category_id", "score")),
     ("looks like COCO without categories", _keys("images", "annotations")),

@@ -84,6 +84,11 @@ class Packed:
         return self.collection.declared
 
     @property
+    def paths(self) -> Sequence[str]:
+        """Where each lies; empty where nobody knows."""
+        return self.collection.paths
+
+    @property
     def counts(self) -> Ints:
         """(M,) how many objects each has."""
         return self.collection.counts
@@ -116,6 +121,11 @@ class Whole:
     def declared(self) -> Sequence[str | None]:
         """The split that the source declares for each, or None."""
         return [image.split for image in self.dataset.images]
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Where each lies; empty where nobody knows."""
+        return [str(image.path or "") for image in self.dataset.images]
 
     @property
     def counts(self) -> Ints:

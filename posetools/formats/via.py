@@ -1,26 +1,28 @@
-"""VIA 2 (VGG Image Annotator): a project, or its annotations exported as JSON or CSV.
+"""VIA (VGG Image Annotator): a project of VIA 2 or 3, or VIA 2's annotations exported as JSON or CSV.
 
 Read as follows; docs/formats.md explains it to users, tests/formats/test_via.py has one test for each point.
 
-- An object is a ``rect`` region labelled with the skeleton's category; its keypoints are ``point`` regions labelled
+- An object is a ``rect`` region labeled with the skeleton's category; its keypoints are ``point`` regions labeled
   with the keypoints' names. Which point belongs to which rectangle is decided as for labelme: see labelme_group.
+  Without rectangles of the category, outlines of it (polygon, circle, ellipse) give their upright box.
 - VIA has no fixed attributes. The label is ``region_attributes``'s ``label``, else ``name``, else ``class``; the object
   (what a rectangle and its points share) is ``object``, ``group``, ``instance`` or ``group_id``; the visibility is
-  ``visibility`` (0, 1, 2, visible, occluded, hidden), or ``occluded`` or ``hidden`` (yes or no, or a checkbox). The
-  user can name others. Attributes that say nothing to a reader of keypoints are noted.
-- A project's file settings are not read: the picture is ``filename`` seen from the file, or found in a folder that the
-  user allows. ``size`` (bytes) is not compared.
-- VIA 1's files (``regions`` as an object) are read as well.
+  ``visibility`` (0, 1, 2, visible, occluded, hidden), or ``visible``, ``occluded`` or ``hidden`` (yes or no, or a
+  checkbox), which must agree; all in any case of letters. The user can name others. Attributes that say nothing to a
+  reader of keypoints are noted. Regions without a label are one finding for the file (via_unlabeled).
+- Values of another type that have one meaning are read, and counted for the file (W324; via_regions).
+- The image is ``filename`` in the project's ``default_filepath``, else ``filename`` (VIA 3: ``src``, else ``fname``),
+  both seen from the file; or found in a folder that the user allows. ``size`` (bytes) is not compared.
+- VIA 1's files (``regions`` as an object) and VIA 3's image projects (via3_model) are read as well, videos are not.
 
-Written: ``via_project.json``, a project that VIA 2 opens, with the pictures below it; all splits in one. VIA holds
+Written: ``via_project.json``, a project that VIA 2 opens, with the images below it; all splits in one. VIA holds
 no iscrowd (refused), no area of its own, no splits. Boxes come back to 1e-9 px, points exactly.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,46 +31,48 @@ import numpy as np
 from pydantic_core import from_json
 
 from posetools.dataset import Dataset, Visibility
-from posetools.errors import InputError, RequestError, must_be
-from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer
+from posetools.errors import InputError
+from posetools.files import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.findings import Finding
+from posetools.formats import via3_model
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, files_to_detect
 from posetools.formats.collection import collect
+from posetools.formats.image_names import named_in
 from posetools.formats.labelme_group import FileShapes
 from posetools.formats.labelme_labels import Labels
-from posetools.formats.labelme_model import SoundShape
 from posetools.formats.labels import settled
 from posetools.formats.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.via_model import (
-    BYTE_ORDER_MARK,
     COLUMNS,
     METADATA,
-    ROLES,
-    Attributes,
     Entry,
+    Parsed,
+    header_of,
+    load_json,
     metadata_of,
     parse_csv,
     parse_json,
 )
-from posetools.formats.visibility_words import Unclear
+from posetools.formats.via_regions import RegionReader, Roles
+from posetools.formats.via_unlabeled import finding_of, unsettled
+from posetools.formats.wording import Report, Wording
 from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
 PROJECT = "via_project.json"
 
-_SHAPE = re.compile(r"shapes\[(\d+)\]")
-# labelme_group speaks of what labelme shows; VIA has other words for it.
-_WORDS = (("in labelme", "in VIA"), ("group_id", "object"), ("flag '", "attribute '"))
-
-
-@dataclass(frozen=True)
-class _Labels(Labels):
-    """As labelme's, but for the visibility: via_model has told it from the attributes already."""
-
-    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | Unclear | None:
-        return super().visibility(shape, word) if word is not None else Visibility(int(shape.description or 2))
+_WORDING = Wording(
+    tool="VIA",
+    shape="region",
+    group="object",
+    flag="attribute",
+    join="give both the same value of the attribute object",
+    part="give each object a value of the attribute object of its own",
+    agree="--attribute visibility=NAME says which attribute decides, --hidden-flag WORD which word means occluded; "
+    "else correct it in VIA",
+)
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
@@ -85,19 +89,22 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         RequestError: a source is not there or holds no VIA file, or an option can mean nothing.
     """
     options = settled(skeleton, options)
-    labels = _Labels.of(skeleton, options)
-    attributes = Attributes(_roles(options.attributes), labels.hidden)
+    labels = Labels.of(skeleton, options)
+    roles = Roles.of(options.attributes, labels.hidden)
     files, pictures = list_sources(sources, _is_wanted, "VIA's .json or .csv files")
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
+    findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
-        entries = _parse(source.file, attributes)
-        if isinstance(entries, Finding):
-            readings.append(FileReading(source.file, findings=[entries]))
-        else:
-            readings += [_read_entry(source, entry, opener, skeleton, labels, options) for entry in entries]
+        file, regions = str(source.file), RegionReader(roles)
+        parsed = _parse(source.file, regions)
+        readings += [_read_entry(source, entry, opener, skeleton, labels, options) for entry in parsed.entries]
+        unlabeled = finding_of(file, parsed.entries, roles, labels, options)
+        findings += [*parsed.findings, *([unlabeled] if unlabeled else [])]
+        findings += [Finding("W324", file, "", f"{what} ({n})") for what, n in sorted(regions.repairs.items())]
         options.progress("reading VIA files", number, len(files))
-    return collect(readings, skeleton, without_entry(pictures, readings, "a VIA file"), files=len(files))
+    findings += without_entry(pictures, readings, "a VIA file")
+    return collect(readings, skeleton, findings, files=len(files))
 
 
 def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
@@ -128,7 +135,10 @@ FORMAT = Format(
     title="VIA",
     detect=detect,
     detect_widely=partial(detect, widely=True),
-    signs=f"a .json file with {METADATA}, or with entries of filename and regions; a .csv file with VIA's columns",
+    signs=(
+        f"a .json file with {METADATA}, with entries of filename and regions, or with VIA 3's tables file, view and "
+        "metadata; a .csv file with VIA's columns"
+    ),
     read=read,
     write=write,
     lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
@@ -148,70 +158,67 @@ def _is_via(path: Path, *, damaged: bool = False) -> bool:
     data = b""
     try:
         if path.suffix.lower() == ".csv":
-            first = read_text(path).partition("\n")[0].strip().removeprefix("#")
-            return set(COLUMNS) <= {name.strip('" ') for name in first.split(",")}
-        data = read_bytes(path)
+            return set(COLUMNS) <= set(header_of(read_text(path).partition("\n")[0])[0])
+        data = unmarked(read_bytes(path))
         # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
-        return b'"regions"' in data and metadata_of(from_json(data.removeprefix(BYTE_ORDER_MARK))) is not None
+        if b'"regions"' not in data and b'"attribute"' not in data:
+            return False
+        raw = from_json(data)
+        return via3_model.is_project(raw) or metadata_of(raw) is not None
     except InputError:
         return False
     except ValueError:
-        return damaged and b'"regions"' in data
+        return damaged and (b'"regions"' in data or b'"fid_list"' in data)
 
 
-def _roles(given: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    unknown = [role for role in given if role not in ROLES]
-    if unknown:
-        raise RequestError(must_be("--attribute", f"ROLE=NAME with a role of {', '.join(ROLES)}", unknown[0]))
-    return {role: (given[role],) if role in given else names for role, names in ROLES.items()}
-
-
-def _parse(file: Path, attributes: Attributes) -> list[Entry] | Finding:
+def _parse(file: Path, reader: RegionReader) -> Parsed:
     try:
         if file.suffix.lower() == ".csv":
-            return parse_csv(read_text(file), str(file), attributes)
-        return parse_json(read_bytes(file), str(file), attributes)
+            return parse_csv(read_text(file), str(file), reader)
+        raw = load_json(read_bytes(file), str(file))
     except InputError as exc:
-        return Finding("E310", str(file), exc.place, exc.problem, exc.hint)
+        return Parsed(findings=[Finding("E310", str(file), exc.place, exc.problem, exc.hint)])
+    if isinstance(raw, Finding):
+        return Parsed(findings=[raw])
+    if via3_model.is_project(raw):
+        return via3_model.parse(raw, str(file), reader)
+    return parse_json(raw, str(file), reader)
 
 
 def _read_entry(
     source: SourceFile, entry: Entry, opener: Opener, skeleton: Skeleton, labels: Labels, options: ReadOptions
 ) -> FileReading:
     file = source.file
-    reading = opener.open(source, [entry.picture], place=entry.place, objects=len(entry.regions), what="regions")
+    texts, named = [*entry.paths, entry.picture], [entry.picture]
+    if "://" in entry.picture:
+        # An image on the web may be here as well, by its name.
+        texts.append(named_in(entry.picture).name)
+    count = len(entry.regions)
+    reading = opener.open(source, texts, place=entry.place, objects=count, what="regions", named=named)
     if entry.problem:
         message = f"{entry.problem} ({len(entry.regions)} regions left out)"
-        wrong = Finding("E311", str(file), entry.place, message, "correct it in VIA")
+        wrong = Finding(
+            "E311", str(file), entry.place, message, "correct it in VIA; --keep-going reads the other images"
+        )
         return FileReading(file, identity=reading.identity, findings=[wrong])
     if reading.picture is None:
         return reading
-    shapes = FileShapes(str(file), reading.size, skeleton, labels, options)
+    if unsettled(entry, labels, options):
+        return FileReading(file, identity=reading.identity)
+    report = Report(str(file), _WORDING, places=entry.places)
+    shapes = FileShapes(reading.size, skeleton, labels, options, report)
     rows = shapes.read(entry.regions)
-    findings = [_in_via(finding, entry) for finding in shapes.findings]
+    findings = report.findings
     if entry.notes:
         listed = ", ".join(entry.notes)
         message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
         findings.append(Finding("W323", str(file), entry.picture, message))
     return replace(
         reading,
-        rows=[row._replace(place=_placed(row.place, entry)) for row in rows],
+        rows=rows,
         findings=[*reading.findings, *findings],
         ignored=shapes.ignored,
     )
-
-
-def _in_via(finding: Finding, entry: Entry) -> Finding:
-    """Return a finding of labelme_group in VIA's words."""
-    message, hint = finding.message, finding.hint
-    for old, new in _WORDS:
-        message, hint = message.replace(old, new), hint.replace(old, new)
-    place = _placed(finding.place, entry) or entry.picture
-    return replace(finding, place=place, message=_placed(message, entry), hint=_placed(hint, entry))
-
-
-def _placed(text: str, entry: Entry) -> str:
-    return _SHAPE.sub(lambda found: entry.places[int(found[1])], text)
 
 
 def _regions(dataset: Dataset, row: int, number: int) -> list[dict[str, Any]]:

@@ -1,27 +1,22 @@
-"""VIA 2's files taken apart: a project, a JSON or a CSV export, as pictures with their regions.
-
-A region becomes the Shape that labelme_group knows: a rectangle, a point, or something else; so both formats follow
-the same rules about which point belongs to which rectangle. VIA has no fixed attributes: which of them holds the
-label, the object and the visibility is told by ROLES, or by the user. A region that breaks a rule is a BadShape, and
-the others of its picture are read all the same.
-"""
+"""VIA 2's files taken apart: a project, a JSON or a CSV export, as images with their regions (via_regions)."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import ValidationError
 from pydantic_core import from_json
 
-from posetools.errors import join_place, must_be
+from posetools.errors import must_be
+from posetools.files import unmarked
 from posetools.findings import Finding
-from posetools.formats.labelme_model import AnyShape, BadShape, Shape
+from posetools.formats.labelme_model import AnyShape
+from posetools.formats.labelme_values import whole
+from posetools.formats.via_regions import RegionReader, bad
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 METADATA = "_via_img_metadata"
 COLUMNS = (
     "filename",
@@ -32,31 +27,13 @@ COLUMNS = (
     "region_shape_attributes",
     "region_attributes",
 )
-# Role -> the attributes that are looked at, the first that says something decides.
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "label": ("label", "name", "class"),
-    "object": ("object", "group", "instance", "group_id"),
-    "visibility": ("visibility", "occluded", "hidden"),
-}
-_ADVICE = "save it anew in VIA, or move it out of the source"
-_YES = frozenset({"1", "true", "yes", "on"})
-_NO = frozenset({"0", "false", "no", "off"})
-# The words of an attribute "visibility" besides those that mean hidden.
-_SPOKEN = {"0": "0", "1": "1", "2": "2", "visible": "2"}
-# The numbers that each region shape must have.
-_NUMBERS = {"rect": ("x", "y", "width", "height"), "point": ("cx", "cy")}
-
-
-class Region(Shape):
-    """A region as a shape. Its object can be a text; ``description`` holds its visibility: "0", "1" or "2"."""
-
-    # VIA's attributes are texts; labelme_group takes both for a group.
-    group_id: int | str | None = None  # type: ignore[assignment]
+ADVICE = "save it again in VIA, or move it out of the source"
+_PARTS = COLUMNS[5:]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture's entry.
+    """One image's entry.
 
     Attributes:
         picture: its file name as written.
@@ -65,6 +42,7 @@ class Entry:
         places: the place of each region.
         notes: names of file attributes that say something.
         problem: what is wrong with the entry as a whole, or empty.
+        paths: where the image is rather than there, if it is.
     """
 
     picture: str
@@ -73,225 +51,168 @@ class Entry:
     places: list[str] = field(default_factory=list)
     notes: Sequence[str] = ()
     problem: str = ""
+    paths: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Attributes:
-    """Which attributes hold what, and which values mean hidden.
+class Parsed:
+    """What a file holds.
 
     Attributes:
-        roles: role -> names of attributes, in the order they are looked at.
-        hidden: words in lower case that mean "labelled but hidden".
+        entries: its images.
+        findings: on the file as a whole.
     """
 
-    roles: Mapping[str, tuple[str, ...]]
-    hidden: frozenset[str]
-
-    def shape(self, shape: Any, attributes: Any) -> AnyShape:
-        """Return a region's two parts as a shape."""
-        if not isinstance(attributes, dict):
-            return _bad("region_attributes", "an object", attributes)
-        label = self._label(attributes)
-        if not isinstance(shape, dict) or not isinstance(shape.get("name"), str):
-            return _bad("shape_attributes", "an object with the key name", shape, label)
-        kind = shape["name"]
-        if label is None:
-            names = ", ".join(self.roles["label"])
-            rule = f"an object in which one of {names} says what the region is"
-            return _bad("region_attributes", rule, attributes, is_point=kind == "point")
-        for name in _NUMBERS.get(kind, ()):
-            if not _is_number(shape.get(name)) or (name in ("width", "height") and shape[name] <= 0):
-                rule = "a number greater than 0" if name in ("width", "height") else "a finite number"
-                return _bad(f"shape_attributes.{name}", rule, shape.get(name), label, is_point=kind == "point")
-        visibility = self._visibility(attributes)
-        if visibility is None:
-            name = next(name for name in self.roles["visibility"] if _said(attributes.get(name)))
-            rule = f"one of {', '.join(sorted({*_SPOKEN, *self.hidden}))}, or yes or no"
-            field_name = f"region_attributes.{name}"
-            return _bad(field_name, rule, attributes[name], label, is_point=kind == "point")
-        return _region(kind, shape, label, self._group(attributes), visibility, self._others(attributes))
-
-    def _first(self, role: str, attributes: Mapping[str, Any]) -> Any:
-        return next((attributes[name] for name in self.roles[role] if _said(attributes.get(name))), None)
-
-    def _label(self, attributes: Mapping[str, Any]) -> str | None:
-        value = self._first("label", attributes)
-        if isinstance(value, dict):
-            chosen = [key for key, on in value.items() if on]
-            return chosen[0] if len(chosen) == 1 else None
-        return value if isinstance(value, str) else None
-
-    def _group(self, attributes: Mapping[str, Any]) -> int | str | None:
-        value = self._first("object", attributes)
-        if value is None:
-            return None
-        text = str(value).strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
-
-    def _visibility(self, attributes: Mapping[str, Any]) -> str | None:
-        """Return "0", "1" or "2"; None when the attribute is not understood."""
-        for name in self.roles["visibility"]:
-            value = attributes.get(name)
-            if not _said(value):
-                continue
-            words = [key for key, on in value.items() if on] if isinstance(value, dict) else [str(value).strip()]
-            word = words[0].casefold() if len(words) == 1 else ""
-            if word in self.hidden:
-                return "1"
-            if name.casefold() in self.hidden and word in _YES | _NO:
-                return "1" if word in _YES else "2"
-            return _SPOKEN.get(word)
-        return "2"
-
-    def _others(self, attributes: Mapping[str, Any]) -> dict[str, bool]:
-        known = {name for names in self.roles.values() for name in names}
-        return {name: True for name, value in attributes.items() if name not in known and _said(value)}
+    entries: list[Entry] = field(default_factory=list)
+    findings: Sequence[Finding] = ()
 
 
-def parse_json(data: bytes, file: str, attributes: Attributes) -> list[Entry] | Finding:
-    """Return the entries of a VIA project or JSON export, or why it cannot be read."""
+def load_json(data: bytes, file: str) -> Any:
+    """Return what a JSON file holds, or the finding that says why it cannot be read."""
     try:
-        raw = from_json(data.removeprefix(BYTE_ORDER_MARK))
+        return from_json(unmarked(data))
     except ValueError as exc:
-        return Finding("E310", file, "", f"is not valid JSON in UTF-8: {exc}", _ADVICE)
+        return Finding("E310", file, "", f"is not valid JSON in UTF-8: {exc}", ADVICE)
+
+
+def parse_json(raw: Any, file: str, reader: RegionReader) -> Parsed:
+    """Return the entries of a VIA 2 project or JSON export."""
     metadata = metadata_of(raw)
     if metadata is None:
-        rule = f"a VIA 2 project ({METADATA}), or a JSON export of one: entries with filename and regions"
-        return Finding("E310", file, "", must_be("the file", rule, raw), _ADVICE)
-    return [_entry(str(key), one, attributes) for key, one in metadata.items()]
+        rule = f"a VIA 2 project ({METADATA}), a JSON export of one (entries with filename and regions), or VIA 3's"
+        return Parsed(findings=[Finding("E310", file, "", must_be("the file", rule, raw), ADVICE)])
+    folder = _folder(raw)
+    return Parsed([_entry(str(key), one, folder, reader) for key, one in metadata.items()])
 
 
 def metadata_of(raw: Any) -> dict[str, Any] | None:
-    """Return the entries by key when the JSON content is VIA's."""
+    """Return the entries by key when the JSON content is VIA 2's."""
     if not isinstance(raw, dict):
         return None
     if METADATA in raw:
         metadata = raw[METADATA]
         return metadata if isinstance(metadata, dict) else None
-    is_export = raw and all(isinstance(one, dict) and {"filename", "regions"} <= set(one) for one in raw.values())
+    entries = [one for one in raw.values() if isinstance(one, dict) and "filename" in one]
+    is_export = entries and len(entries) == len(raw) and any("regions" in one for one in entries)
     return raw if is_export else None
 
 
-def parse_csv(text: str, file: str, attributes: Attributes) -> list[Entry] | Finding:
-    """Return the entries of VIA's CSV export, or why it cannot be read."""
-    reader = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""), strict=True)
+def header_of(line: str) -> tuple[list[str], str]:
+    """Return the columns that the first line of a CSV file names, and what separates them."""
+    separator = ";" if line.count(";") > line.count(",") else ","
+    return [name.strip('" \r\n') for name in line.removeprefix("#").split(separator)], separator
+
+
+def parse_csv(text: str, file: str, reader: RegionReader) -> Parsed:
+    """Return the entries of VIA's CSV export."""
+    separator = header_of(text.partition("\n")[0])[1]
+    if separator != ",":
+        reader.repairs["semicolons between the columns were taken for commas"] += 1
+    rows = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""), strict=True, delimiter=separator)
     entries: dict[tuple[str, str], Entry] = {}
     counts: dict[tuple[str, str], str] = {}
+    ids: dict[tuple[str, str], list[str]] = {}
     try:
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
         if missing:
-            rule = f"VIA's columns {', '.join(COLUMNS)}"
-            return Finding("E310", file, "line 1", must_be("the columns", rule, list(reader.fieldnames or ())), _ADVICE)
-        for row in reader:
-            line = f"line {reader.line_num}"
+            problem = must_be("the columns", f"VIA's columns {', '.join(COLUMNS)}", list(rows.fieldnames or ()))
+            return Parsed(findings=[Finding("E310", file, "line 1", problem, ADVICE)])
+        for row in rows:
+            line = f"line {rows.line_num}"
             if None in row or None in row.values():
-                return Finding("E310", file, line, must_be("the line", f"{len(COLUMNS)} values", row), _ADVICE)
+                problem = must_be("the line", f"{len(COLUMNS)} values", row)
+                return Parsed(findings=[Finding("E310", file, line, problem, ADVICE)])
             key = row["filename"], row["file_size"]
-            entry = entries.setdefault(key, Entry(*_first_of(row, line)))
+            entry = entries.setdefault(key, Entry(row["filename"], f"{line}: filename"))
             counts.setdefault(key, row["region_count"])
-            _add_row(entry, row, line, attributes)
+            if _add_row(entry, row, line, reader):
+                ids.setdefault(key, []).append(row["region_id"])
     except csv.Error as exc:
-        return Finding("E310", file, f"line {reader.line_num}", f"is not valid CSV: {exc}", _ADVICE)
-    return [_counted(entry, counts[key]) for key, entry in entries.items()]
+        problem = f"is not valid CSV: {exc}"
+        return Parsed(findings=[Finding("E310", file, f"line {rows.line_num}", problem, ADVICE)])
+    sorted_entries = {key: _in_order(entry, ids.get(key, [])) for key, entry in entries.items()}
+    return Parsed([_counted(entry, counts[key], reader) for key, entry in sorted_entries.items()])
 
 
-def _first_of(row: Mapping[str, str], line: str) -> tuple[str, str]:
-    return row["filename"], f"{line}: filename"
-
-
-def _add_row(entry: Entry, row: Mapping[str, str], line: str, attributes: Attributes) -> None:
-    if row["region_count"].strip() == "0":
-        return
+def _add_row(entry: Entry, row: Mapping[str, str], line: str, reader: RegionReader) -> bool:
+    """Add the region of a line; return whether it has one."""
+    count = row["region_count"].strip()
+    if whole(count) == 0 or (not count and row[_PARTS[0]].strip() in ("", "{}")):
+        return False
     parts = []
-    for column in ("region_shape_attributes", "region_attributes"):
+    for column in _PARTS:
         try:
-            parts.append(from_json(row[column]))
+            parts.append(from_json(row[column]) if row[column].strip() else "")
         except ValueError:
-            entry.regions.append(_bad(column, "JSON", row[column]))
-            entry.places.append(line)
-            return
-    entry.regions.append(attributes.shape(*parts))
+            entry.regions.append(bad(column, "JSON", row[column]))
+            break
+    else:
+        entry.regions.append(reader.read(*parts))
     entry.places.append(line)
+    return True
 
 
-def _counted(entry: Entry, count: str) -> Entry:
-    if count.strip() == str(len(entry.regions)):
+def _in_order(entry: Entry, ids: Sequence[str]) -> Entry:
+    """Return an entry with its regions as their ids count them, whatever the order of the lines."""
+    order = _counting(ids)
+    return replace(entry, regions=[entry.regions[at] for at in order], places=[entry.places[at] for at in order])
+
+
+def _counting(ids: Sequence[str]) -> list[int]:
+    """Return the order of regions by their ids; that in which they are where some id is no number."""
+    numbers = [whole(one) for one in ids]
+    if any(not isinstance(number, int) for number in numbers):
+        return list(range(len(ids)))
+    return sorted(range(len(ids)), key=numbers.__getitem__)
+
+
+def _counted(entry: Entry, count: str, reader: RegionReader) -> Entry:
+    number = count.strip()
+    if whole(number) == len(entry.regions) or not number:
+        if number != str(len(entry.regions)):
+            reader.repairs["a region_count as a fraction, or missing, was taken for the number of lines"] += 1
         return entry
-    problem = must_be("region_count", f"{len(entry.regions)}, as many as there are lines of the picture", count)
-    return Entry(entry.picture, entry.place, entry.regions, entry.places, problem=problem)
+    rule = f"{len(entry.regions)}, as many as there are lines of the image"
+    return replace(entry, problem=must_be("region_count", rule, count))
 
 
-def _entry(key: str, raw: Any, attributes: Attributes) -> Entry:
+def _folder(raw: Mapping[str, Any]) -> str:
+    """Return the folder in which a project looks for its images, empty for none."""
+    found: Any = raw
+    for key in ("_via_settings", "core", "default_filepath"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found.rstrip("/\\") + "/" if isinstance(found, str) and found.strip() else ""
+
+
+def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> Entry:
     where = f"{METADATA}[{key!r}]"
     if not isinstance(raw, dict) or not isinstance(raw.get("filename"), str):
         return Entry("", where, problem=must_be("the entry", "an object with filename (a text) and regions", raw))
     name = raw["filename"]
     regions = raw.get("regions")
+    if regions is None or regions == "":
+        reader.repairs["regions that are missing, null or empty were taken for none"] += 1
+        regions = []
     # VIA 1 wrote an object with the keys 0, 1, ... in the place of a list.
-    listed = list(regions.values()) if isinstance(regions, dict) else regions
+    if isinstance(regions, dict):
+        listed: Any = [list(regions.values())[at] for at in _counting(list(regions))]
+    else:
+        listed = regions
     if not isinstance(listed, list):
         return Entry(name, where, problem=must_be("regions", "a list", regions))
-    shapes: list[AnyShape] = []
-    for one in listed:
-        if isinstance(one, dict):
-            shapes.append(attributes.shape(one.get("shape_attributes"), one.get("region_attributes", {})))
-        else:
-            shapes.append(_bad("", "an object with shape_attributes and region_attributes", one))
+    shapes = [_region(one, reader) for one in listed]
     places = [f"{name}: regions[{index}]" for index in range(len(shapes))]
-    extra = raw.get("file_attributes")
-    notes = [str(note) for note, value in extra.items() if _said(value)] if isinstance(extra, dict) else []
-    return Entry(name, f"{name}: filename", shapes, places, notes)
+    notes = said_by(raw.get("file_attributes"))
+    return Entry(name, f"{name}: filename", shapes, places, notes, paths=[folder + name] if folder else [])
 
 
-def _region(
-    kind: str, shape: Mapping[str, Any], label: str, group: int | str | None, visibility: str, others: dict[str, bool]
-) -> AnyShape:
-    try:
-        return Region.model_validate(
-            {
-                "label": label,
-                "points": list(_corners(kind, shape)),
-                "group_id": group,
-                "shape_type": "rectangle" if kind == "rect" else kind,
-                "flags": others,
-                "description": visibility,
-            }
-        )
-    except ValidationError as exc:
-        error = exc.errors(include_url=False)[0]
-        return _bad("shape_attributes", f"finite numbers ({join_place(error['loc'])})", dict(shape), label)
+def _region(raw: Any, reader: RegionReader) -> AnyShape:
+    if not isinstance(raw, dict):
+        return bad("", "an object with shape_attributes and region_attributes", raw)
+    return reader.read(*(raw.get(part) for part in reader.parts))
 
 
-def _corners(kind: str, shape: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
-    """Yield the points of a shape; of one that is neither rectangle nor point its extent, as far as that is told."""
-    if kind == "rect":
-        yield float(shape["x"]), float(shape["y"])
-        yield float(shape["x"] + shape["width"]), float(shape["y"] + shape["height"])
-    elif kind == "point":
-        yield float(shape["cx"]), float(shape["cy"])
-    elif kind in ("circle", "ellipse"):
-        numbers = [shape.get(name) for name in ("cx", "cy", *(("r", "r") if kind == "circle" else ("rx", "ry")))]
-        if all(map(_is_number, numbers)):
-            # A turned ellipse lies in the circle of its longer axis.
-            x, y, reach = float(numbers[0] or 0), float(numbers[1] or 0), max(float(n or 0) for n in numbers[2:])
-            yield x - reach, y - reach
-            yield x + reach, y + reach
-    else:
-        xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
-        if isinstance(xs, list) and isinstance(ys, list) and all(map(_is_number, [*xs, *ys])):
-            yield from zip(map(float, xs), map(float, ys), strict=False)
-
-
-def _bad(field_name: str, rule: str, value: object, label: str | None = None, *, is_point: bool = False) -> BadShape:
-    return BadShape(label, None, is_point, field_name, must_be(field_name or "a region", rule, value))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e6
-
-
-def _said(value: object) -> bool:
-    """Return whether an attribute says something: VIA writes empty texts and empty choices for those left alone."""
-    if isinstance(value, dict):
-        return any(value.values())
-    return value is not None and value != ""
+def said_by(attributes: Any) -> list[str]:
+    """Return the names of the attributes of an image that say something."""
+    items: Iterable[tuple[Any, Any]] = attributes.items() if isinstance(attributes, dict) else ()
+    return [str(name) for name, value in items if (any(value.values()) if isinstance(value, dict) else value)]

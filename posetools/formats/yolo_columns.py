@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
 from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
-from posetools.formats.yolo_layout import Source
+from posetools.formats.ordered import Misnamed, in_skeleton
+from posetools.formats.yolo_yaml import Source
 from posetools.skeleton import Skeleton
 
 
@@ -56,7 +57,9 @@ def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions, fi
     if len(order) != count:
         problem = must_be("the keypoints' names", f"{count}, as kpt_shape says", list(order))
         raise _refusal(source, options, problem, f"--kpt-order A,B,... names the {count} columns in their order")
-    keypoints = _in_skeleton(source, skeleton, options, order)
+    keypoints = in_skeleton(order, skeleton, options)
+    if isinstance(keypoints, Misnamed):
+        raise _refusal(source, options, *keypoints)
     _check_flips(source, skeleton, options, keypoints, findings)
     return Columns(dims, keypoints, classes)
 
@@ -99,26 +102,6 @@ def _order(source: Source, skeleton: Skeleton, options: ReadOptions, count: int)
             "--skeleton FILE reads another skeleton"
         )
     return skeleton.names
-
-
-def _in_skeleton(
-    source: Source, skeleton: Skeleton, options: ReadOptions, order: Sequence[str]
-) -> tuple[int | None, ...]:
-    keypoints: list[int | None] = []
-    for label in order:
-        name = options.names.get(label, label)
-        if label in options.ignore:
-            keypoints.append(None)
-        elif name not in skeleton.index:
-            problem = must_be("the keypoints' names", f"names of skeleton {skeleton.name}", label)
-            hint = f"--map '{label}=NAME' takes it as one of {', '.join(skeleton.names)}; --ignore '{label}' skips it"
-            raise _refusal(source, options, problem, hint)
-        elif skeleton.index[name] in keypoints:
-            problem = must_be("the keypoints' names", "each keypoint once", list(order))
-            raise _refusal(source, options, problem, f"{name!r} stands there twice")
-        else:
-            keypoints.append(skeleton.index[name])
-    return tuple(keypoints)
 
 
 def _check_flips(

@@ -1,152 +1,39 @@
 """What a YOLO-pose data set declares, and where its pictures and label files lie.
 
-``data.yaml`` declares the splits (``train``, ``val``, ``test``: a folder of pictures, a list of folders, or a text file
-with a picture per line), ``kpt_shape`` (how many points, 2 or 3 numbers each), ``flip_idx``, the classes' ``names``
-and, in newer files, ``kpt_names``. Paths are seen from ``path``, and where that leads nowhere from data.yaml's own
-folder; ``../train/images``, as some exporters write it, is also found below that folder. Lines of a text file are seen
-from the file's folder, else from ``path``.
+``data.yaml`` declares the splits (``train``, ``val``, ``test``; see ``yolo_declared``), ``kpt_shape`` (how many points,
+2 or 3 numbers each), ``flip_idx``, the classes' ``names`` and, in newer files, ``kpt_names``.
 
 Without splits in data.yaml, or without data.yaml, the folders say it: ``images/`` with ``labels/``, either of them with
-``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val. A
-declared path of another machine is found by the longest part at its end that is a path in the data set's folder. A
-split whose folder is missing is left out with a warning, unless it is ``train``.
+``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val.
 
 The label file of a picture has the same path with the last ``images`` folder replaced by ``labels``, and ends in .txt.
+Where there is none, the .txt file beside the picture is it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
-
-from posetools.dataset_folder import SPLIT_WORDS, split_folder
-from posetools.errors import InputError, RequestError, from_validation, must_be, quoted, show_value
-from posetools.files import is_inside, portable_path, read_text
+from posetools.dataset_folder import split_folder
+from posetools.errors import InputError, RequestError, must_be, quoted
+from posetools.files import is_inside
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
-from posetools.formats.locate import PictureFinder, Seen, is_sane
+from posetools.formats.yolo_declared import IMAGES, declared_pictures
+from posetools.formats.yolo_yaml import DataYaml, Source, read_yaml
 from posetools.pictures import is_picture
-from posetools.yaml_text import parse_yaml, yaml_keys
+from posetools.yaml_text import yaml_keys
 
 SPLITS = ("train", "val", "test")
 DATA_YAML = ("data.yaml", "data.yml")
-IMAGES, LABELS = "images", "labels"
+LABELS = "labels"
 
 _YAML_ENDINGS = (".yaml", ".yml")
 # LabelImg's list of classes lies among the labels and is none.
 _NO_LABELS = frozenset({"classes.txt"})
-
-
-# The key under which names of keypoints stand that are not told apart by class.
-_EVERY_CLASS = -1
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _by_number(value: object) -> object:
-    return dict(enumerate(value)) if isinstance(value, list) else value
-
-
-def _by_class(value: object) -> object:
-    if isinstance(value, list) and not any(isinstance(entry, list) for entry in value):
-        return {_EVERY_CLASS: value}
-    return _by_number(value)
-
-
-def _whole(value: object) -> object:
-    """Return a number that is written as 8.0 or "8" as 8, and anything else as it is."""
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < _DIGITS:
-        return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _whole_numbers(value: object) -> object:
-    if isinstance(value, str):
-        value = value.strip(" []()").split(",")
-    return [_whole(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _texts(value: object) -> object:
-    """Return names of classes that are written as numbers, or as the one name that there is, as texts in a list."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, list):
-        return [str(each) if isinstance(each, int | float) else each for each in value]
-    if isinstance(value, dict):
-        return {_whole(key): str(each) if isinstance(each, int | float) else each for key, each in value.items()}
-    return value
-
-
-# What may be written in more than one way with the same meaning.
-_PLAIN: Mapping[str, Callable[[object], object]] = {
-    "kpt_shape": _whole_numbers,
-    "flip_idx": lambda value: _whole_numbers(value) or None,
-    "names": _texts,
-}
-_DIGITS = 10
-
-Entries = Annotated[list[StrictStr], BeforeValidator(_as_list)]
-
-
-class DataYaml(BaseModel):
-    """The keys of data.yaml that say something about boxes and keypoints, each brought into one form."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    path: StrictStr | None = None
-    train: Entries | None = None
-    val: Annotated[Entries | None, Field(validation_alias=AliasChoices("val", "valid", "validation"))] = None
-    test: Entries | None = None
-    kpt_shape: tuple[Annotated[int, Field(strict=True, gt=0)], Literal[2, 3]] | None = None
-    flip_idx: list[StrictInt] | None = None
-    names: Annotated[dict[int, StrictStr], BeforeValidator(_by_number)] | None = None
-    kpt_names: Annotated[dict[int, list[StrictStr]], BeforeValidator(_by_class)] | None = None
-
-    def entries(self) -> dict[str, list[str]]:
-        """Return for each declared split its folders and text files."""
-        given = {"train": self.train, "val": self.val, "test": self.test}
-        return {split: texts for split, texts in given.items() if texts and any(texts)}
-
-    def keypoint_names(self) -> dict[int, list[str]] | None:
-        """Return class index -> names in the order of the columns, or None."""
-        if self.kpt_names is not None and _EVERY_CLASS in self.kpt_names:
-            return dict.fromkeys(self.names or {0: ""}, self.kpt_names[_EVERY_CLASS])
-        return self.kpt_names
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One YOLO-pose data set.
-
-    Attributes:
-        root: its folder.
-        file: its data.yaml, or None.
-        declared: what that declares (nothing, when there is none).
-        findings: values in it that were read as what they mean.
-    """
-
-    root: Path
-    file: Path | None
-    declared: DataYaml
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def where(self) -> Path:
-        """What messages about the declaration name."""
-        return self.file or self.root
-
-    @property
-    def home(self) -> Path:
-        """The folder that data.yaml's ``path`` names."""
-        text = self.declared.path or "."
-        return self.root / (portable_path(text) or text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +61,7 @@ def open_source(source: Path) -> Source:
         InputError: the YAML file cannot be read or breaks a rule.
     """
     if source.is_file():
-        return Source(source.parent, source, *_read_yaml(source))
+        return Source(source.parent, source, *read_yaml(source))
     if not source.is_dir():
         raise RequestError(must_be(str(source), "an existing folder or data.yaml", "nothing there"))
     files = _yaml_files(source)
@@ -183,7 +70,7 @@ def open_source(source: Path) -> Source:
         problem = must_be(str(source), "a folder with one YAML file that declares kpt_shape", named)
         raise RequestError(f"{problem}\n  give the one that is meant as SRC: {quoted(files[0])}, or another")
     if files:
-        return Source(source, files[0], *_read_yaml(files[0]))
+        return Source(source, files[0], *read_yaml(files[0]))
     return Source(source, None, DataYaml())
 
 
@@ -196,13 +83,16 @@ def _yaml_files(folder: Path) -> list[Path]:
 
 
 def _other_yaml(folder: Path) -> list[Path]:
-    # Names alone are looked at first: there may be hundreds of thousands of images beside it.
+    wanted = (name for name in _names_in(folder) if name.lower().endswith(_YAML_ENDINGS) and not name.startswith("."))
+    return [folder / name for name in wanted if (folder / name).is_file()]
+
+
+def _names_in(folder: Path) -> list[str]:
+    # Names alone are looked at: there may be hundreds of thousands of images.
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 (half the time)
+        return sorted(os.listdir(folder))  # noqa: PTH208 (half the time)
     except OSError as exc:
         raise InputError(folder, "", f"folder cannot be read: {exc.strerror or exc}") from exc
-    wanted = (name for name in names if name.lower().endswith(_YAML_ENDINGS) and not name.startswith("."))
-    return [folder / name for name in wanted if (folder / name).is_file()]
 
 
 def is_yolo_pose(path: Path) -> bool:
@@ -213,7 +103,7 @@ def is_yolo_pose(path: Path) -> bool:
         return False
     if any("kpt_shape" in yaml_keys(file) for file in _yaml_files(path)):
         return True
-    homes = [path, *(path / folder for folder in SPLIT_WORDS)]
+    homes = [path, *(folder for folder, _ in _split_folders(path))]
     return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
 
 
@@ -244,14 +134,18 @@ def list_pictures(
         InputError: a declared folder or text file does not exist.
         RequestError: there is no picture.
     """
-    entries = source.declared.entries()
     findings: list[Finding] = []
-    found = list(_declared(source, entries, image_roots, findings) if entries else _by_folders(source.root))
+    if source.declared.entries():
+        roots = (source.root, *image_roots)
+        pictures = declared_pictures(source, image_roots, findings)
+        found = [Listed(picture, label_path(picture, roots), base, split) for picture, base, split in pictures]
+    else:
+        found = list(_by_folders(source.root))
     if not found and not findings:
         raise RequestError(
             f"{source.root}: must hold pictures in {IMAGES}/ or in the folders that data.yaml lists, got none"
         )
-    listed = _once(source, found, findings, new_split=new_split)
+    listed = _with_labels_beside(source, _once(source, found, findings, new_split=new_split), findings)
     findings += _unused_labels(source, listed)
     return _own_labels(listed, findings), findings
 
@@ -269,105 +163,23 @@ def _has_labels(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix == ".txt" for path in walk_files(folder))
 
 
-def _read_yaml(path: Path) -> tuple[DataYaml, tuple[Finding, ...]]:
-    document = parse_yaml(path, read_text(path))
-    read: list[str] = []
-    if isinstance(document, dict):
-        for key in document.keys() & _PLAIN.keys():
-            value, document[key] = document[key], _PLAIN[key](document[key])
-            if repr(value) != repr(document[key]):
-                read.append(f"{key} {show_value(value)} as {show_value(document[key])}")
-    try:
-        declared = DataYaml.model_validate(document)
-    except ValidationError as exc:
-        raise from_validation(path, exc) from exc
-    return declared, (Finding("W324", str(path), "", f"read {', '.join(sorted(read))}"),) if read else ()
-
-
-def _declared(
-    source: Source, entries: Mapping[str, Sequence[str]], image_roots: Sequence[Path], findings: list[Finding]
-) -> Iterator[Listed]:
-    roots = (source.root, *image_roots)
-    finder = PictureFinder(source.root, image_roots)
-    for split, texts in entries.items():
-        for number, text in enumerate(texts):
-            place = f"{split}[{number}]" if len(texts) > 1 else split
-            entry = _find_entry(source, text, place, image_roots, findings)
-            if entry is None:
-                continue
-            if entry.is_dir():
-                pictures = [(path, entry) for path in walk_files(entry) if is_picture(path)]
-            elif not any(is_inside(entry, root) for root in roots):
-                rule = f"a file inside {source.root}"
-                hint = "--image-root DIR allows a further folder"
-                raise InputError(source.where, place, must_be(place, rule, str(entry)), hint=hint)
-            else:
-                pictures = list(_listed_in(entry, source, finder, findings))
-            for picture, base in pictures:
-                yield Listed(picture, label_path(picture, roots), base, split)
-
-
-def _find_entry(
-    source: Source, text: str, place: str, image_roots: Sequence[Path], findings: list[Finding]
-) -> Path | None:
-    """Return the folder or text file that data.yaml names; None, and a finding, where it is missing.
-
-    Raises:
-        InputError: it is missing, and nothing can be trained without it.
-    """
-    tried = list(dict.fromkeys(_candidates(source, text, image_roots)))
-    for candidate in tried:
-        if candidate.exists():
-            return candidate
-    elsewhere = _by_its_end(source.root, text)
-    if elsewhere is not None:
-        message = must_be(place, "a path that exists here", text)
-        findings.append(Finding("W336", str(source.where), place, message, f"{elsewhere} is read instead"))
-        return elsewhere
-    problem = must_be(place, "an existing folder or text file", text)
-    hint = f"looked for at {', '.join(map(str, tried))}"
-    if place.startswith("train"):
-        raise InputError(source.where, place, problem, hint=f"{hint}; --image-root DIR looks for it in DIR too")
-    findings.append(Finding("W336", str(source.where), place, f"{problem}: left out", hint))
-    return None
-
-
-def _candidates(source: Source, text: str, image_roots: Sequence[Path]) -> Iterator[Path]:
-    relative = portable_path(text)
-    for base in (source.home, source.root, *image_roots):
-        yield Path(os.path.normpath(base / (relative or Path(text))))
-        if relative is not None and relative.parts[:1] == ("..",):
-            yield Path(os.path.normpath(base / Path(*relative.parts[1:])))
-
-
-def _by_its_end(root: Path, text: str) -> Path | None:
-    """Return what an absolute path of another machine means here: the longest part at its end that is in the folder.
-
-    ``images`` alone says nothing: every split may end so.
-    """
-    if portable_path(text) is not None:
-        return None
-    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    below = [root.joinpath(*parts[start:]) for start in range(1, len(parts)) if parts[start:] != [IMAGES]]
-    return next((path for path in below if is_sane(path) and path.exists() and is_inside(path, root)), None)
-
-
-def _listed_in(
-    file: Path, source: Source, finder: PictureFinder, findings: list[Finding]
-) -> Iterator[tuple[Path, Path]]:
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
-        text = line.strip()
-        if not text:
-            continue
-        places = [Seen(text, folder) for folder in (file.parent, source.home, file.parent)]
-        match = finder.find(places, file=file, place=f"line {number}")
-        if isinstance(match, Finding):
-            findings.append(match)
-            continue
-        findings += match.notes
-        picture = Path(os.path.normpath(match.path))
-        parts = [i for i, parent in enumerate(picture.parents) if parent.name == IMAGES]
-        yield picture, picture.parents[parts[0]] if parts else source.root
+def _with_labels_beside(source: Source, listed: Sequence[Listed], findings: list[Finding]) -> list[Listed]:
+    """Return the pictures with the label files beside those that have none where label files lie."""
+    found: list[Listed] = []
+    beside: list[Path] = []
+    for one in listed:
+        label = one.picture.with_suffix(".txt")
+        # What the system says costs less when it is asked for a text.
+        if os.path.isfile(one.label) or not os.path.isfile(label):  # noqa: PTH113
+            found.append(one)
+        else:
+            found.append(replace(one, label=label))
+            beside.append(label)
+    if beside:
+        files = "1 label file" if len(beside) == 1 else f"{len(beside)} label files"
+        message = f"read {files} beside the images, as there are none in {LABELS}/, the first {beside[0]}"
+        findings.append(Finding("W324", str(source.where), "", message))
+    return found
 
 
 def _by_folders(root: Path) -> Iterator[Listed]:
@@ -376,10 +188,16 @@ def _by_folders(root: Path) -> Iterator[Listed]:
             first = path.relative_to(root / IMAGES).parts[0]
             split = split_folder(first)
             yield Listed(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
-    for folder, split in SPLIT_WORDS.items():
-        for path in walk_files(root / folder / IMAGES):
+    for folder, split in _split_folders(root):
+        for path in walk_files(folder / IMAGES):
             if is_picture(path):
-                yield Listed(path, label_path(path, [root]), root / folder / IMAGES, split)
+                yield Listed(path, label_path(path, [root]), folder / IMAGES, split)
+
+
+def _split_folders(root: Path) -> list[tuple[Path, str]]:
+    """Return the folders in one that are called after a split, train first, with their splits."""
+    found = [(root / name, split) for name in _names_in(root) if (split := split_folder(name))]
+    return sorted(found, key=lambda each: (SPLITS.index(each[1]), each[0]))
 
 
 def _once(source: Source, found: Iterable[Listed], findings: list[Finding], *, new_split: bool) -> list[Listed]:

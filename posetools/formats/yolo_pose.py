@@ -48,17 +48,17 @@ from posetools.formats.labels import settled, unknown_label
 from posetools.formats.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.yolo_columns import Columns, declare_columns, is_category
+from posetools.formats.yolo_declared import IMAGES
 from posetools.formats.yolo_layout import (
-    IMAGES,
     SPLITS,
     Listed,
-    Source,
     is_yolo_pose,
     label_path,
     list_pictures,
     open_source,
     outside,
 )
+from posetools.formats.yolo_yaml import Source
 from posetools.geometry import Floats, denormalise_points, normalise_points, xyxy_from_yolo, yolo_from_xyxy
 from posetools.progress import silent
 from posetools.shards import SHARD, cut, engine_for, run_shards

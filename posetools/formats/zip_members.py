@@ -25,6 +25,7 @@ from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
 from posetools.errors import InputError, show_value
+from posetools.files import is_zip_name
 
 MEMBERS = 250_000
 DIRECTORY_BYTES = 128 << 20
@@ -200,8 +201,3 @@ def _check_doubles(path: Path, members: Sequence[Member]) -> None:
 
 def _is_left_out(parts: Sequence[str]) -> bool:
     return any(part.startswith(".") or part.lower() in _LEFT_BEHIND for part in parts) or is_zip_name(parts[-1])
-
-
-def is_zip_name(name: str) -> bool:
-    """Return whether a file is a zip by its name."""
-    return name.lower().endswith(".zip")

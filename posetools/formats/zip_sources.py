@@ -8,28 +8,22 @@ removed however the work ends. Messages, findings and records name the zip, neve
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from posetools.errors import InputError, OutputError, PosetoolsError, RequestError, must_be, quoted
-from posetools.files import existing_folder
+from posetools.files import existing_folder, is_zip_name, zip_at
 from posetools.findings import Finding
-from posetools.formats.zip_members import Member, check_directory, is_zip_name, members_of, reading
-from posetools.locks import only_one_in
+from posetools.formats.scratch import temporary_folder
+from posetools.formats.zip_members import Member, check_directory, members_of, reading
 from posetools.progress import Progress
 from posetools.storage import is_url
 
 _CHUNK = 1 << 20
-_PREFIX = ".posetools-"
-# Seconds after which a folder that nobody holds is what a killed run left.
-_ABANDONED = 60
 
 
 class InZip(NamedTuple):
@@ -41,12 +35,8 @@ class InZip(NamedTuple):
 
 def in_zip(path: Path) -> InZip | None:
     """Return the zip file that a path is, or is in; None when it is or is in none."""
-    if is_url(path):
-        return None
-    for each in (path, *path.parents):
-        if is_zip_name(each.name) and each.is_file():
-            return InZip(each, path.parts[len(each.parts) :])
-    return None
+    file = zip_at(path)
+    return InZip(file, path.parts[len(file.parts) :]) if file is not None else None
 
 
 def zips_in(folder: Path) -> list[Path]:
@@ -163,23 +153,10 @@ class ZipSources:
 
     def _scratch(self, file: Path, needed: int) -> Path:
         """Return a new folder that nobody else can read, where there is room."""
-        tried = dict.fromkeys((Path(tempfile.gettempdir()), self.near))
-        free = {folder: shutil.disk_usage(folder).free for folder in tried}
-        room = [folder for folder in tried if free[folder] > needed]
-        if not room:
-            most = max(free.values())
-            raise OutputError(f"{file}: cannot be unpacked: it needs {needed} bytes, and at most {most} are free")
-        for folder in tried:
-            _sweep(folder)
-        try:
-            # A path that has to be quoted, where the zip's has to be: in messages one stands for the other.
-            prefix = _PREFIX if quoted(file) == str(file) else f"{_PREFIX} "
-            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=prefix, dir=room[0])))
-        except OSError as exc:
-            raise OutputError(f"{room[0]}: cannot be written: {exc.strerror or exc}") from exc
-        self._held.callback(shutil.rmtree, made, ignore_errors=True)
-        self._held.enter_context(only_one_in(made))
-        return made
+        # A path that has to be quoted, where the zip's has to be: in messages one stands for the other.
+        mark = "" if quoted(file) == str(file) else " "
+        made = temporary_folder(f"{file}: cannot be unpacked", self.near, needed=needed, mark=mark)
+        return self._held.enter_context(made)
 
 
 @contextmanager
@@ -215,18 +192,6 @@ def check_way_of_zips(sources: Sequence[Path], images: str, *, elsewhere: bool) 
         raise RequestError(
             f"--cluster must be left out with a zip file ({zips[0]})\n  unpack it where all workers see it"
         )
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed runs left in a folder."""
-    with suppress(OSError):
-        for path in list(folder.glob(f"{_PREFIX}*")):
-            with suppress(OSError, RequestError, OutputError):
-                if path.is_symlink() or time.time() - path.stat().st_mtime < _ABANDONED:
-                    continue
-                with only_one_in(path):
-                    pass
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _only_folder(folder: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posetools.dataset_folder import skeleton_of, splits_of
+from posetools.dataset_folder import check_both, skeleton_of, splits_of
 from posetools.errors import InputError, RequestError
 from posetools.mm.configs import check_options
 from posetools.mm.device import check_device
@@ -44,6 +44,9 @@ def check_training(request: TrainRequest) -> None:
         data = data_of(request)
         skeleton_of(data, request.skeleton)
         pair = find_pair(data, request.configs)
+        if pair is None:
+            # A pair is emitted for the data, whose files it names.
+            check_both(data)
         path = getattr(pair, request.stage, None)
     if request.work_dir is not None or path is not None:
         check_work_dir(request.work_dir or WORK_DIRS / Path(str(path)).stem, resume=request.resume)

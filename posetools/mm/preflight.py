@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posetools.dataset_folder import SPLITS, ann_file
+from posetools.dataset_folder import SPLITS, ann_file, split_command
 from posetools.errors import PosetoolsError, RequestError, must_be, quoted
 from posetools.files import read_json
 from posetools.findings import Severity
@@ -126,11 +126,15 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
     datasets = {split: dataset for split in SPLITS if (dataset := _dataset(config, split)) is not None}
     there = {split: dataset for split, dataset in datasets.items() if ann_file_of(dataset).is_file()}
     for split in sorted(datasets.keys() - there.keys()):
-        yield Problem(
-            f"{split}: {ann_file_of(datasets[split])} does not exist",
+        file = ann_file_of(datasets[split])
+        fix = (
             "data_root in the config is seen from the folder that this is started in; `posetools convert` and "
-            "`posetools split` make both files",
+            "`posetools split` make both files"
         )
+        others = (ann_file(file.parent, other) for other in SPLITS)
+        if file == ann_file(file.parent, split) and any(other.is_file() for other in others):
+            fix = f"`{split_command(file.parent)}` makes both train and val"
+        yield Problem(f"{split}: {file} does not exist: training needs a train and a val split", fix)
     for split, dataset in there.items():
         try:
             document = read_json(ann_file_of(dataset))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from posetools.dataset_folder import ann_file
+from posetools.dataset_folder import ann_file, check_both, refuse_zip
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import read_json
 from posetools.recipes.orientation import Orientation, orientation_of
@@ -59,7 +59,9 @@ def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
         InputError: a COCO file cannot be read, or is not of this skeleton.
     """
     if not data_root.is_dir():
+        refuse_zip(data_root)
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
+    check_both(data_root)
     path = ann_file(data_root, "train")
     train, images, objects = _read_split(path, skeleton)
     shapes = shapes_of(path, images, objects)
@@ -79,11 +81,6 @@ def _orientation(path: Path, objects: _Entries) -> Orientation:
 
 
 def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, _Entries, _Entries]:
-    if not path.is_file():
-        raise RequestError(
-            f"{path}: must be there: training needs a train and a val split\n"
-            f"  `posetools convert` writes both; `posetools split {quoted(path.parent)}` splits anew"
-        )
     document = read_json(path)
     _check_category(path, _entries(path, document, "categories"), skeleton)
     images = _entries(path, document, "images")

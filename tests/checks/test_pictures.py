@@ -17,6 +17,10 @@ from posetools.progress import silent
 from tests.build import make_picture
 
 SIZE = (64, 48)
+LEFT_OUT = (
+    "the evaluation would be of training data: `posetools subset DATA --out NEW --without-finding E126` leaves it out "
+    "of one"
+)
 ANEW = "the evaluation would be of training data: take it out of one split, or `posetools split` anew"
 ONE_OF_TWO = "keep one of the two, with the objects of both"
 
@@ -195,7 +199,7 @@ def test_the_same_content_under_two_names(folder: Path) -> None:
                 "val_coco.json",
                 f"images[{row}] (id {51 + row}, {name})",
                 f"content must be in one split only (train_coco.json: {first} has it), got '{name}'",
-                ANEW,
+                LEFT_OUT,
             )
             for row, name in ((0, "f.jpg"), (2, "g.jpg"))
         ),

@@ -50,8 +50,8 @@ def test_subset_tells_how_many_were_kept(two: tuple[Path, Path], tmp_path: Path)
     assert "train: kept 2 of 2 pictures, 4 of 4 objects" in done.out.splitlines()
     assert "val: no picture is left, hence no val_coco.json" in done.out.splitlines()
     assert done.out.splitlines()[-2:] == [
-        f"next: posetools validate {tmp_path}/out/train_coco.json",
-        f"      posetools split {tmp_path}/out makes train and val of it, to train on",
+        f"next: posetools validate {tmp_path}/out",
+        f"      posetools split {tmp_path}/out --val 0.1  (training needs train and val)",
     ]
     few = run(
         "subset", two[0], "--out", tmp_path / "few", "--limit", "2", "--split", "train", "--without-finding", "w205"

@@ -47,10 +47,13 @@ ELSEWHERE = {
     "posetools.cli.hints": "the table of options",
     "posetools.findings": "the table of codes",
     "posetools.dataset_folder._how_to_convert": "other commands say it: tests/cli/test_followed_hints.py",
+    "posetools.dataset_folder._convert_to": "other commands say it: tests/cli/test_followed_hints.py",
     "posetools.dataset_folder.splits_of": "what finishes it is in tests/test_split_journal.py",
     "posetools.errors.MissingExtraError": "options of pip and uv",
     "posetools.formats.check_way": "a URL: tests/test_urls.py",
     "posetools.formats.custom.FORMAT": "no source is told to be a table",
+    "posetools.formats.labelme_embedded.embedded_image": "a cluster, or images that stay: the latter is in of_pages",
+    "posetools.formats.labelme_pages._mixed": "no texts are known that no one code page of the list fits",
     "posetools.shards.Processes": "a process that the system ended: tests/test_shards.py",
 }
 # A way on that is to leave it out.

@@ -120,7 +120,7 @@ def test_a_skeleton_without_group_belongs_to_the_only_box_that_can_be_its_own(tm
     skeletons = [skeleton(point(LFT, 60, 60), point(LRT, 70, 70)), skeleton(point(LFT, 9, 9))]
     result = read(tmp_path, *boxes, *skeletons)
     assert [visibility(result, row) for row in (0, 1)] == [{LFT: 2}, {LFT: 2, LRT: 2}]
-    assert codes(result) == [("W321", "image[0] (a.jpg)")] and "got none for skeleton[0]" in texts(result)
+    assert codes(result) == [("W321", "image[0] (a.jpg): skeleton[0]")] and "got none for skeleton[0]" in texts(result)
     result = read(tmp_path, *boxes, skeletons[0])
     assert [visibility(result, row) for row in (0, 1)] == [{}, {}]
     assert [code for code, _ in codes(result)] == ["E304"] and "group them (key G)" in texts(result)
@@ -164,7 +164,7 @@ def test_a_skeleton_without_box(tmp_path: Path) -> None:
         ("E306", f"{where}skeleton[0].points[0], skeleton[0].points[1]"),
         ("E306", f"{where}skeleton[1].points[0]"),
     ]
-    assert "one rectangle labelled 'car' in group 4, got '2 points and none'" in texts(result)
+    assert "group 4 must have one rectangle labelled 'car', got none for 2 points" in texts(result)
     assert "group them (key G)" in texts(result) and "--box-from keypoints" in texts(result)
     made = read(tmp_path, shapes[0], box_from="keypoints", box_margin=0.1)
     assert made.findings == () and made.dataset.boxes.tolist() == [[90, 95, 210, 155]]
@@ -179,18 +179,18 @@ def test_a_box_alone_is_an_object_without_keypoints(tmp_path: Path) -> None:
     ("shapes", "code", "place", "part"),
     [
         ([box(0, 0, 50, 50), skeleton(point(LFT, 9, 9)), skeleton(point(LFT, 19, 9))], "E304", "skeleton[0]",
-         "in one box that can only be its own, or grouped with it, got 'box[0] and skeleton[1]'"),
+         "in one box that can only be its own, or joined with it, got 'box[0] and skeleton[1]'"),
         ([box(0, 0, 50, 50), box(1, 1, 51, 51), skeleton(point(LFT, 9, 9))], "E304", "skeleton[0]",
          "got 'box[0] and box[1]'"),
         ([box(0, 0, 50, 50, group_id=1), skeleton(point(LFT, 9, 9), group_id=1),
           skeleton(point(LRT, 9, 9), group_id=1)], "E307", "skeleton[0], skeleton[1]",
          "one skeleton and its box in group 1, got '2 skeletons'"),
         ([box(0, 0, 50, 50, group_id=1), box(0, 0, 60, 60, group_id=1)], "E307", "box[0], box[1]",
-         "one rectangle in group 1, got 2"),
+         "group 1 must have one rectangle, got 2"),
         ([skeleton(point(LFT, 9, 9, outside=1))], "E306", "skeleton[0]", "got '1 points outside'"),
         ([skeleton(point(LFT, 9, 9, outside=1), group_id=3)], "E306", "skeleton[0]", "got '1 points outside'"),
         ([skeleton()], "E306", "skeleton[0]", "got '0 points outside'"),
-        ([box(0, 0, 50, 50), point(LFT, 90, 9)], "E303", "points[0]", "move the point into its box"),
+        ([box(0, 0, 50, 50), point(LFT, 90, 9)], "E303", "points[0]", "move it into its box"),
         ([box(0, 0, 50, 50, group_id=1), skeleton(point(LFT, 9, 9), point(LFT, 19, 9), group_id=1)], "E305",
          "skeleton[0].points[0], skeleton[0].points[1]", "at most one point of an object"),
     ],
@@ -225,11 +225,11 @@ def test_a_turned_box_becomes_the_upright_one_round_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "code", "part"),
     [
-        (tag("polygon", label="car", points="1,1;9,1;9,9"), "E302", "'car' must be 'rectangle', got 'polygon'"),
+        (tag("polygon", label="car", points="1,1;9,1;9,9"), "E302", "must be the outline of box[0], or of"),
         (tag("polygon", label="bus", points="1,1;9,1;9,9"), "E301", "got 'bus'"),
         (tag("polyline", label=LFT, points="1,1;9,1"), "E302", "must be 'point', got 'polyline'"),
-        (tag("ellipse", label="car", cx=5, cy=5, rx=2, ry=2), "E302", "got 'ellipse'"),
-        (tag("mask", label="car", rle="1,2", left=1, top=1, width=3, height=1), "E302", "got 'mask'"),
+        (tag("ellipse", label="car", cx=5, cy=5, rx=2, ry=2), "E302", "ellipse[0] must be the outline of box[0]"),
+        (tag("mask", label="car", rle="1,2", left=1, top=1, width=3, height=1), "E302", "be the outline of box[0]"),
         (tag("cuboid", label="car"), "E302", "got 'cuboid'"),
         (skeleton(point(LFT, 1, 1), label="person"), "E301", "label must be the category 'car', got 'person'"),
     ],
@@ -267,7 +267,7 @@ MISTAKES: list[tuple[str, str, str, str, list[str]]] = [
     ('name="a.jpg"', 'name="../a.jpg"', "E125", "", ["got '../a.jpg'", "--image-root DIR allows"]),
     ('width="320"', 'width="640"', "E123", "", ["must be (320, 240), the size of a.jpg, got (640, 240)", "4 shapes"]),
     ('width="320"', 'width="0"', "E311", "", ["width must be a positive integer (pixels), got '0'", "4 shapes left"]),
-    ('width="320" ', "", "E311", "", ["width must be a positive integer (pixels), got None"]),
+    ('width="320"', 'width="wide"', "E311", "", ["width must be a positive integer (pixels), got 'wide'"]),
 ]  # fmt: skip
 
 
@@ -302,7 +302,9 @@ EXTERNAL = '<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/hostname">]><annotations
         ('<?xml version="1.0" encoding="klingon"?><annotations/>', "", "in a known encoding"),
         ("<a><annotations/></a>", "", "a CVAT file: an element annotations with image elements, got 'a'"),
         ('<annotations><track id="0" label="car"/><track id="1"/></annotations>', "track[0]",
-         "must be of 'CVAT for images 1.1', without tracks, got '2 tracks'"),
+         "must be one with a shape that is not outside in some track, got '2 tracks'"),
+        ('<annotations><track id="0" label="car"/><image name="a.jpg"/></annotations>', "track[0]",
+         "must be of 'CVAT for images 1.1', without tracks, got '1 tracks'"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_read(tmp_path: Path, content: str | bytes, place: str, part: str) -> None:

@@ -24,7 +24,7 @@ from tests.formats.test_cvat import LFT, LRT, SIZE, box, document, image, point,
 CAR8 = load_skeleton("car8")
 
 # Warnings that name what was read.
-READ = ("W321", "W330", "W333")
+READ = ("W321", "W327", "W330", "W333")
 
 
 @pytest.mark.parametrize("name", ["car8", "coco17"])

@@ -101,7 +101,7 @@ def test_one_object_per_image_with_its_box_and_with_two(tmp_path: Path) -> None:
     two = run("convert", source, "--out", tmp_path / "two", "--skeleton", skeleton, "--one-object-per-image",
               "--map", "hound=dog")  # fmt: skip
     assert two.status == 1 and "E307" in two.out
-    assert "leave out --one-object-per-image" in two.words and "got 2 rectangles" in two.words
+    assert "leave out --one-object-per-image" in two.words and "must have one rectangle, got 2" in two.words
 
 
 @pytest.mark.parametrize("tool", ["label-studio", "via"])

@@ -150,8 +150,8 @@ def test_rectangle_and_labels_as_tags_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("result", "found", "part"),
     [
-        ([dot("k", LFT, 9, 9)], [("E303", "[0]")], "labelled 'car', or have a parentID, got [28.8, 21.6]"),
-        ([dot("k", LFT, 9, 9, "gone")], [("E306", "[0]")], "in group 'gone', got '1 points and none'"),
+        ([dot("k", LFT, 9, 9)], [("E303", "[0]")], "labelled 'car', or joined with one, got [28.8, 21.6]"),
+        ([dot("k", LFT, 9, 9, "gone")], [("E306", "[0]")], "group 'gone' must have one rectangle"),
         ([rect("r", 0, 0, 9, 9), rect("s", 0, 0, 9, 9), dot("k", LFT, 5, 5)], [("E304", "[2]")],
          "hold it, and each could own it"),
         ([rect("r", 0, 0, 9, 9), dot("k", LFT, 5, 5, "r"), dot("l", LFT, 6, 6, "r")], [("E305", "[1], [2]")],
@@ -159,8 +159,8 @@ def test_rectangle_and_labels_as_tags_of_their_own(tmp_path: Path) -> None:
         ([rect("r", 0, 0, 9, 9), rect("r", 20, 0, 9, 9)], [("E307", "[0], [1]")], "give each rectangle an id"),
         ([rect("r", 0, 0, 9, 9, "bus")], [("E301", "[0]")], "got 'bus'"),
         ([entry("polygonlabels", "p", {"points": [[1, 1], [9, 1], [9, 9]], "polygonlabels": ["car"]})],
-         [("E302", "[0]")], "must be 'rectangle', got 'polygon'"),
-        ([entry("brushlabels", "p", {"format": "rle", "rle": [1], "brushlabels": [LFT]})], [("E302", "[0]")],
+         [("W323", "[0]")], "the outlines of objects are not carried over"),
+        ([entry("brushlabels", "p", {"format": "rle", "brushlabels": [LFT]})], [("E302", "[0]")],
          "must be 'point', got 'brush'"),
     ],
 )  # fmt: skip
@@ -205,13 +205,20 @@ def test_a_relation_that_contradicts_the_parent_is_refused(tmp_path: Path) -> No
     (finding,) = result.findings
     assert finding.code == "E311" and "one rectangle, got ['a', 'b']" in finding.message
     gone = read(tmp_path, boxes[0], dot("k", LFT, 9, 9), relation("k", "deleted"))
-    assert [finding.code for finding in gone.findings] == ["E304"]
+    assert [finding.code for finding in gone.findings] == ["W330"] and visibility(gone) == {LFT: 2}
 
 
 def test_points_of_a_deleted_parent_make_no_second_object(tmp_path: Path) -> None:
     for options in ({}, {"box_from": "keypoints"}):
         result = read(tmp_path, rect("a", 0, 0, 50, 50), dot("k", LFT, 9, 9, "gone"), **options)
-        assert [finding.code for finding in result.findings] == ["E304"] and len(result.dataset) == 1
+        assert [finding.code for finding in result.findings] == ["W330"] and len(result.dataset) == 1
+        assert visibility(result) == {LFT: 2} and "the only free box around all of them" in texts(result)
+        # A rectangle that has points of its own is no free one, and of two that hold them either may be theirs.
+        shapes = [rect("a", 0, 0, 50, 50), dot("k", LFT, 9, 9, "gone"), dot("l", LRT, 9, 9, "a")]
+        result = read(tmp_path, *shapes)
+        assert [finding.code for finding in result.findings] == ["E306"] and visibility(result) == {LRT: 2}
+        result = read(tmp_path, *shapes[:2], rect("b", 0, 0, 60, 60), **options)
+        assert [finding.code for finding in result.findings] == ["E304"] and len(result.dataset) == 2
         assert "give the point its rectangle as parent" in texts(result)
 
 

@@ -28,7 +28,7 @@ CAR8 = load_skeleton("car8")
 TAGS = {"View", "Image", "RectangleLabels", "KeyPointLabels", "Label", "Choices", "Choice"}
 
 # Warnings that name what was read.
-READ = ("W321", "W330", "W333")
+READ = ("W321", "W327", "W330", "W333")
 
 
 @pytest.mark.parametrize("name", ["car8", "coco17"])

@@ -265,7 +265,7 @@ def test_box_from_keypoints_only_when_asked(tmp_path: Path) -> None:
     shapes = [point("left-front-tire", 50, 80, 3), point("left-rear-tire", 100, 40, 3)]
     refused = read(tmp_path, *shapes)
     assert codes(refused) == [("E306", "shapes[0], shapes[1]")] and len(refused.dataset) == 0
-    assert "group 3 must be" not in message(refused) and "in group 3, got '2 points and none'" in message(refused)
+    assert "group 3 must have one rectangle labelled 'car', got none for 2 points" in message(refused)
     assert "--box-from keypoints" in message(refused)
     made = read(tmp_path, *shapes, box_from="keypoints", box_margin=0.1)
     assert made.findings == ()

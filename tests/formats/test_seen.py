@@ -14,14 +14,17 @@ from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run
 from tests.converting import labelme_source, write_source
 
-VIA_3: Mapping[str, object] = {"project": {}, "config": {}, "attribute": {}, "file": {}, "metadata": {}, "view": {}}
 RESULTS = [{"image_id": 1, "category_id": 1, "keypoints": [], "score": 0.5}]
 
 STRANGERS: Mapping[str, tuple[str, str | bytes, str]] = {
     "broken JSON": ("a.json", '{\n"shapes": [\n', "a.json: is not JSON (line 3, column 1)"),
-    "no text": ("a.json", b"\xff\xfe", "a.json: is not JSON (byte 0)"),
+    "no text": ("a.json", b'{"a": "\xe9"}', "a.json: is not text in UTF-8; save it as UTF-8 in a text editor (byte 7)"),
     "empty": ("a.json", " ", "a.json: empty"),
-    "VIA 3": ("a.json", json.dumps(VIA_3), "a.json: looks like VIA 3"),
+    "VIA 3": (
+        "a.csv",
+        "# Exported using VGG Image Annotator\n",
+        "a.csv: looks like a table of VIA 3; save the project",
+    ),
     "Supervisely": ("a.jpg.json", json.dumps({"tags": [], "size": {}, "objects": []}), "looks like Supervisely"),
     "results": ("a.json", json.dumps(RESULTS), "a.json: looks like results of a COCO model"),
     "COCO in part": ("a.json", json.dumps({"images": [], "annotations": []}), "looks like COCO without categories"),

@@ -282,7 +282,7 @@ DATA_MISTAKES: list[tuple[Change, dict[str, Any], type[Exception], list[str]]] =
      ["data.yaml: names must be classes with the category 'car'", "got ['bus']", "--map 'bus=car'"]),
     ({"names": [7]}, {}, InputError, ["data.yaml: names must be classes with", "got ['7']", "--map '7=car'"]),
     ({"kpt_names": {0: ["a"] * 8}}, {}, InputError,
-     ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map 'a=NAME'"]),
+     ["data.yaml: kpt_names: the keypoints' names must be names of skeleton car8, got 'a'", "--map a=NAME"]),
     ({"kpt_names": {0: list(CAR8.names[:7])}}, {}, InputError, ["the keypoints' names must be 8, as kpt_shape says"]),
     ({"kpt_names": {1: list(CAR8.names)}}, {}, InputError, ["kpt_names must be one list for the class 'car'"]),
     ({}, {"kpt_order": ("left-front-tire",) * 8}, RequestError, ["--kpt-order: ", "each keypoint once", "twice"]),
@@ -471,9 +471,10 @@ def test_pictures_outside_the_source(tmp_path: Path) -> None:
     put(tmp_path / "elsewhere", LINE)
     declare(tmp_path / "in", path=str(tmp_path / "elsewhere"), val=...)
     result = yolo_pose.read([tmp_path / "in"], CAR8, ReadOptions())
-    picture = tmp_path / "elsewhere/images/train/a.jpg"
-    assert [(finding.code, finding.file) for finding in result.findings] == [("E308", str(picture))]
-    assert "the picture must be inside" in result.findings[0].message and "--image-root" in result.findings[0].hint
+    (finding,) = result.findings
+    assert (finding.code, finding.file, finding.place) == ("E308", str(tmp_path / "in/data.yaml"), "train")
+    assert f"train must be inside {tmp_path}/in, got {tmp_path}/elsewhere/images/train" in finding.message
+    assert finding.hint == f"--image-root {tmp_path}/elsewhere allows a further folder"
     allowed = yolo_pose.read([tmp_path / "in"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
     assert allowed.findings == () and len(allowed.dataset) == 1
 

@@ -6,6 +6,7 @@ What is refused in them is in tests/test_hostile.py.
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -227,6 +228,39 @@ def test_what_killed_runs_left_is_removed_by_the_next(scratch: Path) -> None:
         os.utime(left, (left.stat().st_mtime - age,) * 2)
     assert convert("export.zip").status == 0
     assert [path.name for path in scratch.iterdir()] == [".posetools-new"], "another run may have begun just now"
+
+
+COMMANDS = (
+    "validate ZIP",
+    "validate ZIP --skeleton dog.yaml --fix",
+    "validate ZIP/train_coco.json",
+    "split ZIP",
+    "merge ZIP gone --out new",
+    "subset ZIP --out new --min-size 1",
+    "diff ZIP ZIP",
+    "sigmas ZIP ZIP",
+    "view ZIP",
+    "config ZIP --skeleton dog.yaml",
+)
+
+
+def test_commands_other_than_convert_name_the_one_that_reads_a_zip() -> None:
+    file = zipped("my dogs.zip", source("coco"))
+    command = "posetools convert 'my dogs.zip' --out 'my dogs-coco'"
+    for words in COMMANDS:
+        done = run(*(word.replace("ZIP", str(file)) for word in words.split()))
+        assert (done.status, done.out) == (2, "")
+        assert done.err == (
+            "error: my dogs.zip: must be a folder, got a zip file, which `posetools convert` alone reads\n"
+            f"  `{command}` makes a data set of it\n"
+        )
+    assert run(*shlex.split(command)[1:], "--skeleton", "dog.yaml").status == 0
+    assert run("validate", "my dogs-coco", "--no-pictures").status == 0
+    for words in ("annotate ZIP", "prelabel ZIP --run gone"):
+        done = run(*(word.replace("ZIP", str(file)) for word in words.split()))
+        assert done.status == 2 and done.err.endswith("unpack it, and give the folder\n"), done.err
+    Path("folder.zip").mkdir()
+    assert "must be a data set folder with" in run("validate", "folder.zip").err, "a folder may be called so"
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.7z", "a.rar"])

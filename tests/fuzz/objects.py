@@ -161,6 +161,19 @@ def via(tree: Tree) -> Iterator[Claim]:
                     yield Claim(name, (key, str(entry.get("filename")), repr(key)), entry.get("filename"))
 
 
+def via3(tree: Tree) -> Iterator[Claim]:
+    """Yield each rectangle of a view that shows one image."""
+    for name, document in _documents(tree):
+        tables = document if isinstance(document, dict) else {}
+        regions, views, files = (tables.get(key) for key in ("metadata", "view", "file"))
+        for key, region in regions.items() if isinstance(regions, dict) else ():
+            vid, xy = (region.get("vid"), region.get("xy")) if isinstance(region, dict) else (None, None)
+            shown = _list(views.get(vid), "fid_list") if isinstance(views, dict) and isinstance(vid, str) else []
+            source = files.get(str(shown[0])) if isinstance(files, dict) and len(shown) == 1 else None
+            if isinstance(source, dict) and isinstance(xy, list) and xy[:1] == [2]:
+                yield Claim(name, (repr(key), str(source.get("fname"))), source.get("fname"))
+
+
 def _rows(content: bytes) -> list[tuple[int, list[str]]]:
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
@@ -204,6 +217,7 @@ CLAIMS: Mapping[str, Callable[[Tree], Iterator[Claim]]] = {
     "yolo-pose": yolo_pose,
     "label-studio": label_studio,
     "via": via,
+    "via3": via3,
     "deeplabcut": deeplabcut,
     "custom": custom,
 }

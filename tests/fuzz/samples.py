@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from posetools.dataset import Dataset, Image
 from posetools.formats import FORMATS
@@ -19,6 +20,7 @@ from tests.fuzz.tree import Tree, read_tree
 
 SIZE = (96, 64)
 CAR8 = load_skeleton("car8")
+NAMES = (CAR8.category.name, *CAR8.names)
 FLAT = CAR8.model_copy(update={"name": "car8-flat", "template": None})
 
 
@@ -64,6 +66,27 @@ def _custom(_: str, folder: Path) -> Tree:
         "cars.csv": ("\n".join(lines) + "\n").encode(),
         "mapping.toml": LONG.encode(),
     }
+
+
+def _via3(_: str, folder: Path) -> Tree:
+    """Return VIA's sample as VIA 3 holds it."""
+    tree = dict(sample("via"))
+    del folder
+    tables: dict[str, dict[str, Any]] = {"project": {}, "attribute": {}, "file": {}, "view": {}, "metadata": {}}
+    tables["attribute"] = {name: {"aname": name, "type": 1, "options": {}} for name in ("object", "visibility")}
+    tables["attribute"]["1"] = {"aname": "label", "type": 4, "options": {str(n): name for n, name in enumerate(NAMES)}}
+    content = tree.pop("via_project.json")
+    assert isinstance(content, bytes)
+    for fid, entry in enumerate(json.loads(content)["_via_img_metadata"].values()):
+        tables["file"][str(fid)] = {"fid": fid, "fname": entry["filename"], "type": 2, "loc": 1, "src": ""}
+        tables["view"][str(fid)] = {"fid_list": [fid]}
+        for number, region in enumerate(entry["regions"]):
+            said = region["region_attributes"]
+            shape = region["shape_attributes"]
+            kind = {"rect": 2, "point": 1}[shape.pop("name")]
+            av = {"1": str(NAMES.index(said.pop("label"))), **said}
+            tables["metadata"][f"{fid}_{number}"] = {"vid": str(fid), "z": [], "xy": [kind, *shape.values()], "av": av}
+    return {**tree, "via3.json": json.dumps(tables).encode()}
 
 
 def _validate(_: str, folder: Path) -> Tree:
@@ -117,6 +140,7 @@ def _predictions(_: str, folder: Path) -> Tree:
 
 SAMPLES: Mapping[str, Callable[[str, Path], Tree]] = {
     "custom": _custom,
+    "via3": _via3,
     "validate": _validate,
     "fix": _validate,
     "conversion": _conversion,

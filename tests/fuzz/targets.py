@@ -92,7 +92,13 @@ def _converted(source: Path, out: Path, name: str, options: ReadOptions) -> Read
     request = ConvertRequest(
         sources=(source,), out=out / "done", source_format=name, read=options, keep_going=True, split_by="picture"
     )
-    result = convert(request)
+    before, tempfile.tempdir = tempfile.tempdir, str(out)
+    try:
+        result = convert(request)
+    finally:
+        tempfile.tempdir = before
+        if left := list(out.glob(".posetools-*")):
+            raise AssertionError(f"left behind: {left}")
     if not result.written:
         return Read(result.findings)
     documents = [json.loads(path.read_bytes()) for path in (out / "done").glob("*_coco.json")]
@@ -144,13 +150,7 @@ def _bundle(source: Path, out: Path, random: Random) -> Read:
 
 def _zip(source: Path, out: Path, random: Random) -> Read:
     del random
-    before, tempfile.tempdir = tempfile.tempdir, str(out)
-    try:
-        return _converted(source / "export.zip", out, "labelme", ReadOptions())
-    finally:
-        tempfile.tempdir = before
-        if left := list(out.glob(".posetools-*")):
-            raise AssertionError(f"left behind: {left}")
+    return _converted(source / "export.zip", out, "labelme", ReadOptions())
 
 
 def _predictions(source: Path, out: Path, random: Random) -> Read:
@@ -172,6 +172,7 @@ TARGETS: Mapping[str, Target] = {
         name: Target(name, _MINDS.get(name, "x.json"), _format(name), "sleap_io" if name == "sleap" else "")
         for name in FORMATS
     },
+    "via3": Target("via3", "x.json", _format("via")),
     "validate": Target("validate", "x.json", _validate),
     "fix": Target("fix", "x.json", _fixed),
     "skeleton": Target("skeleton", "x.yaml", _skeleton),
