@@ -308,8 +308,8 @@ CASES = [
     Case(
         "all left out",
         lambda: [*labelme(fish_shapes(labels={"fish": "shark"})), "--categories", "whale"],
-        ("--map OLD=NEW",),
-        {"OLD": "shark", "NEW": "fish"},
+        ("take back what --ignore, --categories or --drop-crowds says of them",),
+        again=("src", *SKELETON, "--map", "shark=fish"),
     ),
     Case("a link under another name", _other_name, ("--image-root *",)),
 ]

@@ -35,14 +35,18 @@ NO_NOSE = {name: [fish(nose=None)] for name in BOTH}
 
 CASES = [
     Case("a slip", lambda: labelme(_renamed(tail="tial")), ("--map 'tial=tail'",)),
-    Case("a slip, left out", lambda: labelme(_with(shape("tial", (5, 5)))), ("--ignore 'tial'",)),
+    Case(
+        "a slip, left out",
+        lambda: labelme(_with(shape("tial", (5, 5)))),
+        (),
+        again=("src", *SKELETON, "--ignore", "tial"),
+    ),
     Case("another name", lambda: labelme(_renamed(tail="caudal")), ("--map 'caudal=NAME'",), {"NAME": "tail"}),
     Case("another thing", lambda: labelme(_with(shape("rock", (5, 5)))), ("--ignore 'rock'",)),
     Case(
         "another skeleton",
         lambda: [*labelme()[:1], *skeleton("dog.yaml", ("snout", "ear"), "dog")],
-        ("--skeleton FILE",),
-        {"FILE": "fish.yaml"},
+        ("posetools skeleton new fish-2.yaml --category fish --keypoints *", "--skeleton fish-2.yaml"),
     ),
     Case(
         "a word of visibility behind the name",
@@ -58,7 +62,8 @@ CASES = [
     Case(
         "a word behind the name, left out",
         lambda: labelme(_crowned("nose-occluded")),
-        ("--ignore 'nose-occluded'",),
+        (),
+        again=("src", *SKELETON, "--ignore", "nose-occluded"),
         want=NO_NOSE,
     ),
     Case(
