@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from tests.following.case import AROUND_BOTH, BOTH, NAMES, POINTS, Case, fish
-from tests.following.sources import SKELETON, fish_shapes, labelme, shape, skeleton
+from tests.following.case import AROUND_BOTH, BOTH, FISH, NAMES, POINTS, Case, fish
+from tests.following.sources import SKELETON, fish_shapes, labelme, shape, skeleton, write_labelme
 
 
 def _renamed(**labels: str) -> list[dict[str, Any]]:
@@ -29,11 +30,25 @@ def _numbered(ending: str) -> list[dict[str, Any]]:
     return fish_shapes(None, {name: name + ending for name in ("fish", *NAMES)})
 
 
+def _in_one(shapes: list[dict[str, Any]]) -> list[str]:
+    """Write the fish in a.png as it is, and these shapes in b.png."""
+    words = labelme()
+    write_labelme(Path("src/b.json"), shapes)
+    return words
+
+
 HIDDEN_NOSE = {name: [fish(nose=(20.0, 40.0, 1))] for name in BOTH}
 NO_NOSE = {name: [fish(nose=None)] for name in BOTH}
 
 
 CASES = [
+    Case("a slip in one file", lambda: _in_one(_renamed(tail="tial")), ("--map 'tial=tail'",)),
+    Case(
+        "a word of visibility in one file",
+        lambda: _in_one(_crowned("nose-occluded")),
+        ("--label-pattern *",),
+        want={"a.png": [FISH], "b.png": [fish(nose=(20.0, 40.0, 1))]},
+    ),
     Case("a slip", lambda: labelme(_renamed(tail="tial")), ("--map 'tial=tail'",)),
     Case(
         "a slip, left out",

@@ -8,16 +8,16 @@ from tests.following.case import BOTH, BOX, POINTS, SIZE, Case, Objects
 from tests.following.sources import images, skeleton
 
 
-def cvat(label: str = "fish") -> list[str]:
-    """Write a task with a skeleton of that label and its box in each image."""
+def cvat(*labels: str) -> list[str]:
+    """Write a task with a skeleton of these labels and its box in each image."""
     images("src/images")
     x, y, w, h = BOX
     box = f'<box label="fish" xtl="{x}" ytl="{y}" xbr="{x + w}" ybr="{y + h}" group_id="1"/>'
     points = "".join(f'<points label="{name}" points="{px},{py}"/>' for name, (px, py) in POINTS.items())
-    whole = f'{box}<skeleton label="{label}" group_id="1">{points}</skeleton>'
     listed = "".join(
-        f'<image id="{number}" name="{name}.png" width="{SIZE[0]}" height="{SIZE[1]}">{whole}</image>'
-        for number, name in enumerate("ab")
+        f'<image id="{number}" name="{name}.png" width="{SIZE[0]}" height="{SIZE[1]}">{box}'
+        f'<skeleton label="{label}" group_id="1">{points}</skeleton></image>'
+        for number, (name, label) in enumerate(zip("ab", labels, strict=True))
     )
     Path("src/annotations.xml").write_text(
         f'<?xml version="1.0"?><annotations><version>1.1</version>{listed}</annotations>'
@@ -42,8 +42,9 @@ FRAMES = ("frame_000000.PNG", "frame_000001.PNG")
 BOXES: Objects = {name: [(BOX, {})] for name in BOTH}
 
 CASES = [
-    Case("a skeleton of another label", lambda: cvat("carp"), ("--map carp=fish",)),
-    Case("a skeleton of another label, left out", lambda: cvat("carp"), ("--ignore carp",), want=BOXES),
+    Case("one skeleton of another label", lambda: cvat("fish", "carp"), ("--map carp=fish",)),
+    Case("a skeleton of another label", lambda: cvat("carp", "carp"), ("--map carp=fish",)),
+    Case("a skeleton of another label, left out", lambda: cvat("carp", "carp"), ("--ignore 'carp'",), want=BOXES),
     Case(
         "frames elsewhere",
         _tracked,
