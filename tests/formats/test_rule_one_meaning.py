@@ -11,7 +11,19 @@ import pytest
 
 from tests.cli.run import run
 from tests.following.case import BOTH, NAMES, Objects, fish, found
-from tests.following.of_tools import BOXES, CLIP, CUSTOM, MAPPING, SEEN, VISIBILITY, deeplabcut, table
+from tests.following.of_tools import (
+    BOXES,
+    CLIP,
+    CUSTOM,
+    MAPPING,
+    SEEN,
+    VISIBILITY,
+    cvat,
+    deeplabcut,
+    label_studio,
+    table,
+)
+from tests.following.of_via import via
 from tests.following.sources import coco, fish_shapes, labelme, yolo
 
 
@@ -69,6 +81,18 @@ def _of_animals(old: str, new: str) -> list[str]:
     return _changed(deeplabcut(NAMES, *SEEN), "src/labeled-data/clip/CollectedData_me.csv", old, new)
 
 
+def _in_cvat(old: str, new: str) -> list[str]:
+    return _changed(cvat(True), "src/annotations.xml", old, new)
+
+
+def _in_studio(old: str, new: str) -> list[str]:
+    return _changed(label_studio(True), "src/export.json", old, new)
+
+
+def _in_via(old: str, new: str) -> list[str]:
+    return _changed(via(), "src/via.json", old, new)
+
+
 def _of_rows(mapping: str, old: str, new: str) -> list[str]:
     return _changed(table(WITH_VISIBILITY + mapping, *CUSTOM), "src/points.csv", old, new)
 
@@ -96,6 +120,16 @@ READ: list[tuple[str, Callable[[], list[str]], Objects, str]] = [
     ("yolo-pose: an empty flip_idx", lambda: yolo(flip_idx=[]), BOTH, "flip_idx"),
     ("deeplabcut: cells beyond the header", lambda: _of_animals("55.0\n", "55.0,,\n"), CLIP, "beyond"),
     ("deeplabcut: lines that end early", lambda: _of_animals(",40.0,55.0\n", "\n"), EARLY, "missing cells"),
+    ("cvat: a group as a fraction", lambda: _in_cvat(' group_id="1"', ' group_id="1.0"'), BOTH, "group_id"),
+    ("cvat: occluded as True", lambda: _in_cvat('label="nose"', 'label="nose" occluded="True"'), HIDDEN, "occluded"),
+    ("cvat: a semicolon at the end", lambda: _in_cvat('points="20.0,40.0"', 'points="20.0,40.0;"'), BOTH, "points"),
+    ("label-studio: a label that is no list", lambda: _in_studio('["nose"]', '"nose"'), BOTH, "label"),
+    ("label-studio: a size as text", lambda: _in_studio(': 100,', ': "100",'), BOTH, "size"),
+    ("label-studio: ids as numbers", lambda: _in_studio('"r"', "7"), BOTH, "id"),
+    ("via: a coordinate as text", lambda: _in_via('"cx": 20.0', '"cx": "20.0"'), BOTH, "coordinates"),
+    ("via: a label in a list", lambda: _in_via('"label": "nose"', '"label": ["nose"]'), BOTH, "list"),
+    ("via: backwards", lambda: _in_via('"x": 10.0, "y": 20.0, "width": 60.0', '"x": 70.0, "y": 20.0, "width": -60.0'),
+     BOTH, "negative"),
     ("custom: a visibility as a fraction", lambda: _of_rows("", ",2,10", ",2.0,10"), BOTH, "a fraction"),
     ("custom: a word with a capital", lambda: _of_rows(WORDS, ",2,10", ",Visible,10"), BOTH, "capitals"),
 ]  # fmt: skip
