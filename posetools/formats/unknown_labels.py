@@ -37,6 +37,7 @@ class UnknownLabel(Cause):
         label: the label.
         near: the known name that it may be a slip of; empty where there is none.
         options: the --label-pattern that reads it, with the option; empty where there is none, or more than one.
+        ways: what reads it, in words, where that is no single option.
         of: what it is the label of, in labelme's words: a rectangle is an object's.
         points: the names of the keypoints that come with it, where it is that of an object.
         number: how many have it there.
@@ -45,6 +46,7 @@ class UnknownLabel(Cause):
     label: str = ""
     near: str = ""
     options: str = ""
+    ways: str = ""
     of: str = ""
     points: tuple[str, ...] = ()
     number: int = 1
@@ -83,7 +85,14 @@ class _Row:
             text += f"; may be {self.near!r}"
         elif self.first.options:
             text += f"; {self.first.options} reads it"
+        elif self.first.ways:
+            text += f"; {self.first.ways}"
         return text
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the row says what reads the label."""
+        return bool(self.near or self.first.options or self.first.ways)
 
 
 def one_table(
@@ -171,7 +180,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
     points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
-    if not points or sum(bool(row.near or row.first.options) for row in told) * 2 >= len(told):
+    if not points or sum(row.is_told for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
@@ -220,7 +229,9 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         yield f"{patterns[0]} reads what labels say beside the name;"
     elif patterns:
         yield "one --label-pattern with what those of the table have reads the others;"
-    rest = [row.label for row in rows if not row.near and not row.first.options]
+    if any(row.first.ways and not row.near and not row.first.options for row in rows):
+        yield "the table has what reads the others;"
+    rest = [row.label for row in rows if not row.is_told]
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
@@ -229,9 +240,10 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         yield f"{typed}{more} leaves {_them(rest)} out;"
         if objects and not near and not patterns and len(ignored) > 1:
             yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
-    label = rest[0] if len(rows) == 1 and rest else "LABEL"
-    map_one = f"--map {as_typed(f'{label}=NAME')}"
-    yield f"{map_one} takes one as a name of the skeleton; --skeleton FILE where the object is another"
+    label = rows[0].label if len(rows) == 1 else "LABEL"
+    map_one = f"--map {as_typed(f'{label}=NAME')} takes one as a name of the skeleton"
+    leave_one = "" if rest else f", --ignore {as_typed(label)} leaves one out"
+    yield f"{map_one}{leave_one}; --skeleton FILE where the object is another"
 
 
 def _them(of: Sequence[object]) -> str:
