@@ -139,10 +139,9 @@ def _made(entries: Sequence[Any], boxes: Mapping[int, Corners], ours: frozenset[
 
 def _outline(entry: Any) -> Corners | None:
     """Return the upright extent of an object's polygons, where it has no box."""
-    if not isinstance(entry, dict) or not _lacks_box(entry):
+    polygons = entry.get("segmentation") if isinstance(entry, dict) else None
+    if not polygons or not isinstance(polygons, list) or not _lacks_box(entry):
         return None
-    polygons = entry.get("segmentation")
-    polygons = polygons if isinstance(polygons, list) else []
     if not all(isinstance(one, list) and not len(one) % 2 and all(map(_is_number, one)) for one in polygons):
         return None
     numbers = [polygon for polygon in polygons if len(polygon) > _LINE]

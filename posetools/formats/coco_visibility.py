@@ -43,11 +43,12 @@ def in_fractions(document: Any) -> tuple[Note, ...]:
     """Return the error on a COCO file whose boxes and keypoints are all fractions of the image, as in YOLO."""
     entries = document.get("annotations") if isinstance(document, dict) else None
     objects = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    boxes = [box for entry in objects if (box := drawn_box(entry.get("bbox")))]
-    if len(boxes) < len(objects) or not boxes or max(map(max, boxes)) > 1:
-        return ()
     labeled = 0
     for entry in objects:
+        # The first object of nearly every file ends this.
+        box = drawn_box(entry.get("bbox"))
+        if box is None or max(box) > 1:
+            return ()
         values = entry.get("keypoints") or []
         if not isinstance(values, list) or len(values) % 3 or not set(map(type, values)) <= {int, float}:
             return ()
