@@ -16,6 +16,8 @@ from posetools.skeleton import Skeleton
 
 # How like the words of two names must be, so that one is taken as a slip of the other.
 _LIKE = 0.74
+# What labels of rectangles say besides what is in them.
+_BOX = frozenset({"box", "bbox", "bounding", "boundingbox", "rect", "rectangle"})
 
 
 def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
@@ -75,7 +77,8 @@ def unknown_label(
         rule: what it must be.
         advice: how to read it, where the label says more than a name.
     """
-    near = (not advice and near_name(label, known)) or ""
+    bare = "-".join(word for word in _words(label) if word not in _BOX)
+    near = (not advice and (near_name(label, known) or near_name(bare, known))) or ""
     ignore = f"--ignore {as_typed(label)} leaves it out"
     if advice:
         hint = advice.text

@@ -172,3 +172,58 @@ def test_the_frames_of_a_video_have_no_ending_in_the_file(tmp_path: Path) -> Non
     done, objects = convert(tmp_path)
     assert [one["file"] for one in objects] == ["frame_000000.PNG", "frame_000001.PNG"]
     assert "2 images are found under another ending" in done.words
+
+
+@pytest.mark.parametrize(("shape", "visibility", "more"), [
+    (tag("ellipse", label="nose", occluded=1, cx=30, cy=40, rx=3, ry=2), 1, ()),
+    (tag("ellipse", label="nose", occluded=0, cx=30, cy=40, rx=3, ry=2), 2, ()),
+    (tag("ellipse", tag("attribute", "false", name="visible"), label="nose", cx=30, cy=40, rx=3, ry=2), 1, ()),
+    (box(28, 38, 32, 42, label="nose", occluded=1), 1, ("--keypoints-from", "categories")),
+])  # fmt: skip
+def test_a_shape_around_a_keypoint_keeps_its_visibility(
+    tmp_path: Path, shape: str, visibility: int, more: tuple[str, ...]
+) -> None:
+    source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
+    done, objects = convert(tmp_path, more=("--val", "0", *more))
+    assert [one["keypoints"][:3] for one in objects] == [[30, 40, visibility]], done.words
+    assert "not-carried" not in done.words
+
+
+@pytest.mark.parametrize("kind", ["points", "polyline"])
+@pytest.mark.parametrize("said", ["switch", "attribute"])
+def test_keypoints_in_order_keep_their_visibility(tmp_path: Path, kind: str, said: str) -> None:
+    inside = tag("attribute", "1", name="visibility") if said == "attribute" else ""
+    shape = tag(kind, inside, label="dog", points="30,40;50,60;70,80", occluded=int(said == "switch"))
+    source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
+    done, objects = convert(tmp_path, more=("--val", "0", "--kpt-order", "nose,left-ear,right-ear"))
+    assert [one["keypoints"] for one in objects] == [[30, 40, 1, 50, 60, 1, 70, 80, 1]], done.words
+
+
+@pytest.mark.parametrize("label", ["dog_bbox", "Dog box", "bounding_box_dog", "dog-rectangle"])
+def test_the_box_of_another_name_is_one_finding_whose_map_reads_it(tmp_path: Path, label: str) -> None:
+    nose = skeleton(point("nose", 30, 80), label="dog")
+    source(tmp_path, box(10, 20, 110, 90, label=label), nose)
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and f"--map '{label}=dog' takes it so" in done.words
+    # The skeleton in it has no box, which is the same cause.
+    assert "E306" not in done.words and "1 point that depends on it is not read either" in done.words
+    done, objects = convert(tmp_path, more=("--val", "0", "--map", f"{label}=dog"))
+    assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [(BOX, [30, 80, 2])], done.words
+
+
+def test_a_file_in_utf_16_is_read(tmp_path: Path) -> None:
+    file = source(tmp_path, DOG)
+    text = '<?xml version="1.0" encoding="utf-16"?>' + file.read_text().partition("?>")[2]
+    file.write_bytes(text.encode("utf-16"))
+    done, objects = convert(tmp_path)
+    assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_backup_of_cvat_names_the_export(tmp_path: Path, is_list: bool) -> None:
+    (tmp_path / "src").mkdir()
+    content = {"version": 0, "tags": [], "shapes": [], "tracks": []}
+    (tmp_path / "src/annotations.json").write_text(json.dumps([content] if is_list else content))
+    done, _ = convert(tmp_path)
+    assert done.status == 2, done.words
+    assert "looks like a backup of CVAT; export the task there as CVAT for images 1.1" in done.words
