@@ -222,6 +222,8 @@ def _open(source: SourceFile, task: Task, opener: Opener, options: ReadOptions) 
         f"looked for {' and '.join(texts[:4]) or 'nothing'} beside the file; "
         "--image-root DIR searches a further folder by the end of the path"
     )
+    if not texts:
+        hint = "images inside the JSON file are not read: save them as files, and give the tasks their names"
     return replace(reading, findings=[replace(found, code="E121", message=message, hint=hint)])
 
 

@@ -232,6 +232,8 @@ def _task(index: int, raw: Any, repairs: Counter[str]) -> Task | tuple[str, str]
     if name is None:
         rule = "an object that names one picture (key image, or the only value that is a picture's address)"
         return must_be("data", rule, sorted(data)), _way_to_image(data)
+    if _VIDEO.search(data[name]):
+        return must_be(f"data.{name}", "the address of an image", data[name]), _way_to_image(data)
     split = next((data[key] for key in ("split", "subset") if isinstance(data.get(key), str)), "")
     task = Task(place, f"data.{name}" if has_data else name, data[name], split)
     # Some programs write the image beside the annotations.

@@ -308,7 +308,7 @@ class FileShapes:
     def _refuse_outside(self, points: Sequence[Point]) -> None:
         rule = f"in a rectangle labelled {self.labels.category!r}, or joined with one"
         message = told_outside(points, rule)
-        one_each = len({one.keypoint for one in self._points}) == len(self._points) > 1
+        one_each = len({one.keypoint for one in self._points}) == len(self._points)
         hint = f"move it into its box, or {self.report.words.join}"
         if one_each and all(box.kind is Kind.IGNORED for box in self._boxes):
             hint = f"where every image shows one object, {_ONE_OBJECT} says so; else {hint}"

@@ -16,8 +16,8 @@ from posetools.skeleton import Skeleton
 
 # How like the words of two names must be, so that one is taken as a slip of the other.
 _LIKE = 0.74
-# What labels of rectangles say besides what is in them.
-_BOX = frozenset({"box", "bbox", "bounding", "boundingbox", "rect", "rectangle"})
+# What labels say of the shape besides what is in it.
+_SHAPES = frozenset({"box", "bbox", "bounding", "boundingbox", "rect", "rectangle", "keypoints", "points", "skeleton"})
 
 
 def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
@@ -77,8 +77,7 @@ def unknown_label(
         rule: what it must be.
         advice: how to read it, where the label says more than a name.
     """
-    bare = "-".join(word for word in _words(label) if word not in _BOX)
-    near = (not advice and (near_name(label, known) or near_name(bare, known))) or ""
+    near = (not advice and (near_name(label, known) or near_name(_bare(label, known), known))) or ""
     ignore = f"--ignore {as_typed(label)} leaves it out"
     if advice:
         hint = advice.text
@@ -89,6 +88,13 @@ def unknown_label(
         hint += "; --skeleton FILE where the object is another"
     options = advice.options if advice else ""
     return UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near, options=options)
+
+
+def _bare(label: str, known: Collection[str]) -> str:
+    """Return a label without what it says of the shape, and without the first known name, the object's, before it."""
+    words = [word for word in _words(label) if word not in _SHAPES]
+    first = _words(next(iter(known), ""))
+    return "-".join(words[len(first) :] if first and words[: len(first)] == first != words else words)
 
 
 def _suggest(name: str, known: Collection[str]) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.skeleton_draft import draft_skeleton
 
 _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
+_PATTERN = "--label-pattern"
 # Characters between a name and what is behind it that mean themselves in a pattern.
 _SEPARATORS = frozenset("-_:/@# ")
 # Labels that the table and a command list.
@@ -172,7 +175,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
     points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
-    if not points or sum(bool(row.near or row.first.options) for row in told) * 2 >= len(told):
+    if not points or sum(bool(row.near or _PATTERN in row.first.hint) for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
@@ -217,18 +220,36 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         yield f"{joined} reads what labels say beside the name;"
     elif patterns:
         yield "the patterns of the table must become one --label-pattern, which can be given once;"
-    rest = [row.label for row in rows if not row.near and not row.first.options]
+    told = [row for row in rows if not row.near and not row.first.options]
+    read = _reader(joined, skeleton)
+    told = [row for row in told if not read(row.label)]
+    # A number behind a name with two meanings has two patterns.
+    either = [row for row in told if _PATTERN in row.first.hint]
+    yield from dict.fromkeys(f"{row.first.hint.partition('; --ignore ')[0]};" for row in either)
+    rest = [row.label for row in told if row not in either]
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
         more = " and so on" if len(ignored) > _SHOWN else ""
         typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN])
         yield f"{typed}{more} leaves {_them(rest)} out;"
-        if objects and not near and not patterns and len(ignored) > 1:
+        # Points of an unknown name may be the objects' own, which would be lost.
+        are_points = any(row.of["point"] for row in rows)
+        if objects and not near and not patterns and not are_points and len(ignored) > 1:
             yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
     label = rest[0] if len(rows) == 1 and rest else "LABEL"
     map_one = f"--map {as_typed(f'{label}=NAME')}"
     yield f"{map_one} takes one as a name of the skeleton; --skeleton FILE where the object is another"
+
+
+def _reader(option: str, skeleton: Skeleton) -> Callable[[str], bool]:
+    """Return what tells whether a --label-pattern, as it is typed, makes a name of the skeleton of a label."""
+    typed = shlex.split(option)
+    if _PATTERN not in typed:
+        return lambda _: False
+    pattern = re.compile(typed[typed.index(_PATTERN) + 1])
+    known = {skeleton.category.name, *skeleton.names}
+    return lambda label: (found := pattern.fullmatch(label)) is not None and found["name"] in known
 
 
 def _one_pattern(options: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,51 @@ def test_a_backup_of_cvat_names_the_export(tmp_path: Path, is_list: bool) -> Non
     done, _ = convert(tmp_path)
     assert done.status == 2, done.words
     assert "looks like a backup of CVAT; export the task there as CVAT for images 1.1" in done.words
+
+
+def test_a_pattern_of_the_hint_reads_the_points_too(tmp_path: Path) -> None:
+    shapes = [
+        box(10, 20, 110, 90, label="dog_1"), box(150, 20, 250, 90, label="dog_2"),
+        point("nose_1", 30, 80), point("nose_2", 170, 80),
+    ]  # fmt: skip
+    source(tmp_path, *shapes)
+    done, _ = convert(tmp_path)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    assert done.status == 1 and len(pattern) == 1 and "--ignore" not in done.words, done.words
+    done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
+    assert [one["keypoints"][:3] for one in objects] == [[30, 80, 2], [170, 80, 2]], done.words
+
+
+def test_numbers_of_two_meanings_have_two_patterns(tmp_path: Path) -> None:
+    source(tmp_path, box(10, 20, 110, 90, label="dog"), point("nose_1", 30, 80), point("left-ear_2", 90, 80))
+    done, _ = convert(tmp_path)
+    patterns = re.findall(r"--label-pattern '([^']+)'", done.words)
+    assert done.status == 1 and len(patterns) == 2 and "skeleton new" not in done.words, done.words
+    seen = next(one for one in patterns if "visibility" in one)
+    done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", seen))
+    assert [one["keypoints"][:6] for one in objects] == [[30, 80, 1, 90, 80, 2]], done.words
+
+
+def test_names_with_the_category_before_them_are_mapped_by_the_hint(tmp_path: Path) -> None:
+    parts = (point("dog-nose", 30, 80), point("dog_left_ear", 90, 80))
+    source(tmp_path, box(10, 20, 110, 90, label="dog", group_id=1), skeleton(*parts, label="dog", group_id=1))
+    done, _ = convert(tmp_path)
+    maps = re.findall(r"--map '(dog[^']+)'", done.words)
+    assert done.status == 1 and len(maps) == 2, done.words
+    done, objects = convert(tmp_path, more=("--val", "0", *(word for one in maps for word in ("--map", one))))
+    assert [one["keypoints"][:6] for one in objects] == [[30, 80, 2, 90, 80, 2]], done.words
+
+
+def test_categories_is_not_advised_where_points_would_be_lost(tmp_path: Path) -> None:
+    source(tmp_path, box(10, 20, 110, 90, label="dog"), point("nose", 30, 80), point("1", 30, 80), point("2", 90, 80))
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and "'1': 1, first" in done.words and "--categories" not in done.words
+
+
+def test_one_point_in_an_image_names_the_option_for_one_object(tmp_path: Path) -> None:
+    source(tmp_path, point("nose", 30, 80))
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and "--one-object-per-image says so" in done.words
+    done, objects = convert(tmp_path, more=("--val", "0", "--one-object-per-image", "--box-from", "keypoints"))
+    # 5% of the shorter side.
+    assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [([24, 74, 12, 12], [30, 80, 2])], done.words

@@ -376,3 +376,13 @@ def test_two_separators_are_one_pattern_that_reads_both(tmp_path: Path) -> None:
     assert done.status == 1 and len(pattern) == 1, done.words
     done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
     assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words
+
+
+@pytest.mark.parametrize(("address", "way"), [
+    ("/data/upload/1/dog.mp4", "tasks on videos cannot be read: label their frames, as images"),
+    ("data:image/png;base64,AAAA", "images inside the JSON file are not read: save them as files"),
+])  # fmt: skip
+def test_an_address_of_no_image_file_says_what_to_do(tmp_path: Path, address: str, way: str) -> None:
+    save(tmp_path, [task(*regions(), picture=address)])
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and way in done.words and "--image-root" not in done.words
