@@ -86,8 +86,8 @@ def unknown_label(
     else:
         hint = f"--map {as_typed(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
         hint += "; --skeleton FILE where the object is another"
-    options = advice.options if advice else ""
-    return UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near, options=options)
+    found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
+    return replace(found, options=advice.options, ways="" if advice.options else advice.text) if advice else found
 
 
 def _bare(label: str, known: Collection[str]) -> str:

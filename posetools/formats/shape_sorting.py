@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -279,7 +278,7 @@ class Sorter:
         if name == self.labels.category or is_keypoint:
             wanted = "point" if is_keypoint else "rectangle"
             problem = must_be(f"shape_type of {shape.label!r}", repr(wanted), shape.shape_type)
-            hint = f"draw it as a {wanted} in {words.tool}, or leave it out with --ignore {shlex.quote(shape.label)}"
+            hint = f"draw it as a {wanted} in {words.tool}, or delete it"
             if is_keypoint and (shape.shape_type == "rectangle" or is_outline(shape)):
                 hint = f"--keypoints-from categories takes its center; or {hint}"
             self.report.count("E302", [index], problem, hint)

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
-import shlex
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +23,6 @@ from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.skeleton_draft import draft_skeleton
 
 _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
-_PATTERN = "--label-pattern"
 # Characters between a name and what is behind it that mean themselves in a pattern.
 _SEPARATORS = frozenset("-_:/@# ")
 # Labels that the table and a command list.
@@ -42,6 +39,7 @@ class UnknownLabel(Cause):
         label: the label.
         near: the known name that it may be a slip of; empty where there is none.
         options: the --label-pattern that reads it, with the option; empty where there is none, or more than one.
+        ways: what reads it, in words, where that is no single option.
         of: what it is the label of, in labelme's words: a rectangle is an object's.
         points: the names of the keypoints that come with it, where it is that of an object.
         number: how many have it there.
@@ -50,6 +48,7 @@ class UnknownLabel(Cause):
     label: str = ""
     near: str = ""
     options: str = ""
+    ways: str = ""
     of: str = ""
     points: tuple[str, ...] = ()
     number: int = 1
@@ -87,7 +86,14 @@ class _Row:
             text += f"; may be {self.near!r}"
         elif self.first.options:
             text += f"; {self.first.options} reads it"
+        elif self.first.ways:
+            text += f"; {self.first.ways}"
         return text
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the row says what reads the label."""
+        return bool(self.near or self.first.options or self.first.ways)
 
 
 def one_table(
@@ -175,7 +181,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
     points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
-    if not points or sum(bool(row.near or _PATTERN in row.first.hint) for row in told) * 2 >= len(told):
+    if not points or sum(row.is_told for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
@@ -220,36 +226,21 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
         yield f"{joined} reads what labels say beside the name;"
     elif patterns:
         yield "the patterns of the table must become one --label-pattern, which can be given once;"
-    told = [row for row in rows if not row.near and not row.first.options]
-    read = _reader(joined, skeleton)
-    told = [row for row in told if not read(row.label)]
-    # A number behind a name with two meanings has two patterns.
-    either = [row for row in told if _PATTERN in row.first.hint]
-    yield from dict.fromkeys(f"{row.first.hint.partition('; --ignore ')[0]};" for row in either)
-    rest = [row.label for row in told if row not in either]
+    if any(row.first.ways and not row.near and not row.first.options for row in rows):
+        yield "the table has what reads the others;"
+    rest = [row.label for row in rows if not row.is_told]
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
         more = " and so on" if len(ignored) > _SHOWN else ""
         typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN])
         yield f"{typed}{more} leaves {_them(rest)} out;"
-        # Points of an unknown name may be the objects' own, which would be lost.
-        are_points = any(row.of["point"] for row in rows)
-        if objects and not near and not patterns and not are_points and len(ignored) > 1:
+        if objects and not near and not patterns and len(ignored) > 1:
             yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
-    label = rest[0] if len(rows) == 1 and rest else "LABEL"
-    map_one = f"--map {as_typed(f'{label}=NAME')}"
-    yield f"{map_one} takes one as a name of the skeleton; --skeleton FILE where the object is another"
-
-
-def _reader(option: str, skeleton: Skeleton) -> Callable[[str], bool]:
-    """Return what tells whether a --label-pattern, as it is typed, makes a name of the skeleton of a label."""
-    typed = shlex.split(option)
-    if _PATTERN not in typed:
-        return lambda _: False
-    pattern = re.compile(typed[typed.index(_PATTERN) + 1])
-    known = {skeleton.category.name, *skeleton.names}
-    return lambda label: (found := pattern.fullmatch(label)) is not None and found["name"] in known
+    label = rows[0].label if len(rows) == 1 else "LABEL"
+    map_one = f"--map {as_typed(f'{label}=NAME')} takes one as a name of the skeleton"
+    leave_one = "" if rest else f", --ignore {as_typed(label)} leaves one out"
+    yield f"{map_one}{leave_one}; --skeleton FILE where the object is another"
 
 
 def _one_pattern(options: Sequence[str]) -> str:
