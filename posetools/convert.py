@@ -39,6 +39,8 @@ from posetools.skeleton import BUILT_IN, Skeleton
 from posetools.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.storage import absolute
 
+_WHY_NONE = "all objects are left out on purpose: take back what --ignore, --categories or --drop-crowds says of them"
+
 # What the only split is called in a format without splits.
 _ALL = "all"
 _DECLARED = "declared"
@@ -305,7 +307,7 @@ def _no_objects(read: _Read, kept: Sequence[int], request: ConvertRequest) -> It
 
 def _why_none(ignored: Mapping[str, int], request: ConvertRequest) -> str:
     if request.read.ignore or request.read.categories or request.read.drop_crowds:
-        return "all objects are left out on purpose: take back what --ignore, --categories or --drop-crowds says"
+        return _WHY_NONE
     listed = ", ".join(f"{what} ({number})" for what, number in ignored.items())
     return f"all objects are left out: {listed}; label objects first, or submit those that are there"
 
