@@ -281,6 +281,8 @@ def _entries(*names: str) -> Callable[[Any], bool]:
     return lambda document: isinstance(document, list) and bool(document) and _keys(*names)(document[0])
 
 
+_CVAT_BACKUP = "looks like a backup of CVAT; export the task there as CVAT for images 1.1"
+
 # What a JSON document is of -> its sign.
 _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
     ("looks like Supervisely; export COCO keypoints there", _keys("tags", "size", "objects")),
@@ -290,6 +292,8 @@ _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
         _keys("images", "annotations", "categories"),
     ),
     ("looks like COCO without categories", _keys("images", "annotations")),
+    (_CVAT_BACKUP, _entries("version", "shapes", "tracks")),
+    (_CVAT_BACKUP, _keys("version", "tags", "shapes", "tracks")),
     ("looks like a labelme file without imagePath", _keys("shapes")),
     ("looks like CreateML, which holds boxes and no keypoints", _entries("image", "annotations")),
     ("looks like OpenPose's output for one image, without its size", _keys("people")),

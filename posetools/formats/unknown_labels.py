@@ -23,6 +23,8 @@ from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.skeleton_draft import draft_skeleton
 
 _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
+# Characters between a name and what is behind it that mean themselves in a pattern.
+_SEPARATORS = frozenset("-_:/@# ")
 # Labels that the table and a command list.
 _SHOWN = 20
 # So many labels that differ in their last number are left out by one wildcard.
@@ -225,10 +227,10 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
-    if len(patterns) == 1:
-        yield f"{patterns[0]} reads what labels say beside the name;"
+    if joined := _one_pattern(patterns):
+        yield f"{joined} reads what labels say beside the name;"
     elif patterns:
-        yield "one --label-pattern with what those of the table have reads the others;"
+        yield "the patterns of the table must become one --label-pattern, which can be given once;"
     if any(row.first.ways and not row.near and not row.first.options for row in rows):
         yield "the table has what reads the others;"
     rest = [row.label for row in rows if not row.is_told]
@@ -244,6 +246,21 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     map_one = f"--map {as_typed(f'{label}=NAME')} takes one as a name of the skeleton"
     leave_one = "" if rest else f", --ignore {as_typed(label)} leaves one out"
     yield f"{map_one}{leave_one}; --skeleton FILE where the object is another"
+
+
+def _one_pattern(options: Sequence[str]) -> str:
+    """Return the option that does what these do, if they differ in one character at most; else an empty text."""
+    if len({len(one) for one in options}) != 1:
+        return ""
+    columns = [set(column) for column in zip(*options, strict=True)]
+    different = [at for at, column in enumerate(columns) if len(column) > 1]
+    if not different:
+        return options[0]
+    separators = columns[different[0]]
+    if len(different) > 1 or not separators <= _SEPARATORS:
+        return ""
+    listed = "".join(sorted(separators - {"-"})) + "-" * ("-" in separators)
+    return f"{options[0][: different[0]]}[{listed}]{options[0][different[0] + 1 :]}"
 
 
 def _them(of: Sequence[object]) -> str:
