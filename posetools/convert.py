@@ -377,7 +377,15 @@ def _split(
         chosen[free[position]] = "val"
     stays = sorted({split for split in apart if split})
     reason = plan.reason + (f"; {', '.join(stays)} kept as the source declares it" if stays else "")
-    return _by_split(chosen, kept), SplitChoice(plan.by, reason, val, request.seed, plan.groups, plan.warnings)
+    warnings = (*plan.warnings, *([] if _is_asked(request) else _partly_declared([declared[at] for at in free])))
+    return _by_split(chosen, kept), SplitChoice(plan.by, reason, val, request.seed, plan.groups, warnings)
+
+
+def _partly_declared(declared: Sequence[str | None]) -> Iterator[str]:
+    """Yield that a split which the source declares for some images only is not kept."""
+    number = len(declared) - declared.count(None)
+    if 0 < number < len(declared):
+        yield f"the source declares train or val for {number} of {len(declared)} images only: all were split again"
 
 
 def _is_asked(request: ConvertRequest) -> bool:

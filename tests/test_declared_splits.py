@@ -315,3 +315,19 @@ def test_split_refuses_a_side_without_objects(tmp_path: Path) -> None:
     done = run("split", out)
     assert done.status == 2 and "objects must be in both splits" in done.err
     assert (out / "train_coco.json").read_bytes() == before
+
+
+def test_a_split_of_some_images_only_is_told(tmp_path: Path) -> None:
+    """CVAT lets images be in no subset: then all are split again, and it is said."""
+    source = tmp_path / "src"
+    images = ""
+    for number, subset in enumerate((' subset="Train"', ' subset="Train"', "", "")):
+        make_picture(source / f"{number}.png", (64, 48), seed=number)
+        box = '<box label="mug" xtl="10" ytl="10" xbr="30" ybr="30"/><points label="rim" points="20,20"/>'
+        images += f'<image id="{number}" name="{number}.png" width="64" height="48"{subset}>{box}</image>'
+    (source / "annotations.xml").write_text(f"<annotations><version>1.1</version>{images}</annotations>")
+    words = ("convert", source, "--skeleton", mug_file(tmp_path), "--out")
+    done = run(*words, tmp_path / "out")
+    assert done.status == 0
+    assert "warning: the source declares train or val for 2 of 4 images only: all were split again" in done.words
+    assert "2 of 4 images" not in run(*words, tmp_path / "asked", "--val", "0.5").words
