@@ -84,8 +84,8 @@ def unknown_label(
     else:
         hint = f"--map {as_typed(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
         hint += "; --skeleton FILE where the object is another"
-    options = advice.options if advice else ""
-    return UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near, options=options)
+    found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
+    return replace(found, options=advice.options, reading=advice.reading) if advice else found
 
 
 def _suggest(name: str, known: Collection[str]) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name
 _SHOWN = 20
 # So many labels that differ in their last number are left out by one wildcard.
 _FAMILY = 3
+# Ways to read labels that a hint describes.
+_READINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class UnknownLabel(Cause):
         label: the label.
         near: the known name that it may be a slip of; empty where there is none.
         options: the --label-pattern that reads it, with the option; empty where there is none, or more than one.
+        reading: how to read it, where there is more than one such pattern, or one to extend; else empty.
         of: what it is the label of, in labelme's words: a rectangle is an object's.
         points: the names of the keypoints that come with it, where it is that of an object.
         number: how many have it there.
@@ -45,6 +50,7 @@ class UnknownLabel(Cause):
     label: str = ""
     near: str = ""
     options: str = ""
+    reading: str = ""
     of: str = ""
     points: tuple[str, ...] = ()
     number: int = 1
@@ -69,6 +75,11 @@ class _Row:
         self.files.add(found.file)
         self.of[found.of] += found.number
         self.points.update(dict.fromkeys(found.points))
+
+    @property
+    def says_more(self) -> bool:
+        """Whether the label is a name with more in it."""
+        return bool(self.first.options or self.first.reading)
 
     @property
     def text(self) -> str:
@@ -170,7 +181,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
     points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
-    if not points or sum(bool(row.near or row.first.options) for row in told) * 2 >= len(told):
+    if not points or sum(bool(row.near or row.says_more) for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
@@ -208,25 +219,40 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     """Yield the parts of the hint: what names, what patterns, what is left out."""
     near = [row for row in rows if row.near]
     maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN]]
-    patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
+    patterns, readings = _patterns(rows)
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
     if len(patterns) == 1:
         yield f"{patterns[0]} reads what labels say beside the name;"
     elif patterns:
         yield "one --label-pattern with what those of the table have reads the others;"
-    rest = [row.label for row in rows if not row.near and not row.first.options]
+    yield from (f"{reading};" for reading in readings[:_READINGS])
+    rest = [row.label for row in rows if not row.near and not row.says_more]
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
         more = " and so on" if len(ignored) > _SHOWN else ""
         typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN])
         yield f"{typed}{more} leaves {_them(rest)} out;"
-        if objects and not near and not patterns and len(ignored) > 1:
+        if objects and not near and not patterns and not readings and len(ignored) > 1:
             yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
     label = rest[0] if len(rows) == 1 and rest else "LABEL"
     map_one = f"--map {as_typed(f'{label}=NAME')}"
     yield f"{map_one} takes one as a name of the skeleton; --skeleton FILE where the object is another"
+
+
+def _patterns(rows: Sequence[_Row]) -> tuple[list[str], list[str]]:
+    """Return the options that read labels which say more than a name, and in words how to read the others.
+
+    Where one pattern fits all of them it is the only one: ``dog_1`` tells what the number in ``nose_1`` is.
+    """
+    more = [row for row in rows if row.says_more]
+    patterns = list(dict.fromkeys(row.first.options for row in more if row.first.options))
+    for options in patterns:
+        pattern = shlex.split(options)[-1]
+        if all(re.fullmatch(pattern, row.label) for row in more):
+            return [options], []
+    return patterns, list(dict.fromkeys(row.first.reading for row in more if row.first.reading))
 
 
 def _them(of: Sequence[object]) -> str:
