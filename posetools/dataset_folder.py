@@ -198,16 +198,18 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
     recorded = data_root / CONVERSION
     if recorded.is_file():
         return _recorded_skeleton(recorded)
-    names: tuple[str, ...] | None = None
+    names: tuple[str, ...] = ()
+    category = ""
     for split in splits_of(data_root):
-        names = _category_keypoints(ann_file(data_root, split)) or names
+        category, names = _category(ann_file(data_root, split)) or (category, names)
         for built_in in BUILT_IN:
             skeleton = load_skeleton(built_in)
             if names == skeleton.names:
                 return skeleton
+    command = new_command(names, category)
     raise RequestError(
         f"{data_root}: the keypoints are those of no built-in skeleton ({', '.join(BUILT_IN)})\n"
-        f"  --skeleton FILE says which they are; `{new_command(names or ())}` writes one"
+        f"  --skeleton {command.split()[3]} says which they are; `{command}` writes one"
     )
 
 
@@ -226,12 +228,14 @@ def _recorded_skeleton(path: Path) -> Skeleton:
     return recorded
 
 
-def _category_keypoints(path: Path) -> tuple[str, ...] | None:
+def _category(path: Path) -> tuple[str, tuple[str, ...]] | None:
+    """Return the name and the keypoints of the first category that has some."""
     document = read_json(path)
     categories = document.get("categories") if isinstance(document, dict) else None
     if not isinstance(categories, list):
         return None
     for category in categories:
         if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
-            return tuple(str(name) for name in category["keypoints"])
+            name = category.get("name")
+            return name if isinstance(name, str) else "", tuple(map(str, category["keypoints"]))
     return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from posetools.files import write_text
-from posetools.findings import RULES
+from posetools.findings import RULES, WAYS_ON
 from posetools.formats.coco_model import CocoFile
 from posetools.skeleton import Skeleton
 
@@ -22,6 +22,10 @@ _GROUPS = (
     ("1", "The COCO file and its pictures", "Found by `posetools validate`, and by `convert --from coco`."),
     ("2", "Plausibility", "Found by `posetools validate`. Allowed, but seldom meant."),
     ("3", "Reading annotations", "Found by `posetools convert` and `posetools split`."),
+)
+_WAYS = (
+    "Every error that stops `posetools convert`. Options are those of [convert](convert.md); the message names the one "
+    "that fits, with its value. `--keep-going` writes all images in which every object could be read."
 )
 
 
@@ -54,8 +58,22 @@ def findings_page() -> str:
         lines += ["", f"## {title}", "", text, "", "| code | name | what it means |", "|---|---|---|"]
         for code, rule in sorted(RULES.items()):
             if code[1] == digit:
-                lines.append(f"| {code} | {rule.title} | {rule.why.replace('|', chr(92) + '|')} |")
+                lines.append(f"| {code} | {rule.title} | {_cell(rule.why)} |")
+    lines += [
+        "",
+        "## What to do when a file is refused",
+        "",
+        _WAYS,
+        "",
+        "| code | name | what to do |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {code} | {_cell(way)} |" for code, way in sorted(WAYS_ON.items())]
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
 
 
 def main() -> None:

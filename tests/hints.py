@@ -44,6 +44,7 @@ class Mention(NamedTuple):
 
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 _COMMAND = re.compile(r"posetools (skeleton (?:new|show|check)|[a-z]+)")
+_ERROR = re.compile(r"E[13]\d\d")
 _PARTS = re.compile(r"`[^`]*`|[^`\n]+")
 
 # Formats are looked up by name; writing is what convert alone does with them.
@@ -229,3 +230,20 @@ def _texts(node: Node) -> Iterator[Message]:
 def commands_of(message: Message) -> list[str]:
     """Return the commands that may print a message."""
     return [command for command in roots() if message.node in reached(command)]
+
+
+def errors_of(command: str) -> dict[str, set[str]]:
+    """Return the codes of errors that stand in what a command may reach, each with the definitions it stands in.
+
+    A code that is only compared with one is not raised there.
+    """
+    found: dict[str, set[str]] = {}
+    for node in reached(command):
+        # What the codes mean is told there, not raised.
+        parts = [] if node.module == "posetools.findings" else list(_parts(node))
+        compared = {id(inner) for at in parts if isinstance(at, ast.Compare) for inner in ast.walk(at)}
+        for at in parts:
+            text = at.value if isinstance(at, ast.Constant) and id(at) not in compared else None
+            if isinstance(text, str) and _ERROR.fullmatch(text):
+                found.setdefault(text, set()).add(f"{node.module}.{node.name}")
+    return found

@@ -76,9 +76,11 @@ def test_names_of_no_built_in_skeleton_are_refused(tmp_path: Path, document: obj
     with pytest.raises(RequestError) as caught:
         skeleton_of(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}: the keypoints are those of no built-in skeleton (car8, ")
-    known = document == keypoints(*reversed(CAR8.names))
-    command = f"posetools skeleton new FILE --keypoints {','.join(reversed(CAR8.names)) if known else 'A,B,...'}"
-    assert f"\n  --skeleton FILE says which they are; `{command}` writes one" in str(caught.value)
+    names = ",".join(reversed(CAR8.names)) if document == keypoints(*reversed(CAR8.names)) else "A,B,..."
+    is_car = document in (keypoints(*reversed(CAR8.names)), keypoints())
+    file, category = ("car.yaml", " --category car") if is_car else ("FILE", "")
+    command = f"posetools skeleton new {file}{category} --keypoints {names}"
+    assert f"\n  --skeleton {file} says which they are; `{command}` writes one" in str(caught.value)
 
 
 @pytest.mark.parametrize(

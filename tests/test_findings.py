@@ -1,14 +1,16 @@
-"""The order of findings, whatever their places are called."""
+"""The table of ways on, and the order of findings, whatever their places are called."""
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posetools.findings import Finding, sort_findings
+from posetools.findings import RULES, WAYS_ON, Finding, sort_findings
+from tests.hints import ROOT, errors_of
 
 
 def test_numbers_are_sorted_by_value_and_what_is_no_number_stays_text() -> None:
@@ -49,3 +51,27 @@ def _parts(text: str) -> list[tuple[int, str]]:
 )
 def test_a_place_is_said_once(place: str, message: str, where: str) -> None:
     assert Finding("E311", "a.csv", place, message).where == where
+
+
+def test_each_error_that_stops_a_conversion_has_a_way_on_and_no_other_has() -> None:
+    raised = errors_of("convert")
+    assert sorted(WAYS_ON) == sorted(raised), {code: sorted(raised.get(code, ())) for code in raised.keys() ^ WAYS_ON}
+    assert set(WAYS_ON) <= set(RULES)
+
+
+def test_a_way_on_is_an_option_or_something_to_do_or_why_there_is_none() -> None:
+    starts = ("`--", "Cannot be read, because ", "Add ", "Correct ", "Delete ", "Draw ", "Give ", "Turn ", "Write ")
+    assert not {code: way for code, way in WAYS_ON.items() if not way.startswith(starts) or not way.endswith(".")}
+
+
+def test_every_error_of_a_reader_says_what_to_do() -> None:
+    silent = []
+    for path in sorted((ROOT / "formats").glob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Finding":
+                continue
+            code = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else "E"
+            told = len(call.args) > 4 or any(isinstance(each, ast.Starred) for each in call.args)
+            if str(code).startswith("E") and not told and "hint" not in {each.arg for each in call.keywords}:
+                silent.append(f"{path.name}:{call.lineno}")
+    assert not silent

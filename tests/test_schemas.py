@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from posetools.findings import RULES
+from posetools.findings import RULES, WAYS_ON
 from posetools.schema_files import CHECKOUT, generated_files
 
 STALE = "is stale: `make generate` (python -m posetools.schema_files) writes it again"
@@ -37,6 +37,11 @@ def test_a_stale_schema_is_noticed() -> None:
 def test_the_page_on_codes_has_every_code_once() -> None:
     page = generated_files()["docs/findings.md"]
     assert all(page.count(f"| {code} | {rule.title} |") == 1 for code, rule in RULES.items())
+
+
+def test_the_page_on_codes_says_what_to_do_about_each_error() -> None:
+    _, _, ways = generated_files()["docs/findings.md"].partition("\n## What to do when a file is refused\n")
+    assert all(f"| {code} | {way} |" in ways for code, way in WAYS_ON.items())
 
 
 def test_the_coco_schema_says_what_an_annotation_needs() -> None:

@@ -180,10 +180,13 @@ def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: ob
         return Finding("E101", str(path), "", f"{loc[0]} must be a list, but is missing", hint)
     if not loc:
         rule = "an object with the lists images, annotations and categories"
-        return Finding("E102", str(path), "", must_be("the file", rule, document))
+        hint = "give the COCO file itself, or the folder that it is in"
+        return Finding("E102", str(path), "", must_be("the file", rule, document), hint)
     place = join_place(loc)
     rule = "an object" if len(loc) == 2 else _TOP_RULES.get(place, "a list")
-    return Finding("E102", str(path), place, must_be(place, rule, error["input"]))
+    return Finding(
+        "E102", str(path), place, must_be(place, rule, error["input"]), "correct the file, or export it again"
+    )
 
 
 def _field_problem(error: ErrorDetails, loc: tuple[int | str, ...]) -> tuple[str, str, str]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from posetools.dataset import DatasetBuilder, Image
-from posetools.errors import InputError, must_be
+from posetools.errors import InputError, must_be, quoted
 from posetools.files import read_json
 from posetools.findings import Finding, sort_findings
 from posetools.formats.base import ReadOptions, ReadResult
@@ -247,7 +247,11 @@ def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, re
             reading.findings.append(replace(found, of="point"))
         elif skeleton.index[name] in source:
             rule = f"the only one that is {name!r} (keypoints[{source[skeleton.index[name]]}] is)"
-            reading.add("E305", place, must_be(f"keypoints[{i}]", rule, label), "correct the name, or --map")
+            other = (category.keypoints or ())[source[skeleton.index[name]]]
+            renamed = next((one for one in (label, other) if one != name), None)
+            hint = f"--map {quoted(f'{renamed}=NAME')} takes {renamed!r} as another keypoint"
+            hint = hint if renamed else "correct one of the two in the file"
+            reading.add("E305", place, must_be(f"keypoints[{i}]", rule, label), hint)
         else:
             source[skeleton.index[name]] = i
     return Columns(

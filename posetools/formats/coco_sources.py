@@ -19,6 +19,7 @@ from posetools.formats.locate import (
     PictureFinder,
     Seen,
     Unsettled,
+    allowing,
     check_size,
     is_sane,
     name_below,
@@ -130,7 +131,7 @@ class PictureLookup:
         # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
         target = Path(os.path.realpath(links[0]))
         message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {target}"
-        return Finding("E308", str(self.path), "", message, f"--image-root {target.parent} allows it")
+        return Finding("E308", str(self.path), "", message, allowing(target))
 
     def _name(self, match: Match) -> str:
         below = None if match.folder is None else match.path.relative_to(match.folder)

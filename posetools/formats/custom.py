@@ -8,8 +8,9 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_custom
   all rows of a picture are. The box may stand in any of them, and must be the same wherever it stands; a row without
   a point's name is one for the box alone.
 - [points]: one row per object, a column each for x, y and visibility of each keypoint.
-- A point whose x and y are empty is not labelled. Words of the visibility column are compared as text. Without such a
-  column the points are refused unless the user takes them as visible.
+- A point whose x and y are empty is not labelled. Words of the visibility column are compared as text; 2.0 is 2, and
+  ``Visible`` is ``visible`` where the mapping has only one of them (W324). Without such a column the points are refused
+  unless the user takes them as visible.
 - Without [box], or where its four cells are empty, the object is a finding unless its box comes from the keypoints.
 - Fractions and percentages are of the upright picture and become pixels to 1e-9.
 - A row that holds nothing but a picture makes that a picture without objects.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,10 +123,12 @@ def _read_file(
     for row in by_picture.pop("", []):
         message = must_be(mapping.columns.picture, "a picture's path", "")
         findings.append(Finding("E309", file, row.place, message, "correct the row"))
+    repaired = Counter[str]()
     readings = [
-        _read_picture(source, picture, listed, mapping, opener, skeleton, options)
+        _read_picture(source, picture, listed, mapping, opener, skeleton, options, repaired)
         for picture, listed in by_picture.items()
     ]
+    findings += [Finding("W324", file, "", f"{what} ({times})") for what, times in sorted(repaired.items())]
     return [*readings, FileReading(source.file, findings=findings)]
 
 
@@ -175,13 +179,14 @@ def _read_picture(
     opener: Opener,
     skeleton: Skeleton,
     options: ReadOptions,
+    repaired: Counter[str],
 ) -> FileReading:
     column = mapping.columns.picture
     place = f"{rows[0].place}: {column}"
     reading = opener.open(source, [picture], place=place, objects=len(rows), what="rows")
     if reading.picture is None:
         return reading
-    found = PictureRows(str(source.file), reading.size, mapping, skeleton, options)
+    found = PictureRows(str(source.file), reading.size, mapping, skeleton, options, repaired=repaired)
     objects = found.read(rows)
     splits = {row.text(mapping.columns.split) for row in rows} - {""}
     if len(splits) > 1 or not all(map(_SPLIT.fullmatch, splits)):

@@ -7,6 +7,7 @@ one without objects.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,8 @@ from posetools.skeleton import Skeleton
 # Beyond it a number is no coordinate.
 _LARGEST = 1e6
 _ADVICE = "correct the row"
+# What a column of integers becomes in programs that have no empty integer.
+_WHOLE = re.compile(r"[0-9]\.0+")
 
 
 class TableRow(NamedTuple):
@@ -73,6 +76,7 @@ class PictureRows:
         options: the user's options, with the mapping's names among theirs.
         findings: what cannot be read, and what is odd.
         ignored: label -> how many points or rows are left out on purpose.
+        repaired: what was read as what it means -> how often, in the whole table.
     """
 
     file: str
@@ -82,6 +86,7 @@ class PictureRows:
     options: ReadOptions
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
     _unknown: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _unlabelled: list[str] = field(default_factory=list)
 
@@ -177,7 +182,7 @@ class PictureRows:
     def _add_point(self, one: _Object, row: TableRow, cells: Cells) -> None:
         x, y = _number(row.cells.get(cells.x)), _number(row.cells.get(cells.y))
         word = row.text(cells.visibility)
-        visibility = Visibility.VISIBLE if cells.visibility is None else self.mapping.words.get(word)
+        visibility = Visibility.VISIBLE if cells.visibility is None else self._visibility(word)
         is_absent = x is not None and y is not None and math.isnan(x) and math.isnan(y)
         if is_absent and (cells.visibility is None or not word or visibility == Visibility.NOT_LABELLED):
             return
@@ -201,6 +206,20 @@ class PictureRows:
             scale = self._scale(None)
             px, py = (np.array([x, y]) * scale).round(DECIMALS).tolist() if self.mapping.units != "pixel" else (x, y)
             one.points.setdefault(keypoint, []).append(((px, py, int(visibility)), row.place))
+
+    def _visibility(self, word: str) -> Visibility | None:
+        """Return what a word means: as the mapping says, else written as a fraction (2.0) or with other capitals."""
+        words = self.mapping.words
+        if word in words:
+            return words[word]
+        whole = words.get(word.rstrip("0").removesuffix(".")) if _WHOLE.fullmatch(word) else None
+        alike = {value for known, value in words.items() if known.casefold() == word.casefold()}
+        if whole is not None:
+            self.repaired["a visibility as a fraction was taken for an integer"] += 1
+        elif len(alike) == 1:
+            (whole,) = alike
+            self.repaired["a word of visibility with other capitals was taken for that of the mapping"] += 1
+        return whole
 
     def _scale(self, units: Units | None) -> Any:
         wanted = units or self.mapping.units

@@ -66,6 +66,7 @@ from posetools.skeleton import Skeleton
 _HEAD = 4096
 # Bytes; no file system has a longer name.
 _LONGEST_NAME = 255
+_SHORTER = "no file system holds it: give the image a shorter name, here and in the file"
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _WORDING = Wording(
     tool="CVAT",
@@ -181,7 +182,7 @@ def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileRe
     """Return the reading of a picture without its objects; or with the finding that says why it is left out."""
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(image.name).parts):
         message = f"{must_be('name', f'at most {_LONGEST_NAME} bytes long', image.name)} ({_lost(image)})"
-        return FileReading(source.file, findings=[Finding("E121", str(source.file), image.place, message)])
+        return FileReading(source.file, findings=[Finding("E121", str(source.file), image.place, message, _SHORTER)])
     found = lookup.find(image.name, image.size, image.place, below=image.subset)
     if isinstance(found, Finding):
         return FileReading(source.file, findings=[replace(found, message=f"{found.message} ({_lost(image)})")])

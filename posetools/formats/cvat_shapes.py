@@ -109,7 +109,7 @@ class PictureShapes:
             place, rule = f"{self.image.place}: {shape.place}", f"the category {self.labels.category!r}"
             parts = tuple(part.value.label for part in shape.parts if part.value.label)
             self.findings.append(
-                replace(self._unknown_skeleton(value.label, place, rule), of="rectangle", points=parts)
+                replace(self._unknown_skeleton(value.label, place, rule), of="rectangle", points=parts, ways="")
             )
         else:
             self._note(shape, rotation=value.rotation)

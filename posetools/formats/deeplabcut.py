@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,7 +36,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from posetools.dataset import Dataset, Image, Visibility
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import Transfer, transfer
 from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
@@ -208,15 +208,15 @@ class _Rows:
 
     def _check_twice(self) -> None:
         """Refuse a file in which two body parts of an individual become one keypoint."""
-        times = Counter((column.individual, self._name(column)) for column in self.table.columns)
-        for (individual, name), count in times.items():
-            if (
-                count > 1
-                and name in self.skeleton.index
-                and not any(label in self.options.ignore for label in (individual, name))
-            ):
-                problem = must_be("--map", f"one body part for {name!r}", f"{count}")
-                raise InputError(self.source.file, "bodyparts", problem, hint="--ignore NAME leaves one out")
+        parts: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for column in self.table.columns:
+            if not any(label in self.options.ignore for label in (column.individual, column.bodypart)):
+                parts[column.individual, self._name(column)].append(column.bodypart)
+        for (_, name), labels in parts.items():
+            if len(labels) > 1 and name in self.skeleton.index:
+                problem = must_be("--map", f"one body part for {name!r}", f"{len(labels)}: {', '.join(labels)}")
+                ways = " or ".join(f"--ignore {quoted(label)}" for label in labels)
+                raise InputError(self.source.file, "bodyparts", problem, hint=f"{ways} leaves one out")
 
     def _other_individuals(self) -> set[str]:
         """Return the individuals that have none of the keypoints, where others have some: another kind of object."""

@@ -48,7 +48,7 @@ class Twins:
         try:
             other = read_table(twin)
         except MissingExtraError as exc:
-            other = Finding("E310", str(twin), "", " ".join(str(exc).split()))
+            other = Finding("E310", str(twin), "", " ".join(str(exc).split()), "install it")
         if isinstance(other, Finding):
             self.unknown.append(path)
             self.reason = self.reason or f"{twin}: {other.message}"

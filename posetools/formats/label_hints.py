@@ -83,27 +83,26 @@ class Advice:
     Attributes:
         text: the hint.
         options: what to type, where that is one thing; else empty.
-        reading: the part of the hint that says how to read the label, where that is not one thing to type; else empty.
     """
 
     text: str
     options: str = ""
-    reading: str = ""
 
 
 def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
     """Return the hint for a label that cannot be read without a pattern."""
     leave = f"--ignore {as_typed(label)} leaves it out"
     if has_pattern:
-        reading = f"extend --label-pattern by the {found.says} behind {found.name!r}, as in {found.options()}"
-        return Advice(f"{reading}; {leave}", reading=reading)
+        text = f"extend --label-pattern by the {found.says} behind {found.name!r}, as in {found.options()}; {leave}"
+        return Advice(text)
     if found.other:
         first, second = ("visibility", "number of the object") if found.says == "visibility" else (
             "number of the object", "visibility",
         )  # fmt: skip
         other = f"--label-pattern {shlex.quote(found.other)}"
-        reading = f"where the number is the {first}, {found.options()} reads it; where it is the {second}, {other}"
-        return Advice(f"{reading}; {leave}", reading=reading)
+        return Advice(
+            f"where the number is the {first}, {found.options()} reads it; where it is the {second}, {other}; {leave}"
+        )
     text = f"{found.options()} reads the {found.says} behind {found.name!r}, which --map would lose; {leave}"
     return Advice(text, found.options())
 

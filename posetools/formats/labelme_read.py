@@ -157,6 +157,8 @@ class ShardReader:
         except (KeyError, ValueError):
             # A label that means nothing, or a shape that is of another kind than its label.
             return False
+        if self.options.one_object and len(objects) > 1:
+            return False
         identity, name = folder.real + picture, prefix + picture
         path = path if self.options.need_pictures else ""
         part.pictures.append(

@@ -85,7 +85,7 @@ def unknown_label(
         hint = f"--map {as_typed(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
         hint += "; --skeleton FILE where the object is another"
     found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
-    return replace(found, options=advice.options, reading=advice.reading) if advice else found
+    return replace(found, options=advice.options, ways="" if advice.options else advice.text) if advice else found
 
 
 def _suggest(name: str, known: Collection[str]) -> str:

@@ -131,7 +131,7 @@ class PictureFinder:
         """
         named = named or (places[-1].text,)
         for seen in places:
-            path = self._inside(seen)
+            path = self._inside(seen) or self._linked(seen)
             if path is not None and path.is_file():
                 as_named = seen.text == named[0]
                 notes = () if as_named else self._of_another_folder(path, named_in(named[0]), file, place)
@@ -146,6 +146,20 @@ class PictureFinder:
         path = Path(seen.text) if relative is None else seen.folder / relative
         sane = (relative is not None or path.is_absolute()) and is_sane(path)
         return path if sane and self._holds(path) else None
+
+    def _linked(self, seen: Seen) -> Path | None:
+        """Return a link in the source that leads into one of the extra roots, which may have another name there."""
+        path = self._leading_out(seen) if self.extra_roots else None
+        target = None if path is None else real(path)
+        return path if target and any(target.startswith(ended(real(root))) for root in self.extra_roots) else None
+
+    def _leading_out(self, seen: Seen) -> Path | None:
+        """Return what is there under the name that is written, but is elsewhere: it, or a folder, is a link."""
+        relative = portable_path(seen.text)
+        if relative is None or ".." in relative.parts:
+            return None
+        path = seen.folder / relative
+        return path if is_sane(path) and os.path.lexists(path) and not self._holds(path) else None
 
     def _holds(self, path: Path) -> bool:
         return ended(real(path)).startswith(self._real_root)
@@ -235,6 +249,11 @@ class PictureFinder:
         path = None if relative is None else seen.folder / relative
         if path is None or (is_sane(path) and not self._holds(path)):
             problem = must_be(place, f"a path inside {self.root}", seen.text)
+            link = self._leading_out(seen)
+            if link is not None:
+                # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+                target = Path(os.path.realpath(link))
+                return Finding("E308", str(file), place, f"{problem}, a link to {target}", allowing(target))
             beside = self._inside(Seen(named_in(seen.text).name, seen.folder))
             hint = "--image-root DIR allows a further folder and finds the image there by the end of its path"
             if beside is not None and beside.is_file():
@@ -243,6 +262,13 @@ class PictureFinder:
         problem = must_be(place, "an existing picture", seen.text)
         hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
         return Finding("E121", str(file), place, problem, hint)
+
+
+def allowing(target: Path) -> str:
+    """Return what to do about a link that leads out of the source, to ``target``."""
+    if not target.exists():
+        return "the link leads nowhere: put the image in its place"
+    return f"--image-root {quoted(target.parent)} allows it"
 
 
 def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -297,8 +296,7 @@ class Sorter:
             it, each, its, of = "it", "it", "its", repr(labels[0])
             if len(labels) > 1:
                 it, each, its, of = "them", "each", "their", "keypoints"
-            leave = " ".join(f"--ignore {shlex.quote(label)}" for label in labels)
-            hint = f"draw {each} as a {wanted} in {self.report.words.tool}, or leave {it} out with {leave}"
+            hint = f"draw {each} as a {wanted} in {self.report.words.tool}, or delete {it}"
             if wanted == "point" and (got == "rectangle" or any(is_outline(shape) for _, shape in drawn)):
                 hint = f"--keypoints-from categories takes {its} center; or {hint}"
             problem = must_be(f"shape_type of {of}", repr(wanted), got)

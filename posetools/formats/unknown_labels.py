@@ -12,7 +12,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from posetools.conversion_report import SplitCounts
@@ -29,8 +29,6 @@ _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name
 _SHOWN = 20
 # So many labels that differ in their last number are left out by one wildcard.
 _FAMILY = 3
-# Ways to read labels that a hint describes.
-_READINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class UnknownLabel(Cause):
         label: the label.
         near: the known name that it may be a slip of; empty where there is none.
         options: the --label-pattern that reads it, with the option; empty where there is none, or more than one.
-        reading: how to read it, where there is more than one such pattern, or one to extend; else empty.
+        ways: what reads it, in words, where that is no single option.
         of: what it is the label of, in labelme's words: a rectangle is an object's.
         points: the names of the keypoints that come with it, where it is that of an object.
         number: how many have it there.
@@ -50,7 +48,7 @@ class UnknownLabel(Cause):
     label: str = ""
     near: str = ""
     options: str = ""
-    reading: str = ""
+    ways: str = ""
     of: str = ""
     points: tuple[str, ...] = ()
     number: int = 1
@@ -77,11 +75,6 @@ class _Row:
         self.points.update(dict.fromkeys(found.points))
 
     @property
-    def says_more(self) -> bool:
-        """Whether the label is a name with more in it."""
-        return bool(self.first.options or self.first.reading)
-
-    @property
     def text(self) -> str:
         """The row in words."""
         files = f" in {len(self.files)} files" if len(self.files) > 1 else ""
@@ -93,7 +86,14 @@ class _Row:
             text += f"; may be {self.near!r}"
         elif self.first.options:
             text += f"; {self.first.options} reads it"
+        elif self.first.ways:
+            text += f"; {self.first.ways}"
         return text
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the row says what reads the label."""
+        return bool(self.near or self.first.options or self.first.ways)
 
 
 def one_table(
@@ -123,6 +123,7 @@ def one_table(
         # CVAT's boxes may be called after their skeleton.
         skeletons = rows.get(row.label.removesuffix("-box"))
         row.near = row.near or (skeletons.near if skeletons and skeletons.points else "")
+    _let_one_pattern_read(rows.values())
     labelled = sum(hidden + visible for _, hidden, visible in read.keypoints.values())
     known = skeleton.category.name if read.instances else ""
     if not labelled and not has_errors(others) and (hint := _another_object(rows, known)):
@@ -135,6 +136,20 @@ def one_table(
     message = f"labels must be {rule}, got {_counted(rows)}"
     hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=read.instances))
     return [*others, _finding(unknown, rows, message, hint)]
+
+
+def _let_one_pattern_read(rows: Iterable[_Row]) -> None:
+    """Let all labels that say more than a name be read by the pattern of one of them, where it fits all.
+
+    ``dog_1`` tells what the number in ``nose_1`` is.
+    """
+    more = [row for row in rows if not row.near and (row.first.options or row.first.ways)]
+    for options in dict.fromkeys(row.first.options for row in more if row.first.options):
+        pattern = shlex.split(options)[-1]
+        if all(re.fullmatch(pattern, row.label) for row in more):
+            for row in more:
+                row.first = replace(row.first, options=options, ways="")
+            return
 
 
 def _same_object(found: UnknownLabel, skeleton: Skeleton) -> str:
@@ -181,7 +196,7 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     told = list(rows.values())
     named = ((*row.points, *([row.label] if row.of["point"] > row.of["rectangle"] else [])) for row in told)
     points = list(dict.fromkeys(itertools.chain.from_iterable(named)))
-    if not points or sum(bool(row.near or row.says_more) for row in told) * 2 >= len(told):
+    if not points or sum(row.is_told for row in told) * 2 >= len(told):
         return ""
     if any(row.dependents for row in told):
         # Points with the skeleton's names are there.
@@ -219,40 +234,28 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     """Yield the parts of the hint: what names, what patterns, what is left out."""
     near = [row for row in rows if row.near]
     maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN]]
-    patterns, readings = _patterns(rows)
+    patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
     if len(patterns) == 1:
         yield f"{patterns[0]} reads what labels say beside the name;"
     elif patterns:
         yield "one --label-pattern with what those of the table have reads the others;"
-    yield from (f"{reading};" for reading in readings[:_READINGS])
-    rest = [row.label for row in rows if not row.near and not row.says_more]
+    if any(row.first.ways and not row.near and not row.first.options for row in rows):
+        yield "the table has what reads the others;"
+    rest = [row.label for row in rows if not row.is_told]
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
         more = " and so on" if len(ignored) > _SHOWN else ""
         typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN])
         yield f"{typed}{more} leaves {_them(rest)} out;"
-        if objects and not near and not patterns and not readings and len(ignored) > 1:
+        if objects and not near and not patterns and len(ignored) > 1:
             yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"
-    label = rest[0] if len(rows) == 1 and rest else "LABEL"
-    map_one = f"--map {as_typed(f'{label}=NAME')}"
-    yield f"{map_one} takes one as a name of the skeleton; --skeleton FILE where the object is another"
-
-
-def _patterns(rows: Sequence[_Row]) -> tuple[list[str], list[str]]:
-    """Return the options that read labels which say more than a name, and in words how to read the others.
-
-    Where one pattern fits all of them it is the only one: ``dog_1`` tells what the number in ``nose_1`` is.
-    """
-    more = [row for row in rows if row.says_more]
-    patterns = list(dict.fromkeys(row.first.options for row in more if row.first.options))
-    for options in patterns:
-        pattern = shlex.split(options)[-1]
-        if all(re.fullmatch(pattern, row.label) for row in more):
-            return [options], []
-    return patterns, list(dict.fromkeys(row.first.reading for row in more if row.first.reading))
+    label = rows[0].label if len(rows) == 1 else "LABEL"
+    map_one = f"--map {as_typed(f'{label}=NAME')} takes one as a name of the skeleton"
+    leave_one = "" if rest else f", --ignore {as_typed(label)} leaves one out"
+    yield f"{map_one}{leave_one}; --skeleton FILE where the object is another"
 
 
 def _them(of: Sequence[object]) -> str:

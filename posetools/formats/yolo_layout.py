@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from posetools.dataset_folder import split_folder
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import is_inside
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
@@ -67,7 +67,8 @@ def open_source(source: Path) -> Source:
     files = _yaml_files(source)
     if len(files) > 1:
         named = ", ".join(path.name for path in files)
-        raise RequestError(must_be(str(source), "a folder with one YAML file that declares kpt_shape", named))
+        problem = must_be(str(source), "a folder with one YAML file that declares kpt_shape", named)
+        raise RequestError(f"{problem}\n  give the one that is meant as SRC: {quoted(files[0])}, or another")
     if files:
         return Source(source, files[0], *read_yaml(files[0]))
     return Source(source, None, DataYaml())

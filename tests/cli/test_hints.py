@@ -108,6 +108,7 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
         "posetools.cli.app",
         "posetools.cli.stopping",
         "posetools.cli.urls",
+        "posetools.findings",
         "posetools.schema_files",
     }, alone
 

@@ -346,7 +346,7 @@ def test_the_command_takes_a_mapping(tmp_path: Path) -> None:
     assert done.status == 0 and "read 1 custom annotation file" in done.words
     again: list[str | Path] = ["convert", tmp_path / "out", "--to", "labelme", "-o", tmp_path / "again"]
     done = run(*again, "--attribute", "label=part", "--attribute", "object=id")
-    assert done.status == 1 and "one of part says what the region is" in done.words
+    assert done.status == 1 and "regions must have a label in part" in done.words
     done = run(*again, "--attribute", "label")
     assert done.status == 2 and "--attribute must be ROLE=NAME" in done.words
     assert run(*again, "--attribute", "label=label").status == 0

@@ -141,8 +141,10 @@ def test_what_the_format_does_not_hold_must_be_said(tmp_path: Path) -> None:
 
 
 def test_two_body_parts_of_one_keypoint(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"--map must be one body part for '{ONE}', got '2'"):
+    with pytest.raises(InputError, match=f"--map must be one body part for '{ONE}', got '2: {ONE}, {TWO}'"):
         read(save(tmp_path, SINGLE), names={TWO: ONE})
+    result = read(save(tmp_path, SINGLE), names={TWO: ONE}, ignore=frozenset({TWO}))
+    assert [finding.code for finding in result.findings] == ["W333"] and result.ignored[TWO] > 0
 
 
 @pytest.mark.parametrize(

@@ -209,3 +209,29 @@ def test_names_and_ignored_labels_mean_the_same(
     assert _told(quick) == _told(slow)
     assert quick.dataset == slow.dataset
     assert isinstance(parse_document((tmp_path / "0.json").read_bytes(), "a"), Document)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"one_object": True},
+        {"box_from": "keypoints"},
+        {"one_object": True, "box_from": "keypoints"},
+        {"categories": ("car",)},
+        {"categories": ("auto",)},
+        {"names": {"left-*": "left-front-tire"}},
+        {"ignore": frozenset({"*-tire"})},
+        {"hidden": frozenset({"a word"})},
+        {"label_pattern": r"(?P<name>.+?)(?:-(?P<instance>\d+))?"},
+    ],
+    ids=str,
+)
+def test_options_mean_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
+    for seed in range(300):
+        (tmp_path / f"{seed}.json").write_bytes(_content(seed).replace(b'"a.jpg"', b'"%d.jpg"' % seed))
+    options = ReadOptions(**{"trust_sizes": True, "need_pictures": False, **more})
+    quick = labelme.read([tmp_path], CAR8, options)
+    monkeypatch.setattr(labelme_read, "quick_document", lambda _: None)
+    slow = labelme.read([tmp_path], CAR8, options)
+    assert _told(quick) == _told(slow)
+    assert quick.dataset == slow.dataset

@@ -1,0 +1,97 @@
+"""Hints of the COCO reader, followed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.following.case import AROUND_BOTH, BOTH, NAMES, POINTS, Case, fish
+from tests.following.sources import SKELETON, coco
+
+
+def _of_objects(**values: Any) -> Any:
+    """Return a change of every object: these values, or without those that are None."""
+
+    def change(document: Any) -> None:
+        for one in document["annotations"]:
+            one.update(values)
+            for key in [key for key, value in values.items() if value is None]:
+                del one[key]
+
+    return change
+
+
+def _of_category(**values: Any) -> Any:
+    def change(document: Any) -> None:
+        document["categories"][0].update(values)
+
+    return change
+
+
+def _flat(document: Any) -> None:
+    """Make every keypoint an object of a category of its own."""
+    document["categories"] = [{"id": i, "name": name} for i, name in enumerate(("fish", *NAMES), start=1)]
+    boxes = [{**one, "keypoints": [], "num_keypoints": 0} for one in document["annotations"]]
+    points = [
+        {"id": 10 * image + i, "image_id": image, "category_id": 2 + i, "bbox": [*POINTS[name], 1, 1],
+         "area": 1, "iscrowd": 0, "segmentation": [list(POINTS[name])]}
+        for image in (1, 2) for i, name in enumerate(NAMES)
+    ]  # fmt: skip
+    document["annotations"] = [{k: v for k, v in one.items() if "keypoints" not in k} for one in boxes] + points
+
+
+def _crowded(document: Any) -> None:
+    crowd = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [70, 10, 20, 20], "area": 400, "iscrowd": 1}
+    document["annotations"].append({**crowd, "num_keypoints": 0, "keypoints": [0] * 12})
+
+
+def _with_boats(document: Any) -> None:
+    document["categories"].append({"id": 2, "name": "boat", "supercategory": "thing"})
+    boat = {"image_id": 1, "category_id": 2, "bbox": [70, 10, 20, 20], "area": 400, "iscrowd": 0}
+    document["annotations"] += [{"id": number, **boat} for number in (8, 9)]
+
+
+def _three_keypoints(document: Any) -> None:
+    document["categories"][0]["keypoints"] = []
+    for one in document["annotations"]:
+        one.update(keypoints=one["keypoints"][:9], num_keypoints=3)
+
+
+CASES = [
+    Case(
+        "boxes without a size",
+        lambda: coco(_of_objects(bbox=[20, 30, 0, 0])),
+        ("--box-from keypoints",),
+        want=AROUND_BOTH,
+    ),
+    Case("no categories", lambda: coco(lambda document: document.pop("categories")), ("--kpt-order *",)),
+    Case(
+        "another category beside it",
+        lambda: coco(_with_boats),
+        (),
+        again=("src", *SKELETON, "--categories", "fish"),
+    ),
+    Case("objects without a box", lambda: coco(_of_objects(bbox=None)), ("--box-from keypoints",), want=AROUND_BOTH),
+    Case("keypoints as objects", lambda: coco(_flat), ("--keypoints-from categories",)),
+    Case("keypoints without names", lambda: coco(_of_category(keypoints=[])), ("--kpt-order *",)),
+    Case(
+        "keypoints without names, fewer than the skeleton's",
+        lambda: coco(_three_keypoints),
+        ("--kpt-order a,b,c",),
+        {"a,b,c": "nose,tail,left-fin"},
+        want={name: [fish(right_fin=None)] for name in BOTH},
+    ),
+    Case(
+        "a keypoint named twice",
+        lambda: coco(_of_category(keypoints=["nose", "tail", "left-fin", "fin"]), "--map", "fin=tail"),
+        ("--map fin=NAME",),
+        {"NAME": "right-fin"},
+        leave_out=("--map", "fin=tail"),
+    ),
+    Case("another category", lambda: coco(_of_category(name="shark")), ("--map shark=fish",)),
+    Case(
+        "groups of objects in a format without",
+        lambda: coco(_crowded, "--to", "labelme"),
+        ("--drop-crowds",),
+        leave_out=("--to", "labelme"),
+    ),
+]
