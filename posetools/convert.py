@@ -301,8 +301,15 @@ def _no_objects(read: _Read, kept: Sequence[int], request: ConvertRequest) -> It
             "",
             f"objects must be at least 1, got 0 in {len(read.pictures.names)} pictures and {read.files} annotation "
             f"files" + (f" ({left_out} shapes left out on purpose)" if left_out else ""),
-            _WHY_NONE if left_out else "label objects first: no file has one",
+            _why_none(read.ignored, request) if left_out else "label objects first: no file has one",
         )
+
+
+def _why_none(ignored: Mapping[str, int], request: ConvertRequest) -> str:
+    if request.read.ignore or request.read.categories or request.read.drop_crowds:
+        return _WHY_NONE
+    listed = ", ".join(f"{what} ({number})" for what, number in ignored.items())
+    return f"all objects are left out: {listed}; label objects first, or submit those that are there"
 
 
 def _sides_without_objects(

@@ -1,15 +1,17 @@
 """COCO files in which every keypoint is an object of a category of its own, joined to the objects by their boxes.
 
 RectLabel writes such files, and CVAT from a task with flat points. A keypoint belongs to an object when it is in
-exactly one box of the object's category.
+exactly one box of the object's category. It is visible unless its object says that it is occluded.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from posetools.dataset import Visibility
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_errors import Note, raw_place
@@ -21,6 +23,10 @@ from posetools.skeleton import Skeleton
 _TINY = 0.1
 _EXPORT = "export with keypoints that belong to objects: from CVAT as 'CVAT for images 1.1'"
 _SHOWN = 6
+
+
+# x, y and visibility.
+_Point = tuple[float, float, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,29 @@ def join_categories(document: Any, skeleton: Skeleton, options: ReadOptions) -> 
         return document, ()
     if options.keypoints_from != "categories":
         return document, (_told(points, skeleton),)
-    return _joined(document, points, ours, skeleton)
+    if options.one_object:
+        document, ours = _one_each(document, points, ours, skeleton)
+    return _joined(document, points, ours, skeleton, one_object=options.one_object)
+
+
+def _one_each(
+    document: Mapping[str, Any], points: Mapping[int, str], ours: set[int], skeleton: Skeleton
+) -> tuple[Mapping[str, Any], set[int]]:
+    """Return a document with an object, without a box, in every image that has keypoints alone."""
+    annotations, categories = list(document["annotations"]), list(document["categories"])
+    known = [entry for entry in annotations if _has_ids(entry)]
+    drawn = {entry["image_id"] for entry in known if entry["category_id"] in ours}
+    bare = dict.fromkeys(entry["image_id"] for entry in known if entry["category_id"] in points)
+    category = min(ours, default=max(points) + 1)
+    if not ours:
+        used = {entry["id"] for entry in categories if isinstance(entry, dict) and type(entry.get("id")) is int}
+        category = max(used | points.keys()) + 1
+        categories.append({"id": category, "name": skeleton.category.name})
+    ids = [entry["id"] for entry in annotations if isinstance(entry, dict) and type(entry.get("id")) is int]
+    new = (image for image in bare if image not in drawn)
+    for number, image in enumerate(new, max(ids, default=0) + 1):
+        annotations.append({"id": number, "image_id": image, "category_id": category, "iscrowd": 0, "bbox": None})
+    return {**document, "annotations": annotations, "categories": categories}, {*ours, category}
 
 
 def _roles(categories: Sequence[Any], skeleton: Skeleton, options: ReadOptions) -> tuple[dict[int, str], set[int]]:
@@ -73,17 +101,18 @@ def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
     message = f"keypoints were exported as objects of a category each: {len(names)} of the categories are {listed}"
     hint = (
         f"`posetools convert --keypoints-from categories` joins them, where each is in exactly one box of category "
-        f"{skeleton.category.name!r}; else {_EXPORT}"
+        f"{skeleton.category.name!r} (with --one-object-per-image --box-from keypoints, where every image shows one "
+        f"object); else {_EXPORT}"
     )
     return "E127", "categories", message, hint
 
 
 def _joined(
-    document: Mapping[str, Any], points: Mapping[int, str], ours: set[int], skeleton: Skeleton
+    document: Mapping[str, Any], points: Mapping[int, str], ours: set[int], skeleton: Skeleton, *, one_object: bool
 ) -> tuple[Any, tuple[Note, ...]]:
     annotations: list[Any] = document["annotations"]
-    boxes = list(_boxes(annotations, ours))
-    found: dict[int, dict[str, tuple[float, float]]] = {box.index: {} for box in boxes}
+    boxes = list(_boxes(annotations, ours, one_object=one_object))
+    found: dict[int, dict[str, _Point]] = {box.index: {} for box in boxes}
     wrong: dict[str, list[str]] = {}
     by_image: dict[int, list[_Box]] = {}
     for box in boxes:
@@ -105,21 +134,32 @@ def _joined(
         for entry in document["categories"]
     ]
     message = (
-        f"{len(gone)} keypoints, exported as objects of a category each, were joined to the {len(boxes)} boxes of "
-        f"{skeleton.category.name!r} that they are in, as visible; places are those without them"
+        f"{len(gone)} keypoints, exported as objects of a category each, were joined to the {len(boxes)} "
+        f"{'objects, one in each image' if one_object else f'boxes of {skeleton.category.name!r} that they are in'}, "
+        f"{_seen(found)}; places are those without them"
     )
     hint = "check a few of them: posetools view"
     joined = {**document, "annotations": new, "categories": categories}
     return joined, (("W331", "annotations", message, hint),)
 
 
+def _seen(found: Mapping[int, Mapping[str, _Point]]) -> str:
+    occluded = sum(point[2] == Visibility.HIDDEN for points in found.values() for point in points.values())
+    return f"{occluded} of them as occluded" if occluded else "as visible"
+
+
 def _has_ids(entry: Any) -> bool:
     return isinstance(entry, dict) and all(type(entry.get(key)) is int for key in ("category_id", "image_id"))
 
 
-def _boxes(annotations: Sequence[Any], ours: set[int]) -> Iterator[_Box]:
+def _boxes(annotations: Sequence[Any], ours: set[int], *, one_object: bool) -> Iterator[_Box]:
     for i, entry in enumerate(annotations):
-        if _has_ids(entry) and entry["category_id"] in ours and (drawn := drawn_box(entry.get("bbox"))):
+        if not _has_ids(entry) or entry["category_id"] not in ours:
+            continue
+        if one_object:
+            # All points of the image are its own.
+            yield _Box(i, entry["image_id"], (-math.inf, -math.inf, math.inf, math.inf))
+        elif drawn := drawn_box(entry.get("bbox")):
             x, y, width, height = drawn
             yield _Box(i, entry["image_id"], (x, y, x + width, y + height))
 
@@ -131,9 +171,7 @@ def _numbers(value: Any, count: int) -> list[float] | None:
     return numbers if len(numbers) == count else None
 
 
-def _assign(
-    entry: Mapping[str, Any], name: str, boxes: Sequence[_Box], found: dict[int, dict[str, tuple[float, float]]]
-) -> str:
+def _assign(entry: Mapping[str, Any], name: str, boxes: Sequence[_Box], found: dict[int, dict[str, _Point]]) -> str:
     """Give a keypoint to its object, or return what is wrong with it."""
     at = _point(entry)
     if at is None:
@@ -148,8 +186,15 @@ def _assign(
         return "a keypoint's own box must be tiny, for it to be a point"
     if name in found[box.index]:
         return f"a box must have every keypoint at most once, got {show_value(name)} again"
-    found[box.index][name] = x, y
+    found[box.index][name] = x, y, _visibility(entry)
     return ""
+
+
+def _visibility(entry: Mapping[str, Any]) -> int:
+    """Return what a keypoint's object says of its visibility: in keypoints of its own, or in CVAT's attribute."""
+    own, attributes = _numbers(entry.get("keypoints"), 3), entry.get("attributes")
+    occluded = isinstance(attributes, dict) and attributes.get("occluded") in (True, 1, "true")
+    return Visibility.HIDDEN if occluded or (own and own[2] == 1) else Visibility.VISIBLE
 
 
 def _point(entry: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, float]] | None:
@@ -170,11 +215,14 @@ def _point(entry: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, 
 def _problem(what: str, places: Sequence[str], skeleton: Skeleton) -> Note:
     listed = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
     message = f"{what}: {len(places)} of them ({listed})"
-    return "E127", places[0], message, f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT}"
+    hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT}"
+    if what.endswith("got none"):
+        hint = f"--one-object-per-image --box-from keypoints, if every image shows one object; else {hint}"
+    return "E127", places[0], message, hint
 
 
-def _with_keypoints(entry: Any, points: Mapping[str, tuple[float, float]] | None, skeleton: Skeleton) -> Any:
+def _with_keypoints(entry: Any, points: Mapping[str, _Point] | None, skeleton: Skeleton) -> Any:
     if points is None:
         return entry
-    triples = [(*points[name], 2) if name in points else (0, 0, 0) for name in skeleton.names]
+    triples = [points.get(name, (0, 0, 0)) for name in skeleton.names]
     return {**entry, "keypoints": [value for triple in triples for value in triple], "num_keypoints": len(points)}

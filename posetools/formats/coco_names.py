@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posetools.errors import must_be
+from posetools.errors import must_be, show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_errors import Note, raw_place
 from posetools.skeleton import Skeleton
 
 _SHOWN = 5
+_ORDERED = "the first of its names is that of the first keypoint in the file"
 
 
 def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:
@@ -39,12 +41,15 @@ def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
         if len(numbers) != 1 or not isinstance(names, list):
             continue
         (number,) = numbers
-        if len(names) == number:
+        foreign = len(names) == number and not any(_is_known(name, skeleton, options) for name in names)
+        if len(names) == number and not (foreign and (options.kpt_order is not None or _are_numbered(names))):
             continue
+        place = raw_place("categories", i, entry)
         if options.kpt_order is not None and len(options.kpt_order) == number:
             categories[i] = {**entry, "keypoints": list(options.kpt_order)}
+            if foreign:
+                notes.append(("W336", place, f"keypoints are named {_shown(names)}: --kpt-order names them", _ORDERED))
         else:
-            place = raw_place("categories", i, entry)
             notes.append(_unnamed(place, number, names, skeleton, options.kpt_order))
     return {**document, "categories": categories}, tuple(notes)
 
@@ -71,6 +76,22 @@ def _only_category(
     named = ",".join(skeleton.names) if fits else "a,b,c"
     hint = f"`posetools convert --kpt-order {named}` takes them for {name!r} with these keypoints, in the file's order"
     return [], [("E111", "categories", message, hint)]
+
+
+def _is_known(name: Any, skeleton: Skeleton, options: ReadOptions) -> bool:
+    return not isinstance(name, str) or options.names.get(name, name) in skeleton.index or name in options.ignore
+
+
+def _are_numbered(names: Sequence[str]) -> bool:
+    """Return whether names only count: 0, 1, 2 or kp_1, kp_2, kp_3."""
+    numbered = [re.fullmatch(r"(\D*)(\d{1,9})", name) for name in names]
+    found = [(match[1], int(match[2])) for match in numbered if match]
+    first = found[0] if len(found) == len(names) else None
+    return first is not None and found == [(first[0], first[1] + i) for i in range(len(found))]
+
+
+def _shown(names: Sequence[Any]) -> str:
+    return ", ".join(map(show_value, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
 
 
 def _is_ours(name: Any, skeleton: Skeleton, options: ReadOptions) -> bool:
@@ -105,6 +126,7 @@ def _unnamed(place: str, number: int, names: Sequence[Any], skeleton: Skeleton, 
         message, hint = must_be("--kpt-order", rule, len(order)), "name all of them, in the order of the file"
     else:
         got = f"{len(names)} names" if names else "no names"
+        got = f"the numbers {_shown(names)} for names" if len(names) == number else got
         message = f"keypoints must be the names of the objects' keypoints, got {number} keypoints and {got}"
         if number == skeleton.num_keypoints:
             listed = ",".join(skeleton.names)

@@ -21,6 +21,8 @@ from posetools.formats.collect import Corners
 from posetools.geometry import xywh_from_xyxy
 from posetools.skeleton import Skeleton
 
+# A polygon of as many numbers has no area.
+_LINE = 4
 # How groups that are left out are counted.
 CROWDS = "groups (iscrowd)"
 
@@ -106,10 +108,15 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
     for i in bare:
         filled[i] = {"keypoints": [], "num_keypoints": 0, **filled[i]}
     notes: list[Note] = []
+    outlines = {i: box for i, entry in enumerate(filled) if (box := _outline(entry))}
+    notes += _outlined(filled, outlines, ours)
+    for i, box in outlines.items():
+        filled[i] = {**filled[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
     if options.box_from == "keypoints":
         sizes = image_sizes(document)
         boxes = {i: box for i, entry in enumerate(filled) if (box := _box_of(entry, sizes, options))}
         notes += _complete(filled, boxes, sizes, ours)
+        notes += _made(filled, boxes, ours)
         for i, box in boxes.items():
             filled[i] = {**filled[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
     mine = [i for i in bare if _category_of(filled[i]) in ours]
@@ -118,6 +125,41 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         message = f"keypoints set to none labelled in {len(mine)} objects without any, the first is {first}"
         notes.append(("W324", "annotations", message, "they train the detector, not the pose estimator"))
     return {**document, "annotations": filled}, notes
+
+
+def _made(entries: Sequence[Any], boxes: Mapping[int, Corners], ours: frozenset[int]) -> Iterator[Note]:
+    """Yield the note on the objects of ours whose box is made from their keypoints, where the file has another."""
+    made = [i for i in boxes if _category_of(entries[i]) in ours and entries[i].get("bbox")]
+    if made:
+        first = raw_place("annotations", made[0], entries[made[0]])
+        number = f"{len(made)} object{'s' * (len(made) > 1)}"
+        message = f"bbox without a size was replaced by one from keypoints in {number}, the first is {first}"
+        yield "W324", "annotations", message, "the source stays as it is"
+
+
+def _outline(entry: Any) -> Corners | None:
+    """Return the upright extent of an object's polygons, where it has no box."""
+    polygons = entry.get("segmentation") if isinstance(entry, dict) else None
+    if not polygons or not isinstance(polygons, list) or not _lacks_box(entry):
+        return None
+    if not all(isinstance(one, list) and not len(one) % 2 and all(map(_is_number, one)) for one in polygons):
+        return None
+    numbers = [polygon for polygon in polygons if len(polygon) > _LINE]
+    if not numbers:
+        return None
+    xs, ys = ([value for polygon in numbers for value in polygon[at::2]] for at in (0, 1))
+    corners = (float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys)))
+    return corners if corners[0] < corners[2] and corners[1] < corners[3] else None
+
+
+def _outlined(entries: Sequence[Any], boxes: Mapping[int, Corners], ours: frozenset[int]) -> Iterator[Note]:
+    """Yield the note on the objects of ours whose box is that of their polygons."""
+    made = [i for i in boxes if _category_of(entries[i]) in ours]
+    if made:
+        first = raw_place("annotations", made[0], entries[made[0]])
+        number = f"{len(made)} object{'s' * (len(made) > 1)} without one"
+        message = f"bbox set to the upright extent of the segmentation in {number}, the first is {first}"
+        yield "W324", "annotations", message, "the source stays as it is"
 
 
 def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptions) -> Corners | None:
@@ -185,7 +227,7 @@ def _has_image(entry: Mapping[str, Any]) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) <= MAX_COORDINATE
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE
 
 
 def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[Note]:

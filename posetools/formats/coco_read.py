@@ -26,7 +26,8 @@ from posetools.formats.coco_prepare import Prepared, prepare
 from posetools.formats.coco_sources import UNKNOWN_SIZE, Found, split_of
 from posetools.formats.coco_table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
 from posetools.formats.coco_values import NOT_FOUND, plain_values
-from posetools.formats.coco_visibility import assume_visible, has_marks, has_visibility
+from posetools.formats.coco_visibility import assume_visible, has_marks, has_visibility, in_fractions
+from posetools.formats.joined import Repeated
 from posetools.formats.labels import unknown_label
 from posetools.formats.parts import unique_names
 from posetools.geometry import Floats, Ints, xyxy_from_xywh
@@ -154,6 +155,8 @@ def _settled(
         options: what the user said of them.
         complete: whether every keypoint is known to have a visibility.
     """
+    if fractions := in_fractions(document):
+        return document, fractions
     document, joined = join_categories(document, skeleton, options)
     document, seen = (document, ()) if complete else assume_visible(document, skeleton, options)
     if any(code.startswith("E") for code, *_ in seen):
@@ -308,8 +311,11 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
         for reading, row in entries:
             others = [f"{r.table.path}: {r.table.images.place(i)}" for r, i in entries if (r, i) != (reading, row)]
             message = must_be("file_name", f"the only entry of {path}", reading.table.images.file_names[row])
-            hint = "name the files to read, or join the entries; none of them is read"
-            reading.add("E313", reading.table.images.place(row), f"{message}; also at {', '.join(others)}", hint)
+            hint = "give as SRC only the files to read, or join the entries; none of them is read"
+            files = " and ".join(sorted({str(r.table.path) for r, _ in entries}))
+            place, what = reading.table.images.place(row), f"an image must be listed once, got several in {files}"
+            message += f"; also at {', '.join(others)}"
+            reading.findings.append(Repeated("E313", str(reading.table.path), place, message, hint, what=what))
             del reading.pictures[row]
 
 

@@ -44,7 +44,9 @@ class _Counted:
     def notes(self) -> Iterator[Note]:
         for what, (number, first) in self.kinds.items():
             times = "once" if number == 1 else f"{number} times, the first is"
-            yield "W324", first.partition("[")[0], f"{what} ({times} {first})".replace("once ", "once: "), _HINT
+            place = first.partition("[")[0]
+            told = f"{what.removeprefix(f'{place}: ')} ({times} {first})".replace("once ", "once: ")
+            yield "W324", place, told, _HINT
 
 
 def plain_values(document: Any, measure: Measure) -> tuple[Any, tuple[Note, ...]]:
@@ -311,7 +313,14 @@ class _Ids:
         used = {number for number in given if type(number) is int}
         free = max((number for number in used if 0 <= number < MAX_ID - len(entries)), default=0) + 1
         for at, number in enumerate(given):
-            if isinstance(number, str) or (isinstance(number, float) and number.is_integer()):
+            if number is None and kind == "annotations" and isinstance(entries[at], dict):
+                # Nothing refers to it.
+                while free in used:
+                    free += 1
+                used.add(free)
+                counted.add(f"{kind}: an object without an id was given one", f"{kind}[{at}]")
+                entries[at] = {**entries[at], "id": free}
+            elif isinstance(number, str) or (isinstance(number, float) and number.is_integer()):
                 key = (type(number), number)
                 new = self._exact.get(key, whole_number(number))
                 # A number that something refers to must not become another entry's.

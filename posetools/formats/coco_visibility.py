@@ -13,10 +13,13 @@ import numpy as np
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco_errors import Note, raw_place
+from posetools.formats.coco_model import drawn_box
 from posetools.formats.coco_table import CocoTable
 from posetools.formats.coco_values import MARK
 from posetools.skeleton import Skeleton
 
+# Fractions are up to 1, and a little more for points that are outside.
+_EDGE = 1.5
 _SEEN = frozenset({0, 1, 2})
 _HINT = "takes every point as visible, and (0, 0) and negative numbers as not labeled"
 
@@ -34,6 +37,30 @@ def has_marks(table: CocoTable) -> bool:
         return False
     points = columns.keypoints.reshape(-1, 3)
     return bool(((points[:, :2] == MARK).all(axis=1) & (points[:, 2] != 0)).any())
+
+
+def in_fractions(document: Any) -> tuple[Note, ...]:
+    """Return the error on a COCO file whose boxes and keypoints are all fractions of the image, as in YOLO."""
+    entries = document.get("annotations") if isinstance(document, dict) else None
+    objects = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    labeled = 0
+    for entry in objects:
+        # The first object of nearly every file ends this.
+        box = drawn_box(entry.get("bbox"))
+        if box is None or max(box) > 1:
+            return ()
+        values = entry.get("keypoints") or []
+        if not isinstance(values, list) or len(values) % 3 or not set(map(type, values)) <= {int, float}:
+            return ()
+        points = [values[at : at + 2] for at in range(0, len(values), 3) if values[at + 2]]
+        if any(abs(value) > _EDGE for point in points for value in point):
+            return ()
+        labeled += len(points)
+    if not labeled:
+        return ()
+    message = f"bbox and keypoints must be in pixels, got fractions of the image (0 to 1) in all {len(objects)} objects"
+    hint = "cannot be read, because whether bbox has the center or the corner is not said: multiply by width and height"
+    return (("E108", "annotations", message, hint),)
 
 
 def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:

@@ -42,7 +42,7 @@ from pathlib import Path, PurePosixPath
 from posetools.dataset import Dataset
 from posetools.dataset_folder import IMAGES
 from posetools.errors import InputError, must_be
-from posetools.files import Transfer, read_bytes, transfer
+from posetools.files import Transfer, read_bytes, transfer, unmarked
 from posetools.findings import Finding
 from posetools.formats.as_labelme import Entry, read_shapes, settle_doubles
 from posetools.formats.base import Format, ReadOptions, ReadResult
@@ -166,8 +166,8 @@ def _is_xml(path: Path) -> bool:
 def _is_cvat(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return b"<annotations" in file.read(_HEAD)
-    except OSError:
+            return b"<annotations" in unmarked(file.read(_HEAD))
+    except (OSError, UnicodeDecodeError):
         return False
 
 

@@ -25,9 +25,10 @@ from posetools.formats.as_labelme import (
     point_shape,
     rotated_corners,
 )
-from posetools.formats.cvat_model import Bad, Box, CvatImage, CvatShape, Ellipse, Mask, Other, Outline, PointSet
+from posetools.formats.cvat_model import Bad, Box, CvatImage, CvatShape, Ellipse, Known, Mask, Other, Outline, PointSet
 from posetools.formats.label_hints import Advice
 from posetools.formats.labelme_labels import Group, Labels, Together
+from posetools.formats.labelme_model import Shape
 from posetools.formats.labels import near_name, unknown_label
 from posetools.formats.unknown_labels import UnknownLabel
 from posetools.formats.visibility_words import of_key
@@ -165,14 +166,27 @@ class PictureShapes:
         elif isinstance(value, PointSet):
             self._points(shape, value, group)
         elif isinstance(value, Box):
-            self._note(shape, rotation=value.rotation, occluded=value.occluded)
+            is_keypoint = self._is_keypoint(value.label)
+            self._note(shape, rotation=value.rotation, occluded=value.occluded and not is_keypoint)
             corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
             if value.rotation:
                 sides = (value.xbr - value.xtl, value.ybr - value.ytl)
                 corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_centre=True))
-            self.shapes.append(Placed(place, box_shape(value.label, corners, group)))
+            self.shapes.append(Placed(place, self._seen(shape, value, box_shape(value.label, corners, group))))
         else:
-            self.shapes.append(Placed(place, other_shape(value.label, shape.kind, _extent(value), group)))
+            other = other_shape(value.label, shape.kind, _extent(value), group)
+            self.shapes.append(Placed(place, self._seen(shape, value, other)))
+
+    def _is_keypoint(self, label: str) -> bool:
+        return self.labels.read(label).name in self.labels.index
+
+    def _seen(self, shape: CvatShape, value: Known, made: Shape) -> Shape:
+        """Return a shape that is no single point with what is said of the visibility of the keypoints that it holds."""
+        if not self._is_keypoint(value.label) and shape.kind not in ("points", "polyline"):
+            return made
+        said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
+        hidden = {"difficult": True} if value.occluded else {}
+        return made.model_copy(update={**hidden, **({"attributes": said} if said else {})})
 
     def _points(self, shape: CvatShape, value: PointSet, group: Group | None) -> None:
         if value.outside:
@@ -190,7 +204,7 @@ class PictureShapes:
         else:
             # labelme_group says that a keypoint is one pair of coordinates.
             many = other_shape(value.label, "point", value.points, group)
-            self.shapes.append(Placed(shape.place, many))
+            self.shapes.append(Placed(shape.place, self._seen(shape, value, many)))
 
     def _tells(self, name: str, text: str) -> bool:
         """Return whether an attribute says something of a point's visibility; a mark that is off is CVAT's default."""
@@ -213,7 +227,8 @@ class PictureShapes:
         if self.labels.is_ignored(label):
             return
         for name, text in shape.attributes.items():
-            is_mark = shape.kind == "points" and (name.casefold() in self.labels.hidden or self._tells(name, text))
+            holds_keypoints = shape.kind in ("points", "polyline") or self._is_keypoint(label)
+            is_mark = holds_keypoints and (name.casefold() in self.labels.hidden or self._tells(name, text))
             is_name = named and self.labels.read(text).name in self.labels.index
             if not is_mark and not is_name:
                 self.dropped[f"attribute {name!r}"] += 1

@@ -200,9 +200,8 @@ class _Rows:
             found = unknown_label(name, known, file=self.file, place="bodyparts", field="a body part", rule=rule)
             self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
-            rule = f"a box for each of {len(self._boxless)} objects"
             hint = "--box-from keypoints makes each box round its labelled points"
-            message = must_be("DeepLabCut", rule, "none, for the format holds none")
+            message = f"an object must have a box, got {len(self._boxless)} without: DeepLabCut's files hold no boxes"
             self.findings.append(Finding("E306", self.file, self._boxless[0], message, hint))
         return [*readings, FileReading(self.source.file, findings=self.findings, ignored=self.ignored)]
 

@@ -35,6 +35,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -76,7 +77,9 @@ _WORDING = Wording(
 def detect(path: Path, *, widely: bool = False) -> bool:
     """Return whether the path is a Label Studio export, or a folder with one among the .json files looked at."""
     if path.is_dir():
-        return any(map(_is_export, files_to_detect(path, ".json", widely=widely)))
+        # In cloud storages a file may be called by the number of its annotation alone.
+        numbered = (one for one in files_to_detect(path, *"0123456789", widely=widely) if one.name.isdigit())
+        return any(map(_is_export, chain(files_to_detect(path, ".json", widely=widely), numbered)))
     return _is_json(path) and _is_export(path)
 
 
@@ -137,7 +140,7 @@ FORMAT = Format(
 
 
 def _is_json(path: Path) -> bool:
-    return path.suffix.lower() == ".json" and path.is_file()
+    return (path.suffix.lower() == ".json" or path.name.isdigit()) and path.is_file()
 
 
 def _is_export(path: Path) -> bool:
@@ -219,6 +222,8 @@ def _open(source: SourceFile, task: Task, opener: Opener, options: ReadOptions) 
         f"looked for {' and '.join(texts[:4]) or 'nothing'} beside the file; "
         "--image-root DIR searches a further folder by the end of the path"
     )
+    if not texts:
+        hint = "images inside the JSON file are not read: save them as files, and give the tasks their names"
     return replace(reading, findings=[replace(found, code="E121", message=message, hint=hint)])
 
 

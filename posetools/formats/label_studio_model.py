@@ -30,6 +30,8 @@ from posetools.formats.label_studio_values import (
     lenient_sizes,
     tasks_of,
 )
+from posetools.formats.plain_numbers import whole
+from posetools.formats.visibility_words import SCALE, SEEN
 
 _CANCELLED = "cancelled annotations"
 _BESIDE_TRUTH = "annotations beside the one marked as ground truth"
@@ -230,6 +232,8 @@ def _task(index: int, raw: Any, repairs: Counter[str]) -> Task | tuple[str, str]
     if name is None:
         rule = "an object that names one picture (key image, or the only value that is a picture's address)"
         return must_be("data", rule, sorted(data)), _way_to_image(data)
+    if _VIDEO.search(data[name]):
+        return must_be(f"data.{name}", "the address of an image", data[name]), _way_to_image(data)
     split = next((data[key] for key in ("split", "subset") if isinstance(data.get(key), str)), "")
     task = Task(place, f"data.{name}" if has_data else name, data[name], split)
     # Some programs write the image beside the annotations.
@@ -348,7 +352,9 @@ def _with(task: Task, result: Sequence[Any], place: str, repairs: Counter[str]) 
     for index, entry in shapes:
         number = _text_in(entry, "id")
         of = [] if number is None else said.get(number, [])
-        dropped.update(f"{one['type']} of regions" for one in of if one["type"] not in _UNDERSTOOD)
+        dropped.update(
+            f"{one['type']} of regions" for one in of if one["type"] not in _UNDERSTOOD and not _numbered(one)
+        )
         regions.append(_owned(_region(f"{place}[{index}]", entry, of), related.get(number or "", ())))
     return _sized(task, regions, [entry for _, entry in shapes])
 
@@ -443,11 +449,25 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
         id=_text_in(entry, "id"),
         parent=_text_in(entry, "parentID") or None,
         value=_check(kind, value) if len(labels) == 1 else Bad(name, must_be(name, "one label", labels)),
-        choices=tuple((_text_in(one, "from_name") or "", text) for one in said for text in _texts([one], "choices")),
+        choices=tuple(
+            (_text_in(one, "from_name") or "", text)
+            for one in said
+            for text in (*_texts([one], "choices"), *_numbered(one))
+        ),
         text=" ".join([*_texts([{"value": entry.get("meta")}], "text"), *_texts(said, "text")]),
         labels=tuple(labels) if several else (),
         drawn=_check(kind, value) if several else None,
     )
+
+
+def _numbered(said: Json) -> list[str]:
+    """Return the number of a control that is called as visibility is: 0, 1 or 2."""
+    value = said.get("value")
+    name = (_text_in(said, "from_name") or "").casefold()
+    if said.get("type") != "number" or name not in SEEN | SCALE or not isinstance(value, dict):
+        return []
+    number = whole(value.get("number"))
+    return [str(number)] if type(number) is int and number in (0, 1, 2) else []
 
 
 def _text_in(entry: Any, key: str) -> str | None:

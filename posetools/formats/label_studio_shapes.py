@@ -20,6 +20,7 @@ from posetools.formats.as_labelme import (
 from posetools.formats.label_studio_brush import brush_extent
 from posetools.formats.label_studio_model import Bad, Brush, Ellipse, Outline, Point, Rectangle, Region
 from posetools.formats.labelme_labels import Group, Labels
+from posetools.formats.labelme_model import AnyShape, Shape
 from posetools.formats.visibility_words import SCALE, SEEN, of_text
 from posetools.geometry import DECIMALS
 
@@ -41,8 +42,8 @@ def shapes_of(regions: Sequence[Region], size: tuple[int, int], labels: Labels, 
     """
     told = [_with_one_label(region, labels) if region.labels else region for region in regions]
     by_id = {region.id: region for region in told if region.id is not None}
-    owners = [_owner(region, by_id, labels) if region.kind == "keypoint" else region.id for region in told]
-    parents = {owner for region, owner in zip(told, owners, strict=True) if region.kind == "keypoint" and owner}
+    owners = [_owner(region, by_id, labels) if _is_point(region, labels) else region.id for region in told]
+    parents = {owner for region, owner in zip(told, owners, strict=True) if _is_point(region, labels) and owner}
     if not parents <= by_id.keys():
         # Of points whose parent is deleted, a region that is nobody's parent may be the new one.
         ids = Counter(region.id for region in told)
@@ -62,6 +63,11 @@ def _with_one_label(region: Region, labels: Labels) -> Region:
     return replace(region, label=named[0], value=region.drawn, choices=(*region.choices, *others))
 
 
+def _is_point(region: Region, labels: Labels) -> bool:
+    """Return whether a region is a keypoint, or a shape around one."""
+    return region.kind == "keypoint" or (region.label is not None and labels.read(region.label).name in labels.index)
+
+
 def _owner(region: Region, by_id: Mapping[str, Region], labels: Labels) -> str | None:
     """Return the id of the nearest region of the category that a keypoint is in; of its parent where there is none."""
     at, seen = region.parent, set[str]()
@@ -76,7 +82,7 @@ def _owner(region: Region, by_id: Mapping[str, Region], labels: Labels) -> str |
 
 def _placed(region: Region, group: str | None, size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> Placed:
     value, place = region.value, region.place
-    is_point = region.kind == "keypoint"
+    is_point = _is_point(region, labels)
     if isinstance(value, Bad):
         return Placed(place, bad_shape(region.label, group, value.field, value.problem, is_point=is_point))
     label = region.label or ""
@@ -85,17 +91,21 @@ def _placed(region: Region, group: str | None, size: tuple[int, int], labels: La
     if not labels.is_ignored(label):
         other = [choice for choice in region.choices if choice not in said and choice[1] not in marks]
         dropped.update(f"choice {choice!r} of {region.kind} regions" for _, choice in other)
+    text = "; ".join([one for one in (region.text, *said.values()) if one])
     if isinstance(value, Point):
         [(x, y)] = _pixels([(value.x, value.y)], size)
-        text = "; ".join([one for one in (region.text, *said.values()) if one])
         return Placed(place, point_shape(label, x, y, group, flags=marks, description=text))
-    if isinstance(value, Rectangle):
-        return Placed(place, box_shape(label, _corners(region, value, size, labels, dropped), group))
     if isinstance(value, Brush):
-        return _brush(region, value, size, group)
-    points = _ellipse(value, size) if isinstance(value, Ellipse) else []
-    points = _pixels(value.points, size) if isinstance(value, Outline) else points
-    return Placed(place, other_shape(label, region.kind, points, group))
+        made = _brush(region, value, size, group)
+    elif isinstance(value, Rectangle):
+        made = box_shape(label, _corners(region, value, size, labels, dropped), group)
+    else:
+        points = _ellipse(value, size) if isinstance(value, Ellipse) else []
+        points = _pixels(value.points, size) if isinstance(value, Outline) else points
+        made = other_shape(label, region.kind, points, group)
+    if is_point and isinstance(made, Shape):
+        made = made.model_copy(update={"flags": marks, "description": text})
+    return Placed(place, made)
 
 
 def _visibility(region: Region, labels: Labels) -> Iterator[tuple[tuple[str, str], str]]:
@@ -107,16 +117,16 @@ def _visibility(region: Region, labels: Labels) -> Iterator[tuple[tuple[str, str
             yield (name, choice), text
 
 
-def _brush(region: Region, value: Brush, size: tuple[int, int], group: Group | None) -> Placed:
+def _brush(region: Region, value: Brush, size: tuple[int, int], group: Group | None) -> AnyShape:
     """Return a mask of which only the extent is known; a brush where not even that is."""
     try:
         extent = None if value.rle is None else brush_extent(value.rle, size)
     except ValueError as exc:
         problem = must_be("rle", f"what Label Studio packs of a brush in an image of {size[0]} x {size[1]}", str(exc))
-        return Placed(region.place, bad_shape(region.label, group, "value.rle", problem, is_point=False))
+        return bad_shape(region.label, group, "value.rle", problem, is_point=False)
     if extent is None:
-        return Placed(region.place, other_shape(region.label or "", region.kind, [], group))
-    return Placed(region.place, other_shape(region.label or "", "mask", [extent[:2], extent[2:]], group))
+        return other_shape(region.label or "", region.kind, [], group)
+    return other_shape(region.label or "", "mask", [extent[:2], extent[2:]], group)
 
 
 def _ellipse(value: Ellipse, size: tuple[int, int]) -> list[tuple[float, float]]:

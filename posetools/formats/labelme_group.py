@@ -185,8 +185,9 @@ class FileShapes:
             self.ignored.update(point.label for point in points)
             return []
         indices = _indices(points)
-        if boxes:
-            self.report.dependents[boxes[0].index] += indices
+        unread = boxes or [box for box in self._boxes if box.group is None and _may_be_of(box, points)]
+        if unread:
+            self.report.dependents[unread[0].index] += indices
             return []
         what = "the image" if self.options.one_object else self._name(group)
         number = f"{len(points)} points" if len(points) > 1 else "1 point"
@@ -314,7 +315,7 @@ class FileShapes:
     def _refuse_outside(self, points: Sequence[Point]) -> None:
         rule = f"in a rectangle labelled {self.labels.category!r}, or joined with one"
         message = told_outside(points, rule)
-        one_each = len({one.keypoint for one in self._points}) == len(self._points) > 1
+        one_each = len({one.keypoint for one in self._points}) == len(self._points)
         hint = f"move it into its box, or {self.report.words.join}"
         if one_each and all(box.kind is Kind.IGNORED for box in self._boxes):
             hint = f"where every image shows one object, {_ONE_OBJECT} says so; else {hint}"
@@ -385,6 +386,11 @@ class FileShapes:
 
     def _name(self, group: Group) -> str:
         return (group.name or self.report.named(group.first)) if isinstance(group, Together) else f"group {group!r}"
+
+
+def _may_be_of(box: Box, points: Sequence[Point]) -> bool:
+    """Return whether a box that cannot be read is around all points, so that it may be theirs."""
+    return box.kind is Kind.UNREAD and box.corners is not None and all(map(box.holds, points))
 
 
 def _order(group: Group) -> tuple[int, int, str]:

@@ -16,6 +16,8 @@ from posetools.skeleton import Skeleton
 
 # How like the words of two names must be, so that one is taken as a slip of the other.
 _LIKE = 0.74
+# What labels say of the shape besides what is in it.
+_SHAPES = frozenset({"box", "bbox", "bounding", "boundingbox", "rect", "rectangle", "keypoints", "points", "skeleton"})
 
 
 def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
@@ -75,7 +77,7 @@ def unknown_label(
         rule: what it must be.
         advice: how to read it, where the label says more than a name.
     """
-    near = (not advice and near_name(label, known)) or ""
+    near = (not advice and (near_name(label, known) or near_name(_bare(label, known), known))) or ""
     ignore = f"--ignore {as_typed(label)} leaves it out"
     if advice:
         hint = advice.text
@@ -86,6 +88,13 @@ def unknown_label(
         hint += "; --skeleton FILE where the object is another"
     found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
     return replace(found, options=advice.options, ways="" if advice.options else advice.text) if advice else found
+
+
+def _bare(label: str, known: Collection[str]) -> str:
+    """Return a label without what it says of the shape, and without the first known name, the object's, before it."""
+    words = [word for word in _words(label) if word not in _SHAPES]
+    first = _words(next(iter(known), ""))
+    return "-".join(words[len(first) :] if first and words[: len(first)] == first != words else words)
 
 
 def _suggest(name: str, known: Collection[str]) -> str:

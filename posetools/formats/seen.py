@@ -83,10 +83,10 @@ def what_is_seen(sources: Sequence[Path], formats: Sequence[Format]) -> Iterator
         if fitting:
             yield f"{source}: {' and '.join(fitting)}"
         else:
-            yield from _of_source(source)
+            yield from _of_source(source, formats)
 
 
-def _of_source(source: Path) -> Iterator[str]:
+def _of_source(source: Path, formats: Sequence[Format]) -> Iterator[str]:
     if is_url(source):
         return
     if source.is_file():
@@ -103,7 +103,7 @@ def _of_source(source: Path) -> Iterator[str]:
         also = f"if the labels are elsewhere, give them as SRC with --image-root {quoted(source)}"
         yield f"{source}: {endings.total()} images and nothing else: nothing is labeled yet; {typed}; {also}"
         return
-    yield from _of_json(source)
+    yield from _of_json(source, formats)
     for ending in (".xml", *_TABLES, ".yaml", ".yml", ".txt", ".h5", ".slp"):
         if ending in endings:
             yield from _of_ending(source, ending, endings[ending])
@@ -128,11 +128,22 @@ def _files(source: Path) -> Iterator[Path]:
     return iter([source]) if source.is_file() else files_to_detect(source, *_ANY, widely=True)
 
 
-def _of_json(source: Path) -> Iterator[str]:
+def _elsewhere(path: Path, source: Path, formats: Sequence[Format]) -> str:
+    """Return what to give for a file that a format fits, though not where the format has such files; else nothing."""
+    each = next((each for each in formats if each.detect(path)), None)
+    if each is None:
+        return ""
+    inside = (folder for folder in reversed(path.parents) if folder.is_relative_to(source) and folder != source)
+    given = next((folder for folder in inside if each.detect(folder)), path)
+    return f"is a {each.name} file, but not where these are looked for: give {quoted(given)} as SRC"
+
+
+def _of_json(source: Path, formats: Sequence[Format]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     details: dict[str, str] = {}
     for path in files_to_detect(source, ".json", widely=True):
-        reason, detail = _why_not(path)
+        elsewhere = _elsewhere(path, source, formats)
+        reason, detail = (elsewhere, "") if elsewhere else _why_not(path)
         reasons.setdefault(reason, []).append(path.relative_to(source).as_posix())
         details.setdefault(reason, detail)
     for reason, names in reasons.items():
@@ -270,6 +281,8 @@ def _entries(*names: str) -> Callable[[Any], bool]:
     return lambda document: isinstance(document, list) and bool(document) and _keys(*names)(document[0])
 
 
+_CVAT_BACKUP = "looks like a backup of CVAT; export the task there as CVAT for images 1.1"
+
 # What a JSON document is of -> its sign.
 _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
     ("looks like Supervisely; export COCO keypoints there", _keys("tags", "size", "objects")),
@@ -279,6 +292,8 @@ _SIGNS: Sequence[tuple[str, Callable[[Any], bool]]] = (
         _keys("images", "annotations", "categories"),
     ),
     ("looks like COCO without categories", _keys("images", "annotations")),
+    (_CVAT_BACKUP, _entries("version", "shapes", "tracks")),
+    (_CVAT_BACKUP, _keys("version", "tags", "shapes", "tracks")),
     ("looks like a labelme file without imagePath", _keys("shapes")),
     ("looks like CreateML, which holds boxes and no keypoints", _entries("image", "annotations")),
     ("looks like OpenPose's output for one image, without its size", _keys("people")),

@@ -315,7 +315,8 @@ class Sorter:
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         if len(shape.points) != 1 and index not in self._centers[-1:]:
             value = [list(point) for point in shape.points]
-            self._find_in(index, "points", must_be("points", "one pair (x, y)", value), self.report.words.correct)
+            hint = "draw each point as a shape of its own" if len(value) > 1 else self.report.words.correct
+            self._find_in(index, "points", must_be("points", "one pair (x, y)", value), hint)
             return
         visibility = self._seen(index, shape, label)
         if visibility is None:

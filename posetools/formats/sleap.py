@@ -212,7 +212,7 @@ class _Frames:
             self.findings.append(replace(found, of="point", number=times))
         if self._boxless:
             hint = "--box-from keypoints makes each box round its labelled points"
-            message = must_be("SLEAP", f"a box for each of {self._boxless} instances", "none, for it holds none")
+            message = f"an instance must have a box, got {self._boxless} without: SLEAP's files hold no boxes"
             self._find("E306", "", message, hint)
         if self._predicted:
             more = f"; {self._unlabeled} frames with nothing else are left out" if self._unlabeled else ""

@@ -25,6 +25,8 @@ from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.skeleton_draft import draft_skeleton
 
 _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
+# Characters between a name and what is behind it that mean themselves in a pattern.
+_SEPARATORS = frozenset("-_:/@# ")
 # Labels that the table and a command list.
 _SHOWN = 20
 # So many labels that differ in their last number are left out by one wildcard.
@@ -78,7 +80,8 @@ class _Row:
     def text(self) -> str:
         """The row in words."""
         files = f" in {len(self.files)} files" if len(self.files) > 1 else ""
-        place = self.first.place.partition(", ")[0]
+        head = self.first.place.partition(", ")[0]
+        place = f"{head})" if "(" in head and ")" not in head else head
         text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {place}"
         if self.dependents:
             text += depend(self.dependents)
@@ -203,7 +206,11 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
         return ""
     labels = {*rows, *points}
     for built_in in map(load_skeleton, BUILT_IN):
-        if 2 * len(labels & {built_in.category.name, *built_in.names}) >= len(labels):
+        # A category with names of its own has all of its keypoints.
+        complete = any(row.points for row in told)
+        fits = complete and set(points) <= set(built_in.names) and 2 * len(points) >= len(built_in.names)
+        known_names = labels & {built_in.category.name, *built_in.names}
+        if fits or (not complete and 2 * len(known_names) >= len(labels)):
             return f"--skeleton {built_in.name} has most of these names{_OR}"
     # That with the keypoints is the object.
     boxes = {
@@ -237,10 +244,10 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
-    if len(patterns) == 1:
-        yield f"{patterns[0]} reads what labels say beside the name;"
+    if joined := _one_pattern(patterns):
+        yield f"{joined} reads what labels say beside the name;"
     elif patterns:
-        yield "one --label-pattern with what those of the table have reads the others;"
+        yield "the patterns of the table must become one --label-pattern, which can be given once;"
     if any(row.first.ways and not row.near and not row.first.options for row in rows):
         yield "the table has what reads the others;"
     rest = [row.label for row in rows if not row.is_told]
@@ -256,6 +263,21 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     map_one = f"--map {as_typed(f'{label}=NAME')} takes one as a name of the skeleton"
     leave_one = "" if rest else f", --ignore {as_typed(label)} leaves one out"
     yield f"{map_one}{leave_one}; --skeleton FILE where the object is another"
+
+
+def _one_pattern(options: Sequence[str]) -> str:
+    """Return the option that does what these do, if they differ in one character at most; else an empty text."""
+    if len({len(one) for one in options}) != 1:
+        return ""
+    columns = [set(column) for column in zip(*options, strict=True)]
+    different = [at for at, column in enumerate(columns) if len(column) > 1]
+    if not different:
+        return options[0]
+    separators = columns[different[0]]
+    if len(different) > 1 or not separators <= _SEPARATORS:
+        return ""
+    listed = "".join(sorted(separators - {"-"})) + "-" * ("-" in separators)
+    return f"{options[0][: different[0]]}[{listed}]{options[0][different[0] + 1 :]}"
 
 
 def _them(of: Sequence[object]) -> str:

@@ -22,6 +22,7 @@ from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files import is_inside
 from posetools.findings import Finding
 from posetools.formats.collect import walk_files
+from posetools.formats.joined import Repeated
 from posetools.formats.yolo_declared import IMAGES, declared_pictures
 from posetools.formats.yolo_yaml import DataYaml, Source, read_yaml
 from posetools.pictures import is_picture
@@ -252,8 +253,9 @@ def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
         if path in others:
             left_out.append(path)
             continue
-        message = must_be("the label file", f"that of an image in {IMAGES}/", "no image of that name: left out")
-        findings.append(Finding("W337", str(path), "", message))
+        message = f"the label file must be that of an image in {IMAGES}/, got no image of that name: left out"
+        what = f"label files must be those of images in {IMAGES}/: left out"
+        findings.append(Repeated("W337", str(path), "", message, what=what))
     if left_out:
         message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"
         findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))

@@ -45,6 +45,7 @@ from posetools.findings import Finding
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collect import FileReading, PointXYV, Row
 from posetools.formats.collection import collect
+from posetools.formats.joined import Repeated, repaired
 from posetools.formats.labels import settled, unknown_label
 from posetools.formats.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text
@@ -257,16 +258,20 @@ class _Lines:
         marked = missing & (visibility != Visibility.NOT_LABELLED)
         visibility[missing] = Visibility.NOT_LABELLED
         points[missing] = 0
-        notes = {"lines with scores for visibility read as --assume-visible says": scores}
-        notes |= {"keypoints with negative numbers or NaN read as not labeled": int(marked.sum())}
-        notes["lines of class and box alone read as objects without labeled keypoints"] = self._boxes_alone
-        for what, times in notes.items():
-            if times:
-                self.findings.append(Finding("W324", self.file, "", f"{times} {what}"))
+        notes = {
+            "lines with scores for visibility read as --assume-visible says": scores,
+            "keypoints with negative numbers or NaN read as not labeled": int(marked.sum()),
+            "lines of class and box alone read as objects without labeled keypoints": self._boxes_alone,
+        }
+        self.findings += repaired(self.file, notes)
         return visibility
 
     def _find(self, code: str, number: int, message: str, hint: str = "") -> None:
         self.findings.append(Finding(code, self.file, f"line {number}", message, hint))
+
+    def _repeat(self, code: str, number: int, message: str, hint: str, what: str) -> None:
+        """Add a finding that is told once for all lines of a run."""
+        self.findings.append(Repeated(code, self.file, f"line {number}", message, hint, what=what))
 
     def _is_read(self, number: int, token: str) -> bool:
         index = _as_index(token)
@@ -299,7 +304,8 @@ class _Lines:
         if len(tokens) != self.columns.per_line:
             points = len(self.columns.keypoints)
             rule = f"{self.columns.per_line} numbers (5 and {points} points of {self.columns.dims})"
-            self._find("E309", number, must_be("the line", rule, f"{len(tokens)} numbers"), _shape_hint(len(tokens)))
+            problem = f"the line must be {rule}, got {len(tokens)}"
+            self._repeat("E309", number, problem, _shape_hint(len(tokens)), problem)
             return
         values = []
         for column, token in enumerate(tokens, start=1):
@@ -315,17 +321,20 @@ class _Lines:
             values.append(value)
         problem = self._wrong_value(values)
         if problem:
-            self._find("E311", number, problem, self._hint(values))
+            self._refuse(number, problem, values)
             return
         self._numbers.append(number)
         self._values.append(values)
 
-    def _hint(self, values: Sequence[float]) -> str:
+    def _refuse(self, number: int, problem: str, values: Sequence[float]) -> None:
         if self._has_scores(values):
-            return "scores? --assume-visible takes every point of such lines as visible, and (0, 0) as not labeled"
-        if max(values[1:_BOX_ALONE]) > _PIXELS:
-            return "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height"
-        return "correct the line; all but class and visibility are fractions"
+            hint = "scores? --assume-visible takes every point of such lines as visible, and (0, 0) as not labeled"
+            self._repeat("E311", number, problem, hint, "visibility must be 0, 1 or 2, got fractions in lines")
+        elif max(values[1:_BOX_ALONE]) > _PIXELS:
+            hint = "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height"
+            self._repeat("E311", number, problem, hint, "a box must be in fractions of the image, got larger numbers")
+        else:
+            self._find("E311", number, problem, "correct the line; all but class and visibility are fractions")
 
     def _has_scores(self, values: Sequence[float]) -> bool:
         """Return whether most of a line's third numbers are fractions; one alone is a mistake."""
@@ -356,7 +365,9 @@ class _Lines:
         if numbers:
             listed = ", ".join(f"line {number}" for number in numbers)
             message = "points with visibility 0 must be 0 0 0, got coordinates, which are not carried over"
-            self.findings.append(Finding("W203", self.file, listed, message, "visibility 1 means hidden but labelled"))
+            hint = "visibility 1 means labeled but not visible"
+            found = Repeated("W203", self.file, listed, message, hint, what=message, number=len(numbers))
+            self.findings.append(found)
 
 
 def _triples(values: Floats) -> list[PointXYV]:

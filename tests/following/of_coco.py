@@ -39,6 +39,12 @@ def _flat(document: Any) -> None:
     document["annotations"] = [{k: v for k, v in one.items() if "keypoints" not in k} for one in boxes] + points
 
 
+def _alone(document: Any) -> None:
+    """Make every keypoint an object of a category of its own, and leave out the objects that they belong to."""
+    _flat(document)
+    document["annotations"] = [one for one in document["annotations"] if one["category_id"] != 1]
+
+
 def _crowded(document: Any) -> None:
     crowd = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [70, 10, 20, 20], "area": 400, "iscrowd": 1}
     document["annotations"].append({**crowd, "num_keypoints": 0, "keypoints": [0] * 12})
@@ -72,6 +78,17 @@ CASES = [
     ),
     Case("objects without a box", lambda: coco(_of_objects(bbox=None)), ("--box-from keypoints",), want=AROUND_BOTH),
     Case("keypoints as objects", lambda: coco(_flat), ("--keypoints-from categories",)),
+    Case(
+        "keypoints as objects, without boxes",
+        lambda: coco(_alone, "--keypoints-from", "categories"),
+        ("--one-object-per-image --box-from keypoints",),
+        want=AROUND_BOTH,
+    ),
+    Case(
+        "keypoints whose names only count",
+        lambda: coco(_of_category(keypoints=["1", "2", "3", "4"])),
+        ("--kpt-order *",),
+    ),
     Case("keypoints without names", lambda: coco(_of_category(keypoints=[])), ("--kpt-order *",)),
     Case(
         "keypoints without names, fewer than the skeleton's",

@@ -467,10 +467,10 @@ def annotation(**values: Any) -> Change:
 
 
 BROKEN: dict[str, tuple[Change, str, str, str]] = {
-    "no id": (
-        lambda d: d["annotations"][1].pop("id"),
-        "E101",
-        "annotations[1]",
+    "negative id": (
+        lambda d: d["annotations"][1].update(id=-3),
+        "E102",
+        "annotations[1] (id -3)",
         "id must be an integer of at least 0, ",
     ),
     "boolean id": (annotation(id=True), "E102", "annotations[1]", "id must be an integer of at least 0, got True"),

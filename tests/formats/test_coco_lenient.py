@@ -264,6 +264,150 @@ def test_keypoints_as_categories_are_named_as_such_and_joined_when_asked(place: 
     assert three["num_keypoints"] == 0
 
 
+def test_joined_keypoints_keep_what_their_objects_say_of_occlusion(place: Place) -> None:
+    content = flat(boxes=TWO, points=[("beak", 20, 20), ("tail", 30, 25), ("beak", 100, 30)])
+    content["annotations"][2] |= {"keypoints": [20, 20, 1], "num_keypoints": 1}
+    content["annotations"][3] |= {"keypoints": [30, 25, 2], "num_keypoints": 1}
+    content["annotations"][4]["attributes"] = {"occluded": True}
+    done = place.convert(content, "--keypoints-from", "categories")
+    assert done.status == 0, done.words
+    assert "2 of them as occluded" in done.words
+    one, two, _ = place.objects()
+    assert one["keypoints"] == [20, 20, 1, 30, 25, 2, 0, 0, 0]
+    assert two["keypoints"] == [100, 30, 1, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("category", [True, False])
+def test_keypoints_alone_are_the_one_object_of_their_image_when_asked(place: Place, *, category: bool) -> None:
+    content = flat(boxes=[], points=[("beak", 20, 20), ("tail", 60, 25), ("crest", 40, 60)])
+    content["annotations"][-1:] = [{**content["annotations"][0], "id": 9, "image_id": 2}]
+    if not category:
+        del content["categories"][0]
+    options = ("--one-object-per-image", "--box-from", "keypoints")
+    joined = ("--keypoints-from", "categories")
+    assert " ".join(options) in place.convert(content).words
+    assert " ".join(options) in place.convert(content, *joined).words
+    done = place.convert(content, *joined, *options, "--box-margin", "10px")
+    assert done.status == 0, done.words
+    one, two = place.objects()
+    assert one["keypoints"] == [20, 20, 2, 60, 25, 2, 40, 60, 2]
+    assert one["bbox"] == [10, 10, 60, 60]
+    assert two["keypoints"] == [20, 20, 2, 0, 0, 0, 0, 0, 0]
+
+
+def test_the_points_of_an_image_are_those_of_its_one_object_though_its_box_misses_them(place: Place) -> None:
+    content = flat(boxes=TWO[:1], points=[("beak", 90, 20)])
+    done = place.convert(content, "--keypoints-from", "categories", "--one-object-per-image")
+    assert done.status == 0, done.words
+    one, _ = place.objects()
+    assert one["bbox"] == TWO[0]
+    assert one["keypoints"] == [90, 20, 2, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("names", [["1", "2", "3"], [0, 1, 2], ["kp_0", "kp_1", "kp_2"]])
+def test_names_that_only_count_are_no_names(place: Place, names: list[object]) -> None:
+    content = document(heron(1), heron(2, 2), keypoints=names)
+    refused = place.convert(content)
+    assert refused.status == 1
+    assert "--kpt-order beak,tail,crest" in refused.words
+    assert "E301" not in refused.words
+    done = place.convert(content, "--kpt-order", "tail,beak,crest")
+    assert done.status == 0, done.words
+    assert "W336" in done.words
+    assert place.objects()[0]["keypoints"] == [50.5, 60, 1, 30, 40, 2, 70, 42, 2]
+
+
+def test_an_order_that_is_given_names_keypoints_of_other_names_and_never_those_of_the_skeleton(place: Place) -> None:
+    done = place.convert(
+        document(heron(1), heron(2, 2), keypoints=["bill", "rump", "tuft"]), "--kpt-order", "beak,tail,crest"
+    )
+    assert done.status == 0, done.words
+    assert "'bill', 'rump', 'tuft'" in done.words
+    assert place.objects()[0]["keypoints"] == POINTS
+    done = place.convert(document(heron(1), heron(2, 2)), "--kpt-order", "crest,tail,beak", "--overwrite")
+    assert done.status == 0, done.words
+    assert place.objects()[0]["keypoints"] == POINTS
+
+
+@pytest.mark.parametrize("ids", [..., None])
+def test_objects_without_ids_are_read(place: Place, ids: object) -> None:
+    done = place.convert(document(heron(1), heron(0, id=ids), heron(0, 2, id=ids)))
+    assert done.status == 0, done.words
+    assert (
+        "a.json: annotations: an object without an id was given one (2 times, the first is annotations[1])"
+        in done.words
+    )
+    assert len({one["id"] for one in place.objects()}) == 3
+
+
+def test_boxes_without_a_size_that_are_replaced_are_counted(place: Place) -> None:
+    content = document(heron(1, bbox=[0, 0, 0, 0]), heron(2, 2))
+    done = place.convert(content, "--box-from", "keypoints", "--box-margin", "0")
+    assert done.status == 0, done.words
+    assert "replaced by one from keypoints in 1 object, the first is annotations[0] (id 1)" in done.words
+    assert [one["bbox"] for one in place.objects()] == [[30, 40, 40, 20], [20, 30, 60, 40]]
+
+
+@pytest.mark.parametrize("box", [..., None, [], [0, 0, 0, 0]])
+@pytest.mark.parametrize("options", [(), ("--box-from", "keypoints")])
+def test_an_outlined_object_without_a_box_has_that_of_its_outline(
+    place: Place, box: object, options: tuple[str, ...]
+) -> None:
+    outline = [[10, 20, 90.5, 30, 40, 80], [15, 85, 20, 85, 20, 70, 15, 70]]
+    done = place.convert(document(heron(1, bbox=box, segmentation=outline), heron(2, 2)), *options)
+    assert done.status == 0, done.words
+    assert "extent of the segmentation in 1 object without one, the first is annotations[0] (id 1)" in done.words
+    assert [one["bbox"] for one in place.objects()] == [[10, 20, 80.5, 65], [20, 30, 60, 40]]
+
+
+@pytest.mark.parametrize(
+    "outline", [[], [[]], [[1, 2, 3]], [[10, 20, 30, 20]], [[5, 5, 5, 9, 5, 7]], {"counts": [1]}, [["a"] * 6]]
+)
+def test_what_outlines_nothing_makes_no_box(place: Place, outline: object) -> None:
+    done = place.convert(document(heron(1, bbox=None, segmentation=outline), heron(2, 2)))
+    assert done.status == 1
+    assert "--box-from keypoints" in done.words
+
+
+def test_a_file_in_a_folder_of_another_name_is_named_with_what_to_give(place: Place) -> None:
+    for folder in ("labels", "herons/train"):
+        (place.folder / "in" / folder).mkdir(parents=True)
+    labels, herons = place.folder / "in/labels/x.json", place.folder / "in/herons"
+    labels.write_text(json.dumps(document(heron(1), heron(2, 2))))
+    (herons / "train/_annotations.coco.json").write_text(labels.read_text())
+    done = run("convert", place.folder / "in", "--out", place.folder / "out", "--skeleton", place.folder / "s.yaml")
+    assert done.status == 2
+    assert f"give {labels.parent} as SRC" in done.words
+    assert f"give {herons} as SRC" in done.words
+    options = (
+        "--out",
+        place.folder / "out",
+        "--skeleton",
+        place.folder / "s.yaml",
+        "--image-root",
+        place.folder / "in",
+    )
+    assert run("convert", labels.parent, *options).status == 0
+
+
+def test_fractions_of_the_image_are_no_pixels(place: Place) -> None:
+    scaled = {"bbox": [0.2, 0.25, 0.4, 0.3], "keypoints": [0.2, 0.3, 2, 1.02, 0.5, 1, 0, 0, 0], "num_keypoints": 2}
+    done = place.convert(document(heron(1, **scaled), heron(2, 2, **scaled)))
+    assert done.status == 1
+    assert "must be in pixels, got fractions of the image (0 to 1) in all 2 objects" in done.words
+    assert done.words.count("E108") == 2, done.words
+    assert not (place.folder / "out").exists()
+
+
+def test_a_few_names_in_common_with_a_built_in_skeleton_do_not_name_it(place: Place) -> None:
+    names = ["nose", "left_eye", "right_eye"]
+    (place.folder / "in/a.json").write_text(json.dumps(document(heron(1), heron(2, 2), keypoints=names)))
+    done = run("convert", place.folder / "in", "--out", place.folder / "out")
+    assert done.status == 1
+    assert "coco17" not in done.words
+    assert "skeleton new heron.yaml --category heron --keypoints nose,left_eye,right_eye" in done.words
+
+
 @pytest.mark.parametrize(
     ("boxes", "points", "size", "part"),
     [
@@ -313,3 +457,11 @@ def test_an_image_that_nobody_labeled_is_no_negative(place: Place) -> None:
         for image in json.loads((place.folder / f"out/{s}_coco.json").read_text())["images"]
     ]
     assert sorted(names) == ["p1.jpg", "p2.jpg"]
+
+
+def test_files_that_list_the_same_images_are_one_finding(place: Place) -> None:
+    (place.folder / "in/b.json").write_text(json.dumps(document(heron(1), heron(2, 2))))
+    done = place.convert(document(heron(1), heron(2, 2)))
+    assert done.status == 1
+    assert done.words.count("an image must be listed once") == 1
+    assert "(4 in 2 files, this is the first)" in done.words

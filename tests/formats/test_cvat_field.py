@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,90 @@ def test_the_frames_of_a_video_have_no_ending_in_the_file(tmp_path: Path) -> Non
     done, objects = convert(tmp_path)
     assert [one["file"] for one in objects] == ["frame_000000.PNG", "frame_000001.PNG"]
     assert "2 images are found under another ending" in done.words
+
+
+@pytest.mark.parametrize(("shape", "visibility", "more"), [
+    (tag("ellipse", label="nose", occluded=1, cx=30, cy=40, rx=3, ry=2), 1, ()),
+    (tag("ellipse", label="nose", occluded=0, cx=30, cy=40, rx=3, ry=2), 2, ()),
+    (tag("ellipse", tag("attribute", "false", name="visible"), label="nose", cx=30, cy=40, rx=3, ry=2), 1, ()),
+    (box(28, 38, 32, 42, label="nose", occluded=1), 1, ("--keypoints-from", "categories")),
+])  # fmt: skip
+def test_a_shape_around_a_keypoint_keeps_its_visibility(
+    tmp_path: Path, shape: str, visibility: int, more: tuple[str, ...]
+) -> None:
+    source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
+    done, objects = convert(tmp_path, more=("--val", "0", *more))
+    assert [one["keypoints"][:3] for one in objects] == [[30, 40, visibility]], done.words
+    assert "not-carried" not in done.words
+
+
+@pytest.mark.parametrize("kind", ["points", "polyline"])
+@pytest.mark.parametrize("said", ["switch", "attribute"])
+def test_keypoints_in_order_keep_their_visibility(tmp_path: Path, kind: str, said: str) -> None:
+    inside = tag("attribute", "1", name="visibility") if said == "attribute" else ""
+    shape = tag(kind, inside, label="dog", points="30,40;50,60;70,80", occluded=int(said == "switch"))
+    source(tmp_path, box(10, 20, 110, 90, label="dog"), shape)
+    done, objects = convert(tmp_path, more=("--val", "0", "--kpt-order", "nose,left-ear,right-ear"))
+    assert [one["keypoints"] for one in objects] == [[30, 40, 1, 50, 60, 1, 70, 80, 1]], done.words
+
+
+@pytest.mark.parametrize("label", ["dog_bbox", "Dog box", "bounding_box_dog", "dog-rectangle"])
+def test_the_box_of_another_name_is_one_finding_whose_map_reads_it(tmp_path: Path, label: str) -> None:
+    nose = skeleton(point("nose", 30, 80), label="dog")
+    source(tmp_path, box(10, 20, 110, 90, label=label), nose)
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and f"--map '{label}=dog' takes it so" in done.words
+    # The skeleton in it has no box, which is the same cause.
+    assert "E306" not in done.words and "1 point that depends on it is not read either" in done.words
+    done, objects = convert(tmp_path, more=("--val", "0", "--map", f"{label}=dog"))
+    assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [(BOX, [30, 80, 2])], done.words
+
+
+def test_a_file_in_utf_16_is_read(tmp_path: Path) -> None:
+    file = source(tmp_path, DOG)
+    text = '<?xml version="1.0" encoding="utf-16"?>' + file.read_text().partition("?>")[2]
+    file.write_bytes(text.encode("utf-16"))
+    done, objects = convert(tmp_path)
+    assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_backup_of_cvat_names_the_export(tmp_path: Path, is_list: bool) -> None:
+    (tmp_path / "src").mkdir()
+    content = {"version": 0, "tags": [], "shapes": [], "tracks": []}
+    (tmp_path / "src/annotations.json").write_text(json.dumps([content] if is_list else content))
+    done, _ = convert(tmp_path)
+    assert done.status == 2, done.words
+    assert "looks like a backup of CVAT; export the task there as CVAT for images 1.1" in done.words
+
+
+def test_a_pattern_of_the_hint_reads_the_points_too(tmp_path: Path) -> None:
+    shapes = [
+        box(10, 20, 110, 90, label="dog_1"), box(150, 20, 250, 90, label="dog_2"),
+        point("nose_1", 30, 80), point("nose_2", 170, 80),
+    ]  # fmt: skip
+    source(tmp_path, *shapes)
+    done, _ = convert(tmp_path)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    assert done.status == 1 and len(pattern) == 1, done.words
+    done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
+    assert [one["keypoints"][:3] for one in objects] == [[30, 80, 2], [170, 80, 2]], done.words
+
+
+def test_names_with_the_category_before_them_are_mapped_by_the_hint(tmp_path: Path) -> None:
+    parts = (point("dog-nose", 30, 80), point("dog_left_ear", 90, 80))
+    source(tmp_path, box(10, 20, 110, 90, label="dog", group_id=1), skeleton(*parts, label="dog", group_id=1))
+    done, _ = convert(tmp_path)
+    maps = re.findall(r"--map '(dog[^']+)'", done.words)
+    assert done.status == 1 and len(maps) == 2, done.words
+    done, objects = convert(tmp_path, more=("--val", "0", *(word for one in maps for word in ("--map", one))))
+    assert [one["keypoints"][:6] for one in objects] == [[30, 80, 2, 90, 80, 2]], done.words
+
+
+def test_one_point_in_an_image_names_the_option_for_one_object(tmp_path: Path) -> None:
+    source(tmp_path, point("nose", 30, 80))
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and "--one-object-per-image says so" in done.words
+    done, objects = convert(tmp_path, more=("--val", "0", "--one-object-per-image", "--box-from", "keypoints"))
+    # 5% of the shorter side.
+    assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [([24, 74, 12, 12], [30, 80, 2])], done.words

@@ -136,7 +136,7 @@ def test_what_the_format_does_not_hold_must_be_said(tmp_path: Path) -> None:
         read(path, assume_visible=False)
     result = read(path, box_from="annotation")
     assert [finding.code for finding in result.findings] == ["E306"] and len(result.dataset) == 0
-    assert "a box for each of 1 objects" in result.findings[0].message
+    assert "an object must have a box, got 1 without" in result.findings[0].message
     assert "--box-from keypoints" in result.findings[0].hint
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -323,3 +324,65 @@ def test_a_task_that_is_exported_twice_is_read_once(tmp_path: Path) -> None:
     save(tmp_path, [one, task(*regions()[:2])])
     done, _ = convert(tmp_path)
     assert done.status == 1 and "E313 duplicate-annotation (2)" in done.words
+
+
+@pytest.mark.parametrize("kind", ["ellipse", "rectangle"])
+def test_a_shape_around_a_keypoint_has_its_parent_and_visibility(tmp_path: Path, kind: str) -> None:
+    around = rect("n", 12, 49, 1, 2, "nose", parentID="r")
+    if kind == "ellipse":
+        value = {"x": 12.5, "y": 50, "radiusX": 0.5, "radiusY": 1, "rotation": 0, "ellipselabels": ["nose"]}
+        around = entry("ellipselabels", "n", value, parentID="r")
+    # The smaller rectangle holds it too, but is not its parent.
+    other = rect("q", 11, 40, 10, 15, "dog")
+    save(tmp_path, [task(rect("r", 10, 10, 40, 50, "dog"), other, around, choice("n", "occluded"))])
+    done, objects = convert(tmp_path, more=("--val", "0", "--keypoints-from", "categories"))
+    assert [(one["bbox"], one["keypoints"][:3]) for one in objects] == [
+        (BOX, [40, 120, 1]),
+        ([35.2, 96, 32, 36], [0, 0, 0]),
+    ], done.words
+    assert "not-carried" not in done.words
+
+
+@pytest.mark.parametrize(("number", "visibility"), [(0, 0), (1, 1), (2, 2), (1.0, 1)])
+def test_a_number_called_visibility_is_cocos(tmp_path: Path, number: float, visibility: int) -> None:
+    said = entry("number", "n", {"number": number}) | {"from_name": "visibility"}
+    save(tmp_path, [task(rect("r", 10, 10, 40, 50, "dog"), dot("n", "nose", 12.5, 50, "r"), said)])
+    done, objects = convert(tmp_path)
+    assert [one["keypoints"][2] for one in objects] == [visibility], done.words
+    assert "not-carried" not in done.words
+
+
+def test_files_of_a_cloud_storage_have_no_ending(tmp_path: Path) -> None:
+    annotation = task(*regions())["annotations"][0]
+    save(tmp_path, annotation | {"task": {"id": 7, "data": {"image": "s3://dogs/a.jpg"}}}, "5")
+    done, objects = convert(tmp_path)
+    assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words
+
+
+def test_annotations_that_were_all_cancelled_are_named(tmp_path: Path) -> None:
+    cancelled = task(*regions())
+    cancelled["annotations"][0]["was_cancelled"] = True
+    save(tmp_path, [cancelled])
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and "all objects are left out: cancelled annotations (3)" in done.words
+    assert "--ignore" not in done.words
+
+
+def test_two_separators_are_one_pattern_that_reads_both(tmp_path: Path) -> None:
+    points = (dot("n", "nose-visible", 12.5, 50, "r"), dot("e", "left-ear_occluded", 45, 50, "r"))
+    save(tmp_path, [task(rect("r", 10, 10, 40, 50, "dog"), *points)])
+    done, _ = convert(tmp_path)
+    pattern = re.findall(r"--label-pattern '([^']+)' reads what labels say", done.words)
+    assert done.status == 1 and len(pattern) == 1, done.words
+    done, objects = convert(tmp_path, more=("--val", "0", "--label-pattern", pattern[0]))
+    assert [(one["bbox"], one["keypoints"]) for one in objects] == [(BOX, KEYPOINTS)], done.words
+
+
+@pytest.mark.parametrize(("address", "way"), [
+    ("/data/upload/1/dog.mp4", "tasks on videos cannot be read: label their frames, as images"),
+    ("data:image/png;base64,AAAA", "images inside the JSON file are not read: save them as files"),
+])  # fmt: skip
+def test_an_address_of_no_image_file_says_what_to_do(tmp_path: Path, address: str, way: str) -> None:
+    save(tmp_path, [task(*regions(), picture=address)])
+    done, _ = convert(tmp_path)
+    assert done.status == 1 and way in done.words and "--image-root" not in done.words

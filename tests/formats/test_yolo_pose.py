@@ -224,8 +224,8 @@ def swap(column: int, value: object) -> str:
 
 
 LINE_MISTAKES: list[tuple[str, str, list[str]]] = [
-    (LINE + " 1", "E309", ["the line must be 29 numbers (5 and 8 points of 3), got '30 numbers'", "correct the line"]),
-    ("0 0.5 0.5 0.25 0.5" + " 0.5" * 16, "E309", ["got '21 numbers'", "--kpt-shape 8,2 reads lines of 21 numbers"]),
+    (LINE + " 1", "E309", ["the line must be 29 numbers (5 and 8 points of 3), got 30", "correct the line"]),
+    ("0 0.5 0.5 0.25 0.5" + " 0.5" * 16, "E309", ["got 21", "--kpt-shape 8,2 reads lines of 21 numbers"]),
     (swap(0, 1), "E311", ["class must be one of the 1 in names, [0], got 1", "--ignore 1", "--map 1=car"]),
     (swap(0, "car"), "E311", ["class must be a whole number, 0 or more, got 'car'"]),
     (swap(0, 0.5), "E311", ["class must be a whole number, 0 or more, got '0.5'"]),
@@ -357,7 +357,7 @@ def test_missing_points_without_visibility(tmp_path: Path) -> None:
     assert result.dataset.visibility.tolist() == [[2, 0, 0, 0, 0, 2, 2, 2]] * 2
     assert result.dataset.keypoints[0, 1].tolist() == [0, 0, 0]
     assert codes(result) == [("W324", "")]
-    assert result.findings[0].message == "6 keypoints with negative numbers or NaN read as not labeled"
+    assert result.findings[0].message == "keypoints with negative numbers or NaN read as not labeled (6)"
 
 
 def test_missing_points_with_visibility(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_missing_points_with_visibility(tmp_path: Path) -> None:
     result = read(tmp_path, line)
     assert result.dataset.visibility.tolist() == [[0, 0, 0, 0, 2, 1, 1, 1]]
     assert result.dataset.keypoints[0, 4].tolist() == [-80, 120, 2], "outside the image, and labeled"
-    assert [finding.message[0] for finding in result.findings] == ["2"]
+    assert [finding.message[-3:] for finding in result.findings] == ["(2)"]
 
 
 def test_a_box_alone_is_an_object_without_labeled_keypoints(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_scores_for_visibility_are_asked_for_and_taken_as_the_option_says(tmp_pa
     line = f"{BOX} 0.3 0.4 0.97 0.7 0.4 0.31 0 0 0.02"
     done = convert(tmp_path, line)
     assert done.status == 1
-    assert "visibility of point 0 must be 0, 1 or 2, got 0.97" in done.words
+    assert "visibility must be 0, 1 or 2, got fractions in lines (2 in 2 files, this is the first)" in done.words
     assert "--assume-visible" in done.words
     done = convert(tmp_path, line, "--assume-visible")
     assert done.status == 0, done.words
@@ -80,3 +80,19 @@ def test_pairs_that_the_skeleton_lacks_can_be_written_into_it(tmp_path: Path, or
     done = convert(tmp_path, line, yaml="flip_idx: [1, 0, 2]\n")
     assert done.status == 0, (done.words, skeleton)
     assert "W336" not in done.words
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "part"),
+    [
+        ("0 100 80 100 80" + " 20 20 2" * 3, "E311", "a box must be in fractions of the image, got larger numbers"),
+        (f"{BOX} 0.1 0.2", "E309", "the line must be 14 numbers (5 and 3 points of 3), got 7"),
+        (BOX, "W324", "lines of class and box alone read as objects without labeled keypoints"),
+        (f"{BOX} 0.1 0.2 0" + " 0.4 0.4 2" * 2, "W203", "points with visibility 0 must be 0 0 0"),
+    ],
+)
+def test_what_is_so_in_every_file_is_told_once(tmp_path: Path, line: str, code: str, part: str) -> None:
+    done = convert(tmp_path, line)
+    assert f"{code} " in done.words
+    assert done.words.count(part) == 1, done.words
+    assert "(2 in 2 files, this is the first)" in done.words
