@@ -64,6 +64,9 @@ def extended(
             found = _read(name, label[len(name) :], known, hidden, is_point=name in points)
             if found is not None:
                 return found
+    numbered = _numbered_object(label, known, points)
+    if numbered is not None:
+        return numbered
     base = _BASE.fullmatch(label) if any_name else None
     return _read(base[1], base[2], known, hidden, is_point=True) if base else None
 
@@ -135,6 +138,16 @@ def _read(name: str, rest: str, known: Collection[str], hidden: Collection[str],
         return Extended(name, "visibility", first, second)
     ending = f"{instance}(?:{seen})?" if instance and seen else instance + seen
     return Extended(name, says, _whole(ending, known), hides=hides)
+
+
+def _numbered_object(label: str, known: Collection[str], points: Collection[str]) -> Extended | None:
+    """Return a label that begins with an object and its number, and ends with a keypoint's name: ``dog1_nose``."""
+    for category in (name for name in known if name not in points):
+        found = re.fullmatch(rf"{re.escape(category)}({_BREAK}*)\d{{1,9}}({_BREAK}+)(.+)", label)
+        if found and found[3] in points:
+            number = rf"{_literal(category)}{_literal(found[1])}(?P<instance>\d+)"
+            return Extended(category, "instance", rf"{number}(?:{_literal(found[2])}(?P<name>.+))?")
+    return None
 
 
 def _group(word: str, hidden: Collection[str]) -> str:

@@ -75,7 +75,7 @@ def embedded_image(
         return missing
     if not options.need_pictures:
         hint = "posetools convert --images copy writes such images into the output"
-        return _inside(document, file, root, "and are not to be copied", hint)
+        return _inside(document, file, root, "which is not copied", hint)
     if options.scratch is None:
         hint = "posetools convert without --cluster writes such images into the output"
         return _inside(document, file, root, "which is not read here", hint)

@@ -63,6 +63,8 @@ class FileShapes:
     _points: list[Point] = field(default_factory=list)
     # The boxes in which there is no point without a group, once that is asked: it is for each group without a box.
     _quiet: list[Box] | None = None
+    # Why points without a group could have several boxes -> these points.
+    _ambiguous: dict[str, list[Point]] = field(default_factory=dict)
 
     @property
     def findings(self) -> list[Finding]:
@@ -283,6 +285,7 @@ class FileShapes:
             decided += self._assign(keypoint, placed)
         for point, _, box in decided:
             box.points.append(point)
+        self._refuse_ambiguous()
         several = [one for one in decided if len(one[1]) > 1]
         if several:
             self._note_several(several)
@@ -294,7 +297,11 @@ class FileShapes:
         owned, lost = just_missed(points, self._boxes)
         if owned:
             self._note_near(owned)
-        if lost:
+        flat = [box for box in self._boxes if box.kind is Kind.UNREAD and not box.area]
+        if lost and flat:
+            # Nobody knows what a box without width or height was to hold; that is told at the box.
+            self.report.dependents[flat[0].index] += _indices(lost)
+        elif lost:
             self._refuse_outside(lost)
 
     def _note_near(self, owned: Sequence[tuple[Point, Box]]) -> None:
@@ -325,8 +332,8 @@ class FileShapes:
         for point, holders in placed:
             names = [self.report.named(box.index) for box in holders]
             if point.index in rest and len(holders) > 1:
-                reason = f"{', '.join(names[:-1])} and {names[-1]} hold it, and each could own it"
-                self._refuse_ambiguous(point, reason)
+                reason = f"{', '.join(names[:-1])} and {names[-1]} hold {{them}}, and each could own {{them}}"
+                self._ambiguous.setdefault(reason, []).append(point)
             elif point.index in rest:
                 taken = next((one.index for one in holders[0].points if one.keypoint == keypoint), None)
                 self._refuse_twice(keypoint, [point], taken)
@@ -351,21 +358,21 @@ class FileShapes:
         if unread:
             self.report.dependents[unread[0].index].append(point.index)
         elif smallest.kind is Kind.IGNORED and any(box.kind is not Kind.IGNORED for box in holders):
-            self._refuse_ambiguous(point, f"{self.report.named(smallest.index)}, the smallest, is left out on purpose")
+            reason = f"{self.report.named(smallest.index)}, the smallest, is left out on purpose"
+            self._ambiguous.setdefault(reason, []).append(point)
         elif smallest.kind is Kind.IGNORED:
             self.ignored[point.label] += 1
         else:
             return True
         return False
 
-    def _refuse_ambiguous(self, point: Point, reason: str) -> None:
-        rule = "in one rectangle that can only be its own"
-        self.report.find(
-            "E304",
-            [point.index],
-            f"{must_be(f'point {point.label!r}', rule, list(point.value[:2]))}: {reason}",
-            self.report.words.join,
-        )
+    def _refuse_ambiguous(self) -> None:
+        """Report the points that could have several boxes: one finding for those of the same boxes."""
+        for reason, points in self._ambiguous.items():
+            several = len(points) > 1
+            rule = f"in one rectangle that can only be {'their' if several else 'its'} own"
+            message = f"{told_outside(points, rule)}: {reason.format(them='them' if several else 'it')}"
+            self.report.find("E304", [point.index for point in points], message, self.report.words.join)
 
     def _keypoints(self, points: Iterable[Point]) -> list[PointXYV]:
         values = [_ABSENT] * self.skeleton.num_keypoints

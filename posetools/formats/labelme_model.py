@@ -156,6 +156,7 @@ _RULES = {
     "description": "a text or null",
     "difficult": "true, false or null",
 }
+_NAMED_GROUP = "a group_id as a text was taken for the name of a group"
 _ADVICE = "correct the file in labelme, or move it out of the source"
 
 
@@ -227,7 +228,9 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
     size = _size(raw, repairs, file)
     if isinstance(size, Finding):
         return size
-    shapes = [_check_shape(lenient_shape(shape, repairs)) for shape in raw["shapes"]]
+    lenient = [lenient_shape(shape, repairs) for shape in raw["shapes"]]
+    repairs[_NAMED_GROUP] += sum(isinstance(one, dict) and isinstance(one.get("group_id"), str) for one in lenient)
+    shapes = list(map(_check_shape, lenient))
     return Document(picture, size, shapes, repairs, _text(raw.get("imageData")))
 
 
@@ -254,7 +257,11 @@ def _is_pixels(value: object) -> bool:
 
 
 def _check_shape(raw: Any) -> AnyShape:
+    group = raw.get("group_id") if isinstance(raw, dict) else None
     try:
+        if isinstance(group, str):
+            # Labelme's groups are numbers; a name is one group as well.
+            return Shape.model_validate({**raw, "group_id": None}).model_copy(update={"group_id": group})
         return Shape.model_validate(raw)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
@@ -267,7 +274,7 @@ def _check_shape(raw: Any) -> AnyShape:
         value, rule = value[location[1]], f"two finite numbers (x, y) of at most {_LIMIT:.0f} px"
     else:
         rule = _RULES.get(at, "a list of (x, y) pairs")
-    label, group = raw.get("label"), raw.get("group_id")
+    label = raw.get("label")
     return BadShape(
         label=label if isinstance(label, str) else None,
         group_id=group if isinstance(group, int) and not isinstance(group, bool) else None,

@@ -32,7 +32,8 @@ def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:
 
 
 def _group(value: Any) -> Any:
-    return None if value == "" else whole(value)
+    number = whole(value)
+    return number.strip() or None if isinstance(number, str) else number
 
 
 def flag(value: Any) -> Any:

@@ -17,7 +17,7 @@ from posetools.formats.labelme_model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
 from posetools.formats.ordered import advice
 from posetools.formats.outlines import around, center, extent, is_outline, is_upright, settle
-from posetools.formats.visibility_words import SEEN, Unclear
+from posetools.formats.visibility_words import SEEN, Unclear, says_of_visibility
 from posetools.formats.wording import Report
 from posetools.skeleton import Skeleton
 
@@ -68,6 +68,8 @@ class Sorter:
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
     _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
+    # What a shape must be and is -> the shapes.
+    _misdrawn: dict[tuple[str, str], list[tuple[int, SoundShape]]] = field(default_factory=dict)
 
     def sort(self, shapes: Sequence[AnyShape]) -> None:
         """Sort the shapes."""
@@ -79,6 +81,7 @@ class Sorter:
             self._sort(index, shape)
         self._settle_outlines()
         self._name_unnamed()
+        self._report_misdrawn()
         self._report_unordered()
         self._report_losses()
 
@@ -111,7 +114,7 @@ class Sorter:
         self._run += 1
         if kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
-        elif label.name != self.labels.category:
+        elif label.name != self.labels.category and (label.name or shape.shape_type not in _LISTS):
             self._refuse(index, shape, label.name, group)
         elif kind == "rectangle":
             self._add_box(index, shape, group)
@@ -272,16 +275,12 @@ class Sorter:
         self.report.find("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint)
 
     def _refuse(self, index: int, shape: SoundShape, name: str, group: Group | None) -> None:
-        words, is_keypoint = self.report.words, name in self.labels.index
+        is_keypoint = name in self.labels.index
         if shape.shape_type != "point" and not is_keypoint:
             self.boxes.append(Box(index, group, Kind.UNREAD, extent(shape) if shape.points else None))
         if name == self.labels.category or is_keypoint:
             wanted = "point" if is_keypoint else "rectangle"
-            problem = must_be(f"shape_type of {shape.label!r}", repr(wanted), shape.shape_type)
-            hint = f"draw it as a {wanted} in {words.tool}, or delete it"
-            if is_keypoint and (shape.shape_type == "rectangle" or is_outline(shape)):
-                hint = f"--keypoints-from categories takes its center; or {hint}"
-            self.report.count("E302", [index], problem, hint)
+            self._misdrawn.setdefault((wanted, shape.shape_type), []).append((index, shape))
             return
         known = (self.labels.category, *self.labels.index)
         rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
@@ -289,6 +288,19 @@ class Sorter:
         advice = self.labels.advice(name)
         found = unknown_label(name, known, file=self.report.file, place=place, field="label", rule=rule, advice=advice)
         self.report.findings.append(replace(found, of=shape.shape_type))
+
+    def _report_misdrawn(self) -> None:
+        """Report known names on shapes of the wrong type: one finding for those of a type."""
+        for (wanted, got), drawn in self._misdrawn.items():
+            labels = list(dict.fromkeys(shape.label for _, shape in drawn))
+            it, each, its, of = "it", "it", "its", repr(labels[0])
+            if len(labels) > 1:
+                it, each, its, of = "them", "each", "their", "keypoints"
+            hint = f"draw {each} as a {wanted} in {self.report.words.tool}, or delete {it}"
+            if wanted == "point" and (got == "rectangle" or any(is_outline(shape) for _, shape in drawn)):
+                hint = f"--keypoints-from categories takes {its} center; or {hint}"
+            problem = must_be(f"shape_type of {of}", repr(wanted), got)
+            self.report.count("E302", [index for index, _ in drawn], problem, hint)
 
     def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
         if not is_upright(shape):
@@ -333,5 +345,9 @@ class Sorter:
     def _note_flags(self, index: int, shape: SoundShape, understood: frozenset[str]) -> None:
         flags = {"difficult": shape.difficult, "occluded": shape.occluded is True, **(shape.flags or {})}
         for flag, on in flags.items():
-            if on and flag.casefold() not in understood:
+            if (
+                on
+                and flag.casefold() not in understood
+                and not (understood and says_of_visibility(flag, self.labels.hidden))
+            ):
                 self._dropped.setdefault(flag, []).append(index)

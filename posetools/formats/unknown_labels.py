@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from posetools.conversion_report import SplitCounts
@@ -124,6 +126,7 @@ def one_table(
         # CVAT's boxes may be called after their skeleton.
         skeletons = rows.get(row.label.removesuffix("-box"))
         row.near = row.near or (skeletons.near if skeletons and skeletons.points else "")
+    _let_one_pattern_read(rows.values())
     labelled = sum(hidden + visible for _, hidden, visible in read.keypoints.values())
     known = skeleton.category.name if read.instances else ""
     if not labelled and not has_errors(others) and (hint := _another_object(rows, known)):
@@ -136,6 +139,20 @@ def one_table(
     message = f"labels must be {rule}, got {_counted(rows)}"
     hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=read.instances))
     return [*others, _finding(unknown, rows, message, hint)]
+
+
+def _let_one_pattern_read(rows: Iterable[_Row]) -> None:
+    """Let all labels that say more than a name be read by the pattern of one of them, where it fits all.
+
+    ``dog_1`` tells what the number in ``nose_1`` is.
+    """
+    more = [row for row in rows if not row.near and (row.first.options or row.first.ways)]
+    for options in dict.fromkeys(row.first.options for row in more if row.first.options):
+        pattern = shlex.split(options)[-1]
+        if all(re.fullmatch(pattern, row.label) for row in more):
+            for row in more:
+                row.first = replace(row.first, options=options, ways="")
+            return
 
 
 def _same_object(found: UnknownLabel, skeleton: Skeleton) -> str:

@@ -21,6 +21,8 @@ no iscrowd (refused), no area of its own, no splits. Boxes come back to 1e-9 px,
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -56,7 +58,7 @@ from posetools.formats.via_model import (
     parse_csv,
     parse_json,
 )
-from posetools.formats.via_regions import RegionReader, Roles
+from posetools.formats.via_regions import Region, RegionReader, Roles
 from posetools.formats.via_unlabeled import finding_of, unsettled
 from posetools.formats.wording import Report, Wording
 from posetools.geometry import xywh_from_xyxy
@@ -99,7 +101,8 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     for number, source in enumerate(files, start=1):
         file, regions = str(source.file), RegionReader(roles)
         parsed = _parse(source.file, regions)
-        readings += [_read_entry(source, entry, opener, skeleton, labels, options) for entry in parsed.entries]
+        words = _wording(parsed.entries, roles)
+        readings += [_read_entry(source, entry, opener, skeleton, labels, options, words) for entry in parsed.entries]
         unlabeled = finding_of(file, parsed.entries, roles, labels, options)
         findings += [*parsed.findings, *([unlabeled] if unlabeled else [])]
         findings += repaired(file, regions.repairs)
@@ -186,8 +189,41 @@ def _parse(file: Path, reader: RegionReader) -> Parsed:
     return parse_json(raw, str(file), reader)
 
 
+def _wording(entries: Sequence[Entry], roles: Roles) -> Wording:
+    """Return VIA's words; where an attribute without a role may number the objects, what to do names it."""
+    if "object" in roles.asked:
+        asked = f"the attribute {roles.names['object'][0]}"
+        changed = {key: getattr(_WORDING, key).replace("the attribute object", asked) for key in ("join", "part")}
+        return replace(_WORDING, **changed)
+    if not (name := _numbering(entries)):
+        return _WORDING
+    typed = f"--attribute {shlex.quote(f'object={name}')} takes {name} as the object"
+    return replace(_WORDING, join=f"{_WORDING.join}; {typed}, if it is the same for a box and its points")
+
+
+def _numbering(entries: Sequence[Entry]) -> str:
+    """Return the attribute that the regions of an object may share: no value has a label twice in an image."""
+    labels: dict[str, Counter[tuple[int, str, str]]] = {}
+    for at, entry in enumerate(entries):
+        for region in entry.regions:
+            for name, text in region.others.items() if isinstance(region, Region) else ():
+                labels.setdefault(name, Counter())[at, text, region.label or ""] += 1
+    for name, found in labels.items():
+        sizes = Counter((at, text) for at, text, _ in found)
+        several = Counter(at for at, _ in sizes)
+        if max(found.values()) == 1 and max(sizes.values()) > 1 and max(several.values()) > 1 and "," not in name:
+            return name
+    return ""
+
+
 def _read_entry(
-    source: SourceFile, entry: Entry, opener: Opener, skeleton: Skeleton, labels: Labels, options: ReadOptions
+    source: SourceFile,
+    entry: Entry,
+    opener: Opener,
+    skeleton: Skeleton,
+    labels: Labels,
+    options: ReadOptions,
+    words: Wording,
 ) -> FileReading:
     file = source.file
     texts, named = [*entry.paths, entry.picture], [entry.picture]
@@ -206,7 +242,7 @@ def _read_entry(
         return reading
     if unsettled(entry, labels, options):
         return FileReading(file, identity=reading.identity)
-    report = Report(str(file), _WORDING, places=entry.places)
+    report = Report(str(file), words, places=entry.places)
     shapes = FileShapes(reading.size, skeleton, labels, options, report)
     rows = shapes.read(entry.regions)
     findings = report.findings

@@ -18,7 +18,7 @@ from posetools.formats.as_labelme import ellipse_corners
 from posetools.formats.labelme_model import AnyShape, BadShape, Shape
 from posetools.formats.labelme_values import coordinate, flag
 from posetools.formats.plain_numbers import whole
-from posetools.formats.visibility_words import SCALE, SEEN
+from posetools.formats.visibility_words import SCALE, SEEN, says_of_visibility
 
 # Role -> the attributes that are looked at, the first that says something decides; of the visibility all must agree.
 ROLES: Mapping[str, tuple[str, ...]] = {
@@ -48,6 +48,8 @@ class Region(Shape):
     # The attribute that the label is from; of a region without a label: attribute -> its text.
     named: str = ""
     said: Mapping[str, str] = {}
+    # The attributes that have no role -> their texts.
+    others: Mapping[str, str] = {}
 
 
 class Roles(NamedTuple):
@@ -126,6 +128,7 @@ class RegionReader:
             flags={self._flag_name(name): True for name, one in said.items() if name not in used and says(one)},
             attributes={self._key(name): word for name, word in seen.items()},
             named=named,
+            others={name: text for name, one in said.items() if name not in used and (text := self._text(one))},
             said={} if label else {name: text for name, one in said.items() if (text := self._text(one))},
         )
 
@@ -208,7 +211,7 @@ class RegionReader:
 
     def _flag_name(self, name: str) -> str:
         """Return the name by which an attribute that is not carried over is named, and not taken for visibility."""
-        return f"{self.parts[1]}.{name}" if name.casefold() in SEEN | self.roles.hidden else name
+        return f"{self.parts[1]}.{name}" if says_of_visibility(name, self.roles.hidden) else name
 
     def _points(self, kind: str, shape: Mapping[str, Any]) -> Points | _Wrong:
         """Return the points of a shape as labelme has them: two corners, one point, a circle's center and edge."""

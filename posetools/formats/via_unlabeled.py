@@ -31,6 +31,8 @@ def _is_unsettled(region: Region, labels: Labels, options: ReadOptions) -> bool:
     name = labels.read("").name
     if _is_point(region):
         return name not in labels.index and not options.kpt_order
+    if _is_line(region) and options.kpt_order:
+        return False
     return name != labels.category
 
 
@@ -76,10 +78,10 @@ def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, 
     others = {_is_point(one) for one in labeled}
     kinds = {_is_point(one) for one in regions}
     typed = ["label them in VIA, as the others are"] if kinds & others else []
-    if False in kinds:
+    if any(not _is_point(one) and not _is_line(one) for one in regions):
         # Quoted in any case: zsh takes a bare = for a command.
         typed.append(f"--map '={labels.category}' takes those that are no points as {labels.category!r}")
-    if True in kinds - others:
+    if True in kinds - others or any(map(_is_line, regions)):
         order = shlex.quote(",".join(labels.index))
         typed.append(f"--kpt-order {order} takes the points of each object in this order, as the keypoints")
     return f"{'; '.join(typed)}; {leave}"
@@ -122,6 +124,10 @@ def _covering(regions: Sequence[Region], fits: Callable[[str, str], bool]) -> li
 
 def _is_point(shape: AnyShape) -> bool:
     return shape.is_point if isinstance(shape, BadShape) else shape.shape_type == "point"
+
+
+def _is_line(shape: AnyShape) -> bool:
+    return not isinstance(shape, BadShape) and shape.shape_type == "polyline"
 
 
 def _listed(names: Sequence[str], last: str) -> str:

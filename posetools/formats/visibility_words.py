@@ -61,6 +61,14 @@ def of_flags(flags: Mapping[str, bool], hidden: Collection[str]) -> Iterator[Sta
                 yield Statement(source, Visibility.HIDDEN if on else Visibility.VISIBLE)
         elif name in SEEN:
             yield Statement(source, Visibility.VISIBLE if on else Visibility.HIDDEN)
+        elif on and (meaning := _meaning(name, hidden)) is not None:
+            # Such as ``invisible``, or ``not_occluded``.
+            yield Statement(source, meaning)
+
+
+def says_of_visibility(flag: str, hidden: Collection[str]) -> bool:
+    """Return whether a flag is one of those that say something of the visibility."""
+    return _meaning(flag.casefold(), hidden) is not None
 
 
 def of_key(key: str, value: object, hidden: Collection[str]) -> Statement | None:

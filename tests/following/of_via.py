@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.following.case import BOTH, BOX, POINTS, Case, Objects, fish
+from tests.following.case import BOTH, BOX, FISH, POINTS, Case, Objects, fish
 from tests.following.sources import images, skeleton
 
 Region = dict[str, Any]
@@ -35,6 +35,21 @@ def _broken() -> list[str]:
     images("src", "a.png", "b.png", "c.png")
     document = json.loads(Path("src/via.json").read_text())
     document["_via_img_metadata"]["c"] = {"filename": "c.png", "size": 1, "regions": 7, "file_attributes": {}}
+    Path("src/via.json").write_text(json.dumps(document))
+    return arguments
+
+
+def _numbered() -> list[str]:
+    """Write a project whose fish are numbered, and have a second one with a nose in front."""
+    arguments = via(lambda one: {"label": one, "nr": "1"})
+    document = json.loads(Path("src/via.json").read_text())
+    for entry in document["_via_img_metadata"].values():
+        box = {"name": "rect", "x": 15, "y": 25, "width": 70, "height": 50}
+        nose = {"name": "point", "cx": 30, "cy": 45}
+        entry["regions"] += [
+            {"shape_attributes": shape, "region_attributes": {"label": label, "nr": "2"}}
+            for label, shape in (("fish", box), ("nose", nose))
+        ]
     Path("src/via.json").write_text(json.dumps(document))
     return arguments
 
@@ -105,6 +120,12 @@ CASES = [
         lambda: via(lambda one: {"label": one} if one == "fish" else {}),
         ("--ignore ''",),
         want=BOXES,
+    ),
+    Case(
+        "objects numbered in another attribute",
+        _numbered,
+        ("--attribute *",),
+        want={name: [FISH, ((15.0, 25.0, 70.0, 50.0), {"nose": (30.0, 45.0, 2)})] for name in BOTH},
     ),
     Case("labels in another attribute", lambda: via(lambda one: {"what": one}), ("--attribute *",)),
     Case(

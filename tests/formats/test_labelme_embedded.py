@@ -123,7 +123,7 @@ def test_without_a_copy_it_is_one_finding_that_says_what_to_type(tmp_path: Path)
     args = ("convert", src, "--out", tmp_path / "out", "--skeleton", kite(tmp_path), "--val", "0")
     done = run(*args, "--images", "none")
     assert done.status == 1 and "E121 picture-missing (1)" in done.out
-    assert "3 images are only in imageData, and are not to be copied: a.jpg (2 shapes left out), b" in done.out
+    assert "3 images are only in imageData, which is not copied: a.jpg (2 shapes left out), b" in done.out
     assert "--images copy writes such images into the output" in done.out
     with pytest.raises(RequestError, match="--images must be copy"):
         converted(tmp_path, images="symlink")

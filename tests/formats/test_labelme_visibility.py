@@ -41,6 +41,8 @@ NAME = "left-front-tire"
         ({"flags": {"visible": True, "occluded": False}}, 2),
         ({"flags": {"visible": False, "occluded": True}}, 1),
         ({"flags": {"occluded": False}, "description": "occluded"}, 1),
+        *(({"flags": {name: True}}, 1) for name in ("invisible", "not_visible", "Not-Visible")),
+        *(({"flags": {name: True}}, 2) for name in ("not_occluded", "unhidden")),
     ],
 )  # fmt: skip
 def test_each_way_to_say_it(tmp_path: Path, more: Json, expected: int) -> None:

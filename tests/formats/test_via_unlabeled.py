@@ -100,3 +100,22 @@ def test_one_category_alone_leaves_no_region_without_a_label_out_unsaid(tmp_path
     assert objects == {} and "--map '=fish' takes those that are no points" in done.words
     done, objects = convert(source, "--categories", "fish", "--map", "=fish")
     assert objects == {"0.jpg": FISH["0.jpg"]}
+
+
+def test_a_polyline_without_a_label_is_keypoints_in_their_order(tmp_path: Path) -> None:
+    line = region("polyline", {"all_points_x": [15, 40], "all_points_y": [25, 30]}, {})
+    source = save(tmp_path / "src", *[[rect(10, 20, 50, 30, label="fish"), line]] * 2)
+    done, _ = convert(source)
+    assert "--kpt-order eye,tail takes" in said(done, ("E311",))[1]
+    done, objects = convert(source, "--kpt-order", "eye,tail")
+    assert objects == FISH
+
+
+def test_an_attribute_that_numbers_the_objects_is_named(tmp_path: Path) -> None:
+    fish = [rect(10, 20, 50, 30, label="fish", nr="1"), point(15, 25, label="eye", nr="1")]
+    other = [rect(20, 25, 60, 40, label="fish", nr="2"), point(25, 35, label="eye", nr="2")]
+    source = save(tmp_path / "src", [*fish, *other, point(30, 40, label="tail", nr="2", color="red")])
+    done, objects = convert(source)
+    assert objects == {} and "--attribute object=nr takes nr as the object" in said(done, ("E304",))[1]
+    _, objects = convert(source, "--attribute", "object=nr")
+    assert objects == {"0.jpg": [([10, 20, 50, 30], [15, 25, 2, 0, 0, 0]), ([20, 25, 60, 40], [25, 35, 2, 30, 40, 2])]}
