@@ -120,9 +120,9 @@ format: install-core  ## let ruff format and mend what it can
 	@.venv/bin/ruff format .
 
 generate: install-core  ## write what is made from code: JSON Schemas, tables in docs/, data/ from its labelme files, configs/
-	@.venv/bin/python -m posetools.schema_files
-	@.venv/bin/python docs/generate.py
-	@.venv/bin/python data/generate.py
+	@.venv/bin/python -m tools.schemas
+	@.venv/bin/python -m tools.docs_pages
+	@.venv/bin/python -m tools.sample_data
 
 clean:  ## remove the environments and what the demo made
 	rm -rf .venv .venv-oldest .venv-peers .tools demo

@@ -10,8 +10,8 @@ two workers by the clock.
 
 floor       reads the files and decodes them with msgspec into structs that have the fields of a labelme file, drops
             each, and makes nothing of it. Imports, the list of files and a warm-up are left out.
-one worker  ``posetools.convert.convert`` with sizes trusted and pictures left where they are: from the call, in a
-            process that has done nothing but import, to the finished data set. The list of files is in it.
+one worker  ``convert`` with sizes trusted and pictures left where they are: from the call, in a process
+            that has done nothing but import, to the finished data set. The list of files is in it.
 two workers the same with two processes. Their start-up is what a conversion of the first thousand files takes with
             two workers beyond half of what it takes with one; from 5,000 files on it is taken off, and printed.
 command     ``python -m posetools convert``, with everything.
@@ -116,7 +116,7 @@ def floor(folder: Path) -> Took:
 
 def asked(source: Path, out: Path, workers: int) -> Any:
     """Return what is asked of posetools, with all loaded that it takes: formats are loaded when they are looked up."""
-    from posetools.convert import ConvertRequest
+    from posetools.datasets.convert import ConvertRequest
     from posetools.formats import FORMATS
     from posetools.formats.base import ReadOptions
 
@@ -133,7 +133,7 @@ def asked(source: Path, out: Path, workers: int) -> Any:
 def ours(source: Path, out: Path, workers: int, progress: Callable[[str, int, int], None] | None = None) -> Took:
     """Convert."""
     request = asked(source, out, workers)
-    from posetools.convert import convert
+    from posetools.datasets.convert import convert
     from posetools.progress import silent
 
     watch = Watch()
@@ -296,8 +296,8 @@ def memory(folder: Path, files: int, scratch: Path) -> list[bool]:
 
 def profile(folder: Path, out: Path) -> None:
     """Print where the processor's time of one worker goes, by stage."""
-    from posetools.files import read_bytes
-    from posetools.formats.labelme_model import quick_document
+    from posetools.files.disk import read_bytes
+    from posetools.formats.labelme.model import quick_document
 
     paths = sorted(str(path) for path in folder.rglob("*.json"))
     gc.disable()

@@ -26,18 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from posetools.dataset import Dataset, DatasetBuilder, Image
-from posetools.dataset_folder import IMAGES, ann_file
-from posetools.formats.coco import write_split
-from posetools.frames import read_picture
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.folder import IMAGES, ann_file
+from posetools.core.skeleton import load_skeleton
+from posetools.formats.coco.format import write_split
+from posetools.imaging.frames import read_picture
 from posetools.mm.configs import inner_dataset, load_config
-from posetools.mm.crops import CropsCache, use_crops_in
-from posetools.mm.crops_store import show_bytes
 from posetools.mm.runtime import prepare
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import PoseOptions, RecipeOptions
-from posetools.render import PLAIN, render_set
-from posetools.skeleton import load_skeleton
+from posetools.synth import PLAIN, render_set
+from posetools.training.crops.cache import CropsCache, use_crops_in
+from posetools.training.crops.store import show_bytes
 
 WIDTH, HEIGHT = 3840, 2160
 # Cars are rendered in pictures of this size, a place in a photo's grid.

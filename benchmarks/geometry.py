@@ -26,14 +26,14 @@ from pathlib import Path  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from posetools.checks.geometry import LEAST_POINTS, Geometry, study  # noqa: E402
-from posetools.checks.geometry_template import Rigid, rigid  # noqa: E402
-from posetools.geometry import Bools, Floats, Ints  # noqa: E402
-from posetools.render.labels import label_box, label_keypoints  # noqa: E402
-from posetools.render.picture import LEAST_SEEN, seen_shares  # noqa: E402
-from posetools.render.raster import Screen, rasterise, to_screen  # noqa: E402
-from posetools.render.sample import FULL, PLAIN, Variety, sample_scene  # noqa: E402
-from posetools.skeleton import load_skeleton  # noqa: E402
+from posetools.checks.rigid.geometry import LEAST_POINTS, Geometry, study  # noqa: E402
+from posetools.checks.rigid.template import Rigid, rigid  # noqa: E402
+from posetools.core.geometry import Bools, Floats, Ints  # noqa: E402
+from posetools.core.skeleton import load_skeleton  # noqa: E402
+from posetools.synth.labels import label_box, label_keypoints  # noqa: E402
+from posetools.synth.picture import LEAST_SEEN, seen_shares  # noqa: E402
+from posetools.synth.raster import Screen, rasterise, to_screen  # noqa: E402
+from posetools.synth.sample import FULL, PLAIN, Variety, sample_scene  # noqa: E402
 
 NOISE = 2.0
 ONE_IN = 20

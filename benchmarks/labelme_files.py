@@ -11,7 +11,7 @@ import json
 import random
 from pathlib import Path
 
-from posetools.skeleton import load_skeleton
+from posetools.core.skeleton import load_skeleton
 
 CARS = 3
 PER_FOLDER = 1000

@@ -36,8 +36,8 @@ from PIL import Image as Pillow
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from posetools.checks.pictures import check_names, check_pictures
-from posetools.formats.coco_table import CocoTable, table_from
-from posetools.pictures import header_of, without_warnings
+from posetools.formats.coco.table import CocoTable, table_from
+from posetools.imaging.header import header_of, without_warnings
 from posetools.progress import silent
 
 LEAST = 0.8
@@ -151,7 +151,7 @@ def ends(sets: Mapping[str, Sequence[Path]]) -> dict[str, float]:
 
     plain, films = (sets[name][:200] for name in (SETS[0], SETS[-1]))
     with without_warnings():
-        with mock.patch("posetools.pictures.check_end", lambda *_: None):
+        with mock.patch("posetools.imaging.header.check_end", lambda *_: None):
             alone = each(plain, header_of)
         costs = {
             "header alone": alone,
@@ -167,7 +167,7 @@ def ends(sets: Mapping[str, Sequence[Path]]) -> dict[str, float]:
 
 def profile(paths: Sequence[Path]) -> None:
     """Print what a thousand files cost, step by step, with the files in memory."""
-    from posetools import inspection
+    from posetools.checks import inspection
 
     some = [str(path) for path in (paths * (1000 // len(paths) + 1))[:1000]]
     steps: dict[str, Callable[[], object]] = {

@@ -27,13 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from posetools.dataset import Dataset, DatasetBuilder, Image
-from posetools.dataset_folder import IMAGES, ann_file
-from posetools.formats.coco import write_split
-from posetools.frames import read_picture
-from posetools.render import PLAIN, render_set
-from posetools.skeleton import load_skeleton
-from posetools.video import VideoWriter
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.folder import IMAGES, ann_file
+from posetools.core.skeleton import load_skeleton
+from posetools.formats.coco.format import write_split
+from posetools.imaging.frames import read_picture
+from posetools.imaging.video import VideoWriter
+from posetools.synth import PLAIN, render_set
 
 TILE = 320
 SCENES = 12

@@ -30,8 +30,8 @@ PROGRAMS: dict[str, Sequence[str]] = {
     "python -c 'import typer'": ("-c", "import typer"),
     "python -c 'import typer.rich_utils'": ("-c", "import typer.rich_utils"),
     "python -c 'import numpy'": ("-c", "import numpy"),
-    "python -c 'import posetools.convert'": ("-c", "import posetools.convert"),
-    "python -c 'import posetools.validate'": ("-c", "import posetools.validate"),
+    "python -c 'import posetools.datasets.convert'": ("-c", "import posetools.datasets.convert"),
+    "python -c 'import posetools.checks.validate'": ("-c", "import posetools.checks.validate"),
 }
 
 
@@ -105,7 +105,7 @@ def main() -> int:
         print(f"{name:40} {clock * 1e3:7.1f} {clock / base[0]:6.1f} {processor * 1e3:7.1f} {ratio:6.1f}")
     if options.profile:
         profile(PROGRAMS[HELP], environment)
-        profile(["-c", "import posetools.convert"], environment)
+        profile(["-c", "import posetools.datasets.convert"], environment)
     ratio = max(best[name][0] for name in (HELP, "posetools --help") if name in best) / base[0]
     return int(not verdict("posetools --help", f"at most {MOST:.0f}x python -c pass", f"{ratio:.1f}x", ratio <= MOST))
 

@@ -28,10 +28,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from posetools.dataset_folder import IMAGES, ann_file
-from posetools.formats.coco import write_split
-from posetools.render import PLAIN, render_set
-from posetools.skeleton import load_skeleton
+from posetools.core.folder import IMAGES, ann_file
+from posetools.core.skeleton import load_skeleton
+from posetools.formats.coco.format import write_split
+from posetools.synth import PLAIN, render_set
 
 SIZE = (320, 320)
 RECIPE = """workers = {workers}

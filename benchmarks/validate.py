@@ -29,7 +29,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from posetools.skeleton import Skeleton, load_skeleton  # noqa: E402
+from posetools.core.skeleton import Skeleton, load_skeleton  # noqa: E402
 
 SPOILS = ("none", "W203", "E105", "E104", "nan")
 SIZE = (640, 480)
@@ -57,7 +57,7 @@ print(json.dumps([seconds, peak, {result}]))
 """
 PROGRAMS = {
     "posetools": (
-        "from pathlib import Path\nimport posetools.validate as v",
+        "from pathlib import Path\nimport posetools.checks.validate as v",
         "report = v.validate(Path({path!r}), skeleton={skeleton!r}, pictures=False)",
         "len(report.findings)",
     ),
@@ -133,7 +133,7 @@ def profile(path: Path, skeleton: str) -> None:
     import cProfile
     import pstats
 
-    from posetools.validate import validate
+    from posetools.checks.validate import validate
 
     profiler = cProfile.Profile()
     profiler.enable()

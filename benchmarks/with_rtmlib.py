@@ -21,10 +21,11 @@ import numpy as np
 from rtmlib import RTMDet, RTMPose
 
 from posetools import PipelineOptions, PosePipeline, PoseResult
-from posetools.geometry import clip_boxes
-from posetools.results import Picture, box_nms
+from posetools.core.geometry import clip_boxes
+from posetools.imaging.header import Picture
 from posetools.runtime.archive import Archive
 from posetools.runtime.bundle import Bundle
+from posetools.runtime.results import box_nms
 
 
 def main() -> None:

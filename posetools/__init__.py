@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from posetools.pipeline import PipelineOptions, PosePipeline
-    from posetools.results import PoseResult
+    from posetools.pairs.pipeline import PipelineOptions, PosePipeline
+    from posetools.runtime.results import PoseResult
 
 __version__ = "0.2.0"
 __all__ = ["PipelineOptions", "PosePipeline", "PoseResult", "__version__"]
 
 _PLACES = {
-    "PipelineOptions": "posetools.pipeline",
-    "PosePipeline": "posetools.pipeline",
-    "PoseResult": "posetools.results",
+    "PipelineOptions": "posetools.pairs.pipeline",
+    "PosePipeline": "posetools.pairs.pipeline",
+    "PoseResult": "posetools.runtime.results",
 }
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from posetools.dataset import Dataset, DatasetBuilder, Image
-from posetools.skeleton import Skeleton, load_skeleton
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.skeleton import Skeleton, load_skeleton
 
 
 def make_picture(path: Path, size: tuple[int, int] = (320, 240), *, seed: int = 0, orientation: int = 1) -> Path:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posetools.coco_eval import Kind
-from posetools.dataset import Dataset, DatasetBuilder, Image
-from posetools.geometry import Floats, Ints, box_area, xywh_from_xyxy
-from posetools.metrics import Predictions
-from posetools.skeleton import Skeleton
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.geometry import Floats, Ints, box_area, xywh_from_xyxy
+from posetools.core.skeleton import Skeleton
+from posetools.evaluation.coco import Kind
+from posetools.evaluation.metrics import Predictions
 
 # COCOeval's ``stats`` in the order of BoxScores' and OksScores' fields.
 STATS: dict[Kind, tuple[int, ...]] = {"bbox": (0, 1, 2, 3, 4, 5, 8, 9, 10, 11), "keypoints": tuple(range(10))}

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from posetools.dataset import Dataset, DatasetBuilder, Image
-from posetools.formats import coco
-from posetools.skeleton import Skeleton, load_skeleton
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.formats.coco import format as coco
 from tests.build import make_picture
 
 SIZE = (320, 240)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from posetools.convert import ConvertRequest, ConvertResult, convert
-from posetools.dataset import Dataset
-from posetools.dataset_folder import IMAGES, ann_file, skeleton_of, splits_of
+from posetools.core.dataset import Dataset
+from posetools.core.folder import IMAGES, ann_file, skeleton_of, splits_of
+from posetools.datasets.convert import ConvertRequest, ConvertResult, convert
 from posetools.formats import FORMATS
-from posetools.formats.coco import read_split
+from posetools.formats.coco.format import read_split
 from tests.build import make_dataset
 
 NAMES = [f"{name}.jpg" for name in "abcdefghij"]

@@ -12,11 +12,11 @@ from functools import cache
 
 import numpy as np
 
-from posetools.dataset import Dataset, DatasetBuilder, Image
-from posetools.geometry import Bools, Floats, Ints, clip_boxes, pairwise_iou
-from posetools.metrics import Predictions
-from posetools.render.sample import FULL, sample_scene
-from posetools.skeleton import load_skeleton
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.geometry import Bools, Floats, Ints, clip_boxes, pairwise_iou
+from posetools.core.skeleton import load_skeleton
+from posetools.evaluation.metrics import Predictions
+from posetools.synth.sample import FULL, sample_scene
 
 CAR8 = load_skeleton("car8")
 SIZE = (1280, 960)

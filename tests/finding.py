@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from posetools.geometry import Floats
-from posetools.pipeline import PosePipeline
-from posetools.results import Detections, Picture, Poses
-from posetools.skeleton import load_skeleton
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import load_skeleton
+from posetools.imaging.header import Picture
+from posetools.pairs.pipeline import PosePipeline
+from posetools.runtime.results import Detections, Poses
 
 
 @dataclass

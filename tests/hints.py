@@ -50,10 +50,12 @@ _PARTS = re.compile(r"`[^`]*`|[^`\n]+")
 # Formats are looked up by name; writing is what convert alone does with them.
 INDIRECT = {
     Node("posetools.formats", "FORMATS"): [
-        Node(f"posetools.formats.{path.stem}", "FORMAT") for path in sorted((ROOT / "formats").glob("*.py"))
+        Node(f"posetools.formats.{path.parent.name}.format", "FORMAT")
+        for path in sorted((ROOT / "formats").glob("*/format.py"))
     ],
-    Node("posetools.convert", "_write"): [
-        Node(f"posetools.formats.{path.stem}", "write") for path in sorted((ROOT / "formats").glob("*.py"))
+    Node("posetools.datasets.convert", "_write"): [
+        Node(f"posetools.formats.{path.parent.name}.format", "write")
+        for path in sorted((ROOT / "formats").glob("*/format.py"))
     ],
 }
 
@@ -240,7 +242,7 @@ def errors_of(command: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for node in reached(command):
         # What the codes mean is told there, not raised.
-        parts = [] if node.module == "posetools.findings" else list(_parts(node))
+        parts = [] if node.module == "posetools.core.findings" else list(_parts(node))
         compared = {id(inner) for at in parts if isinstance(at, ast.Compare) for inner in ast.walk(at)}
         for at in parts:
             text = at.value if isinstance(at, ast.Constant) and id(at) not in compared else None

@@ -27,14 +27,14 @@ LEAST = 0.85
 
 # Module -> the tests that belong to it: those that would be read to learn what it must do.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "geometry": ("tests/test_geometry.py",),
-    "split": ("tests/test_split.py", "tests/test_stratify.py"),
-    "stratify": ("tests/test_stratify.py",),
+    "geometry": ("tests/core/test_geometry.py",),
+    "split": ("tests/datasets/test_split.py", "tests/datasets/test_stratify.py"),
+    "stratify": ("tests/datasets/test_stratify.py",),
     "resplit": (
-        "tests/test_resplit.py",
-        "tests/test_split.py",
-        "tests/test_split_journal.py",
-        "tests/test_stratify.py",
+        "tests/datasets/test_resplit.py",
+        "tests/datasets/test_split.py",
+        "tests/core/test_split_journal.py",
+        "tests/datasets/test_stratify.py",
     ),
     "checks/across": ("tests/checks/test_across.py",),
     "checks/structure": ("tests/checks/test_structure.py",),
@@ -46,7 +46,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "checks/pictures": ("tests/checks/test_pictures.py",),
     "formats/coco_write": ("tests/formats/test_coco_write.py",),
     "formats/coco_lines": ("tests/formats/test_coco_write.py",),
-    "files": ("tests/test_files.py",),
+    "files": ("tests/files/test_files.py",),
 }
 
 # Of these modules only some functions are mutated: the writer that the COCO writer and `posetools split` use.

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from posetools.dataset import Dataset
-from posetools.frames import read_picture
-from posetools.geometry import Floats
-from posetools.results import Detections, Picture, Poses
+from posetools.core.dataset import Dataset
+from posetools.core.geometry import Floats
+from posetools.imaging.frames import read_picture
+from posetools.imaging.header import Picture
+from posetools.runtime.results import Detections, Poses
 
 
 @dataclass

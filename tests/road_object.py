@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from posetools.geometry import Floats, Ints
-from posetools.render.camera import Camera
-from posetools.render.labels import label_box, label_keypoints
-from posetools.render.mesh import RGB, Mesh, cylinder, loft, merge, normals
-from posetools.render.raster import Screen, rasterise, to_screen
+from posetools.core.geometry import Floats, Ints
+from posetools.synth.camera import Camera
+from posetools.synth.labels import label_box, label_keypoints
+from posetools.synth.mesh import RGB, Mesh, cylinder, loft, merge, normals
+from posetools.synth.raster import Screen, rasterise, to_screen
 
 LABEL = "critter"
 NAMES = (

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tools import docs_pages
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_every_command_has_a_page_with_its_options_as_they_are() -> None:
-    for page, text in _generator().pages().items():
+    for page, text in docs_pages.pages().items():
         assert (ROOT / "docs" / page).read_text(encoding="utf-8") == text, f"docs/{page} is stale: run `make generate`"
 
 
@@ -37,7 +26,7 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 
 
 def test_commands_in_the_readme_exist() -> None:
-    known = {name for _, name, _ in _generator().commands()}
+    known = {name for _, name, _ in docs_pages.commands()}
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     used = set(re.findall(r"^posetools ([a-z]+(?: (?:show|check|new))?)", readme, flags=re.MULTILINE))
     assert used
@@ -53,3 +42,13 @@ def test_tests_that_pages_name_exist() -> None:
     assert len(named) > 10
     for file, name in named:
         assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+
+
+def test_every_file_and_function_of_the_map_is_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:posetools|tests|tools)/[\w./]+?)(?::(\w+))?`", text)
+    assert len(named) > 20
+    for path, name in named:
+        place = ROOT / path
+        assert place.exists(), path
+        assert not name or re.search(rf"^(?:def|class) {name}\b", place.read_text(encoding="utf-8"), re.MULTILINE), name

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from posetools.core.findings import Finding
 from posetools.errors import (
     InputError,
     MissingExtraError,
@@ -23,7 +24,6 @@ from posetools.errors import (
     printable_lines,
     show_value,
 )
-from posetools.findings import Finding
 
 
 def test_input_error_names_file_place_rule_value_and_hint() -> None:

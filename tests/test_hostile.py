@@ -1,7 +1,7 @@
 """Hostile input from the command line: each attack ends in one sentence, and nothing was written or run.
 
 SECURITY.md lists the attacks. Bundles are attacked in tests/runtime/test_archive.py, checkpoints in
-tests/mm/test_checkpoint.py, the pages in tests/test_report.py and tests/test_eval_report.py.
+tests/mm/test_checkpoint.py, the pages in tests/pages/test_report.py and tests/pages/test_eval_report.py.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ import pytest
 
 from posetools.errors import InputError, OutputError
 from posetools.formats import FORMATS
-from posetools.formats.deeplabcut_h5 import LARGEST_BYTES, Frame, read_frame
-from posetools.formats.zip_sources import ZipSources
-from posetools.frames import read_picture
-from posetools.pictures import read_header
+from posetools.formats.deeplabcut.h5 import LARGEST_BYTES, Frame, read_frame
+from posetools.formats.sources.zip_sources import ZipSources
+from posetools.imaging.frames import read_picture
+from posetools.imaging.header import read_header
 from posetools.progress import silent
 from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import posetools
-from posetools.findings import Finding
+from posetools.core.findings import Finding
 
 ROOT = Path(posetools.__file__).resolve().parent
 
@@ -36,21 +36,21 @@ POSIX_TEXTS = ("/tmp", "/dev/shm", "/proc/", "AF_UNIX")
 
 # Where each may stand, and why it does no harm elsewhere.
 ALLOWED = {
-    "files": {"symlink_to"},  # a refusal of the system becomes one sentence that names --images copy
-    "spool": {"os.pwrite"},  # asked for by hasattr: without it processes send what they would lay down
-    "inspection": {"os.posix_fadvise"},  # asked for by hasattr: reading ahead is a help, not a need
+    "files.disk": {"symlink_to"},  # a refusal of the system becomes one sentence that names --images copy
+    "scale.spool": {"os.pwrite"},  # asked for by hasattr: without it processes send what they would lay down
+    "checks.inspection": {"os.posix_fadvise"},  # asked for by hasattr: reading ahead is a help, not a need
     "recipes.machine": {
         "os.getloadavg",
         "os.sched_getaffinity",
         "/proc/",
     },  # asked for by hasattr; a file that is not there says nothing
-    "mm.memory": {"resource"},  # behind a look at sys.platform
-    "mm.crops_store": {"/proc/"},  # a file that is not there says nothing
+    "training.memory": {"resource"},  # behind a look at sys.platform
+    "training.crops.store": {"/proc/"},  # a file that is not there says nothing
     "mm.probes": {"/proc/"},  # a file that is not there says nothing
-    "mm.mishaps": {"/dev/shm"},  # a sentence about an error that only Linux has
+    "training.mishaps": {"/dev/shm"},  # a sentence about an error that only Linux has
     # Training with several processes of one machine is for Linux and macOS.
-    "mm.distributed_launch": {"signal.SIGKILL", "signal.SIGHUP", "AF_UNIX"},
-    "mm.distributed_worker": {"signal.SIGKILL", "AF_UNIX"},
+    "training.spread.launch": {"signal.SIGKILL", "signal.SIGHUP", "AF_UNIX"},
+    "training.spread.worker": {"signal.SIGKILL", "AF_UNIX"},
 }
 
 
@@ -93,7 +93,7 @@ def _is_text_without_encoding(node: ast.AST) -> bool:
         return node.func.id == "open" and not _is_binary(node.args[1:])
     if not isinstance(node.func, ast.Attribute):
         return False
-    # Functions of posetools.files have no receiver; methods of Path take text and encoding.
+    # Functions of posetools.files.disk have no receiver; methods of Path take text and encoding.
     return node.func.attr in ("read_text", "write_text") and not node.args[1:]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from posetools.skeleton import read_skeleton
+from posetools.core.skeleton import read_skeleton
 from tests.road_object import NAMES, SKELETON_YAML, SWAPS, sample_keypoints, write_object_set
 
 

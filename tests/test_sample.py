@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.dataset import Dataset, without_split
+from posetools.checks.validate import validate_folder
+from posetools.core.dataset import Dataset, without_split
+from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import RecipeOptions
-from posetools.skeleton import load_skeleton
-from posetools.validate import validate_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"

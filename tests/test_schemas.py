@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from posetools.findings import RULES, WAYS_ON
-from posetools.schema_files import CHECKOUT, generated_files
+from posetools.core.findings import RULES, WAYS_ON
+from tools.schemas import CHECKOUT, generated_files
 
-STALE = "is stale: `make generate` (python -m posetools.schema_files) writes it again"
+STALE = "is stale: `make generate` (python -m tools.schemas) writes it again"
 
 
 def comparable(name: str, text: str) -> Any:

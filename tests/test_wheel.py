@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from posetools.formats import labelme
+from posetools.formats.labelme import format as labelme
 from tests.build import make_dataset
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def _run(*command: str) -> None:
 def test_the_package_and_its_skeletons_come_from_the_wheel(installed: Installed) -> None:
     program = (
         "import json, posetools\n"
-        "from posetools.skeleton import BUILT_IN, built_in_path, load_skeleton\n"
+        "from posetools.core.skeleton import BUILT_IN, built_in_path, load_skeleton\n"
         "counts = [load_skeleton(name).num_keypoints for name in BUILT_IN]\n"
         "print(json.dumps([counts, posetools.__file__, *(str(built_in_path(name)) for name in BUILT_IN)]))"
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from posetools.dataset_folder import SPLITS, ann_file, split_command
+from posetools.core.findings import Finding
+from posetools.core.folder import SPLITS, ann_file, split_command
+from posetools.core.originals import copied
 from posetools.errors import must_be
-from posetools.findings import Finding
-from posetools.formats.coco_table import CocoTable
-from posetools.split import copied
+from posetools.formats.coco.table import CocoTable
 
 _NEEDS = {"train": "train on", "val": "evaluate on"}
 

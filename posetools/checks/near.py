@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 
 from posetools.checks.pictures import Listed
+from posetools.core.findings import Finding
+from posetools.core.geometry import Bools, Ints
 from posetools.errors import InputError, MissingExtraError, must_be
-from posetools.findings import Finding
-from posetools.geometry import Bools, Ints
-from posetools.pictures import content_hash, open_decoded
+from posetools.imaging.header import content_hash, open_decoded
 from posetools.progress import Progress
 
 _Signs: TypeAlias = npt.NDArray[np.float32]

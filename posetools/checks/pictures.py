@@ -1,7 +1,7 @@
 """The pictures that COCO files name: names, headers, sizes, EXIF rotation, and pictures that are there twice.
 
 The files are read only as far as their headers; as a whole only where others are as long, and begin and end alike.
-Reading runs in shards (posetools/inspection.py), on whatever machine.
+Reading runs in shards (posetools/checks/inspection.py), on whatever machine.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from posetools.checks.inspection import Inspection, are_alike, digests, ends, inspect
+from posetools.core.findings import Finding
 from posetools.errors import must_be
-from posetools.findings import Finding
-from posetools.formats.coco_sources import safe_name
-from posetools.formats.coco_table import CocoTable
-from posetools.formats.locate import Located, check_size
+from posetools.files.urls import absolute
+from posetools.formats.coco.sources import safe_name
+from posetools.formats.coco.table import CocoTable
+from posetools.formats.sources.locate import Located, check_size
 from posetools.imaging.decoding import upright_command
-from posetools.inspection import Inspection, are_alike, digests, ends, inspect
 from posetools.progress import Progress
-from posetools.shards import SHARD, Engine, Here, cut, run_shards
-from posetools.storage import absolute
+from posetools.scale.shards import SHARD, Engine, Here, cut, run_shards
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from posetools.checks.structure import SoundObjects
+from posetools.core.findings import Finding
+from posetools.core.geometry import Bools, Floats, box_area
+from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
-from posetools.findings import Finding
-from posetools.formats.coco_repair import OUTSIDE
-from posetools.formats.coco_table import CocoTable
-from posetools.geometry import Bools, Floats, box_area
-from posetools.skeleton import Skeleton
+from posetools.formats.coco.repair import OUTSIDE
+from posetools.formats.coco.table import CocoTable
 
 # A point this far outside its box, as a share of the box's larger side, is no longer a matter of how tightly the box
 # was drawn; small boxes are given some pixels besides.

@@ -30,9 +30,9 @@ from itertools import combinations
 import numpy as np
 
 from posetools.checks.structure import SoundObjects
-from posetools.findings import Finding
-from posetools.geometry import Bools, Floats, Ints
-from posetools.skeleton import Skeleton
+from posetools.core.findings import Finding
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.skeleton import Skeleton
 
 # Fewer objects teach too little.
 LEAST_OBJECTS = 60

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from posetools.core.findings import Finding
+from posetools.core.geometry import Bools, Floats, Ints, xyxy_from_xywh
+from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
-from posetools.findings import Finding
-from posetools.formats.coco_errors import COUNT_HINT, EDGES_HINT
-from posetools.formats.coco_model import LABELED
-from posetools.formats.coco_table import CategoryRow, CocoTable
-from posetools.geometry import Bools, Floats, Ints, xyxy_from_xywh
-from posetools.skeleton import Skeleton
+from posetools.formats.coco.errors import COUNT_HINT, EDGES_HINT
+from posetools.formats.coco.model import LABELED
+from posetools.formats.coco.table import CategoryRow, CocoTable
 
 _LISTED = 20
 

@@ -10,7 +10,7 @@ import typer
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from posetools.annotate import AnnotateResult
+    from posetools.labeling.annotate import AnnotateResult
 
 
 def annotate(
@@ -40,9 +40,9 @@ def annotate(
     Exit status: 0 done, 1 findings of --then-convert or --then-validate, or labelme ended with an error, 2 could not
     run.
     """
-    from posetools.annotate import annotate as run_labelme
-    from posetools.annotate import check_convertible, check_folder, convention, find_labelme
-    from posetools.own_skeleton import own_skeleton
+    from posetools.datasets.own_skeleton import own_skeleton
+    from posetools.labeling.annotate import annotate as run_labelme
+    from posetools.labeling.annotate import check_convertible, check_folder, convention, find_labelme
 
     if then_validate and then_convert is None:
         raise RequestError("--then-validate checks the data set that --then-convert OUT writes: say where")

@@ -12,7 +12,7 @@ import typer
 from posetools.errors import printable
 
 if TYPE_CHECKING:
-    from posetools.mm.hooks import TrainListener
+    from posetools.training.hooks import TrainListener
 
 _BOTH, _DET, _POSE = "Both models (a stage's own option wins)", "Detector (RTMDet)", "Pose (RTMPose)"
 
@@ -203,9 +203,9 @@ def config(
     stated = _stated(locals())
     from posetools.cli.config_table import print_pair
     from posetools.cli.train_display import display
-    from posetools.dataset_folder import skeleton_of
-    from posetools.mm.recipe import emit_fitting
+    from posetools.core.folder import skeleton_of
     from posetools.recipes.options import build_options
+    from posetools.training.recipe import emit_fitting
 
     options = build_options(recipe, stated)
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()

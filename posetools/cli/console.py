@@ -26,7 +26,7 @@ from posetools.cli.hints import in_own_words
 from posetools.errors import printable
 
 if TYPE_CHECKING:
-    from posetools.findings import Finding
+    from posetools.core.findings import Finding
     from posetools.progress import Progress as Report
 
 # Findings of one code beyond this are counted, not listed; --json and conversion.json hold all of them.
@@ -95,7 +95,7 @@ def _plain_lines() -> Report:
 
 def print_findings(findings: Sequence[Finding], out: Console) -> None:
     """Print the findings, grouped by code, then a table of counts."""
-    from posetools.findings import RULES, count_by_code
+    from posetools.core.findings import RULES, count_by_code
 
     counts = count_by_code(findings)
     for code in counts:

@@ -15,7 +15,7 @@ from posetools.cli.urls import source_path
 from posetools.errors import RequestError, must_be, printable
 
 if TYPE_CHECKING:
-    from posetools.convert import ConvertRequest, ConvertResult
+    from posetools.datasets.convert import ConvertRequest, ConvertResult
     from posetools.formats.base import ReadOptions
 
 _SOURCE = "What the source says"
@@ -285,8 +285,8 @@ def convert(
     Exit status: 0 written, 1 errors found, 2 could not run.
     """
     from posetools.cli.console import progress
-    from posetools.cluster import engine_of
-    from posetools.convert import ConvertRequest, convert
+    from posetools.datasets.convert import ConvertRequest, convert
+    from posetools.scale.cluster import engine_of
 
     read = _labels(names, ignore, categories, label_pattern, hidden_flag, attribute)
     read = replace(read, **_keypoints(kpt_shape, kpt_order, keypoints_from), one_object=one_object)
@@ -307,7 +307,7 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     from posetools.cli.console import console, print_findings
     from posetools.cli.counts import print_counts, print_next
     from posetools.cli.hints import in_own_words
-    from posetools.findings import Severity
+    from posetools.core.findings import Severity
 
     if result.findings:
         print_findings(result.findings, console())

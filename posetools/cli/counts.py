@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from posetools.conversion_report import SplitCounts
+    from posetools.core.record import SplitCounts
 
 
 def print_next(out: Path, splits: Collection[str]) -> None:
     """Print the command that checks what was written, and the one that makes it fit for training."""
-    from posetools.dataset_folder import SPLITS, split_command
+    from posetools.core.folder import SPLITS, split_command
     from posetools.errors import printable, quoted
 
     print(printable(f"next: posetools validate {quoted(out)}"))

@@ -27,9 +27,9 @@ def demo(
     """
     from posetools.cli.demo_display import print_result
     from posetools.cli.steps import Steps
-    from posetools.demo import QUICK, DemoRequest, Settings
-    from posetools.demo import demo as run
     from posetools.recipes.machine import busy_text
+    from posetools.workflow.demo import QUICK, DemoRequest, Settings
+    from posetools.workflow.demo import demo as run
 
     settings = QUICK if quick else Settings()
     request = DemoRequest(out=out, minutes=minutes, seed=seed, settings=settings, overwrite=overwrite)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 
 from posetools.cli.console import console, escape
-from posetools.demo import DemoResult
+from posetools.evaluation.scoring import PoseScores, pck_of
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
-from posetools.scoring import PoseScores, pck_of
+from posetools.workflow.demo import DemoResult
 
 
 def print_result(result: DemoResult) -> None:

@@ -12,7 +12,7 @@ from posetools.errors import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from posetools.diff import DiffResult, Moves
+    from posetools.datasets.diff import DiffResult, Moves
 
 _LISTED = 10
 
@@ -45,8 +45,8 @@ def diff(
     Exit status: 0 compared, 1 something differs (with --exit-code only), 2 could not run.
     """
     from posetools.cli.console import progress
-    from posetools.diff import diff
-    from posetools.files import write_json
+    from posetools.datasets.diff import diff
+    from posetools.files.disk import write_json
 
     with progress() as report:
         result = diff(a, b, skeleton=skeleton, iou=match_iou, threshold=threshold, progress=report)

@@ -20,7 +20,7 @@ def doctor(
     1 when something is not.
     """
     from posetools.cli.console import progress
-    from posetools.files import dump_json
+    from posetools.files.disk import dump_json
     from posetools.mm.doctor import as_document, examine
     from posetools.mm.probes import gather_facts
 

@@ -13,8 +13,8 @@ from posetools.cli.models import Device
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from posetools.evaluation import RunReport, SplitRequest
-    from posetools.mm.evaluate import EvalRequest
+    from posetools.evaluation.checkpoints import EvalRequest
+    from posetools.evaluation.run import RunReport, SplitRequest
 
 _Stage: TypeAlias = Literal["det", "pose"]
 _Checkpoint: TypeAlias = Annotated[
@@ -97,13 +97,13 @@ def evaluate(
             "  fix: leave out --bundle and --stage det; `posetools export --flip-test` builds it into a bundle"
         )
     if checkpoint is None:
-        from posetools.evaluation import SplitRequest
+        from posetools.evaluation.run import SplitRequest
 
         common = SplitRequest(data=data, split=split, device=device, skeleton=skeleton, bbox_thr=bbox_thr)
         common = replace(common, flip_test=flip_test)
         _pairs(run or (), bundle or (), common, json_file, report)
         return
-    from posetools.mm.evaluate import EvalRequest
+    from posetools.evaluation.checkpoints import EvalRequest
 
     request = EvalRequest(
         checkpoint=checkpoint,
@@ -141,8 +141,8 @@ def _check(
 def _single(request: EvalRequest, stage: _Stage, json_file: Path | None) -> None:
     from posetools.cli.console import console, progress
     from posetools.cli.evaluate_tables import print_det, print_pose
-    from posetools.files import write_json
-    from posetools.mm.evaluate import DetReport, PoseReport, evaluate_det, evaluate_pose
+    from posetools.evaluation.checkpoints import DetReport, PoseReport, evaluate_det, evaluate_pose
+    from posetools.files.disk import write_json
 
     with progress() as report_progress:
         report: DetReport | PoseReport
@@ -157,13 +157,13 @@ def _pairs(
 ) -> None:
     from posetools.cli.console import console, progress
     from posetools.cli.evaluate_run_tables import print_reports
-    from posetools.eval_report.page import write_report
-    from posetools.evaluation import as_document, check_same_split
-    from posetools.files import write_json
-    from posetools.mm.evaluate import evaluate_run
-    from posetools.report.sealed import check_target
+    from posetools.evaluation.bundle import evaluate_bundle
+    from posetools.evaluation.checkpoints import evaluate_run
+    from posetools.evaluation.run import as_document, check_same_split
+    from posetools.files.disk import write_json
+    from posetools.pages.evaluation.page import write_report
+    from posetools.pages.sealed import check_target
     from posetools.runtime.archive import Archive
-    from posetools.runtime.evaluate import evaluate_bundle
 
     if page is not None:
         check_target(page)

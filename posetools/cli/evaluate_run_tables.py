@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from posetools.cli.console import escape
-from posetools.evaluation import PosePart, RunReport
-from posetools.evaluation_tables import (
+from posetools.evaluation.metrics import Subset
+from posetools.evaluation.run import PosePart, RunReport
+from posetools.evaluation.tables import (
     DOUBT,
     TextTable,
     flip_tests,
@@ -20,8 +21,7 @@ from posetools.evaluation_tables import (
     why_boxes,
     why_poses,
 )
-from posetools.evaluation_verdict import evaluation_verdict
-from posetools.metrics import Subset
+from posetools.evaluation.verdict import evaluation_verdict
 
 
 def print_reports(reports: Sequence[RunReport], out: Console) -> None:

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from posetools.cli.console import escape
 from posetools.cli.evaluate_run_tables import text_table
-from posetools.evaluation_tables import flip_test
-from posetools.metrics import PointScores
-from posetools.mm.evaluate import DetReport, Evaluated, PoseReport
-from posetools.scoring import PoseScores
+from posetools.evaluation.checkpoints import DetReport, Evaluated, PoseReport
+from posetools.evaluation.metrics import PointScores
+from posetools.evaluation.scoring import PoseScores
+from posetools.evaluation.tables import flip_test
 
 _SHARES = ("PCK@0.05", "PCK@0.1", "PCK@0.2")
 

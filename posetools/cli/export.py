@@ -13,9 +13,9 @@ from posetools.errors import RequestError, printable_lines
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from posetools.mm.export import Exporting, Measured
-    from posetools.mm.pairs import Pair
-    from posetools.mm.parity import Parity
+    from posetools.exporting.export import Exporting, Measured
+    from posetools.exporting.parity import Parity
+    from posetools.pairs.find import Pair
     from posetools.runtime.manifest import Precision
 
 _Out: TypeAlias = Annotated[
@@ -81,8 +81,8 @@ def export(
     The ONNX files are compared with the PyTorch models on pictures first; when they differ, nothing is written.
     """
     from posetools.cli.console import console, progress
-    from posetools.mm.export import ExportRequest
-    from posetools.mm.export import export as run_export
+    from posetools.exporting.export import ExportRequest
+    from posetools.exporting.export import export as run_export
 
     precision = _precision(half=half, int8=int8)
     check_models(det, pose, run, bundles=False)
@@ -121,8 +121,8 @@ def _precision(*, half: bool, int8: bool) -> Precision:
 
 def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
     from posetools.mm.extra import require_train
-    from posetools.mm.pairs import Pair, check_named, named_model, pair_of_run
     from posetools.mm.runtime import prepare
+    from posetools.pairs.find import Pair, check_named, named_model, pair_of_run
 
     require_train("posetools export")
     if det is None or pose is None:

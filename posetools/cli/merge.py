@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from posetools.merge import MergeResult
+    from posetools.datasets.merge import MergeResult
 
 _LISTED = 10
 
@@ -57,7 +57,7 @@ def merge(
     """
     from posetools.cli.console import progress
     from posetools.cli.convert import pairs
-    from posetools.merge import MergeRequest, merge
+    from posetools.datasets.merge import MergeRequest, merge
 
     request = MergeRequest(
         sources=tuple(data),
@@ -77,7 +77,7 @@ def merge(
 def _print(result: MergeResult, out: Path) -> None:
     from posetools.cli.console import console, print_findings
     from posetools.cli.counts import print_counts, print_next
-    from posetools.conversion_report import count
+    from posetools.core.record import count
 
     if result.findings:
         print_findings(result.findings, console())

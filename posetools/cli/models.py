@@ -11,7 +11,7 @@ import typer
 from posetools.errors import RequestError, printable_lines
 
 if TYPE_CHECKING:
-    from posetools.pipeline import PipelineOptions, PosePipeline
+    from posetools.pairs.pipeline import PipelineOptions, PosePipeline
 
 # What the user typed: a config and a checkpoint.
 Named: TypeAlias = tuple[str, str]
@@ -82,7 +82,7 @@ def load_pipeline(
 def _pipeline(
     det: Named | None, pose: Named | None, run: Path | None, bundle: Path | None, options: PipelineOptions
 ) -> PosePipeline:
-    from posetools.pipeline import PosePipeline
+    from posetools.pairs.pipeline import PosePipeline
 
     if bundle:
         return PosePipeline.from_bundle(bundle, options)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from posetools.runlog import RunLog
+    from posetools.mm.run_log import RunLog
 
 
 def plot(
@@ -38,8 +38,8 @@ def plot(
 ) -> None:
     """Draw the learning curves that runs logged: losses, metrics, learning rate."""
     from posetools.cli.console import console
-    from posetools.curves import draw_curves, run_names
-    from posetools.runlog import find_runs, read_run
+    from posetools.mm.run_log import find_runs, read_run
+    from posetools.training.curves import draw_curves, run_names
 
     found = dict.fromkeys(run for folder in work_dirs for run in find_runs(folder))
     runs = [read_run(folder) for folder in found]
@@ -81,8 +81,8 @@ def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
 def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
     """Return name, last, best, and when that was, of the loss and of each metric without its variants."""
     from posetools.cli.console import escape
-    from posetools.curves import family_of
-    from posetools.runlog import best_of
+    from posetools.mm.run_log import best_of
+    from posetools.training.curves import family_of
 
     rows = []
     loss = {"loss": run.training["loss"]} if "loss" in run.training else {}

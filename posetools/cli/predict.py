@@ -12,8 +12,8 @@ import typer
 from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, Pose, Run, check_models, load_pipeline
 
 if TYPE_CHECKING:
-    from posetools.pipeline import PosePipeline
-    from posetools.predict import PredictRequest
+    from posetools.pairs.pipeline import PosePipeline
+    from posetools.prediction.predict import PredictRequest
 
 _Inputs: TypeAlias = Annotated[
     list[str],
@@ -94,9 +94,9 @@ def predict(
 
     Exit status 1 when a picture could not be read; the others are done.
     """
-    from posetools.drawing import Style
-    from posetools.pipeline import PipelineOptions
-    from posetools.predict import PredictRequest
+    from posetools.imaging.drawing import Style
+    from posetools.pairs.pipeline import PipelineOptions
+    from posetools.prediction.predict import PredictRequest
 
     options = PipelineOptions(device=device, amp=amp, flip_test=flip_test, heatmaps=draw_heatmap, skeleton=skeleton)
     options = replace(options, bbox_thr=bbox_thr, nms_thr=nms_thr, kpt_thr=kpt_thr, det_cat_id=det_cat_id)
@@ -115,9 +115,9 @@ def predict(
 def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], PosePipeline]) -> None:
     from posetools.cli.console import progress
     from posetools.cli.predict_report import print_report
-    from posetools.frames import open_sources
-    from posetools.predict import check_request
-    from posetools.predict import predict as predict_all
+    from posetools.imaging.frames import open_sources
+    from posetools.prediction.predict import check_request
+    from posetools.prediction.predict import predict as predict_all
 
     # What can be known at once is said before models are loaded, which takes seconds.
     sources = open_sources(inputs)

@@ -11,7 +11,7 @@ from posetools.errors import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from posetools.predict import PredictReport, Seen
+    from posetools.prediction.predict import PredictReport, Seen
 
 # Beyond these, lines are counted.
 _LISTED = 20

@@ -11,7 +11,7 @@ from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_
 from posetools.errors import printable
 
 if TYPE_CHECKING:
-    from posetools.prelabel import PrelabelReport
+    from posetools.labeling.prelabel import PrelabelReport
 
 
 def prelabel(
@@ -47,9 +47,9 @@ def prelabel(
     not run.
     """
     from posetools.cli.console import progress
-    from posetools.pipeline import PipelineOptions
-    from posetools.prelabel import PrelabelReport, plan_prelabels
-    from posetools.prelabel import prelabel as write_all
+    from posetools.labeling.prelabel import PrelabelReport, plan_prelabels
+    from posetools.labeling.prelabel import prelabel as write_all
+    from posetools.pairs.pipeline import PipelineOptions
 
     check_models(det, pose, run, bundle)
     plan = plan_prelabels(folder, replace=replace)

@@ -10,7 +10,7 @@ import typer
 from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
-    from posetools.mm.publish import Published
+    from posetools.exporting.publish import Published
 
 
 def publish(
@@ -36,7 +36,7 @@ def publish(
 
     The optimizer's state and the log are left out. The file loads with torch's weights_only and with OpenMMLab's tools.
     """
-    from posetools.mm.publish import publish as run
+    from posetools.exporting.publish import publish as run
 
     _print(run(checkpoint, out, metrics=metrics, overwrite=overwrite, trust=trust), checkpoint)
 

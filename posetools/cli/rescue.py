@@ -20,8 +20,8 @@ def rescue(run: _Run) -> None:
     Only runs that posetools 0.1 trained on a CPU need it; all others are left as they are, and it says so. The old
     files are kept in before_rescue/ of the work folder.
     """
-    from posetools.mm.rescue import KEPT
-    from posetools.mm.rescue import rescue as run_rescue
+    from posetools.training.rescue import KEPT
+    from posetools.training.rescue import rescue as run_rescue
 
     found = run_rescue(run)
     if not found:

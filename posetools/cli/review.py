@@ -11,7 +11,7 @@ from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from posetools.review import ReviewResult
+    from posetools.labeling.review.choose import ReviewResult
 
 # Pictures that the table lists; review.csv has all of them.
 _LISTED = 20
@@ -76,9 +76,9 @@ def review(
     from dataclasses import replace
 
     from posetools.cli.console import progress
-    from posetools.pipeline import PipelineOptions
-    from posetools.review import BY, ReviewRequest, check_review
-    from posetools.review import review as choose
+    from posetools.labeling.review.choose import BY, ReviewRequest, check_review
+    from posetools.labeling.review.choose import review as choose
+    from posetools.pairs.pipeline import PipelineOptions
 
     models = bool(det or pose or run or bundle)
     if models:

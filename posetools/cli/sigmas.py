@@ -10,7 +10,7 @@ import typer
 from posetools.errors import printable
 
 if TYPE_CHECKING:
-    from posetools.sigmas import SigmasResult
+    from posetools.datasets.sigmas import SigmasResult
 
 _HELP = "a data set folder, a COCO file, or a folder or file that `posetools convert` reads."
 A = Annotated[Path, typer.Argument(metavar="A", help=f"One person's labels: {_HELP}")]
@@ -40,8 +40,8 @@ def sigmas(
     Needs at least 20 objects with a keypoint in both. Exit status: 0 measured, 2 could not run.
     """
     from posetools.cli.console import progress
-    from posetools.files import write_json
-    from posetools.sigmas import sigmas, update_skeleton
+    from posetools.datasets.sigmas import sigmas, update_skeleton
+    from posetools.files.disk import write_json
 
     with progress() as report:
         result = sigmas(a, b, skeleton=skeleton, iou=match_iou, progress=report)
@@ -58,7 +58,7 @@ def _print(result: SigmasResult) -> None:
     from rich.table import Table
 
     from posetools.cli.console import console, escape
-    from posetools.sigmas import FEWEST
+    from posetools.datasets.sigmas import FEWEST
 
     out = console()
     table = Table("keypoint", "objects", "sigma", "95 % interval", "offset", "so far", title="in units of sqrt(area)")

@@ -11,7 +11,7 @@ import typer
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from posetools.skeleton import Skeleton
+    from posetools.core.skeleton import Skeleton
 
 app = typer.Typer(
     help="Show a skeleton, check a skeleton file, or write one to start from.",
@@ -26,7 +26,7 @@ def show(
     as_yaml: Annotated[bool, typer.Option("--yaml", help="Print the file instead of the table.")] = False,
 ) -> None:
     """Show the keypoints, links and constants of a skeleton."""
-    from posetools.skeleton import dump_skeleton, load_skeleton
+    from posetools.core.skeleton import dump_skeleton, load_skeleton
 
     skeleton = load_skeleton(name)
     if as_yaml:
@@ -38,7 +38,7 @@ def show(
 @app.command()
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton file.")]) -> None:
     """Tell whether a skeleton file is valid: exit status 0, or 2 with what is wrong and where."""
-    from posetools.skeleton import read_skeleton
+    from posetools.core.skeleton import read_skeleton
 
     skeleton = read_skeleton(file)
     pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
@@ -73,9 +73,9 @@ def new(
     ] = None,
 ) -> None:
     """Write a commented skeleton file to start from."""
-    from posetools.files import write_text
-    from posetools.skeleton import load_skeleton
-    from posetools.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found, rename_skeleton
+    from posetools.core.skeleton import load_skeleton
+    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found, rename_skeleton
+    from posetools.files.disk import write_text
 
     if start is not None and (names is not None or category is not None):
         raise RequestError("--from copies a skeleton with its names\n  fix: leave --keypoints and --category out")

@@ -61,8 +61,8 @@ def slurm(
 
     Nothing is submitted: look at the file, then hand it to sbatch.
     """
-    from posetools.files import write_text
-    from posetools.slurm import SlurmJob, job_text
+    from posetools.files.disk import write_text
+    from posetools.training.slurm import SlurmJob, job_text
 
     job = SlurmJob(
         arguments=tuple(arguments),

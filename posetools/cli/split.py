@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from posetools.resplit import ResplitResult
+    from posetools.datasets.resplit import ResplitResult
 
 
 def split(
@@ -38,7 +38,7 @@ def split(
     and ids stay as they are, and so does a test set.
     """
     from posetools.cli.counts import print_counts, print_next
-    from posetools.resplit import resplit
+    from posetools.datasets.resplit import resplit
 
     result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
     notes = [f"{' and '.join(result.renumbered)} got new ids: theirs stood in both files"] if result.renumbered else []

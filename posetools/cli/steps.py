@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 from posetools.cli.console import console, escape, progress
 from posetools.cli.train_display import display
-from posetools.mm.hooks import TrainListener
 from posetools.progress import Progress
+from posetools.training.hooks import TrainListener
 
 
 class Steps:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from posetools.subset import SubsetRequest, SubsetResult
+    from posetools.datasets.subset import SubsetRequest, SubsetResult
 
 _CHOICE = "What is kept"
 
@@ -99,7 +99,7 @@ def subset(
     from dataclasses import replace
 
     from posetools.cli.console import progress
-    from posetools.subset import SubsetRequest, subset
+    from posetools.datasets.subset import SubsetRequest, subset
 
     request = SubsetRequest(data=data, out=out, splits=tuple(split or ()), names=names, skeleton=skeleton)
     request = replace(request, findings=frozenset(code.upper() for code in finding or ()))
@@ -114,7 +114,7 @@ def subset(
 def _print(result: SubsetResult, request: SubsetRequest) -> None:
     from posetools.cli.console import console, print_findings
     from posetools.cli.counts import print_counts, print_next
-    from posetools.conversion_report import count
+    from posetools.core.record import count
 
     if result.findings:
         print_findings(result.findings, console())

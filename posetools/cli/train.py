@@ -12,7 +12,7 @@ import typer
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
-    from posetools.mm.train import TrainRequest
+    from posetools.training.train import TrainRequest
 
 _Stage: TypeAlias = Annotated[
     Literal["det", "pose", "all"],
@@ -137,7 +137,7 @@ def train(
 
     The data set is checked against the config first. Ctrl-C stops the run, --resume goes on with it.
     """
-    from posetools.mm.train import TrainRequest
+    from posetools.training.train import TrainRequest
 
     positional, options = split_arguments(arguments or (), cfg_options or ())
     request = TrainRequest(
@@ -165,7 +165,7 @@ def train(
 
 
 def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
-    from posetools.mm.distributed import one_of_several
+    from posetools.training.spread.processes import one_of_several
 
     with one_of_several(request.launcher):
         _run_here(request, configs, both=both, dry_run=dry_run)
@@ -182,7 +182,7 @@ def _run_here(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry
         run_all(request, configs)
     else:
         from posetools.cli.train_display import display, print_result
-        from posetools.mm.train import train as run
+        from posetools.training.train import train as run
 
         with display() as listener:
             result = run(request, listener)

@@ -16,9 +16,9 @@ from rich.text import Text
 from posetools.cli.console import console, escape
 from posetools.errors import printable_lines
 from posetools.mm.configs import Stage
-from posetools.mm.hooks import TrainListener, TrainStatus
-from posetools.mm.train import TrainResult
 from posetools.recipes.budget import BOX_AP50, OKS_AP50, verdict
+from posetools.training.hooks import TrainListener, TrainStatus
+from posetools.training.train import TrainResult
 
 # Seconds between plain lines within an epoch.
 _PAUSE = 30.0

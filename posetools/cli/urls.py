@@ -17,7 +17,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 def source_path(text: str) -> Path:
     """Return the path of a source, which may be a URL."""
-    from posetools.storage import as_path
+    from posetools.files.urls import as_path
 
     return as_path(text)
 
@@ -32,7 +32,7 @@ def refuse_url(source: Path, options: Mapping[str, bool]) -> None:
     Raises:
         RequestError: one is, and the source is a URL.
     """
-    from posetools.storage import is_url
+    from posetools.files.urls import is_url
 
     given = [option for option, is_given in options.items() if is_given]
     if given and is_url(source):

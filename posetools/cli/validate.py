@@ -11,7 +11,7 @@ from posetools.cli.urls import refuse_url, source_path
 from posetools.errors import printable
 
 if TYPE_CHECKING:
-    from posetools.validate import ValidationReport
+    from posetools.checks.validate import ValidationReport
 
 # So many kinds of findings are named with the verdict.
 _FIRST = 3
@@ -83,13 +83,13 @@ def validate(
     Exit status: 0 no errors (warnings are printed, and do not count without --strict), 1 findings, 2 could not run.
     What each code means: docs/findings.md.
     """
+    from posetools.checks.validate import validate as check
     from posetools.cli.console import progress
-    from posetools.cluster import engine_of
-    from posetools.files import write_json
-    from posetools.report.material import add_near_duplicates, check_near_request, read_material
-    from posetools.report.page import write_report
-    from posetools.report.sealed import check_target
-    from posetools.validate import validate as check
+    from posetools.files.disk import write_json
+    from posetools.pages.sealed import check_target
+    from posetools.pages.validation.material import add_near_duplicates, check_near_request, read_material
+    from posetools.pages.validation.page import write_report
+    from posetools.scale.cluster import engine_of
 
     if report:
         check_target(report)

@@ -107,9 +107,9 @@ def view(
     from dataclasses import replace
 
     from posetools.cli.console import progress
-    from posetools.drawing import Style
-    from posetools.view import ViewRequest
-    from posetools.view import view as show
+    from posetools.imaging.drawing import Style
+    from posetools.labeling.view import ViewRequest
+    from posetools.labeling.view import view as show
 
     request = ViewRequest(data=data, out=out, split=split, finding=finding.upper() if finding else None)
     request = replace(request, predictions=predictions, number=n, seed=seed, objects=objects, each=each)

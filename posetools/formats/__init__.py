@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from posetools.errors import RequestError, must_be
 
 if TYPE_CHECKING:
-    from posetools.files import Transfer
+    from posetools.files.disk import Transfer
     from posetools.formats.base import Format, ReadOptions
 
 # Sources that a message names, and lines that say what is in them.
@@ -34,7 +34,7 @@ class _Formats(Mapping[str, "Format"]):
     """The formats by name, each loaded when it is looked up: a process that reads one need not wait for all."""
 
     def __getitem__(self, name: str) -> Format:
-        found: Format = import_module(f"posetools.formats.{_MODULES[name]}").FORMAT
+        found: Format = import_module(f"posetools.formats.{_MODULES[name]}.format").FORMAT
         return found
 
     def __iter__(self) -> Iterator[str]:
@@ -58,9 +58,9 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
     Raises:
         RequestError: no format fits, or several do.
     """
-    from posetools.formats.collect import walked_once
-    from posetools.formats.seen import signs_of, what_is_seen
-    from posetools.storage import is_url
+    from posetools.files.urls import is_url
+    from posetools.files.walking import walked_once
+    from posetools.formats.sources.seen import signs_of, what_is_seen
 
     with walked_once():
         known = {name: each for name, each in FORMATS.items() if each.reads_urls or not any(map(is_url, sources))}
@@ -92,8 +92,8 @@ def check_way(source: Format, paths: Sequence[Path], options: ReadOptions, image
     Raises:
         RequestError: this one cannot.
     """
-    from posetools.cluster import Cluster
-    from posetools.storage import is_url
+    from posetools.files.urls import is_url
+    from posetools.scale.cluster import Cluster
 
     urls = [path for path in (*paths, *options.image_roots) if is_url(path)]
     if urls and not source.reads_urls:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from posetools.dataset import Dataset
-from posetools.files import Transfer
-from posetools.findings import Finding
+from posetools.core.dataset import Dataset
+from posetools.core.findings import Finding
+from posetools.core.skeleton import Skeleton
+from posetools.files.disk import Transfer
 from posetools.formats.wildcards import LabelNames, LabelSet
 from posetools.progress import Progress, silent
-from posetools.shards import Engine
-from posetools.skeleton import Skeleton
+from posetools.scale.shards import Engine
 
 if TYPE_CHECKING:
     from posetools.formats.collection import Collection
@@ -56,7 +56,7 @@ class ReadOptions:
         mapping: custom: the TOML file that says which column is what.
         trust_sizes: labelme, coco: take the pictures' sizes from the annotations, and open no picture.
         need_pictures: whether the pictures must be there; with ``trust_sizes`` alone it may be otherwise.
-        scratch: a folder for images that are inside other files (``posetools.formats.scratch``); None: such images
+        scratch: a folder for images that are inside other files (sources/scratch.py); None: such images
             cannot be read.
         workers: processes that read in parallel.
         engine: what runs the shards instead of such processes; None for those.

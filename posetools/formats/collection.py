@@ -16,17 +16,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from posetools.dataset import Dataset, Entry, Image, Visibility
-from posetools.dataset_folder import split_folder
+from posetools.core.dataset import Dataset, Entry, Image, Visibility
+from posetools.core.findings import Finding, sort_findings
+from posetools.core.folder import split_folder
+from posetools.core.geometry import Ints, box_area
+from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
-from posetools.findings import Finding, sort_findings
+from posetools.files.names import unique_names
 from posetools.formats.base import ReadResult
-from posetools.formats.boxes import Completed
-from posetools.formats.collect import FileReading
-from posetools.formats.parts import BOX, Part, Picture, RowPacking, row_length, unique_names
-from posetools.geometry import Ints, box_area
-from posetools.skeleton import Skeleton
-from posetools.spool import Spool
+from posetools.formats.joining.made_boxes import Completed
+from posetools.formats.parts import BOX, Part, Picture, RowPacking, row_length
+from posetools.formats.reading import FileReading
+from posetools.scale.spool import Spool
 
 # From an annotation file and the number of an object in it to the object's place.
 PlaceOf: TypeAlias = Callable[[str, int], str]

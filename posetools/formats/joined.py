@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-from posetools.findings import Finding, Severity
+from posetools.core.findings import Finding, Severity
 
 _KEEP = "boxes and keypoints are carried over; keep the source"
 

@@ -7,12 +7,12 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 
+from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, must_be
 from posetools.formats.base import ReadOptions
-from posetools.formats.label_hints import Advice, as_typed
+from posetools.formats.joining.label_hints import Advice, as_typed
 from posetools.formats.unknown_labels import UnknownLabel
 from posetools.formats.wildcards import LabelNames, LabelSet
-from posetools.skeleton import Skeleton
 
 # How like the words of two names must be, so that one is taken as a slip of the other.
 _LIKE = 0.74

@@ -13,9 +13,9 @@ from typing import get_args
 
 import numpy as np
 
-from posetools.dataset import Dataset, Visibility
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.skeleton import Skeleton
 from posetools.formats.base import Format, Part
-from posetools.skeleton import Skeleton
 
 PARTS: tuple[Part, ...] = get_args(Part)
 # As a heading of docs/formats.md.

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from posetools.findings import Finding, has_errors
-from posetools.formats.boxes import Completed, ThinBox, complete
-from posetools.formats.collect import Corners, FileReading
-from posetools.geometry import DECIMALS, Floats, Ints
-from posetools.skeleton import Skeleton
-from posetools.spool import lay_down
+from posetools.core.findings import Finding, has_errors
+from posetools.core.geometry import DECIMALS, Floats, Ints
+from posetools.core.skeleton import Skeleton
+from posetools.formats.joining.made_boxes import Completed, ThinBox, complete
+from posetools.formats.reading import Corners, FileReading
+from posetools.scale.spool import lay_down
 
 # How many numbers an object's box is; its keypoints follow.
 BOX = 4
@@ -211,28 +211,3 @@ class RowPacking:
         """Return how many bytes each object is: (N,)."""
         each = row_length(self.skeleton) * np.dtype(np.float64).itemsize
         return np.full(len(packed) // each, each)
-
-
-def unique_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a name for each picture so that all differ, from (origin, name) pairs.
-
-    A name that only one picture wants stays as it is. Where several want it, each gets its origin put before it, and
-    a number after the origin when that is taken too.
-    """
-    plain = [name for _, name in wanted]
-    if len(set(plain)) == len(plain):
-        return plain
-    times = Counter(plain)
-    used = {name for name, count in times.items() if count == 1}
-    names = []
-    for origin, name in wanted:
-        if times[name] == 1:
-            names.append(name)
-            continue
-        number, candidate = 1, f"{origin}/{name}"
-        while candidate in used:
-            number += 1
-            candidate = f"{origin}-{number}/{name}"
-        used.add(candidate)
-        names.append(candidate)
-    return names

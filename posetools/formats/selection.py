@@ -8,12 +8,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from posetools.conversion_report import SplitCounts, count, counts_of
-from posetools.dataset import Dataset, Entry
-from posetools.formats.coco_lines import LinePacking, Lines
+from posetools.core.dataset import Dataset, Entry
+from posetools.core.geometry import Ints
+from posetools.core.record import SplitCounts, count, counts_of
+from posetools.core.skeleton import Skeleton
+from posetools.formats.coco.lines import LinePacking, Lines
 from posetools.formats.collection import Collection
-from posetools.geometry import Ints
-from posetools.skeleton import Skeleton
 
 # Pictures whose lines are in memory at a time: few enough for the caches of a processor.
 _SLICE = 500

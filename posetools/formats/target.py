@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from posetools.dataset import Dataset
+from posetools.core.dataset import Dataset
 from posetools.errors import InputError, OutputError, must_be, printable
-from posetools.files import portable_path
+from posetools.files.disk import portable_path
 
 
 def check_holdable(splits: Mapping[str, Dataset], title: str, annotation_of: Callable[[str, str], str]) -> None:

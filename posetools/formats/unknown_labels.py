@@ -15,14 +15,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from posetools.conversion_report import SplitCounts
+from posetools.core.findings import Finding, has_errors
+from posetools.core.record import SplitCounts
+from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
+from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import RequestError, show_value
-from posetools.findings import Finding, has_errors
 from posetools.formats.joined import Cause, depend
-from posetools.formats.label_hints import as_typed
+from posetools.formats.joining.label_hints import as_typed
 from posetools.formats.wildcards import fits
-from posetools.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
-from posetools.skeleton_draft import draft_skeleton
 
 _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
 # Characters between a name and what is behind it that mean themselves in a pattern.

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image as Pillow
 
+from posetools.files.urls import TAIL
 from posetools.imaging.markers import CUT, Markers
-from posetools.storage import TAIL
 
 _END = b"\xff\xd9"
 _CHUNK = 1 << 16

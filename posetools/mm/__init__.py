@@ -1,4 +1,4 @@
-"""The only part of posetools that imports torch and OpenMMLab, and only inside functions."""
+"""OpenMMLab, as far as everybody needs it; torch and its stack are imported inside functions only."""
 
 import os
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from posetools.errors import InputError, must_be
-from posetools.nesting import NestingError, check_nesting
+from posetools.files.nesting import NestingError, check_nesting
 
 # By which torch, too, tells its archives from what it wrote before them.
 _ARCHIVE = b"PK\x03\x04"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.errors import InputError, RequestError, must_be
-from posetools.files import read_json, write_json
+from posetools.files.disk import read_json, write_json
 
 EVALUATIONS = "evaluations.json"
 

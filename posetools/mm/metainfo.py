@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from posetools.skeleton import Skeleton
+from posetools.core.skeleton import Skeleton
 
 
 def names_of(meta: Mapping[str, Any]) -> tuple[str, ...]:

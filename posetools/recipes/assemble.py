@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError
 from posetools.recipes.choose import RULES, coco_weights, flip, iterations, rotation, workers
 from posetools.recipes.costs import Measured, StageName
@@ -20,7 +21,6 @@ from posetools.recipes.recipe import (
     stated_values,
 )
 from posetools.recipes.stock import DET, SEED, STOCK_TEXT
-from posetools.skeleton import Skeleton
 
 
 def choose(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
 from posetools.recipes.blocks import Lines, Stage, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import NONE, STOCK, STRIDE, DetSize
 from posetools.recipes.recipe import Recipe
 from posetools.recipes.stock import DET, DET_BATCH, DET_INPUT, DetStock
-from posetools.skeleton import Skeleton
 
 # Changes of scale where there is no time to learn from the stock ones.
 _LIGHT_SCALES = (0.8, 1.25)

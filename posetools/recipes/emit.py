@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError
-from posetools.files import read_text, write_texts
+from posetools.files.disk import read_text, write_texts
 from posetools.recipes.assemble import choose
 from posetools.recipes.blocks import Stage
 from posetools.recipes.budget import counted, too_few
@@ -19,7 +20,6 @@ from posetools.recipes.machine import Machine, read_machine
 from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
 from posetools.recipes.pose import pose_config, pose_stage
 from posetools.recipes.recipe import Recipe
-from posetools.skeleton import Skeleton
 
 _FEW_ITERATIONS = 2000
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from posetools.dataset_folder import ann_file, check_both, refuse_zip
+from posetools.core.folder import ann_file, check_both, refuse_zip
+from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
-from posetools.files import read_json
+from posetools.files.disk import read_json
 from posetools.recipes.orientation import Orientation, orientation_of
 from posetools.recipes.shapes import Shapes, shapes_of
-from posetools.skeleton import Skeleton
 
 _Entries = list[dict[str, Any]]
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from posetools.errors import RequestError
-from posetools.files import read_text
+from posetools.files.disk import read_text
 from posetools.recipes.emit import EmittedPair
 
 _SCOPES = {"mmdet": "det", "mmpose": "pose"}

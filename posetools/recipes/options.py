@@ -50,7 +50,7 @@ from pydantic import (
 )
 
 from posetools.errors import InputError, RequestError, printable, shortened, show_value
-from posetools.files import read_toml
+from posetools.files.disk import read_toml
 
 # What the networks' three strides of down-sampling divide the picture by.
 STRIDE = 32

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from posetools.geometry import Bools, Floats, Ints
+from posetools.core.geometry import Bools, Floats, Ints
 
 # Objects that are compared with each other, evenly spread over the data set; fewer than the least say nothing.
 _MOST, FEWEST = 512, 30

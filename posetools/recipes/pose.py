@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
 from posetools.recipes.blocks import Lines, Stage, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import PoseOptions
 from posetools.recipes.recipe import Because, Recipe
 from posetools.recipes.stock import POSE, POSE_BATCH, POSE_INPUT, POSE_X, codec_sigma
-from posetools.skeleton import Skeleton
 
 _STOCK_SEED = 21
 # What the base config says of the data set, where the whole of it is replaced.

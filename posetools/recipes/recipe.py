@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from posetools.core.skeleton import Skeleton
 from posetools.recipes.costs import Measured, StageName
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
 from posetools.recipes.options import AUTO, COCO, DetOptions, PoseOptions, StageOptions
 from posetools.recipes.stock import DET, POSE, STOCK_TEXT
-from posetools.skeleton import Skeleton
 
 Freeze: TypeAlias = Literal["none", "backbone"]
 

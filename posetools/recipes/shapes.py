@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from posetools.core.geometry import Floats
 from posetools.errors import InputError, quoted
-from posetools.geometry import Floats
 
 # COCO's own bound between small and medium objects: an area of 32 x 32 pixels.
 SMALL_SIDE = 32.0

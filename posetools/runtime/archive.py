@@ -31,8 +31,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from posetools.errors import InputError, OutputError, from_validation, must_be
-from posetools.files import dump_json, replaced
-from posetools.results import Picture
+from posetools.files.disk import dump_json, replaced
+from posetools.imaging.header import Picture
 from posetools.runtime.manifest import MANIFEST, MEMBER_LENGTH, MEMBER_PATTERN, Manifest, Network, Sample
 
 Directory: TypeAlias = dict[str, zipfile.ZipInfo]

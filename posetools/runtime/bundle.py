@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.errors import PosetoolsWarning
-from posetools.results import Picture
+from posetools.imaging.header import Picture
 from posetools.runtime.archive import Archive, write_bundle
 from posetools.runtime.backend import require_runtime
 from posetools.runtime.manifest import Manifest, Sample

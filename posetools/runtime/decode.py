@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from posetools.geometry import Floats, Ints
-from posetools.results import Detections, block_max
+from posetools.core.geometry import Floats, Ints
 from posetools.runtime.backend import Singles
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.preprocess import Crops
+from posetools.runtime.results import Detections, block_max
 
 
 def detections(dets: Singles, scales: tuple[float, float], network: DetNetwork, min_score: np.float32) -> Detections:

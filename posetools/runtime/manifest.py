@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from posetools.skeleton import Skeleton
+from posetools.core.skeleton import Skeleton
 
 # Versions before averages of weights were repaired (posetools.mm.averages).
 _BROKE_AVERAGES = "posetools 0.1."

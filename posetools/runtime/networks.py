@@ -1,6 +1,6 @@
 """The two networks of a bundle as a detector and a pose estimator: pictures in, boxes and keypoints out.
 
-They are what ``posetools.results`` calls Detects and Estimates, as OpenMMLab's models in ``posetools.mm`` are.
+They are what ``posetools.runtime.results`` calls Detects and Estimates, as OpenMMLab's models in ``posetools.mm`` are.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from posetools.core.geometry import Floats, Ints
 from posetools.errors import RequestError, must_be
-from posetools.geometry import Floats, Ints
-from posetools.results import Detections, Picture, Poses, heatmap_size
+from posetools.imaging.header import Picture
 from posetools.runtime.backend import Session, Shape, Singles
 from posetools.runtime.decode import detections, heatmaps_of, keypoints
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.preprocess import Crops, crop, crops_of, letterbox, normalise, tables
+from posetools.runtime.results import Detections, Poses, heatmap_size
 
 DETS = "dets"
 SIMCC_X, SIMCC_Y = "simcc_x", "simcc_y"

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posetools.geometry import Floats
-from posetools.results import Picture
+from posetools.core.geometry import Floats
+from posetools.imaging.header import Picture
 from posetools.runtime.backend import Singles
 from posetools.runtime.manifest import DetNetwork, Network, PoseNetwork
 

@@ -17,9 +17,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from posetools.geometry import Floats, Ints
-from posetools.results import Picture, PoseResult
+from posetools.core.geometry import Floats, Ints
+from posetools.imaging.header import Picture
 from posetools.runtime.manifest import Manifest, Sample
+from posetools.runtime.results import PoseResult
 
 PIXELS = 0.5
 SCORE = 1e-3

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from posetools.eval_report.page import write_report
-from posetools.evaluation import Subject, measure
-from posetools.render.dataset import render_set
+from posetools.evaluation.run import Subject, measure
+from posetools.pages.evaluation.page import write_report
+from posetools.synth.dataset import render_set
 from tests.browser.test_report import _OWN, check_scrolling, click, fragment, open_page
 from tests.oracle import Oracle
 

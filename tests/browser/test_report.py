@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from posetools.dataset import DatasetBuilder, Image
-from posetools.formats import coco
-from posetools.report.page import write_report
-from posetools.skeleton import dump_skeleton
-from posetools.skeleton_draft import draft_skeleton
-from posetools.validate import validate
+from posetools.checks.validate import validate
+from posetools.core.dataset import DatasetBuilder, Image
+from posetools.core.skeleton import dump_skeleton
+from posetools.core.skeleton_draft import draft_skeleton
+from posetools.formats.coco import format as coco
+from posetools.pages.validation.page import write_report
 from tests.coco_sample import edit, write_sample
 
 pytestmark = pytest.mark.browser

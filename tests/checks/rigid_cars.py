@@ -1,13 +1,13 @@
-"""Cars as a pinhole camera sees them, worked out point by point: what posetools.checks.geometry_fit does at once."""
+"""Cars as a pinhole camera sees them, worked out point by point: what posetools.checks.rigid.fit does at once."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from posetools.checks.geometry_fit import FOCAL, FOCAL_SD, HEIGHT, HEIGHT_SD, ROLL, SLOPE, Views
-from posetools.checks.geometry_template import Rigid, rigid
-from posetools.geometry import Floats
-from posetools.skeleton import load_skeleton
+from posetools.checks.rigid.fit import FOCAL, FOCAL_SD, HEIGHT, HEIGHT_SD, ROLL, SLOPE, Views
+from posetools.checks.rigid.template import Rigid, rigid
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import load_skeleton
 
 CAR8 = load_skeleton("car8")
 LONGEST = 640.0

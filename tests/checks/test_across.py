@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from posetools.checks.across import check_same_categories, check_splits
-from posetools.findings import Finding
-from posetools.formats.coco_table import CocoTable, table_from
+from posetools.core.findings import Finding
+from posetools.formats.coco.table import CocoTable, table_from
 from tests.coco_sample import Document
 
 DATA = Path("cars")

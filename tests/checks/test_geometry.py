@@ -12,17 +12,17 @@ import pytest
 import yaml
 
 from benchmarks.geometry import KINDS, Cars, plant, sample_cars, score
-from posetools.checks.geometry import Geometry, check_geometry, geometry_note, study
-from posetools.checks.geometry_fit import Views, _Seen, _start, _system, fit
-from posetools.checks.geometry_template import Rigid, rigid
+from posetools.checks.rigid.fit import Views, _Seen, _start, _system, fit
+from posetools.checks.rigid.geometry import Geometry, check_geometry, geometry_note, study
+from posetools.checks.rigid.template import Rigid, rigid
 from posetools.checks.structure import SoundObjects, sound_objects
+from posetools.core.findings import Finding
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import Skeleton, dump_skeleton, load_skeleton, read_skeleton
 from posetools.errors import InputError
-from posetools.findings import Finding
-from posetools.formats.coco_table import table_from
-from posetools.formats.coco_write import category_entry
-from posetools.geometry import Floats
-from posetools.render.sample import FULL
-from posetools.skeleton import Skeleton, dump_skeleton, load_skeleton, read_skeleton
+from posetools.formats.coco.table import table_from
+from posetools.formats.coco.write import category_entry
+from posetools.synth.sample import FULL
 
 CAR8 = load_skeleton("car8")
 SIZE = (640, 480)

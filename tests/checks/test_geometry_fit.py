@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from posetools.checks import geometry_fit
-from posetools.checks.geometry_fit import (
+from posetools.checks.rigid import fit as geometry_fit
+from posetools.checks.rigid.fit import (
     EDGE,
     HIDDEN_BEFORE,
     VISIBLE_BEHIND,
@@ -21,8 +21,8 @@ from posetools.checks.geometry_fit import (
     _system,
     fit,
 )
-from posetools.checks.geometry_template import Rigid
-from posetools.geometry import Floats
+from posetools.checks.rigid.template import Rigid
+from posetools.core.geometry import Floats
 from tests.checks.rigid_cars import (
     MODES,
     TEMPLATE,

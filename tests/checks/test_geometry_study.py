@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.checks import geometry
-from posetools.checks.geometry import Geometry, _Trials, _winners, check_geometry, geometry_note, study
-from posetools.checks.geometry_fit import Fits, Views, fit
-from posetools.checks.geometry_template import rigid
+from posetools.checks.rigid import geometry
+from posetools.checks.rigid.fit import Fits, Views, fit
+from posetools.checks.rigid.geometry import Geometry, _Trials, _winners, check_geometry, geometry_note, study
+from posetools.checks.rigid.template import rigid
 from posetools.checks.structure import SoundObjects, sound_objects
-from posetools.findings import Finding
-from posetools.formats.coco_table import table_from
-from posetools.formats.coco_write import category_entry
-from posetools.geometry import Bools, Floats, Ints
-from posetools.skeleton import Skeleton, load_skeleton
+from posetools.core.findings import Finding
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.formats.coco.table import table_from
+from posetools.formats.coco.write import category_entry
 from tests.checks.rigid_cars import CAR8, TEMPLATE, facing_of, parameters, pixels_of
 
 SIZE = np.array([640.0, 480.0])

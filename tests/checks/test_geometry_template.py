@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.checks.geometry_template import Rigid, _seen_together, rigid
-from posetools.skeleton import Skeleton, load_skeleton
+from posetools.checks.rigid.template import Rigid, _seen_together, rigid
+from posetools.core.skeleton import Skeleton, load_skeleton
 from tests.checks.rigid_cars import CAR8, car8
 
 

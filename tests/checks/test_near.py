@@ -15,10 +15,10 @@ from PIL import ImageEnhance, JpegImagePlugin
 from posetools.checks import near
 from posetools.checks.near import check_near, clip_of, load_imagehash
 from posetools.checks.pictures import check_names
+from posetools.core.findings import Finding
 from posetools.errors import MissingExtraError
-from posetools.findings import Finding
-from posetools.formats.coco_table import table_from
-from posetools.pictures import content_hash
+from posetools.formats.coco.table import table_from
+from posetools.imaging.header import content_hash
 from posetools.progress import silent
 
 SIZE = (320, 240)

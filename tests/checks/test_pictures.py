@@ -11,8 +11,8 @@ import pytest
 
 from posetools.checks import pictures
 from posetools.checks.pictures import Listed, check_names, check_pictures
-from posetools.findings import Finding
-from posetools.formats.coco_table import CocoTable, table_from
+from posetools.core.findings import Finding
+from posetools.formats.coco.table import CocoTable, table_from
 from posetools.progress import silent
 from tests.build import make_picture
 

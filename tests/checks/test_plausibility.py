@@ -21,12 +21,12 @@ from posetools.checks.plausibility import (
     check_whole,
 )
 from posetools.checks.structure import SoundObjects, sound_objects
-from posetools.findings import Finding
-from posetools.formats.coco_repair import OUTSIDE
-from posetools.formats.coco_table import table_from
-from posetools.formats.coco_write import category_entry
-from posetools.geometry import pairwise_iou
-from posetools.skeleton import Skeleton, load_skeleton
+from posetools.core.findings import Finding
+from posetools.core.geometry import pairwise_iou
+from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.formats.coco.repair import OUTSIDE
+from posetools.formats.coco.table import table_from
+from posetools.formats.coco.write import category_entry
 
 CAR8 = load_skeleton("car8")
 Row = tuple[int, tuple[float, float, float, float]]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.checks.geometry import study
+from posetools.checks.rigid.geometry import study
 from posetools.checks.sides import LEAST_OBJECTS, judge
-from posetools.geometry import Bools, Floats, Ints
+from posetools.core.geometry import Bools, Floats, Ints
 from tests.checks.rigid_cars import CAR8, TEMPLATE, facing_of, pixels_of, some_parameters
 from tests.cli.run import run
 from tests.road_object import NAMES, SKELETON_YAML, SWAPS, sample_keypoints, write_object_set

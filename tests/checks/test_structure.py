@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from posetools.checks.structure import check_against_skeleton, check_structure, sound_objects
-from posetools.findings import Finding
-from posetools.formats.coco_table import CocoTable, table_from
-from posetools.formats.coco_write import category_entry
-from posetools.skeleton import load_skeleton
+from posetools.core.findings import Finding
+from posetools.core.skeleton import load_skeleton
+from posetools.formats.coco.table import CocoTable, table_from
+from posetools.formats.coco.write import category_entry
 from tests.coco_sample import Document
 
 CAR8 = load_skeleton("car8")

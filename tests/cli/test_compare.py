@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.dataset import Dataset
-from posetools.skeleton import read_skeleton
+from posetools.core.dataset import Dataset
+from posetools.core.skeleton import read_skeleton
 from tests.build import make_dataset
 from tests.cli.run import run
 from tests.converting import contents, write_source

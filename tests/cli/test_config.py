@@ -142,8 +142,8 @@ def test_explain_prints_every_field_with_its_reason_in_80_columns(
 def test_auto_without_a_gpu_says_so_and_takes_the_rules_batch(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from posetools.mm import recipe
     from posetools.recipes.machine import Machine
+    from posetools.training import recipe
 
     monkeypatch.setattr(recipe, "this_machine", lambda: Machine(2))
     assert run(monkeypatch, "data/cars", "--batch-size", "auto", "--explain", "--pose-batch-size", "16") == 0

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from posetools import cli
 from posetools.cli.console import LISTED_PER_CODE, print_findings, progress
-from posetools.findings import Finding
+from posetools.core.findings import Finding
 
 
 class Terminal(io.StringIO):

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from posetools.cli.demo_display import print_result
-from posetools.demo import DemoResult
-from posetools.demo_timing import Plan
-from posetools.metrics import PCK_THRESHOLDS, BoxScores, KeypointScores, OksScores, PointScores
-from posetools.mm.evaluate import DetReport, Evaluated, PoseReport
-from posetools.scoring import PoseScores
+from posetools.evaluation.checkpoints import DetReport, Evaluated, PoseReport
+from posetools.evaluation.metrics import PCK_THRESHOLDS, BoxScores, KeypointScores, OksScores, PointScores
+from posetools.evaluation.scoring import PoseScores
+from posetools.workflow.demo import DemoResult
+from posetools.workflow.demo_timing import Plan
 
 
 def _all(kind: Any, value: float) -> Any:

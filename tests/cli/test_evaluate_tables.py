@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from posetools.cli.evaluate_tables import print_det, print_pose
-from posetools.metrics import BoxScores, KeypointScores, OksScores, PointScores
-from posetools.mm.evaluate import DetReport, Evaluated, PoseReport
-from posetools.scoring import PoseScores
+from posetools.evaluation.checkpoints import DetReport, Evaluated, PoseReport
+from posetools.evaluation.metrics import BoxScores, KeypointScores, OksScores, PointScores
+from posetools.evaluation.scoring import PoseScores
 
 WHAT = Evaluated("work_dirs/[det]/best.pth", "det.py", "data/cars", "val", 12, 24)
 NAMES = ("left-front-bumper", "right-rear-tire")

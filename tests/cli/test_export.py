@@ -46,8 +46,8 @@ def test_the_bundle_has_the_runs_name_and_a_pair_without_a_run_needs_one(tmp_pat
 
 def test_what_to_type_after_a_training_has_the_runs_name(capsys: pytest.CaptureFixture[str]) -> None:
     from posetools.cli.train_all import print_both
-    from posetools.mm.train import TrainResult
-    from posetools.mm.train_all import TrainAllResult
+    from posetools.training.pair import TrainAllResult
+    from posetools.training.train import TrainResult
 
     one = TrainResult(work_dir=Path("work_dirs/dogs/det"), last=Path("epoch_3.pth"), best=None)
     print_both(TrainAllResult(work_dir=Path("work_dirs/dogs"), det=one, pose=one, evaluation=None))
@@ -68,7 +68,7 @@ def test_what_to_export_must_be_said_once(named: list[str]) -> None:
 
 @pytest.mark.train
 def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from posetools.mm.train import TrainRequest, train
+    from posetools.training.train import TrainRequest, train
     from tests.mm.conftest import make_tiny
 
     tiny, out = make_tiny(tmp_path), Path("runs.zip")

@@ -35,7 +35,7 @@ def dogs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with labelme files of dogs, and dog.yaml beside it, as seen from the working folder."""
     monkeypatch.chdir(tmp_path)
     assert run("skeleton", "new", "dog.yaml", "--names", "nose,left-ear,right-ear", "--category", "dog").status == 0
-    from posetools.skeleton import load_skeleton
+    from posetools.core.skeleton import load_skeleton
 
     dataset = make_dataset(tmp_path / "photos", skeleton=load_skeleton("dog.yaml"), images=NAMES)
     return write_source(Path("my dogs"), "labelme", {"all": dataset})

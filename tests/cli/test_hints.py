@@ -10,8 +10,8 @@ from tests.hints import Message, commands_in, commands_of, mentions, messages, o
 ALWAYS = {"--help", "--version"}
 # Options of other programs: (where, option).
 OTHER_PROGRAMS = {
-    ("posetools.annotate", "--config"),  # labelme
-    ("posetools.annotate", "--logger-level"),
+    ("posetools.labeling.annotate", "--config"),  # labelme
+    ("posetools.labeling.annotate", "--logger-level"),
     ("posetools.errors", "--extra"),  # uv
     ("posetools.mm.doctor", "--extra"),
     ("posetools.mm.doctor", "--inexact"),
@@ -20,7 +20,7 @@ OTHER_PROGRAMS = {
     ("posetools.mm.doctor", "--gpus"),  # docker
     ("posetools.recipes.blocks", "--auto-scale-lr"),  # mmdet's tools/train.py
     ("posetools.recipes.det", "--tta"),  # mmdet's tools/test.py
-    ("posetools.slurm", "--kill-on-bad-exit"),  # srun
+    ("posetools.training.slurm", "--kill-on-bad-exit"),  # srun
 }
 # Commands that run others with options of their own choice: whatever an option needs is never reached there, and each
 # step is shown with its command.
@@ -35,18 +35,18 @@ RUNS = {
 NOT_PRINTED = {
     ("posetools.cli.models.check_models", "export"): "bundles are not offered there",
     ("posetools.cli.hints._OWNERS", "*"): "a table",
-    ("posetools.formats.scratch.images_refused", "*"): "only convert leaves images out",
-    ("posetools.files.transfer", "review"): "it gives its own option for links",
-    ("posetools.files.transfer", "predict"): "a copy is asked for, and only links are refused so",
+    ("posetools.formats.sources.scratch.images_refused", "*"): "only convert leaves images out",
+    ("posetools.files.disk.transfer", "review"): "it gives its own option for links",
+    ("posetools.files.disk.transfer", "predict"): "a copy is asked for, and only links are refused so",
     ("posetools.mm.inference._Model", "*"): "only who has --amp can ask for it",
-    ("posetools.pipeline.PosePipeline", "*"): "only who has such an option can give it",
+    ("posetools.pairs.pipeline.PosePipeline", "*"): "only who has such an option can give it",
     ("posetools.formats.labels.unknown_label", "export"): "its data set is that of the run, of the run's skeleton",
-    ("posetools.mm.signs._training", "*"): "words of `posetools train`",
-    ("posetools.skeleton.new_command", "*"): "words of `posetools skeleton new`",
-    ("posetools.skeleton_draft.draft_skeleton", "*"): "a reader only asks whether labels could be keypoints",
-    ("posetools.shards.Processes", "*"): "one process without --workers",
-    ("posetools.view_data._check_split", "review"): "it asks for no split",
-    ("posetools.view_draw.draw_sheet", "review"): "its sheet has a limit of its own",
+    ("posetools.evaluation.signs._training", "*"): "words of `posetools train`",
+    ("posetools.core.skeleton.new_command", "*"): "words of `posetools skeleton new`",
+    ("posetools.core.skeleton_draft.draft_skeleton", "*"): "a reader only asks whether labels could be keypoints",
+    ("posetools.scale.shards.Processes", "*"): "one process without --workers",
+    ("posetools.datasets.shown._check_split", "review"): "it asks for no split",
+    ("posetools.labeling.view_draw.draw_sheet", "review"): "its sheet has a limit of its own",
 }
 
 
@@ -95,12 +95,12 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
         f"{m.node.module}.{m.node.name} {each.option}": commands_of(m) for m in messages() for each in mentions(m.text)
     }
     assert {"convert", "diff", "sigmas", "view", "review"} <= set(
-        of["posetools.formats.deeplabcut.read --assume-visible"]
+        of["posetools.formats.deeplabcut.format.read --assume-visible"]
     )
-    assert "subset" in of["posetools.formats.coco_read._columns --map"]
+    assert "subset" in of["posetools.formats.coco.read._columns --map"]
     assert "merge" in of["posetools.formats.labels.unknown_label --ignore"]
     assert {"train", "eval"} <= {command for commands in of.values() for command in commands}
-    assert "predict" not in of["posetools.dataset_folder.check_out --overwrite"]
+    assert "predict" not in of["posetools.core.folder.check_out --overwrite"]
     # Every message that names an option is somebody's.
     alone = [name for name, commands in of.items() if not commands]
     assert {name.split()[0].rpartition(".")[0] for name in alone} <= {
@@ -108,8 +108,7 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
         "posetools.cli.app",
         "posetools.cli.stopping",
         "posetools.cli.urls",
-        "posetools.findings",
-        "posetools.schema_files",
+        "posetools.core.findings",
     }, alone
 
 

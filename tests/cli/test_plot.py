@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.run import run
-from tests.test_runlog import training_line, write_log
+from tests.mm.test_runlog import training_line, write_log
 
 
 def test_a_folder_of_runs_becomes_a_figure_and_a_table(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from pycocotools.coco import COCO
 
 from posetools import PipelineOptions, PosePipeline
 from posetools.errors import RequestError
-from posetools.frames import read_picture
-from posetools.video import VideoWriter, probe
+from posetools.imaging.frames import read_picture
+from posetools.imaging.video import VideoWriter, probe
 from tests.cli.run import run
 from tests.runtime.tiny import picture, png, write
 

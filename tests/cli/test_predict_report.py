@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from posetools.cli.predict_report import print_report
-from posetools.predict import PredictReport, Seen
+from posetools.prediction.predict import PredictReport, Seen
 
 
 def lines_of(capsys: pytest.CaptureFixture[str], report: PredictReport) -> list[str]:

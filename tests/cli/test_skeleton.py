@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import posetools
-from posetools.skeleton import BUILT_IN, load_skeleton, read_skeleton
+from posetools.core.skeleton import BUILT_IN, load_skeleton, read_skeleton
 from tests.cli.run import run
 
 

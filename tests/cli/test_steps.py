@@ -10,7 +10,7 @@ import pytest
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import PlainDisplay, print_result
 from posetools.mm.configs import Stage
-from posetools.mm.train import TrainResult
+from posetools.training.train import TrainResult
 
 
 def test_steps_are_numbered_and_say_the_command_that_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from posetools.cli.train import split_arguments
 from posetools.cli.train_display import BarDisplay, PlainDisplay, TrainBar
 from posetools.errors import RequestError
 from posetools.mm.evaluations import Best
-from posetools.mm.hooks import TrainStatus
+from posetools.training.hooks import TrainStatus
 from tests.cli.run import run
 
 STATUS = TrainStatus(

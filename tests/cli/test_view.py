@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from posetools.skeleton import load_skeleton
+from posetools.core.skeleton import load_skeleton
 from tests.cli.run import run
 from tests.coco_sample import edit, write_sample
 

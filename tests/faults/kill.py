@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import posetools.files
-from posetools.dataset_folder import SPLIT_JOURNAL
+import posetools.files.disk
+from posetools.core.folder import SPLIT_JOURNAL
 from tests.faults.scenes import Scene, contents, leftovers
 
 _CALLS = ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "link", "symlink", "fsync", "write")
@@ -177,4 +177,4 @@ def _die_at(number: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
     builtins.open = counted(builtins.open)
     # What posetools took from other modules by name.
-    vars(posetools.files)["exchange"] = counted(vars(posetools.files)["exchange"])
+    vars(posetools.files.disk)["exchange"] = counted(vars(posetools.files.disk)["exchange"])

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from posetools.convert import ConvertRequest, convert
-from posetools.formats import coco
-from posetools.merge import MergeRequest, merge
-from posetools.resplit import resplit
-from posetools.validate import validate
+from posetools.checks.validate import validate
+from posetools.datasets.convert import ConvertRequest, convert
+from posetools.datasets.merge import MergeRequest, merge
+from posetools.datasets.resplit import resplit
+from posetools.formats.coco import format as coco
 from tests.build import make_dataset
 
 PICTURES = [f"{name}.jpg" for name in "abcdefghij"]
@@ -46,7 +46,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def _source(folder: Path) -> None:
-    from posetools.formats import labelme
+    from posetools.formats.labelme import format as labelme
 
     dataset = make_dataset(folder / "pictures", images=PICTURES)
     (folder / "src").mkdir()
@@ -107,7 +107,7 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _publish(folder: Path) -> object:
-    from posetools.mm.publish import publish
+    from posetools.exporting.publish import publish
 
     return publish(folder / "run" / "epoch_3.pth", folder / "out" / "cars.pth", overwrite=True)
 

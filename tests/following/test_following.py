@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from posetools.findings import WAYS_ON
+from posetools.core.findings import WAYS_ON
 from tests import following
 from tests.cli.run import Done
 from tests.following.case import Case, Object, found
@@ -45,20 +45,20 @@ ALL = [
 ELSEWHERE = {
     "posetools.cli.convert": "the help of the options",
     "posetools.cli.hints": "the table of options",
-    "posetools.findings": "the table of codes",
-    "posetools.dataset_folder._how_to_convert": "other commands say it: tests/cli/test_followed_hints.py",
-    "posetools.dataset_folder._convert_to": "other commands say it: tests/cli/test_followed_hints.py",
-    "posetools.dataset_folder.splits_of": "what finishes it is in tests/test_split_journal.py",
+    "posetools.core.findings": "the table of codes",
+    "posetools.core.folder._how_to_convert": "other commands say it: tests/cli/test_followed_hints.py",
+    "posetools.core.folder._convert_to": "other commands say it: tests/cli/test_followed_hints.py",
+    "posetools.core.folder.splits_of": "what finishes it is in tests/core/test_split_journal.py",
     "posetools.errors.MissingExtraError": "options of pip and uv",
-    "posetools.formats.check_way": "a URL: tests/test_urls.py",
-    "posetools.formats.custom.FORMAT": "no source is told to be a table",
-    "posetools.formats.labelme_embedded.embedded_image": "a cluster, or images that stay: the latter is in of_pages",
-    "posetools.formats.labelme_pages._mixed": "no texts are known that no one code page of the list fits",
-    "posetools.shards.Processes": "a process that the system ended: tests/test_shards.py",
+    "posetools.formats.check_way": "a URL: tests/files/test_urls.py",
+    "posetools.formats.custom.format.FORMAT": "no source is told to be a table",
+    "posetools.formats.labelme.embedded.embedded_image": "a cluster, or images that stay: the latter is in of_pages",
+    "posetools.formats.labelme.pages._mixed": "no texts are known that no one code page of the list fits",
+    "posetools.scale.shards.Processes": "a process that the system ended: tests/scale/test_shards.py",
 }
 # A way on that is to leave it out.
 LEFT_OUT = ("--one-object-per-image",)
-OF_SLEAP = ("posetools.formats.sleap", "posetools.formats.scratch")
+OF_SLEAP = ("posetools.formats.sleap", "posetools.formats.sources.scratch")
 # These are said at other places in cli.convert.
 SAID = "posetools.cli.convert._print"
 

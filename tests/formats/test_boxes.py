@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from posetools.formats.base import ReadOptions
-from posetools.formats.boxes import LEAST_PIXELS, ThinBox, box_round, complete
+from posetools.formats.joining.made_boxes import LEAST_PIXELS, ThinBox, box_round, complete
 from tests.build import make_picture
 from tests.cli.run import run
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
 
-from posetools.dataset import DatasetBuilder, Image, concatenate
+from posetools.core.dataset import DatasetBuilder, Image, concatenate
+from posetools.core.geometry import xywh_from_xyxy, xyxy_from_xywh
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
-from posetools.formats import coco
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.formats.coco_sources import split_in
-from posetools.geometry import xywh_from_xyxy, xyxy_from_xywh
-from posetools.skeleton import load_skeleton
+from posetools.formats.coco import format as coco
+from posetools.formats.coco.sources import split_in
 from tests.build import make_dataset, make_picture
 from tests.coco_sample import Document, edit, make_sample, other_skeleton, write_sample
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.coco_read as coco_read
-import posetools.formats.coco_sources as coco_sources
-import posetools.formats.coco_values as coco_values
-import posetools.formats.locate as locate
+import posetools.formats.coco.read as coco_read
+import posetools.formats.coco.sources as coco_sources
+import posetools.formats.coco.values as coco_values
+import posetools.formats.sources.locate as locate
 from tests.build import make_picture
 from tests.formats.test_coco_lenient import NAMES, POINTS, SIZE, Entry, Place, document, heron
 

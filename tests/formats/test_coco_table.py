@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from posetools.checks.validate import validate_folder
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError
-from posetools.formats.coco_model import CocoFile
-from posetools.formats.coco_table import read_table, table_from
-from posetools.skeleton import load_skeleton
-from posetools.validate import validate_folder
+from posetools.formats.coco.model import CocoFile
+from posetools.formats.coco.table import read_table, table_from
 from tests.coco_sample import edit, write_sample
 
 TRAIN = "train_coco.json"

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.dataset import Dataset, DatasetBuilder, Entry, Image
+from posetools.core.dataset import Dataset, DatasetBuilder, Entry, Image
+from posetools.core.geometry import box_area
+from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.errors import InputError
-from posetools.files import Transfer, fetch
-from posetools.formats import coco_write
-from posetools.formats.coco_lines import LinePacking, Lines, lines_of
-from posetools.formats.coco_write import category_entry, write, write_split
-from posetools.geometry import box_area
-from posetools.skeleton import Skeleton, load_skeleton
-from posetools.storage import UrlPath
+from posetools.files.disk import Transfer, fetch
+from posetools.files.urls import UrlPath
+from posetools.formats.coco import write as coco_write
+from posetools.formats.coco.lines import LinePacking, Lines, lines_of
+from posetools.formats.coco.write import category_entry, write, write_split
 from tests.build import make_dataset
 from tests.coco_sample import other_skeleton
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.convert import ConvertRequest, convert
-from posetools.dataset import Dataset
+from posetools.core.dataset import Dataset
+from posetools.core.skeleton import load_skeleton
+from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, RequestError
-from posetools.formats import custom
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.skeleton import load_skeleton
+from posetools.formats.custom import format as custom
 from tests.build import make_dataset, make_picture
 from tests.cli.run import run
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.cvat as cvat
+import posetools.formats.cvat.format as cvat
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.skeleton import load_skeleton
 from tests.build import make_picture
 
 CAR8 = load_skeleton("car8")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.coco as coco
+import posetools.formats.coco.format as coco
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 from tests.build import make_picture
 
 CAR8 = load_skeleton("car8")

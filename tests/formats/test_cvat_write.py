@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import posetools.formats.cvat as cvat
-from posetools.convert import ConvertRequest, convert
-from posetools.dataset import Dataset, DatasetBuilder, Image, without_split
+import posetools.formats.cvat.format as cvat
+from posetools.core.dataset import Dataset, DatasetBuilder, Image, without_split
+from posetools.core.skeleton import load_skeleton
+from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
 from tests.formats.test_cvat import LFT, LRT, SIZE, box, document, image, point, save, skeleton, tag
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from posetools.convert import ConvertRequest, convert
-from posetools.dataset import Dataset
+from posetools.core.dataset import Dataset
+from posetools.core.skeleton import load_skeleton
+from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, MissingExtraError, RequestError
-from posetools.formats import deeplabcut
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.formats.deeplabcut_h5 import read_frame
-from posetools.skeleton import load_skeleton
+from posetools.formats.deeplabcut import format as deeplabcut
+from posetools.formats.deeplabcut.h5 import read_frame
 from tests.build import make_dataset, make_picture
 from tests.formats.test_hdf5 import strange_floats
 

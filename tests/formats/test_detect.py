@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from posetools.files.walking import files_to_detect
 from posetools.formats import FORMATS
-from posetools.formats.collect import files_to_detect
 from tests.build import make_dataset
 from tests.cli.run import run
 from tests.converting import NAMES, labelme_source, write_source

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
-from posetools.formats.image_names import agreement, folded, folded_stem, named_in
-from posetools.skeleton import load_skeleton
+from posetools.formats.sources.image_names import agreement, folded, folded_stem, named_in
 from tests.build import make_dataset
 from tests.cli.run import Done, run
 from tests.converting import write_source

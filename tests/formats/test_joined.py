@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from posetools.findings import Finding
+from posetools.core.findings import Finding
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.joined import Repeated, joined
-from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run
 from tests.converting import write_source, written

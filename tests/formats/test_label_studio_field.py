@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import posetools.formats.label_studio as label_studio
+import posetools.formats.label_studio.format as label_studio
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
-from posetools.formats.label_studio_brush import brush_extent
-from posetools.formats.label_studio_model import parse_document
-from posetools.formats.label_studio_shapes import shapes_of
-from posetools.formats.labelme_labels import Labels
-from posetools.skeleton import load_skeleton
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.label_studio.brush import brush_extent
+from posetools.formats.label_studio.model import parse_document
+from posetools.formats.label_studio.shapes import shapes_of
 from tests.build import make_picture
 from tests.formats.test_cvat_field import convert, dog
 from tests.formats.test_label_studio import Json, choice, dot, entry, rect, task

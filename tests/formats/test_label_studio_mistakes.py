@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.label_studio as label_studio
+import posetools.formats.label_studio.format as label_studio
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 from tests.build import make_picture
 from tests.formats.test_label_studio import SIZE, save, texts, valid
 from tests.formats.test_labelme_mistakes import change

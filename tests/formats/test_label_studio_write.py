@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import posetools.formats.label_studio as label_studio
-from posetools.convert import ConvertRequest, convert
-from posetools.dataset import Dataset, DatasetBuilder, Image, without_split
+import posetools.formats.label_studio.format as label_studio
+from posetools.core.dataset import Dataset, DatasetBuilder, Image, without_split
+from posetools.core.skeleton import load_skeleton
+from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
 from tests.formats.test_label_studio import LFT, LRT, SIZE, dot, rect, save, task
 

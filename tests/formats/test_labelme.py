@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.labelme as labelme
-from posetools.dataset import Dataset
+import posetools.formats.labelme.format as labelme
+from posetools.core.dataset import Dataset
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.skeleton import load_skeleton
 from tests.build import make_picture
 
 CAR8 = load_skeleton("car8")

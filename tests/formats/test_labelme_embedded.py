@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from posetools.convert import ConvertRequest, ConvertResult, convert
+from posetools.core.skeleton import dump_skeleton
+from posetools.core.skeleton_draft import draft_skeleton
+from posetools.datasets.convert import ConvertRequest, ConvertResult, convert
 from posetools.errors import RequestError
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import dump_skeleton
-from posetools.skeleton_draft import draft_skeleton
 from tests.build import make_picture
 from tests.cli.run import run
 from tests.converting import written

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from posetools.findings import Severity
+from posetools.core.findings import Severity
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.formats.labelme_group import FileShapes
-from posetools.formats.labelme_labels import Labels
-from posetools.formats.labelme_model import AnyShape, Document, QuickShape, Shape, parse_document
-from posetools.formats.wording import Report
-from posetools.skeleton import load_skeleton
+from posetools.formats.joining.objects import FileShapes
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.joining.wording import Report
+from posetools.formats.labelme.model import AnyShape, Document, QuickShape, Shape, parse_document
 from tests.formats.test_labelme import Json, box, codes, document, message, point, read, visibility
 
 CAR8 = load_skeleton("car8")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.labelme as labelme
+import posetools.formats.labelme.format as labelme
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 from tests.build import make_picture
 from tests.formats.test_labelme import SIZE, Json, box, read, save, valid
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from posetools.convert import ConvertRequest, ConvertResult, convert
+from posetools.core.findings import Finding
+from posetools.core.skeleton import dump_skeleton
+from posetools.core.skeleton_draft import draft_skeleton
+from posetools.datasets.convert import ConvertRequest, ConvertResult, convert
 from posetools.errors import RequestError
-from posetools.findings import Finding
 from posetools.formats.base import ReadOptions
-from posetools.formats.labelme_model import Document
-from posetools.formats.labelme_pages import some_reading
-from posetools.skeleton import dump_skeleton
-from posetools.skeleton_draft import draft_skeleton
+from posetools.formats.labelme.model import Document
+from posetools.formats.labelme.pages import some_reading
 from tests.build import make_dataset, make_picture
 from tests.cli.run import run
 from tests.converting import convert_one, instances, write_source, written

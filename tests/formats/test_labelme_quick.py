@@ -12,19 +12,12 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.labelme as labelme
-import posetools.formats.labelme_read as labelme_read
-from posetools.findings import Finding
+import posetools.formats.labelme.format as labelme
+import posetools.formats.labelme.read as labelme_read
+from posetools.core.findings import Finding
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.formats.labelme_model import (
-    Document,
-    QuickShape,
-    Shape,
-    parse_document,
-    quick_document,
-    slow_document,
-)
-from posetools.skeleton import load_skeleton
+from posetools.formats.labelme.model import Document, QuickShape, Shape, parse_document, quick_document, slow_document
 
 CAR8 = load_skeleton()
 # So many files are made; POSETOOLS_CASES asks for more.

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import posetools.formats.labelme as labelme
-from posetools.dataset import Dataset, DatasetBuilder, Image, concatenate
+import posetools.formats.labelme.format as labelme
+from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, OutputError
-from posetools.files import Transfer
+from posetools.files.disk import Transfer
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
 from tests.formats.test_labelme import box, document, save, valid
 

@@ -6,18 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from posetools.findings import Finding
+from posetools.core.findings import Finding
 from posetools.formats.joined import joined
-from posetools.formats.locate import (
-    Located,
-    Match,
-    PictureFinder,
-    Seen,
-    check_size,
-    name_below,
-    open_picture,
-)
-from posetools.pictures import read_header
+from posetools.formats.sources.locate import Located, Match, PictureFinder, Seen, check_size, name_below, open_picture
+from posetools.imaging.header import read_header
 from tests.build import make_picture
 
 

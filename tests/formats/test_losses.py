@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.dataset import Dataset, Visibility
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
 from posetools.formats.base import Part, ReadOptions
 from posetools.formats.losses import PARTS, losses
-from posetools.skeleton import load_skeleton
 from tests.build import make_dataset
 from tests.cli.run import run
 
@@ -94,7 +94,7 @@ def test_what_is_said_to_be_lost_is_lost_and_all_else_is_read_again(
 
 
 def _joined(splits: dict[str, Dataset]) -> Dataset:
-    from posetools.dataset import concatenate
+    from posetools.core.dataset import concatenate
 
     whole = concatenate(list(splits.values()))
     order = sorted(range(len(whole.images)), key=lambda index: whole.images[index].file_name)

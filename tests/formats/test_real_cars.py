@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import posetools.formats.labelme as labelme
-from posetools.findings import has_errors
+import posetools.formats.labelme.format as labelme
+from posetools.core.findings import has_errors
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 
 FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "real_cars"
 

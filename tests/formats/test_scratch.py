@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from posetools.errors import OutputError, RequestError
-from posetools.formats.scratch import check_images, scratch_folder, write_scratch
+from posetools.formats.sources.scratch import check_images, scratch_folder, write_scratch
 
 
 def test_it_is_removed_whatever_ends_it() -> None:
@@ -37,7 +37,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     program = (
         "import os, sys, tempfile\ntempfile.tempdir = sys.argv[1]\n"
-        "from pathlib import Path\nfrom posetools.formats.scratch import scratch_folder, write_scratch\n"
+        "from pathlib import Path\nfrom posetools.formats.sources.scratch import scratch_folder, write_scratch\n"
         "with scratch_folder() as folder:\n    write_scratch(folder, Path('a.slp'), 'a.png', b'1')\n    os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.dataset import Dataset
+from posetools.core.dataset import Dataset
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, MissingExtraError, RequestError
-from posetools.formats import sleap
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.skeleton import load_skeleton
+from posetools.formats.sleap import format as sleap
 from tests.build import make_dataset, make_picture
 from tests.formats.test_deeplabcut import visible
 from tests.formats.test_hdf5 import strange_floats

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from posetools.formats import sleap
+from posetools.core.skeleton import Skeleton, read_skeleton
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.formats.scratch import scratch_folder
-from posetools.skeleton import Skeleton, read_skeleton
-from posetools.video import VideoWriter
+from posetools.formats.sleap import format as sleap
+from posetools.formats.sources.scratch import scratch_folder
+from posetools.imaging.video import VideoWriter
 from tests.cli.run import Done, run
 
 HAS_ALL = all(importlib.util.find_spec(name) for name in ("sleap_io", "cv2"))

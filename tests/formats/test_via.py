@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from posetools.convert import ConvertRequest, convert
+from posetools.core.skeleton import load_skeleton
+from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, RequestError
-from posetools.formats import via
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.formats.via_model import COLUMNS
-from posetools.skeleton import load_skeleton
+from posetools.formats.via import format as via
+from posetools.formats.via.model import COLUMNS
 from tests.build import make_dataset, make_picture
 
 CAR8 = load_skeleton("car8")

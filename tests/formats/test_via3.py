@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from posetools.formats import via
+from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
+from posetools.formats.via import format as via
 from tests.build import make_picture
 from tests.cli.run import run
 from tests.formats.via_sources import Objects, convert, said

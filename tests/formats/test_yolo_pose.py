@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-import posetools.formats.yolo_pose as yolo_pose
+import posetools.formats.yolo_pose.format as yolo_pose
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats import told_format
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.skeleton import load_skeleton
 from tests.build import make_picture
 from tests.cli.run import run
 

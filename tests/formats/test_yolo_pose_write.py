@@ -12,12 +12,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import posetools.formats.yolo_pose as yolo_pose
-from posetools.dataset import Dataset, DatasetBuilder, Image, concatenate, without_split
+import posetools.formats.yolo_pose.format as yolo_pose
+from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate, without_split
+from posetools.core.findings import Severity
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
-from posetools.findings import Severity
 from posetools.formats.base import ReadOptions
-from posetools.skeleton import load_skeleton
 from tests.build import make_dataset, make_picture
 from tests.formats.test_yolo_pose import LINE, declare, put, read
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.formats import FORMATS
-from posetools.skeleton import Skeleton, load_skeleton
 from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run
 from tests.converting import contents, write_source

@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from posetools.findings import Finding
+from posetools.core.findings import Finding
 from tests.fuzz.samples import CAR8
 from tests.fuzz.tree import Tree
 

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from posetools.dataset import Dataset, Image
+from posetools.core.dataset import Dataset, Image
+from posetools.core.skeleton import dump_skeleton, load_skeleton
 from posetools.formats import FORMATS
-from posetools.results import PoseResult
-from posetools.skeleton import dump_skeleton, load_skeleton
+from posetools.runtime.results import PoseResult
 from tests.build import make_dataset
 from tests.formats.test_custom import LONG
 from tests.fuzz.tree import Tree, read_tree
@@ -125,8 +125,8 @@ def _zip(_: str, folder: Path) -> Tree:
 
 
 def _predictions(_: str, folder: Path) -> Tree:
-    from posetools.predictions import CocoWriter, DocumentWriter
-    from tests.test_predictions import make_result
+    from posetools.prediction.predictions import CocoWriter, DocumentWriter
+    from tests.prediction.test_predictions import make_result
 
     results: dict[str, PoseResult] = {"a.jpg": make_result(2), "b.jpg": make_result(1, seed=3)}
     with DocumentWriter(folder / "document.json", CAR8, {"bbox_thr": 0.3, "kpt_thr": 0.2}) as document:

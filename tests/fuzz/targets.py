@@ -10,14 +10,14 @@ from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
-from posetools.convert import ConvertRequest, convert
-from posetools.dataset import Dataset
-from posetools.findings import Finding
+from posetools.checks.validate import validate
+from posetools.core.dataset import Dataset
+from posetools.core.findings import Finding
+from posetools.core.skeleton import dump_skeleton, parse_skeleton, read_skeleton
+from posetools.datasets.convert import ConvertRequest, convert
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
-from posetools.predictions_read import read_predictions
-from posetools.skeleton import dump_skeleton, parse_skeleton, read_skeleton
-from posetools.validate import validate
+from posetools.prediction.read import read_predictions
 from tests.fuzz.samples import CAR8
 
 # The share of the cases of a format that convert, and so write, what others only read.
@@ -130,7 +130,7 @@ def _skeleton(source: Path, out: Path, random: Random) -> Read:
 
 
 def _conversion(source: Path, out: Path, random: Random) -> Read:
-    from posetools.dataset_folder import skeleton_of
+    from posetools.core.folder import skeleton_of
 
     del out, random
     skeleton_of(source)

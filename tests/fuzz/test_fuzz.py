@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from posetools.core.findings import Finding
 from posetools.errors import RequestError
-from posetools.findings import Finding
 from tests.fuzz import case, targets
 from tests.fuzz.__main__ import main
 from tests.fuzz.case import decider, run_case

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from posetools.errors import InputError
-from posetools.pictures import read_header
+from posetools.imaging.header import read_header
 from tests.imaging.decoder import decoded
 from tests.imaging.test_ending import encoded, scene
 

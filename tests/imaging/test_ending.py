@@ -12,8 +12,8 @@ import pytest
 from PIL import Image as Pillow
 
 from posetools.errors import InputError
-from posetools.pictures import read_header
-from posetools.storage import TAIL
+from posetools.files.urls import TAIL
+from posetools.imaging.header import read_header
 from tests.imaging.decoder import decoded
 
 TRUNCATED = "picture cannot be read: the file is truncated: it ends before the image does"

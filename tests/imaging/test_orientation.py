@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from posetools.pictures import open_decoded, read_header, upright_bytes
+from posetools.imaging.header import open_decoded, read_header, upright_bytes
 from tests.imaging.decoder import Pixels, decoded
 
 ORIENTATIONS = range(1, 9)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from posetools.dataset_folder import IMAGES, ann_file
-from posetools.formats.coco import write_split
+from posetools.core.folder import IMAGES, ann_file
+from posetools.core.skeleton import load_skeleton
+from posetools.formats.coco.format import write_split
 from posetools.mm.configs import Stage
-from posetools.mm.hooks import TrainStatus
-from posetools.mm.train import TrainRequest, TrainResult, train
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
-from posetools.skeleton import load_skeleton
+from posetools.training.hooks import TrainStatus
+from posetools.training.train import TrainRequest, TrainResult, train
 from tests.build import make_dataset
 
 # Weak augmentation from the start: mosaic and mixup cost time and are not what is tested here.

@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from posetools.doubts import doubt_of_checkpoint
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import PosetoolsWarning
+from posetools.exporting.publish import publish
 from posetools.mm.averages import is_stale, raw_weights
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import Stage
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.publish import publish
-from posetools.mm.rescue import KEPT, rescue
-from posetools.mm.resume import best_in, last_in, resumable
-from posetools.mm.train import TrainRequest, train
+from posetools.mm.run_folder import best_in, last_in, resumable
+from posetools.pairs.doubts import doubt_of_checkpoint
 from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
-from posetools.skeleton import load_skeleton
+from posetools.training.rescue import KEPT, rescue
+from posetools.training.train import TrainRequest, train
 from tests.cli.run import run as run_command
 from tests.mm.conftest import Recorder, Tiny
 

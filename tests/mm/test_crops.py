@@ -12,21 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.dataset import DatasetBuilder, Image
-from posetools.dataset_folder import IMAGES, ann_file
+from posetools.core.dataset import DatasetBuilder, Image
+from posetools.core.folder import IMAGES, ann_file
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
-from posetools.formats.coco import write_split
+from posetools.formats.coco.format import write_split
 from posetools.mm.configs import load_config
-from posetools.mm.crops import CropsCache, _innermost, use_crops_in
-from posetools.mm.crops_store import (
-    Layout,
-    show_bytes,
-)
 from posetools.mm.runtime import prepare
-from posetools.mm.train import TrainRequest, train
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import PoseOptions, RecipeOptions
-from posetools.skeleton import load_skeleton
+from posetools.training.crops.cache import CropsCache, _innermost, use_crops_in
+from posetools.training.crops.store import Layout, show_bytes
+from posetools.training.train import TrainRequest, train
 from tests.build import make_dataset, make_picture
 from tests.mm.conftest import Recorder, Tiny
 

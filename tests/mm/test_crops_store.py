@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from posetools.errors import OutputError, RequestError
-from posetools.mm.crops import CropsCache, crops_cache, layouts_of
-from posetools.mm.crops_store import (
+from posetools.progress import silent
+from posetools.training.crops.cache import CropsCache, crops_cache, layouts_of
+from posetools.training.crops.store import (
     KNOWN,
     DiskCrops,
     Layout,
@@ -26,8 +27,7 @@ from posetools.mm.crops_store import (
     is_there,
     show_bytes,
 )
-from posetools.mm.crops_window import Reach
-from posetools.progress import silent
+from posetools.training.crops.window import Reach
 from tests.build import make_picture
 
 pytestmark = pytest.mark.train

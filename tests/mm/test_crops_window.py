@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posetools.core.geometry import Floats
 from posetools.errors import RequestError
-from posetools.geometry import Floats
-from posetools.mm.crops_store import (
-    Layout,
-)
-from posetools.mm.crops_transforms import warp
-from posetools.mm.crops_window import Reach, crop_rects, reach_of
+from posetools.training.crops.store import Layout
+from posetools.training.crops.transforms import warp
+from posetools.training.crops.window import Reach, crop_rects, reach_of
 
 pytestmark = pytest.mark.train
 

@@ -65,9 +65,9 @@ def test_quick_demo_goes_through_every_station(
 def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
-    from posetools import demo as module
     from posetools.cli.steps import Steps
     from posetools.mm.configs import load_config
+    from posetools.workflow import demo as module
 
     seconds = {"det": 0.5, "pose": 0.1}
     monkeypatch.setattr(module, "seconds_per_iteration", lambda stage, *_, **__: seconds[stage])
@@ -100,7 +100,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_time_that_is_too_short_for_an_epoch_takes_a_part_of_it(
     iterations: float, epochs: int, samples: int | None
 ) -> None:
-    from posetools.demo_timing import Plan, plan_training
+    from posetools.workflow.demo_timing import Plan, plan_training
 
     plan = plan_training(iterations, samples=78, batch_size=8)
     # Each of the 78 samples seen 600 times.

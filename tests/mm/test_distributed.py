@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from posetools.dataset_folder import IMAGES, ann_file
+from posetools.core.folder import IMAGES, ann_file
 from posetools.errors import RequestError, RunError, StoppedError
-from posetools.formats.coco import write_split
+from posetools.formats.coco.format import write_split
 from posetools.mm.configs import Stage, config_of_run, load_config
 from posetools.mm.device import runner_device
-from posetools.mm.distributed import Place, device_of, place_of
-from posetools.mm.distributed_config import recorded_processes, spread_out
-from posetools.mm.distributed_launch import to_start
-from posetools.mm.hooks import TrainStatus
 from posetools.mm.quiet import quiet
 from posetools.mm.runtime import prepare
-from posetools.mm.train import TrainRequest, TrainResult, train
+from posetools.training.hooks import TrainStatus
+from posetools.training.spread.config import recorded_processes, spread_out
+from posetools.training.spread.launch import to_start
+from posetools.training.spread.processes import Place, device_of, place_of
+from posetools.training.train import TrainRequest, TrainResult, train
 from tests.build import make_dataset
 from tests.mm.conftest import Recorder, make_tiny
 
@@ -253,7 +253,7 @@ def _children() -> dict[str, int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) != os.getpid() or "distributed_worker" not in (folder / "cmdline").read_text():
+            if int(parent) != os.getpid() or "spread.worker" not in (folder / "cmdline").read_text():
                 continue
             entries = (folder / "environ").read_text().split("\0")
         except OSError:

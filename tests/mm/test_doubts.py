@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from posetools.dataset_folder import IMAGES
+from posetools.core.folder import IMAGES
 from tests.cli.run import run
 from tests.mm.conftest import Run, Tiny
 

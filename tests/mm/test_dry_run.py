@@ -12,10 +12,19 @@ import pytest
 
 from posetools.errors import RequestError, RunError
 from posetools.mm.configs import Stage, load_config, set_epochs
-from posetools.mm.dry_run import DryRun, Measured, Schedule, StageEstimate, dry_run, schedule_of, size_text, summary
-from posetools.mm.dry_run_hook import Limits, Timing
-from posetools.mm.memory import MemoryWatch, memory_of_machine
-from posetools.mm.train import TrainRequest
+from posetools.training.dry_run import (
+    DryRun,
+    Measured,
+    Schedule,
+    StageEstimate,
+    dry_run,
+    schedule_of,
+    size_text,
+    summary,
+)
+from posetools.training.dry_run_hook import Limits, Timing
+from posetools.training.memory import MemoryWatch, memory_of_machine
+from posetools.training.train import TrainRequest
 from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train

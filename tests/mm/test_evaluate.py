@@ -13,22 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.dataset import Dataset, DatasetBuilder
-from posetools.dataset_folder import IMAGES, ann_file
+from posetools.core.dataset import Dataset, DatasetBuilder
+from posetools.core.folder import IMAGES, ann_file
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
-from posetools.evaluation import RunReport, SplitRequest
-from posetools.formats.coco import read_split, write_split
-from posetools.geometry import Floats
+from posetools.evaluation.checkpoints import EvalRequest, evaluate_det, evaluate_pose, evaluate_run
+from posetools.evaluation.run import RunReport, SplitRequest
+from posetools.exporting.export import ExportRequest, export
+from posetools.formats.coco.format import read_split, write_split
+from posetools.imaging.header import Picture
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import load_config
-from posetools.mm.evaluate import EvalRequest, evaluate_det, evaluate_pose, evaluate_run
-from posetools.mm.export import ExportRequest, export
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.pairs import pair_of_run
-from posetools.mm.train import best_in
-from posetools.pipeline import PipelineOptions, PosePipeline
-from posetools.results import Picture
-from posetools.skeleton import load_skeleton
+from posetools.pairs.find import pair_of_run
+from posetools.pairs.pipeline import PipelineOptions, PosePipeline
+from posetools.training.train import best_in
 from tests.cli.run import run
 from tests.mm.conftest import Run, Tiny
 

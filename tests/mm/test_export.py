@@ -17,23 +17,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError, RunError
-from posetools.files import read_json, write_text
-from posetools.locks import only_one
-from posetools.mm import export as export_module
+from posetools.exporting import export as export_module
+from posetools.exporting.export import Exporting, ExportRequest, export
+from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
+from posetools.exporting.quantise import decoding_nodes
+from posetools.files.disk import read_json, write_text
+from posetools.files.locks import only_one
 from posetools.mm.checkpoint import load_checkpoint
-from posetools.mm.export import Exporting, ExportRequest, export
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.networks import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
-from posetools.mm.pairs import ModelFiles, Pair
-from posetools.mm.quantise import decoding_nodes
 from posetools.mm.runtime import HARMLESS_WARNINGS
-from posetools.pipeline import PipelineOptions, PosePipeline
-from posetools.results import Poses
+from posetools.pairs.find import ModelFiles, Pair
+from posetools.pairs.pipeline import PipelineOptions, PosePipeline
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.networks import OnnxEstimator
+from posetools.runtime.results import Poses
 from posetools.runtime.verify import verify
-from posetools.skeleton import load_skeleton
 from tests.mm.conftest import Run, Tiny
 
 pytestmark = pytest.mark.train
@@ -164,7 +164,7 @@ def test_a_bundle_runs_where_torch_and_openmmlab_are_not(made: Exporting) -> Non
         "import sys\n"
         "for name in ('torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet', 'mmpose', 'onnx', 'xtcocotools'):\n"
         "    sys.modules[name] = None\n"
-        "from posetools.pipeline import PosePipeline\n"
+        "from posetools.pairs.pipeline import PosePipeline\n"
         "from posetools.runtime.archive import Archive\n"
         "from posetools.runtime.verify import verify\n"
         "path = sys.argv[1]\n"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from posetools.errors import InputError
+from posetools.imaging.header import Picture
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.results import Picture
 from tests.mm.conftest import Run
 
 pytestmark = pytest.mark.train

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from posetools.core.geometry import Floats
 from posetools.errors import RunError
-from posetools.geometry import Floats
-from posetools.mm.parity import Parity, _compare_boxes, _partners
-from posetools.results import Detections
+from posetools.exporting.parity import Parity, _compare_boxes, _partners
 from posetools.runtime.manifest import DetNetwork
+from posetools.runtime.results import Detections
 
 NETWORK = DetNetwork(
     file="det.onnx",

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from posetools import PipelineOptions, PosePipeline
+from posetools.core.skeleton import load_skeleton, read_skeleton
 from posetools.errors import InputError, RequestError
+from posetools.exporting.publish import publish
+from posetools.imaging.header import Picture
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.publish import publish
-from posetools.results import Picture, PoseResult
-from posetools.skeleton import load_skeleton, read_skeleton
+from posetools.runtime.results import PoseResult
 from tests.build import make_picture
 from tests.mm.conftest import Run
 

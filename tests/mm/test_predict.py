@@ -12,11 +12,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from posetools import PipelineOptions, PosePipeline
-from posetools.dataset_folder import IMAGES, ann_file
+from posetools.core.folder import IMAGES, ann_file
 from posetools.errors import RequestError
-from posetools.frames import open_sources, read_picture
-from posetools.mm.pairs import named_model, zoo_config
-from posetools.video import VideoWriter, probe
+from posetools.imaging.frames import open_sources, read_picture
+from posetools.imaging.video import VideoWriter, probe
+from posetools.pairs.find import named_model, zoo_config
 from tests.build import make_picture
 from tests.cli.run import run
 from tests.mm.conftest import Run, Tiny

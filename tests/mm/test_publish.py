@@ -19,12 +19,12 @@ import numpy.typing as npt
 import pytest
 
 from posetools import __version__
+from posetools.core.skeleton import load_skeleton, read_skeleton
 from posetools.errors import InputError, OutputError, RequestError
+from posetools.exporting.publish import Published, publish
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.publish import Published, publish
-from posetools.runlog import read_run
-from posetools.skeleton import load_skeleton, read_skeleton
+from posetools.mm.run_log import read_run
 from tests.cli.run import run
 from tests.mm.conftest import Run
 from tests.mm.test_checkpoint import make_runner
@@ -213,7 +213,7 @@ def drawn_by_mmpose(model: Any, sample: Any) -> npt.NDArray[np.uint8]:
 def test_the_same_checkpoint_gives_the_same_bytes(pose_run: Run, pose: Published, tmp_path: Path) -> None:
     # Of another process, another name and another time; publishing the published changes nothing either.
     program = (
-        "import sys; from pathlib import Path; from posetools.mm.publish import publish;"
+        "import sys; from pathlib import Path; from posetools.exporting.publish import publish;"
         "print(publish(Path(sys.argv[1]), Path(sys.argv[2])).sha256)"
     )
     other = tmp_path / "elsewhere" / "other.pth"

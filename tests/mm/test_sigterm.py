@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from posetools.mm.train import TrainRequest, train
+from posetools.training.train import TrainRequest, train
 from tests.mm.conftest import Tiny
 
 pytestmark = pytest.mark.train

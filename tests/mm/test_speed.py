@@ -13,7 +13,7 @@ from posetools.mm.configs import Stage, drop_pretrained, load_config
 from posetools.mm.device import runner_device
 from posetools.mm.quiet import quiet
 from posetools.mm.runtime import prepare
-from posetools.mm.speed import make_fast
+from posetools.training.speed import make_fast
 from tests.mm.conftest import Run, Tiny
 
 pytestmark = pytest.mark.train

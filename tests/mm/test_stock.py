@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from posetools.dataset_folder import IMAGES
+from posetools.core.folder import IMAGES
 from posetools.mm.configs import config_of_run, load_config
-from posetools.mm.train import TrainRequest, train
+from posetools.training.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Run, Tiny
 from tests.stock import stock
 

@@ -16,13 +16,13 @@ import pytest
 
 from posetools.cli.train_all import print_both, time_text
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
-from posetools.evaluation import as_document
+from posetools.evaluation.run import as_document
 from posetools.mm.configs import Stage, load_config
-from posetools.mm.hooks import TrainListener, TrainStatus
-from posetools.mm.pairs import pair_of_run
-from posetools.mm.train import TrainRequest
-from posetools.mm.train_all import _goes_on, parent_of, stage_requests, train_all
+from posetools.pairs.find import pair_of_run
 from posetools.progress import Progress, silent
+from posetools.training.hooks import TrainListener, TrainStatus
+from posetools.training.pair import _goes_on, parent_of, stage_requests, train_all
+from posetools.training.train import TrainRequest
 from tests.cli.run import run
 from tests.mm.conftest import Recorder, Run, Tiny
 

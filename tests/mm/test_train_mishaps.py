@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from posetools.dataset_folder import IMAGES
+from posetools.core.folder import IMAGES
 from posetools.errors import RunError
 from posetools.mm.configs import Stage
-from posetools.mm.hooks import TrainStatus
-from posetools.mm.mishaps import first_not_finite
-from posetools.mm.resume import resumable
-from posetools.mm.train import TrainRequest, train
+from posetools.mm.run_folder import resumable
+from posetools.training.hooks import TrainStatus
+from posetools.training.mishaps import first_not_finite
+from posetools.training.train import TrainRequest, train
 from tests.cli.run import run
 from tests.mm.conftest import Recorder, Tiny, make_tiny
 

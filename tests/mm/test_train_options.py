@@ -14,8 +14,8 @@ import pytest
 from posetools.errors import InputError, MissingExtraError, RequestError
 from posetools.mm.configs import load_config
 from posetools.mm.evaluations import Evaluations, early_stopping_of, evaluations_of, is_due, set_early_stopping
-from posetools.mm.trackers import add_trackers, check_trackers
-from posetools.mm.train import TrainRequest, train
+from posetools.training.trackers import add_trackers, check_trackers
+from posetools.training.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Tiny
 
 pytestmark = pytest.mark.train
@@ -200,7 +200,7 @@ def _backends(config: Any) -> list[str]:
 def test_trackers_are_added_to_the_backends_that_are_there(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from posetools.mm import trackers
+    from posetools.training import trackers
 
     # The packages are not needed to write the config.
     monkeypatch.setattr(trackers, "check_trackers", lambda _: None)

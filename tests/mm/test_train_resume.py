@@ -16,8 +16,8 @@ import pytest
 
 from posetools.errors import RequestError
 from posetools.mm.configs import Stage, config_of_run
-from posetools.mm.resume import last_in, resumable
-from posetools.mm.train import TrainRequest, train
+from posetools.mm.run_folder import last_in, resumable
+from posetools.training.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train
@@ -29,7 +29,7 @@ EPOCHS = 3
 PROGRAM = """
 import sys
 from pathlib import Path
-from posetools.mm.train import TrainRequest, train
+from posetools.training.train import TrainRequest, train
 stage, config, work_dir, epochs, *options = sys.argv[1:]
 train(TrainRequest(stage=stage, config=Path(config), work_dir=Path(work_dir), epochs=int(epochs), device="cpu",
                    cfg_options=tuple(options)))

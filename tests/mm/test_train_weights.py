@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from posetools.errors import RequestError
-from posetools.mm.train import TrainRequest, train
 from posetools.mm.weights import plan_weights
+from posetools.training.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train

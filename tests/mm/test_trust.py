@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from posetools.errors import InputError
+from posetools.exporting.publish import publish
 from posetools.mm.checkpoint import load_checkpoint
-from posetools.mm.publish import publish
 from tests.cli.run import run
 from tests.mm.test_checkpoint import Reduced
 

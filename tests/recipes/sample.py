@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from posetools.skeleton import Skeleton, load_skeleton
+from posetools.core.skeleton import Skeleton, load_skeleton
 from tests.build import make_dataset
 
 

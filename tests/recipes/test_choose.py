@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from posetools.core.skeleton import load_skeleton
 from posetools.recipes.assemble import choose
 from posetools.recipes.costs import Measured, StageName, cpu_seconds
 from posetools.recipes.facts import DataFacts, SplitFacts
@@ -13,7 +14,6 @@ from posetools.recipes.machine import GIB, Gpu, Machine
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
 from posetools.recipes.recipe import Because, Choice, Recipe
 from posetools.recipes.shapes import Shapes
-from posetools.skeleton import load_skeleton
 
 CAR8 = load_skeleton("car8")
 CPU, A10, H200 = Machine(2), Machine(16, (Gpu("A10", 24 * GIB),)), Machine(16, (Gpu("H200", 139 * GIB),))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.errors import RequestError
 from posetools.recipes.costs import Measured, StageName
 from posetools.recipes.emit import ChosenPair, EmittedPair, emit_pair
 from posetools.recipes.machine import REFERENCE, Machine
 from posetools.recipes.options import RecipeOptions
-from posetools.skeleton import Skeleton, load_skeleton
 from tests.recipes.sample import write_coco
 
 CAR8 = load_skeleton("car8")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
 from posetools.recipes.facts import SplitFacts, read_facts
-from posetools.skeleton import load_skeleton
 from tests.recipes.sample import write_coco
 
 CAR8 = load_skeleton("car8")

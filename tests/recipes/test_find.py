@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.find import find_pair
 from posetools.recipes.options import RecipeOptions
-from posetools.skeleton import load_skeleton
 from tests.recipes.sample import write_coco
 
 CAR8 = load_skeleton("car8")

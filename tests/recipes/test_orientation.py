@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import InputError
-from posetools.geometry import Floats
 from posetools.recipes.assemble import choose
 from posetools.recipes.facts import read_facts
 from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import RecipeOptions
 from posetools.recipes.orientation import Orientation, orientation
 from posetools.recipes.recipe import Choice
-from posetools.skeleton import Skeleton, load_skeleton
-from posetools.skeleton_draft import draft_skeleton
 from tests.diagnosing import cars
 from tests.recipes.sample import write_coco
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from posetools.core.skeleton import load_skeleton
 from posetools.recipes import stock
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import DET_SIZES, POSE_SIZES, DetSize, PoseSize, RecipeOptions
-from posetools.skeleton import load_skeleton
 from tests.recipes.sample import write_coco
 
 pytestmark = pytest.mark.train

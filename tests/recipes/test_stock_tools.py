@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from posetools.core.skeleton import load_skeleton
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import RecipeOptions
-from posetools.skeleton import load_skeleton
 from tests.cli.run import run
 from tests.recipes.sample import write_coco
 from tests.stock import stock

@@ -14,7 +14,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from posetools.geometry import Floats
+from posetools.core.geometry import Floats
 
 # What a pair that can learn anything reaches on the 40 images that it was trained on.
 AP50_LEAST, PCK_GAIN_LEAST, FOUND_LEAST = 0.5, 0.15, 0.5

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from posetools.render import PLAIN, render_set
+from posetools.synth import PLAIN, render_set
 from tests.road_object import SKELETON_YAML, write_object_set
 
 IMAGES = 40

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from posetools.imaging.header import Picture
 from posetools.mm.runtime import prepare
-from posetools.results import Picture
 from posetools.runtime.decode import class_nms, detections, heatmaps_of, keypoints
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from posetools import PosePipeline
-from posetools.dataset import DatasetBuilder, Image
-from posetools.dataset_folder import IMAGES, ann_file
+from posetools.core.dataset import DatasetBuilder, Image
+from posetools.core.folder import IMAGES, ann_file
+from posetools.core.skeleton import dump_skeleton
 from posetools.errors import RequestError
-from posetools.evaluation import SplitRequest, as_document
-from posetools.formats.coco import write_split
-from posetools.runtime.evaluate import evaluate_bundle
-from posetools.skeleton import dump_skeleton
+from posetools.evaluation.bundle import evaluate_bundle
+from posetools.evaluation.run import SplitRequest, as_document
+from posetools.formats.coco.format import write_split
 from tests.cli.run import run
 from tests.runtime.tiny import SKELETON, picture, png, write
 

@@ -13,9 +13,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from posetools.errors import InputError, RequestError
-from posetools.results import Detections, Picture, Poses
+from posetools.imaging.header import Picture
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
+from posetools.runtime.results import Detections, Poses
 from tests.runtime import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -332,7 +333,7 @@ def _in_a_process(blocked: tuple[str, ...], code: str) -> subprocess.CompletedPr
 def test_a_bundle_runs_without_torch_and_openmmlab(tmp_path: Path) -> None:
     path = tiny.write(tmp_path / "cars.zip")
     blocked = ("torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmpose", "xtcocotools", "onnx", "scipy")
-    code = f"from posetools.pipeline import PosePipeline\nprint(PosePipeline.from_bundle({str(path)!r}).skeleton.names)"
+    code = f"from posetools import PosePipeline\nprint(PosePipeline.from_bundle({str(path)!r}).skeleton.names)"
     done = _in_a_process(blocked, code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "('blue', 'green', 'red')\n", "")
 

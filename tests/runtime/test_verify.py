@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.results import PoseResult
 from posetools.runtime.archive import Archive, write_bundle
 from posetools.runtime.manifest import Sample
+from posetools.runtime.results import PoseResult
 from posetools.runtime.verify import compare
 from tests.cli.run import run
 from tests.runtime import tiny

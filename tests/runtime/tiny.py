@@ -17,11 +17,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image as Pillow
 
-from posetools.results import Picture
+from posetools.core.skeleton import Skeleton
+from posetools.imaging.header import Picture
 from posetools.runtime.archive import write_bundle
 from posetools.runtime.backend import Singles
 from posetools.runtime.manifest import DetNetwork, Manifest, PoseNetwork, Sample, Thresholds
-from posetools.skeleton import Skeleton
 
 OPSET = 17
 CELL = 8
@@ -180,7 +180,7 @@ def parts(samples: tuple[Sample, ...] = (), **det: Any) -> tuple[Manifest, dict[
 
 def write(path: Path, seeds: tuple[int, ...] = (0, 1)) -> Path:
     """Write a bundle with as many samples as seeds, whose expected output is what the bundle finds."""
-    from posetools.pipeline import PosePipeline
+    from posetools.pairs.pipeline import PosePipeline
 
     manifest, files = parts()
     write_bundle(path, manifest, files)

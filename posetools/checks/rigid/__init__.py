@@ -1,0 +1,1 @@
+"""Whether keypoints can be those of one rigid object."""

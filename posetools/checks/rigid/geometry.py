@@ -1,0 +1,327 @@
+"""Whether labelled keypoints can be those of a rigid object, and which mistake explains it when they cannot.
+
+Every object with five or more labelled points is fitted as it is labelled (``geometry_fit``). Where that fit is poor,
+it is fitted again under each mistake that a person makes: left and right exchanged, front and rear exchanged, all or
+only a pair of them; a point and its neighbour exchanged; one point misplaced (left out of the fit). A mistake is
+reported when it explains the labels better than no mistake does, by more than the mistake's own rarity and a margin,
+and when no other kind explains them about as well. An object that nothing explains is not reported: the template may
+not be its.
+
+Left and right exchanged, and front and rear exchanged, are the same but for half a turn of the object, and geometry
+cannot tell one end of a car from the other. Both are W215; only where a single pair is exchanged can they be told
+apart, because the other points say which end and side is which.
+
+How exactly people label differs from set to set. It is estimated from the set (the median misfit), so that a coarsely
+labelled set is not reported as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from posetools.checks.rigid.fit import Fits, Views, fit
+from posetools.checks.rigid.template import Exchange, Rigid, rigid
+from posetools.checks.structure import SoundObjects
+from posetools.core.findings import Finding
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.skeleton import Skeleton
+from posetools.progress import Progress, silent
+
+# Fewer points fit almost any object.
+LEAST_POINTS = 5
+# Boxes with a shorter diagonal, in pixels, are too small for labels of a pixel or two to mean anything.
+LEAST_DIAGONAL = 20.0
+# How exactly points are labelled, in pixels and as a share of the box's diagonal; more when the set says so.
+SIGMA = 2.0
+SIGMA_SHARE = 0.01
+# A point is called misplaced from this far on, as a share of the box's diagonal.
+LEAST_SHIFT = 0.1
+
+# Misfits are twice negative logarithms: an object in 40 has its names exchanged, one in 500 two of them, and one in 60
+# a point that lies anywhere in its box. A mistake must win by the margin over having made none and over the others.
+_ALL_EXCHANGED = 2 * np.log(40)
+_PAIR_EXCHANGED = 2 * np.log(500)
+_MISPLACED = 2 * np.log(60)
+_MARGIN = 3.0
+# Where a mistake leaves less misfit than this, less likely ones are not tried; where it leaves more than the second, it
+# explains nothing.
+_GOOD = 12.0
+_POOR = 30.0
+# The median misfit of cars that are labelled as exactly as assumed; the noise of a set is judged by so many objects.
+_USUAL = 6.0
+_JUDGED = (10, 200)
+_CHUNK = 8192
+_CODES = {"sides": "W215", "ends": "W216", "neighbours": "W219"}
+TEMPLATE_CODES = frozenset({*_CODES.values(), "W217", "W218"})
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Explanation:
+    """What explains the labels of one object better than that they are right.
+
+    Attributes:
+        index: which of the objects.
+        exchange: the names that are exchanged, or None when a point is misplaced.
+        point: the misplaced point, or -1.
+        place: (2,) where it should be, in pixels.
+        shift: how far that is from where it is, in pixels.
+        labelled: the distance of the labelled points from a rigid object's as they are (root mean square, pixels).
+        explained: the same, with the mistake undone.
+        turned_away: visible points on sides that are turned away: as labelled, and with the mistake undone.
+    """
+
+    index: int
+    exchange: Exchange | None
+    point: int
+    place: Floats
+    shift: float
+    labelled: float
+    explained: float
+    turned_away: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Geometry:
+    """What the fits of R objects say.
+
+    Attributes:
+        misfit: (R,) how poorly each fits as it is labelled, NaN where it was not fitted; 10 is usual, 50 is poor.
+        explanations: the mistakes found.
+        impossible: (R,) whether points are visible that cannot be seen together.
+        noise: how much more coarsely than assumed the points are labelled, 1 or more.
+        hidden_used: whether the set marks hidden points, so that visibility says something.
+    """
+
+    misfit: Floats
+    explanations: tuple[Explanation, ...]
+    impossible: Bools
+    noise: float
+    hidden_used: bool
+
+
+def check_geometry(objects: SoundObjects, skeleton: Skeleton, progress: Progress = silent) -> Iterator[Finding]:
+    """Yield objects whose keypoints cannot be those of the skeleton's template; nothing when it has none."""
+    template = rigid(skeleton)
+    if template is None or not len(objects):
+        return
+    sizes = objects.table.images.sizes[objects.images].astype(np.float64)
+    found = study(template, objects.keypoints, objects.boxes, sizes, progress)
+    for one in found.explanations:
+        yield _finding(objects, skeleton, one)
+    mistaken = {one.index for one in found.explanations}
+    for index in np.flatnonzero(found.impossible):
+        if int(index) not in mistaken:
+            names = ", ".join(skeleton.names[k] for k in np.flatnonzero(objects.keypoints[index, :, 2] == 2))
+            message = f"the visible points must lie on sides that can be seen together, got {names}"
+            hint = "points on the far side have visibility 1 (hidden); or are names exchanged?"
+            yield objects.finding("W218", int(index), message, hint)
+
+
+def geometry_note(skeleton: Skeleton) -> tuple[str, ...]:
+    """Return that geometry was not checked, and why, or nothing when it was."""
+    if skeleton.template is None:
+        return (f"geometry not checked: skeleton {skeleton.name} has no template (docs/geometry.md)",)
+    if skeleton.num_keypoints < LEAST_POINTS:
+        return (f"geometry not checked: it takes {LEAST_POINTS} keypoints, skeleton {skeleton.name} has fewer",)
+    return ()
+
+
+def study(template: Rigid, keypoints: Floats, boxes: Floats, sizes: Floats, progress: Progress = silent) -> Geometry:
+    """Return what the fits of R objects say.
+
+    Args:
+        template: what they are.
+        keypoints: (R, K, 3) x, y, visibility.
+        boxes: (R, 4) x1, y1, x2, y2 in pixels.
+        sizes: (R, 2) the width and height of each object's picture.
+        progress: told how far it is.
+    """
+    visibility = keypoints[:, :, 2]
+    diagonal = np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    usable = ((visibility > 0).sum(axis=1) >= LEAST_POINTS) & (diagonal >= LEAST_DIAGONAL)
+    usable &= np.isfinite(keypoints).all(axis=(1, 2)) & np.isfinite(diagonal)
+    rows = np.flatnonzero(usable)
+    middle = (sizes / 2)[rows]
+    views = Views(
+        points=np.ascontiguousarray((keypoints[rows, :, :2] - middle[:, None]).transpose(0, 2, 1)),
+        visibility=visibility[rows],
+        sigma=np.hypot(SIGMA, SIGMA_SHARE * diagonal[rows]),
+        longest=np.maximum(sizes[rows].max(axis=1), diagonal[rows]),
+    )
+    hidden_used = bool((visibility == 1).any())
+    noise = _noise(template, views)
+    views = replace(views, sigma=views.sigma * noise)
+    misfit, explanations = np.full(len(keypoints), np.nan), list[Explanation]()
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        fits, found = _explain(template, views.take(part), diagonal[rows[part]], hidden_used)
+        misfit[rows[part]] = fits.misfit
+        for one in found:
+            place = one.place + middle[start + one.index]
+            explanations.append(replace(one, index=int(rows[start + one.index]), place=place))
+        progress("fitting a rigid object", min(start + _CHUNK, len(rows)), len(rows))
+    impossible = template.impossible(visibility == 2) & hidden_used
+    return Geometry(misfit, tuple(explanations), impossible, noise, hidden_used)
+
+
+def _noise(template: Rigid, views: Views) -> float:
+    """Return the factor on sigma at which the median object, as labelled or with all names exchanged, fits as usual."""
+    least, most = _JUDGED
+    full = np.flatnonzero((views.visibility > 0).sum(axis=1) >= min(LEAST_POINTS + 2, views.visibility.shape[1]))
+    if len(full) < least:
+        return 1.0
+    some = views.take(full[np.linspace(0, len(full) - 1, min(most, len(full))).astype(np.int64)])
+    orders = [exchange.order for exchange in template.exchanges if exchange.pair is None]
+    factor = 1.0
+    for _ in range(4):
+        scaled = replace(some, sigma=some.sigma * factor)
+        misfits = fit(template, scaled, visibility=False).misfit
+        if np.median(misfits) >= _USUAL:
+            # A set whose cars are all mirrored is not coarsely labelled.
+            renamed = [fit(template, scaled.renamed(order), visibility=False).misfit for order in orders]
+            misfits = np.min([misfits, *renamed], axis=0)
+        median = float(np.median(misfits))
+        if median < _USUAL:
+            break
+        factor *= float(np.sqrt(median / _USUAL)) * 1.05
+    return factor
+
+
+class _Trials:
+    """The fits of the suspects among some views under one mistake after another.
+
+    Attributes:
+        suspects: (S,) the views that fit poorly as they are labelled.
+        totals: (S, H) misfit and rarity of each mistake (the template's exchanges, then each point misplaced), infinite
+            where it was not tried.
+    """
+
+    def __init__(self, template: Rigid, views: Views, plain: Fits, visibility: bool) -> None:
+        self.template, self.views, self._visibility = template, views, visibility
+        # Where the labels fit so well, no mistake can win.
+        self.suspects = np.flatnonzero(plain.misfit > _ALL_EXCHANGED + _MARGIN)
+        self._plain = plain.misfit[self.suspects]
+        self.totals = np.full((len(self.suspects), len(template.exchanges) + views.visibility.shape[1]), np.inf)
+        self._best = np.full(len(self.suspects), np.inf)
+        self._fits: dict[int, tuple[Ints, Fits]] = {}
+
+    def run(self, diagonal: Floats) -> None:
+        """Try everything; what a likelier mistake explains well is not tried with less likely ones."""
+        exchanges = list(enumerate(self.template.exchanges))
+        for column, exchange in exchanges:
+            if exchange.pair is None:
+                self._exchange(column, exchange, _ALL_EXCHANGED)
+        anywhere = _MISPLACED + 2 * np.log(0.3 * diagonal**2 / (2 * np.pi * self.views.sigma**2))
+        poor = self._best > _GOOD
+        for k in range(self.views.visibility.shape[1]):
+            tried = poor & (self.views.visibility[self.suspects, k] > 0)
+            tried &= self._plain > anywhere[self.suspects] + _MARGIN
+            rows = self.suspects[tried]
+            self._try(len(exchanges) + k, tried, self.views.take(rows).without(k), anywhere[rows])
+        poor = self._best > _GOOD
+        for column, exchange in exchanges:
+            if exchange.pair is not None:
+                both = (self.views.visibility[self.suspects][:, list(exchange.pair)] > 0).all(axis=1)
+                tried = poor & both & (self._plain > _PAIR_EXCHANGED + _MARGIN)
+                self._exchange(column, exchange, _PAIR_EXCHANGED, tried)
+
+    def fit_of(self, row: int, column: int) -> tuple[Fits, int]:
+        """Return the fits of a mistake, and which of them is that of the suspect ``row``."""
+        where, fits = self._fits[column]
+        return fits, int(where[row])
+
+    def _exchange(self, column: int, exchange: Exchange, cost: float, tried: Bools | None = None) -> None:
+        tried = np.ones(len(self.suspects), dtype=np.bool_) if tried is None else tried
+        self._try(column, tried, self.views.take(self.suspects[tried]).renamed(exchange.order), cost)
+
+    def _try(self, column: int, tried: Bools, views: Views, cost: float | Floats) -> None:
+        fits = fit(self.template, views, visibility=self._visibility)
+        self._fits[column] = (np.cumsum(tried) - 1, fits)
+        self.totals[tried, column] = np.where(fits.misfit < _POOR, fits.misfit + cost, np.inf)
+        self._best[tried] = np.minimum(self._best[tried], fits.misfit)
+
+
+def _explain(template: Rigid, views: Views, diagonal: Floats, visibility: bool) -> tuple[Fits, list[Explanation]]:
+    """Return the fits of all views as labelled, and the explanations of some (places from the picture's middle)."""
+    plain = fit(template, views, visibility=visibility)
+    trials = _Trials(template, views, plain, visibility)
+    trials.run(diagonal)
+    found = []
+    for at, column in _winners(template, trials.totals, plain.misfit[trials.suspects]):
+        row = int(trials.suspects[at])
+        one = _explanation(template, views, plain, row, (column, *trials.fit_of(at, column)))
+        if one.exchange is not None or one.shift >= LEAST_SHIFT * diagonal[row]:
+            found.append(one)
+    return plain, found
+
+
+def _winners(template: Rigid, totals: Floats, plain: Floats) -> Iterator[tuple[int, int]]:
+    """Yield (row, column) of the mistakes that explain a row better than none does and than all others do."""
+    # All names exchanged, this way or that, is one mistake: the first of them stands for it.
+    family = np.arange(totals.shape[1])
+    for column, exchange in enumerate(template.exchanges):
+        if exchange.pair is None and exchange.kind in ("sides", "ends"):
+            family[column] = 0
+    best = totals.argmin(axis=1)
+    for row in np.flatnonzero(totals.min(axis=1) + _MARGIN < plain):
+        column = int(best[row])
+        others = totals[row, family != family[column]]
+        if others.min(initial=np.inf) - totals[row, column] > _MARGIN:
+            yield int(row), int(np.flatnonzero(family == 0)[0]) if family[column] == 0 else column
+
+
+def _explanation(template: Rigid, views: Views, plain: Fits, row: int, explained: tuple[int, Fits, int]) -> Explanation:
+    column, fits, at = explained
+    exchange = template.exchanges[column] if column < len(template.exchanges) else None
+    point = -1 if exchange else column - len(template.exchanges)
+    place: Floats = fits.projected[at, :, point]
+    return Explanation(
+        index=row,
+        exchange=exchange,
+        point=point,
+        place=place,
+        shift=0.0 if exchange else float(np.hypot(*(place - views.points[row, :, point]))),
+        labelled=float(plain.rms[row]),
+        explained=float(fits.rms[at]),
+        turned_away=(int(plain.turned_away[row]), int(fits.turned_away[at])),
+    )
+
+
+def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Finding:
+    if one.exchange is None:
+        name, (x, y) = skeleton.names[one.point], objects.keypoints[one.index, one.point, :2]
+        others = int((objects.keypoints[one.index, :, 2] > 0).sum()) - 1
+        message = (
+            f"{name} must be near ({one.place[0]:.1f}, {one.place[1]:.1f}) by the other {others} points, "
+            f"got ({x:.1f}, {y:.1f}), {one.shift:.0f} px off"
+        )
+        return objects.finding("W217", one.index, message, "move the point, or see whether it is another object's")
+    names = "the names"
+    if one.exchange.pair is not None:
+        names = " and ".join(skeleton.names[k] for k in one.exchange.pair)
+    before, after = one.turned_away
+    seen = f" and {before} visible on sides turned away" if before > after else ""
+    kept = f" and {after}" if before > after else ""
+    message = (
+        f"{names} must be those of a rigid {skeleton.category.name}, got points {one.labelled:.1f} px (rms) off{seen} "
+        f"as labelled, {one.explained:.1f} px{kept} with {_EXCHANGED[one.exchange.kind, one.exchange.pair is None]}"
+    )
+    return objects.finding(_CODES[one.exchange.kind], one.index, message, _HINTS[one.exchange.pair is None])
+
+
+_EXCHANGED = {
+    ("sides", True): "left and right exchanged, or front and rear",
+    ("ends", True): "front and rear exchanged",
+    ("neighbours", True): "all neighbours exchanged",
+    ("sides", False): "the two exchanged",
+    ("ends", False): "the two exchanged",
+    ("neighbours", False): "the two exchanged",
+}
+_HINTS = {
+    True: "look at the picture: give left and right each other's names, or, when the front is where the rear is "
+    "labelled, front and rear; both look the same to geometry",
+    False: "look at the picture, and give the two points each other's names",
+}

@@ -1,0 +1,1 @@
+"""The nouns: what a data set is, in memory and as a folder."""

@@ -1,0 +1,241 @@
+"""A data set on disk: ``images/``, ``train_coco.json``, ``val_coco.json``, and ``conversion.json`` if convert made it.
+
+The last holds the whole skeleton; a COCO file alone knows only the names and the links.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
+from posetools.errors import InputError, RequestError, from_validation, quoted
+from posetools.files.disk import check_free, is_empty, is_zip_name, read_bytes, read_json, zip_at
+from posetools.files.urls import is_url
+
+SPLITS = ("train", "val")
+# What folders and files of a split are called. Not "dev", which is val in some fields and anything in others.
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+# The word is the whole name, but for a year and for the "dev" of COCO's test-dev2017: trains/ and test3/ say nothing.
+_SPLIT_FOLDER = re.compile(rf"(?:({'|'.join(SPLIT_WORDS)})|test[-_]?dev)(?:[-_]?(?:19|20)\d\d)?")
+IMAGES = "images"
+CONVERSION = "conversion.json"
+# Stands in the folder while `split` or `validate --fix` replaces its files (posetools/core/journal.py).
+SPLIT_JOURNAL = ".split-journal"
+
+
+def split_folder(name: str) -> str | None:
+    """Return the split that a folder of this name holds (``train``, ``Valid``, ``test2017``); None for any other."""
+    found = _SPLIT_FOLDER.fullmatch(name.lower())
+    return SPLIT_WORDS[found[1] or "test"] if found else None
+
+
+def ann_file(data_root: Path, split: str) -> Path:
+    """Return the COCO file of a split."""
+    return data_root / f"{split}_coco.json"
+
+
+def split_command(data_root: Path) -> str:
+    """Return the command that makes train and val of a data set that has one of them."""
+    return f"posetools split {quoted(data_root)} --val 0.1"
+
+
+def check_both(data_root: Path) -> None:
+    """Refuse a data set folder without train or val, which training needs.
+
+    Raises:
+        RequestError: it lacks one.
+    """
+    refuse_zip(data_root)
+    there = [split for split in SPLITS if ann_file(data_root, split).is_file()]
+    for split in SPLITS:
+        if split not in there:
+            raise RequestError(
+                f"{ann_file(data_root, split)}: must be there: training needs a train and a val split\n"
+                + (f"  `{split_command(data_root)}` makes both" if there else "  `posetools convert` writes both")
+            )
+
+
+def splits_written(data_root: Path) -> frozenset[str] | None:
+    """Return the splits that a data set was made with, as conversion.json says; None when nothing says so."""
+    record = data_root / CONVERSION
+    try:
+        document = read_json(record) if record.is_file() else None
+    except InputError:
+        return None
+    splits = document.get("splits") if isinstance(document, dict) else None
+    return frozenset(splits) if isinstance(splits, dict) and splits else None
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file is the conversion.json that convert writes, which begins with the key ``posetools``.
+
+    Raises:
+        InputError: it is called so, and cannot be read.
+    """
+    return path.name == CONVERSION and read_bytes(path).startswith(b'{\n"posetools"')
+
+
+def refuse_zip(path: Path, *, pictures: bool = False) -> None:
+    """Refuse a zip file, or a path in one, where a data set is asked for: only convert reads these.
+
+    Args:
+        path: what was given.
+        pictures: whether a folder of images would do, which unpacking makes.
+
+    Raises:
+        RequestError: it is one.
+    """
+    file = zip_at(path)
+    if file is None:
+        return
+    way = "unpack it, and give the folder" if pictures else f"`{_convert_to(file)}` makes a data set of it"
+    raise RequestError(f"{file}: must be a folder, got a zip file, which `posetools convert` alone reads\n  {way}")
+
+
+def splits_of(data_root: Path) -> tuple[str, ...]:
+    """Return the splits that are there: train and val first, then any further ones by name.
+
+    Raises:
+        RequestError: ``data_root`` is no folder, holds no split, or a killed process left it half split.
+    """
+    if not data_root.is_dir():
+        refuse_zip(data_root)
+        raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
+    if (data_root / SPLIT_JOURNAL).is_file():
+        raise RequestError(
+            f"{data_root}: half done by an interrupted `posetools split` or `posetools validate --fix`\n"
+            f"  `posetools validate --fix {quoted(data_root)}` finishes it, and so does `posetools split`"
+        )
+    found = sorted(path.name.removesuffix("_coco.json") for path in data_root.glob("*_coco.json"))
+    if not found:
+        raise RequestError(
+            f"{data_root}: must be a data set folder with train_coco.json and val_coco.json, but has neither\n"
+            f"  {_how_to_convert(data_root)}"
+        )
+    return tuple(sorted(found, key=lambda name: (name not in SPLITS, name)))
+
+
+def _how_to_convert(folder: Path) -> str:
+    """Return what makes a data set of a folder without one: of the labels in it, or in its place when it is empty."""
+    if is_url(folder):
+        return "`posetools convert SRC --out NEW` makes one"
+    if is_empty(folder):
+        return f"`posetools convert SRC --out {quoted(folder)}` makes one"
+    # A folder that is not empty cannot be written to, nor may the output lie in what is read.
+    return (
+        f"`{_convert_to(folder)}` makes one of the labels in it "
+        "(`posetools convert --skeleton FILE` when they are not of car8)"
+    )
+
+
+def _convert_to(source: Path) -> str:
+    """Return the command that converts a folder or a zip file into a free folder beside it."""
+    free = next(path for path in _names_beside(Path(os.path.abspath(source))) if not path.exists())  # noqa: PTH100
+    shown = str(free) if source.is_absolute() else os.path.relpath(free)
+    return f"posetools convert {quoted(source)} --out {quoted(shown)}"
+
+
+def _names_beside(folder: Path) -> Iterator[Path]:
+    name = (folder.stem if is_zip_name(folder.name) else folder.name) or "data"
+    yield folder.parent / f"{name}-coco"
+    yield from (folder.parent / f"{name}-coco-{number}" for number in itertools.count(2))
+
+
+def check_out(
+    out: Path, sources: Iterable[Path], *, overwrite: bool, wrote: str = "posetools", option: str = "--out"
+) -> None:
+    """Refuse an output folder that holds something, or lies in what is read, or around it.
+
+    Args:
+        out: the folder to write.
+        sources: files and folders that are read.
+        overwrite: whether a data set that is there may be replaced; nothing else ever is.
+        wrote: who writes such data sets, for the message.
+        option: what the running command calls ``out``, for the message.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
+    real = out.resolve()
+    for path in sources:
+        other = path.resolve()
+        if other.is_relative_to(real) or (other.is_dir() and real.is_relative_to(other)):
+            raise RequestError(
+                f"{option} must lie outside of what is read, and not around it, got {out} and {path}\n"
+                "  choose a folder beside it"
+            )
+    check_free(out, overwrite=overwrite, hint=f"--overwrite replaces it; or choose another {option}")
+    if out.is_dir() and not is_empty(out) and not (out / CONVERSION).is_file():
+        raise RequestError(
+            f"{out}: --overwrite replaces only what {wrote} wrote, but there is no {CONVERSION} in it\n"
+            f"  choose another {option}, or remove the folder yourself"
+        )
+
+
+def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton:
+    """Return the skeleton of a data set: the one asked for, else conversion.json's, else the built-in that fits.
+
+    Args:
+        data_root: the data set's folder.
+        explicit: a built-in name or a path, when the user gave one.
+
+    Raises:
+        RequestError: none was given and none is known.
+        InputError: a file cannot be read or breaks a rule.
+    """
+    if explicit is not None:
+        return load_skeleton(explicit)
+    recorded = data_root / CONVERSION
+    if recorded.is_file():
+        return _recorded_skeleton(recorded)
+    names: tuple[str, ...] = ()
+    category = ""
+    for split in splits_of(data_root):
+        category, names = _category(ann_file(data_root, split)) or (category, names)
+        for built_in in BUILT_IN:
+            skeleton = load_skeleton(built_in)
+            if names == skeleton.names:
+                return skeleton
+    command = new_command(names, category)
+    raise RequestError(
+        f"{data_root}: the keypoints are those of no built-in skeleton ({', '.join(BUILT_IN)})\n"
+        f"  --skeleton {command.split()[3]} says which they are; `{command}` writes one"
+    )
+
+
+def _recorded_skeleton(path: Path) -> Skeleton:
+    document = read_json(path)
+    if not isinstance(document, dict) or "skeleton" not in document:
+        raise InputError(path, "", "skeleton must be there, as convert writes it", hint="or give --skeleton")
+    try:
+        recorded = Skeleton.model_validate(document["skeleton"])
+    except ValidationError as exc:
+        raise from_validation(path, exc) from exc
+    if recorded.name in BUILT_IN and recorded.template is None:
+        # Data sets of before built-in skeletons had templates.
+        built_in = load_skeleton(recorded.name)
+        return built_in if built_in.model_copy(update={"template": None}) == recorded else recorded
+    return recorded
+
+
+def _category(path: Path) -> tuple[str, tuple[str, ...]] | None:
+    """Return the name and the keypoints of the first category that has some."""
+    document = read_json(path)
+    categories = document.get("categories") if isinstance(document, dict) else None
+    if not isinstance(categories, list):
+        return None
+    for category in categories:
+        if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
+            name = category.get("name")
+            return name if isinstance(name, str) else "", tuple(map(str, category["keypoints"]))
+    return None

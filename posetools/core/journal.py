@@ -1,0 +1,107 @@
+"""Replacing the files of a data set together, so that not even a killed process can tear them apart.
+
+``files.write_texts`` puts the files back when one cannot be written, but a process that is killed between two moves
+leaves a new train_coco.json beside an old val_coco.json, and pictures in both or in neither. Hence what is to be
+written stands in a journal in the folder first, whole, with digests of what was there. Whoever finds the journal
+writes the files again: every one of them is then the new one, whichever were new before. A file that is neither the old
+one nor the new one was changed in between, and is not overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from posetools.core.folder import CONVERSION, SPLIT_JOURNAL
+from posetools.errors import InputError, OutputError
+from posetools.files.disk import read_json, read_text, sweep, write_json, write_texts
+
+
+def write_together(folder: Path, texts: Mapping[str, str | None]) -> None:
+    """Write files of one folder, all of them or none, even when the process is killed and ``finish`` is called later.
+
+    Args:
+        folder: the data set's folder.
+        texts: file name -> new content; None: the file is removed.
+
+    Raises:
+        OutputError: they cannot be written; the folder is as it was.
+    """
+    journal = folder / SPLIT_JOURNAL
+    before = {name: _digest(read_text(folder / name)) if (folder / name).is_file() else None for name in texts}
+    write_json(journal, {"before": before, "after": dict(texts)})
+    try:
+        write_texts({folder / name: text for name, text in texts.items()})
+    finally:
+        _remove(journal)
+
+
+def finish(folder: Path) -> bool:
+    """Write what a killed process began to write; return whether there was anything to finish.
+
+    Raises:
+        InputError: a file was changed in between.
+        OutputError: a file cannot be written.
+    """
+    journal = folder / SPLIT_JOURNAL
+    sweep(journal)
+    if not journal.is_file():
+        return False
+    before, after = _read(journal)
+    for name in after:
+        # First: it puts back what a killed process had moved aside, also of a file that is to be removed.
+        sweep(folder / name)
+    for name, text in after.items():
+        path = folder / name
+        now = _digest(read_text(path)) if path.is_file() else None
+        if now not in (before.get(name), None if text is None else _digest(text)):
+            problem = (
+                f"must be as an interrupted `posetools split` or `posetools validate --fix` left it, to be finished by "
+                f"{journal}, but was changed"
+            )
+            hint = f"put {path.name} back, or remove {journal.name} and see what `posetools validate` says"
+            raise InputError(path, "", problem, hint=hint)
+    write_texts({folder / name: text for name, text in after.items()})
+    _remove(journal)
+    return True
+
+
+def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """Return file name -> digest of what was there, and -> new content, or None for a file that is to be removed.
+
+    Raises:
+        InputError: it is no journal, whose files are the folder's own.
+    """
+    document = read_json(journal)
+    before, after = (document.get(key) if isinstance(document, dict) else None for key in ("before", "after"))
+    if (
+        isinstance(before, dict)
+        and isinstance(after, dict)
+        and before.keys() == after.keys()
+        and all(_is_known(name) for name in after)
+        and all(text is None or isinstance(text, str) for text in after.values())
+    ):
+        return before, after
+    hint = f"remove {journal.name}, and see what `posetools validate` says of the data set"
+    raise InputError(
+        journal,
+        "",
+        "must be what an interrupted `posetools split` or `posetools validate --fix` left, but is not",
+        hint=hint,
+    )
+
+
+def _is_known(name: str) -> bool:
+    return name == CONVERSION or (name.endswith("_coco.json") and Path(name).name == name)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _remove(journal: Path) -> None:
+    try:
+        journal.unlink(missing_ok=True)
+    except OSError as exc:
+        raise OutputError(f"{journal}: cannot be removed: {exc.strerror or exc}") from exc

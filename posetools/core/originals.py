@@ -1,0 +1,65 @@
+"""Which image an augmented copy was made of, by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from posetools.core.folder import split_folder
+
+# NAME_EXTENSION.rf.HASH.EXTENSION, as Roboflow exports an image; programs that name files anew leave EXTENSION out.
+_COPY = re.compile(
+    r"(.+?)(?:_(jpe?g|png|bmp|webp|tiff?|gif|heic))?\.rf\.[0-9A-Za-z_-]{16,64}\.([A-Za-z]{3,4})", re.IGNORECASE
+)
+
+
+_COPY_MARK = ".rf."
+
+
+def original_name(name: str) -> str:
+    """Return the name of the image that an augmented copy was made of; the name itself where it tells of none.
+
+    A first folder that is called after a split is left out: exporters put copies of one image into several.
+    """
+    if _COPY_MARK not in name:
+        return name
+    folder, slash, file = name.rpartition("/")
+    found = _COPY.fullmatch(file)
+    if not found:
+        return name
+    first, _, below = folder.partition("/")
+    if split_folder(first):
+        folder, slash = below, "/" if below else ""
+    return f"{folder}{slash}{found[1]}.{found[2] or found[3]}"
+
+
+def are_copies(name: str, other: str) -> bool:
+    """Return whether the names of two images tell that they are augmented copies of one, or one of the other."""
+    original = original_name(name)
+    return original == original_name(other) and (name, other) != (original, original)
+
+
+def copied(names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield two splits, and the images of the second whose names tell of the original of one in the first.
+
+    Without a name that tells of augmented copies two images are two photos, and the same name is the same image: of
+    neither anything is said.
+
+    Args:
+        names: split -> its images' names.
+    """
+    if not any(_COPY_MARK in name for of_split in names.values() for name in of_split):
+        return
+    originals: dict[str, dict[str, list[str]]] = {split: {} for split in names}
+    for split, of_split in names.items():
+        for name in of_split:
+            originals[split].setdefault(original_name(name), []).append(name)
+    for one, other in combinations(names, 2):
+        copies = []
+        for original, theirs in originals[other].items():
+            known = originals[one].get(original, [])
+            marked = any(original_name(each) != each for each in (*known, *theirs))
+            copies += [name for name in theirs if known and marked and name not in known]
+        if copies:
+            yield one, other, copies

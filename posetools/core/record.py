@@ -1,0 +1,81 @@
+"""conversion.json and the counts in it: what was read, what was written, what was found, and how it was split.
+
+The document holds no dates and no paths but those that the user typed, so that the same conversion gives the same
+bytes. It lies in the data set's folder; ``skeleton`` in it is the whole skeleton, which a COCO file cannot hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.findings import Finding, count_by_code
+from posetools.core.geometry import Ints
+from posetools.core.skeleton import Skeleton
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """What is in one split.
+
+    Attributes:
+        pictures: how many pictures.
+        instances: how many objects.
+        keypoints: keypoint name -> how many of them are (not labelled, hidden, visible).
+    """
+
+    pictures: int
+    instances: int
+    keypoints: Mapping[str, tuple[int, int, int]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "pictures": self.pictures,
+            "instances": self.instances,
+            "keypoints": {
+                name: {"visible": visible, "hidden": hidden, "not_labelled": missing}
+                for name, (missing, hidden, visible) in self.keypoints.items()
+            },
+        }
+
+
+def count(dataset: Dataset) -> SplitCounts:
+    """Return the counts of a Dataset."""
+    visibility = dataset.keypoints[:, :, 2]
+    seen = np.array([(visibility == value).sum(axis=0) for value in Visibility])
+    return counts_of(dataset.skeleton, len(dataset.images), len(dataset), seen)
+
+
+def counts_of(skeleton: Skeleton, pictures: int, instances: int, seen: Ints) -> SplitCounts:
+    """Return counts, from (3, K) numbers of keypoints that are not labelled, hidden, visible."""
+    per_name = zip(skeleton.names, *seen.tolist(), strict=True)
+    keypoints = {name: (missing, hidden, visible) for name, missing, hidden, visible in per_name}
+    return SplitCounts(pictures=pictures, instances=instances, keypoints=keypoints)
+
+
+def count_annotations(names: Sequence[str], pictures: int, annotations: Sequence[Mapping[str, Any]]) -> SplitCounts:
+    """Return the counts of COCO annotations, whose ``keypoints`` are 3 numbers per name or absent.
+
+    Args:
+        names: the category's keypoints; none when the file does not say.
+        pictures: how many pictures the annotations are of.
+        annotations: as in the file.
+    """
+    if not names:
+        return SplitCounts(pictures=pictures, instances=len(annotations), keypoints={})
+    unlabelled = [0.0] * (3 * len(names))
+    rows = [annotation.get("keypoints") or unlabelled for annotation in annotations]
+    visibility = np.array(rows, dtype=np.float64).reshape(len(rows), len(names), 3)[:, :, 2]
+    per_value = [(visibility == value).sum(axis=0).tolist() for value in Visibility]
+    keypoints = {name: (a, b, c) for name, a, b, c in zip(names, *per_value, strict=True)}
+    return SplitCounts(pictures=pictures, instances=len(annotations), keypoints=keypoints)
+
+
+def findings_sections(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return conversion.json's sections of findings: how many of each code, and each with its place."""
+    return {"finding_counts": count_by_code(findings), "findings": [finding.as_dict() for finding in findings]}

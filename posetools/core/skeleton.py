@@ -1,0 +1,421 @@
+"""The skeleton: which keypoints an object has, and everything that follows from their names.
+
+A skeleton is a YAML file. ``schemas/car8.yaml`` is the default, ``schemas/coco17.yaml`` the second built-in; any other
+is a file of the user's own::
+
+    name: car8
+    category: {name: car, id: 1}
+    keypoints:
+      - {name: left-front-bumper, swap: right-front-bumper, color: [0, 0, 255]}
+      ...
+    links:
+      - {points: [left-front-bumper, left-rear-bumper], color: [100, 150, 200]}
+    sigmas: [0.05, ...]             # one per keypoint, in their order
+    joint_weights: [1.0, ...]       # likewise
+    rotation: 180                   # optional: images are turned by up to so many degrees in training
+    template: ...                   # optional: where the keypoints of a rigid object are in space (docs/geometry.md)
+
+Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
+here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from posetools.core.skeleton_colors import keypoint_colors, link_colors
+from posetools.errors import RequestError, from_validation
+from posetools.files.disk import read_text
+from posetools.files.yaml_text import parse_yaml
+
+BUILT_IN = ("car8", "coco17")
+DEFAULT = "car8"
+# Names longer than this in all are not for typing.
+_TYPED_MOST = 1000
+
+Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
+Channel = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Channel, Channel, Channel]
+Positive = Annotated[float, Field(gt=0)]
+Vector = tuple[float, float, float]
+
+
+def _color_field(alone: Color) -> Any:
+    """Return a field with the color of a part that is in no skeleton, which the schema does not name as its default."""
+    return Field(
+        default=alone,
+        description="red, green, blue; without it each part gets a color of its own",
+        json_schema_extra=_without_default,
+    )
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Category(_Part):
+    """The one object category that a skeleton describes."""
+
+    name: Name
+    id: Annotated[int, Field(ge=1, description="COCO category id, 1-based")] = 1
+
+
+class Keypoint(_Part):
+    """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its color (RGB).
+
+    A skeleton chooses the color where none is given.
+    """
+
+    name: Name
+    swap: Name | None = None
+    color: Color = _color_field((255, 128, 0))
+
+
+class Link(_Part):
+    """A line drawn between two keypoints, and its color (RGB), which a skeleton chooses where none is given."""
+
+    points: tuple[Name, Name]
+    color: Color = _color_field((51, 153, 255))
+
+
+class Face(_Part):
+    """A side of a rigid object: its name, and where it faces, as a vector of any length."""
+
+    name: Name
+    normal: Vector
+
+    @model_validator(mode="after")
+    def _check(self) -> Face:
+        if not any(self.normal):
+            raise ValueError(f"{self.name}: normal must be a vector with a direction, got {list(self.normal)}")
+        return self
+
+
+class PlacedPoint(_Part):
+    """Where one keypoint is on the mean object.
+
+    Attributes:
+        name: the keypoint.
+        at: x (forwards), y (to the object's left), z (upwards from the ground), in metres.
+        faces: the sides that it lies on; it is seen from where any of them is. None: from everywhere.
+        opposite: its counterpart at the other end of the object.
+        neighbour: the keypoint near by whose name it is likely to be given by mistake.
+    """
+
+    name: Name
+    at: Vector
+    faces: tuple[Name, ...] = ()
+    opposite: Name | None = None
+    neighbour: Name | None = None
+
+
+class Mode(_Part):
+    """One way in which objects differ: keypoints that lie further along a direction, together.
+
+    Attributes:
+        name: for those who read the file.
+        sd: the standard deviation among real objects, in metres.
+        along: the direction, a vector of length 1 in most cases.
+        points: the keypoints that move along it.
+        against: those that move the other way.
+    """
+
+    name: Name
+    sd: Positive
+    along: Vector
+    points: tuple[Name, ...]
+    against: tuple[Name, ...] = ()
+
+
+class Template(_Part):
+    """The keypoints of a rigid object in space: its mean, its sides, and how objects differ."""
+
+    faces: tuple[Face, ...] = ()
+    points: Annotated[tuple[PlacedPoint, ...], Field(min_length=1)]
+    modes: tuple[Mode, ...] = ()
+
+    def problem(self, names: tuple[str, ...]) -> str | None:
+        """Return what is wrong with it as the template of keypoints of these names, or None."""
+        own = [point.name for point in self.points]
+        if sorted(own) != sorted(names):
+            return f"points must be the {len(names)} keypoints, each once, got {', '.join(own)}"
+        faces = [face.name for face in self.faces]
+        if len(set(faces)) != len(faces):
+            return f"faces must have names of their own, got {', '.join(faces)}"
+        by_name = {point.name: point for point in self.points}
+        for point in self.points:
+            if unknown := set(point.faces) - set(faces):
+                return f"{point.name}: faces must be names of faces, got {min(unknown)!r}"
+            for field in ("opposite", "neighbour"):
+                other = getattr(point, field)
+                if other is not None and (other == point.name or other not in by_name):
+                    return f"{point.name}: {field} must be another keypoint, got {other!r}"
+                if other is not None and getattr(by_name[other], field) != point.name:
+                    return f"{point.name}: {field} must go both ways, but that of {other!r} is another"
+        for mode in self.modes:
+            for name in (*mode.points, *mode.against):
+                if name not in by_name:
+                    return f"mode {mode.name!r}: points must be names of keypoints, got {name!r}"
+        return None
+
+
+class Skeleton(_Part):
+    """The keypoints of one category and what belongs to them.
+
+    Attributes:
+        name: the skeleton's name, used in file names.
+        category: the object category.
+        keypoints: the K keypoints in the order of every array and file.
+        links: the lines between them.
+        sigmas: per-keypoint constants of OKS, in units of sqrt(area) (COCO's ``k = 2 * sigma``).
+        joint_weights: per-keypoint weights of the training loss.
+        rotation: the largest angle that images are turned by in training, in degrees; None: taken from the data.
+        template: where the keypoints are in space, when the object is rigid and somebody has measured it.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    category: Category
+    keypoints: Annotated[tuple[Keypoint, ...], Field(min_length=1)]
+    links: tuple[Link, ...] = ()
+    sigmas: tuple[Positive, ...]
+    joint_weights: tuple[Positive, ...]
+    rotation: Annotated[int, Field(ge=0, le=180)] | None = None
+    template: Template | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Skeleton:
+        self._check_names()
+        self._check_swaps()
+        self._check_links()
+        for field in ("sigmas", "joint_weights"):
+            got = len(getattr(self, field))
+            if got != self.num_keypoints:
+                raise ValueError(
+                    f"{field} must be a list of {self.num_keypoints} numbers, one per keypoint, got {got} numbers"
+                )
+        if self.template is not None and (problem := self.template.problem(self.names)):
+            raise ValueError(f"template: {problem}")
+        self._color()
+        return self
+
+    def _color(self) -> None:
+        """Give keypoints and links without a color one of their own."""
+        chosen = {
+            "keypoints": keypoint_colors(self.names, self.flip_indices),
+            "links": link_colors(self.names, self.flip_indices, self.edges),
+        }
+        for field, colors in chosen.items():
+            parts = zip(getattr(self, field), colors, strict=True)
+            colored = tuple(
+                each if "color" in each.model_fields_set else each.model_copy(update={"color": color})
+                for each, color in parts
+            )
+            # The model is frozen for everybody else.
+            object.__setattr__(self, field, colored)
+
+    def _check_names(self) -> None:
+        for name, times in Counter(self.names).items():
+            if times > 1:
+                places = " and ".join(f"keypoints[{i}]" for i, other in enumerate(self.names) if other == name)
+                raise ValueError(f"{places}: name must be unique, got {name!r} {times} times")
+
+    def _check_swaps(self) -> None:
+        by_name = {point.name: point for point in self.keypoints}
+        for i, point in enumerate(self.keypoints):
+            if point.swap is None:
+                continue
+            where = f"keypoints[{i}] ({point.name}): swap"
+            if point.swap not in by_name:
+                raise ValueError(f"{where} must be the name of a keypoint, got {point.swap!r}")
+            if point.swap == point.name:
+                raise ValueError(f"{where} must be another keypoint, got its own name; leave swap out instead")
+            back = by_name[point.swap].swap
+            if back != point.name:
+                raise ValueError(
+                    f"{where} must go both ways: {point.name!r} swaps with {point.swap!r}, "
+                    f"but {point.swap!r} swaps with {back!r}"
+                )
+
+    def _check_links(self) -> None:
+        seen: dict[frozenset[str], int] = {}
+        for i, link in enumerate(self.links):
+            for name in link.points:
+                if name not in self.index:
+                    raise ValueError(f"links[{i}]: points must be names of keypoints, got {name!r}")
+            pair = frozenset(link.points)
+            if len(pair) == 1:
+                raise ValueError(f"links[{i}]: points must be two different keypoints, got {link.points[0]!r} twice")
+            if pair in seen:
+                raise ValueError(f"links[{i}]: points must be a new pair, got that of links[{seen[pair]}] again")
+            seen[pair] = i
+
+    @model_serializer(mode="wrap")
+    def _without_empty_rotation(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Earlier versions refuse a key that they do not know, so it is written only where it says something.
+        document: dict[str, Any] = handler(self)
+        if document.get("rotation") is None:
+            document.pop("rotation", None)
+        return document
+
+    @property
+    def num_keypoints(self) -> int:
+        """K, the number of keypoints."""
+        return len(self.keypoints)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The K names, in order."""
+        return tuple(point.name for point in self.keypoints)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Name to 0-based index."""
+        return {name: i for i, name in enumerate(self.names)}
+
+    @cached_property
+    def flip_indices(self) -> tuple[int, ...]:
+        """The K indices that a mirrored picture's keypoints come from (YOLO's ``flip_idx``): a permutation."""
+        return tuple(self.index[point.swap or point.name] for point in self.keypoints)
+
+    @property
+    def has_swaps(self) -> bool:
+        """Whether any keypoint changes its name in a mirrored picture."""
+        return any(point.swap is not None for point in self.keypoints)
+
+    @cached_property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """The links as 0-based index pairs."""
+        return tuple((self.index[a], self.index[b]) for a, b in (link.points for link in self.links))
+
+    @property
+    def coco_edges(self) -> list[list[int]]:
+        """The links as COCO writes them: 1-based index pairs."""
+        return [[a + 1, b + 1] for a, b in self.edges]
+
+    def metainfo(self) -> dict[str, Any]:
+        """Return what MMPose's ``parse_pose_metainfo`` reads."""
+        return {
+            "dataset_name": self.name,
+            "keypoint_info": {
+                i: {"name": p.name, "id": i, "color": list(p.color), "type": "", "swap": p.swap or ""}
+                for i, p in enumerate(self.keypoints)
+            },
+            "skeleton_info": {
+                i: {"link": tuple(link.points), "id": i, "color": list(link.color)} for i, link in enumerate(self.links)
+            },
+            "joint_weights": list(self.joint_weights),
+            "sigmas": list(self.sigmas),
+        }
+
+
+def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
+    """Return the built-in skeleton of that name, or the one in the YAML file at that path.
+
+    Raises:
+        RequestError: it is neither a built-in name nor an existing file.
+        InputError: the file is not a valid skeleton.
+    """
+    if str(name_or_path) in BUILT_IN:
+        path = built_in_path(str(name_or_path))
+        return parse_skeleton(path, read_text(path), own=True)
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise RequestError(
+            f"skeleton must be one of {', '.join(BUILT_IN)} or the path of a YAML file, got {str(name_or_path)!r}\n"
+            f"  `{new_command(())}` writes one"
+        )
+    return read_skeleton(path)
+
+
+def new_command(names: Iterable[str], category: str = "") -> str:
+    """Return the command that writes a skeleton file with these keypoints, for somebody to type.
+
+    Args:
+        names: of the keypoints, as a file that somebody else made says them.
+        category: what the object is called; empty where that is not known.
+    """
+    known = tuple(names)
+    text = ",".join(known)
+    if not text.isprintable() or len(text) > _TYPED_MOST or any("," in name or name != name.strip() for name in known):
+        text = ""
+    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", category)
+    file, option = (f"{category}.yaml", f" --category {category}") if named else ("FILE", "")
+    return f"posetools skeleton new {file}{option} --keypoints {shlex.quote(text) if text else 'A,B,...'}"
+
+
+def read_skeleton(path: Path) -> Skeleton:
+    """Return the skeleton in the YAML file at ``path``.
+
+    Raises:
+        InputError: the file cannot be read, is no YAML, or breaks a rule.
+    """
+    return parse_skeleton(path, read_text(path))
+
+
+def parse_skeleton(path: Path | str, text: str, *, own: bool = False) -> Skeleton:
+    """Return the skeleton in a YAML text.
+
+    Args:
+        path: where the text is from, for messages.
+        text: as ``dump_skeleton`` writes it.
+        own: whether it is one of posetools' own files.
+
+    Raises:
+        InputError: it is no YAML, or breaks a rule.
+    """
+    document = parse_yaml(path, text, own=own)
+    try:
+        return Skeleton.model_validate(document)
+    except ValidationError as exc:
+        raise from_validation(path, exc) from exc
+
+
+def dump_skeleton(skeleton: Skeleton) -> str:
+    """Return the YAML text of a skeleton; ``read_skeleton`` gives it back unchanged."""
+    document = skeleton.model_dump(mode="json", exclude_none=True)
+    lines = [f"name: {skeleton.name}"]
+    lines.append(f"category: {_flow(document['category'])}")
+    lines += ["keypoints:", *(f"  - {_flow(point)}" for point in document["keypoints"])]
+    if skeleton.links:
+        lines += ["links:", *(f"  - {_flow(link)}" for link in document["links"])]
+    lines += [f"sigmas: {_flow(document['sigmas'])}", f"joint_weights: {_flow(document['joint_weights'])}"]
+    if skeleton.rotation is not None:
+        lines.append(f"rotation: {skeleton.rotation}")
+    if skeleton.template is not None:
+        lines.append("template:")
+        for part, entries in document["template"].items():
+            lines += [f"  {part}:", *(f"    - {_flow(entry)}" for entry in entries)] if entries else []
+    return "\n".join(lines) + "\n"
+
+
+def built_in_path(name: str) -> Path:
+    """Return the file of a built-in skeleton: in the installed package, else in the checkout's schemas/ folder."""
+    packaged = Path(str(resources.files("posetools"))) / "schemas" / f"{name}.yaml"
+    return packaged if packaged.is_file() else Path(__file__).resolve().parents[2] / "schemas" / f"{name}.yaml"
+
+
+def _flow(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()

@@ -1,0 +1,80 @@
+"""What a report says first: one sentence, and what to look at. That of an evaluation: evaluation_verdict.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from posetools.core.findings import RULES, Finding, Severity, count_by_code
+
+Level: TypeAlias = Literal["good", "warning", "error"]
+
+# Warnings that make a result wrong come first, then those of labels; what is not listed follows by its code.
+_FIRST = ("W221", "W213", "W215", "W216", "W219", "W217", "W218", "W205", "W202", "W204", "W203", "W209", "W206")
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """Findings of one code.
+
+    Attributes:
+        code: a key of RULES.
+        count: how many there are.
+    """
+
+    code: str
+    count: int
+
+    def __str__(self) -> str:
+        """Return it as it is listed."""
+        return f"{self.code} {RULES[self.code].title} ({self.count:,})"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A verdict.
+
+    Attributes:
+        level: how good it is.
+        sentence: in words, without a full stop.
+        things: what to look at, the most serious first.
+    """
+
+    level: Level
+    sentence: str
+    things: tuple[Thing, ...] = ()
+
+
+def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, pictures: bool = True) -> Verdict:
+    """Return whether a data set can be trained on, and what to look at before.
+
+    Args:
+        findings: of all checks.
+        splits: the names of the splits that were checked.
+        pictures: whether the image files were checked.
+    """
+    counts = count_by_code(findings)
+    order = sorted(counts, key=_rank)
+    errors, warnings = ([code for code in order if code.startswith(letter)] for letter in "EW")
+    things = tuple(Thing(code, counts[code]) for code in (*errors, *warnings))
+    if errors:
+        total = sum(counts[code] for code in errors)
+        fixable = sum(each.fixable and each.severity is Severity.ERROR for each in findings)
+        them = "it" if total == 1 else "all of them" if fixable == total else f"{fixable:,} of them"
+        mends = f"; --fix can fix {them}" if fixable else ""
+        return Verdict("error", f"not ready to train: {_count(total, 'error')} to fix first{mends}", things)
+    ready = "ready to train" if {"train", "val"} <= set(splits) else "no errors"
+    unchecked = "" if pictures else " (image files not checked)"
+    if warnings:
+        look = f"{_count(len(warnings), 'thing')} to look at first"
+        return Verdict("warning", f"{ready}{unchecked}; {look}", things)
+    return Verdict("good", f"{ready}{unchecked}; nothing was found")
+
+
+def _rank(code: str) -> tuple[int, str]:
+    return (_FIRST.index(code) if code in _FIRST else len(_FIRST)), code
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

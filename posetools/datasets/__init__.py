@@ -1,0 +1,1 @@
+"""Data sets made of data sets: converted, split, merged, cut, compared."""

@@ -1,0 +1,497 @@
+"""Reading a source in one format and writing it, split, in another: the work behind ``posetools convert``.
+
+The output is built beside its target and moved into place as a whole, so that a conversion that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from posetools import __version__
+from posetools.core.findings import Finding, has_errors, sort_findings
+from posetools.core.folder import CONVERSION, SPLITS, check_out
+from posetools.core.record import SplitCounts, findings_sections
+from posetools.core.skeleton import BUILT_IN, Skeleton
+from posetools.datasets.leaks import leaks
+from posetools.datasets.own_skeleton import source_skeleton
+from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
+from posetools.errors import InputError, OutputError, RequestError, must_be, printable
+from posetools.files.disk import Transfer, existing_folder, staged_folder, write_json
+from posetools.files.urls import absolute
+from posetools.files.walking import walked_once
+from posetools.formats import FORMATS, check_way, told_format
+from posetools.formats.base import Format, ReadOptions
+from posetools.formats.coco.lines import LinePacking
+from posetools.formats.joined import joined
+from posetools.formats.losses import Loss, losses
+from posetools.formats.selection import Packed, Pictures, Whole, counts_in
+from posetools.formats.sources.code_pages import check_encoding
+from posetools.formats.sources.inside import check_inside
+from posetools.formats.sources.scratch import check_images, scratch_folder
+from posetools.formats.sources.seen import check_source
+from posetools.formats.sources.zip_sources import ZipSources, check_way_of_zips, in_zip, zip_sources
+from posetools.formats.unknown_labels import UnknownLabel, one_table
+from posetools.imaging.header import is_picture, read_header, upright_bytes
+from posetools.progress import Progress, silent
+from posetools.scale.shards import no_collection
+
+_WHY_NONE = "all objects are left out on purpose: take back what --ignore, --categories or --drop-crowds says of them"
+
+# What the only split is called in a format without splits.
+_ALL = "all"
+_DECLARED = "declared"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertRequest:
+    """What to convert, and how.
+
+    Attributes:
+        sources: files, folders or zip files of one format.
+        out: the folder to write.
+        source_format: a key of FORMATS, or None to find it from unmistakable signs.
+        target_format: a key of FORMATS.
+        skeleton: a built-in name or the path of a skeleton file; None: the source's own (own_skeleton.py).
+        val: the share for evaluation; None for 0.1, or for the split that the source declares.
+        seed: of the split.
+        split_by: ``picture``, ``parent`` or a regular expression (see ``posetools.datasets.split``); None to choose.
+        images: how the pictures come into ``out``; "none" leaves them where they are.
+        read: what the user says about the source.
+        bake_rotation: rewrite pictures with an EXIF rotation upright.
+        keep_going: write what could be read although something could not.
+        overwrite: replace the data set that is in ``out``.
+    """
+
+    sources: tuple[Path, ...]
+    out: Path
+    source_format: str | None = None
+    target_format: str = "coco"
+    skeleton: str | Path | None = None
+    val: float | None = None
+    seed: int = DEFAULT_SEED
+    split_by: str | None = None
+    images: Transfer = "copy"
+    read: ReadOptions = field(default_factory=ReadOptions)
+    bake_rotation: bool = False
+    keep_going: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitChoice:
+    """How the pictures were split.
+
+    Attributes:
+        by: ``picture``, ``parent``, ``clip``, a regular expression, ``declared``, or ``none``.
+        reason: the same in words.
+        val: the share that was asked for; None when nothing was planned.
+        seed: likewise.
+        groups: how many groups there were; likewise.
+        warnings: what may make the evaluation too good.
+    """
+
+    by: str
+    reason: str
+    val: float | None = None
+    seed: int | None = None
+    groups: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"by": self.by, "val": self.val, "seed": self.seed, "groups": self.groups, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertResult:
+    """What came of it.
+
+    Attributes:
+        written: whether ``out`` was written; it is not when there are errors and ``keep_going`` is not set, or when
+            there is no object.
+        source_format: the format that was read.
+        findings: what could not be read, and what is odd; sorted.
+        counts: split (``all`` in a format without splits) -> what was written of it; empty when nothing was.
+        split: how they were split; None when reading failed.
+        files: how many annotation files were read.
+        ignored: label -> how many shapes were left out on purpose.
+        left_out: how many images were left out because an object in them could not be read.
+        lost: what the target format has no place for.
+    """
+
+    written: bool
+    source_format: str
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, SplitCounts]
+    split: SplitChoice | None
+    files: int
+    ignored: Mapping[str, int]
+    left_out: int = 0
+    lost: tuple[Loss, ...] = ()
+
+
+def convert(request: ConvertRequest, progress: Progress = silent) -> ConvertResult:
+    """Read the sources, split them, and write them with a conversion.json.
+
+    Raises:
+        RequestError: the request cannot be fulfilled: no such source, a format that cannot be told, an ``out`` that
+            holds something or lies in a source, a split that is not possible.
+        InputError: the skeleton breaks a rule, or the target format cannot hold what is there.
+        OutputError: ``out`` cannot be written; it is as it was.
+    """
+    target = _target(request)
+    if request.read.encoding is not None:
+        check_encoding(request.read.encoding)
+    check_split_request(val=_share(request), by=request.split_by)
+    _check_paths(request)
+    with no_collection(), walked_once(), zip_sources(request.out, request.read.encoding, progress) as zips:
+        return _convert(request, target, zips, progress)
+
+
+def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress: Progress) -> ConvertResult:
+    # Read is what was unpacked, spoken of is what the user named.
+    options = replace(request.read, image_roots=zips.paths_of(request.read.image_roots))
+    local = replace(request, sources=zips.paths_of(request.sources), read=options)
+    source = (
+        _format(request.source_format, "--from")
+        if request.source_format
+        else told_format(local.sources, "of a format that is told by its signs", "--from NAME says which it is")
+    )
+    check_way(source, local.sources, options, request.images)
+    check_inside(local.sources, source.name, options.image_roots)
+    own = source_skeleton(source, local.sources, request.skeleton, options)
+    request = replace(request, skeleton=zips.shown(own.option))
+    with scratch_folder() as scratch:
+        # Processes of other machines do not see it.
+        elsewhere = options.engine is not None and options.engine.elsewhere
+        local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
+        with closing(_read(source, target, own.skeleton, local, progress)) as read:
+            check_images(scratch, request.images)
+            findings = [zips.finding(finding) for finding in _told_once(read, local.read)]
+            return _split_and_write(replace(read, findings=findings), source, target, request, progress, zips)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read: the pictures with what is in them, what was found, and counts."""
+
+    skeleton: Skeleton
+    pictures: Pictures
+    findings: Sequence[Finding]
+    files: int
+    ignored: Mapping[str, int]
+    broken: frozenset[str]
+
+    def close(self) -> None:
+        self.pictures.close()
+
+
+def _told_once(read: _Read, options: ReadOptions) -> list[Finding]:
+    """Return what was found, one finding for each cause."""
+    findings = joined(read.findings)
+    if not any(isinstance(finding, UnknownLabel) for finding in findings):
+        return findings
+    counts = counts_in(read.pictures.select(range(len(read.pictures.names)), None))
+    return one_table(findings, read.skeleton, options.names, counts)
+
+
+def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> _Read:
+    options = replace(request.read, progress=progress, need_pictures=request.images != "none")
+    options = replace(options, new_split=_is_asked(request))
+    sources = request.sources
+    if options.engine and options.engine.elsewhere:
+        sources = tuple(map(absolute, sources))
+        options = replace(options, image_roots=tuple(map(absolute, options.image_roots)))
+    if source.gather and target.name == "coco":
+        packing = LinePacking(skeleton)
+        read = source.gather(sources, skeleton, options, packing, existing_folder(request.out))
+        return _Read(skeleton, Packed(read, packing), read.findings, read.files, read.ignored, read.broken)
+    whole = source.read(sources, skeleton, options)
+    return _Read(skeleton, Whole(whole.dataset), whole.findings, whole.files, whole.ignored, whole.broken)
+
+
+def _split_and_write(
+    read: _Read, source: Format, target: Format, request: ConvertRequest, progress: Progress, zips: ZipSources
+) -> ConvertResult:
+    # An image of which an object could not be read is no negative, and none with fewer objects than it shows.
+    kept = [row for row, name in enumerate(read.pictures.names) if name not in read.broken]
+    findings = [*read.findings, *_no_objects(read, kept, request)]
+    splits: dict[str, list[int]] = {}
+    choice = None
+    if read.pictures.counts[kept].sum() and (request.keep_going or not has_errors(findings)):
+        splits, choice = _split(read.pictures, kept, target, request)
+        findings += _sides_without_objects(read.pictures, splits, request)
+        findings += map(zips.finding, _leaks(read.pictures, splits, choice, request))
+    ordered = sort_findings(findings)
+    _check_names(read.pictures.names)
+    result = ConvertResult(
+        written=choice is not None and (request.keep_going or not has_errors(ordered)),
+        source_format=source.name,
+        findings=ordered,
+        counts={},
+        split=choice,
+        files=read.files,
+        ignored=dict(sorted(read.ignored.items())),
+        left_out=len(read.broken),
+    )
+    return _write(result, read, splits, target, request, progress) if result.written else result
+
+
+def _format(name: str, option: str) -> Format:
+    # Only the one that is named is loaded, unless it is none.
+    if name not in FORMATS or (option == "--to" and FORMATS[name].write is None):
+        known = [key for key, each in FORMATS.items() if option == "--from" or each.write]
+        raise RequestError(must_be(option, f"one of {', '.join(known)}", name))
+    return FORMATS[name]
+
+
+def _target(request: ConvertRequest) -> Format:
+    target = _format(request.target_format, "--to")
+    if not target.keeps_splits and (request.val is not None or request.split_by is not None):
+        raise RequestError(
+            f"--val and --split-by must be left out with --to {target.name}, which keeps no splits, "
+            f"got {request.val!r} and {request.split_by!r}\n  pictures are split when they are converted to coco"
+        )
+    if request.images == "none" and (target.name != "coco" or request.bake_rotation):
+        raise RequestError(
+            f"--images none must go with --to coco and without --bake-rotation, got --to {target.name}"
+            f"{' --bake-rotation' if request.bake_rotation else ''}\n  the pictures are needed for that"
+        )
+    return target
+
+
+def _check_paths(request: ConvertRequest) -> None:
+    if not request.sources:
+        raise RequestError("SRC must be at least one file or folder, got none")
+    for path in request.sources:
+        if not path.exists() and not in_zip(path):
+            raise RequestError(f"{path}: SRC must be an existing file or folder, but there is none")
+        check_source(path)
+    for path in request.read.image_roots:
+        if not path.is_dir() and not in_zip(path):
+            raise RequestError(f"{path}: --image-root must be an existing folder, but there is none")
+    elsewhere = request.read.engine is not None and request.read.engine.elsewhere
+    check_way_of_zips((*request.sources, *request.read.image_roots), request.images, elsewhere=elsewhere)
+    skeleton = [Path(request.skeleton)] if request.skeleton and str(request.skeleton) not in BUILT_IN else []
+    read = (*request.sources, *request.read.image_roots, *skeleton)
+    check_out(request.out, read, overwrite=request.overwrite, wrote="convert")
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse a name that is bytes of another encoding, which no annotation file can hold."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as exc:
+            shown = name.encode("utf-8", "backslashreplace").decode()
+            raise InputError(shown, "", must_be("file_name", "text in UTF-8", name), hint="rename the picture") from exc
+
+
+def _no_objects(read: _Read, kept: Sequence[int], request: ConvertRequest) -> Iterator[Finding]:
+    """Yield that there is no object, where no other error says why."""
+    if not read.pictures.counts[kept].sum() and not has_errors(read.findings):
+        left_out = sum(read.ignored.values())
+        yield Finding(
+            "E116",
+            _listed(request.sources),
+            "",
+            f"objects must be at least 1, got 0 in {len(read.pictures.names)} pictures and {read.files} annotation "
+            f"files" + (f" ({left_out} shapes left out on purpose)" if left_out else ""),
+            _why_none(read.ignored, request) if left_out else "label objects first: no file has one",
+        )
+
+
+def _why_none(ignored: Mapping[str, int], request: ConvertRequest) -> str:
+    if request.read.ignore or request.read.categories or request.read.drop_crowds:
+        return _WHY_NONE
+    listed = ", ".join(f"{what} ({number})" for what, number in ignored.items())
+    return f"all objects are left out: {listed}; label objects first, or submit those that are there"
+
+
+def _sides_without_objects(
+    pictures: Pictures, splits: Mapping[str, Sequence[int]], request: ConvertRequest
+) -> Iterator[Finding]:
+    one = int((pictures.counts > 0).sum()) < 2
+    hint = "another --seed, --val or --split-by gives another choice"
+    if one:
+        hint = "label a second image with objects, or keep all images for training with --val 0"
+    for split, rows in splits.items():
+        if not pictures.counts[rows].sum():
+            yield Finding(
+                "E116",
+                _listed(request.sources),
+                split,
+                f"objects must be at least 1 in each split, got 0 in {len(rows)} pictures of {split}",
+                hint,
+            )
+
+
+def _leaks(
+    pictures: Pictures, splits: Mapping[str, Sequence[int]], choice: SplitChoice, request: ConvertRequest
+) -> Iterator[Finding]:
+    """Yield what declared splits share. Those that are planned here share nothing with each other."""
+    if choice.by == _DECLARED or set(splits) - {*SPLITS, _ALL}:
+        all_names, all_paths = pictures.names, pictures.paths
+        names, paths = (
+            {s: [column[row] for row in rows] for s, rows in splits.items()} for column in (all_names, all_paths)
+        )
+        whole = request.target_format == "coco" and request.images != "none"
+        yield from leaks(names, paths, _listed(request.sources), request.out if whole else None)
+
+
+def _listed(paths: tuple[Path, ...]) -> str:
+    return ", ".join(path.as_posix() for path in paths)
+
+
+def _split(
+    pictures: Pictures, kept: Sequence[int], target: Format, request: ConvertRequest
+) -> tuple[dict[str, list[int]], SplitChoice]:
+    """Return the rows of the images by split: as the source declares it, if it does so for all, else as planned."""
+    # Each of these may be made anew whenever it is asked for.
+    all_names, all_declared = pictures.names, pictures.declared
+    names, declared = [all_names[row] for row in kept], [all_declared[row] for row in kept]
+    if not target.keeps_splits:
+        return {_ALL: list(kept)}, SplitChoice("none", f"none, for {target.title} keeps no splits")
+    if not _is_asked(request) and None not in declared and set(declared) >= set(SPLITS):
+        choice = SplitChoice(_DECLARED, "as the source declares it (--val or --split-by make another)")
+        return _by_split([split or "" for split in declared], kept), choice
+    others = set(declared) - {None, *SPLITS}
+    apart = [split if split in others else None for split in declared]
+    if None not in apart:
+        apart = [None] * len(declared)
+    free = [index for index, split in enumerate(apart) if split is None]
+    val = _share(request)
+    if len(free) < 2 and val:
+        raise RequestError(
+            f"a split needs at least 2 images, one for training and one for evaluation, got {len(free)}\n"
+            "  --val 0 writes all images for training, without val_coco.json"
+        )
+    objects = pictures.counts[[kept[at] for at in free]].tolist()
+    plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
+    chosen = [split or "train" for split in apart]
+    for position in plan.val:
+        chosen[free[position]] = "val"
+    stays = sorted({split for split in apart if split})
+    reason = plan.reason + (f"; {', '.join(stays)} kept as the source declares it" if stays else "")
+    warnings = (*plan.warnings, *([] if _is_asked(request) else _partly_declared([declared[at] for at in free])))
+    return _by_split(chosen, kept), SplitChoice(plan.by, reason, val, request.seed, plan.groups, warnings)
+
+
+def _partly_declared(declared: Sequence[str | None]) -> Iterator[str]:
+    """Yield that a split which the source declares for some images only is not kept."""
+    number = len(declared) - declared.count(None)
+    if 0 < number < len(declared):
+        yield f"the source declares train or val for {number} of {len(declared)} images only: all were split again"
+
+
+def _is_asked(request: ConvertRequest) -> bool:
+    """Return whether the user asked for another split than the source's."""
+    return request.val is not None or request.split_by is not None
+
+
+def _share(request: ConvertRequest) -> float:
+    return DEFAULT_VAL if request.val is None else request.val
+
+
+def _by_split(chosen: Sequence[str], kept: Sequence[int]) -> dict[str, list[int]]:
+    ordered = sorted(set(chosen), key=lambda name: (name not in SPLITS, name))
+    return {split: [row for row, own in zip(kept, chosen, strict=True) if own == split] for split in ordered}
+
+
+def _write(
+    result: ConvertResult,
+    read: _Read,
+    splits: Mapping[str, Sequence[int]],
+    target: Format,
+    request: ConvertRequest,
+    progress: Progress,
+) -> ConvertResult:
+    """Write the data set; return the result with what was written."""
+    if target.write is None:
+        raise RequestError(f"--to must be a format that posetools writes, got {target.name!r}")
+    select = read.pictures.select
+    parts: dict[str, Any] = {split: select(rows, None if split == _ALL else split) for split, rows in splits.items()}
+    result = replace(result, counts={s: counts_in(part) for s, part in parts.items()}, lost=losses(target, parts))
+    with staged_folder(request.out, overwrite=request.overwrite) as folder:
+        progress("writing", 0, 1)
+        target.write(parts, folder, request.images)
+        progress("writing", 1, 1)
+        if request.bake_rotation:
+            _bake_rotation(folder, progress)
+        record = folder / CONVERSION
+        if record.exists():
+            raise RequestError(
+                f"{CONVERSION} must be free for what convert writes, but is the {target.title} file of a picture\n"
+                "  give that picture another name"
+            )
+        write_json(record, _document(result, target, request, read.skeleton))
+    return result
+
+
+def _bake_rotation(folder: Path, progress: Progress) -> None:
+    """Put files without an orientation in the places of the images (or of the links to them) that state one."""
+    paths = sorted(path for path in folder.rglob("*") if is_picture(path))
+    for number, path in enumerate(paths, start=1):
+        header = read_header(path)
+        if (header.orientation, header.ignored) != (1, 1):
+            content = upright_bytes(path)
+            try:
+                # Taken away first: a hard link would write into the original.
+                path.unlink()
+                path.write_bytes(content)
+            except OSError as exc:
+                raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
+        progress("turning upright", number, len(paths))
+
+
+def _document(result: ConvertResult, target: Format, request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
+    return {
+        "posetools": __version__,
+        "source": {
+            "format": result.source_format,
+            "paths": [path.as_posix() for path in request.sources],
+            "files": result.files,
+            "ignored": result.ignored,
+        },
+        "format": target.name,
+        "splits": {split: counts.as_dict() for split, counts in result.counts.items()},
+        "split": result.split.as_dict() if result.split else None,
+        "lost": {part: number for loss in result.lost for part, number in loss.counts.items()},
+        "options": _options(request, skeleton),
+        **findings_sections(result.findings),
+        "skeleton": skeleton.model_dump(mode="json"),
+    }
+
+
+def _options(request: ConvertRequest, skeleton: Skeleton) -> dict[str, Any]:
+    """Return the options that say what the output is; workers, progress and the output's place do not."""
+    read = request.read
+    return {
+        "skeleton": Path(request.skeleton or skeleton.name).as_posix(),
+        "images": request.images,
+        "bake_rotation": request.bake_rotation,
+        "keep_going": request.keep_going,
+        "image_roots": [path.as_posix() for path in read.image_roots],
+        "map": dict(sorted(read.names.items())),
+        "ignore": sorted(read.ignore),
+        "categories": read.categories,
+        "one_object_per_image": read.one_object,
+        "box_from": read.box_from,
+        "box_margin": read.box_margin,
+        "box_margin_px": read.box_margin_px,
+        "label_pattern": read.label_pattern,
+        "hidden_flags": sorted(read.hidden),
+        "kpt_shape": read.kpt_shape,
+        "kpt_order": read.kpt_order,
+        "keypoints_from": read.keypoints_from,
+        "drop_crowds": read.drop_crowds,
+        "encoding": read.encoding,
+        "assume_visible": read.assume_visible,
+        "trust_sizes": read.trust_sizes,
+        "attributes": dict(sorted(read.attributes.items())),
+        "mapping": read.mapping.as_posix() if read.mapping else None,
+    }

@@ -1,0 +1,334 @@
+"""What differs between two labellings of the same pictures: the work behind ``posetools diff``.
+
+A is what was, B what is: a model's predictions and what a person made of them, a data set before and after a review,
+two people's labels. How pictures, objects and points are brought together: posetools/datasets/matching.py.
+
+Every labelled point of a matched object is counted once. A point whose place got another name is relabelled, and
+neither removed from the old name nor added to the new one; of the others, a name that is labelled in A only is
+removed, in B only added, and in both moved when it lies further away than the threshold. Distances are of the points
+that moved. The *corrected share* of a name is (moved + removed + relabelled) / (labelled in A): where A is a model's,
+how often it was wrong about that point.
+
+Visibilities are counted by name, in a 3 x 3 table, whether or not the point moved; not those of names that points
+were relabelled from or to, for these are of two different places.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.skeleton import Skeleton
+from posetools.datasets.matching import DEFAULT_IOU, Matched, match, read_two, relabelled
+from posetools.errors import RequestError, must_be
+from posetools.progress import Progress, silent
+
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """How far something moved; None where nothing did.
+
+    Attributes:
+        number: how many moved by more than the threshold.
+        mean: in pixels, of those.
+        median: likewise.
+        largest: likewise.
+        share: the mean, as a share of the box's diagonal.
+    """
+
+    number: int
+    mean: float | None
+    median: float | None
+    largest: float | None
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointDiff:
+    """What happened to the points of one name, or of all.
+
+    Attributes:
+        labelled: how many matched objects have it in A, and in B.
+        added: in B only.
+        removed: in A only.
+        relabelled: new name -> how many of A's points got it.
+        moved: those in both that moved.
+        visibility: how many have which visibility (0, 1, 2) in A, by row, and in B, by column; relabelled ones left
+            out.
+    """
+
+    labelled: tuple[int, int]
+    added: int
+    removed: int
+    relabelled: Mapping[str, int]
+    moved: Moves
+    visibility: tuple[tuple[int, ...], ...]
+
+    @property
+    def visibility_changed(self) -> int:
+        """How many are labelled in both, with another visibility."""
+        return self.visibility[1][2] + self.visibility[2][1]
+
+    @property
+    def corrected_share(self) -> float | None:
+        """The share of A's points that were moved, removed or relabelled; None when A has none."""
+        changed = self.moved.number + self.removed + sum(self.relabelled.values())
+        return changed / self.labelled[0] if self.labelled[0] else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "labelled": {"a": self.labelled[0], "b": self.labelled[1]},
+            "added": self.added,
+            "removed": self.removed,
+            "relabelled": dict(self.relabelled),
+            "moved": asdict(self.moved),
+            "corrected_share": self.corrected_share,
+            "visibility_changed": self.visibility_changed,
+            "visibility": [list(row) for row in self.visibility],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DiffResult:
+    """What differs.
+
+    Attributes:
+        a: the first labelling.
+        b: the second.
+        pictures: how many are in both.
+        pictures_added: names of those in B only.
+        pictures_removed: names of those in A only.
+        split_changed: (name, split in A, split in B) of those in another split.
+        objects: how many are matched.
+        objects_added: (picture, place) of those in B only, in pictures that are in both.
+        objects_removed: likewise, in A only.
+        boxes: boxes that moved, by the corner that moved most.
+        points: keypoint -> what happened to it.
+        overall: the same of all keypoints together.
+        changes: every change of a matched object, for the JSON form.
+    """
+
+    a: Path
+    b: Path
+    pictures: int
+    pictures_added: tuple[str, ...]
+    pictures_removed: tuple[str, ...]
+    split_changed: tuple[tuple[str, str, str], ...]
+    objects: int
+    objects_added: tuple[tuple[str, str], ...]
+    objects_removed: tuple[tuple[str, str], ...]
+    boxes: Moves
+    points: Mapping[str, PointDiff]
+    overall: PointDiff
+    changes: tuple[Mapping[str, Any], ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is different."""
+        lists = (self.pictures_added, self.pictures_removed, self.split_changed, self.objects_added)
+        return any(map(len, (*lists, self.objects_removed, self.changes)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "a": self.a.as_posix(),
+            "b": self.b.as_posix(),
+            "differs": self.differs,
+            "pictures": {
+                "both": self.pictures,
+                "added": list(self.pictures_added),
+                "removed": list(self.pictures_removed),
+                "split_changed": [dict(zip(("file", "a", "b"), row, strict=True)) for row in self.split_changed],
+            },
+            "objects": {
+                "both": self.objects,
+                "added": [dict(zip(("file", "place"), row, strict=True)) for row in self.objects_added],
+                "removed": [dict(zip(("file", "place"), row, strict=True)) for row in self.objects_removed],
+            },
+            "boxes_moved": asdict(self.boxes),
+            "keypoints": {name: each.as_dict() for name, each in self.points.items()},
+            "overall": self.overall.as_dict(),
+            "changes": list(self.changes),
+        }
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Points:
+    """The points of matched objects, and what happened to each: (M, K) arrays but for the first two, (M, K, 3)."""
+
+    in_a: Floats
+    in_b: Floats
+    target: Ints
+    named: Bools
+    added: Bools
+    removed: Bools
+    moved: Bools
+    distance: Floats
+    share: Floats
+
+
+def diff(
+    a: Path,
+    b: Path,
+    *,
+    skeleton: str | Path | None = None,
+    iou: float = DEFAULT_IOU,
+    threshold: float = DEFAULT_THRESHOLD,
+    progress: Progress = silent,
+) -> DiffResult:
+    """Compare two labellings.
+
+    Args:
+        a: what was: a data set folder, a COCO file, or a source that convert reads.
+        b: what is.
+        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the default.
+        iou: what the boxes of two objects must reach to be the same object.
+        threshold: a point or a box that moves by no more pixels has not moved.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: one is not there, they have nothing in common, or an option is out of range.
+        InputError: something in one of them cannot be read.
+    """
+    if not (0 <= threshold < np.inf):
+        raise RequestError(must_be("--threshold", "0 or more pixels", threshold))
+    matched = match(*read_two(a, b, skeleton=skeleton, progress=progress), iou=iou, progress=progress)
+    points = _points(matched, threshold)
+    corners = _box_moves(matched)
+    known, every = matched.a.skeleton, matched.pictures
+    only_a = sorted(set(range(len(matched.a.images))) - set(every[:, 0].tolist()))
+    only_b = sorted(set(range(len(matched.b.images))) - set(every[:, 1].tolist()))
+    columns = {name: slice(k, k + 1) for k, name in enumerate(known.names)}
+    return DiffResult(
+        a=a,
+        b=b,
+        pictures=len(every),
+        pictures_added=tuple(matched.b.images[j].file_name for j in only_b),
+        pictures_removed=tuple(matched.a.images[i].file_name for i in only_a),
+        split_changed=tuple(_split_changes(matched)),
+        objects=len(matched.rows),
+        objects_added=_places(matched.b, matched.only_b),
+        objects_removed=_places(matched.a, matched.only_a),
+        boxes=_moves(corners[corners > threshold], (corners / matched.diagonals)[corners > threshold]),
+        points={name: _of(points, column, known) for name, column in columns.items()},
+        overall=_of(points, slice(None), known),
+        changes=tuple(_changes(matched, points, corners, threshold)),
+    )
+
+
+def _points(matched: Matched, threshold: float) -> _Points:
+    in_a, in_b = matched.points
+    target = relabelled(matched, threshold)
+    renamed_from = target >= 0
+    renamed_to = np.zeros_like(renamed_from)
+    objects, names = np.nonzero(renamed_from)
+    renamed_to[objects, target[objects, names]] = True
+    left_a, left_b = (in_a[:, :, 2] > 0) & ~renamed_from, (in_b[:, :, 2] > 0) & ~renamed_to
+    offsets = in_b[:, :, :2] - in_a[:, :, :2]
+    distance = np.hypot(offsets[..., 0], offsets[..., 1])
+    return _Points(
+        in_a=in_a,
+        in_b=in_b,
+        target=target,
+        named=~renamed_from & ~renamed_to,
+        added=left_b & ~left_a,
+        removed=left_a & ~left_b,
+        moved=left_a & left_b & (distance > threshold),
+        distance=distance,
+        share=distance / matched.diagonals[:, None],
+    )
+
+
+def _box_moves(matched: Matched) -> Floats:
+    """Return (M,) how far the corner of each matched box moved that moved most, in pixels."""
+    offsets = matched.b.boxes[matched.rows[:, 1]] - matched.a.boxes[matched.rows[:, 0]]
+    moves: Floats = np.hypot(offsets[:, 0::2], offsets[:, 1::2]).max(axis=1, initial=0.0)
+    return moves
+
+
+def _of(points: _Points, columns: slice, skeleton: Skeleton) -> PointDiff:
+    seen_a, seen_b = (each[:, columns, 2].astype(np.int64).ravel() for each in (points.in_a, points.in_b))
+    table = np.bincount((3 * seen_a + seen_b)[points.named[:, columns].ravel()], minlength=9).reshape(3, 3)
+    moved = points.moved[:, columns]
+    targets = Counter(points.target[:, columns][points.target[:, columns] >= 0].tolist())
+    return PointDiff(
+        labelled=(int((seen_a > 0).sum()), int((seen_b > 0).sum())),
+        added=int(points.added[:, columns].sum()),
+        removed=int(points.removed[:, columns].sum()),
+        relabelled={skeleton.names[k]: number for k, number in sorted(targets.items())},
+        moved=_moves(points.distance[:, columns][moved], points.share[:, columns][moved]),
+        visibility=tuple(tuple(row) for row in table.tolist()),
+    )
+
+
+def _moves(distances: Floats, shares: Floats) -> Moves:
+    if not len(distances):
+        return Moves(0, None, None, None, None)
+    return Moves(
+        number=len(distances),
+        mean=float(distances.mean()),
+        median=float(np.median(distances)),
+        largest=float(distances.max()),
+        share=float(shares.mean()),
+    )
+
+
+def _places(dataset: Dataset, rows: Ints) -> tuple[tuple[str, str], ...]:
+    return tuple((dataset.images[dataset.image_index[row]].file_name, dataset.places[row]) for row in rows.tolist())
+
+
+def _split_changes(matched: Matched) -> list[tuple[str, str, str]]:
+    changes = []
+    for i, j in matched.pictures.tolist():
+        image, other = matched.a.images[i], matched.b.images[j]
+        if image.split and other.split and image.split != other.split:
+            changes.append((image.file_name, image.split, other.split))
+    return changes
+
+
+def _changes(matched: Matched, points: _Points, corners: Floats, threshold: float) -> list[dict[str, Any]]:
+    """Return every change of a matched object, by object, then by keypoint."""
+    names = matched.a.skeleton.names
+    seen_a, seen_b = points.in_a[:, :, 2], points.in_b[:, :, 2]
+    flipped = points.named & (seen_a > 0) & (seen_b > 0) & (seen_a != seen_b)
+    touched = (points.target >= 0) | points.added | points.removed | points.moved | flipped
+    changes: list[dict[str, Any]] = []
+    for row in np.flatnonzero(touched.any(axis=1) | (corners > threshold)).tolist():
+        at_a, at_b = matched.rows[row].tolist()
+        where = {
+            "file": matched.b.images[matched.b.image_index[at_b]].file_name,
+            "a": matched.a.places[at_a],
+            "b": matched.b.places[at_b],
+        }
+        if corners[row] > threshold:
+            changes.append({**where, "change": "box moved", "pixels": round(float(corners[row]), 3)})
+        for k in np.flatnonzero(touched[row]).tolist():
+            said = {**where, "keypoint": names[k]}
+            changes += [{**said, **each} for each in _point_changes(points, row, k, names, bool(flipped[row, k]))]
+    return changes
+
+
+def _point_changes(points: _Points, row: int, k: int, names: Sequence[str], flipped: bool) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if points.target[row, k] >= 0:
+        found.append({"change": "relabelled", "to": names[points.target[row, k]]})
+    if points.added[row, k]:
+        found.append({"change": "added"})
+    if points.removed[row, k]:
+        found.append({"change": "removed"})
+    if points.moved[row, k]:
+        found.append({"change": "moved", "pixels": round(float(points.distance[row, k]), 3)})
+    if flipped:
+        seen = [Visibility(int(each[row, k, 2])).name.lower() for each in (points.in_a, points.in_b)]
+        found.append({"change": "visibility", "from": seen[0], "to": seen[1]})
+    return found

@@ -1,0 +1,261 @@
+"""Two labellings of the same pictures, brought together: what ``diff`` and ``sigmas`` share.
+
+A labelling is a data set folder, a COCO file, or anything that ``convert`` reads with its own signs. Pictures of data
+sets and COCO files are not opened for their labels.
+
+- Pictures are matched by file name; those left over, when their files are there, by content, where only one on each
+  side has it.
+- Objects of a matched picture are matched by the IoU of their boxes: from the highest down, each pair of objects that
+  are both free, if it reaches the threshold. A crowd is matched with a crowd only.
+- Keypoints go by name. A point of A is *relabelled* when the nearest point of B has another name, lies within a small
+  share of the box's diagonal (but at least the threshold), and both names' own points, where they are labelled on
+  both sides, lie further apart than that and three times as far: exchanged names, and single renamed ones alike, but
+  not the spread of points that lie close together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from posetools.core.dataset import Dataset, concatenate
+from posetools.core.folder import CONVERSION, refuse_zip, skeleton_of
+from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
+from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.datasets.derived import read_set, refuse_errors
+from posetools.datasets.own_skeleton import own_skeleton
+from posetools.errors import RequestError, must_be, quoted
+from posetools.formats import told_format
+from posetools.formats.base import ReadOptions
+from posetools.formats.coco import format as coco
+from posetools.formats.coco.sources import picture_folders
+from posetools.imaging.header import content_hash
+from posetools.progress import Progress, silent
+
+DEFAULT_IOU = 0.5
+NEAR = 0.03
+_CLEARLY = 3.0
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Matched:
+    """What belongs together in two labellings, A and B, of one skeleton.
+
+    Attributes:
+        a: the first.
+        b: the second.
+        pictures: (P, 2) indices into ``a.images`` and ``b.images``.
+        rows: (M, 2) rows of matched objects in A and B.
+        only_a: rows of A in matched pictures that nothing in B matches.
+        only_b: rows of B likewise.
+    """
+
+    a: Dataset
+    b: Dataset
+    pictures: Ints
+    rows: Ints
+    only_a: Ints
+    only_b: Ints
+
+    @property
+    def points(self) -> tuple[Floats, Floats]:
+        """The (M, K, 3) keypoints of the matched objects in A, and in B."""
+        return self.a.keypoints[self.rows[:, 0]], self.b.keypoints[self.rows[:, 1]]
+
+    @property
+    def diagonals(self) -> Floats:
+        """(M,) diagonals of the boxes, in pixels: the mean of those in A and B, at least 1."""
+        sides = [box[:, 2:] - box[:, :2] for box in (self.a.boxes[self.rows[:, 0]], self.b.boxes[self.rows[:, 1]])]
+        diagonals: Floats = np.maximum((np.hypot(*sides[0].T) + np.hypot(*sides[1].T)) / 2, 1.0)
+        return diagonals
+
+
+def read_two(
+    a: Path, b: Path, *, skeleton: str | Path | None = None, progress: Progress = silent
+) -> tuple[Dataset, Dataset]:
+    """Read two labellings with one skeleton.
+
+    Args:
+        a: a data set folder, a COCO file, or a source that convert reads.
+        b: likewise.
+        skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the one of their labels.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: one is not there, its format cannot be told, or their keypoints are not the same.
+        InputError: something in one of them cannot be read.
+    """
+    for path in (a, b):
+        refuse_zip(path)
+        if not path.exists():
+            raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
+    known = load_skeleton(skeleton) if skeleton is not None else _common_skeleton(a, b)
+    option = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
+    return _read(a, known, progress, option), _read(b, known, progress, option)
+
+
+def _common_skeleton(a: Path, b: Path) -> Skeleton:
+    own = {path: skeleton for path in (a, b) if (skeleton := _own_skeleton(path)) is not None}
+    if len(own) == 2 and set(own[a].names) != set(own[b].names):
+        different = sorted(set(own[a].names) ^ set(own[b].names))
+        raise RequestError(
+            f"{b}: keypoints must be those of {a}, but these are in one only: {', '.join(different)}\n"
+            "  `posetools convert` brings both onto one skeleton"
+        )
+    return next(iter(own.values()), None) or own_skeleton([a, b]).skeleton
+
+
+def _own_skeleton(path: Path) -> Skeleton | None:
+    folder = path if path.is_dir() else path.parent
+    known = (folder / CONVERSION).is_file() or any(folder.glob("*_coco.json"))
+    return skeleton_of(folder) if known else None
+
+
+def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
+    if path.is_dir() and any(path.glob("*_coco.json")):
+        read = read_set(path, skeleton)
+        refuse_errors(
+            read.findings,
+            path,
+            f"`posetools validate {quoted(path)}{option}` lists everything that is wrong with it",
+        )
+        return concatenate(list(read.splits.values()))
+    told = told_format([path], "a data set folder, or of a format that is told by its signs")
+    if told is coco.FORMAT and path.is_file():
+        folders = picture_folders(path)
+        result = coco.read_split(path, next((each for each in folders if each.is_dir()), folders[0]), skeleton)
+    else:
+        result = told.read([path], skeleton, ReadOptions(progress=progress))
+    command = f"`posetools convert {quoted(path)}{option} --out NEW`"
+    advice = f"{command} lists everything that is wrong with it, and has options for it"
+    refuse_errors(result.findings, path, advice)
+    return result.dataset
+
+
+def match(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progress = silent) -> Matched:
+    """Match the pictures and the objects of two Datasets of one skeleton.
+
+    Args:
+        a: the first.
+        b: the second.
+        iou: what the boxes of two objects must reach to be the same object, above 0.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: ``iou`` is out of range, or no picture is in both.
+    """
+    if not 0 < iou <= 1:
+        raise RequestError(must_be("--match-iou", "greater than 0 and at most 1", iou))
+    pictures = match_pictures(a, b)
+    if not len(pictures):
+        raise RequestError(
+            f"the two labellings must have pictures in common, got none among {len(a.images)} and {len(b.images)}\n"
+            "  pictures are the same when their names are, folders included, or their files' content"
+        )
+    rows, only_a, only_b = [], [], []
+    of_a, of_b = a.rows_of_images(), b.rows_of_images()
+    for done, (i, j) in enumerate(pictures.tolist(), start=1):
+        pairs = match_boxes(a.boxes[_slice(of_a[i])], b.boxes[_slice(of_b[j])], iou, _crowds(a, of_a[i], b, of_b[j]))
+        rows += [(of_a[i][x], of_b[j][y]) for x, y in pairs]
+        only_a += sorted(set(of_a[i]) - {of_a[i][x] for x, _ in pairs})
+        only_b += sorted(set(of_b[j]) - {of_b[j][y] for _, y in pairs})
+        progress("matching objects", done, len(pictures))
+    matched = np.array(rows, dtype=np.int64).reshape(-1, 2)
+    return Matched(a, b, pictures, matched, np.array(only_a, dtype=np.int64), np.array(only_b, dtype=np.int64))
+
+
+def _slice(rows: range) -> slice:
+    return slice(rows.start, rows.stop)
+
+
+def _crowds(a: Dataset, of_a: range, b: Dataset, of_b: range) -> Bools:
+    """Return for each pair of objects whether both or neither are crowds: (n, m)."""
+    same: Bools = a.iscrowd[_slice(of_a), None] == b.iscrowd[None, _slice(of_b)]
+    return same
+
+
+def match_pictures(a: Dataset, b: Dataset) -> Ints:
+    """Return the (P, 2) indices of the pictures that are in both, by name, or else by content."""
+    in_b = {image.file_name: index for index, image in enumerate(b.images)}
+    pairs = [(i, in_b[image.file_name]) for i, image in enumerate(a.images) if image.file_name in in_b]
+    hashes_a = _unique_contents(a, set(range(len(a.images))) - {i for i, _ in pairs})
+    if hashes_a:
+        hashes_b = _unique_contents(b, set(range(len(b.images))) - {j for _, j in pairs})
+        pairs += [(i, hashes_b[digest]) for digest, i in hashes_a.items() if digest in hashes_b]
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+
+
+def _unique_contents(dataset: Dataset, indices: set[int]) -> dict[str, int]:
+    found = list(_contents(dataset, sorted(indices)))
+    times = Counter(digest for digest, _ in found)
+    return {digest: index for digest, index in found if times[digest] == 1}
+
+
+def _contents(dataset: Dataset, indices: Sequence[int]) -> Iterator[tuple[str, int]]:
+    for index in indices:
+        path = dataset.images[index].path
+        if path is not None and path.is_file():
+            yield content_hash(path), index
+
+
+def match_boxes(a: Floats, b: Floats, threshold: float, allowed: Bools) -> list[tuple[int, int]]:
+    """Return the pairs (row of A, row of B) of (n, 4) and (m, 4) boxes, greedily from the highest IoU down.
+
+    Args:
+        a: x1, y1, x2, y2 in pixels.
+        b: likewise.
+        threshold: the least IoU.
+        allowed: (n, m) which pairs may be matched.
+    """
+    iou = np.where(allowed, pairwise_iou(a, b), 0.0)
+    rows, columns = np.nonzero(iou >= threshold)
+    pairs, taken_a, taken_b = [], set(), set()
+    for at in np.argsort(-iou[rows, columns], kind="stable").tolist():
+        row, column = int(rows[at]), int(columns[at])
+        if row not in taken_a and column not in taken_b:
+            pairs.append((row, column))
+            taken_a.add(row)
+            taken_b.add(column)
+    return sorted(pairs)
+
+
+def relabelled(matched: Matched, threshold: float, near: float = NEAR) -> Ints:
+    """Return (M, K): for each keypoint of A the keypoint of B whose name its place got, or -1.
+
+    Args:
+        matched: the two labellings.
+        threshold: pixels that a point may move and be said to have stayed.
+        near: likewise, as a share of the box's diagonal; the larger of the two counts.
+    """
+    in_a, in_b = matched.points
+    reach = np.maximum(threshold, near * matched.diagonals)[:, None]
+    target = np.full(in_a.shape[:2], -1, dtype=np.int64)
+    # In blocks, for the distances of all pairs of points are M x K x K numbers.
+    for start in range(0, len(in_a), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        target[block] = _relabelled(in_a[block], in_b[block], reach[block])
+    return target
+
+
+def _relabelled(in_a: Floats, in_b: Floats, reach: Floats) -> Ints:
+    k = in_a.shape[1]
+    labelled_a, labelled_b = in_a[:, :, 2] > 0, in_b[:, :, 2] > 0
+    moved = in_a[:, :, :2] - in_b[:, :, :2]
+    own = np.where(labelled_a & labelled_b, np.hypot(moved[..., 0], moved[..., 1]), np.inf)
+    gone = own > reach
+    offsets = in_a[:, :, None, :2] - in_b[:, None, :, :2]
+    # (M, K of A, K of B): pairs of different names, neither of which has stayed.
+    possible = (labelled_a & gone)[:, :, None] & (labelled_b & gone)[:, None, :] & ~np.eye(k, dtype=np.bool_)
+    distance = np.where(possible, np.hypot(offsets[..., 0], offsets[..., 1]), np.inf)
+    clear = _CLEARLY * distance <= np.minimum(own[:, :, None], own[:, None, :])
+    distance = np.where(clear, distance, np.inf)
+    nearest, back = distance.argmin(axis=2), distance.argmin(axis=1)
+    # One point of B answers for one point of A only: they must be each other's nearest.
+    mutual = np.take_along_axis(back, nearest, axis=1) == np.arange(k)
+    target: Ints = np.where((distance.min(axis=2) <= reach) & mutual, nearest, -1)
+    return target

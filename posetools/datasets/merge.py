@@ -1,0 +1,331 @@
+"""Several data sets as one: the work behind ``posetools merge``.
+
+Splits are kept: train goes to train, val to val. Ids are given anew. Decisions:
+
+- Keypoints go by name. Without a skeleton of the user's choice all data sets must have the same names, whatever their
+  order; with one, names that it lacks must be mapped or left out by name, and points that a data set lacks are not
+  labelled in it.
+- Two pictures of one name but with different content both get their data set's name put before it, as ``convert``
+  does it.
+- Two pictures with the same content (byte for byte) in two data sets are one picture. In one split, with the same
+  labels, the first is kept; with different labels nobody knows which is right, and nothing is written. In two splits
+  the evaluation would be of training data: nothing is written, unless the user says which split keeps it.
+- Pictures that one data set has twice are left alone: ``validate`` tells of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from posetools.core.dataset import Dataset, Image, concatenate
+from posetools.core.findings import Finding, sort_findings
+from posetools.core.folder import SPLITS, check_out, skeleton_of
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.datasets.derived import Origin, SetReading, read_set, refuse_errors, write_set
+from posetools.errors import InputError, RequestError, must_be, printable, quoted
+from posetools.files.disk import Transfer
+from posetools.files.names import unique_names
+from posetools.formats.base import ReadOptions
+from posetools.formats.labels import settled
+from posetools.imaging.header import content_hash
+from posetools.progress import Progress, silent
+
+_LISTED = 5
+# What two skeletons may have in another order, or is looked at by itself.
+_BY_NAME = ("name", "category", "keypoints")
+# Coordinates that differ by less are the same label, written with fewer digits.
+_SAME = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MergeRequest:
+    """What to merge, and how.
+
+    Attributes:
+        sources: two or more data set folders.
+        out: the folder to write.
+        skeleton: a built-in name or a file; None for the first data set's, which all must then share.
+        names: a keypoint's or the category's name in a source -> the skeleton's.
+        ignore: names of keypoints and categories that are left out on purpose, and counted.
+        keep_in: the split that keeps a picture which is in two splits; None refuses such pictures.
+        images: how the pictures come into ``out``.
+        overwrite: replace the data set that is in ``out``.
+    """
+
+    sources: tuple[Path, ...]
+    out: Path
+    skeleton: str | Path | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    ignore: frozenset[str] = frozenset()
+    keep_in: str | None = None
+    images: Transfer = "copy"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture of one data set: which data set, which of its splits, and which picture there."""
+
+    source: int
+    split: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """What came of it.
+
+    Attributes:
+        datasets: split -> what was written.
+        findings: what is odd in the sources; sorted.
+        renamed: (data set, name there, name now) of the pictures with a new name.
+        doubles: (data set and name that was left out, data set and name that was kept) of pictures with the same
+            content and labels.
+        ignored: label -> how many were left out on purpose.
+        notes: what else is worth knowing, in words.
+    """
+
+    datasets: Mapping[str, Dataset]
+    findings: tuple[Finding, ...]
+    renamed: tuple[tuple[str, str, str], ...]
+    doubles: tuple[tuple[str, str], ...]
+    ignored: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
+    """Write one data set of several.
+
+    Raises:
+        RequestError: the request cannot be fulfilled: fewer than two data sets, skeletons that do not agree, pictures
+            in two splits or with different labels, an ``out`` that holds something.
+        InputError: something in a data set cannot be read.
+        OutputError: ``out`` cannot be written; it is as it was.
+    """
+    _check(request)
+    skeleton, notes = _skeleton(request)
+    options = ReadOptions(names=request.names, ignore=request.ignore)
+    options = settled(skeleton, options)
+    sets: list[SetReading] = []
+    for done, path in enumerate(request.sources, start=1):
+        sets.append(read_set(path, skeleton, options))
+        refuse_errors(
+            sets[-1].findings,
+            path,
+            f"`posetools validate {quoted(path)}` lists everything that is wrong with it",
+        )
+        progress("reading data sets", done, len(request.sources))
+    doubles = _doubles(request, sets, progress)
+    left_out = set(doubles)
+    entries = [entry for entry in _entries(sets) if entry not in left_out]
+    origins = [(request.sources[entry.source].resolve().name, _image(sets, entry).file_name) for entry in entries]
+    names = dict(zip(entries, unique_names(origins), strict=True))
+    renamed = [(entry, name) for entry, name in names.items() if name != _image(sets, entry).file_name]
+    ignored = Counter[str]()
+    for each in sets:
+        ignored.update(each.ignored)
+    result = MergeResult(
+        datasets=_joined(sets, names),
+        findings=sort_findings(finding for each in sets for finding in each.findings),
+        renamed=tuple((str(request.sources[e.source]), _image(sets, e).file_name, name) for e, name in renamed),
+        doubles=tuple((_shown(request, sets, e), _shown(request, sets, kept)) for e, kept in doubles.items()),
+        ignored=dict(sorted(ignored.items())),
+        notes=notes,
+    )
+    progress("writing", 0, 1)
+    write_set(
+        result.datasets, request.out, _origin(request, result), images=request.images, overwrite=request.overwrite
+    )
+    progress("writing", 1, 1)
+    return result
+
+
+def _check(request: MergeRequest) -> None:
+    if len(request.sources) < 2:
+        raise RequestError(f"merge needs at least 2 data sets, got {len(request.sources)}")
+    seen: dict[Path, Path] = {}
+    for path in request.sources:
+        other = seen.setdefault(path.resolve(), path)
+        if other is not path:
+            raise RequestError(f"{path}: each data set must be given once, but {other} is the same folder")
+    if request.keep_in not in (None, *SPLITS):
+        raise RequestError(must_be("--keep-in", f"one of {', '.join(SPLITS)}", request.keep_in))
+    check_out(request.out, request.sources, overwrite=request.overwrite)
+
+
+def _skeleton(request: MergeRequest) -> tuple[Skeleton, tuple[str, ...]]:
+    """Return the skeleton of the result, and notes on what differs without harm."""
+    if request.skeleton is not None:
+        return load_skeleton(request.skeleton), ()
+    first, *others = request.sources
+    skeleton = skeleton_of(first)
+    notes = []
+    for path in others:
+        other = skeleton_of(path)
+        _check_same_points(first, skeleton, path, other)
+        fields = [field for field in Skeleton.model_fields if field not in _BY_NAME]
+        fields = [field for field in fields if getattr(skeleton, field) != getattr(other, field)]
+        if other.names == skeleton.names and fields:
+            notes.append(f"{' and '.join(fields)}: those of {first}; {path} has others")
+    return skeleton, tuple(notes)
+
+
+def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skeleton) -> None:
+    advice = "  --skeleton NAME|FILE says what the result has; --map OLD=NEW and --ignore NAME bring the names onto it"
+    missing, more = sorted(set(skeleton.names) - set(other.names)), sorted(set(other.names) - set(skeleton.names))
+    if missing or more:
+        said = [f"lacks {', '.join(missing)}"] if missing else []
+        said += [f"has also {', '.join(more)}"] if more else []
+        raise RequestError(f"{path}: keypoints must be those of {first}, but it {' and '.join(said)}\n{advice}")
+    if {point.name: point.swap for point in skeleton.keypoints} != {
+        point.name: point.swap for point in other.keypoints
+    }:
+        raise RequestError(f"{path}: swaps must be those of {first} ({skeleton.name}), but they differ\n{advice}")
+
+
+def _entries(sets: Sequence[SetReading]) -> list[Entry]:
+    return [
+        Entry(source, split, index)
+        for source, each in enumerate(sets)
+        for split, dataset in each.splits.items()
+        for index in range(len(dataset.images))
+    ]
+
+
+def _image(sets: Sequence[SetReading], entry: Entry) -> Image:
+    return sets[entry.source].splits[entry.split].images[entry.index]
+
+
+def _shown(request: MergeRequest, sets: Sequence[SetReading], entry: Entry) -> str:
+    return f"{request.sources[entry.source]} ({entry.split}): {_image(sets, entry).file_name}"
+
+
+def _doubles(request: MergeRequest, sets: Sequence[SetReading], progress: Progress) -> dict[Entry, Entry]:
+    """Return the pictures to leave out -> the one with the same content that is kept.
+
+    Raises:
+        RequestError: such pictures are in two splits, or their labels differ.
+    """
+    doubles: dict[Entry, Entry] = {}
+    leaks, conflicts = [], []
+    for group in _same_content(sets, progress):
+        first = group[0]
+        across = [entry for entry in group if entry.split != first.split]
+        if across:
+            keeper = next((entry for entry in group if entry.split == request.keep_in), None)
+            if keeper is None:
+                leaks.append(f"{_shown(request, sets, first)} and {_shown(request, sets, across[0])}")
+                continue
+            first = keeper
+        for entry in group:
+            # What one data set has twice is left as it is, unless the pair is in two splits.
+            if entry is first or (entry.source == first.source and entry.split == first.split):
+                continue
+            if not _agree(sets, first, entry):
+                conflicts.append(f"{_shown(request, sets, first)} and {_shown(request, sets, entry)}")
+            doubles[entry] = first
+    keep = "--keep-in train or --keep-in val says which of them stays"
+    _refuse(leaks, "a picture must be in one split, but {} in two data sets are not", keep)
+    _refuse(
+        conflicts, "the labels of one picture must be the same, but those of {} differ", "`posetools diff` shows how"
+    )
+    return doubles
+
+
+def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
+    if pairs:
+        listed = "\n".join(f"  {printable(pair)}" for pair in pairs[:_LISTED])
+        more = f"\n  ... and {len(pairs) - _LISTED} more" if len(pairs) > _LISTED else ""
+        number = f"{len(pairs)} picture{'s' if len(pairs) > 1 else ''}"
+        raise RequestError(f"{rule.format(number)}:\n{listed}{more}\n  {advice}")
+
+
+def _same_content(sets: Sequence[SetReading], progress: Progress) -> Iterable[list[Entry]]:
+    """Yield the pictures of several data sets whose files are the same, byte for byte."""
+    by_size: dict[int, list[Entry]] = {}
+    for entry in _entries(sets):
+        by_size.setdefault(_size(_path(sets, entry)), []).append(entry)
+    # Files of different sizes differ: only the others are read.
+    candidates = [entries for entries in by_size.values() if len({entry.source for entry in entries}) > 1]
+    total, done = sum(map(len, candidates)), 0
+    for entries in candidates:
+        by_hash: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_hash.setdefault(content_hash(_path(sets, entry)), []).append(entry)
+            done += 1
+            progress("comparing pictures", done, total)
+        yield from (group for group in by_hash.values() if len({entry.source for entry in group}) > 1)
+
+
+def _path(sets: Sequence[SetReading], entry: Entry) -> Path:
+    return _image(sets, entry).path or Path(_image(sets, entry).file_name)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc.strerror or exc}") from exc
+
+
+def _agree(sets: Sequence[SetReading], a: Entry, b: Entry) -> bool:
+    """Return whether two entries of one picture have the same labels, in whatever order."""
+    labels = [_labels(sets[entry.source].splits[entry.split], entry.index) for entry in (a, b)]
+    return labels[0].shape == labels[1].shape and bool(np.allclose(labels[0], labels[1], rtol=0.0, atol=_SAME))
+
+
+def _labels(dataset: Dataset, index: int) -> Floats:
+    """Return (M, 5 + 3K) box, iscrowd and keypoints of one picture's objects, sorted."""
+    rows = slice(*np.searchsorted(dataset.image_index, [index, index + 1]).tolist())
+    boxes, crowds = dataset.boxes[rows], dataset.iscrowd[rows, None]
+    points = dataset.keypoints[rows].reshape(len(boxes), 3 * dataset.skeleton.num_keypoints)
+    table: Floats = np.concatenate([boxes, crowds, points], axis=1)
+    ordered: Floats = table[np.lexsort(table.T[::-1].round(2))]
+    return ordered
+
+
+def _joined(sets: Sequence[SetReading], names: Mapping[Entry, str]) -> dict[str, Dataset]:
+    """Return split -> one Dataset of the pictures that are kept, under their new names."""
+    splits = dict.fromkeys(split for each in sets for split in each.splits)
+    joined = {}
+    for split in sorted(splits, key=lambda name: (name not in SPLITS, name)):
+        parts = []
+        for source, each in enumerate(sets):
+            dataset = each.splits.get(split)
+            if dataset is None:
+                continue
+            kept = [index for index in range(len(dataset.images)) if Entry(source, split, index) in names]
+            part = dataset.select_images(kept)
+            images = [
+                replace(image, file_name=names[Entry(source, split, index)])
+                for index, image in zip(kept, part.images, strict=True)
+            ]
+            parts.append(part.with_images(images))
+        joined[split] = concatenate(parts)
+    return joined
+
+
+def _origin(request: MergeRequest, result: MergeResult) -> Origin:
+    return Origin(
+        command="merge",
+        sources=request.sources,
+        options={
+            "skeleton": None if request.skeleton is None else Path(request.skeleton).as_posix(),
+            "map": dict(sorted(request.names.items())),
+            "ignore": sorted(request.ignore),
+            "keep_in": request.keep_in,
+            "images": request.images,
+        },
+        ignored=result.ignored,
+        findings=result.findings,
+        more={
+            "renamed": [{"source": source, "from": old, "to": new} for source, old, new in result.renamed],
+            "left_out": [{"picture": gone, "same_as": kept} for gone, kept in result.doubles],
+        },
+    )

@@ -1,0 +1,239 @@
+"""Which skeleton a folder or a file has, where the user does not name one.
+
+Only what was named is looked at: the folder itself, and the one around it. In this order: a ``skeleton.yaml`` there (as
+``posetools prelabel`` and ``review`` leave it, or the user), the data set that it is or lies in, and the built-in
+skeleton that the labels of its labelme files are of. Where nothing is labeled yet the default holds, and that is said.
+Labels of no built-in skeleton are never read as the default's: ``--skeleton`` is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from posetools.core.findings import Finding
+from posetools.core.folder import CONVERSION, is_record, skeleton_of
+from posetools.core.skeleton import (
+    BUILT_IN,
+    DEFAULT,
+    Skeleton,
+    dump_skeleton,
+    load_skeleton,
+    new_command,
+    read_skeleton,
+)
+from posetools.errors import InputError, RequestError, show_value
+from posetools.files.disk import read_bytes, write_text
+from posetools.files.urls import is_url
+from posetools.files.walking import files_ending
+from posetools.formats.base import Format, ReadOptions
+from posetools.formats.labelme.model import BadShape
+from posetools.formats.labelme.pages import some_reading
+from posetools.formats.sources.code_pages import is_utf8
+
+SKELETON_FILE = "skeleton.yaml"
+# Labelme files that are read to learn the labels, and labels that a message lists.
+_FILES, _LISTED = 200, 10
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSkeleton:
+    """A skeleton, and why it is this one.
+
+    Attributes:
+        skeleton: the skeleton.
+        option: what ``--skeleton`` would have to say for it: a built-in name or a path; a folder for a data set's.
+        source: what says so, in words.
+    """
+
+    skeleton: Skeleton
+    option: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNames:
+    """The labels in some labelme files.
+
+    Attributes:
+        points: labels of points, in the order in which they were met.
+        boxes: label of rectangles -> how many have it.
+        others: labels of other shapes.
+    """
+
+    points: dict[str, None] = field(default_factory=dict)
+    boxes: Counter[str] = field(default_factory=Counter)
+    others: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every label."""
+        return frozenset(self.points) | frozenset(self.boxes) | frozenset(self.others)
+
+    @property
+    def category(self) -> str:
+        """What the object is called, as far as rectangles say it."""
+        return self.boxes.most_common(1)[0][0] if self.boxes else ""
+
+
+def own_skeleton(
+    paths: Sequence[Path],
+    explicit: str | Path | None = None,
+    *,
+    by_labels: bool = True,
+    names: Mapping[str, str] | None = None,
+    ignore: Collection[str] = (),
+    encoding: str | None = None,
+) -> OwnSkeleton:
+    """Return the skeleton of some sources of one kind.
+
+    Args:
+        paths: files or folders.
+        explicit: what the user named: a built-in name or a file.
+        by_labels: whether labelme files may say it by their labels.
+        names: label -> the name that stands for it (``--map``).
+        ignore: labels that say nothing (``--ignore``).
+        encoding: of labelme files that are not UTF-8 (``--encoding``).
+
+    Raises:
+        RequestError: the labels are of no built-in skeleton and nothing else says which they are.
+        InputError: a file that says it cannot be read or breaks a rule.
+    """
+    if explicit is not None:
+        return OwnSkeleton(load_skeleton(explicit), str(explicit), "as stated")
+    local = [path for path in paths if not is_url(path)]
+    for path in local:
+        if (recorded := _recorded(path if path.is_dir() else path.parent)) is not None:
+            return recorded
+    labels = labels_in(local if by_labels else (), names or {}, ignore, encoding)
+    for path in local:
+        recorded = _recorded(_around(path)) if path.is_dir() else None
+        if recorded is not None and fits(labels.all, recorded.skeleton):
+            return recorded
+    if not labels.all:
+        return OwnSkeleton(load_skeleton(DEFAULT), DEFAULT, "the default, as nothing says another")
+    for name in BUILT_IN:
+        skeleton = load_skeleton(name)
+        if fits(labels.all, skeleton):
+            return OwnSkeleton(skeleton, name, f"as the labels in {paths[0]} are its names")
+    raise RequestError(_ask(paths[0], labels))
+
+
+def source_skeleton(
+    source: Format, paths: Sequence[Path], explicit: str | Path | None, options: ReadOptions
+) -> OwnSkeleton:
+    """Return what ``own_skeleton`` does, for files to convert; ``options`` are what the user says of them.
+
+    Raises:
+        RequestError, InputError: as ``own_skeleton``.
+    """
+    # A pattern finds names in labels that are none themselves.
+    by_labels = source.name == "labelme" and options.label_pattern is None
+    return own_skeleton(
+        paths, explicit, by_labels=by_labels, names=options.names, ignore=options.ignore, encoding=options.encoding
+    )
+
+
+def keep_skeleton(folder: Path, skeleton: Skeleton) -> Path | None:
+    """Leave a skeleton in a folder of images for the commands that follow, unless it is the default.
+
+    Args:
+        folder: where the images and their labelme files lie, or the folder around it.
+        skeleton: of the models, whose predictions these files hold.
+
+    Returns:
+        The file that was written; None where none was needed.
+
+    Raises:
+        RequestError: the folder has another skeleton already.
+        InputError: the file that is there is no skeleton.
+        OutputError: the file cannot be written.
+    """
+    file = folder / SKELETON_FILE
+    if file.exists():
+        if set(read_skeleton(file).names) != set(skeleton.names):
+            raise RequestError(
+                f"{file}: keypoints must be those of the models, {show_value(', '.join(skeleton.names))}\n"
+                "  fix: choose models of this skeleton, or move the file away"
+            )
+        return None
+    if skeleton.names == load_skeleton(DEFAULT).names:
+        return None
+    write_text(file, dump_skeleton(skeleton))
+    return file
+
+
+def fits(labels: Collection[str], skeleton: Skeleton) -> bool:
+    """Return whether at least half of the labels are names of a skeleton; the rest may be slips, or other things."""
+    known = {skeleton.category.name, *skeleton.names}
+    return 2 * len(known & set(labels)) >= len(set(labels))
+
+
+def _recorded(folder: Path) -> OwnSkeleton | None:
+    """Return the skeleton that a file in the folder says; None where there is none."""
+    file = folder / SKELETON_FILE
+    if file.is_file():
+        return OwnSkeleton(read_skeleton(file), str(file), f"of {file}")
+    record = folder / CONVERSION
+    if (record.is_file() and is_record(record)) or any(folder.glob("*_coco.json")):
+        return OwnSkeleton(skeleton_of(folder), str(folder), f"of the data set {folder}")
+    return None
+
+
+def _around(folder: Path) -> Path:
+    """Return the folder that a folder lies in, as the user would write it."""
+    return folder.resolve().parent if folder.name in ("", "..") else folder.parent
+
+
+def labels_in(
+    paths: Sequence[Path], names: Mapping[str, str], ignore: Collection[str], encoding: str | None = None
+) -> LabelNames:
+    """Return the labels of the first labelme files in some folders, or of some files, as far as they can be read.
+
+    Of a file whose encoding is not known these are the labels in ASCII, which are the same in all encodings.
+    """
+    found = LabelNames()
+    for file in islice(_json_files(paths), _FILES):
+        try:
+            data = read_bytes(file)
+        except InputError:
+            continue
+        document = some_reading(data, str(file), encoding)
+        if isinstance(document, Finding):
+            continue
+        for shape in document.shapes:
+            label = shape.label
+            if not label or label in ignore or not (encoding or label.isascii() or is_utf8(data)):
+                continue
+            label = names.get(label, label)
+            if isinstance(shape, BadShape):
+                found.others[label] = None
+            elif shape.shape_type == "rectangle":
+                found.boxes[label] += 1
+            else:
+                (found.points if shape.shape_type == "point" else found.others)[label] = None
+    return found
+
+
+def _json_files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from files_ending(path, ".json")
+        elif path.suffix.lower() == ".json" and path.is_file():
+            yield path
+
+
+def _ask(path: Path, labels: LabelNames) -> str:
+    known = sorted(labels.all)
+    listed = ", ".join(known[:_LISTED]) + (", ..." if len(known) > _LISTED else "")
+    command = new_command(labels.points, labels.category)
+    file = command.split()[3]
+    return (
+        f"{path}: labels must be names of a built-in skeleton ({', '.join(BUILT_IN)}) where --skeleton is left out, "
+        f"got {show_value(listed)}\n"
+        f"  fix: {command}\n"
+        f"  then add: --skeleton {file}"
+    )

@@ -1,0 +1,299 @@
+"""Splitting a finished data set anew: the work behind ``posetools split``.
+
+The COCO files are taken as documents: unknown keys, the order of pictures and annotations, and ids all survive. Only
+ids that stand in both files are given anew, since afterwards they could meet in one file. Pictures stay where they
+are. Splits other than train and val (a test set) are left alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posetools.core.folder import CONVERSION, SPLITS, ann_file, splits_of
+from posetools.core.journal import finish, write_together
+from posetools.core.record import SplitCounts, count_annotations
+from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
+from posetools.datasets.stratify import SIZE_BOUNDS, Strata, Stratify
+from posetools.errors import InputError, RequestError, must_be, show_value
+from posetools.files.disk import dump_json, read_json
+from posetools.files.locks import only_one_in
+
+_HINT = "`posetools validate` lists everything that is wrong with the file"
+
+
+@dataclass(frozen=True, slots=True)
+class ResplitResult:
+    """What came of it.
+
+    Attributes:
+        plan: the new plan.
+        counts: what is in train and val now.
+        renumbered: the ids that were given anew: of ``images``, of ``annotations``, of both, or none.
+        untouched: the splits that were left alone.
+        strata: stratum -> how many there are in train and val together, and in val; none when not stratified.
+        finished: whether an earlier split had been killed, and was finished first.
+    """
+
+    plan: SplitPlan
+    counts: Mapping[str, SplitCounts]
+    renumbered: tuple[str, ...]
+    untouched: tuple[str, ...]
+    strata: Mapping[str, tuple[int, int]]
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """One COCO file, checked as far as splitting needs it."""
+
+    path: Path
+    content: dict[str, Any]
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+
+
+def resplit(
+    data_root: Path,
+    *,
+    val: float = DEFAULT_VAL,
+    seed: int = DEFAULT_SEED,
+    by: str | None = None,
+    stratify: Stratify | None = None,
+) -> ResplitResult:
+    """Split the pictures of train and val anew and write both files, both or neither; with ``val`` 0 train alone.
+
+    Args:
+        data_root: the data set's folder.
+        val: as in ``plan_split``, as are ``seed`` and ``by``.
+        seed: another seed, another split.
+        by: how pictures are grouped.
+        stratify: what both sides should have the same share of; None for nothing but pictures.
+
+    Raises:
+        RequestError: there is no train or val, the split is not possible, or another run is writing the data set.
+        InputError: a file cannot be read, or has not the shape of a COCO file.
+        OutputError: the files cannot be written; they are as they were.
+    """
+    if not data_root.is_dir():
+        splits_of(data_root)
+    with only_one_in(data_root):
+        return _resplit(data_root, val=val, seed=seed, by=by, stratify=stratify)
+
+
+def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify: Stratify | None) -> ResplitResult:
+    finished = finish(data_root)
+    splits = splits_of(data_root)
+    documents = {split: _read(ann_file(data_root, split)) for split in splits if split in SPLITS}
+    if not documents:
+        raise RequestError(f"{data_root}: must have a train_coco.json or a val_coco.json, got {', '.join(splits)}")
+    first, *others = documents.values()
+    for other in others:
+        _check_same_categories(first, other)
+    images, annotations, renumbered = _merge(list(documents.values()))
+    strata = _strata(data_root, stratify, images, annotations, len(_keypoint_names(first))) if stratify else None
+    held = Counter(annotation["image_id"] for annotation in annotations)
+    objects = [held[image["id"]] for image in images]
+    names = [image["file_name"] for image in images]
+    plan = plan_split(names, val=val, seed=seed, by=by, strata=strata, objects=objects)
+    _check_both_sides(data_root, plan, objects)
+    side_of = {image["id"]: "val" if index in plan.val else "train" for index, image in enumerate(images)}
+    texts: dict[str, str | None] = {}
+    counts = {}
+    for split in SPLITS:
+        if split == "val" and not plan.val:
+            texts[ann_file(data_root, split).name] = None
+            continue
+        mine = [image for image in images if side_of[image["id"]] == split]
+        theirs = [annotation for annotation in annotations if side_of[annotation["image_id"]] == split]
+        content = {**documents.get(split, first).content, "images": mine, "annotations": theirs}
+        texts[ann_file(data_root, split).name] = _dump(data_root, content)
+        counts[split] = count_annotations(_keypoint_names(first), len(mine), theirs)
+    record = data_root / CONVERSION
+    if record.is_file():
+        texts[CONVERSION] = dump_json(_updated_record(record, plan, counts, val=val, seed=seed, stratify=stratify))
+    write_together(data_root, texts)
+    untouched = tuple(split for split in splits if split not in SPLITS)
+    shares = _shares(strata, plan) if strata else {}
+    return ResplitResult(plan, counts, renumbered, untouched, shares, finished)
+
+
+def _check_both_sides(data_root: Path, plan: SplitPlan, objects: Sequence[int]) -> None:
+    """Refuse a plan that leaves a side without objects, on which nothing could be trained or evaluated."""
+    if not plan.val:
+        return
+    in_val = sum(objects[index] for index in plan.val)
+    if sum(objects) and in_val in (0, sum(objects)):
+        side = "train" if in_val else "val"
+        holders = sum(map(bool, objects))
+        hint = "label a second image with objects" if holders < 2 else "another --seed, --val or --split-by"
+        raise RequestError(f"{data_root}: objects must be in both splits, got none in {side}\n  fix: {hint}")
+
+
+def _read(path: Path) -> _Document:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(path, "", must_be("a COCO file", "an object", content), hint=_HINT)
+    images = _objects(path, content, "images")
+    annotations = _objects(path, content, "annotations")
+    for i, image in enumerate(images):
+        if not isinstance(image.get("file_name"), str):
+            problem = must_be("file_name", "a text", image.get("file_name"))
+            raise InputError(path, f"images[{i}]", problem, hint=_HINT)
+    ids = _unique_ids(path, images, "images")
+    _unique_ids(path, annotations, "annotations")
+    numbers = 3 * len(_keypoint_names_of(content))
+    for i, annotation in enumerate(annotations):
+        place = f"annotations[{i}] (id {annotation['id']})"
+        if annotation.get("image_id") not in ids:
+            problem = must_be("image_id", "the id of a picture in this file", annotation.get("image_id"))
+            raise InputError(path, place, problem, hint=_HINT)
+        _check_keypoints(path, place, annotation.get("keypoints"), numbers)
+    return _Document(path, content, images, annotations)
+
+
+def _objects(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    entries = content.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(path, key, must_be(key, "a list of objects", entries), hint=_HINT)
+    return entries
+
+
+def _unique_ids(path: Path, entries: Sequence[Mapping[str, Any]], key: str) -> set[int | str]:
+    seen: set[int | str] = set()
+    for i, entry in enumerate(entries):
+        number = entry.get("id")
+        if not isinstance(number, int | str):
+            raise InputError(path, f"{key}[{i}]", must_be("id", "a whole number", number), hint=_HINT)
+        if number in seen:
+            raise InputError(path, f"{key}[{i}]", must_be("id", "unique in this file", number), hint=_HINT)
+        seen.add(number)
+    return seen
+
+
+def _check_keypoints(path: Path, place: str, keypoints: object, numbers: int) -> None:
+    if keypoints is None:
+        return
+    if not isinstance(keypoints, list) or not all(isinstance(number, int | float) for number in keypoints):
+        raise InputError(path, place, must_be("keypoints", "a list of numbers", keypoints), hint=_HINT)
+    if numbers and len(keypoints) not in (0, numbers):
+        problem = must_be("keypoints", f"{numbers} numbers, as the category says", len(keypoints))
+        raise InputError(path, place, problem, hint=_HINT)
+
+
+def _check_same_categories(a: _Document, b: _Document) -> None:
+    if a.content.get("categories") != b.content.get("categories"):
+        problem = f"categories must be those of {a.path.name}, got {show_value(b.content.get('categories'))}"
+        raise InputError(b.path, "categories", problem, hint="objects move between the two files; " + _HINT)
+
+
+def _keypoint_names(document: _Document) -> tuple[str, ...]:
+    return _keypoint_names_of(document.content)
+
+
+def _keypoint_names_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    categories = content.get("categories")
+    for category in categories if isinstance(categories, list) else ():
+        if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
+            return tuple(str(name) for name in category["keypoints"])
+    return ()
+
+
+def _merge(documents: Sequence[_Document]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
+    """Return all pictures, all annotations, and which of the two got new ids because theirs stood in two files."""
+    renumbered = []
+    images = [(number, image) for number, document in enumerate(documents) for image in document.images]
+    annotations = [(number, entry) for number, document in enumerate(documents) for entry in document.annotations]
+    new_id = {(number, image["id"]): image["id"] for number, image in images}
+    if _clash(images):
+        renumbered.append("images")
+        new_id = {(number, image["id"]): i for i, (number, image) in enumerate(images, start=1)}
+    all_images = [{**image, "id": new_id[number, image["id"]]} for number, image in images]
+    moved = [{**entry, "image_id": new_id[number, entry["image_id"]]} for number, entry in annotations]
+    if _clash(annotations):
+        renumbered.append("annotations")
+        moved = [{**entry, "id": i} for i, entry in enumerate(moved, start=1)]
+    return all_images, moved, tuple(renumbered)
+
+
+def _clash(entries: Sequence[tuple[int, Mapping[str, Any]]]) -> bool:
+    return max(Counter(entry["id"] for _, entry in entries).values(), default=0) > 1
+
+
+def _dump(data_root: Path, content: Mapping[str, Any]) -> str:
+    try:
+        return dump_json(content)
+    except ValueError as exc:
+        raise InputError(data_root, "", "numbers must be finite, got NaN or infinity", hint=_HINT) from exc
+
+
+def _strata(
+    data_root: Path,
+    stratify: Stratify,
+    images: Sequence[Mapping[str, Any]],
+    annotations: Sequence[Mapping[str, Any]],
+    num_keypoints: int,
+) -> Strata:
+    """Return what each picture holds: objects of each size class, or points of each visibility; or no object."""
+    by_size = stratify == "size"
+    if not by_size and not num_keypoints:
+        raise RequestError(f"{data_root}: --stratify visibility needs keypoints in the category, but it names none")
+    row_of = {image["id"]: row for row, image in enumerate(images)}
+    counts = np.zeros((len(images), 4))
+    for entry in annotations:
+        held = _sizes(data_root, entry) if by_size else _visibilities(data_root, entry, num_keypoints)
+        counts[row_of[entry["image_id"]], :3] += held
+    counts[:, 3] = counts[:, :3].sum(axis=1) == 0
+    sizes, points = ("small", "medium", "large"), ("points not labelled", "hidden points", "visible points")
+    labels = [f"{each} objects" for each in sizes] if by_size else points
+    return Strata(stratify, (*labels, "pictures without objects"), counts)
+
+
+def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:
+    area = entry.get("area")
+    if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area < float("inf"):
+        problem = must_be("area", "a number of square pixels for --stratify size", area)
+        raise InputError(data_root, f"annotation {entry['id']}", problem, hint="`posetools validate --fix` mends areas")
+    number = sum(area >= bound for bound in SIZE_BOUNDS)
+    return [int(number == size) for size in range(3)]
+
+
+def _visibilities(data_root: Path, entry: Mapping[str, Any], num_keypoints: int) -> list[int]:
+    seen = (entry.get("keypoints") or [0] * (3 * num_keypoints))[2::3]
+    numbers = [seen.count(value) for value in range(3)]
+    if sum(numbers) != len(seen):
+        problem = must_be("visibility", "0, 1 or 2 for --stratify visibility", seen)
+        raise InputError(data_root, f"annotation {entry['id']}", problem, hint=_HINT)
+    return numbers
+
+
+def _shares(strata: Strata, plan: SplitPlan) -> dict[str, tuple[int, int]]:
+    total, in_val = strata.counts.sum(axis=0), strata.counts[sorted(plan.val)].sum(axis=0)
+    return {label: (int(total[i]), int(in_val[i])) for i, label in enumerate(strata.labels) if total[i]}
+
+
+def _updated_record(
+    path: Path,
+    plan: SplitPlan,
+    counts: Mapping[str, SplitCounts],
+    *,
+    val: float,
+    seed: int,
+    stratify: Stratify | None,
+) -> dict[str, Any]:
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError(path, "", must_be("conversion.json", "an object, as convert writes it", record))
+    before = record.get("splits")
+    new = {split: each.as_dict() for split, each in counts.items()}
+    kept = before if isinstance(before, dict) else {}
+    kept = {split: each for split, each in kept.items() if split not in SPLITS or split in new}
+    split = {"by": plan.by, "val": val, "seed": seed, "groups": plan.groups, "reason": plan.reason}
+    if stratify:
+        split["stratify"] = stratify
+    return {**record, "splits": {**kept, **new}, "split": split}

@@ -1,0 +1,250 @@
+"""What ``posetools view`` can show: the pictures of a data set or of a labelled source, and what is found in them.
+
+A data set folder is read as it is for training, without a look at its pictures, and its findings are those of
+``validate``. Anything else is read as ``convert`` reads it, and its findings are the reader's. Pictures stay apart by
+split, for the same name may stand in two of them: that is a finding itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from posetools.checks.validate import validate
+from posetools.core.dataset import Dataset, Image
+from posetools.core.findings import Finding, Severity
+from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, skeleton_of, splits_of
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import Skeleton
+from posetools.datasets.own_skeleton import own_skeleton
+from posetools.errors import RequestError, must_be
+from posetools.files.disk import read_json
+from posetools.formats import told_format
+from posetools.formats.base import ReadOptions
+from posetools.formats.coco import format as coco
+from posetools.formats.coco.sources import safe_name
+from posetools.progress import Progress
+
+_ENTRY = re.compile(r"(images|annotations)\[(\d+)\]")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Labelled:
+    """One picture and its M objects.
+
+    Attributes:
+        image: the picture; its ``path`` says where it lies.
+        boxes: (M, 4) x1, y1, x2, y2 in pixels.
+        keypoints: (M, K, 3) x, y, visibility.
+        places: M texts: the file that each object stands in, and the place in it.
+        ann_file: the annotation file of many pictures that this one is listed in; empty where each has its own.
+    """
+
+    image: Image
+    boxes: Floats
+    keypoints: Floats
+    places: tuple[str, ...]
+    ann_file: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Labels:
+    """What there is to show.
+
+    Attributes:
+        skeleton: what the keypoints are.
+        pictures: by split, then by name.
+        unreadable: how many errors there were in reading: what they name cannot be shown.
+        findings: gives everything found, of the pictures' splits.
+        ann_files: the COCO files of all splits, also of those that are not shown.
+    """
+
+    skeleton: Skeleton
+    pictures: tuple[Labelled, ...]
+    unreadable: int
+    findings: Callable[[], Sequence[Finding]]
+    ann_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is found in one picture.
+
+    Attributes:
+        found: the rows of the objects that a finding names, and what it says; no rows for the picture as a whole.
+    """
+
+    found: tuple[tuple[frozenset[int], str], ...] = ()
+
+    @property
+    def rows(self) -> frozenset[int]:
+        """All objects that are named."""
+        return frozenset(row for rows, _ in self.found for row in rows)
+
+    def messages(self, row: int | None = None) -> list[str]:
+        """Return what is said, of the picture or of one object in it."""
+        return [message for rows, message in self.found if row is None or not rows or row in rows]
+
+
+def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, progress: Progress) -> Labels:
+    """Return the pictures of a data set folder, or of a file or folder in a format that convert reads.
+
+    Args:
+        data: the folder or file.
+        split: the one split to show; None for all.
+        skeleton: a built-in name or a file; None for the data's own.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: there is no such data or split, or its format cannot be told.
+        InputError: a file that is needed cannot be read.
+    """
+    refuse_zip(data)
+    if not data.exists():
+        raise RequestError(f"{data}: must be a data set folder or a labelled source, but there is none")
+    folder = data if data.is_dir() else data.parent
+    is_set = data.is_dir() and any(data.glob("*_coco.json"))
+    own = is_set or skeleton is not None or (folder / CONVERSION).is_file() or any(folder.glob("*_coco.json"))
+    known = skeleton_of(folder, skeleton) if own else own_skeleton([data]).skeleton
+    labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
+    if not labels.pictures:
+        hint = f"`posetools {'validate' if is_set else 'convert'}` says why; --skeleton names another skeleton"
+        raise RequestError(f"{data}: no picture could be read, with the keypoints of {known.name}\n  {hint}")
+    return labels
+
+
+def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path | None, progress: Progress) -> Labels:
+    splits = splits_of(data)
+    _check_split(data, split, splits)
+    files = [ann_file(data, name) for name in splits if split in (None, name)]
+    pictures: list[Labelled] = []
+    errors = 0
+    for done, file in enumerate(files, start=1):
+        read = coco.read_split(file, data / IMAGES, skeleton)
+        pictures += _pictures(read.dataset, str(file))
+        errors += _errors(read.findings)
+        progress("reading COCO files", done, len(files))
+
+    def findings() -> list[Finding]:
+        names = {str(data), *map(str, files)}
+        return [each for each in validate(data, skeleton=asked, progress=progress).findings if each.file in names]
+
+    ann_files = tuple(str(ann_file(data, name)) for name in splits)
+    return Labels(skeleton, tuple(pictures), errors, findings, ann_files)
+
+
+def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> Labels:
+    told = told_format([data], "a data set folder, or of a format that is told by its signs")
+    # To be looked at, points without visibility and objects without boxes are shown as well as may be.
+    options = ReadOptions(assume_visible=True, box_from="keypoints", progress=progress)
+    read = told.read([data], skeleton, options)
+    declared = {image.split for image in read.dataset.images if image.split}
+    _check_split(data, split, sorted(declared))
+    # A COCO file's places name the file; elsewhere each picture has a file of its own.
+    many = str(data) if data.is_file() and told is coco.FORMAT else ""
+    pictures = [each for each in _pictures(read.dataset, many) if split in (None, each.image.split)]
+    ann_files = (many,) if many else ()
+    return Labels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)
+
+
+def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
+    if split is not None and split not in known:
+        rule = f"one of {', '.join(known)}" if known else f"left out: {data} has no splits"
+        raise RequestError(must_be("--split", rule, split))
+
+
+def _pictures(dataset: Dataset, file: str) -> Iterator[Labelled]:
+    for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+        part = slice(rows.start, rows.stop)
+        yield Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.places[part], file)
+
+
+def _errors(findings: Iterable[Finding]) -> int:
+    return sum(finding.severity is Severity.ERROR for finding in findings)
+
+
+def mark_pictures(findings: Iterable[Finding], pictures: Sequence[Labelled]) -> tuple[dict[int, Mark], list[Finding]]:
+    """Return what is found in which picture, by its index, and the findings that name no picture."""
+    finder = _Finder(pictures)
+    marks: dict[int, list[tuple[frozenset[int], str]]] = {}
+    elsewhere = []
+    for finding in findings:
+        found = finder.find(finding)
+        for index, rows in found.items():
+            marks.setdefault(index, []).append((rows, finding.message))
+        if not found:
+            elsewhere.append(finding)
+    return {index: Mark(tuple(found)) for index, found in sorted(marks.items())}, elsewhere
+
+
+class _Finder:
+    """Finds the picture that a finding is about, and the objects in it."""
+
+    def __init__(self, pictures: Sequence[Labelled]) -> None:
+        self._pictures = pictures
+        self._objects = {place: (i, row) for i, each in enumerate(pictures) for row, place in enumerate(each.places)}
+        self._names = _grouped((each.image.file_name, i) for i, each in enumerate(pictures))
+        self._paths = {str(each.image.path): i for i, each in enumerate(pictures)}
+        self._stems = _grouped((each.image.path.stem, i) for i, each in enumerate(pictures) if each.image.path)
+        self._files = _grouped((place.rpartition(": ")[0], i) for place, (i, _) in self._objects.items())
+        self._entries: dict[str, tuple[list[str | None], list[str | None]]] = {}
+
+    def find(self, finding: Finding) -> dict[int, frozenset[int]]:
+        """Return index of the picture -> rows of its objects; empty for what is about no picture."""
+        if finding.code == "W210":
+            file = finding.file
+            return {
+                i: frozenset() for i, each in enumerate(self._pictures) if each.ann_file == file and not each.places
+            }
+        # A finding on several shapes of a labelme file lists them all.
+        places = (finding.place, *finding.place.split(", "))
+        objects = [self._objects.get(f"{finding.file}: {place}") for place in places]
+        known = [each for each in objects if each]
+        if known:
+            return {known[0][0]: frozenset(row for _, row in known)}
+        index = self._listed(finding) if _ENTRY.match(finding.place) else self._own(finding.file)
+        return {} if index is None else {index: frozenset()}
+
+    def _own(self, file: str) -> int | None:
+        """Return the picture that a file is, or is the annotation of: by its objects, or else by its name."""
+        if file in self._paths:
+            return self._paths[file]
+        if any(each.ann_file == file for each in self._pictures) or Path(file).is_dir():
+            return None
+        found = self._files.get(file) or self._stems.get(Path(file).stem, set())
+        return next(iter(found)) if len(found) == 1 else None
+
+    def _listed(self, finding: Finding) -> int | None:
+        """Return the picture of an entry in a COCO file."""
+        entry = _ENTRY.match(finding.place)
+        name = self._name(finding.file, entry[1], int(entry[2])) if entry else None
+        found = self._names.get(safe_name(name) or "", set()) if name else set()
+        fitting = [i for i in found if self._pictures[i].ann_file in ("", finding.file)]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def _name(self, file: str, kind: str, position: int) -> str | None:
+        """Return the file name of the picture of an entry in a COCO file, also of one that could not be read."""
+        if file not in self._entries:
+            self._entries[file] = _entries(Path(file))
+        names, pictures_of = self._entries[file]
+        return names[position] if kind == "images" else pictures_of[position]
+
+
+def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
+    groups: dict[str, set[int]] = {}
+    for name, index in pairs:
+        groups.setdefault(name, set()).add(index)
+    return groups
+
+
+def _entries(path: Path) -> tuple[list[str | None], list[str | None]]:
+    """Return of a COCO file the name of each picture, and of each annotation the name of its picture, where known."""
+    document = read_json(path)
+    images, annotations = (
+        [entry if isinstance(entry, Mapping) else {} for entry in document[kind]] for kind in ("images", "annotations")
+    )
+    names = [name if isinstance(name := image.get("file_name"), str) else None for image in images]
+    by_id = {str(image.get("id")): name for image, name in zip(images, names, strict=True)}
+    return names, [by_id.get(str(annotation.get("image_id"))) for annotation in annotations]

@@ -1,0 +1,321 @@
+"""Which pictures are for training and which for evaluation: a seeded plan over file names.
+
+A plan never tears a group apart. What a group is:
+
+- ``picture``: every picture is its own group.
+- ``parent``: the pictures of one folder.
+- a regular expression, searched in the file name (folders included): its first group, or else the whole match, is the
+  key, and pictures of one key belong together.
+- nothing said: by clip when the names look like frames of clips, else by picture. The clip of a picture is its file
+  name (folder included, suffix not) without its last run of digits: ``a/drive_0001.jpg`` and ``a/drive_0002.jpg`` are
+  frames of ``a/drive_``. Names look like frames of clips when there are at least two clips, and at least 80 % of the
+  pictures are in a clip of three or more whose numbers are dense: from the lowest to the highest are at most ten
+  numbers per picture. One camera's ``IMG_0001.jpg, IMG_0002.jpg, ...`` alone is one clip, hence by picture.
+
+Augmented copies of one original are one group whatever the grouping: Roboflow writes ``IMG_1.jpg`` as
+``IMG_1_jpg.rf.HASH.jpg``, another hash for each copy. Clips are looked for in the names of the originals.
+
+Objects: when two groups or more hold some, both sides get some. Where a plan leaves one side without, one group that
+holds objects goes there, and others leave it for that; every other plan stays as it is. When all objects are in one
+clip, which nobody asked to keep together, the split is by picture.
+
+With strata the plan is by lot first, and then groups are exchanged until evaluation has its share of every stratum as
+nearly as groups allow (posetools/datasets/stratify.py).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from posetools.core.originals import original_name
+from posetools.datasets.stratify import Strata, balance
+from posetools.errors import RequestError, must_be
+
+DEFAULT_VAL = 0.1
+DEFAULT_SEED = 0
+
+_FEWEST_FRAMES = 3
+_NUMBERS_PER_FRAME = 10
+_SHARE_IN_CLIPS = 0.8
+# A clip is spoken of when it is split picture by picture and has at least this share of the pictures.
+_SHARE_TORN = 0.5
+_ENOUGH_GROUPS = 10
+# A longer run of digits is a hash or an identifier, not the number of a frame.
+_LONGEST_NUMBER = 18
+_LISTED = 5
+_NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
+_ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlan:
+    """Which pictures are for evaluation.
+
+    Attributes:
+        val: indices of the pictures for evaluation; all others are for training.
+        by: how they were grouped: ``picture``, ``parent``, ``clip``, or the regular expression.
+        groups: how many groups there were.
+        reason: why so, in words for a person.
+        warnings: what may make the evaluation too good, in words for a person.
+    """
+
+    val: frozenset[int]
+    by: str
+    groups: int
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+
+def plan_split(
+    names: Sequence[str],
+    *,
+    val: float = DEFAULT_VAL,
+    seed: int = DEFAULT_SEED,
+    by: str | None = None,
+    strata: Strata | None = None,
+    objects: Sequence[int] | None = None,
+) -> SplitPlan:
+    """Return which of the pictures are for evaluation.
+
+    The plan depends on the set of names, ``val``, ``seed``, ``by`` and which pictures hold objects only, not on the
+    order of the names. The number of pictures for evaluation differs from ``val * len(names)`` by at most the size of
+    the largest group, and neither side is empty unless ``val`` is 0.
+
+    Args:
+        names: the pictures' file names, with forward slashes.
+        val: the share that is for evaluation, less than 1; with 0 all images are for training.
+        seed: another seed, another choice of groups.
+        by: ``picture``, ``parent``, a regular expression, or None to choose between clip and picture.
+        strata: what the pictures hold, to be shared out evenly; in the order of ``names``.
+        objects: how many objects each picture holds, in the order of ``names``; None when that is not known.
+
+    Raises:
+        RequestError: ``val`` is out of range, a name does not match, or there are fewer than two groups.
+    """
+    check_split_request(val=val, by=by)
+    if val == 0:
+        return SplitPlan(frozenset(), "none", 1, "all images are for training, as --val 0 says")
+    originals = [original_name(name) for name in names]
+    keys, how, reason = _keys(names, originals, by)
+    holding = [index for index, number in enumerate(objects or ()) if number]
+    if how == "clip" and len(holding) > 1 and len({keys[index] for index in holding}) == 1:
+        keys, how, reason = originals, "picture", "by picture, because all objects are in one clip"
+    if len(set(originals)) < len(names):
+        keys = _joined(keys, originals)
+        reason += "; augmented copies of one original stay together"
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        groups[key].append(index)
+    if len(groups) < 2:
+        raise RequestError(_too_few(names, by))
+    sizes = {key: len(members) for key, members in groups.items()}
+    chosen = _choose(sizes, val, seed)
+    if strata is not None:
+        held = {key: np.array([len(m), *strata.counts[m].sum(axis=0)]) for key, m in groups.items()}
+        chosen = balance(chosen, held, val, seed)
+        reason += f", stratified by {strata.kind}"
+    chosen = _share_objects(chosen, sizes, {keys[index] for index in holding}, val, seed)
+    indices = frozenset(index for key in chosen for index in groups[key])
+    if how != "picture":
+        reason += f"; {len(chosen)} of {len(groups)} groups, {len(indices)} of {len(names)} pictures are for evaluation"
+    torn = _torn_clip(originals) if by is None and how == "picture" else ()
+    return SplitPlan(val=indices, by=how, groups=len(groups), reason=reason, warnings=torn)
+
+
+def check_split_request(*, val: float, by: str | None) -> None:
+    """Refuse what no names could be split by, before they are known.
+
+    Args:
+        val: the share that is for evaluation; 0 for none.
+        by: how images are grouped.
+
+    Raises:
+        RequestError: ``val`` is out of range, or ``by`` is no regular expression.
+    """
+    if not 0 <= val < 1:
+        rule = "greater than 0 and less than 1, or 0 for none"
+        raise RequestError(
+            f"{must_be('--val', rule, val)}\n  it is the share of the pictures that evaluation uses, 0.1 for a tenth"
+        )
+    try:
+        re.compile(by or "")
+    except re.error as exc:
+        rule = f"picture, parent, or a regular expression ({exc})"
+        raise RequestError(must_be("--split-by", rule, by)) from exc
+
+
+def _joined(keys: Sequence[str], originals: Sequence[str]) -> list[str]:
+    """Return keys that copies of one original share: groups that hold copies of one become one."""
+    joined: dict[str, str] = {}
+
+    def last(key: str) -> str:
+        while joined.get(key, key) != key:
+            key = joined[key]
+        return key
+
+    first: dict[str, str] = {}
+    for key, original in zip(keys, originals, strict=True):
+        joined[last(key)] = last(first.setdefault(original, key))
+    return [last(key) for key in keys]
+
+
+def _keys(names: Sequence[str], originals: Sequence[str], by: str | None) -> tuple[Sequence[str], str, str]:
+    if by is None:
+        clips = _clip_keys(originals)
+        if clips is not None:
+            return clips, "clip", "by clip, because the names look like frames of clips (--split-by picture ignores it)"
+        return originals, "picture", "by picture"
+    if by == "picture":
+        return originals, "picture", "by picture, as asked"
+    if by == "parent":
+        return [str(PurePosixPath(name).parent) for name in names], "parent", "by parent folder, as asked"
+    return _matched_keys(names, by), by, f"by the part of the name that {by!r} matches, as asked"
+
+
+def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
+    pattern = re.compile(expression)
+    keys, unmatched = [], []
+    for name in names:
+        match = pattern.search(name)
+        key = match and (match[1] if pattern.groups else match[0])
+        keys.append(key or "")
+        if key is None:
+            unmatched.append(name)
+    if unmatched:
+        listed = ", ".join(sorted(unmatched)[:_LISTED]) + (", ..." if len(unmatched) > _LISTED else "")
+        raise RequestError(
+            f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
+            f"{len(names)}: {listed}\n  the expression is searched in the name under images/, folders included"
+        )
+    return keys
+
+
+def _clip_keys(names: Sequence[str]) -> list[str] | None:
+    keys, numbers = _clips(names)
+    in_clips = sum(len(frames) for frames in numbers.values() if _is_clip(frames))
+    if len(set(keys)) < 2 or in_clips < _SHARE_IN_CLIPS * len(names):
+        return None
+    return keys
+
+
+def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
+    """Return the clip of each name, and the numbers of the frames of each clip."""
+    keys: list[str] = []
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for name in names:
+        key, number = _clip_and_number(name)
+        keys.append(key)
+        if number is not None:
+            numbers[key].append(number)
+    return keys, numbers
+
+
+def _torn_clip(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence on the clip that most of the names are of, and which is split picture by picture."""
+    keys, numbers = _clips(names)
+    clip = max(numbers, key=lambda key: len(numbers[key]), default="")
+    if not clip or not _is_clip(numbers[clip]) or len(numbers[clip]) < _SHARE_TORN * len(names):
+        return ()
+    frames = [name for key, name in zip(keys, names, strict=True) if key == clip]
+    by_number = dict(zip(numbers[clip], frames, strict=True))
+    how = _together(names)
+    fix = f"--split-by '{how}' keeps neighbors together" if how else "evaluate on images of another clip"
+    return (
+        f"{by_number[min(by_number)]} to {by_number[max(by_number)]} ({len(frames)} images) are numbered like frames "
+        "of one clip, and are split image by image: if they are frames of a video, neighbors are in train and in val, "
+        f"and AP is too high; {fix}",
+    )
+
+
+def _together(names: Sequence[str]) -> str:
+    """Return the expression that keeps as long runs of frames together as leave enough groups; empty when none does."""
+    for digits, fewest in ((3, _ENOUGH_GROUPS), (2, _ENOUGH_GROUPS), (1, 2)):
+        expression = "(.*)" + r"\d" * digits + r"\D*$"
+        found = [re.search(expression, name) for name in names]
+        if len({match[1] for match in found if match}) >= fewest and None not in found:
+            return expression
+    return ""
+
+
+def _clip_and_number(name: str) -> tuple[str, int | None]:
+    # What pathlib would say of the name, without a Path for each of millions.
+    parent = name.rfind("/") + 1
+    dot = name.rfind(".")
+    stem = name[:dot] if parent < dot < len(name) - 1 else name
+    # The number that comes last in it, as a rule at its end.
+    before, after = stem.rstrip("0123456789"), ""
+    number = stem[len(before) :]
+    if not number and (match := _NUMBERED.fullmatch(stem, parent)):
+        before, number, after = stem[: match.start(2)], match[2], match[3]
+    root = "" if parent else "/"
+    if not 0 < len(number) <= _LONGEST_NUMBER:
+        return root + stem, None
+    # A NUL, which no file name holds, marks where the number was: a1b and ab are of different clips.
+    return f"{root}{before}\0{after}", int(number)
+
+
+def _is_clip(frames: Sequence[int]) -> bool:
+    different = len(set(frames))
+    span = max(frames) - min(frames) + 1
+    return different >= _FEWEST_FRAMES and span <= _NUMBERS_PER_FRAME * different
+
+
+def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
+    """Return the keys of the groups for evaluation: taken in random order, each only if it brings the share nearer."""
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    total = sum(sizes.values())
+    target, taken, chosen = val * total, 0, set()
+    for key in order:
+        if abs(taken + sizes[key] - target) < abs(taken - target):
+            chosen.add(key)
+            taken += sizes[key]
+    smallest = min(order, key=lambda key: sizes[key])
+    if not chosen:
+        return {smallest}
+    if len(chosen) == len(sizes):
+        chosen.remove(smallest)
+    return chosen
+
+
+def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str], val: float, seed: int) -> set[str]:
+    """Return a choice that leaves objects on both sides, where there are two groups that hold some.
+
+    Args:
+        chosen: the keys of the groups for evaluation.
+        sizes: key of a group -> its number of pictures.
+        holders: the keys of the groups that hold objects.
+        val: the share that is for evaluation.
+        seed: of the order in which groups are looked at.
+    """
+    if len(holders) < 2 or 0 < len(holders & chosen) < len(holders):
+        return chosen
+    val_lacks = not holders & chosen
+    side = chosen if val_lacks else set(sizes) - chosen
+    target = (val if val_lacks else 1 - val) * sum(sizes.values())
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    taken = sum(sizes[key] for key in side)
+    brought = min((key for key in order if key in holders), key=lambda key: abs(taken + sizes[key] - target))
+    taken += sizes[brought]
+    kept = {brought}
+    for key in order:
+        if key in side and abs(taken - sizes[key] - target) < abs(taken - target):
+            taken -= sizes[key]
+        elif key in side:
+            kept.add(key)
+    return kept if val_lacks else set(sizes) - kept
+
+
+def _too_few(names: Sequence[str], by: str | None) -> str:
+    if len(names) < 2:
+        return f"a split needs at least 2 pictures, one for training and one for evaluation, got {len(names)}"
+    what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "picture") else "name"
+    return f"a split needs at least 2 groups, but all {len(names)} pictures are of one {what}\n{_ADVICE}"

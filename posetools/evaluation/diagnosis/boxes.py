@@ -1,0 +1,151 @@
+"""Why the AP of boxes is lost: no box, a shifted or inexact one, a second one, one on nothing, and what each costs.
+
+After TIDE (Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020), for one class.
+Every labelled object (no crowds) is one of
+
+- *good*: its box has an IoU of 0.85 or more;
+- *inexact*: 0.5 or more. TIDE looks at AP50, where this costs nothing; of AP 0.50:0.95 it often costs most;
+- *box_shifted*: 0.1 or more, TIDE's localisation error;
+- *no_box*: no box is meant for it, TIDE's missed ground truth;
+
+and a predicted box that is meant for none of them is a *duplicate* where it overlaps an object by 0.1 or more (the
+object has its box already), or else on *background*, or ignored where it lies in a crowd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.geometry import Floats, Ints, box_area
+from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects
+from posetools.evaluation.diagnosis.mend import Errors, Gain, gains, plural, rest, sentences
+from posetools.evaluation.metrics import Predictions, box_scores
+
+GOOD_IOU = 0.85
+BOX_KINDS = ("good", "no_box", "box_shifted", "inexact")
+BOX_ERROR_KINDS = (*BOX_KINDS[1:], "duplicate", "background", "scores")
+
+
+@dataclass(frozen=True, slots=True)
+class BoxCase:
+    """One labelled object and the box that was predicted for it.
+
+    Attributes:
+        image: the index of its picture in the Dataset's ``images``.
+        row: its row in the Dataset.
+        predicted: the row of the prediction that was meant for it, or -1.
+        iou: how much the two boxes overlap; 0 without a prediction.
+        kind: one of BOX_KINDS.
+    """
+
+    image: int
+    row: int
+    predicted: int
+    iou: float
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoxDiagnosis:
+    """Why the AP of boxes is lost.
+
+    Attributes:
+        ap: COCO's box AP as it is; None without labelled objects.
+        objects: how many labelled objects there are (no crowds); each has exactly one of BOX_KINDS.
+        predictions: how many boxes are predicted.
+        counts: kind -> how many objects are of it, and how many predictions are ``duplicate`` and ``background``.
+        gains: error -> the AP that mending it brings, in the order of BOX_ERROR_KINDS.
+        cases: one per object, in the Dataset's order.
+    """
+
+    ap: float | None
+    objects: int
+    predictions: int
+    counts: Mapping[str, int]
+    gains: Mapping[str, Gain]
+    cases: tuple[BoxCase, ...]
+
+    @property
+    def rest(self) -> float | None:
+        """What is still missing to AP 1 when every error is mended: boxes that are good, but not exact."""
+        return rest(self.ap, self.gains)
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return one sentence per kind of error that costs AP, the dearest first."""
+        amounts = {
+            kind: plural(number, "object" if kind in BOX_KINDS else "prediction")
+            for kind, number in self.counts.items()
+        }
+        return sentences(self.ap, self.gains, amounts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the cases."""
+        return {
+            "AP": self.ap,
+            "objects": self.objects,
+            "predictions": self.predictions,
+            "counts": dict(self.counts),
+            "gains": {kind: gain.as_dict() for kind, gain in self.gains.items()},
+            "rest": self.rest,
+        }
+
+
+def diagnose_boxes(truth: Dataset, predicted: Predictions) -> BoxDiagnosis:
+    """Return why the box AP of predictions is lost.
+
+    Args:
+        truth: the labels; crowds are left out, as COCO does.
+        predicted: the predictions, of which boxes and scores count.
+    """
+    matches = match_objects(truth, predicted, by_points=False, boxes_are_labels=False)
+    kinds = _kinds(matches)
+    own = {kind: (kinds == code) & ~truth.iscrowd for code, kind in enumerate(BOX_KINDS)}
+    errors = Errors(
+        truth=truth,
+        predicted=predicted,
+        matches=matches,
+        absent=own["no_box"],
+        boxes={kind: own[kind] for kind in ("box_shifted", "inexact")},
+        points={},
+        quality=lambda predictions, rows: _iou(predictions.boxes, truth.boxes[rows]),
+    )
+    ap, gained = gains(errors, BOX_ERROR_KINDS, lambda predictions: box_scores(truth, predictions).ap)
+    extra = {role.name.lower(): int((matches.roles == role).sum()) for role in (Role.DUPLICATE, Role.BACKGROUND)}
+    return BoxDiagnosis(
+        ap=ap,
+        objects=int((~truth.iscrowd).sum()),
+        predictions=len(predicted),
+        counts={kind: int(of.sum()) for kind, of in own.items()} | extra,
+        gains=gained,
+        cases=tuple(
+            BoxCase(
+                image=int(truth.image_index[row]),
+                row=row,
+                predicted=int(matches.predicted[row]),
+                iou=float(matches.iou[row]),
+                kind=BOX_KINDS[int(kinds[row])],
+            )
+            for row in np.flatnonzero(~truth.iscrowd).tolist()
+        ),
+    )
+
+
+def _kinds(matches: Matches) -> Ints:
+    """Return the (N,) kinds of labelled objects, as indices into BOX_KINDS."""
+    code = {kind: i for i, kind in enumerate(BOX_KINDS)}
+    rules = [matches.predicted < 0, matches.iou >= GOOD_IOU, matches.iou >= SAME_IOU]
+    return np.select(rules, [code["no_box"], code["good"], code["inexact"]], code["box_shifted"])
+
+
+def _iou(one: Floats, other: Floats) -> Floats:
+    """Return the (M,) IoUs of (M, 4) boxes with the ones in the same rows."""
+    sides = np.clip(np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]), 0.0, None)
+    overlap = sides.prod(axis=1)
+    union = box_area(one) + box_area(other) - overlap
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou

@@ -1,0 +1,187 @@
+"""Why AP is lost: every labelled point in one class, and the AP that would come back without each kind of error.
+
+After Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation" (ICCV 2017), with two
+kinds more, for AP on detected boxes (no box, box shifted), and front and rear beside left and right. docs/diagnosis.md
+says what each kind is; which prediction belongs to which object is decided in ``diagnosis_match``, the classes of
+points in ``diagnosis_points``, and what mending means in ``diagnosis_mend``.
+
+Boxes alone are diagnosed in ``diagnosis_boxes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects, mean_similarity, similarity
+from posetools.evaluation.diagnosis.mend import Errors, Gain, gains, plural, rest, sentences
+from posetools.evaluation.diagnosis.points import NOT_LABELLED, POINT_KINDS, sort_points
+from posetools.evaluation.metrics import Predictions, oks_scores
+
+# The errors, in the order in which they are mended one after another: what is wrong with points, with objects that
+# are not there, and at last with the order of scores, which all of these change.
+ERROR_KINDS = (*POINT_KINDS[1:], "duplicate", "background", "scores")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One labelled object and what was predicted of it.
+
+    Attributes:
+        image: the index of its picture in the Dataset's ``images``.
+        row: its row in the Dataset.
+        predicted: the row of the prediction that was meant for it, or -1.
+        iou: how much the two boxes overlap; 0 without a prediction.
+        oks: 0 without a prediction.
+        kinds: one of POINT_KINDS per keypoint, in the skeleton's order; None where it is not labelled.
+    """
+
+    image: int
+    row: int
+    predicted: int
+    iou: float
+    oks: float
+    kinds: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why the AP of poses is lost.
+
+    Attributes:
+        ap: COCO's OKS AP as it is; None when no object has a labelled point.
+        objects: how many labelled objects there are (no crowds, none without labelled points).
+        points: how many labelled points these have; each has exactly one of POINT_KINDS.
+        predictions: how many predicted objects there are.
+        counts: kind -> how many points are of it, and how many predictions are ``duplicate`` and ``background``.
+        object_counts: kind of point -> how many objects have at least one.
+        by_keypoint: name -> kind of point -> how many.
+        gains: error -> the AP that mending it brings, in the order of ERROR_KINDS.
+        cases: one per object, in the Dataset's order.
+    """
+
+    ap: float | None
+    objects: int
+    points: int
+    predictions: int
+    counts: Mapping[str, int]
+    object_counts: Mapping[str, int]
+    by_keypoint: Mapping[str, Mapping[str, int]]
+    gains: Mapping[str, Gain]
+    cases: tuple[Case, ...]
+
+    @property
+    def rest(self) -> float | None:
+        """What is still missing to AP 1 when every error is mended: points that are good, but not exact."""
+        return rest(self.ap, self.gains)
+
+    def worst(self, number: int) -> tuple[Case, ...]:
+        """Return the cases with the lowest OKS, the worst first; of equal ones those with more wrong points."""
+        wrong = [sum(kind not in (None, "good") for kind in case.kinds) for case in self.cases]
+        order = sorted(range(len(self.cases)), key=lambda i: (self.cases[i].oks, -wrong[i]))
+        return tuple(self.cases[i] for i in order[:number])
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return one sentence per kind of error that costs AP, the dearest first."""
+        return sentences(self.ap, self.gains, {kind: self._amount(kind) for kind in self.counts})
+
+    def _amount(self, kind: str) -> str:
+        if kind not in self.object_counts:
+            return plural(self.counts[kind], "prediction")
+        share = self.counts[kind] / max(self.points, 1)
+        return f"{plural(self.counts[kind], 'point')} ({share:.1%}) of {plural(self.object_counts[kind], 'object')}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form, without the cases."""
+        return {
+            "AP": self.ap,
+            "objects": self.objects,
+            "points": self.points,
+            "predictions": self.predictions,
+            "counts": dict(self.counts),
+            "object_counts": dict(self.object_counts),
+            "by_keypoint": {name: dict(counts) for name, counts in self.by_keypoint.items()},
+            "gains": {kind: gain.as_dict() for kind, gain in self.gains.items()},
+            "rest": self.rest,
+        }
+
+
+def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) -> Diagnosis:
+    """Return why the OKS AP of predicted poses is lost.
+
+    Args:
+        truth: the labels; crowds and objects without labelled points are left out, as COCO does.
+        predicted: the predictions, with boxes, scores and the K keypoints of the truth's skeleton.
+        boxes_are_labels: whether the poses were estimated in the labelled boxes. Then no box is shifted, and an object
+            without a box is one whose prediction was dropped as a duplicate of another object's.
+
+    Raises:
+        ValueError: the predictions do not have the skeleton's number of keypoints.
+    """
+    expected = (len(predicted), truth.skeleton.num_keypoints, 2)
+    if predicted.keypoints.shape != expected:
+        raise ValueError(f"keypoints must have the shape {expected}, got {predicted.keypoints.shape}")
+    matches = match_objects(truth, predicted, by_points=True, boxes_are_labels=boxes_are_labels)
+    kinds = sort_points(truth, predicted.keypoints, matches, boxes_are_labels=boxes_are_labels)
+    counted = (kinds != NOT_LABELLED).any(axis=1)
+    errors = _errors(truth, predicted, matches, kinds, boxes_are_labels)
+    sigmas = truth.skeleton.sigmas
+    ap, gained = gains(errors, ERROR_KINDS, lambda predictions: oks_scores(truth, predictions, sigmas).ap)
+    own = {kind: kinds == code for code, kind in enumerate(POINT_KINDS)}
+    extra = {role.name.lower(): int((matches.roles == role).sum()) for role in (Role.DUPLICATE, Role.BACKGROUND)}
+    return Diagnosis(
+        ap=ap,
+        objects=int(counted.sum()),
+        points=int((kinds != NOT_LABELLED).sum()),
+        predictions=len(predicted),
+        counts={kind: int(of.sum()) for kind, of in own.items()} | extra,
+        object_counts={kind: int(of.any(axis=1).sum()) for kind, of in own.items()},
+        by_keypoint={
+            name: {kind: int(of[:, k].sum()) for kind, of in own.items()} for k, name in enumerate(truth.skeleton.names)
+        },
+        gains=gained,
+        cases=_cases(truth, predicted, matches, kinds),
+    )
+
+
+def _errors(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints, boxes_are_labels: bool) -> Errors:
+    counted, found = (kinds != NOT_LABELLED).any(axis=1), matches.predicted >= 0
+    shifted: Bools = counted & found & (matches.iou < SAME_IOU) & (not boxes_are_labels)
+    return Errors(
+        truth=truth,
+        predicted=predicted,
+        matches=matches,
+        absent=counted & ~found,
+        boxes={"box_shifted": shifted},
+        points={kind: kinds == code for code, kind in enumerate(POINT_KINDS) if kind not in ("good", "no_box")},
+        quality=lambda predictions, rows: _oks(truth, predictions.keypoints, rows),
+    )
+
+
+def _oks(truth: Dataset, keypoints: Floats, rows: Ints) -> Floats:
+    """Return the (M,) OKS of predictions with the objects of these rows; of row -1 it means nothing."""
+    labels = truth.keypoints[rows]
+    return mean_similarity(similarity(keypoints, labels, truth.areas[rows], truth.skeleton.sigmas), labels[:, :, 2] > 0)
+
+
+def _cases(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints) -> tuple[Case, ...]:
+    rows = np.flatnonzero((kinds != NOT_LABELLED).any(axis=1))
+    own = matches.predicted[rows]
+    oks = np.zeros(len(rows))
+    oks[own >= 0] = _oks(truth, predicted.keypoints[own[own >= 0]], rows[own >= 0])
+    return tuple(
+        Case(
+            image=int(truth.image_index[row]),
+            row=int(row),
+            predicted=int(own[i]),
+            iou=float(matches.iou[row]),
+            oks=float(oks[i]),
+            kinds=tuple(None if code == NOT_LABELLED else POINT_KINDS[code] for code in kinds[row].tolist()),
+        )
+        for i, row in enumerate(rows.tolist())
+    )

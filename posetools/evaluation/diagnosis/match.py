@@ -1,0 +1,181 @@
+"""Which predicted object was meant for which labelled one, and what the others are.
+
+COCO matches by OKS alone, so a car whose points are all inverted is to it one car that was missed and one that is not
+there. To say what went wrong, each labelled object needs the prediction that was meant for it, however wrong its
+points are. A pose is estimated in a box: the box says which object was meant. In each picture, predictions are taken
+from the highest score down, in four passes:
+
+1. each takes the object that its box overlaps most, from an IoU of 0.5 on;
+2. of those left, each takes the free object that it overlaps most, from 0.5 on;
+3. each takes the free object with the highest OKS, from 0.5 on: the points are right although the box is not;
+4. each takes the object that it overlaps most, from an IoU of 0.1 on: a box that is shifted.
+
+On labelled boxes there is nothing to search: a prediction belongs to the object whose box it was made in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.geometry import Bools, Floats, Ints, box_area, pairwise_iou
+from posetools.evaluation.metrics import Predictions
+
+# A box is right from this IoU on, as for COCO's AP50; it is shifted from the second one on, as for TIDE (Bolya et al.,
+# ECCV 2020); below, it has nothing to do with the object.
+SAME_IOU = 0.5
+NEAR_IOU = 0.1
+# COCO's loosest threshold of OKS.
+SAME_OKS = 0.5
+# A prediction that lies in a crowd with this share of its box is not counted.
+_IN_CROWD = 0.5
+# A box given to the estimator comes back the same to this many pixels, but for its cut at the picture's edge.
+_SAME_BOX = 1.0
+
+
+class Role(IntEnum):
+    """What a predicted object is."""
+
+    MATCHED = 0
+    IGNORED = 1
+    DUPLICATE = 2
+    BACKGROUND = 3
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Matches:
+    """Who belongs to whom among N labelled and M predicted objects.
+
+    Attributes:
+        predicted: (N,) the row of the prediction that was meant for each labelled object, or -1.
+        iou: (N,) how much the two boxes overlap; 0 without a prediction.
+        roles: (M,) a Role for each prediction.
+    """
+
+    predicted: Ints
+    iou: Floats
+    roles: Ints
+
+
+def similarity(points: Floats, labels: Floats, areas: Floats, sigmas: Sequence[float]) -> Floats:
+    """Return the keypoint similarities exp(-d^2 / (2 area (2 sigma)^2)), as COCO's OKS has them; 0 without a label.
+
+    Args:
+        points: (..., K, 2) x, y in pixels; what is not finite is similar to nothing.
+        labels: (..., K, 3) x, y, visibility; both are broadcast.
+        areas: (...) the labelled objects' areas in square pixels.
+        sigmas: K constants, the skeleton's.
+    """
+    variances = (2 * np.array(sigmas, dtype=np.float64)) ** 2
+    finite = np.isfinite(points).all(axis=-1)
+    known = np.where(finite[..., None], points, 0.0)
+    squared = ((known - labels[..., :2]) ** 2).sum(axis=-1)
+    near = np.exp(-squared / (2 * variances * (areas + np.spacing(1))[..., None]))
+    return np.where(finite & (labels[..., 2] > 0), near, 0.0)
+
+
+def mean_similarity(near: Floats, labelled: Bools) -> Floats:
+    """Return the (...) OKS of (..., K) similarities over the labelled keypoints; 0 where none is labelled."""
+    counts = labelled.sum(axis=-1)
+    oks: Floats = np.where(labelled, near, 0.0).sum(axis=-1) / np.maximum(counts, 1)
+    return oks
+
+
+def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, boxes_are_labels: bool) -> Matches:
+    """Return which prediction was meant for which labelled object.
+
+    Args:
+        truth: the labels. Crowds take no prediction, and what lies in them is ignored.
+        predicted: the predictions.
+        by_points: whether OKS counts too, and what belongs to an object without labelled points is ignored.
+        boxes_are_labels: whether the predictions were made in the labelled boxes.
+    """
+    own, iou = np.full(len(truth), -1, dtype=np.int64), np.zeros(len(truth))
+    roles = np.full(len(predicted), int(Role.BACKGROUND), dtype=np.int64)
+    order = np.argsort(predicted.image_index, kind="stable")
+    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
+    unlabelled = (truth.num_labelled == 0) & by_points
+    for image, everyone in enumerate(truth.rows_of_images()):
+        found = order[edges[image] : edges[image + 1]]
+        if not len(found):
+            continue
+        found = found[np.argsort(-predicted.scores[found], kind="stable")]
+        labelled = np.array(everyone, dtype=np.int64)
+        crowds, rows = labelled[truth.iscrowd[labelled]], labelled[~truth.iscrowd[labelled]]
+        overlap = pairwise_iou(predicted.boxes[found], truth.boxes[rows])
+        oks = _oks(truth, rows, predicted.keypoints[found]) if by_points else np.zeros_like(overlap)
+        if boxes_are_labels:
+            size = truth.images[image].size
+            chosen = _greedy([_of_box(predicted.boxes[found], truth.boxes[rows], size, oks)])
+        else:
+            chosen = _greedy(_passes(overlap, oks))
+        roles[found] = _leftovers(overlap, unlabelled[rows], predicted.boxes[found], truth.boxes[crowds])
+        for one, at in chosen:
+            own[rows[at]], iou[rows[at]] = found[one], overlap[one, at]
+            roles[found[one]] = Role.IGNORED if unlabelled[rows[at]] else Role.MATCHED
+    return Matches(own, iou, roles)
+
+
+def _oks(truth: Dataset, rows: Ints, keypoints: Floats) -> Floats:
+    labels = truth.keypoints[rows]
+    near = similarity(keypoints[:, None], labels[None], truth.areas[rows][None], truth.skeleton.sigmas)
+    return mean_similarity(near, labels[None, :, :, 2] > 0)
+
+
+def _passes(overlap: Floats, oks: Floats) -> list[Floats]:
+    """Return the four passes: (c, r) how well each prediction fits each object, minus infinity where it may not."""
+    most = overlap == overlap.max(axis=1, initial=0.0)[:, None]
+    return [
+        np.where(most & (overlap >= SAME_IOU), overlap, -np.inf),
+        np.where(overlap >= SAME_IOU, overlap, -np.inf),
+        np.where(oks >= SAME_OKS, oks, -np.inf),
+        np.where(most & (overlap >= NEAR_IOU), overlap, -np.inf),
+    ]
+
+
+def _of_box(found: Floats, labelled: Floats, size: tuple[int, int], oks: Floats) -> Floats:
+    """Return the one pass on labelled boxes: the same box, and where two objects have the same one, the higher OKS."""
+    limit = np.array([*size, *size], dtype=np.float64) - 1
+    apart = np.abs(np.clip(found, 0.0, limit)[:, None] - np.clip(labelled, 0.0, limit)[None]).max(axis=2, initial=0.0)
+    return np.where(apart <= _SAME_BOX, oks - 1000 * apart, -np.inf)
+
+
+def _greedy(passes: Sequence[Floats]) -> list[tuple[int, int]]:
+    """Return the pairs (prediction, object): pass by pass, from the first prediction on, each takes the best left."""
+    pairs: list[tuple[int, int]] = []
+    number, objects = passes[0].shape
+    waiting, free = list(range(number)), np.ones(objects, dtype=np.bool_)
+    for fit in passes:
+        # A detector gives hundreds of boxes that fit nothing: only the others are looked at one by one.
+        fits = (fit > -np.inf).any(axis=1)
+        left = [one for one in waiting if not fits[one]]
+        for one in (one for one in waiting if fits[one]):
+            allowed = np.where(free, fit[one], -np.inf)
+            best = int(allowed.argmax())
+            if allowed[best] > -np.inf:
+                pairs.append((one, best))
+                free[best] = False
+            else:
+                left.append(one)
+        waiting = sorted(left)
+    return pairs
+
+
+def _leftovers(overlap: Floats, unlabelled: Bools, boxes: Floats, crowds: Floats) -> Ints:
+    """Return the (c,) roles that predictions have if they are matched to nothing."""
+    roles = np.full(len(boxes), int(Role.BACKGROUND), dtype=np.int64)
+    if overlap.shape[1]:
+        near = overlap.max(axis=1) >= NEAR_IOU
+        ignored = unlabelled[overlap.argmax(axis=1)]
+        roles[near] = np.where(ignored, int(Role.IGNORED), int(Role.DUPLICATE))[near]
+    if len(crowds):
+        inside = np.minimum(boxes[:, None, 2:], crowds[None, :, 2:]) - np.maximum(
+            boxes[:, None, :2], crowds[None, :, :2]
+        )
+        share = np.clip(inside, 0.0, None).prod(axis=2) / np.maximum(box_area(boxes), np.spacing(1))[:, None]
+        roles[(share >= _IN_CROWD).any(axis=1)] = Role.IGNORED
+    return roles

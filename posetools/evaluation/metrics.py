@@ -1,0 +1,316 @@
+"""How good predictions are: COCO AP/AR of boxes and of keypoints (OKS), PCK, NME and the error in pixels.
+
+AP and AR follow COCO's rules to the last digit (posetools.evaluation.coco). PCK and NME are measured here:
+
+- PCK@t: the share of labelled points that lie nearer than ``t`` times the longer side of the labelled box, max(w, h),
+  to the label; over several keypoints, the mean of the keypoints' shares. Both as MMPose's PCKAccuracy has it with
+  ``norm_item='bbox'``.
+- NME: the mean distance divided by sqrt(w * h) of the labelled box, over all labelled points.
+
+A number that nothing was there to compute from (no object of a size class, no labelled point) is None, never -1. A
+point that was not predicted, because its object was not found, is wrong in PCK and left out of NME and of the error
+in pixels; ``missing`` counts such points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.evaluation.coco import Evaluation, evaluate
+from posetools.evaluation.coco_match import box_similarity, candidates, greedy, ranked
+
+PCK_THRESHOLDS = (0.05, 0.1, 0.2)
+
+# Which points count: all labelled ones, those labelled visible, those labelled hidden.
+Subset: TypeAlias = Literal["labelled", "visible", "hidden"]
+SUBSETS: tuple[Subset, ...] = ("labelled", "visible", "hidden")
+
+# MMPose's CocoMetric: keypoints with a lower score do not count for the score of their object, and of two objects of
+# one picture with a higher OKS the one with the lower score is dropped.
+KEYPOINT_SCORE_THR = 0.2
+OKS_NMS_THR = 0.9
+
+_NAMES = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "APs",
+    "ap_medium": "APm",
+    "ap_large": "APl",
+    "ar": "AR",
+    "ar50": "AR50",
+    "ar75": "AR75",
+    "ar_small": "ARs",
+    "ar_medium": "ARm",
+    "ar_large": "ARl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _CocoScores:
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the numbers by their short names (``AP``, ``AP50``, ``APs``)."""
+        return {_NAMES[field.name]: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class BoxScores(_CocoScores):
+    """COCO's box metrics, 0 to 1: IoU 0.50:0.95, at most 100 boxes a picture; None where no object is of that size."""
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar: float | None
+    ar_small: float | None
+    ar_medium: float | None
+    ar_large: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class OksScores(_CocoScores):
+    """COCO's keypoint metrics, 0 to 1: OKS 0.50:0.95, at most 20 objects a picture; None where no object is there."""
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    ap_medium: float | None
+    ap_large: float | None
+    ar: float | None
+    ar50: float | None
+    ar75: float | None
+    ar_medium: float | None
+    ar_large: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """M predicted objects of a Dataset's pictures.
+
+    Attributes:
+        image_index: (M,) index into the Dataset's ``images``.
+        boxes: (M, 4) x1, y1, x2, y2 in pixels.
+        scores: (M,) the higher, the surer.
+        keypoints: (M, K, 2) x, y in pixels; K is 0 for boxes alone.
+        keypoint_scores: (M, K) the higher, the surer; None where they are not known.
+    """
+
+    image_index: Ints
+    boxes: Floats
+    scores: Floats
+    keypoints: Floats
+    keypoint_scores: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class PointScores:
+    """How far predicted points lie from their labels.
+
+    Attributes:
+        points: how many labelled points there are.
+        missing: how many of them were not predicted.
+        pck: one share per entry of PCK_THRESHOLDS, None without labelled points.
+        nme: mean distance over sqrt(w * h) of the labelled box, None without predicted points.
+        error_px: mean distance in pixels, likewise.
+    """
+
+    points: int
+    missing: int
+    pck: tuple[float | None, ...]
+    nme: float | None
+    error_px: float | None
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the numbers by name: ``points``, ``missing``, ``PCK@0.05``, ..., ``NME``, ``error_px``."""
+        shares = {f"PCK@{t:g}": share for t, share in zip(PCK_THRESHOLDS, self.pck, strict=True)}
+        return {"points": self.points, "missing": self.missing, **shares, "NME": self.nme, "error_px": self.error_px}
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointScores:
+    """PointScores over all keypoints and of each, by name, in the skeleton's order."""
+
+    overall: PointScores
+    by_keypoint: Mapping[str, PointScores]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ``{"overall": {...}, "by_keypoint": {name: {...}}}``."""
+        return {
+            "overall": self.overall.as_dict(),
+            "by_keypoint": {name: scores.as_dict() for name, scores in self.by_keypoint.items()},
+        }
+
+
+def box_scores(truth: Dataset, predicted: Predictions) -> BoxScores:
+    """Return COCO's box metrics of predicted boxes."""
+    return box_scores_of(evaluate(truth, predicted, "bbox"))
+
+
+def box_scores_of(evaluation: Evaluation) -> BoxScores:
+    """Return COCO's box metrics from an evaluation of boxes."""
+    ap, ar = evaluation.ap, evaluation.ar
+    return BoxScores(
+        ap=ap(),
+        ap50=ap(threshold=0.5),
+        ap75=ap(threshold=0.75),
+        ap_small=ap("small"),
+        ap_medium=ap("medium"),
+        ap_large=ap("large"),
+        ar=ar(),
+        ar_small=ar("small"),
+        ar_medium=ar("medium"),
+        ar_large=ar("large"),
+    )
+
+
+def oks_scores(truth: Dataset, predicted: Predictions, sigmas: Sequence[float]) -> OksScores:
+    """Return COCO's keypoint metrics of predicted objects.
+
+    OKS of an object is the mean over its labelled points of exp(-d^2 / (2 * area * (2 * sigma)^2)).
+
+    Args:
+        truth: the labels; objects without labelled points, and crowds, are ignored as COCO does.
+        predicted: the predictions, with keypoints.
+        sigmas: K constants, the skeleton's.
+    """
+    return oks_scores_of(evaluate(truth, predicted, "keypoints", sigmas=sigmas))
+
+
+def oks_scores_of(evaluation: Evaluation) -> OksScores:
+    """Return COCO's keypoint metrics from an evaluation of keypoints."""
+    ap, ar = evaluation.ap, evaluation.ar
+    return OksScores(
+        ap=ap(),
+        ap50=ap(threshold=0.5),
+        ap75=ap(threshold=0.75),
+        ap_medium=ap("medium"),
+        ap_large=ap("large"),
+        ar=ar(),
+        ar50=ar(threshold=0.5),
+        ar75=ar(threshold=0.75),
+        ar_medium=ar("medium"),
+        ar_large=ar("large"),
+    )
+
+
+def keypoint_scores(
+    truth: Floats, predicted: Floats, boxes: Floats, names: Sequence[str], subset: Subset = "labelled"
+) -> KeypointScores:
+    """Return PCK, NME and error of N objects' keypoints.
+
+    Args:
+        truth: (N, K, 3) labelled x, y, visibility.
+        predicted: (N, K, 2) predicted x, y; NaN for an object that was not found.
+        boxes: (N, 4) labelled boxes, whose sizes the distances are measured by.
+        names: the K keypoints' names.
+        subset: which labelled points count.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    longer, mean_side = sides.max(axis=1, initial=0.0), np.sqrt(sides[:, 0] * sides[:, 1])
+    # A box without width or height measures nothing; validate refuses it (E108), MMPose leaves it out as well.
+    counted = _in_subset(truth[:, :, 2], subset) & (mean_side > 0)[:, None]
+    distance = np.linalg.norm(predicted - truth[:, :, :2], axis=2)
+    # Comparing with NaN is False: a point that was not predicted is nowhere near its label.
+    near = [counted & (distance < threshold * longer[:, None]) for threshold in PCK_THRESHOLDS]
+    found = counted & ~np.isnan(distance)
+    relative = np.divide(distance, mean_side[:, None], out=np.zeros_like(distance), where=found)
+
+    def scores(part: slice) -> PointScores:
+        per_keypoint = [_shares(hits[:, part], counted[:, part]) for hits in near]
+        return PointScores(
+            points=int(counted[:, part].sum()),
+            missing=int((counted & ~found)[:, part].sum()),
+            pck=tuple(float(shares.mean()) if len(shares) else None for shares in per_keypoint),
+            nme=_mean(relative[:, part][found[:, part]]),
+            error_px=_mean(distance[:, part][found[:, part]]),
+        )
+
+    single = {name: scores(slice(i, i + 1)) for i, name in enumerate(names)}
+    return KeypointScores(overall=scores(slice(None)), by_keypoint=single)
+
+
+def _in_subset(visibility: Floats, subset: Subset) -> Bools:
+    if subset == "labelled":
+        chosen: Bools = visibility > 0
+    else:
+        chosen = visibility == (Visibility.VISIBLE if subset == "visible" else Visibility.HIDDEN)
+    return chosen
+
+
+def _shares(hits: Bools, counted: Bools) -> Floats:
+    # One share per keypoint that has labelled points at all.
+    totals = counted.sum(axis=0)
+    shares: Floats = hits.sum(axis=0)[totals > 0] / totals[totals > 0]
+    return shares
+
+
+def _mean(values: Floats) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def match_boxes(truth: Dataset, predicted: Predictions, threshold: float = 0.5) -> Ints:
+    """Return for each of N labelled objects the index of the predicted one that is matched to it, or -1: (N,).
+
+    Greedy, as COCO does it: in each picture, from the highest score down, each predicted box takes the free labelled
+    box that it overlaps most, if their IoU is at least ``threshold``. Crowds are not matched.
+    """
+    order, ranks = ranked(predicted.image_index, predicted.scores)
+    pairs = candidates(truth, predicted.image_index[order], order, box_similarity(truth, predicted.boxes), threshold)
+    pairs = pairs[~truth.iscrowd[pairs.row]]
+    none = np.zeros(len(truth), dtype=np.bool_)
+    taken = greedy(pairs, ranks, none[:, None], none, np.array([threshold]))[:, 0, 0]
+    matched = np.full(len(truth), -1, dtype=np.int64)
+    matched[taken[taken >= 0]] = order[taken >= 0]
+    return matched
+
+
+def object_scores(boxes: Floats, keypoints: Floats) -> Floats:
+    """Return the (M,) scores of objects: the box's times the mean of the keypoints' scores above 0.2.
+
+    MMPose's CocoMetric with score_mode='bbox_keypoint'.
+
+    Args:
+        boxes: (M,) the boxes' scores; 1 for labelled boxes.
+        keypoints: (M, K) the keypoints' scores.
+    """
+    counted = keypoints > KEYPOINT_SCORE_THR
+    total = np.where(counted, keypoints, 0.0).sum(axis=1)
+    mean: Floats = boxes * total / np.maximum(counted.sum(axis=1), 1)
+    return mean
+
+
+def oks_nms(keypoints: Floats, scores: Floats, areas: Floats, sigmas: Sequence[float]) -> Ints:
+    """Return the indices of the objects of one picture that stay, from the highest score down.
+
+    An object goes when its OKS with a better one is above 0.9; the OKS of two predictions takes the mean of their
+    areas. MMPose's CocoMetric with nms_mode='oks_nms'.
+
+    Args:
+        keypoints: (M, K, 2) x, y in pixels.
+        scores: (M,).
+        areas: (M,) in square pixels.
+        sigmas: K constants, the skeleton's.
+    """
+    variances = (2 * np.array(sigmas, dtype=np.float64)) ** 2
+    # Of equal scores the later one comes first, as in MMPose: AP depends on the order.
+    left = np.argsort(scores, kind="stable")[::-1]
+    kept: list[int] = []
+    while len(left):
+        best, left = int(left[0]), left[1:]
+        kept.append(best)
+        squared = ((keypoints[left] - keypoints[best]) ** 2).sum(axis=2)
+        mean_area = (areas[left] + areas[best]) / 2 + np.spacing(1)
+        oks = np.exp(-squared / variances / mean_area[:, None] / 2).mean(axis=1)
+        left = left[oks <= OKS_NMS_THR]
+    return np.array(kept, dtype=np.int64)

@@ -1,0 +1,302 @@
+"""Why an AP is 0, or too good to be true: sentences on numbers that would mislead without one.
+
+An AP of 0.000 or 1.000 is more often a fault of the data, the units or the sigmas than a fact about a model, and COCO's
+evaluation says nothing about which. Each cause here can be told from labels and predictions alone, and where a number
+can prove it (AP with other areas, with half the sigmas, with the predictions put right), the sentence has that number.
+What a sentence says is so; where no cause was found, it says that none was found.
+
+``Remark.hides`` tells the remarks with which AP says nothing about the model: it is better not shown than shown alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.geometry import Bools, Floats, box_area, pairwise_iou
+from posetools.evaluation.coco import Evaluation, evaluate
+from posetools.evaluation.coco_match import oks_of
+from posetools.evaluation.metrics import Predictions, match_boxes
+from posetools.evaluation.remark_units import other_units
+
+# Labelled areas as a share of the boxes': silhouettes have about half of it, a skeleton's hull seldom below a tenth.
+_AREA_LOW, _AREA_HIGH = 0.1, 1.5
+# AP that needs no further look, at either end.
+_ZERO, _PERFECT = 0.01, 0.995
+_FEW = 20
+# Points this far from their labels, in sqrt(area), and a high AP do not go together; nor do a low one and this near.
+_FAR, _NEAR = 0.03, 0.05
+_HIGH, _LOW = 0.98, 0.05
+# No network places all points of an object nearer to their labels than this, in pixels.
+_COPIED = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One sentence.
+
+    Attributes:
+        code: the cause, in a word.
+        text: the sentence.
+        hides: whether AP says nothing about the model, and is better not shown alone.
+    """
+
+    code: str
+    text: str
+    hides: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return asdict(self)
+
+
+def remarks(
+    truth: Dataset,
+    predicted: Predictions,
+    evaluation: Evaluation,
+    *,
+    of: str = "",
+    training: Dataset | None = None,
+    classes: Mapping[str, int] | None = None,
+) -> tuple[str, ...]:
+    """Return the sentences of ``explain``.
+
+    Args:
+        truth: the labels.
+        predicted: the predictions.
+        evaluation: of them, at COCO's thresholds.
+        of: what was measured, which each sentence then begins with.
+        training: the labels that the model was trained on, if they are at hand.
+        classes: how many boxes of each class the detector found, before one was selected.
+    """
+    found = explain(truth, predicted, evaluation, training=training, classes=classes)
+    return tuple(f"{of}: {one.text}" if of else one.text for one in found)
+
+
+def explain(
+    truth: Dataset,
+    predicted: Predictions,
+    evaluation: Evaluation,
+    *,
+    training: Dataset | None = None,
+    classes: Mapping[str, int] | None = None,
+) -> tuple[Remark, ...]:
+    """Return what makes AP 0 or too good to be true; nothing where AP may be taken as it is.
+
+    Args:
+        truth: the labels.
+        predicted: the predictions.
+        evaluation: of them, at COCO's thresholds.
+        training: the labels that the model was trained on, if they are at hand.
+        classes: how many boxes of each class the detector found, before one was selected.
+    """
+    nothing = _no_truth(truth, evaluation) or _no_predictions(truth, predicted, evaluation, classes)
+    if nothing:
+        return (nothing,)
+    ap = evaluation.ap() or 0.0
+    found = [*_seen(truth, training), *_copied(truth, predicted, evaluation)]
+    if evaluation.kind == "keypoints":
+        found += _areas(truth, predicted, ap)
+    found += _equal_scores(predicted, ap)
+    explained = any(one.hides for one in found)
+    if not explained:
+        found += _units(truth, predicted, evaluation)
+        if evaluation.kind == "keypoints":
+            found += _sigmas(truth, predicted, ap)
+        found += _unexplained(truth, predicted, evaluation, known=bool(found))
+    return tuple(found)
+
+
+def _no_truth(truth: Dataset, evaluation: Evaluation) -> Remark | None:
+    if evaluation.objects[0]:
+        return None
+    pictures, objects = len(truth.images), len(truth)
+    if not objects:
+        text = f"no object is labelled in {_number(pictures, 'picture')}, so there is no AP: is it the right split?"
+    elif truth.iscrowd.all():
+        text = f"all of {_number(objects, 'labelled object')} are crowds, which COCO ignores, so there is no AP"
+    else:
+        text = (
+            f"no keypoint is labelled on any of {_number(objects, 'object')}, so there is no AP: "
+            "was the file written without keypoints, or with visibility 0 everywhere?"
+        )
+    return Remark("no-keypoints" if objects and not truth.iscrowd.all() else "no-objects", text, hides=True)
+
+
+def _no_predictions(
+    truth: Dataset, predicted: Predictions, evaluation: Evaluation, classes: Mapping[str, int] | None
+) -> Remark | None:
+    if len(predicted):
+        return None
+    where = f"in {_number(len(truth.images), 'picture')} with {_number(evaluation.objects[0], 'object')}"
+    name, others = truth.skeleton.category.name, {key: n for key, n in (classes or {}).items() if n}
+    if others and name not in others:
+        listed = ", ".join(f"{n} {key}" for key, n in sorted(others.items(), key=lambda item: -item[1])[:5])
+        text = f"AP is 0 because of the category: no box is a {name}, but the detector found {listed} {where}"
+        return Remark("category", text, hides=True)
+    text = f"AP is 0 because nothing was predicted {where}: is the score's threshold too high, or the model untrained?"
+    return Remark("no-predictions", text)
+
+
+def _seen(truth: Dataset, training: Dataset | None) -> Iterator[Remark]:
+    if training is None:
+        return
+    paths = {image.path for image in training.images if image.path}
+    labels = {_key(training, rows) for rows in training.rows_of_images() if len(rows)}
+    seen = sum(
+        image.path in paths or (len(rows) > 0 and _key(truth, rows) in labels)
+        for image, rows in zip(truth.images, truth.rows_of_images(), strict=True)
+    )
+    if seen:
+        share = f"{seen} of {_number(len(truth.images), 'picture')}"
+        text = (
+            f"{share} were trained on (same file or same labels), so AP does not say how good the model is on new ones"
+        )
+        yield Remark("seen", text, hides=2 * seen >= len(truth.images))
+
+
+def _key(dataset: Dataset, rows: range) -> bytes:
+    part = slice(rows.start, rows.stop)
+    return dataset.boxes[part].round(2).tobytes() + dataset.keypoints[part].round(2).tobytes()
+
+
+def _copied(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Iterator[Remark]:
+    rows = np.flatnonzero(evaluation.found[0] >= 0)
+    found = evaluation.found[0][rows]
+    if evaluation.kind == "bbox":
+        off = np.abs(predicted.boxes[found] - truth.boxes[rows]).max(axis=1, initial=0.0)
+    else:
+        distance = np.abs(predicted.keypoints[found] - truth.keypoints[rows, :, :2]).max(axis=2)
+        off = np.where(truth.keypoints[rows, :, 2] > 0, distance, 0.0).max(axis=1, initial=0.0)
+    same = int((off < _COPIED).sum())
+    if same >= 3 and 2 * same >= evaluation.objects[0]:
+        text = (
+            f"{same} of {_number(evaluation.objects[0], 'object')} are predicted exactly as they are labelled (within "
+            f"{_COPIED:g} px), as no network does: either the labels were given as predictions, or they are this "
+            "model's own predictions that nobody corrected"
+        )
+        yield Remark("copied", text, hides=True)
+
+
+def _areas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark]:
+    boxes = box_area(truth.boxes)
+    counted = ~truth.iscrowd & (truth.num_labelled > 0) & (boxes > 0)
+    if not counted.any():
+        return
+    share, area, box = (
+        float(np.median(values[counted])) for values in (truth.areas / np.maximum(boxes, 1e-9), truth.areas, boxes)
+    )
+    if _AREA_LOW <= share <= _AREA_HIGH:
+        return
+    other = evaluate(replace(truth, areas=boxes), predicted, "keypoints", sigmas=truth.skeleton.sigmas).ap() or 0.0
+    effect = "near 0 whatever is predicted" if share < _AREA_LOW else "too high whatever is predicted"
+    text = (
+        f"the labelled areas are wrong: {area:.3g} square px in the median, where the boxes have {box:.3g}. OKS "
+        f"divides by the area, so AP ({ap:.3f}) is {effect}; with the boxes' areas it is {other:.3f}. "
+        "`posetools convert` writes width times height where no area is known"
+    )
+    yield Remark("area", text, hides=True)
+
+
+def _equal_scores(predicted: Predictions, ap: float) -> Iterator[Remark]:
+    # Where all are right, or all are wrong, the order is all the same.
+    if len(predicted) > 1 and np.ptp(predicted.scores) == 0 and _ZERO <= ap < _PERFECT:
+        text = (
+            f"all {len(predicted)} predictions have the score {predicted.scores[0]:g}: AP ranks by the score, so here "
+            "it depends on the order of the predictions"
+        )
+        yield Remark("equal-scores", text)
+
+
+def _units(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Iterator[Remark]:
+    mended = other_units(truth, predicted, evaluation)
+    if mended:
+        ap, ap50 = evaluation.ap() or 0.0, evaluation.ap(threshold=0.5) or 0.0
+        what = "boxes" if evaluation.kind == "bbox" else "keypoints"
+        text = (
+            f"the predicted {what} are off in a regular way: {mended.words}. "
+            f"Put right, AP is {mended.ap:.3f}, not {ap:.3f}"
+        )
+        yield Remark("units", text, hides=ap50 < 0.1)
+
+
+def _sigmas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark]:
+    error, typical = _median_error(truth, predicted), float(np.median(truth.skeleton.sigmas))
+    if error is None:
+        return
+    if ap >= _HIGH and error >= _FAR:
+        other = _ap_with(truth, predicted, 0.5)
+        text = (
+            f"AP is {ap:.3f} though half of the points are {error:.1%} of sqrt(area) or more from their labels: sigmas "
+            f"of {typical:.3g} forgive that. With half of them AP is {other:.3f}; PCK and NME need no sigmas"
+        )
+        yield Remark("sigma-large", text)
+    elif ap < _LOW and error <= _NEAR:
+        other = _ap_with(truth, predicted, 0.05 / typical)
+        text = (
+            f"AP is {ap:.3f} though half of the points lie within {error:.1%} of sqrt(area) of their labels: sigmas of "
+            f"{typical:.3g} are stricter. With 0.05 AP is {other:.3f}; `posetools sigmas` measures them on labels"
+        )
+        yield Remark("sigma-small", text)
+
+
+def _ap_with(truth: Dataset, predicted: Predictions, factor: float) -> float:
+    sigmas = [sigma * factor for sigma in truth.skeleton.sigmas]
+    return evaluate(truth, predicted, "keypoints", sigmas=sigmas).ap() or 0.0
+
+
+def _median_error(truth: Dataset, predicted: Predictions) -> float | None:
+    matched = match_boxes(truth, predicted)
+    rows = np.flatnonzero((matched >= 0) & (truth.areas > 0))
+    distance = np.linalg.norm(predicted.keypoints[matched[rows]] - truth.keypoints[rows, :, :2], axis=2)
+    relative = distance / np.sqrt(truth.areas[rows])[:, None]
+    labelled: Bools = (truth.keypoints[rows, :, 2] > 0) & ~np.isnan(relative)
+    return float(np.median(relative[labelled])) if labelled.any() else None
+
+
+def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation, *, known: bool) -> Iterator[Remark]:
+    ap, objects = evaluation.ap() or 0.0, evaluation.objects[0]
+    if ap >= _PERFECT and objects < _FEW:
+        yield Remark("few", f"AP is {ap:.3f}, but over {_number(objects, 'object')} only: that is too few to tell")
+    elif ap >= _PERFECT and not known:
+        text = (
+            f"AP is {ap:.3f} over {objects} objects, which is rare on pictures that a model has not seen: are they, or "
+            "others of the same scenes, among those it was trained on?"
+        )
+        yield Remark("perfect", text)
+    elif ap < _ZERO and not known:
+        measure = "IoU" if evaluation.kind == "bbox" else "OKS"
+        best = float(np.median(_best(truth, predicted, evaluation)))
+        text = (
+            f"AP is {ap:.3f}, and neither areas, category, units nor scores explain it: the best {measure} that an "
+            f"object has with any prediction is {best:.2f} in the median, so the predictions lie elsewhere"
+        )
+        yield Remark("zero", text)
+
+
+def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Floats:
+    """Return the largest IoU or OKS of each object that counts with any prediction of its picture; 0 without any."""
+    order = np.argsort(predicted.image_index, kind="stable")
+    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
+    best = np.zeros(len(truth))
+    for image, span in enumerate(truth.rows_of_images()):
+        rows, found = np.array(span, dtype=np.int64), order[edges[image] : edges[image + 1]]
+        if not len(rows) or not len(found):
+            continue
+        if evaluation.kind == "bbox":
+            values = pairwise_iou(truth.boxes[rows], predicted.boxes[found])
+        else:
+            points = np.tile(predicted.keypoints[found], (len(rows), 1, 1))
+            values = oks_of(truth, np.repeat(rows, len(found)), points, truth.skeleton.sigmas).reshape(len(rows), -1)
+        best[rows] = np.nan_to_num(values).max(axis=1)
+    counted = ~truth.iscrowd & ((truth.num_labelled > 0) | (evaluation.kind == "bbox"))
+    of_counted: Floats = best[counted]
+    return of_counted
+
+
+def _number(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,0 +1,354 @@
+"""How good a detector and a pose estimator are on a labelled split, whatever runs them.
+
+``collect`` runs both once over the pictures and keeps what they said; everything is measured on that. Poses are
+estimated on the labelled boxes, cut to the picture as MMPose's data set cuts them, and, with a detector, on the boxes
+that it finds; both share the network's batches. They are scored as MMPose's CocoMetric does it: an object's score is
+the box's times the mean of its surer keypoints', and near-identical objects are thinned out by OKS; so AP is the same
+as the stock test loop's. On detected boxes PCK and NME need to know which object is which: predictions are matched to
+labels greedily by the IoU of their boxes, 0.5 at least, and every labelled point of an object without a match is wrong
+in PCK.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.findings import has_errors
+from posetools.core.folder import IMAGES, ann_file, splits_of
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, RequestError, quoted
+from posetools.evaluation.metrics import (
+    SUBSETS,
+    BoxScores,
+    KeypointScores,
+    OksScores,
+    Predictions,
+    Subset,
+    box_scores,
+    keypoint_scores,
+    match_boxes,
+    object_scores,
+    oks_nms,
+    oks_scores,
+)
+from posetools.formats.coco.format import read_split
+from posetools.imaging.frames import read_picture
+from posetools.imaging.header import Picture
+from posetools.progress import Progress, silent
+from posetools.runtime.results import Detections, Detects, Estimates
+
+# Detected boxes below this score are not worth a crop: they come last in AP, and there are hundreds of them.
+BBOX_THR = 0.05
+# Pictures that are in memory at once, twice: one batch is predicted on while the next is read.
+_PICTURES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PoseScores:
+    """How good the keypoints are on one kind of boxes.
+
+    Attributes:
+        oks: COCO's keypoint metrics.
+        points: PCK and NME over all labelled points, over the visible, over the hidden ones.
+        without_box: objects with labelled points that no box was found for.
+    """
+
+    oks: OksScores
+    points: Mapping[Subset, KeypointScores]
+    without_box: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        points = {subset: scores.as_dict() for subset, scores in self.points.items()}
+        return {"OKS": self.oks.as_dict(), "points": points, "without_box": self.without_box}
+
+
+def pck_of(scores: PoseScores) -> float | None:
+    """Return PCK@0.1 over all labelled points."""
+    return scores.points["labelled"].overall.as_dict()["PCK@0.1"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Estimated:
+    """The poses of M boxes.
+
+    Attributes:
+        every: all of them, each with its object's score and those of its K keypoints.
+        box_scores: (M,) the scores of the boxes alone; 1 for labelled ones.
+        kept: indices of those that NMS by OKS leaves, picture by picture, from the highest score down.
+        matched: (N,) for each labelled object the index of its pose in ``every``, -1 where there is none.
+    """
+
+    every: Predictions
+    box_scores: Floats
+    kept: Ints
+    matched: Ints
+
+    @property
+    def thinned(self) -> Predictions:
+        """The poses that NMS by OKS leaves, which AP is measured on."""
+        return rows_of(self.every, self.kept)
+
+    @property
+    def points(self) -> Floats:
+        """(N, K, 2) the points estimated for each labelled object, NaN where there is no pose."""
+        return _spread(self.every.keypoints, self.matched)
+
+    @property
+    def point_scores(self) -> Floats:
+        """(N, K) their scores, NaN likewise."""
+        scores = self.every.keypoint_scores
+        return _spread(np.zeros(self.every.keypoints.shape[:2]) if scores is None else scores, self.matched)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Collected:
+    """What a detector and a pose estimator said about the pictures of a split.
+
+    Attributes:
+        boxes: every box of the object's class, without keypoints; empty without a detector.
+        on_labels: the poses in the labelled boxes of objects that have labelled points; empty without an estimator.
+        on_boxes: the poses in the detected boxes that score enough; empty without both.
+        labels: how many boxes of each class were found, by its index in the detector's ``classes``.
+    """
+
+    boxes: Predictions
+    on_labels: Estimated
+    on_boxes: Estimated
+    labels: Mapping[int, int]
+
+
+def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
+    """Return a labelled split.
+
+    Raises:
+        RequestError: there is no such data set or split.
+        InputError: a file cannot be read, or the labels have errors.
+    """
+    splits = splits_of(data)
+    if split not in splits:
+        raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
+    result = read_split(ann_file(data, split), data / IMAGES, skeleton)
+    if has_errors(result.findings):
+        first = result.findings[0]
+        raise InputError(
+            first.file,
+            first.place,
+            f"{first.code} {first.message}",
+            hint=f"`posetools validate {quoted(data)}` lists all problems; metrics of such a file would mislead",
+        )
+    return result.dataset
+
+
+def score_boxes(detector: Detects, label: int, truth: Dataset, progress: Progress = silent) -> BoxScores:
+    """Return COCO's box metrics of a detector on a split.
+
+    Args:
+        detector: finds the boxes.
+        label: the index of the object's class in the detector's ``classes``.
+        truth: the labels; its pictures are read from their paths.
+        progress: told how many pictures are done.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    return box_scores(truth, collect(truth, detector=detector, label=label, progress=progress).boxes)
+
+
+def score_poses(
+    estimator: Estimates,
+    truth: Dataset,
+    *,
+    detector: Detects | None = None,
+    label: int = 0,
+    bbox_thr: float,
+    progress: Progress = silent,
+) -> tuple[PoseScores, PoseScores | None]:
+    """Return how good the keypoints are on the labelled boxes and, with a detector, on the boxes that it finds.
+
+    Args:
+        estimator: finds the keypoints.
+        truth: the labels; its pictures are read from their paths.
+        detector: finds boxes, where those are to be used as well.
+        label: the index of the object's class in the detector's ``classes``.
+        bbox_thr: detected boxes with a lower score are not used.
+        progress: told how many pictures are done.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    said = collect(truth, detector=detector, estimator=estimator, label=label, bbox_thr=bbox_thr, progress=progress)
+    return pose_scores(truth, said.on_labels), pose_scores(truth, said.on_boxes) if detector else None
+
+
+def collect(
+    truth: Dataset,
+    *,
+    detector: Detects | None = None,
+    estimator: Estimates | None = None,
+    label: int = 0,
+    bbox_thr: float = BBOX_THR,
+    progress: Progress = silent,
+) -> Collected:
+    """Run a detector, a pose estimator or both once over the pictures of a split, and return what they said.
+
+    Args:
+        truth: the labels; its pictures are read from their paths.
+        detector: finds the boxes.
+        estimator: finds the keypoints in the labelled boxes and in the detected ones.
+        label: the index of the object's class in the detector's ``classes``.
+        bbox_thr: detected boxes with a lower score get no keypoints.
+        progress: told how many pictures are done.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    k, counted = truth.skeleton.num_keypoints, has_points(truth)
+    rows = [np.array(each, dtype=np.int64)[counted[list(each)]] for each in truth.rows_of_images()]
+    boxes, on_labels, on_boxes = _Poses(truth, 0), _Poses(truth, k), _Poses(truth, k)
+    nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, dtype=np.int64))
+    labels: Counter[int] = Counter()
+    for batch, pictures in _pictures(truth, progress):
+        every = detector(pictures) if detector else [nothing] * len(batch)
+        found = [one.select(label=label, min_score=0.0) for one in every]
+        for one in every:
+            labels.update(one.labels.tolist())
+        for i, one in zip(batch, found, strict=True):
+            boxes.add(i, one.boxes, one.scores, np.zeros((len(one), 0, 2)), np.zeros((len(one), 0)))
+        if estimator is None:
+            continue
+        sure = [one[one.scores >= bbox_thr] for one in found]
+        own = [_cut(truth.boxes[rows[i]], truth.images[i].size) for i in batch]
+        asked = [np.concatenate([a, b.boxes]) for a, b in zip(own, sure, strict=True)]
+        for i, a, b, poses in zip(batch, own, sure, estimator.estimate(pictures, asked), strict=True):
+            parts = [(poses.keypoints[cut], poses.scores[cut], poses.areas[cut]) for cut in _halves(len(a))]
+            on_labels.add(i, a, np.ones(len(a)), *parts[0])
+            on_boxes.add(i, b.boxes, b.scores, *parts[1])
+    labelled = np.full(len(truth), -1, dtype=np.int64)
+    if estimator is not None:
+        labelled[np.concatenate([np.zeros(0, dtype=np.int64), *rows])] = np.arange(counted.sum())
+    return Collected(boxes.joined(), on_labels.estimated(labelled), on_boxes.estimated(), labels)
+
+
+def pose_scores(truth: Dataset, poses: Estimated) -> PoseScores:
+    """Return OKS, PCK and NME of estimated poses."""
+    counted = has_points(truth)
+    labels, own, boxes = truth.keypoints[counted], poses.points[counted], truth.boxes[counted]
+    names = truth.skeleton.names
+    return PoseScores(
+        oks=oks_scores(truth, poses.thinned, truth.skeleton.sigmas),
+        points={subset: keypoint_scores(labels, own, boxes, names, subset) for subset in SUBSETS},
+        without_box=int((poses.matched[counted] < 0).sum()),
+    )
+
+
+def has_points(truth: Dataset) -> Bools:
+    """Return which of N objects poses are measured on: those with labelled points that are no crowds."""
+    counted: Bools = ~truth.iscrowd & (truth.num_labelled > 0)
+    return counted
+
+
+def rows_of(predicted: Predictions, rows: Ints | Bools) -> Predictions:
+    """Return some of the predictions, in the order of ``rows``."""
+    scores = predicted.keypoint_scores
+    return Predictions(
+        predicted.image_index[rows],
+        predicted.boxes[rows],
+        predicted.scores[rows],
+        predicted.keypoints[rows],
+        None if scores is None else scores[rows],
+    )
+
+
+@dataclass(eq=False, slots=True)
+class _Poses:
+    """Collects predictions picture by picture."""
+
+    truth: Dataset
+    k: int
+    parts: list[Predictions] = field(default_factory=list)
+    box_scores: list[Floats] = field(default_factory=list)
+    kept: list[Ints] = field(default_factory=list)
+    total: int = 0
+
+    def add(
+        self, image: int, boxes: Floats, box_scores: Floats, points: Floats, scores: Floats, areas: Floats | None = None
+    ) -> None:
+        """Add a picture's boxes; with ``areas`` they have poses, are scored by them and thinned out."""
+        own = box_scores
+        if areas is not None:
+            own = object_scores(box_scores, scores)
+            self.kept.append(oks_nms(points, own, areas, self.truth.skeleton.sigmas) + self.total)
+        self.total += len(boxes)
+        self.box_scores.append(box_scores)
+        self.parts.append(Predictions(np.full(len(boxes), image, dtype=np.int64), boxes, own, points, scores))
+
+    def joined(self) -> Predictions:
+        index, k = np.zeros(0, dtype=np.int64), self.k
+        empty = Predictions(index, np.zeros((0, 4)), np.zeros(0), np.zeros((0, k, 2)), np.zeros((0, k)))
+        every = [empty, *self.parts]
+        return Predictions(
+            np.concatenate([part.image_index for part in every]),
+            np.concatenate([part.boxes for part in every]),
+            np.concatenate([part.scores for part in every]),
+            np.concatenate([part.keypoints for part in every]),
+            np.concatenate([part.keypoint_scores for part in every if part.keypoint_scores is not None]),
+        )
+
+    def estimated(self, matched: Ints | None = None) -> Estimated:
+        every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])
+        if matched is None:
+            found = match_boxes(self.truth, rows_of(every, kept))
+            matched = np.full(len(found), -1, dtype=np.int64)
+            matched[found >= 0] = kept[found[found >= 0]]
+        return Estimated(every, np.concatenate([np.zeros(0), *self.box_scores]), kept, matched)
+
+
+def _spread(values: Floats, matched: Ints) -> Floats:
+    spread = np.full((len(matched), *values.shape[1:]), np.nan)
+    spread[matched >= 0] = values[matched[matched >= 0]]
+    return spread
+
+
+def _halves(at: int) -> tuple[slice, slice]:
+    return slice(None, at), slice(at, None)
+
+
+def _pictures(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Picture]]]:
+    """Give the pictures in batches, with their indices; the next batch is read while one is worked on."""
+    batches = [
+        range(start, min(start + _PICTURES, len(truth.images))) for start in range(0, len(truth.images), _PICTURES)
+    ]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        ahead: list[Future[Picture]] = []
+        for number, batch in enumerate(batches):
+            ready = ahead or [pool.submit(_read, truth, i) for i in batch]
+            following = batches[number + 1] if number + 1 < len(batches) else ()
+            ahead = [pool.submit(_read, truth, i) for i in following]
+            yield batch, [future.result() for future in ready]
+            progress("evaluating", batch.stop, len(truth.images))
+
+
+def _read(truth: Dataset, index: int) -> Picture:
+    path = truth.images[index].path
+    if path is None:
+        raise InputError(
+            truth.images[index].file_name, "", "picture cannot be read: the data set does not say where it is"
+        )
+    return read_picture(path)
+
+
+def _cut(boxes: Floats, size: tuple[int, int]) -> Floats:
+    # MMPose's data set cuts boxes to the last pixel's coordinate, not to the picture's edge.
+    limit = np.array([*size, *size], dtype=np.float64) - 1
+    cut: Floats = np.clip(boxes, 0.0, limit)
+    return cut

@@ -1,0 +1,240 @@
+"""The tables of an evaluation as plain text in cells, for the terminal and for the page alike.
+
+Where several pairs are compared, each number has a column of its own for every pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from posetools.evaluation.diagnosis.mend import LABELS, Gain
+from posetools.evaluation.metrics import PointScores, Subset
+from posetools.evaluation.run import BOXES, POSES, PosePart, RunReport
+from posetools.evaluation.scoring import PoseScores
+
+NOTHING = "n/a"
+# Stands behind an AP that says nothing about the model; a remark says why.
+DOUBT = "*"
+_PCK = ("PCK@0.05", "PCK@0.1", "PCK@0.2")
+_AP = ("AP", "AP50", "AP75", "AR")
+# A kind of error that brings back less AP than this is left out, unless there is a case of it.
+_LEAST = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table.
+
+    Attributes:
+        title: what it shows.
+        columns: C names; the first column's cells are the names of the rows.
+        rows: C cells each.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def number(value: float | None) -> str:
+    """Return a number as it is shown: three digits after the point, one from 10 on, ``n/a`` for None."""
+    return NOTHING if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def short_names(reports: Sequence[RunReport]) -> tuple[str, ...]:
+    """Return a name for each pair: the end of its path by which it differs from the others."""
+    paths = [report.subject.name.replace("\\", "/").rstrip("/").split("/") for report in reports]
+    for depth in range(1, max(map(len, paths)) + 1):
+        names = ["/".join(path[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return tuple(names)
+
+
+def headline(reports: Sequence[RunReport]) -> TextTable:
+    """Return the numbers of one pair by part, or of several pairs side by side."""
+    parts = [_parts(report) for report in reports]
+    if len(reports) == 1:
+        (own,) = parts
+        measures = dict.fromkeys(name for part in own.values() for name in part)
+        rows = [(name, *(part.get(name, "") for part in own.values())) for name in measures]
+        return TextTable("AP, PCK, NME", ("", *own), tuple(rows))
+    rows = [
+        (f"{part}: {name}", *(each[part][name] for each in parts)) for part, names in parts[0].items() for name in names
+    ]
+    return TextTable("AP, PCK, NME", ("", *short_names(reports)), tuple(rows))
+
+
+def flip_tests(reports: Sequence[RunReport]) -> tuple[TextTable, ...]:
+    """Return what a flip test adds to each pair that it was measured of."""
+    tables = []
+    for name, report in zip(short_names(reports), reports, strict=True):
+        flips = report.flip_test
+        if flips is None or flips.detected is None:
+            continue
+        both = (flips.labelled, flips.detected)
+        sides = {boxes: (part.scores, other) for (boxes, part), other in zip(report.sides.items(), both, strict=True)}
+        tables.append(flip_test(sides, f": {name}" if len(reports) > 1 else ""))
+    return tuple(tables)
+
+
+def flip_test(sides: Mapping[str, tuple[PoseScores, PoseScores]], of: str = "") -> TextTable:
+    """Return scores without and with a flip test, by the kind of boxes, and the difference."""
+    columns, cells = [""], {name: [name] for name in (*_AP, *_PCK, "NME")}
+    for boxes, scores in sides.items():
+        columns += [boxes, "flip test", "adds"]
+        without, flipped = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in scores)
+        for name, row in cells.items():
+            before, after = without[name], flipped[name]
+            adds = NOTHING if before is None or after is None else f"{after - before:+.3f}"
+            row += [number(before), number(after), adds]
+    return TextTable(f"what a flip test would add{of}", tuple(columns), tuple(map(tuple, cells.values())))
+
+
+def per_keypoint(part: PosePart, boxes: str) -> TextTable:
+    """Return PCK of visible and hidden points, NME and the error in pixels of each keypoint."""
+    every = part.scores.points["labelled"].by_keypoint
+    columns = (
+        "keypoint",
+        "points",
+        *(f"{name[4:]} visible" for name in _PCK),
+        *(f"{name[4:]} hidden" for name in _PCK),
+    )
+    rows = []
+    for name, scores in every.items():
+        cells = [_cell(part, subset, name, measure) for subset in _SEEN for measure in _PCK]
+        rows.append((name, str(scores.points), *cells, number(scores.nme), number(scores.error_px)))
+    return TextTable(f"each keypoint on {boxes}: PCK, NME, pixels", (*columns, "NME", "pixels"), tuple(rows))
+
+
+_SEEN: tuple[Subset, ...] = ("visible", "hidden")
+
+
+def errors_of_points(part: PosePart, boxes: str) -> TextTable:
+    """Return NME and the error in pixels of each keypoint, separately for visible and for hidden points."""
+    rows = []
+    for name in part.scores.points["labelled"].by_keypoint:
+        of = [part.scores.points[subset].by_keypoint[name] for subset in _SEEN]
+        rows.append((name, *(cell for each in of for cell in _error_cells(each))))
+    names = tuple(f"{measure} {subset}" for subset in _SEEN for measure in ("points", "missing", "NME", "pixels"))
+    return TextTable(f"each keypoint on {boxes}: visible and hidden points", ("keypoint", *names), tuple(rows))
+
+
+def why_poses(report: RunReport) -> TextTable:
+    """Return what each kind of error costs of the poses' AP, on both kinds of boxes."""
+    sides = [part.diagnosis for part in report.sides.values()]
+    kinds = [kind for kind in sides[0].gains if any(_costs(side.gains[kind], side.counts.get(kind)) for side in sides)]
+    rows = [
+        (LABELS[kind], *(cell for side in sides for cell in (_count(side.counts, kind), _gain(side.gains[kind]))))
+        for kind in kinds
+    ]
+    columns = ("error", *(name for boxes in report.sides for name in (boxes, "AP back")))
+    return TextTable("why AP of poses is lost", columns, tuple(rows))
+
+
+def why_boxes(report: RunReport) -> TextTable:
+    """Return what each kind of error costs of the boxes' AP."""
+    found = report.det.diagnosis
+    rows = [
+        (LABELS[kind], _count(found.counts, kind), _gain(gain))
+        for kind, gain in found.gains.items()
+        if _costs(gain, found.counts.get(kind))
+    ]
+    return TextTable("why AP of boxes is lost", ("error", "how many", "AP back"), tuple(rows))
+
+
+def thresholds(reports: Sequence[RunReport]) -> TextTable:
+    """Return what thresholds of the boxes' score give, of each pair."""
+    rows = []
+    for name, report in zip(short_names(reports), reports, strict=True):
+        sweep = report.det.sweep
+        for at, point in sweep.points().items():
+            of = f"{name}: " if len(reports) > 1 else ""
+            label = f"{of}{at}" if at == "best F1" else f"{of}score {at}"
+            shares = (number(value) for value in (point.precision, point.recall, point.f1))
+            per_picture = number(point.false_alarms / max(sweep.pictures, 1))
+            rows.append((label, number(point.threshold), *shares, per_picture))
+    columns = ("boxes from", "score", "precision", "recall", "F1", "false per picture")
+    return TextTable(
+        f"what a threshold of the boxes' score gives (IoU {reports[0].det.sweep.iou:g})", columns, tuple(rows)
+    )
+
+
+def visible_points(reports: Sequence[RunReport]) -> TextTable:
+    """Return how well keypoints' scores tell visible points from others, at the threshold with the best F1."""
+    rows = []
+    for name, report in zip(short_names(reports), reports, strict=True):
+        for boxes, part in report.sides.items():
+            for other, found in part.visibility.overall.items():
+                best, of = found.best, f"{name}, " if len(reports) > 1 else ""
+                at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
+                numbers = map(number, (*at, found.average_precision, found.chance))
+                counts = f"{found.visible:,} / {found.others:,}"
+                rows.append((f"{of}{boxes}: against {other}", counts, *numbers))
+    columns = ("visible, by score", "points", "threshold", "precision", "recall", "AP", "AP by chance")
+    return TextTable("whether scores tell visible points", columns, tuple(rows))
+
+
+def visible_keypoints(report: RunReport) -> TextTable:
+    """Return precision and recall of "visible" of each keypoint on labelled boxes, against hidden points."""
+    rows = []
+    for name, found in report.labelled.visibility.by_keypoint["hidden"].items():
+        best = found.best
+        at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
+        numbers = map(number, (*at, found.average_precision, found.chance))
+        rows.append((name, str(found.visible), str(found.others), *numbers))
+    columns = ("keypoint", "visible", "hidden", "threshold", "precision", "recall", "AP", "AP by chance")
+    return TextTable("whether each keypoint's score tells visible from hidden, on labelled boxes", columns, tuple(rows))
+
+
+def calibrations(reports: Sequence[RunReport]) -> TextTable:
+    """Return how far scores are from the shares that are right."""
+    rows = []
+    for name, report in zip(short_names(reports), reports, strict=True):
+        of = f"{name}, " if len(reports) > 1 else ""
+        sides = report.sides.items()
+        found = {"boxes": report.det.calibration}
+        found |= {f"objects, {boxes}": part.object_calibration for boxes, part in sides}
+        found |= {f"keypoints, {boxes}": part.keypoint_calibration for boxes, part in sides}
+        for what, one in found.items():
+            numbers = map(number, (one.expected_error, one.largest_error, one.bias))
+            rows.append((f"{of}{what}", one.what, f"{one.count:,}", *numbers))
+    columns = ("scores of", "right", "how many", "expected error", "largest error", "bias")
+    return TextTable("calibration of scores", columns, tuple(rows))
+
+
+def _parts(report: RunReport) -> dict[str, dict[str, str]]:
+    boxes = report.det.scores.as_dict()
+    parts = {BOXES: {name: number(boxes[name]) for name in _AP}}
+    for boxes_are, part in report.sides.items():
+        oks = part.scores.oks.as_dict()
+        points = {subset: scores.overall.as_dict() for subset, scores in part.scores.points.items()}
+        cells = {name: number(oks[name]) for name in _AP}
+        cells |= {name: number(points["labelled"][name]) for name in _PCK}
+        cells |= {f"PCK@0.1 {subset}": number(points[subset]["PCK@0.1"]) for subset in _SEEN}
+        cells |= {"NME": number(points["labelled"]["NME"]), "error, pixels": number(points["labelled"]["error_px"])}
+        parts[f"{POSES}, {boxes_are}"] = cells | {"objects without a box": str(part.scores.without_box)}
+    for name_of_part in filter(report.says_nothing, parts):
+        parts[name_of_part] |= {name: f"{parts[name_of_part][name]}{DOUBT}" for name in _AP}
+    return parts
+
+
+def _cell(part: PosePart, subset: Subset, keypoint: str, measure: str) -> str:
+    return number(part.scores.points[subset].by_keypoint[keypoint].as_dict()[measure])
+
+
+def _error_cells(scores: PointScores) -> tuple[str, ...]:
+    return str(scores.points), str(scores.missing), number(scores.nme), number(scores.error_px)
+
+
+def _costs(gain: Gain, count: int | None) -> bool:
+    return bool(count) or (gain.alone is not None and abs(gain.alone) >= _LEAST)
+
+
+def _count(counts: Mapping[str, int], kind: str) -> str:
+    return f"{counts[kind]:,}" if kind in counts else ""
+
+
+def _gain(gain: Gain) -> str:
+    return NOTHING if gain.alone is None else f"{gain.alone:+.3f}"

@@ -1,0 +1,130 @@
+"""Whether a low AP comes from too little training: what the log, the boxes and the checkpoint say about it.
+
+Four signs, each a sentence with its numbers:
+
+- few iterations: fewer than FEW. From random weights, nothing is found before that.
+- the loss still falls at the end: from the third quarter of the schedule to the last it falls by more than FALLING of
+  all that it has fallen since the first, and by more than its noise. A loss that goes down as exp(-t / T) does so in a
+  run shorter than about 4 T. A quarter is one of the sum of the learning rates, for with a rate near 0, at the end of
+  a schedule, no loss falls. Where the training data change on the way (the last epochs without mosaic), only what comes
+  after counts.
+- no predicted box reaches OVERLAP of IoU with any label.
+- the weights as trained are far better than their average (posetools.evaluation.signs measures both).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.geometry import Floats, pairwise_iou
+from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.remarks import Remark
+from posetools.mm.run_log import Curve
+
+# AP from which on nobody asks why it is low, and below which it is as good as 0.
+LOW_AP, ZERO_AP = 0.5, 0.01
+FEW = 300
+FALLING = 0.1
+OVERLAP = 0.1
+# The codes of remarks that say why AP is low.
+CAUSES = frozenset({"stopped", "few-iterations", "still-falling", "nowhere", "raw-better"})
+# Fewer logged values than this tell no trend; the fall must be this many standard errors.
+_VALUES, _IN_QUARTER, _ERRORS = 12, 3, 3.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """How a model was trained.
+
+    Attributes:
+        iterations: of the checkpoint that is evaluated; None when it does not say.
+        loss: the curve in the log; None without one.
+        rate: the learning rate when each loss was logged; None: not known.
+        since: the iteration from which the training data stayed the same.
+        stopped: the epochs done and those of the schedule, where the run did not come to its end.
+        command: what trains it for longer.
+    """
+
+    iterations: int | None = None
+    loss: Curve | None = None
+    rate: Curve | None = None
+    since: float = 0.0
+    stopped: tuple[int, int] | None = None
+    command: str = ""
+
+
+def undertrained(ap: float | None, training: Training | None) -> tuple[Remark, ...]:
+    """Return the signs of too little training in the log of a model with a low AP; none where AP is not low.
+
+    Args:
+        ap: what it reaches; None: nothing could be measured.
+        training: how it was trained; None: not known.
+    """
+    if training is None or ap is None or ap >= LOW_AP:
+        return ()
+    found = []
+    if training.stopped is not None:
+        done, planned = training.stopped
+        found.append(("stopped", f"the run ended after {done} of {planned} epochs"))
+    if training.iterations is not None and training.iterations < FEW:
+        text = f"{training.iterations} iterations, and from random weights a model finds little before {FEW}"
+        found.append(("few-iterations", text))
+    fall = fall_at_end(training.loss, training.rate, training.since) if training.loss is not None else None
+    if fall is not None:
+        before, after = fall
+        text = f"the loss still falls in the last quarter of the schedule, from {before:.3g} to {after:.3g}"
+        found.append(("still-falling", text))
+    more = f"; `{training.command}` trains on" if training.command else ""
+    return tuple(Remark(code, f"undertrained: {text}{more}") for code, text in found)
+
+
+def fall_at_end(loss: Curve, rate: Curve | None = None, since: float = 0.0) -> tuple[float, float] | None:
+    """Return the mean loss of the last two quarters of a schedule when it still falls between them, else None.
+
+    Args:
+        loss: what was logged.
+        rate: the learning rate at the same iterations; None: the same all along.
+        since: the iteration from which it counts.
+    """
+    same = rate is not None and np.array_equal(rate.iterations, loss.iterations)
+    rates = rate.values if rate is not None and same else np.ones(len(loss))
+    counted = (loss.iterations > since) & np.isfinite(loss.values) & np.isfinite(rates)
+    if counted.sum() < _VALUES:
+        return None
+    progress = np.cumsum(rates[counted] * np.diff(loss.iterations[counted], prepend=since))
+    quarter = np.minimum((4 * progress / progress[-1]).astype(np.int64), 3)
+    quarters = [loss.values[counted][quarter == number] for number in range(4)]
+    if min(map(len, quarters)) < _IN_QUARTER:
+        return None
+    first, before, after = (float(part.mean()) for part in (quarters[0], *quarters[2:]))
+    noise = float(np.sqrt(sum(_variance(part) / len(part) for part in quarters[2:])))
+    fallen = before - after
+    return (before, after) if fallen > _ERRORS * noise and fallen > FALLING * (first - after) else None
+
+
+def _variance(values: Floats) -> float:
+    """Return the variance about the line through the values: a trend is no noise."""
+    places = np.arange(len(values), dtype=np.float64)
+    line = np.polyval(np.polyfit(places, values, 1), places)
+    return float(((values - line) ** 2).sum() / max(len(values) - 2, 1))
+
+
+def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
+    """Give the sentence for boxes of which none overlaps any label."""
+    if not len(boxes) or not len(truth):
+        return
+    best = 0.0
+    for image, rows in enumerate(truth.rows_of_images()):
+        found = boxes.boxes[boxes.image_index == image]
+        if len(found) and len(rows):
+            best = max(best, float(pairwise_iou(truth.boxes[list(rows)], found).max()))
+    if best < OVERLAP:
+        text = (
+            f"none of {len(boxes)} predicted boxes overlaps a labelled object (the best IoU is {best:.2f}), as of a "
+            "model that has hardly been trained"
+        )
+        yield Remark("nowhere", text)

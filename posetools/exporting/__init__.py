@@ -1,0 +1,1 @@
+"""A trained pair as files to hand on: bundles and checkpoints."""

@@ -1,0 +1,368 @@
+"""``posetools export``: a trained pair as a bundle that runs without OpenMMLab.
+
+Nothing is written before the ONNX files have been compared with the PyTorch models on pictures, and nothing when they
+differ. float16 and int8 differ by their nature; of them it is measured, on labelled pictures, what they lose.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, RequestError
+from posetools.evaluation.scoring import BBOX_THR as EVAL_BBOX_THR
+from posetools.exporting.material import Material, Shot, gather
+from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
+from posetools.exporting.parity import Exported, Parity, compare
+from posetools.files.locks import only_one
+from posetools.imaging.header import Picture
+from posetools.mm.configs import data_root_of
+from posetools.mm.device import resolve_device
+from posetools.mm.extra import require_train
+from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.runtime import prepare
+from posetools.pairs.doubts import doubts_of_pair
+from posetools.pairs.find import ModelFiles, Pair, recorded_metrics, skeleton_of_pair
+from posetools.pairs.given import check_split
+from posetools.progress import Progress, silent
+from posetools.runtime.backend import Singles
+from posetools.runtime.bundle import write_bundle
+from posetools.runtime.manifest import SAMPLES, Manifest, Precision, Sample, Thresholds
+from posetools.runtime.networks import OnnxDetector, OnnxEstimator
+from posetools.runtime.preprocess import crops_of
+from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, label_of
+
+if TYPE_CHECKING:
+    from posetools.pairs.pipeline import PosePipeline
+
+DET_FILE, POSE_FILE = "det.onnx", "pose.onnx"
+
+# Pictures that the two sides are compared on, that int8 is calibrated on, and that samples are chosen from.
+_COMPARED = 8
+_CALIBRATED = 64
+_CANDIDATES = 16
+# Samples are at most so long, in pixels.
+_SAMPLE_SIDE = 1280
+# A box this near to the threshold may be there on one processor and not on another.
+_UNSURE = 0.01
+_DECIMALS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportRequest:
+    """What to export.
+
+    Attributes:
+        pair: the two models.
+        out: the bundle to write.
+        data: a labelled data set, on which the bundle is measured; None: none.
+        split: of the data set.
+        pictures: files, folders or patterns to compare on and take samples from, instead of the data set's.
+        samples: how many pictures go into the bundle with their expected output.
+        bbox_thr: the default of prediction with the bundle, as are the next two.
+        nms_thr: likewise.
+        kpt_thr: likewise.
+        precision: of the networks.
+        flip_test: let the pose network average with what the mirrored crop gives, at twice the time.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``: for the PyTorch models.
+        overwrite: replace ``out``.
+    """
+
+    pair: Pair
+    out: Path
+    data: Path | None = None
+    split: str = "val"
+    pictures: tuple[str, ...] = ()
+    samples: int = 4
+    bbox_thr: float = BBOX_THR
+    nms_thr: float = NMS_THR
+    kpt_thr: float = KPT_THR
+    precision: Precision = "float32"
+    flip_test: bool = False
+    device: str = "cpu"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one precision's networks cost and are worth.
+
+    Attributes:
+        precision: of the networks.
+        sizes: bytes of the two files.
+        milliseconds: for a picture, the median; on the machine at hand.
+        metrics: on the labelled split, by the evaluation's names; empty without one.
+    """
+
+    precision: Precision
+    sizes: tuple[int, int]
+    milliseconds: float
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """What was exported.
+
+    Attributes:
+        out: the bundle.
+        manifest: what it says about itself.
+        material: whose pictures it was compared on.
+        parity: how much float32 ONNX differs from PyTorch.
+        measured: float32, and the smaller precision where one was asked for.
+        doubts: a sentence for each model whose AP was 0 in its run, or was never measured.
+    """
+
+    out: Path
+    manifest: Manifest
+    material: str
+    parity: Parity
+    measured: tuple[Measured, ...]
+    doubts: tuple[str, ...] = ()
+
+
+def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
+    """Write a bundle.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        RequestError: what was asked for cannot be exported, or another run writes the same file.
+        InputError: a file cannot be read, or config, checkpoint and data do not belong together.
+        RunError: the ONNX networks do not give what the PyTorch models give; nothing was written.
+        OutputError: the bundle cannot be written.
+    """
+    require_train("posetools export")
+    _check_out(request)
+    check_split(request.data, request.split, device=request.device)
+    prepare("posetools export")
+    device = resolve_device(request.device)
+    pair = request.pair
+    detector = Detector(pair.det.config, pair.det.checkpoint, device)
+    estimator = PoseEstimator(pair.pose.config, pair.pose.checkpoint, device, flip_test=request.flip_test)
+    check_heads(detector, estimator)
+    skeleton = skeleton_of_pair(pair, estimator, detector.classes)
+    label = label_of(detector.classes, skeleton, pair.det.config)
+    material = gather(request.pictures, request.data, _known_data(request, detector), request.split, skeleton)
+    if request.precision == "int8" and (material.truth is None or not len(material.truth)):
+        raise RequestError(
+            "--int8 needs a labelled data set, to calibrate on and to measure what is lost\n"
+            "  --data DIR names one; --half needs none"
+        )
+    with only_one(request.out):
+        files = {
+            DET_FILE: export_det(detector, input_size_of(detector)),
+            POSE_FILE: export_pose(estimator, input_size_of(estimator)),
+        }
+        exported = _opened(files, detector, estimator)
+        parity = compare(detector, estimator, exported, _seen(material, progress))
+        parity.check()
+        sides: list[tuple[Precision, Mapping[str, bytes], Exported]] = [("float32", files, exported)]
+        if request.precision != "float32":
+            smaller = _reduced(request.precision, files, exported, material)
+            sides.append((request.precision, smaller, _opened(smaller, detector, estimator)))
+        truth = material.truth if request.data or request.precision != "float32" else None
+        measured = tuple(_measure(*side, label, material, truth, progress) for side in sides)
+        manifest, pictures = _described(request, sides[-1][2], measured[-1], skeleton, label, material)
+        write_bundle(request.out, manifest, {**sides[-1][1], **pictures})
+        doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
+        return Exporting(request.out, manifest, material.source, parity, measured, doubts)
+
+
+def _check_out(request: ExportRequest) -> None:
+    if request.out.suffix != ".zip":
+        raise RequestError(f"--out must be a file whose name ends in .zip, got {request.out}")
+    if request.out.is_dir() or (request.out.exists() and not request.overwrite):
+        hint = "choose another name" if request.out.is_dir() else "--overwrite replaces it"
+        raise RequestError(f"--out {request.out}: exists\n  {hint}")
+
+
+def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
+    """Return the data set that the config names, where pictures or labels are wanted of it."""
+    if request.pictures and request.precision == "float32":
+        return None
+    try:
+        return data_root_of(detector.config)
+    except InputError:
+        return None
+
+
+def _opened(files: Mapping[str, bytes], detector: Detector, estimator: PoseEstimator) -> Exported:
+    det = det_network(detector, files[DET_FILE], DET_FILE)
+    pose = pose_network(estimator, files[POSE_FILE], POSE_FILE)
+    return Exported(OnnxDetector(files[DET_FILE], det), OnnxEstimator(files[POSE_FILE], pose), det, pose)
+
+
+def _seen(material: Material, progress: Progress) -> Iterator[tuple[str, Picture, Floats]]:
+    shots = material.spread(_COMPARED)
+    for number, shot in enumerate(shots, start=1):
+        yield shot.name, shot.read(), shot.boxes
+        progress("comparing with PyTorch", number, len(shots))
+
+
+def _reduced(
+    precision: Precision, files: Mapping[str, bytes], exported: Exported, material: Material
+) -> dict[str, bytes]:
+    from posetools.exporting.quantise import to_half, to_int8
+
+    if precision == "float16":
+        return {name: to_half(content) for name, content in files.items()}
+    shots = material.spread(_CALIBRATED)
+    return {
+        DET_FILE: to_int8(files[DET_FILE], (exported.detector.preprocess([shot.read()])[0] for shot in shots)),
+        POSE_FILE: to_int8(files[POSE_FILE], _crops(shots, exported)),
+    }
+
+
+def _crops(shots: tuple[Shot, ...], exported: Exported) -> Iterator[Singles]:
+    for shot in shots:
+        picture = shot.read()
+        boxes = shot.boxes if len(shot.boxes) else exported.detector([picture])[0].boxes[:1]
+        if len(boxes):
+            yield exported.estimator.preprocess([picture], [0] * len(boxes), crops_of(boxes, exported.pose))
+
+
+def _measure(
+    precision: Precision,
+    files: Mapping[str, bytes],
+    exported: Exported,
+    label: int,
+    material: Material,
+    truth: Dataset | None,
+    progress: Progress,
+) -> Measured:
+    sizes = len(files[DET_FILE]), len(files[POSE_FILE])
+    return Measured(
+        precision,
+        sizes,
+        _milliseconds(exported, label, material),
+        {}
+        if truth is None
+        else _scores(exported, label, truth, lambda what, *rest: progress(f"{what} {precision}", *rest)),
+    )
+
+
+def _milliseconds(exported: Exported, label: int, material: Material) -> float:
+    """Return the median time of a picture, from pixels to keypoints, of boxes above prediction's default threshold."""
+    times = []
+    first = material.shots[0].read()
+    pictures = [first, *(shot.read() for shot in material.spread(_COMPARED))]
+    for picture in pictures:
+        start = time.perf_counter()
+        found = exported.detector([picture])[0].select(label=label, min_score=BBOX_THR)
+        exported.estimator.estimate([picture], [found.boxes])
+        times.append(time.perf_counter() - start)
+    # The first run of a network plans its memory.
+    return 1000 * statistics.median(times[1:])
+
+
+def _scores(exported: Exported, label: int, truth: Dataset, progress: Progress) -> dict[str, float | None]:
+    """Return the numbers of ``posetools eval`` that a bundle keeps, by their places in its JSON."""
+    from posetools.evaluation.scoring import score_boxes, score_poses
+
+    boxes = score_boxes(exported.detector, label, truth, progress)
+    labelled, detected = score_poses(
+        exported.estimator, truth, detector=exported.detector, label=label, bbox_thr=EVAL_BBOX_THR, progress=progress
+    )
+    numbers: dict[str, float | None] = {f"bbox/{name}": value for name, value in _all_sizes(boxes.as_dict()).items()}
+    for side, scores in (("labelled_boxes", labelled), ("detected_boxes", detected)):
+        if scores is None:
+            continue
+        numbers |= {f"{side}/OKS/{name}": value for name, value in _all_sizes(scores.oks.as_dict()).items()}
+        overall = scores.points["labelled"].overall.as_dict()
+        numbers |= {f"{side}/{name}": overall[name] for name in overall if name.startswith(("PCK", "NME"))}
+    return numbers
+
+
+def _all_sizes(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Leave out those of small, medium and large objects alone."""
+    return {name: value for name, value in numbers.items() if not name.endswith(("s", "m", "l"))}
+
+
+def _described(
+    request: ExportRequest,
+    exported: Exported,
+    measured: Measured,
+    skeleton: Skeleton,
+    label: int,
+    material: Material,
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Return the manifest, and the samples' files."""
+    from posetools.pairs.pipeline import PosePipeline
+
+    thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
+    pipeline = PosePipeline(exported.detector, exported.estimator, skeleton, label=label, **thresholds.model_dump())
+    samples, pictures = _samples(pipeline, material, request.samples)
+    metrics = {**_of_training(request.pair.det), **_of_training(request.pair.pose), **measured.metrics}
+    manifest = Manifest(
+        made_by=_made_by(),
+        precision=request.precision,
+        skeleton=skeleton,
+        det=exported.det,
+        pose=exported.pose,
+        thresholds=thresholds,
+        metrics=metrics,
+        samples=samples,
+    )
+    return manifest, pictures
+
+
+def _samples(pipeline: PosePipeline, material: Material, wanted: int) -> tuple[tuple[Sample, ...], dict[str, bytes]]:
+    """Return samples and their PNG files: of the first pictures, those with objects, and with sure ones, come first."""
+    import cv2
+
+    candidates = []
+    for order, shot in enumerate(material.spread(max(_CANDIDATES, wanted)) if wanted else ()):
+        picture = _small(shot.read())
+        result = pipeline.predict([picture])[0]
+        scores = pipeline.detector([picture])[0].scores
+        unsure = bool((np.abs(scores - pipeline.bbox_thr) < _UNSURE).any())
+        candidates.append(((len(result) == 0, unsure, order), picture, result))
+    chosen = sorted(sorted(candidates, key=lambda one: one[0])[:wanted], key=lambda one: one[0][-1])
+    samples, files = [], {}
+    for number, (_, picture, result) in enumerate(chosen, start=1):
+        name = f"{SAMPLES}/{number}.png"
+        files[name] = cv2.imencode(".png", picture)[1].tobytes()
+        arrays = {
+            "boxes": result.boxes,
+            "scores": result.scores,
+            "keypoints": result.keypoints,
+            "keypoint_scores": result.keypoint_scores,
+        }
+        rounded = {key: np.round(values, _DECIMALS).tolist() for key, values in arrays.items()}
+        samples.append(Sample.model_validate({"file": name, **rounded}))
+    return tuple(samples), files
+
+
+def _small(picture: Picture) -> Picture:
+    import cv2
+
+    height, width = picture.shape[:2]
+    scale = _SAMPLE_SIDE / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    smaller: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return smaller
+
+
+def _of_training(model: ModelFiles) -> dict[str, float | None]:
+    """Return what ``posetools train`` measured of this very checkpoint, by its names."""
+    return (recorded_metrics(model.checkpoint) if isinstance(model.checkpoint, Path) else None) or {}
+
+
+def _made_by() -> str:
+    from importlib.metadata import version
+
+    from posetools import __version__
+
+    packages = ("torch", "mmdet", "mmpose", "onnx", "onnxruntime")
+    return ", ".join([f"posetools {__version__}", *(f"{name} {version(name)}" for name in packages)])

@@ -1,0 +1,124 @@
+"""The pictures that an export is compared on, calibrated on and shown with, and what is labelled in them.
+
+They are those that the user names, else those of a split of the data set, else rendered cars: a network has to be run
+on something before anyone relies on it, and noise would not tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from posetools.core.dataset import Dataset
+from posetools.core.folder import ann_file
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import DEFAULT, Skeleton, load_skeleton
+from posetools.errors import InputError, RequestError
+from posetools.evaluation.scoring import read_truth
+from posetools.imaging.frames import open_sources, read_picture
+from posetools.imaging.header import Picture
+
+# Of a folder that the user names, so many are enough.
+_NAMED = 64
+# Rendered when there is no data set.
+_RENDERED = 4
+_RENDERED_SIZE = (320, 240)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A picture, read when it is asked for.
+
+    Attributes:
+        name: for messages.
+        read: gives the pixels.
+        boxes: (N, 4) of the labelled objects; none when nothing is known.
+    """
+
+    name: str
+    read: Callable[[], Picture]
+    boxes: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Pictures.
+
+    Attributes:
+        source: whose they are, for the report.
+        shots: the pictures.
+        truth: the labelled split, where there is one.
+    """
+
+    source: str
+    shots: tuple[Shot, ...]
+    truth: Dataset | None = None
+
+    def spread(self, most: int) -> tuple[Shot, ...]:
+        """Return at most ``most`` pictures, from all parts of the whole."""
+        if len(self.shots) <= most:
+            return self.shots
+        return tuple(self.shots[i] for i in np.linspace(0, len(self.shots) - 1, most).round().astype(int))
+
+
+def gather(
+    pictures: Sequence[str], data: Path | None, known_data: Path | None, split: str, skeleton: Skeleton
+) -> Material:
+    """Return the pictures to work with.
+
+    Args:
+        pictures: files, folders or patterns that the user names; they come first.
+        data: the data set that the user names; it must be there.
+        known_data: the one that the config names, taken where it is there.
+        split: of the data set.
+        skeleton: the pair's.
+
+    Raises:
+        RequestError: what was named is not there, or has no picture.
+        InputError: a file cannot be read, or the labels have errors.
+    """
+    there = known_data is not None and ann_file(known_data, split).is_file()
+    chosen = data or (known_data if there else None)
+    truth = read_truth(chosen, split, skeleton) if chosen else None
+    if pictures:
+        return Material("the pictures given", tuple(_named(pictures)), truth)
+    if chosen and truth and truth.images:
+        return Material(f"{split} of {chosen}", tuple(_labelled(truth)), truth)
+    return Material("rendered cars, as no data set was given", tuple(_rendered()), truth)
+
+
+def _named(pictures: Sequence[str]) -> Iterator[Shot]:
+    for source in open_sources(pictures):
+        if source.kind != "pictures":
+            raise RequestError(f"--pictures must be pictures, got the {source.kind} {source.name}")
+        for frame in islice(source.frames(), _NAMED):
+            if frame.path is None or frame.picture is None:
+                raise RequestError(frame.problem)
+            yield Shot(frame.name, partial(read_picture, frame.path), np.zeros((0, 4)))
+
+
+def _labelled(truth: Dataset) -> Iterator[Shot]:
+    for image, rows in zip(truth.images, truth.rows_of_images(), strict=True):
+        if image.path is None:
+            raise InputError(image.file_name, "", "picture cannot be read: the data set does not say where it is")
+        yield Shot(image.file_name, partial(read_picture, image.path), truth.boxes[list(rows)])
+
+
+def _rendered() -> Iterator[Shot]:
+    from posetools.synth.picture import render_random
+
+    rng = np.random.default_rng(0)
+    for number in range(_RENDERED):
+        rendered = render_random(rng, _RENDERED_SIZE, load_skeleton(DEFAULT))
+        pixels = np.ascontiguousarray(np.asarray(rendered.picture)[..., ::-1])
+        boxes = np.array([label.box for label in rendered.labels], dtype=np.float64).reshape(-1, 4)
+        yield Shot(f"rendered picture {number}", partial(_same, pixels), boxes)
+
+
+def _same(picture: Picture) -> Picture:
+    return picture

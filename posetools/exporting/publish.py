@@ -1,0 +1,327 @@
+"""Publishing: a checkpoint of a run becomes a small file to hand on, which any torch loads without running code.
+
+What a checkpoint of mmengine holds, and what becomes of it:
+
+=================== ============================================================ =========================
+``state_dict``      the weights to predict with                                  kept
+``meta``            config text, data set's meta, epoch, ...                     kept, as plain values
+``optimizer``, ...  what resuming needs, twice or three times the weights        dropped
+``message_hub``     the log, in mmengine's own classes                           dropped
+``ema_state_dict``  with an EMAHook: the weights *trained on*, not the averages  dropped
+=================== ============================================================ =========================
+
+Which weights are the averages: while a run trains, the model holds the weights trained on and the EMAHook a second
+model of averages. ``EMAHook.before_save_checkpoint`` puts the latter under ``ema_state_dict``, with ``module.`` before
+each name, and then swaps the two, entry by entry, so that ``state_dict`` of every file holds the averages, those that
+were evaluated; resuming swaps back. The swap is done in memory before a byte is written, so that no run, stopped or
+killed, leaves a file with averages in ``ema_state_dict``. A file that has ``ema_state_dict`` alone was made by other
+means, and nothing in it tells which of the two it holds: it is refused.
+
+The file name ends in the first eight digits of the content's SHA-256, as OpenMMLab's do, by which ``torch.hub`` checks
+downloads. The same checkpoint gives the same bytes with the same torch: the zip is written to memory, as torch puts the
+name of a file that it opens into it, and equal texts are one object, as a pickle tells one from two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posetools import __version__
+from posetools.core.skeleton import dump_skeleton, read_skeleton
+from posetools.errors import InputError, RequestError, join_place, must_be
+from posetools.files.disk import read_json, sweep, write_files
+from posetools.files.locks import only_one
+from posetools.mm.averages import VERSION, is_stale, stale_text
+from posetools.mm.checkpoint import load_checkpoint
+from posetools.mm.configs import SCOPES, Stage, config_of_run, scope_in
+from posetools.mm.extra import require_train
+from posetools.mm.metainfo import skeleton_of_metainfo
+from posetools.mm.run_folder import SKELETON
+from posetools.mm.run_log import METRICS
+from posetools.mm.runtime import prepare
+from posetools.pairs.doubts import doubt_of_checkpoint
+from posetools.pairs.find import recorded_metrics
+from posetools.pairs.given import check_file
+
+SUFFIX = ".pth"
+DIGITS = 8
+
+_KEPT = ("meta", "state_dict")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """What publishing left.
+
+    Attributes:
+        path: the file.
+        sha256: of its content, hexadecimal.
+        size_before: of the checkpoint, in bytes.
+        size: of the file, in bytes.
+        dropped: what was left out: its name in the checkpoint, and the bytes of the tensors in it.
+        averaged: whether the weights are averages of an EMAHook.
+        stage: which of the two models it is; None when the config text does not say.
+        config: the config in the checkpoint's folder, None when there is none, or several.
+        meta: what the file says beside the weights.
+        notes: sentences about what is not in it and could be.
+    """
+
+    path: Path
+    sha256: str
+    size_before: int
+    size: int
+    dropped: Mapping[str, int]
+    averaged: bool
+    stage: Stage | None
+    config: Path | None
+    meta: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def publish(
+    checkpoint: Path, out: Path, *, metrics: Path | None = None, overwrite: bool = False, trust: bool = False
+) -> Published:
+    """Write a checkpoint's weights, and what belongs to them, as a file to hand on.
+
+    Its ``meta`` has all of the checkpoint's as plain values, ``posetools_version``, and where they are known
+    ``skeleton`` (the YAML text) and ``metrics``.
+
+    Args:
+        checkpoint: a file of mmengine.
+        out: the new file, ``.pth``; a dash and eight digits go before the suffix. Folders are made.
+        metrics: a JSON file to put in; None: the checkpoint's entry in metrics.json beside it.
+        overwrite: whether a file of that name may be there already.
+        trust: run what is in the checkpoint, which is the user's own; what of its meta is no plain value is left out.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        InputError: a file cannot be read, is no checkpoint of a model, or has a weight that is no finite number.
+        RequestError: ``out`` is no such name, or is there already.
+        OutputError: the file cannot be written; what was there is as it was.
+    """
+    if out.suffix != SUFFIX or out.is_dir():
+        raise RequestError(f"--out FILE must be a file name ending in {SUFFIX}, got {out}")
+    require_train("posetools publish")
+    checkpoint = checkpoint.expanduser()
+    check_file(checkpoint, "checkpoint")
+    if metrics is not None:
+        check_file(metrics, "file of metrics")
+    prepare("posetools publish")
+    content = load_checkpoint(checkpoint, trusted=trust)
+    notes: list[str] = []
+    if trust:
+        content = {**content, "meta": _plain_part(content.get("meta"), checkpoint, notes)}
+    if is_stale(content):
+        notes.append(stale_text(checkpoint))
+    meta = _meta(content, checkpoint, metrics, notes)
+    doubt = doubt_of_checkpoint(checkpoint)
+    notes += [f"warning: {doubt}"] if doubt else []
+    data = _saved({"meta": meta, "state_dict": _weights(content, checkpoint)})
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = out.with_name(f"{out.stem}-{sha256[:DIGITS]}{SUFFIX}")
+    with only_one(path):
+        sweep(path)
+        if path.exists() and not overwrite:
+            raise RequestError(f"{path}: exists, and by its name with the same content\n  --overwrite writes it anew")
+        write_files({path: data})
+    return Published(
+        path=path,
+        sha256=sha256,
+        size_before=checkpoint.stat().st_size,
+        size=len(data),
+        dropped={str(name): _tensor_bytes(value) for name, value in content.items() if name not in _KEPT},
+        averaged="ema_state_dict" in content,
+        stage=_stage_of(meta),
+        config=_config_beside(checkpoint),
+        meta=meta,
+        notes=tuple(notes),
+    )
+
+
+def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
+    """Return the weights to predict with, each in a storage of its own size.
+
+    Raises:
+        InputError: there are none, or one is no tensor or no finite number.
+    """
+    import torch
+
+    given = content.get("state_dict")
+    if not isinstance(given, Mapping) or not given:
+        raise _no_weights(content, path)
+    weights: OrderedDict[str, Any] = OrderedDict()
+    for name, value in given.items():
+        place = f"state_dict.{name}"
+        if not isinstance(value, torch.Tensor):
+            raise InputError(path, place, must_be("value", "a tensor", type(value).__name__))
+        _check_finite(value, path, place)
+        tensor = value.detach()
+        # A view is saved with all of the tensor that it is a part of.
+        whole = tensor.untyped_storage().nbytes() == tensor.nelement() * tensor.element_size()
+        weights[name] = tensor if whole else tensor.clone()
+    # By the versions in it, modules know whether to rename the weights of older files.
+    versions = getattr(given, "_metadata", None)
+    if versions is not None:
+        weights._metadata = _Plain(path).value(versions, ("state_dict", "_metadata"))  # type: ignore[attr-defined]
+    return weights
+
+
+def _no_weights(content: Mapping[str, Any], path: Path) -> InputError:
+    hint = "`posetools train` leaves checkpoints as epoch_N.pth and best_*.pth in its work folder"
+    if "ema_state_dict" in content:
+        hint = "ema_state_dict alone does not tell whether it holds the averages: mmengine saves both, and swaps them"
+    keys = ", ".join(sorted(map(str, content))[:5]) or "nothing"
+    return InputError(path, "state_dict", f"must be there, with the weights of a model, got {keys}", hint=hint)
+
+
+def _check_finite(tensor: Any, path: Path, place: str) -> None:
+    import torch
+
+    if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
+        return
+    wrong = int((~torch.isfinite(tensor)).sum())
+    raise InputError(
+        path,
+        place,
+        f"weights must be finite numbers, got {wrong} of {tensor.numel()} that are not",
+        hint="the training has diverged: publish an earlier checkpoint; `posetools plot` shows where",
+    )
+
+
+def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: list[str]) -> dict[str, Any]:
+    given = content.get("meta") or {}
+    if not isinstance(given, Mapping):
+        raise InputError(path, "meta", must_be("value", "a dict", type(given).__name__))
+    meta: dict[str, Any] = {str(name): value for name, value in given.items()}
+    meta[VERSION] = __version__
+    skeleton = _skeleton(path, meta)
+    if skeleton is not None:
+        meta["skeleton"] = skeleton
+    else:
+        notes.append(f"no skeleton: there is no {SKELETON} beside the checkpoint, and its meta has no keypoints")
+    numbers = _metrics(path, metrics, notes)
+    if numbers is not None:
+        meta["metrics"] = numbers
+    elif "metrics" not in meta:
+        notes.append("no metrics: --metrics FILE puts some in, such as what `posetools eval --json FILE` writes")
+    if "cfg" not in meta:
+        notes.append("no config: the checkpoint does not hold its text")
+    plain: dict[str, Any] = _Plain(path).value(meta, ("meta",))
+    return plain
+
+
+def _plain_part(meta: Any, path: Path, notes: list[str]) -> Any:
+    """Return meta without the entries that have no plain form."""
+    if not isinstance(meta, Mapping):
+        return meta
+    kept, plain = {}, _Plain(path)
+    for name, value in meta.items():
+        try:
+            kept[name] = plain.value(value, ("meta", str(name)))
+        except InputError:
+            notes.append(f"meta.{name} is left out: a {type(value).__name__} has no plain form")
+    return kept
+
+
+def _metrics(path: Path, given: Path | None, notes: list[str]) -> Any:
+    """Return what is known of the quality of this checkpoint, not of another of its run."""
+    if given is not None:
+        document = read_json(given)
+        if not isinstance(document, dict):
+            raise InputError(given, "", must_be("metrics", "a JSON object", type(document).__name__))
+        return document
+    numbers = recorded_metrics(path)
+    beside = path.parent / METRICS
+    if numbers is None and beside.is_file():
+        notes.append(f"{beside} has no numbers of {path.name}, only of the last and the best checkpoint")
+    return numbers
+
+
+def _skeleton(path: Path, meta: Mapping[str, Any]) -> str | None:
+    """Return the YAML text of the skeleton: the run's, else the published file's, else that of the data set's meta."""
+    beside = path.parent / SKELETON
+    if beside.is_file():
+        return dump_skeleton(read_skeleton(beside))
+    if isinstance(meta.get("skeleton"), str):
+        return str(meta["skeleton"])
+    try:
+        return dump_skeleton(skeleton_of_metainfo(meta.get("dataset_meta") or {}))
+    except (KeyError, IndexError, TypeError, ValueError):
+        # Meta of a detector, or of another data set class: it is kept as it is, and the note says so.
+        return None
+
+
+class _Plain:
+    """Makes values plain: dict, list, tuple, text, number, bool, None, with equal texts one object."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._texts: dict[str, str] = {}
+
+    def value(self, value: Any, place: tuple[str | int, ...]) -> Any:
+        """Return a value as a plain one.
+
+        Raises:
+            InputError: it is of a kind that has no plain form.
+        """
+        import numpy as np
+        import torch
+
+        if isinstance(value, str):
+            return self._texts.setdefault(str(value), str(value))
+        if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+            return self.value(value.tolist(), place)
+        if value is None or type(value) in (bool, int, float):
+            return value
+        if isinstance(value, Mapping):
+            return {self.value(key, place): self.value(of_key, (*place, str(key))) for key, of_key in value.items()}
+        if isinstance(value, list | tuple):
+            entries = [self.value(entry, (*place, i)) for i, entry in enumerate(value)]
+            return tuple(entries) if isinstance(value, tuple) else entries
+        if isinstance(value, set | frozenset):
+            return self.value(sorted(value, key=repr), place)
+        raise InputError(
+            self._path,
+            join_place(place),
+            must_be("value", "a plain one (text, number, list, dict)", type(value).__name__),
+        )
+
+
+def _saved(content: Mapping[str, Any]) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    return buffer.getvalue()
+
+
+def _tensor_bytes(value: Any) -> int:
+    """Return how much the tensors within a value hold; parts of a model that share one count once, as in the file."""
+    return sum(dict(_storages(value)).values())
+
+
+def _storages(value: Any) -> Iterator[tuple[int, int]]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()
+    for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _storages(part)
+
+
+def _stage_of(meta: Mapping[str, Any]) -> Stage | None:
+    said = scope_in(str(meta.get("cfg", "")))
+    return next((stage for stage, scope in SCOPES.items() if scope == said), None)
+
+
+def _config_beside(checkpoint: Path) -> Path | None:
+    try:
+        return config_of_run(checkpoint.parent)
+    except RequestError:
+        return None

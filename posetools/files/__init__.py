@@ -1,0 +1,1 @@
+"""Disks and URLs: files are read whole, and written atomically."""

@@ -1,0 +1,450 @@
+"""Files: read whole or not at all, written atomically.
+
+A file is written beside its target and moved over it; a folder is built beside its target and moved into its place.
+Whatever happens in between, the target is the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PureWindowsPath
+from typing import Any, Literal
+
+from posetools.errors import InputError, OutputError, RequestError, printable, shortened
+from posetools.files.locks import LOCK, exchange, only_one
+from posetools.files.urls import as_path, fetch_files, is_url
+
+# "none" leaves a picture where it is.
+Transfer = Literal["copy", "hardlink", "symlink", "none"]
+
+# Bytes of chance in the names of files and folders that are there for a moment.
+_TOKEN = 4
+# Annotation files are smaller, as a rule; a local file gives what is asked for, or all it has.
+_AT_ONCE = 1 << 16
+# A dotted TOML key of many parts, for which tomllib takes time by their square.
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+# The longer marks first: one of them begins as a shorter one does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Return the content of a file. What is no file but a pipe or a device is read as far as it is there.
+
+    A device that gives more than a first piece is refused, for it may have no end.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        if is_url(path):
+            return as_path(path).read_bytes()
+        # Half the time of Path.read_bytes, and there may be millions of files.
+        descriptor = os.open(path, READING)
+        try:
+            content = os.read(descriptor, _AT_ONCE)
+            if len(content) < _AT_ONCE:
+                return content
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                raise InputError(path, "", "cannot be read: it is a device, perhaps without an end")
+            with open(descriptor, "rb", closefd=False) as file:
+                return content + file.read()
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
+    except ValueError as exc:
+        raise InputError(path, "", f"cannot be read: {exc}") from exc
+
+
+def has_mark(content: bytes) -> bool:
+    """Return whether a text file begins with a byte order mark."""
+    return _mark(content) is not None
+
+
+def _mark(content: bytes) -> str | None:
+    return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
+
+
+def unmarked(content: bytes) -> bytes:
+    """Return a text file as UTF-8 without a byte order mark.
+
+    A mark says UTF-8, or UTF-16 or UTF-32, in which Windows' editors and shells write; without one nothing is changed.
+
+    Raises:
+        UnicodeDecodeError: it is not in the encoding that its mark says.
+    """
+    encoding = _mark(content)
+    if encoding is None:
+        return content
+    # Half of a surrogate pair is no text in UTF-16 either.
+    return content[len(codecs.BOM_UTF8) :] if encoding == "utf-8" else content.decode(encoding).encode()
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8, with or without a byte order mark, or in the encoding that its mark says.
+
+    Raises:
+        InputError: it cannot be read or is in another encoding.
+    """
+    try:
+        return unmarked(read_bytes(path)).decode()
+    except UnicodeDecodeError as exc:
+        named = "UTF-8" if exc.encoding == "utf-8" else "what its byte order mark says"
+        hint = "save it as UTF-8 in a text editor"
+        raise InputError(path, f"byte {exc.start}", f"text must be {named}, which this byte is not", hint=hint) from exc
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: it cannot be read or is not JSON; the place is the line and column.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+    except ValueError as exc:
+        # Python makes no int of thousands of digits.
+        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        InputError: it cannot be read, is not TOML, or is nested too deeply.
+    """
+    text = read_text(path)
+    if _LONG_KEY.search(text):
+        raise InputError(path, "", "is nested too deeply to be read")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be read") from exc
+    except ValueError as exc:
+        # Besides TOMLDecodeError: numbers of thousands of digits, and dates that no calendar has.
+        raise InputError(path, "", f"is not valid TOML: {shortened(str(exc))}") from exc
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, atomically, with line feeds as line ends on every platform.
+
+    Raises:
+        OutputError: it cannot be written; the target is as it was.
+    """
+    write_texts({path: text})
+
+
+def write_texts(texts: Mapping[Path, str | None]) -> None:
+    """Write UTF-8 files that belong together, as ``write_files`` does, with line feeds as line ends.
+
+    Raises:
+        OutputError: one cannot be written; the targets are as they were.
+    """
+    write_files({path: None if text is None else text.encode("utf-8") for path, text in texts.items()})
+
+
+def write_files(contents: Mapping[Path, bytes | None]) -> None:
+    """Write files that belong together: each atomically, and all of them or none. One without content is removed.
+
+    All are written beside their targets first, then moved over them one after the other; when a move fails, those
+    already moved get their old content back. Only a crash of the machine between two moves can tear them apart.
+
+    Raises:
+        OutputError: one cannot be written; the targets are as they were.
+    """
+    token = secrets.token_hex(_TOKEN)
+    new = {path: path.with_name(f".{path.name}.{token}.tmp") for path in contents}
+    old = {path: path.with_name(f".{path.name}.{token}.old") for path in contents}
+    moved: list[Path] = []
+    path = Path()
+    try:
+        for path, content in contents.items():
+            if content is not None:
+                _write_synced(new[path], content)
+            if len(contents) > 1 and path.exists():
+                shutil.copyfile(path, old[path])
+        for path, temporary in new.items():
+            if contents[path] is None:
+                path.unlink(missing_ok=True)
+            else:
+                temporary.replace(path)
+            moved.append(path)
+    except OSError as exc:
+        for done in moved:
+            _put_back(old[done], done)
+        raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        for temporary in (*new.values(), *old.values()):
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a path beside ``path``, with its ending, to write to; on success the file there takes the place of ``path``.
+
+    For what writes its file itself (Pillow, zipfile). The folder is made; whatever fails, the target is as it was.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield new
+        new.replace(path)
+    except OSError as exc:
+        raise OutputError(f"{printable(str(path))}: cannot be written: {exc.strerror or exc}") from exc
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+
+
+def _put_back(saved: Path, target: Path) -> None:
+    try:
+        if saved.exists():
+            saved.replace(target)
+        else:
+            target.unlink(missing_ok=True)
+    except OSError as exc:
+        raise OutputError(
+            f"{printable(str(target))}: new, but cannot be put back after a failed write: {exc.strerror or exc}"
+        ) from exc
+
+
+def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file piece by piece, atomically.
+
+    Raises:
+        OutputError: it cannot be written; the target is as it was.
+    """
+    with replaced(path) as new, new.open("wb") as file:
+        file.writelines(chunks)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file, atomically: one line per entry of a top-level list, so that it can be read and compared."""
+    # Half a surrogate pair, which stands for a byte of a file name that is no UTF-8, is an escape in JSON as well.
+    write_files({path: dump_json(document).encode("utf-8", "backslashreplace")})
+
+
+def dump_json(document: Mapping[str, Any]) -> str:
+    """Return JSON text with one line per key, and one line per entry of a list of objects."""
+    lines = []
+    for key, value in document.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            entries = ",\n".join(_compact(entry) for entry in value)
+            lines.append(f"{_compact(key)}: [\n{entries}\n]")
+        else:
+            lines.append(f"{_compact(key)}: {_compact(value)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@contextmanager
+def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a new folder beside ``target`` to fill; on success it takes the place of ``target``, else it is removed.
+
+    One run at a time: what a killed one left beside the target is put right first.
+
+    Raises:
+        RequestError: ``target`` holds something and ``overwrite`` is not set, or another run is writing it.
+        OutputError: it cannot be written.
+    """
+    check_free(target, overwrite=overwrite)
+    target = target.absolute()
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN)}.tmp")
+    with only_one(target):
+        sweep(target)
+        check_free(target, overwrite=overwrite)
+        try:
+            staging.mkdir(parents=True)
+            yield staging
+            _move_into_place(staging, target)
+        except OSError as exc:
+            raise OutputError(
+                f"{printable(str(exc.filename or target))}: cannot be written: {exc.strerror or exc}"
+            ) from exc
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def sweep(target: Path) -> None:
+    """Put right what killed runs left beside a file or folder that nobody else writes now."""
+    old, new = (_left_beside(target, ending) for ending in ("old", "tmp"))
+    if old and not target.exists():
+        # Killed between the two moves of _move_into_place.
+        with suppress(OSError):
+            old.pop().rename(target)
+    for left in (*old, *new):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                left.unlink()
+
+
+def _left_beside(target: Path, ending: str) -> list[Path]:
+    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{{2 * _TOKEN}}}\.{ending}")
+    try:
+        return sorted(path for path in target.parent.iterdir() if name.fullmatch(path.name))
+    except OSError:
+        return []
+
+
+def existing_folder(path: Path) -> Path:
+    """Return the innermost folder above ``path`` that is there."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
+
+
+def is_zip_name(name: str) -> bool:
+    """Return whether a file is a zip by its name."""
+    return name.lower().endswith(".zip")
+
+
+def zip_at(path: Path) -> Path | None:
+    """Return the zip file that a path is, or is in; None when it is or is in none."""
+    if is_url(path):
+        return None
+    return next((each for each in (path, *path.parents) if is_zip_name(each.name) and each.is_file()), None)
+
+
+def is_empty(folder: Path) -> bool:
+    """Return whether a folder holds nothing, but perhaps the lock of this run or of a killed one."""
+    return all(path.name == LOCK for path in folder.iterdir())
+
+
+def check_free(
+    target: Path, *, overwrite: bool = False, hint: str = "choose another folder, or empty this one"
+) -> None:
+    """Refuse a target that holds something, unless ``overwrite`` is set.
+
+    Args:
+        target: the folder.
+        overwrite: whether it may hold something.
+        hint: what to type when it does, with the options of the command that asks.
+
+    Raises:
+        RequestError: it is a file, or a folder that is not empty.
+    """
+    if target.exists() and not target.is_dir():
+        raise RequestError(f"{target}: must be a folder, but is a file")
+    if not overwrite and target.is_dir() and not is_empty(target):
+        raise RequestError(f"{target}: exists and is not empty\n  {hint}")
+
+
+def _move_into_place(staging: Path, target: Path) -> None:
+    if not target.exists():
+        staging.rename(target)
+        return
+    if exchange(staging, target):
+        # What is at the place of staging now is the old folder, which staged_folder removes.
+        return
+    old = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN)}.old")
+    target.rename(old)
+    try:
+        staging.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--images") -> None:
+    """Bring a file to ``target`` byte for byte, as a copy or as a link to the original, or not at all ("none").
+
+    Args:
+        source: the file.
+        target: where it goes.
+        how: a copy, or which link.
+        option: what the running command calls ``how``, for the message.
+
+    Raises:
+        OutputError: the system refuses (hard links need one file system; symbolic links a right on Windows).
+    """
+    if how == "none":
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if is_url(source):
+            fetch({target: source})
+        elif how == "copy":
+            shutil.copyfile(source, target)
+        elif how == "hardlink":
+            target.hardlink_to(source.resolve())
+        else:
+            target.symlink_to(source.resolve())
+    except OSError as exc:
+        hint = "" if how == "copy" else f"\n  {option} {how} is not possible here; {option} copy is"
+        raise OutputError(
+            f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}{hint}"
+        ) from exc
+
+
+def fetch(files: Mapping[Path, Path]) -> None:
+    """Bring files from URLs, many at once.
+
+    Args:
+        files: target -> where it comes from.
+
+    Raises:
+        OutputError: one cannot be read or written.
+    """
+    try:
+        for folder in {target.parent for target in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        fetch_files(files)
+    except OSError as exc:
+        named = exc.filename or next(iter(files.values()))
+        raise OutputError(f"{printable(str(named))}: cannot be fetched: {exc.strerror or exc}") from exc
+
+
+def portable_path(text: str) -> Path | None:
+    """Return a path from an annotation file with backslashes counted as slashes, or None when it is absolute.
+
+    Absolute means: from the root, with a drive letter, or on a network share.
+    """
+    windows = PureWindowsPath(text)
+    if windows.drive or windows.root:
+        return None
+    return Path(*windows.parts)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether ``path``, with every link followed, lies in ``folder``."""
+    # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

@@ -1,0 +1,31 @@
+"""File names that are unique in one folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+
+def unique_names(wanted: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a name for each picture so that all differ, from (origin, name) pairs.
+
+    A name that only one picture wants stays as it is. Where several want it, each gets its origin put before it, and
+    a number after the origin when that is taken too.
+    """
+    plain = [name for _, name in wanted]
+    if len(set(plain)) == len(plain):
+        return plain
+    times = Counter(plain)
+    used = {name for name, count in times.items() if count == 1}
+    names = []
+    for origin, name in wanted:
+        if times[name] == 1:
+            names.append(name)
+            continue
+        number, candidate = 1, f"{origin}/{name}"
+        while candidate in used:
+            number += 1
+            candidate = f"{origin}-{number}/{name}"
+        used.add(candidate)
+        names.append(candidate)
+    return names

@@ -1,0 +1,154 @@
+"""Folders walked once: which files lie below one, in a stable order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import TypeAlias
+
+from posetools.errors import InputError
+from posetools.files.urls import as_path, is_url, walk_url
+
+# Files by which a folder's format is detected: of the first ones; and, when none of them says it, of all.
+_FIRST, _SPREAD = 5, 32
+
+
+# A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link.
+Entry: TypeAlias = tuple[str, bool, bool]
+
+
+# A folder: its path, the same with every link followed, and the files in it, sorted by name.
+Folder: TypeAlias = tuple[str, str, list[Entry]]
+
+
+_NAME = itemgetter(0)
+
+
+_WALKED: ContextVar[dict[Path, list[Folder]] | None] = ContextVar("walked", default=None)
+
+
+@contextmanager
+def walked_once() -> Iterator[None]:
+    """Let ``walk`` look at each folder once, however many formats and steps ask for what is in it."""
+    known = _WALKED.get()
+    token = _WALKED.set({} if known is None else known)
+    try:
+        yield
+    finally:
+        _WALKED.reset(token)
+
+
+def walk(folder: Path) -> Sequence[Folder]:
+    """Return every folder below one, itself first: its path, the same with links followed, and the files in it.
+
+    Files and folders are sorted by name; hidden ones are left out; links to folders are followed once, and not to one
+    that holds ``folder`` itself.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    known = _WALKED.get()
+    if known is None:
+        return _walk(folder)
+    if folder not in known:
+        known[folder] = _walk(folder)
+    return known[folder]
+
+
+def _walk(folder: Path) -> list[Folder]:
+    if is_url(folder):
+        return [(at, at, [(name, True, False) for name in names]) for at, names in walk_url(str(folder))]
+    top = os.path.realpath(folder)
+    seen: set[str] = set()
+    found: list[Folder] = []
+    waiting = [str(folder)]
+    while waiting:
+        at = waiting.pop()
+        real = os.path.realpath(at)
+        # A link to a folder that the source is in leads in a circle, and perhaps through the whole disk before.
+        if real in seen or (real != top and top.startswith(os.path.join(real, ""))):  # noqa: PTH118
+            continue
+        seen.add(real)
+        folders, files = _listed(at)
+        waiting += [os.path.join(at, name) for name in sorted(folders, reverse=True)]  # noqa: PTH118
+        files.sort(key=_NAME)
+        found.append((at, real, files))
+    return found
+
+
+def _listed(at: str) -> tuple[list[str], list[Entry]]:
+    folders, files = [], []
+    try:
+        with os.scandir(at) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[0] == ".":
+                    continue
+                try:
+                    if entry.is_file():
+                        files.append((name, True, entry.is_symlink()))
+                    elif entry.is_dir():
+                        folders.append(name)
+                    else:
+                        files.append((name, False, entry.is_symlink()))
+                except OSError:
+                    # A link that leads in a circle.
+                    files.append((name, False, True))
+    except (FileNotFoundError, NotADirectoryError):
+        # Gone since it was listed, or never there: it holds nothing.
+        return [], []
+    except OSError as exc:
+        raise InputError(at, "", f"folder cannot be read: {exc.strerror or exc}") from exc
+    return folders, files
+
+
+def files_to_detect(folder: Path, *endings: str, widely: bool) -> Iterator[Path]:
+    """Yield the few files with these endings by which the format of a folder is detected.
+
+    Args:
+        folder: the folder, which may hold hundreds of thousands.
+        endings: in lower case (``.json``).
+        widely: not the first few, but some from the first to the last: the first may be in the way.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    if not widely:
+        yield from islice((path for path in files_ending(folder, *endings) if path.is_file()), _FIRST)
+        return
+    names = list(_names_ending(folder, *endings))
+    step = max(1.0, (len(names) - 1) / (_SPREAD - 1))
+    for at, name in (names[round(i * step)] for i in range(min(_SPREAD, len(names)))):
+        if (path := as_path(at) / name).is_file():
+            yield path
+
+
+def files_ending(folder: Path, *endings: str) -> Iterator[Path]:
+    """Yield the files below a folder whose names end so, in lower case (``.json``), as ``walk`` finds them.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    yield from (as_path(at) / name for at, name in _names_ending(folder, *endings))
+
+
+def _names_ending(folder: Path, *endings: str) -> Iterator[tuple[str, str]]:
+    for at, _, entries in walk(folder):
+        names = [entry[0] for entry in entries]
+        # One look at all names of a folder; few of the formats that ask have a file in it.
+        if any(ending in text for text in ["\0".join(names).lower()] for ending in endings):
+            yield from ((at, name) for name in names if name.lower().endswith(endings))
+
+
+def walk_files(folder: Path) -> list[Path]:
+    """Return every file below a folder, sorted; hidden ones are left out, links to folders followed once.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    return sorted(as_path(at) / entry[0] for at, _, entries in walk(folder) for entry in entries)

@@ -1,0 +1,69 @@
+"""YAML text to its document, with every way in which PyYAML fails told as one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from posetools.errors import InputError, from_yaml, shortened
+from posetools.files.disk import read_text
+from posetools.files.nesting import NestingError, check_nesting
+
+# What PyYAML's constructors let through for a value that does not fit its tag or its form: 2001-02-30, !!bool x,
+# !!int "", !!timestamp x, a number of 5,000 digits.
+_LET_THROUGH = (ValueError, TypeError, AttributeError, LookupError)
+# How many values the aliases of a document may repeat, all together: an alias of an alias repeats what that repeats.
+MOST_REPEATED = 100_000
+# PyYAML itself takes fewer levels.
+_DEEPEST = 1_000
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader, which builds nothing of a document whose aliases stand for too much."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        try:
+            check_nesting(node, _children, deepest=_DEEPEST, most_repeated=MOST_REPEATED)
+        except NestingError as exc:
+            raise yaml.composer.ComposerError(None, None, f"with its aliases, it {exc}") from exc
+        return node
+
+
+def _children(node: object) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [child for pair in node.value for child in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def yaml_keys(path: Path) -> frozenset[str]:
+    """Return the keys of the mapping in a YAML file; none where it holds no mapping or cannot be read."""
+    try:
+        document = parse_yaml(path, read_text(path))
+    except InputError:
+        return frozenset()
+    return frozenset(map(str, document)) if isinstance(document, dict) else frozenset()
+
+
+def parse_yaml(path: Path | str, text: str, *, own: bool = False) -> Any:
+    """Return the document in a YAML text.
+
+    Args:
+        path: the file, for messages.
+        text: its text.
+        own: whether it is a file of posetools' own. For those the parser in C will do, which takes a tenth of the time,
+            places errors elsewhere, and does not survive every depth.
+
+    Raises:
+        InputError: it is not YAML, is nested too deeply, or its aliases stand for too many values.
+    """
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", _Loader) if own else _Loader)
+    except yaml.YAMLError as exc:
+        raise from_yaml(path, exc) from exc
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be read") from exc
+    except _LET_THROUGH as exc:
+        raise InputError(path, "", f"is not valid YAML: a value does not fit its form: {shortened(str(exc))}") from exc

@@ -1,0 +1,1 @@
+"""COCO keypoints: a JSON file for each split."""

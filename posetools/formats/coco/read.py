@@ -1,0 +1,419 @@
+"""Reading COCO keypoint files; the format is described in posetools/formats/coco/format.py."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from posetools.core.dataset import DatasetBuilder, Image
+from posetools.core.findings import Finding, sort_findings
+from posetools.core.geometry import Floats, Ints, xyxy_from_xywh
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, must_be, quoted
+from posetools.files.disk import read_json
+from posetools.files.names import unique_names
+from posetools.files.urls import heads
+from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.coco.columns import AnnotationColumns
+from posetools.formats.coco.errors import Note
+from posetools.formats.coco.flat import join_categories
+from posetools.formats.coco.model import LABELED
+from posetools.formats.coco.names import name_keypoints
+from posetools.formats.coco.prepare import Prepared, prepare
+from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, split_of
+from posetools.formats.coco.table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
+from posetools.formats.coco.values import NOT_FOUND, plain_values
+from posetools.formats.coco.visibility import assume_visible, has_marks, has_visibility, in_fractions
+from posetools.formats.joined import Repeated
+from posetools.formats.labels import unknown_label
+from posetools.scale.shards import SHARD, cut
+
+# Places that are listed in one finding.
+_SHOWN = 5
+
+
+class Lookup(Protocol):
+    """Finds the pictures of one COCO file."""
+
+    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
+        """Return the picture, or why it cannot be used."""
+
+    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
+        """Yield the paths at URLs where these pictures probably are."""
+
+
+class Columns(NamedTuple):
+    """How a category's keypoints become the skeleton's.
+
+    Attributes:
+        number: how many the category has.
+        source: indices in the category.
+        target: likewise in the skeleton, one for each of ``source``.
+        ignored: index in the category -> name, of those left out on purpose.
+    """
+
+    number: int
+    source: Ints
+    target: Ints
+    ignored: Mapping[int, str]
+
+
+@dataclass(eq=False)
+class Reading:
+    """What one COCO file gave.
+
+    Attributes:
+        table: the file as columns.
+        split: the split that its name declares, or None.
+        pictures: row in ``table.images`` -> the picture, for those that can be used.
+        columns: category id -> its keypoints, for the categories that are the skeleton's.
+        findings: what could not be read, and what is odd.
+        ignored: label -> how many were left out on purpose.
+        ignored_ids: the ids of the categories left out on purpose.
+        drop_crowds: whether groups of objects are left out on purpose.
+        broken: the ids of the images in which an object could not be read.
+        measured: index in the file's list of images -> what was found, for those that were opened for their size.
+    """
+
+    table: CocoTable
+    split: str | None
+    pictures: dict[int, Found] = field(default_factory=dict)
+    columns: dict[int, Columns] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    ignored_ids: frozenset[int] = frozenset()
+    drop_crowds: bool = False
+    broken: set[int] = field(default_factory=set)
+    measured: Mapping[int, Found | Finding] = field(default_factory=dict)
+
+    def add(self, code: str, place: str, message: str, hint: str = "") -> None:
+        """Add a finding of this file."""
+        self.findings.append(Finding(code, str(self.table.path), place, message, hint))
+
+
+def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Lookup) -> Reading:
+    """Return what one COCO file holds.
+
+    Args:
+        path: the file.
+        skeleton: what its keypoints are mapped onto, by name.
+        options: names, what to ignore, where boxes come from, and who is told how far it is.
+        lookup: finds the pictures.
+    """
+    try:
+        document = read_json(path)
+    except InputError as exc:
+        table = unreadable_table(path, exc)
+        return Reading(table, None, findings=list(table.findings))
+    if isinstance(document, dict) and document.get("categories") is None and "annotations" in document:
+        document = {**document, "categories": []}
+    strict = strict_table(document, path)
+    measured: dict[int, Found | Finding] = {}
+    taken: tuple[Note, ...] = ()
+    original = document
+    if strict is None or has_marks(strict):
+        document, taken = plain_values(document, partial(_measure, lookup, measured))
+    document, settled = _settled(document, skeleton, options, complete=strict is not None and has_visibility(strict))
+    refused = [note for note in settled if note[0].startswith("E")]
+    if refused:
+        # Without its keypoints, no image of the file must become one without objects.
+        findings = [Finding(code, str(path), place, message, hint) for code, place, message, hint in refused]
+        return Reading(table_from({name: [] for name in LISTS}, path), None, findings=findings)
+    prepared = prepare(document, skeleton, options)
+    # What nothing changed is not checked again.
+    kept = strict is not None and _has_same_entries(prepared.document, original)
+    table = strict if strict and kept else table_from(prepared.document, path, reading=True)
+    reading = Reading(table, split_of(path), ignored=prepared.ignored, ignored_ids=prepared.ignored_ids)
+    reading.drop_crowds = options.drop_crowds
+    reading.measured = measured
+    _take_refused(reading, prepared)
+    for code, place, message, hint in (*taken, *settled, *prepared.notes):
+        reading.add(code, place, message, hint)
+    for category in table.categories:
+        if category.id in prepared.ours and category.id not in reading.columns:
+            reading.columns[category.id] = _columns(category, skeleton, options, reading)
+    _find_pictures(reading, options, lookup)
+    _leave_unlabeled(reading, prepared.document)
+    return reading
+
+
+def _settled(
+    document: Any, skeleton: Skeleton, options: ReadOptions, *, complete: bool
+) -> tuple[Any, tuple[Note, ...]]:
+    """Return a document whose objects have keypoints with names and visibility, and what was done or must be asked.
+
+    Args:
+        document: the file, as parsed, with plain values.
+        skeleton: what the keypoints are.
+        options: what the user said of them.
+        complete: whether every keypoint is known to have a visibility.
+    """
+    if fractions := in_fractions(document):
+        return document, fractions
+    document, joined = join_categories(document, skeleton, options)
+    document, seen = (document, ()) if complete else assume_visible(document, skeleton, options)
+    if any(code.startswith("E") for code, *_ in seen):
+        # How many keypoints there are is not known yet.
+        return document, (*joined, *seen)
+    document, unnamed = name_keypoints(document, skeleton, options)
+    return document, (*joined, *seen, *unnamed)
+
+
+def _leave_unlabeled(reading: Reading, document: Any) -> None:
+    """Leave out images without objects that the file says nobody labeled (PoseTrack's ``is_labeled``)."""
+    entries = document["images"] if reading.table.readable else []
+    said = {i for i, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("is_labeled") is False}
+    if not said:
+        return
+    used = set(reading.table.annotations.image_ids.tolist())
+    columns = reading.table.images
+    rows = [row for row in reading.pictures if int(columns.position[row]) in said and int(columns.ids[row]) not in used]
+    for row in rows:
+        del reading.pictures[row]
+    if rows:
+        images = f"{len(rows)} image{'s' * (len(rows) > 1)} without objects"
+        message = f"is_labeled is false in {images}: not labeled yet, left out"
+        reading.add("W322", columns.place(rows[0]), message)
+
+
+def _measure(
+    lookup: Lookup, measured: dict[int, Found | Finding], position: int, file_name: str, place: str
+) -> tuple[int, int] | None:
+    """Return the size in an image's header, and keep what was found; None when no image is opened."""
+    found = measured[position] = lookup.find(file_name, UNKNOWN_SIZE, place)
+    if isinstance(found, Finding):
+        return NOT_FOUND
+    return None if found.size == UNKNOWN_SIZE else found.size
+
+
+def join(readings: Sequence[Reading], skeleton: Skeleton) -> ReadResult:
+    """Return one Dataset of all files, with every finding and every count."""
+    _refuse_doubles(readings)
+    builder = DatasetBuilder(skeleton)
+    pictures = [(reading, row) for reading in readings for row in sorted(reading.pictures)]
+    wanted = [(reading.pictures[row].origin, reading.pictures[row].name) for reading, row in pictures]
+    names: dict[tuple[int, int], str] = {}
+    for (reading, row), name in zip(pictures, unique_names(wanted), strict=True):
+        found = reading.pictures[row]
+        builder.add_image(Image(name, *found.size, path=found.path, split=reading.split))
+        names[id(reading), row] = name
+    for reading in readings:
+        _add_objects(reading, skeleton, builder, {row: names[id(reading), row] for row in reading.pictures})
+    broken = [names[id(r), row] for r, row in pictures if int(r.table.images.ids[row]) in r.broken]
+    ignored = sum((reading.ignored for reading in readings), Counter[str]())
+    return ReadResult(
+        dataset=builder.build(),
+        findings=sort_findings(finding for reading in readings for finding in reading.findings),
+        files=len(readings),
+        ignored=dict(sorted(ignored.items())),
+        broken=frozenset(broken),
+    )
+
+
+def _has_same_entries(document: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(
+        len(document[name]) == len(other[name]) and all(map(operator.is_, document[name], other[name]))
+        for name in LISTS
+    )
+
+
+def _take_refused(reading: Reading, prepared: Prepared) -> None:
+    """Add what the models say of the file, but for the objects left out on purpose, and mark the images of the rest."""
+    table = reading.table
+    untold = {finding for at in prepared.left_out for finding in table.refused.get(at, ())}
+    reading.findings += [finding for finding in table.findings if finding not in untold]
+    for at in table.refused.keys() - prepared.left_out:
+        annotation = prepared.document["annotations"][at]
+        image = annotation.get("image_id") if isinstance(annotation, dict) else None
+        reading.broken |= {image} if isinstance(image, int) else set()
+
+
+def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
+    """Return how the file's keypoints map onto the skeleton's; names without a meaning become findings."""
+    source: dict[int, int] = {}
+    ignored: dict[int, str] = {}
+    file, place = str(reading.table.path), category.place
+    for i, label in enumerate(category.keypoints or ()):
+        name = options.names.get(label, label)
+        if name not in skeleton.index and label in options.ignore:
+            ignored[i] = label
+        elif name not in skeleton.index:
+            rule = f"a keypoint of skeleton {skeleton.name}"
+            found = unknown_label(label, skeleton.names, file=file, place=place, field=f"keypoints[{i}]", rule=rule)
+            reading.findings.append(replace(found, of="point"))
+        elif skeleton.index[name] in source:
+            rule = f"the only one that is {name!r} (keypoints[{source[skeleton.index[name]]}] is)"
+            other = (category.keypoints or ())[source[skeleton.index[name]]]
+            renamed = next((one for one in (label, other) if one != name), None)
+            hint = f"--map {quoted(f'{renamed}=NAME')} takes {renamed!r} as another keypoint"
+            hint = hint if renamed else "correct one of the two in the file"
+            reading.add("E305", place, must_be(f"keypoints[{i}]", rule, label), hint)
+        else:
+            source[skeleton.index[name]] = i
+    return Columns(
+        number=len(category.keypoints or ()),
+        source=np.array(list(source.values()), dtype=np.int64),
+        target=np.array(list(source), dtype=np.int64),
+        ignored=ignored,
+    )
+
+
+def _find_pictures(reading: Reading, options: ReadOptions, lookup: Lookup) -> None:
+    images, seen = reading.table.images, dict[int, int]()
+    # The first alone: where it is found, the others probably are.
+    for rows in (range(min(1, len(images))), *cut(range(1, len(images)), SHARD)):
+        with heads(lookup.ahead([images.file_names[row] for row in rows])):
+            _find_some(reading, rows, seen, options, lookup)
+
+
+def _find_some(
+    reading: Reading, rows: Sequence[int], seen: dict[int, int], options: ReadOptions, lookup: Lookup
+) -> None:
+    images = reading.table.images
+    for row in rows:
+        number = int(images.ids[row])
+        place = images.place(row)
+        options.progress(f"looking for the pictures of {reading.table.path.name}", row + 1, len(images))
+        if number in seen:
+            message = must_be("id", f"unique among the images ({images.place(seen[number])} has it)", number)
+            reading.add("E109", place, message, "give every image an id of its own")
+            # Which of the two images the objects are in, nobody knows.
+            reading.broken.add(number)
+            continue
+        seen[number] = row
+        width, height = images.sizes[row].tolist()
+        found = reading.measured.get(int(images.position[row]))
+        if found is None or (isinstance(found, Found) and found.size != (width, height)):
+            found = lookup.find(images.file_names[row], (width, height), place)
+        if isinstance(found, Finding):
+            reading.findings.append(found)
+        else:
+            reading.pictures[row] = found
+            reading.findings += found.notes
+
+
+def _refuse_doubles(readings: Sequence[Reading]) -> None:
+    """Leave out every picture that is listed twice: which entry is right is not known."""
+    at: dict[str, list[tuple[Reading, int]]] = {}
+    for reading in readings:
+        for row, found in reading.pictures.items():
+            at.setdefault(str(found.path.resolve()), []).append((reading, row))
+    for path, entries in at.items():
+        if len(entries) == 1:
+            continue
+        for reading, row in entries:
+            others = [f"{r.table.path}: {r.table.images.place(i)}" for r, i in entries if (r, i) != (reading, row)]
+            message = must_be("file_name", f"the only entry of {path}", reading.table.images.file_names[row])
+            hint = "give as SRC only the files to read, or join the entries; none of them is read"
+            files = " and ".join(sorted({str(r.table.path) for r, _ in entries}))
+            place, what = reading.table.images.place(row), f"an image must be listed once, got several in {files}"
+            message += f"; also at {', '.join(others)}"
+            reading.findings.append(Repeated("E313", str(reading.table.path), place, message, hint, what=what))
+            del reading.pictures[row]
+
+
+def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, names: Mapping[int, str]) -> None:
+    table = reading.table.annotations
+    boxes, images = xyxy_from_xywh(table.bbox), reading.table.image_rows()
+    keypoints = _keypoints(reading, skeleton)
+    for row in range(len(table)):
+        if int(table.category_ids[row]) in reading.ignored_ids or (reading.drop_crowds and table.iscrowd[row]):
+            continue
+        image = int(images[row])
+        if image not in reading.pictures:
+            # The finding of an image that is listed has its objects.
+            if int(table.image_ids[row]) not in reading.table.image_ids:
+                reading.findings.append(_unknown_image(reading, row))
+        elif int(table.category_ids[row]) not in reading.columns:
+            reading.findings += _category_problem(reading, row, skeleton.category.name)
+            reading.broken.add(int(table.image_ids[row]))
+        elif row in keypoints:
+            builder.add_instance(
+                names[image],
+                box=boxes[row],
+                keypoints=keypoints[row],
+                place=f"{reading.table.path}: {table.place(row)}",
+                area=float(table.areas[row]),
+                iscrowd=bool(table.iscrowd[row]),
+            )
+
+
+def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
+    """Return row -> (K, 3) keypoints in the skeleton's order; a wrong length or visibility becomes a finding."""
+    table = reading.table.annotations
+    usable: dict[int, Floats] = {}
+    stray = 0
+    for category, columns in reading.columns.items():
+        of_category = table.category_ids == category
+        if reading.drop_crowds:
+            of_category &= ~table.iscrowd
+        empty = table.lengths == 0
+        fits = table.lengths == 3 * columns.number
+        wrong_length = np.flatnonzero(of_category & ~fits & ~empty)
+        _lengths(reading, wrong_length, columns.number)
+        reading.broken.update(table.image_ids[wrong_length].tolist())
+        rows = np.flatnonzero(of_category & (fits | empty))
+        points = np.zeros((len(rows), columns.number, 3))
+        filled = np.flatnonzero(fits[rows])
+        points[filled] = table.points(rows[filled], columns.number)
+        for index, label in columns.ignored.items():
+            reading.ignored[label] += int(np.isin(points[:, index, 2], LABELED).sum())
+        mapped = np.zeros((len(rows), skeleton.num_keypoints, 3))
+        mapped[:, columns.target] = points[:, columns.source]
+        stray += int(((mapped[:, :, 2] == 0) & (mapped[:, :, :2] != 0).any(axis=2)).sum())
+        bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)
+        for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
+            reading.findings.append(_visibility(reading, table, row, wrong))
+            reading.broken.add(int(table.image_ids[row]))
+        usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
+    if stray:
+        message = f"keypoints must be 0, 0 where the visibility is 0, got coordinates at {stray} of them, left out"
+        reading.add("W203", "annotations", message, "visibility 1 means labeled but not visible")
+    return usable
+
+
+def _lengths(reading: Reading, rows: Ints, number: int) -> None:
+    """Add one finding for all objects with the same wrong count of numbers."""
+    table = reading.table.annotations
+    rule = f"3 numbers for each of the category's {number} keypoints, {3 * number} in all"
+    for length in np.unique(table.lengths[rows]):
+        of_length = rows[table.lengths[rows] == length]
+        places = [table.place(int(row)) for row in of_length]
+        message = must_be("keypoints", rule, int(length))
+        if len(places) > 1:
+            message += f" in {len(places)} objects: {', '.join(places[:_SHOWN])}" + ", ..." * (len(places) > _SHOWN)
+        reading.add("E106", places[0], message, "the category's keypoints say how many there are")
+
+
+def _visibility(reading: Reading, table: AnnotationColumns, row: int, values: Floats) -> Finding:
+    index = int(np.flatnonzero(~np.isin(values, (0, 1, 2)))[0])
+    message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(values[index]))
+    return Finding("E107", str(reading.table.path), table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
+
+
+def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Finding]:
+    """Yield what is wrong with an object that is not the skeleton's; the finding of its category itself has it."""
+    table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
+    place, file = table.place(row), str(reading.table.path)
+    named = [row for row in reading.table.categories if row.id == number]
+    if named:
+        rule = f"the skeleton's category {category!r}"
+        found = unknown_label(named[0].name, (category,), file=file, place=place, field="category", rule=rule)
+        yield replace(found, of="rectangle", points=tuple(named[0].keypoints or ()))
+    elif number not in reading.table.category_ids:
+        message = must_be("category_id", "the id of an entry in categories", number)
+        yield Finding("E111", file, place, message, "add the category to categories")
+
+
+def _unknown_image(reading: Reading, row: int) -> Finding:
+    table = reading.table.annotations
+    message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
+    hint = "add the image to images, or take the annotation out"
+    return Finding("E110", str(reading.table.path), table.place(row), message, hint)

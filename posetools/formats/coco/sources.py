@@ -1,0 +1,283 @@
+"""Where COCO files and their pictures lie: which files of a folder are COCO, their splits, and picture look-up."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from posetools.core.findings import Finding
+from posetools.core.folder import IMAGES, SPLIT_WORDS, split_folder
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files.disk import portable_path, read_json
+from posetools.files.urls import is_url
+from posetools.formats.coco.table import LISTS
+from posetools.formats.sources.locate import (
+    Match,
+    PictureFinder,
+    Seen,
+    Unsettled,
+    allowing,
+    check_size,
+    is_sane,
+    name_below,
+    open_picture,
+)
+
+ANNOTATIONS = "annotations"
+# Of an image whose size the file does not give.
+UNKNOWN_SIZE = (0, 0)
+
+# labelme files say so in their first bytes, and a folder may hold many thousands of them.
+_HEAD = 4096
+_LOOKED_AT = 5
+# Most names are so; the others cost more.
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A picture that was found.
+
+    Attributes:
+        path: the file.
+        name: its name in the Dataset, if no other picture wants it.
+        origin: what is put before the name when another picture wants it too.
+        size: (width, height) of the upright picture.
+        notes: what is odd about it.
+    """
+
+    path: Path
+    name: str
+    origin: str
+    size: tuple[int, int]
+    notes: tuple[Finding, ...] = ()
+
+
+class PictureLookup:
+    """Finds the pictures of one COCO file: below images/ beside it, beside it, or where a COCO release has them."""
+
+    def __init__(
+        self, path: Path, root: Path, image_roots: Sequence[Path] = (), *, trust: bool = False, needed: bool = True
+    ) -> None:
+        """Look for the pictures of the COCO file ``path``.
+
+        Args:
+            path: the file.
+            root: the source folder.
+            image_roots: further folders that the user allowed.
+            trust: take the sizes in the file for the pictures', and open none.
+            needed: whether a picture must be there all the same.
+        """
+        self.path = path
+        self.root = root
+        self._trust = trust
+        self._needed = needed
+        self._folders = picture_folders(path)
+        self._likely = self._folders[0]
+        self._finder = PictureFinder(root, image_roots)
+        self._roots = (root, *image_roots)
+
+    def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> Found | Finding:
+        """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none.
+
+        Args:
+            file_name: as written.
+            size: as written.
+            place: the place in the file that names it.
+            below: a folder that it is looked for in first.
+        """
+        match = self._look([f"{below}/{file_name}", file_name] if below else [file_name])
+        name = safe_name(file_name)
+        missing = isinstance(match, Finding) and match.code == "E121" and not isinstance(match, Unsettled)
+        if missing and name and self._trust and not self._needed:
+            return Found(self.path.parent / name, name, self._origin(None), size)
+        if isinstance(match, Finding):
+            # A name that leaves the folder is a fault of the COCO file itself; a link that does is none.
+            leaves = match.code == "E308" and not isinstance(match, Unsettled) and safe_name(file_name) is None
+            return replace(match, place=place, code="E125" if leaves else match.code)
+        found_name, origin = self._name(match), self._origin(match.folder)
+        notes = tuple(replace(note, place=place) for note in match.notes)
+        if self._trust:
+            return Found(match.path, found_name, origin, size, notes)
+        located = open_picture(match.path)
+        if isinstance(located, Finding):
+            return located
+        wrong = None if size == UNKNOWN_SIZE else check_size(located, *size, file=self.path, place="image")
+        if wrong:
+            return replace(wrong, place=place)
+        return Found(match.path, found_name, origin, located.header.size, notes)
+
+    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
+        """Yield the paths at URLs where these pictures probably are."""
+        if is_url(self._likely):
+            yield from (f"{self._likely}/{name}" for name in map(safe_name, file_names) if name)
+
+    def _look(self, names: Sequence[str]) -> Match | Finding:
+        file_name = names[-1]
+        places = [Seen(name, folder) for name in names for folder in (*self._folders, self.path.parent)]
+        match = self._finder.find(places, file=self.path, place="file_name")
+        if isinstance(match, Match):
+            self._likely = match.folder or self._likely
+            return match
+        name = safe_name(file_name)
+        named = [folder / name for folder in self._folders] if name else []
+        links = [path for path in named if is_sane(path) and path.is_symlink()]
+        if match.code != "E121" or not links:
+            return match
+        # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+        target = Path(os.path.realpath(links[0]))
+        message = f"file_name must be a picture inside {self.root}, got {file_name!r}, a link to {target}"
+        return Finding("E308", str(self.path), "", message, allowing(target))
+
+    def _name(self, match: Match) -> str:
+        below = None if match.folder is None else match.path.relative_to(match.folder)
+        if below is None or ".." in below.parts:
+            return name_below(match.path, self._roots)
+        return below.as_posix()
+
+    def _origin(self, folder: Path | None) -> str:
+        root = self.root.resolve()
+        at = root if folder is None else folder.resolve()
+        if at in (root, root / IMAGES) or not at.is_relative_to(root):
+            return root.name or IMAGES
+        return at.relative_to(root).as_posix()
+
+
+class TrustedPictures:
+    """The pictures of a data set of posetools' own: below one folder, with the sizes in the file; none is opened."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path = path
+        self.folder = folder
+
+    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
+        """Yield nothing: no picture is opened."""
+        del file_names
+        yield from ()
+
+    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
+        """Return the picture, or a finding when its name leaves the folder."""
+        name = safe_name(file_name)
+        if name is None:
+            message = must_be("file_name", f"a path that stays in {self.folder}", file_name)
+            return Finding("E125", str(self.path), place, message, "write the path as seen from images/")
+        return Found(self.folder / name, name, self.folder.parent.name, size)
+
+
+def safe_name(file_name: str) -> str | None:
+    """Return a file name, with forward slashes, that cannot leave the folder it is seen from; None when it could."""
+    if _PLAIN.fullmatch(file_name):
+        return file_name
+    relative = portable_path(file_name)
+    if relative is None or ".." in relative.parts or not relative.parts or "\0" in file_name:
+        return None
+    return relative.as_posix()
+
+
+def picture_folders(path: Path) -> tuple[Path, ...]:
+    """Return the folders that the file names in the COCO file ``path`` may be seen from, in the order to try them."""
+    beside = path.parent
+    folders = [beside / IMAGES, beside]
+    if beside.name == ANNOTATIONS:
+        root = beside.parent
+        names = dict.fromkeys(name for name in (re.split(r"[_\-. ]", path.stem)[-1], split_in(path.stem)) if name)
+        folders += [root / IMAGES, root]
+        folders += [folder / name for folder in (root / IMAGES, root) for name in names]
+    return tuple(folders)
+
+
+def split_in(stem: str) -> str | None:
+    """Return the split that a file's name declares: exactly one of its words is train, val or test."""
+    words = [SPLIT_WORDS[word] for word in re.findall(r"[a-z]+", stem.lower()) if word in SPLIT_WORDS]
+    return words[0] if len(words) == 1 else None
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split that a COCO file declares: by its name, else by the name of the folder that it is in."""
+    return split_in(path.stem) or split_folder(path.parent.name)
+
+
+def root_of(path: Path) -> Path:
+    """Return the folder that the pictures of a COCO file may not leave: its own, or the one above ``annotations/``."""
+    return path.parent.parent if path.parent.name == ANNOTATIONS else path.parent
+
+
+def is_coco(path: Path) -> bool | None:
+    """Return whether a .json file has the three lists of COCO; None when it is not readable as JSON."""
+    try:
+        with path.open("rb") as file:
+            if b'"shapes"' in file.read(_HEAD):
+                return False
+        document = read_json(path)
+    except (OSError, InputError):
+        return None
+    if not isinstance(document, dict):
+        return False
+    found = [name for name in LISTS if isinstance(document.get(name), list)]
+    return len(found) == len(LISTS) or (found == ["images", "annotations"] and _has_keypoints(document))
+
+
+def _has_keypoints(document: Mapping[str, Any]) -> bool:
+    """Return whether a document whose categories are missing has keypoints; COCO's captions have none."""
+    first = next(iter(document["annotations"]), None)
+    return document.get("categories") is None and isinstance(first, dict) and isinstance(first.get("keypoints"), list)
+
+
+def detect(path: Path) -> bool:
+    """Return whether a path is a COCO file, or a folder that has one where COCO files lie."""
+    if path.is_dir():
+        # At a URL each look costs a round trip.
+        most = _LOOKED_AT if is_url(path) else None
+        return any(is_coco(file) for group in _groups(path) for file in group[:most])
+    return path.suffix.lower() == ".json" and path.is_file() and bool(is_coco(path))
+
+
+def files_of(source: Path) -> tuple[Path, ...]:
+    """Return the COCO files of a source: itself, or those of the first place in the folder that has any.
+
+    The places are ``*_coco.json``, ``annotations/*.json``, ``*.json``, and ``*.json`` in ``train/``, ``valid/``,
+    ``test/`` and the like. A file there that is not JSON counts, so
+    that it is reported; one that is JSON without the lists of COCO does not.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if source.is_file():
+        return (source,)
+    for number, group in enumerate(_groups(source)):
+        files = tuple(file for file in group if number == 0 or is_coco(file) is not False)
+        if files:
+            return files
+    raise RequestError(
+        f"{source}: must be a COCO file or a folder with some (*_coco.json, annotations/*.json, *.json, train/*.json), "
+        + ("but holds none" if source.is_dir() else "but there is no such file or folder")
+    )
+
+
+def _groups(folder: Path) -> Iterator[list[Path]]:
+    """Yield the .json files of each place where COCO files lie; a later place is looked at when asked for."""
+    for pattern in ("*_coco.json", f"{ANNOTATIONS}/*.json", "*.json"):
+        yield sorted(path for path in folder.glob(pattern) if is_url(path) or path.is_file())
+    if not is_url(folder) and folder.is_dir():
+        # Names alone are looked at: there may be hundreds of thousands of other files.
+        splits = [folder / name for name in os.listdir(folder) if split_folder(name)]  # noqa: PTH208 (half the time)
+        yield sorted(path for split in splits for path in split.glob("*.json") if path.is_file())
+
+
+def without_twins(files: Sequence[Path]) -> tuple[tuple[Path, ...], list[Finding]]:
+    """Return the files but those of a COCO release whose objects another one has with keypoints, and a note on each."""
+    names = {(path.parent, path.name) for path in files}
+    kept: list[Path] = []
+    notes: list[Finding] = []
+    for path in files:
+        twin = path.name.replace("instances_", "person_keypoints_", 1)
+        if not path.name.startswith("instances_") or (path.parent, twin) not in names:
+            kept.append(path)
+            continue
+        message = f"left out: {twin} beside it has the same objects with their keypoints"
+        notes.append(Finding("W323", str(path), "", message, "name the file itself to read it"))
+    return tuple(kept), notes

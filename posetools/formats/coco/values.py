@@ -1,0 +1,373 @@
+"""Values of a COCO file that have one meaning though they are of another type: read as what they mean, and counted.
+
+Programs write ``iscrowd: false``, ``num_keypoints: 8.0``, ``[[x, y, v], ...]``, ids as text, null for a key that may be
+missing. Each kind is one warning (W324) per file. A value with two meanings stays as it is, for the models to refuse.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from posetools.formats.coco.errors import Note, raw_place
+from posetools.formats.coco.model import LABELED, MAX_ID
+from posetools.formats.plain_numbers import number_in, whole_number
+
+# The index of an entry in images, its file name and its place -> the image's size, or None when no image is opened.
+Measure = Callable[[int, str, str], tuple[int, int] | None]
+
+_PLAIN = frozenset({int, float})
+_HINT = "the source stays as it is"
+_MISSING = object()
+# The name of a category that cannot be read and that no object has.
+_UNREAD = "(not read)"
+# What some programs write as both coordinates of a keypoint that is missing.
+MARK = -1
+# The size of an image that cannot be opened: its own finding says why.
+NOT_FOUND = (1, 1)
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What was taken for what: the words -> how often, and the first place."""
+
+    kinds: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, what: str, place: str) -> None:
+        number, first = self.kinds.get(what, (0, place))
+        self.kinds[what] = number + 1, first
+
+    def notes(self) -> Iterator[Note]:
+        for what, (number, first) in self.kinds.items():
+            times = "once" if number == 1 else f"{number} times, the first is"
+            place = first.partition("[")[0]
+            told = f"{what.removeprefix(f'{place}: ')} ({times} {first})".replace("once ", "once: ")
+            yield "W324", place, told, _HINT
+
+
+def plain_values(document: Any, measure: Measure) -> tuple[Any, tuple[Note, ...]]:
+    """Return a COCO document with such values as what they mean, and what was taken for what.
+
+    Args:
+        document: the file, as parsed; it stays as it is.
+        measure: finds the size of an image that the file gives no size of.
+    """
+    if not isinstance(document, dict) or not all(
+        isinstance(document.get(name), list) for name in ("images", "annotations", "categories")
+    ):
+        return document, ()
+    counted = _Counted()
+    images = [_image(entry, i, measure, counted) for i, entry in enumerate(document["images"])]
+    categories = _categories(document, counted)
+    annotations = [_annotation(entry, i, counted) for i, entry in enumerate(document["annotations"])]
+    annotations = _linked("images", images, "image_id", annotations, counted)
+    annotations = _linked("categories", categories, "category_id", annotations, counted)
+    _Ids("annotations", annotations, counted)
+    beside = {key: value for key, value in document.items() if _is_kept(key, value)}
+    new = {**beside, "images": images, "annotations": annotations, "categories": categories}
+    return new, tuple(counted.notes())
+
+
+def _is_kept(key: str, value: Any) -> bool:
+    """Return whether a key beside the lists is what the models expect; nothing reads it."""
+    return not (key == "info" and not isinstance(value, dict)) and not (
+        key == "licenses" and not isinstance(value, list)
+    )
+
+
+def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> Any:
+    if not isinstance(entry, dict) or all(type(entry.get(key)) is int for key in ("width", "height")):
+        return entry
+    place = raw_place("images", position, entry)
+    new = dict(entry)
+    for key in ("width", "height"):
+        value = entry.get(key)
+        number = whole_number(value)
+        if number is not None and type(value) is not int:
+            new[key] = number
+            counted.add(f"{key} of another type was taken for the whole number that it says", place)
+    if any(new.get(key) is None for key in ("width", "height")) and isinstance(entry.get("file_name"), str):
+        size = measure(position, entry["file_name"], place)
+        if size is not None:
+            given = (new.get("width"), new.get("height"))
+            new["width"], new["height"] = (
+                old if old is not None else own for old, own in zip(given, size, strict=True)
+            )
+            if size != NOT_FOUND:
+                counted.add("a missing width or height was taken from the image's header", place)
+    return new
+
+
+def _categories(document: Mapping[str, Any], counted: _Counted) -> list[Any]:
+    """Return the categories without what nothing reads; one that no object has need not be right."""
+    given = document["categories"]
+    used = [entry.get("category_id") for entry in document["annotations"] if isinstance(entry, dict)]
+    taken = {_text(number) for number in (*used, *(_id_of(entry) for entry in given))}
+    free = (number for number in itertools.count() if str(number) not in taken)
+    categories = [_category(entry, i, counted) for i, entry in enumerate(given)]
+    wanted = {_text(number) for number in used}
+    # In their places, so that those of the others stay.
+    return [
+        entry if _is_whole(entry) or _text(_id_of(entry)) in wanted else {"id": next(free), "name": _UNREAD}
+        for entry in categories
+    ]
+
+
+def _id_of(entry: Any) -> Any:
+    return entry.get("id") if isinstance(entry, dict) else None
+
+
+def _is_whole(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and whole_number(entry.get("id")) is not None
+        and isinstance(entry.get("name"), str)
+        and entry["name"] != ""
+        and isinstance(entry.get("keypoints", []), list)
+    )
+
+
+def _category(entry: Any, position: int, counted: _Counted) -> Any:
+    """Return a category without what nothing reads and the models refuse, and with names as texts."""
+    if not isinstance(entry, dict):
+        return entry
+    new = dict(entry)
+    names = [new.get("name"), *_listed(new.get("keypoints"))]
+    if any(type(name) is int for name in names):
+        counted.add("a name that is a number was taken for its digits", raw_place("categories", position, entry))
+        new["name"] = _digits(new.get("name"))
+        if isinstance(new.get("keypoints"), list):
+            new["keypoints"] = [_digits(name) for name in new["keypoints"]]
+    if not isinstance(entry.get("supercategory", ""), str):
+        del new["supercategory"]
+    if "skeleton" in entry and not _are_edges(entry["skeleton"]):
+        edges = _by_names(entry["skeleton"], entry.get("keypoints"))
+        new.pop("skeleton")
+        if edges is not None:
+            new["skeleton"] = edges
+    return new
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _digits(name: Any) -> Any:
+    return str(name) if type(name) is int else name
+
+
+def _are_edges(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(edge, list) and len(edge) == 2 and all(type(end) is int and 0 <= end < 2**31 for end in edge)
+        for edge in value
+    )
+
+
+def _by_names(edges: Any, names: Any) -> list[list[int]] | None:
+    if not isinstance(edges, list) or not isinstance(names, list):
+        return None
+    index = {name: i for i, name in enumerate(names, 1) if isinstance(name, str)}
+    if not all(
+        isinstance(e, list) and len(e) == 2 and all(isinstance(n, str) and n in index for n in e) for e in edges
+    ):
+        return None
+    return [[index[one], index[two]] for one, two in edges]
+
+
+def _annotation(entry: Any, position: int, counted: _Counted) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    change: dict[str, Any] = {}
+    drop: list[str] = []
+
+    def tell(what: str) -> None:
+        counted.add(what, raw_place("annotations", position, entry))
+
+    crowd = entry.get("iscrowd", 0)
+    if type(crowd) is not int and (number := _crowd(crowd)) is not None:
+        change["iscrowd"] = number
+        tell("iscrowd of another type (false, null, text) was taken for 0 or 1")
+    area = entry.get("area", 0)
+    if type(area) not in _PLAIN:
+        if area is None:
+            drop.append("area")
+            tell("area null was taken for missing")
+        elif (said := number_in(area)) is not None:
+            change["area"] = said
+            tell("area as text was taken for the number that it says")
+    box = entry.get("bbox")
+    if isinstance(box, list) and not set(map(type, box)) <= _PLAIN:
+        numbers = [number_in(value) for value in box]
+        if all(value is not None for value in numbers):
+            change["bbox"] = numbers
+            tell("bbox of texts was taken for the numbers that they say")
+    _keypoints(entry, change, drop, tell)
+    _count(entry, change, drop, tell)
+    if not change and not drop:
+        return entry
+    return {key: value for key, value in {**entry, **change}.items() if key not in drop}
+
+
+def _crowd(value: Any) -> int | None:
+    if value is None or isinstance(value, bool):
+        return int(bool(value))
+    number = whole_number(value)
+    return number if number in (0, 1) else None
+
+
+def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str], tell: Callable[[str], None]) -> None:
+    values = entry.get("keypoints", _MISSING)
+    if values is None:
+        drop.append("keypoints")
+        return
+    if not isinstance(values, list):
+        return
+    if _are_plain(values) and MARK not in values:
+        return
+    if set(map(type, values)) == {list} and all(len(point) == 3 for point in values):
+        values = [value for point in values for value in point]
+        change["keypoints"] = values
+        tell("keypoints as [[x, y, v], ...] were taken for x, y, v in one list")
+    elif set(map(type, values)) == {list} and all(len(point) == 2 for point in values):
+        # Whether these are visible is not said: that is asked for.
+        change["keypoints"] = [value for point in values for value in point]
+        return
+    if not len(values) % 3 and MARK in values:
+        marked = _without_marks(values)
+        if marked is not values:
+            values = change["keypoints"] = marked
+            drop.append("num_keypoints")
+            tell("keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled")
+    if len(values) % 3 or _are_plain(values):
+        return
+    numbers = _without_coordinates(values)
+    if numbers is not values:
+        tell("keypoints without coordinates and with v = 0 were taken for unlabelled")
+        change["keypoints"] = numbers
+    if any(isinstance(value, str) for value in numbers):
+        said = [number_in(value) if isinstance(value, str) else value for value in numbers]
+        if all(value is not None or old is None for value, old in zip(said, numbers, strict=True)):
+            change["keypoints"] = said
+            tell("keypoints of texts were taken for the numbers that they say")
+
+
+def _are_plain(values: list[Any]) -> bool:
+    """Return whether all are numbers; only NaN differs from itself."""
+    return set(map(type, values)) <= _PLAIN and all(map(operator.eq, values, values))
+
+
+def _without_marks(values: list[Any]) -> list[Any]:
+    """Return the numbers with 0, 0, 0 for points at (-1, -1) that are said to be labeled."""
+    numbers = values
+    for at in range(0, len(values), 3):
+        if values[at] == values[at + 1] == MARK and values[at + 2] != 0:
+            numbers = list(values) if numbers is values else numbers
+            numbers[at : at + 3] = [0, 0, 0]
+    return numbers
+
+
+def _without_coordinates(values: list[Any]) -> list[Any]:
+    """Return the numbers with 0, 0 for the coordinates of points of visibility 0 that have none (null, NaN)."""
+    numbers = values
+    for at in range(0, len(values), 3):
+        *point, seen = values[at : at + 3]
+        if number_in(seen) == 0 and any(number_in(value) is None for value in point) and all(map(_is_nothing, point)):
+            numbers = list(values) if numbers is values else numbers
+            numbers[at : at + 3] = [0, 0, 0]
+    return numbers
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or number_in(value) is not None or (isinstance(value, float) and math.isnan(value))
+
+
+def _count(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str], tell: Callable[[str], None]) -> None:
+    said = entry.get("num_keypoints", 0)
+    if type(said) is int:
+        return
+    if (number := whole_number(said)) is not None:
+        change["num_keypoints"] = number
+        tell("num_keypoints of another type was taken for the whole number that it says")
+    elif said is None:
+        values = change.get("keypoints", entry.get("keypoints"))
+        if isinstance(values, list) and not len(values) % 3:
+            change["num_keypoints"] = sum(value in LABELED for value in values[2::3])
+        else:
+            drop.append("num_keypoints")
+        tell("num_keypoints null was taken for missing")
+
+
+class _Ids:
+    """The ids of a list whose entries are given whole numbers as ids, in place; what refers to them is looked up."""
+
+    def __init__(
+        self, kind: str, entries: list[Any], counted: _Counted, referred: frozenset[int] = frozenset()
+    ) -> None:
+        self._exact: dict[tuple[type, Any], int] = {}
+        self._same: dict[str, set[int]] = {}
+        given = [entry.get("id") if isinstance(entry, dict) else None for entry in entries]
+        used = {number for number in given if type(number) is int}
+        free = max((number for number in used if 0 <= number < MAX_ID - len(entries)), default=0) + 1
+        for at, number in enumerate(given):
+            if number is None and kind == "annotations" and isinstance(entries[at], dict):
+                # Nothing refers to it.
+                while free in used:
+                    free += 1
+                used.add(free)
+                counted.add(f"{kind}: an object without an id was given one", f"{kind}[{at}]")
+                entries[at] = {**entries[at], "id": free}
+            elif isinstance(number, str) or (isinstance(number, float) and number.is_integer()):
+                key = (type(number), number)
+                new = self._exact.get(key, whole_number(number))
+                # A number that something refers to must not become another entry's.
+                while free in used or free in referred:
+                    free += 1
+                if new is None or not 0 <= new < MAX_ID or (new in used and key not in self._exact):
+                    new = free
+                used.add(new)
+                self._add(number, new)
+                counted.add(f"{kind}: an id of another type was taken as an id like any other", f"{kind}[{at}]")
+                entries[at] = {**entries[at], "id": new}
+            elif type(number) is int:
+                self._add(number, number)
+
+    def _add(self, number: Any, new: int) -> None:
+        self._exact[type(number), number] = new
+        self._same.setdefault(_text(number), set()).add(new)
+
+    def find(self, number: Any) -> int | None:
+        """Return the new id that a reference means, or None when none or several fit."""
+        if not isinstance(number, int | float | str) or isinstance(number, bool):
+            return None
+        if (exact := self._exact.get((type(number), number))) is not None:
+            return exact
+        same = self._same.get(_text(number), set())
+        return next(iter(same)) if len(same) == 1 else None
+
+
+def _text(number: Any) -> str:
+    whole = whole_number(number)
+    return str(number).strip() if whole is None else str(whole)
+
+
+def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], counted: _Counted) -> list[Any]:
+    """Give the entries whole numbers as ids, and return the annotations with references to these."""
+    references = (entry.get(key) for entry in annotations if isinstance(entry, dict))
+    ids = _Ids(kind, entries, counted, frozenset(number for number in references if type(number) is int))
+    linked: list[Any] = []
+    for at, entry in enumerate(annotations):
+        old = entry.get(key) if isinstance(entry, dict) else None
+        new = None if old is None else ids.find(old)
+        if new is None or (type(old) is int and new == old):
+            linked.append(entry)
+            continue
+        if type(old) is int:
+            counted.add(f"{key}: a number was taken for the id of another type that it matches", f"annotations[{at}]")
+        elif new == whole_number(old):
+            counted.add(f"{key} of another type was taken for the whole number that it says", f"annotations[{at}]")
+        linked.append({**entry, key: new})
+    return linked

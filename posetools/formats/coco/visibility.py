@@ -1,0 +1,153 @@
+"""COCO files whose keypoints have no visibility: x, y alone, or a score or a depth as the third number.
+
+``--assume-visible`` takes every such point as visible; without it, one finding says what the file has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from posetools.core.skeleton import Skeleton
+from posetools.errors import show_value
+from posetools.formats.base import ReadOptions
+from posetools.formats.coco.errors import Note, raw_place
+from posetools.formats.coco.model import drawn_box
+from posetools.formats.coco.table import CocoTable
+from posetools.formats.coco.values import MARK
+
+# Fractions are up to 1, and a little more for points that are outside.
+_EDGE = 1.5
+_SEEN = frozenset({0, 1, 2})
+_HINT = "takes every point as visible, and (0, 0) and negative numbers as not labeled"
+
+
+def has_visibility(table: CocoTable) -> bool:
+    """Return whether every third number of a file's keypoints is a visibility."""
+    columns = table.annotations
+    return not (columns.lengths % 3).any() and bool(np.isin(columns.keypoints[2::3], tuple(_SEEN)).all())
+
+
+def has_marks(table: CocoTable) -> bool:
+    """Return whether a keypoint is at (-1, -1), the mark of a missing one, and labeled all the same."""
+    columns = table.annotations
+    if (columns.lengths % 3).any():
+        return False
+    points = columns.keypoints.reshape(-1, 3)
+    return bool(((points[:, :2] == MARK).all(axis=1) & (points[:, 2] != 0)).any())
+
+
+def in_fractions(document: Any) -> tuple[Note, ...]:
+    """Return the error on a COCO file whose boxes and keypoints are all fractions of the image, as in YOLO."""
+    entries = document.get("annotations") if isinstance(document, dict) else None
+    objects = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    labeled = 0
+    for entry in objects:
+        # The first object of nearly every file ends this.
+        box = drawn_box(entry.get("bbox"))
+        if box is None or max(box) > 1:
+            return ()
+        values = entry.get("keypoints") or []
+        if not isinstance(values, list) or len(values) % 3 or not set(map(type, values)) <= {int, float}:
+            return ()
+        points = [values[at : at + 2] for at in range(0, len(values), 3) if values[at + 2]]
+        if any(abs(value) > _EDGE for point in points for value in point):
+            return ()
+        labeled += len(points)
+    if not labeled:
+        return ()
+    message = f"bbox and keypoints must be in pixels, got fractions of the image (0 to 1) in all {len(objects)} objects"
+    hint = "cannot be read, because whether bbox has the center or the corner is not said: multiply by width and height"
+    return (("E108", "annotations", message, hint),)
+
+
+def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:
+    """Return a COCO document in which every keypoint has a visibility, and what was done or is to be decided.
+
+    Args:
+        document: the file, as parsed, with plain values; it stays as it is.
+        skeleton: the objects of other categories are left alone.
+        options: names, the order of the keypoints, and whether points are taken as visible.
+    """
+    if not isinstance(document, dict) or not all(
+        isinstance(document.get(name), list) for name in ("annotations", "categories")
+    ):
+        return document, ()
+    numbers = _numbers_of_keypoints(document, skeleton, options)
+    objects = {i: found for i, entry in enumerate(document["annotations"]) if (found := _values(entry, numbers))}
+    pairs = {i: values for i, (values, number) in objects.items() if len(values) == 2 * number}
+    triples = {i: values for i, (values, number) in objects.items() if len(values) == 3 * number}
+    given = [value for values in triples.values() for value in values[2::3] if value]
+    # A wrong visibility here and there is a mistake of its own.
+    other = triples if 2 * sum(value not in _SEEN for value in given) > len(given) else {}
+    if not pairs and not other:
+        return document, ()
+    if not options.assume_visible:
+        return document, tuple(_refusals(document["annotations"], pairs, other))
+    annotations: list[Any] = list(document["annotations"])
+    for of, size in ((pairs, 2), (other, 3)):
+        for i, values in of.items():
+            keypoints = _visible(values, size)
+            annotations[i] = {**annotations[i], "keypoints": keypoints, "num_keypoints": keypoints[2::3].count(2)}
+    message = f"keypoints of {len(pairs) + len(other)} objects have no visibility: labeled ones were taken as visible"
+    return {**document, "annotations": annotations}, (("W324", "annotations", message, f"--assume-visible {_HINT}"),)
+
+
+def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> dict[int, int]:
+    """Return category id -> how many keypoints it has, of the skeleton's categories."""
+    numbers: dict[int, int] = {}
+    for entry in document["categories"]:
+        name, category = (entry.get("name"), entry.get("id")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(name, str) or options.names.get(name, name) != skeleton.category.name:
+            continue
+        names = options.kpt_order or entry.get("keypoints")
+        if isinstance(category, int):
+            known = isinstance(names, Sequence) and len(names)
+            numbers[category] = known or _number_of_pairs(document["annotations"], category) or skeleton.num_keypoints
+    return numbers
+
+
+def _number_of_pairs(annotations: Sequence[Any], category: int) -> int:
+    """Return how many pairs the objects of a category without names have; 0 where they need not be pairs."""
+    found = (entry for entry in annotations if isinstance(entry, dict) and entry.get("category_id") == category)
+    lengths = {len(entry["keypoints"]) for entry in found if isinstance(entry.get("keypoints"), list)} - {0}
+    length = lengths.pop() if len(lengths) == 1 else 0
+    return length // 2 if length % 3 and not length % 2 else 0
+
+
+def _values(entry: Any, numbers: Mapping[int, int]) -> tuple[list[Any], int] | None:
+    """Return an object's numbers, and how many keypoints its category has, where both are as they should be."""
+    category = entry.get("category_id") if isinstance(entry, dict) else None
+    number = numbers.get(category) if isinstance(category, int) else None
+    values = entry.get("keypoints") if number else None
+    if number is None or not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
+        return None
+    return values, number
+
+
+def _visible(values: Sequence[float], size: int) -> list[float]:
+    keypoints: list[float] = []
+    for x, y in zip(values[::size], values[1::size], strict=True):
+        labeled = min(x, y) >= 0 and (x, y) != (0, 0)
+        keypoints += (x, y, 2) if labeled else (0, 0, 0)
+    return keypoints
+
+
+def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mapping[int, Sequence[Any]]) -> list[Note]:
+    notes: list[Note] = []
+    for code, found, got in (
+        ("E106", pairs, "x and y alone"),
+        ("E107", other, "a third number that is none (a score or a depth?)"),
+    ):
+        if found:
+            first = min(found)
+            wrong = [value for value in found[first][2::3] if value not in _SEEN] if code == "E107" else []
+            example = f", such as {show_value(wrong[0])}" if wrong else ""
+            place = raw_place("annotations", first, annotations[first])
+            objects = f"{len(found)} objects, the first is {place}" if len(found) > 1 else place
+            message = f"keypoints must be x, y and visibility (0, 1 or 2), got {got} in {objects}{example}"
+            # Not of that object alone: none of the file is read.
+            notes.append((code, "annotations", message, f"--assume-visible {_HINT}"))
+    return notes

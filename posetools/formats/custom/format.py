@@ -1,0 +1,203 @@
+"""custom: a table of one's own, CSV or JSON lines, read by a mapping in TOML (custom_mapping). Read only.
+
+Read as follows; docs/formats.md explains it to users, tests/formats/test_custom.py has one test for each point.
+
+- ``--mapping FILE`` says which column is what. Columns that it does not name are not read. In JSON lines a column can
+  be a path into the object: ``box.0``, ``points.lfb.x``.
+- [point]: one row per point. Rows with the same picture and object (columns.object) are one object; without that column
+  all rows of a picture are. The box may stand in any of them, and must be the same wherever it stands; a row without
+  a point's name is one for the box alone.
+- [points]: one row per object, a column each for x, y and visibility of each keypoint.
+- A point whose x and y are empty is not labelled. Words of the visibility column are compared as text; 2.0 is 2, and
+  ``Visible`` is ``visible`` where the mapping has only one of them (W324). Without such a column the points are refused
+  unless the user takes them as visible.
+- Without [box], or where its four cells are empty, the object is a finding unless its box comes from the keypoints.
+- Fractions and percentages are of the upright picture and become pixels to 1e-9.
+- A row that holds nothing but a picture makes that a picture without objects.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from posetools.core.findings import Finding
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files.disk import read_bytes
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.collection import collect
+from posetools.formats.custom.mapping import Mapping, read_mapping
+from posetools.formats.custom.objects import PictureRows, TableRow
+from posetools.formats.labels import settled
+from posetools.formats.reading import FileReading
+from posetools.formats.sources.many import Opener, SourceFile, list_sources
+
+_SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
+_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what these tables (or the tables in these folders) hold.
+
+    Raises:
+        RequestError: no mapping is given, a source is not there or holds no table, or an option must be given.
+        InputError: the mapping breaks a rule.
+    """
+    if options.mapping is None:
+        raise RequestError("--mapping FILE.toml must be given with the format custom, got none")
+    mapping = read_mapping(options.mapping)
+    _check_names(mapping, options.mapping, skeleton, options)
+    options = settled(skeleton, replace(options, names={**mapping.names, **options.names}))
+    suffixes = _SUFFIXES[mapping.file]
+    files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")
+    if not mapping.has_visibility and not options.assume_visible:
+        raise RequestError(
+            f"{options.mapping}: visibility must be a column of the points, got none\n"
+            "  --assume-visible takes every labelled point as visible"
+        )
+    opener = Opener(options.image_roots)
+    readings: list[FileReading] = []
+    for done, source in enumerate(files, start=1):
+        readings += _read_file(source, mapping, opener, skeleton, options)
+        options.progress("reading tables", done, len(files))
+    return collect(readings, skeleton, files=len(files))
+
+
+FORMAT = Format(
+    name="custom",
+    title="custom",
+    detect=lambda _: False,
+    signs="never told by signs: --from custom --mapping FILE.toml",
+    read=read,
+    lacks=frozenset({"splits"}),
+)
+
+
+def _check_names(mapping: Mapping, path: Path, skeleton: Skeleton, options: ReadOptions) -> None:
+    known = (skeleton.category.name, *skeleton.names)
+    for name, new in mapping.names.items():
+        if new not in known:
+            problem = must_be("the name", f"one of skeleton {skeleton.name}: {', '.join(known)}", new)
+            raise InputError(path, f"names.{name}", problem)
+    listed = mapping.points.names if mapping.points and mapping.points.names else ()
+    for name in listed:
+        meant = options.names.get(name, mapping.names.get(name, name))
+        if meant not in skeleton.index and name not in options.ignore:
+            problem = must_be("a name", f"a keypoint of skeleton {skeleton.name}, by itself or by [names]", name)
+            raise InputError(path, "points.names", problem, hint=f"--ignore {name!r} leaves the columns out")
+
+
+def _read_file(
+    source: SourceFile, mapping: Mapping, opener: Opener, skeleton: Skeleton, options: ReadOptions
+) -> list[FileReading]:
+    file = str(source.file)
+    findings: list[Finding] = []
+    try:
+        text = read_bytes(source.file).decode("utf-8-sig" if mapping.encoding == "utf-8" else mapping.encoding)
+        rows = list(_csv_rows(text, mapping) if mapping.file == "csv" else _json_rows(text, file, findings))
+    except UnicodeDecodeError as exc:
+        problem = f"text must be {mapping.encoding}, as the mapping says, which byte {exc.start} is not"
+        return [FileReading(source.file, findings=[Finding("E310", file, "", problem, "encoding in the mapping")])]
+    except (InputError, csv.Error) as exc:
+        problem = exc.problem if isinstance(exc, InputError) else f"is not valid CSV: {exc}"
+        place = exc.place if isinstance(exc, InputError) else ""
+        return [FileReading(source.file, findings=[Finding("E310", file, place, problem, "correct the file")])]
+    needed = mapping.needed(mapping.points.names or skeleton.names if mapping.points else ())
+    missing = [column for column in needed if not any(column in row.cells for row in rows)]
+    if missing and rows:
+        have = sorted({column for row in rows for column in row.cells})
+        message = must_be("the columns", f"with {', '.join(missing)}, as {options.mapping} says", have)
+        return [FileReading(source.file, findings=[*findings, Finding("E310", file, "", message, "correct one")])]
+    by_picture: dict[str, list[TableRow]] = {}
+    for row in rows:
+        by_picture.setdefault(row.text(mapping.columns.picture), []).append(row)
+    for row in by_picture.pop("", []):
+        message = must_be(mapping.columns.picture, "a picture's path", "")
+        findings.append(Finding("E309", file, row.place, message, "correct the row"))
+    repaired = Counter[str]()
+    readings = [
+        _read_picture(source, picture, listed, mapping, opener, skeleton, options, repaired)
+        for picture, listed in by_picture.items()
+    ]
+    findings += [Finding("W324", file, "", f"{what} ({times})") for what, times in sorted(repaired.items())]
+    return [*readings, FileReading(source.file, findings=findings)]
+
+
+def _csv_rows(text: str, mapping: Mapping) -> Iterator[TableRow]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mapping.delimiter, strict=True)
+    names = [name.strip() for name in reader.fieldnames or ()]
+    if len(set(names)) != len(names):
+        raise InputError("", "line 1", must_be("the columns", "all different", names))
+    reader.fieldnames = names
+    for row in reader:
+        if None in row or None in row.values():
+            got = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None) or [])
+            raise InputError("", f"line {reader.line_num}", must_be("the line", f"{len(names)} values", got))
+        yield TableRow(f"line {reader.line_num}", row)
+
+
+def _json_rows(text: str, file: str, findings: list[Finding]) -> Iterator[TableRow]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            raw = from_json(line)
+        except ValueError as exc:
+            raw, problem = None, f"is not valid JSON: {exc}"
+        else:
+            problem = must_be("the line", "a JSON object", raw)
+        if isinstance(raw, dict):
+            yield TableRow(f"line {number}", dict(_flat(raw, "")))
+        else:
+            findings.append(Finding("E309", file, f"line {number}", problem, "correct the line"))
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield every value inside a JSON value with its path: ``points.lfb.x``, ``box.0``."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in items:
+            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _read_picture(
+    source: SourceFile,
+    picture: str,
+    rows: Sequence[TableRow],
+    mapping: Mapping,
+    opener: Opener,
+    skeleton: Skeleton,
+    options: ReadOptions,
+    repaired: Counter[str],
+) -> FileReading:
+    column = mapping.columns.picture
+    place = f"{rows[0].place}: {column}"
+    reading = opener.open(source, [picture], place=place, objects=len(rows), what="rows")
+    if reading.picture is None:
+        return reading
+    found = PictureRows(str(source.file), reading.size, mapping, skeleton, options, repaired=repaired)
+    objects = found.read(rows)
+    splits = {row.text(mapping.columns.split) for row in rows} - {""}
+    if len(splits) > 1 or not all(map(_SPLIT.fullmatch, splits)):
+        rule = "one word in all rows of a picture, such as train"
+        message = must_be(str(mapping.columns.split), rule, sorted(splits))
+        wrong = Finding("E311", str(source.file), place, f"{message} ({len(rows)} rows left out)", "correct the rows")
+        return FileReading(source.file, identity=reading.identity, findings=[wrong])
+    return replace(
+        reading,
+        split=next(iter(splits), None),
+        rows=objects,
+        findings=[*reading.findings, *found.findings],
+        ignored=found.ignored,
+    )

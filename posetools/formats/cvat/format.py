@@ -1,0 +1,274 @@
+"""CVAT for images 1.1: one XML file for all pictures, with skeletons and boxes.
+
+Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.py has one test for each point.
+
+- An object is a ``skeleton`` labelled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
+  per picture). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
+  ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the one box
+  around it that can only be its own (see labelme_group); without such a box the object is a finding, unless the user
+  has boxes made from keypoints. A box without a skeleton is an object without labelled keypoints; polygons, ellipses
+  and masks are boxes as in labelme.
+- A skeleton's point with ``outside="1"`` is not labelled, with ``occluded="1"`` hidden, else visible. ``points``
+  elements on their own (of tasks without skeletons) belong to boxes by group_id or by containment, as in labelme; one
+  with several pairs labelled with the category is the keypoints in the user's order; one whose label means nothing is
+  named by its only attribute that is a keypoint's name (W324).
+- A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
+  over, which is said once. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those that
+  are called as --hidden-flag says) say its visibility; a mark for hidden points that is off says nothing.
+- Values in another spelling with one meaning are read and counted (W324, cvat_values.py).
+- Pictures are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
+  split if it is the word train, val or test. Width and height must be the picture's, which says them where they are
+  missing.
+- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks, cvat_tracks.py) is read if
+  the frames are in ``images/``; a frame without a shape is then not known to be labelled. CVAT exports any task for
+  images too.
+
+Written: ``annotations.xml`` and ``images/<subset>/``; per object with labelled keypoints a skeleton, and its box, with
+a group_id of their own in the whole file; the labels with their sublabels and drawing, as CVAT's label constructor has
+them. Numbers have all their digits; CVAT itself writes two decimals. CVAT holds no iscrowd (refused) and no area of its
+own (width times height again when read).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from posetools.core.dataset import Dataset
+from posetools.core.findings import Finding
+from posetools.core.folder import IMAGES
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, must_be
+from posetools.files.disk import Transfer, read_bytes, transfer, unmarked
+from posetools.files.walking import files_to_detect
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.coco.sources import PictureLookup, split_in
+from posetools.formats.collection import collect
+from posetools.formats.cvat.document import parse_document
+from posetools.formats.cvat.model import CvatImage
+from posetools.formats.cvat.shapes import PictureShapes
+from posetools.formats.cvat.tracks import told_missing
+from posetools.formats.cvat.write import ANNOTATIONS, box_label, document_text, picture_name
+from posetools.formats.joined import not_carried, repaired
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
+from posetools.formats.joining.wording import Wording
+from posetools.formats.labels import settled
+from posetools.formats.reading import FileReading
+from posetools.formats.sources.many import SourceFile, list_sources, without_entry
+from posetools.formats.target import check_holdable, put_text
+from posetools.formats.wildcards import LabelNames
+
+_HEAD = 4096
+# Bytes; no file system has a longer name.
+_LONGEST_NAME = 255
+_SHORTER = "no file system holds it: give the image a shorter name, here and in the file"
+_NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_WORDING = Wording(
+    tool="CVAT",
+    join="select the box and the skeleton (or points) in CVAT and group them (key G)",
+    part="give each object a group of its own: ungroup them (Shift+G) and group each box with its skeleton",
+)
+
+
+@dataclass
+class _Notes:
+    """What is said once of a file: what is not carried over, and what was taken for something else, with counts."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+
+    def findings(self, file: Path) -> Iterable[Finding]:
+        """Yield a warning on what is not carried over, and one for each kind of repair."""
+        yield from repaired(file, self.repairs)
+        yield from not_carried(file, self.dropped)
+
+
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a CVAT file, or a folder with one among the .xml files that are looked at."""
+    if path.is_dir():
+        return any(map(_is_cvat, files_to_detect(path, ".xml", widely=widely)))
+    return _is_xml(path) and _is_cvat(path)
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what the CVAT files in these folders (or these files) hold.
+
+    Raises:
+        RequestError: a source is not there or holds no CVAT file, or an option can mean nothing.
+    """
+    options = settled(skeleton, options)
+    labels = Labels.of(skeleton, options)
+    box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
+    labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
+    files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
+    entries: list[tuple[Entry, CvatImage]] = []
+    findings: list[Finding] = []
+    for number, source in enumerate(files, start=1):
+        images, wrong = _parse(source.file)
+        findings += wrong
+        lookup = PictureLookup(source.file, source.root, options.image_roots)
+        notes = _Notes()
+        opened = [(_open(source, image, lookup), image) for image in images]
+        if any(image.is_frame for image in images):
+            opened, missing = _frames_there(source.file, opened)
+            findings += missing
+        for reading, image in opened:
+            if reading.picture is not None:
+                reading = _read_image(reading, image, skeleton, labels, options, notes)
+            entries.append((Entry(reading, image.place), image))
+        findings += notes.findings(source.file)
+        options.progress("reading CVAT files", number, len(files))
+    readings = settle_doubles([entry for entry, _ in entries])
+    readings = _with_tasks(readings, [image.task for _, image in entries])
+    findings += without_entry(pictures, readings, "a CVAT file")
+    return collect(readings, skeleton, findings, files=len(files))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write ``annotations.xml`` and the pictures.
+
+    Raises:
+        InputError: CVAT cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+    """
+    check_holdable(splits, "CVAT", picture_name)
+    for dataset in splits.values():
+        _check_names(dataset)
+    for split, dataset in splits.items():
+        for image in dataset.images:
+            if image.path is not None:
+                transfer(image.path, folder / IMAGES / picture_name(split, image.file_name), how)
+    if splits:
+        put_text(folder / ANNOTATIONS, document_text(splits))
+
+
+FORMAT = Format(
+    name="cvat",
+    title="CVAT for images",
+    detect=detect,
+    detect_widely=partial(detect, widely=True),
+    signs="an .xml file with the element annotations, of CVAT for images 1.1",
+    read=read,
+    write=write,
+    lacks=frozenset({"areas", "pairs", "sigmas"}),
+)
+
+
+def _is_xml(path: Path) -> bool:
+    return path.suffix.lower() == ".xml" and path.is_file()
+
+
+def _is_cvat(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"<annotations" in unmarked(file.read(_HEAD))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _parse(file: Path) -> tuple[list[CvatImage], list[Finding]]:
+    try:
+        return parse_document(read_bytes(file), str(file))
+    except InputError as exc:
+        return [], [Finding("E310", str(file), exc.place, exc.problem, exc.hint)]
+
+
+def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileReading:
+    """Return the reading of a picture without its objects; or with the finding that says why it is left out."""
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(image.name).parts):
+        message = f"{must_be('name', f'at most {_LONGEST_NAME} bytes long', image.name)} ({_lost(image)})"
+        return FileReading(source.file, findings=[Finding("E121", str(source.file), image.place, message, _SHORTER)])
+    found = lookup.find(image.name, image.size, image.place, below=image.subset)
+    if isinstance(found, Finding):
+        return FileReading(source.file, findings=[replace(found, message=f"{found.message} ({_lost(image)})")])
+    subset = f"{image.subset}/"
+    # The name may have another ending than is written.
+    in_subset = image.subset and found.name.startswith(subset) and _depth(found.name) == _depth(subset + image.name)
+    return FileReading(
+        source.file,
+        picture=found.path,
+        identity=os.path.realpath(found.path),
+        name=found.name.removeprefix(subset) if in_subset else found.name,
+        origin=image.subset if in_subset else found.origin,
+        size=found.size,
+        split=split_in(image.subset),
+        findings=found.notes,
+        objects=len(image.shapes),
+    )
+
+
+def _frames_there(
+    file: Path, opened: Sequence[tuple[FileReading, CvatImage]]
+) -> tuple[list[tuple[FileReading, CvatImage]], list[Finding]]:
+    """Return the frames of a video that have an image, and one finding on all others: the file names none of them."""
+    missing = [
+        (reading, image)
+        for reading, image in opened
+        if reading.picture is None and any(finding.code == "E121" for finding in reading.findings)
+    ]
+    if not missing:
+        return list(opened), []
+    lost = {id(image) for _, image in missing}
+    names = [image.name for _, image in missing]
+    shapes = sum(len(image.shapes) for _, image in missing)
+    told = told_missing(names, shapes, str(file), of=len(opened))
+    return [one for one in opened if id(one[1]) not in lost], [told]
+
+
+def _depth(name: str) -> int:
+    return len(PurePosixPath(name).parts)
+
+
+def _lost(image: CvatImage) -> str:
+    return f"{len(image.shapes)} shapes left out"
+
+
+def _read_image(
+    reading: FileReading,
+    image: CvatImage,
+    skeleton: Skeleton,
+    labels: Labels,
+    options: ReadOptions,
+    notes: _Notes,
+) -> FileReading:
+    parts = PictureShapes(str(reading.file), image, skeleton, labels)
+    parts.sort()
+    notes.dropped.update(parts.dropped)
+    notes.repairs.update(parts.repairs)
+    reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
+    return read_shapes(
+        reading, parts.shapes, image.place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING
+    )
+
+
+def _check_names(dataset: Dataset) -> None:
+    for name in (image.file_name for image in dataset.images):
+        if _NOT_XML.search(name):
+            problem = must_be("file_name", "text that XML can hold, without control characters", name)
+            raise InputError(name, "", problem, hint="rename the picture")
+
+
+def _with_tasks(readings: Sequence[FileReading], tasks: Sequence[str]) -> list[FileReading]:
+    """Return the readings with a hint of their own where one image is that of several tasks of a project."""
+    of_image: dict[tuple[Path, str], set[str]] = defaultdict(set)
+    for reading, task in zip(readings, tasks, strict=True):
+        of_image[reading.file, reading.identity].add(task)
+    told = []
+    for reading in readings:
+        known = of_image[reading.file, reading.identity] - {""}
+        if len(known) > 1 and any(finding.code == "E313" for finding in reading.findings):
+            listed = ", ".join(sorted(known, key=lambda task: (len(task), task)))
+            hint = (
+                f"a project's export has one image for all that are called so in a subset (tasks {listed}): "
+                "export each task from CVAT by itself, and give all exports to convert"
+            )
+            findings = [replace(one, hint=hint) if one.code == "E313" else one for one in reading.findings]
+            reading = replace(reading, findings=findings)
+        told.append(reading)
+    return told

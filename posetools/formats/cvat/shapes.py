@@ -1,0 +1,256 @@
+"""From the elements of one picture of a CVAT file to shapes that labelme's rules can join.
+
+A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
+A skeleton without a group is a group that has no name (Together), whose box labelme_group finds.
+
+What an attribute of a point says about its visibility is read as in labelme. An attribute may also name the
+keypoint, of a point whose label means nothing of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from posetools.core.findings import Finding
+from posetools.core.skeleton import Skeleton
+from posetools.errors import must_be
+from posetools.formats.cvat.model import Bad, Box, CvatImage, CvatShape, Ellipse, Known, Mask, Other, Outline, PointSet
+from posetools.formats.joining.label_hints import Advice
+from posetools.formats.joining.shape_labels import Group, Labels, Together
+from posetools.formats.joining.shapes import (
+    Placed,
+    bad_shape,
+    box_shape,
+    ellipse_corners,
+    hull,
+    other_shape,
+    point_shape,
+    rotated_corners,
+)
+from posetools.formats.joining.visibility_words import of_key
+from posetools.formats.labelme.model import Shape
+from posetools.formats.labels import near_name, unknown_label
+from posetools.formats.unknown_labels import UnknownLabel
+
+_FALSE = frozenset({"false", "0", "no", "off", ""})
+
+
+@dataclass(slots=True)
+class _Skeleton:
+    shape: CvatShape
+    points: list[tuple[float, float]]
+    group: Group | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return all(_is_outside(part) for part in self.shape.parts)
+
+
+@dataclass
+class PictureShapes:
+    """Takes the elements of one picture apart; each ends in ``shapes``, in ``findings`` or in ``ignored``.
+
+    Attributes:
+        file: the file's name, for findings.
+        image: the picture's entry.
+        skeleton: the skeleton.
+        labels: how labels are read.
+        shapes: what labelme's rules join.
+        findings: what they need not see.
+        ignored: label -> how many shapes are left out on purpose.
+        dropped: what is not carried over -> how often it is there.
+        repairs: what was taken for something else -> how often.
+    """
+
+    file: str
+    image: CvatImage
+    skeleton: Skeleton
+    labels: Labels
+    shapes: list[Placed] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+
+    def sort(self) -> None:
+        """Fill ``shapes``, ``findings``, ``ignored``, ``dropped`` and ``repairs``."""
+        skeletons: list[_Skeleton] = []
+        for shape in self.image.shapes:
+            if shape.kind == "skeleton":
+                skeletons += self._skeleton(shape)
+            elif shape.kind == "tag":
+                self._tag(shape)
+            else:
+                self._add(shape, _group(shape))
+        for one in self._joined(skeletons):
+            group = Together(len(self.shapes), one.shape.place) if one.group is None else one.group
+            for part in one.shape.parts:
+                self._add(part, group)
+
+    def _find(self, code: str, places: Sequence[str], message: str, hint: str) -> None:
+        self.findings.append(Finding(code, self.file, f"{self.image.place}: {', '.join(places)}", message, hint))
+
+    def _tag(self, shape: CvatShape) -> None:
+        label = shape.value.label or ""
+        if self.labels.is_ignored(label):
+            self.ignored[label] += 1
+        else:
+            self.dropped[f"tag {label!r}"] += 1
+
+    def _skeleton(self, shape: CvatShape) -> list[_Skeleton]:
+        """Return the skeleton if it is one of ours; otherwise say why not."""
+        value, label = shape.value, shape.value.label
+        if label is not None and self.labels.is_ignored(label):
+            self.ignored[label] += 1
+        elif isinstance(value, Bad):
+            self._find("E311", [f"{shape.place}.{value.field}"], value.problem, "correct the skeleton in CVAT")
+        elif self.labels.read(value.label).name != self.labels.category:
+            place, rule = f"{self.image.place}: {shape.place}", f"the category {self.labels.category!r}"
+            parts = tuple(part.value.label for part in shape.parts if part.value.label)
+            self.findings.append(
+                replace(self._unknown_skeleton(value.label, place, rule), of="rectangle", points=parts, ways="")
+            )
+        else:
+            self._note(shape, rotation=value.rotation)
+            seen = [part for part in shape.parts if not _is_outside(part)]
+            points = [xy for part in seen if isinstance(part.value, PointSet) for xy in part.value.points]
+            return [_Skeleton(shape, points, _group(shape))]
+        return []
+
+    def _unknown_skeleton(self, label: str, place: str, rule: str) -> UnknownLabel:
+        category = self.labels.category
+        # It can mean one thing only, so that the line to type is complete.
+        typed = f"--map '{label}={category}' takes it so; --ignore '{label}' leaves it out with its points; "
+        advice = None
+        if not near_name(label, [category]):
+            advice = Advice(f"{typed}--skeleton FILE where the object is another")
+        return unknown_label(label, [category], file=self.file, place=place, field="label", rule=rule, advice=advice)
+
+    def _joined(self, skeletons: Sequence[_Skeleton]) -> list[_Skeleton]:
+        """Return the skeletons that can be read, each with its group."""
+        grouped: dict[Group, list[_Skeleton]] = defaultdict(list)
+        for one in skeletons:
+            if one.group is not None:
+                grouped[one.group].append(one)
+        boxed = {shape.group_id for _, shape in self.shapes}
+        kept = []
+        for group, same in grouped.items():
+            if len(same) == 1 and same[0].is_empty and group not in boxed:
+                self._refuse_empty(same[0])
+            elif len(same) == 1:
+                kept += same
+            else:
+                rule = f"one skeleton and its box in group {group}"
+                message = must_be("the group", rule, f"{len(same)} skeletons")
+                self._find("E307", [one.shape.place for one in same], message, "give each object a group of its own")
+        for one in (one for one in skeletons if one.group is None):
+            if one.is_empty:
+                self._refuse_empty(one)
+            else:
+                kept.append(one)
+        order = {one.shape.place: index for index, one in enumerate(skeletons)}
+        return sorted(kept, key=lambda one: order[one.shape.place])
+
+    def _refuse_empty(self, one: _Skeleton) -> None:
+        rule = "a skeleton with a point that is not outside, or in the group of a box"
+        message = must_be(one.shape.place, rule, f"{len(one.shape.parts)} points outside")
+        self._find("E306", [one.shape.place], message, "delete it in CVAT, or group it with its box")
+
+    def _add(self, shape: CvatShape, group: Group | None) -> None:
+        value, place = shape.value, shape.place
+        if isinstance(value, Bad):
+            bad = bad_shape(value.label, group, value.field, value.problem, is_point=shape.kind == "points")
+            self.shapes.append(Placed(place, bad))
+        elif isinstance(value, PointSet):
+            self._points(shape, value, group)
+        elif isinstance(value, Box):
+            is_keypoint = self._is_keypoint(value.label)
+            self._note(shape, rotation=value.rotation, occluded=value.occluded and not is_keypoint)
+            corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
+            if value.rotation:
+                sides = (value.xbr - value.xtl, value.ybr - value.ytl)
+                corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_centre=True))
+            self.shapes.append(Placed(place, self._seen(shape, value, box_shape(value.label, corners, group))))
+        else:
+            other = other_shape(value.label, shape.kind, _extent(value), group)
+            self.shapes.append(Placed(place, self._seen(shape, value, other)))
+
+    def _is_keypoint(self, label: str) -> bool:
+        return self.labels.read(label).name in self.labels.index
+
+    def _seen(self, shape: CvatShape, value: Known, made: Shape) -> Shape:
+        """Return a shape that is no single point with what is said of the visibility of the keypoints that it holds."""
+        if not self._is_keypoint(value.label) and shape.kind not in ("points", "polyline"):
+            return made
+        said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
+        hidden = {"difficult": True} if value.occluded else {}
+        return made.model_copy(update={**hidden, **({"attributes": said} if said else {})})
+
+    def _points(self, shape: CvatShape, value: PointSet, group: Group | None) -> None:
+        if value.outside:
+            return
+        said = {name: text for name, text in shape.attributes.items() if self._tells(name, text)}
+        name = self._name_in(shape) or value.label
+        if name != value.label:
+            self.repairs[f"points labelled {value.label!r} were named by an attribute, which is a keypoint's name"] += 1
+        self._note(shape, rotation=value.rotation, named=name != value.label)
+        if len(value.points) == 1:
+            point = point_shape(name, *value.points[0], group, hidden=value.occluded)
+            if said:
+                point = point.model_copy(update={"attributes": said})
+            self.shapes.append(Placed(shape.place, point))
+        else:
+            # labelme_group says that a keypoint is one pair of coordinates.
+            many = other_shape(value.label, "point", value.points, group)
+            self.shapes.append(Placed(shape.place, self._seen(shape, value, many)))
+
+    def _tells(self, name: str, text: str) -> bool:
+        """Return whether an attribute says something of a point's visibility; a mark that is off is CVAT's default."""
+        if name.casefold() in self.labels.hidden and text.casefold() in _FALSE:
+            return False
+        return of_key(name, text, self.labels.hidden) is not None
+
+    def _name_in(self, shape: CvatShape) -> str | None:
+        """Return the keypoint that an attribute names, of points whose label means nothing of its own."""
+        label = shape.value.label or ""
+        is_one = isinstance(shape.value, PointSet) and len(shape.value.points) == 1
+        if not is_one or self.labels.is_ignored(label) or self.labels.read(label).name in self.labels.index:
+            return None
+        named = [text for text in shape.attributes.values() if self.labels.read(text).name in self.labels.index]
+        return named[0] if len(named) == 1 else None
+
+    def _note(self, shape: CvatShape, *, rotation: float = 0.0, occluded: bool = False, named: bool = False) -> None:
+        """Count what a Dataset has no room for; ``named``: an attribute is the keypoint's name."""
+        label = shape.value.label or ""
+        if self.labels.is_ignored(label):
+            return
+        for name, text in shape.attributes.items():
+            holds_keypoints = shape.kind in ("points", "polyline") or self._is_keypoint(label)
+            is_mark = holds_keypoints and (name.casefold() in self.labels.hidden or self._tells(name, text))
+            is_name = named and self.labels.read(text).name in self.labels.index
+            if not is_mark and not is_name:
+                self.dropped[f"attribute {name!r}"] += 1
+        if rotation:
+            self.dropped[f"rotation of {shape.kind} elements (a box becomes the upright one round it)"] += 1
+        if occluded:
+            self.dropped["occluded of box elements"] += 1
+
+
+def _group(shape: CvatShape) -> Group | None:
+    return shape.value.group_id or None
+
+
+def _is_outside(shape: CvatShape) -> bool:
+    return isinstance(shape.value, PointSet) and shape.value.outside
+
+
+def _extent(value: Outline | Ellipse | Mask | Other) -> list[tuple[float, float]]:
+    if isinstance(value, Outline):
+        return value.points
+    if isinstance(value, Ellipse):
+        return ellipse_corners(value.cx, value.cy, value.rx, value.ry, value.rotation)
+    if isinstance(value, Mask):
+        return [(value.left, value.top), (value.left + value.width, value.top + value.height)]
+    return []

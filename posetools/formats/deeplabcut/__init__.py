@@ -1,0 +1,1 @@
+"""DeepLabCut: CollectedData_<scorer>.csv and .h5."""

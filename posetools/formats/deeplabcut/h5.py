@@ -1,0 +1,237 @@
+"""DeepLabCut's .h5 files, read without pandas, which unpickles parts of such a file: reading it could run code.
+
+pandas writes a table in one of two layouts, and both are read here with h5py, which never unpickles:
+
+- ``fixed`` (what DeepLabCut writes): arrays of the levels and codes of both axes, and blocks of numbers.
+- ``table`` (what older versions wrote): one array of records. The names of its columns are pickled lists of tuples of
+  text; they are read by an unpickler that looks up no name at all, so that it can build nothing but such plain values.
+
+Refused: arrays of pickled objects, pickles that name a class or a function, links and arrays that lead to other files,
+and arrays larger than LARGEST_BYTES, whatever the file itself is large.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posetools.errors import MissingExtraError, must_be, show_value
+from posetools.formats.deeplabcut.hdf5 import has_room
+
+# A file of a few bytes can declare an array of any size. A million pictures with sixteen points need 256 MB.
+LARGEST_BYTES = 1 << 29
+LEVELS = ("scorer", "individuals", "bodyparts", "coords")
+# What h5py raises for damaged files, what a pickle can raise, and what wrong shapes and types end in here.
+_BROKEN = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    pickle.UnpicklingError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The table in a file.
+
+    Attributes:
+        heads: of each level of the columns, by its name, the text per column.
+        pictures: per row the parts of the picture's path.
+        values: per row one number per column.
+    """
+
+    heads: Mapping[str, list[str]]
+    pictures: Sequence[Sequence[str]]
+    values: Sequence[Sequence[float]]
+
+
+class _RefusedError(Exception):
+    """What the file holds is not read; the text says what."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise _RefusedError(must_be("a pickle in the file", "plain text and numbers", f"{module}.{name}"))
+
+
+def read_frame(path: Path) -> Frame | str:
+    """Return the table in an .h5 file, or why it is not read.
+
+    Raises:
+        MissingExtraError: h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as exc:
+        raise MissingExtraError("reading DeepLabCut's .h5 files", "deeplabcut", exc.name or "h5py") from exc
+    if not path.is_file():
+        # Opening a pipe would wait until somebody writes into it.
+        return "must be a file, but is none"
+    try:
+        with h5py.File(path, "r") as file:
+            return _frame(file)
+    except _RefusedError as exc:
+        return str(exc)
+    except _BROKEN as exc:
+        text = str(exc).strip()
+        reason = show_value(text.splitlines()[0] if text else type(exc).__name__)
+        return f"is not a table as pandas writes it: {reason}"
+
+
+def _frame(file: Any) -> Frame:
+    groups = [node for node in (_child(file, name) for name in file) if "pandas_type" in node.attrs]
+    if len(groups) != 1:
+        raise _RefusedError(must_be("the file", "one table of pandas", len(groups)))
+    kind = _attribute(groups[0], "pandas_type")
+    if kind == "frame":
+        return _fixed(groups[0])
+    if kind == "frame_table":
+        return _table(groups[0])
+    raise _RefusedError(must_be("pandas_type", "frame or frame_table", kind))
+
+
+def _fixed(group: Any) -> Frame:
+    names, keys = _columns(group, "axis0")
+    if _attribute(group, "axis1_variety") == "multi":
+        _, pictures = _multi(group, "axis1")
+    else:
+        pictures = [(text,) for text in _texts(_array(group, "axis1"))]
+    columns: dict[tuple[str, ...], list[float]] = {}
+    for block in range(int(group.attrs["nblocks"])):
+        _, items = _columns(group, f"block{block}_items")
+        values = _numbers(_array(group, f"block{block}_values"), (len(pictures), len(items)))
+        columns.update(zip(items, values.T.tolist(), strict=True))
+    return _joined(names, keys, pictures, columns)
+
+
+def _table(group: Any) -> Frame:
+    ((axis, listed),) = _plain(group, "non_index_axes")
+    names = [str(name) for name in _plain(group, "info").get(axis, {}).get("names", ())]
+    keys = _checked(names, listed)
+    table = _array(group, "table")
+    pictures = [(text,) for text in _texts(table["index"])]
+    node = _child(group, "table")
+    columns: dict[tuple[str, ...], list[float]] = {}
+    for field in table.dtype.names:
+        if field != "index":
+            items = _checked(names, _plain(node, f"{field}_kind"))
+            values = _numbers(table[field], (len(pictures), len(items)))
+            columns.update(zip(items, values.T.tolist(), strict=True))
+    return _joined(names, keys, pictures, columns)
+
+
+def _joined(
+    names: Sequence[str],
+    keys: Sequence[tuple[str, ...]],
+    pictures: Sequence[tuple[str, ...]],
+    columns: Mapping[tuple[str, ...], list[float]],
+) -> Frame:
+    heads = {name: [key[level] for key in keys] for level, name in enumerate(names)}
+    ordered = [columns[key] for key in keys]
+    values = list(zip(*ordered, strict=True)) if ordered else [() for _ in pictures]
+    return Frame(heads, pictures, values)
+
+
+def _columns(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
+    if _attribute(group, f"{axis}_variety") != "multi":
+        raise _RefusedError(must_be("the file", _rule(), "columns of one level"))
+    names, keys = _multi(group, axis)
+    return names, _checked(names, keys)
+
+
+def _checked(names: Sequence[str], keys: Sequence[Any]) -> list[tuple[str, ...]]:
+    """Return the columns' names, once each is one text per level and no two are one."""
+    if not set(names) <= set(LEVELS) or len(set(names)) != len(names) or len(names) < 2:
+        raise _RefusedError(must_be("the file", _rule(), names))
+    checked = []
+    for key in keys:
+        if not isinstance(key, tuple) or len(key) != len(names) or not all(isinstance(text, str) for text in key):
+            raise _RefusedError(must_be("a column's name", f"{len(names)} texts", key))
+        checked.append(key)
+    if len(set(checked)) != len(checked):
+        raise _RefusedError(must_be("the columns", "different ones", "two of one name"))
+    return checked
+
+
+def _rule() -> str:
+    return f"a table with the column levels {', '.join(LEVELS)}"
+
+
+def _multi(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Return the names of an axis' levels, and per place on the axis one text per level."""
+    names, levels = [], []
+    for level in range(int(group.attrs[f"{axis}_nlevels"])):
+        name = f"{axis}_level{level}"
+        names.append(_attribute(_child(group, name), "name"))
+        texts = _texts(_array(group, name))
+        codes = _array(group, f"{axis}_label{level}").tolist()
+        if any(not isinstance(code, int) or not 0 <= code < len(texts) for code in codes):
+            raise _RefusedError(must_be(f"{axis}_label{level}", f"places in {len(texts)} texts", codes))
+        levels.append([texts[code] for code in codes])
+    return names, list(zip(*levels, strict=True))
+
+
+def _child(group: Any, name: str) -> Any:
+    """Return what stands in a group, once it stands in this very file."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise _RefusedError(must_be(name, "in the file itself", "a link"))
+    return group[name]
+
+
+def _array(group: Any, name: str) -> Any:
+    """Return an array, once it is of plain values, in this file, and not too large."""
+    import h5py
+
+    node = _child(group, name)
+    if not isinstance(node, h5py.Dataset):
+        raise _RefusedError(must_be(name, "an array", type(node).__name__))
+    if node.external or node.is_virtual:
+        raise _RefusedError(must_be(name, "in the file itself", "an array whose values are in another file"))
+    if node.dtype.hasobject or "PSEUDOATOM" in node.attrs:
+        raise _RefusedError(must_be(name, "an array of numbers or text", "pickled objects, which could run code"))
+    if not has_room(node):
+        raise _RefusedError(must_be(name, "an array of numbers or text", "numbers that fit in no array"))
+    if node.nbytes > LARGEST_BYTES:
+        raise _RefusedError(must_be(name, f"of at most {LARGEST_BYTES} bytes", node.nbytes))
+    return node[()]
+
+
+def _numbers(values: Any, shape: tuple[int, int]) -> Any:
+    if values.dtype.kind not in "fiu" or values.shape != shape:
+        raise _RefusedError(must_be("the values", f"numbers in {shape[0]} rows of {shape[1]}", values.shape))
+    return values.astype("float64")
+
+
+def _texts(values: Any) -> list[str]:
+    """Return an array of text, or of whole numbers as text."""
+    if values.ndim != 1 or values.dtype.kind not in "Siu":
+        raise _RefusedError(must_be("names", "a list of texts", f"{values.dtype} of shape {values.shape}"))
+    return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in values.tolist()]
+
+
+def _attribute(node: Any, name: str) -> str:
+    """Return an attribute that is text."""
+    value = node.attrs[name]
+    if not isinstance(value, bytes | str):
+        raise _RefusedError(must_be(name, "a text", type(value).__name__))
+    return value.decode("utf-8") if isinstance(value, bytes) else value
+
+
+def _plain(node: Any, name: str) -> Any:
+    """Return an attribute that is a pickle of plain values."""
+    value = node.attrs[name]
+    if not isinstance(value, bytes):
+        raise _RefusedError(must_be(name, "a pickled list of texts", type(value).__name__))
+    return _PlainUnpickler(io.BytesIO(value)).load()

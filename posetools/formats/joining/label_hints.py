@@ -1,0 +1,172 @@
+"""Labels that say more than a name (``left-ear-occluded``, ``nose:1``, ``car-2``), and the --label-pattern for them.
+
+A --map of such a label to the bare name loses the visibility or the object's number, so the hint names the pattern.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from posetools.formats.joining.visibility_words import of_word
+
+_BREAK = r"[-_.:/|@# (\[]"
+_WORD = r"(?P<v>v?[012]|[^\W\d][\w-]*?)"
+_ENDINGS = (
+    re.compile(rf"(?P<s2>{_BREAK}+){_WORD}(?P<c2>[)\]]?)"),
+    re.compile(rf"(?P<s1>{_BREAK}*)(?P<n>\d{{1,9}})(?P<c1>[)\]]?)(?:(?P<s2>{_BREAK}+){_WORD}(?P<c2>[)\]]?))?"),
+)
+_BASE = re.compile(rf"(.*?[^\W_])({_BREAK}+[^\W\d][\w-]*[)\]]?)")
+# Of these separators a digit behind a keypoint's name is as a rule its visibility.
+_OF_VISIBILITY = ":"
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """A label taken apart.
+
+    Attributes:
+        name: what it begins with.
+        says: what the rest says: ``visibility``, ``instance``, or both.
+        pattern: the regular expression that reads it.
+        other: the pattern of the other meaning, where the rest is a number with two; else empty.
+        hides: whether the rest says something else than visible.
+    """
+
+    name: str
+    says: str
+    pattern: str
+    other: str = ""
+    hides: bool = True
+
+    def options(self, mapped_to: str | None = None) -> str:
+        """Return what to type, with the name mapped where that is needed."""
+        mapping = f"--map '{self.name}={mapped_to}' " if mapped_to and mapped_to != self.name else ""
+        return f"{mapping}--label-pattern {shlex.quote(self.pattern)}"
+
+
+def extended(
+    label: str, known: Collection[str], hidden: Collection[str], *, points: Collection[str], any_name: bool = False
+) -> Extended | None:
+    """Return a label that is a known name with a visibility or a number behind it; None when it is none.
+
+    Args:
+        label: the label, which is no known name.
+        known: all names.
+        hidden: the words that mean hidden, in lower case.
+        points: those names that have a visibility.
+        any_name: whether any text with a word of visibility behind it will do.
+    """
+    for name in sorted(known, key=len, reverse=True):
+        if name and label.startswith(name):
+            found = _read(name, label[len(name) :], known, hidden, is_point=name in points)
+            if found is not None:
+                return found
+    numbered = _numbered_object(label, known, points)
+    if numbered is not None:
+        return numbered
+    base = _BASE.fullmatch(label) if any_name else None
+    return _read(base[1], base[2], known, hidden, is_point=True) if base else None
+
+
+def as_typed(label: str) -> str:
+    """Return a label in quotes, as it is typed in a shell."""
+    return shlex.quote(label) if "'" in label else f"'{label}'"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """How to read a label that says more than a name.
+
+    Attributes:
+        text: the hint.
+        options: what to type, where that is one thing; else empty.
+    """
+
+    text: str
+    options: str = ""
+
+
+def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
+    """Return the hint for a label that cannot be read without a pattern."""
+    leave = f"--ignore {as_typed(label)} leaves it out"
+    if has_pattern:
+        text = f"extend --label-pattern by the {found.says} behind {found.name!r}, as in {found.options()}; {leave}"
+        return Advice(text)
+    if found.other:
+        first, second = ("visibility", "number of the object") if found.says == "visibility" else (
+            "number of the object", "visibility",
+        )  # fmt: skip
+        other = f"--label-pattern {shlex.quote(found.other)}"
+        return Advice(
+            f"where the number is the {first}, {found.options()} reads it; where it is the {second}, {other}; {leave}"
+        )
+    text = f"{found.options()} reads the {found.says} behind {found.name!r}, which --map would lose; {leave}"
+    return Advice(text, found.options())
+
+
+def _read(name: str, rest: str, known: Collection[str], hidden: Collection[str], *, is_point: bool) -> Extended | None:
+    match = next((found for one in _ENDINGS if (found := one.fullmatch(rest))), None)
+    if match is None:
+        return None
+    told = match.groupdict()
+    parts = {key: told.get(key) or "" for key in ("s1", "c1", "n", "s2", "c2")}
+    word: str | None = told["v"]
+    if word is not None and of_word(word.casefold().removeprefix("v") if len(word) == 2 else word, hidden) is None:
+        return None
+    if word is not None and not is_point:
+        # A box has no visibility.
+        if parts["n"] or not word.isdigit():
+            return None
+        parts |= {"s1": parts["s2"], "n": word, "c1": parts["c2"]}
+        word = None
+    instance, seen = "", ""
+    if parts["n"]:
+        instance = rf"{_literal(parts['s1'])}(?P<instance>\d+){_literal(parts['c1'])}"
+    if word is not None:
+        seen = f"{_literal(parts['s2'])}{_group(word, hidden)}{_literal(parts['c2'])}"
+    plain = word is not None and word.isdigit() and not instance
+    hides = word is None or not word.isalpha() or word.casefold() != "visible"
+    says = " and ".join(kind for kind, part in (("instance", instance), ("visibility", seen)) if part)
+    if plain and parts["s2"] and word is not None:
+        number = rf"{_literal(parts['s2'])}(?P<instance>\d+){_literal(parts['c2'])}"
+        first, second = _whole(seen, known), _whole(number, known)
+        if parts["s2"].strip() != _OF_VISIBILITY:
+            return Extended(name, "instance", second, first)
+        return Extended(name, "visibility", first, second)
+    ending = f"{instance}(?:{seen})?" if instance and seen else instance + seen
+    return Extended(name, says, _whole(ending, known), hides=hides)
+
+
+def _numbered_object(label: str, known: Collection[str], points: Collection[str]) -> Extended | None:
+    """Return a label that begins with an object and its number, and ends with a keypoint's name: ``dog1_nose``."""
+    for category in (name for name in known if name not in points):
+        found = re.fullmatch(rf"{re.escape(category)}({_BREAK}*)\d{{1,9}}({_BREAK}+)(.+)", label)
+        if found and found[3] in points:
+            number = rf"{_literal(category)}{_literal(found[1])}(?P<instance>\d+)"
+            return Extended(category, "instance", rf"{number}(?:{_literal(found[2])}(?P<name>.+))?")
+    return None
+
+
+def _group(word: str, hidden: Collection[str]) -> str:
+    if word[-1].isdigit() and len(word) <= 2:
+        return f"{word[:-1]}(?P<visibility>[012])"
+    words = sorted({"visible", *hidden, word.casefold()}, key=lambda one: (-len(one), one))
+    listed = "|".join(map(_literal, words))
+    return f"(?P<visibility>{listed if word.islower() else f'(?i:{listed})'})"
+
+
+def _whole(ending: str, known: Collection[str]) -> str:
+    """Return the pattern; the names are spelled out where one of them would itself be taken apart."""
+    pattern = f"(?P<name>.+?){ending}"
+    if any(re.fullmatch(pattern, name) for name in known):
+        names = "|".join(map(_literal, sorted(known, key=lambda one: (-len(one), one))))
+        pattern = f"(?P<name>{names}){ending}"
+    return pattern
+
+
+def _literal(text: str) -> str:
+    """Return a text for a pattern, with no more backslashes than it needs."""
+    return re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", text)

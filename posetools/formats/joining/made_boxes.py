@@ -1,0 +1,151 @@
+"""The boxes of objects that have none in the source: ``--box-from keypoints``.
+
+A box is the extent of the object's labelled points, each side moved outwards by the margin (``--box-margin``: a share
+of the sides, pixels, or both), cut to the image. One point, or points on one line, give a box with a side of at most
+1 px, which MMDet drops. Such a side becomes as long as the image's other objects (the median of their longer sides: how
+the object lies is not known); where the image has none, LEAST_SHARE of the image's shorter side, and at least
+LEAST_PIXELS. The box stays centered on its points
+where the image has room for that, and always holds those that are in the image. The rule looks at one image alone, so
+that a shard of a source gives what the whole source gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from posetools.core.dataset import Visibility
+from posetools.core.findings import Finding
+from posetools.core.geometry import box_from_keypoints
+from posetools.formats.base import ReadOptions
+from posetools.formats.reading import Corners, PointXYV
+
+LEAST_SHARE = 0.05
+LEAST_PIXELS = 2.0
+# A side of at most so many pixels is none: MMDet drops the box, and COCO's area must be greater than 1.
+_THIN = 1.0
+
+
+class ThinBox(NamedTuple):
+    """A box from keypoints with a side that is too short, to be completed when the image's other boxes are known."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How boxes with a short side were completed.
+
+    Attributes:
+        count: how many boxes there are.
+        by_others: how many of them have the size of other objects.
+        shortest: the shortest side that was given, in pixels.
+        longest: the longest.
+        file: the file of the first of them.
+        place: its place there.
+    """
+
+    count: int
+    by_others: int
+    shortest: float
+    longest: float
+    file: str
+    place: str
+
+    def __add__(self, other: Completed) -> Completed:
+        return Completed(
+            self.count + other.count,
+            self.by_others + other.by_others,
+            min(self.shortest, other.shortest),
+            max(self.longest, other.longest),
+            self.file,
+            self.place,
+        )
+
+    @property
+    def message(self) -> str:
+        """What was done, in words."""
+        sizes = (
+            f"{self.shortest:.4g}" if self.shortest == self.longest else f"{self.shortest:.4g} to {self.longest:.4g}"
+        )
+        reasons = []
+        if self.by_others:
+            reasons.append(f"as the image's other objects ({self.by_others})")
+        if self.count > self.by_others:
+            reasons.append(f"{LEAST_SHARE:.0%} of the image ({self.count - self.by_others})")
+        return (
+            "a box from keypoints must have width and height, got one point or points on one line in "
+            f"{self.count} object{'' if self.count == 1 else 's'}: a side without length is now {sizes} px, "
+            f"{' or '.join(reasons)}"
+        )
+
+    @property
+    def finding(self) -> Finding:
+        """The finding at the first of them."""
+        return Finding("W333", self.file, self.place, self.message, HINT)
+
+
+HINT = "this is the first; --box-margin 20px makes each box 20 px wider than its points on every side"
+
+
+def box_round(keypoints: Sequence[PointXYV], options: ReadOptions, size: tuple[int, int]) -> Corners | None:
+    """Return the box round the labelled keypoints; None when there is none of them, or nothing of it in the image.
+
+    A box with a short side is a ThinBox; ``complete`` gives it its size.
+
+    Args:
+        keypoints: K triples x, y, visibility.
+        options: its margins.
+        size: (width, height) of the image, to which the box is cut.
+    """
+    values = np.array(keypoints, dtype=np.float64)
+    if not (values[:, 2] > Visibility.NOT_LABELLED).any():
+        return None
+    x1, y1, x2, y2 = box_from_keypoints(values, options.box_margin, size, pixels=options.box_margin_px).tolist()
+    if x2 - x1 > _THIN and y2 - y1 > _THIN:
+        return x1, y1, x2, y2
+    # Cutting to the image moves a box that lies outside it onto its edge.
+    labelled = values[values[:, 2] > Visibility.NOT_LABELLED, :2]
+    inside = (labelled.max(axis=0) >= 0) & (labelled.min(axis=0) <= size)
+    return ThinBox(x1, y1, x2, y2) if inside.all() else None
+
+
+def complete(boxes: Sequence[Corners], size: tuple[int, int]) -> tuple[list[Corners], list[float], bool]:
+    """Return the boxes of one image with a length for every short side of a ThinBox.
+
+    Args:
+        boxes: of all objects of the image.
+        size: (width, height) of the image.
+
+    Returns:
+        The boxes; the lengths that were given; whether they are those of other objects.
+    """
+    others = np.array([box for box in boxes if not isinstance(box, ThinBox)], dtype=np.float64).reshape(-1, 4)
+    length = max(LEAST_SHARE * min(size), LEAST_PIXELS)
+    if len(others):
+        length = float(np.median((others[:, 2:] - others[:, :2]).max(axis=1)))
+    given: list[float] = []
+    completed: list[Corners] = []
+    for box in boxes:
+        if isinstance(box, ThinBox):
+            x1, x2 = _side(box.x1, box.x2, length, size[0], given)
+            y1, y2 = _side(box.y1, box.y2, length, size[1], given)
+            completed.append((x1, y1, x2, y2))
+        else:
+            completed.append(box)
+    return completed, given, bool(len(others))
+
+
+def _side(low: float, high: float, length: float, limit: int, given: list[float]) -> tuple[float, float]:
+    if high - low > _THIN:
+        return low, high
+    length = min(length, limit)
+    given.append(length)
+    start = min(max((low + high - length) / 2, 0.0), limit - length)
+    return start, min(start + length, float(limit))

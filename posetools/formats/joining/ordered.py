@@ -1,0 +1,66 @@
+"""Keypoints that are told by their order alone: ``--kpt-order`` names them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from posetools.core.skeleton import Skeleton
+from posetools.errors import RequestError, must_be
+from posetools.formats.base import ReadOptions
+
+
+class Misnamed(NamedTuple):
+    """What is wrong with names in their order: a sentence, and a hint."""
+
+    problem: str
+    hint: str
+
+
+# The index of each keypoint in the skeleton, None for one that is left out on purpose.
+Order = tuple[int | None, ...]
+
+
+def in_skeleton(order: Sequence[str], skeleton: Skeleton, options: ReadOptions) -> Order | Misnamed:
+    """Return which keypoints of the skeleton these names are, with the user's names and omissions."""
+    keypoints: list[int | None] = []
+    for label in order:
+        name = options.names.get(label, label)
+        if label in options.ignore:
+            keypoints.append(None)
+        elif name not in skeleton.index:
+            problem = must_be("the keypoints' names", f"names of skeleton {skeleton.name}", label)
+            quoted = shlex.quote(f"{label}=NAME")
+            names = ", ".join(skeleton.names)
+            hint = f"--map {quoted} takes it as one of {names}; --ignore {shlex.quote(label)} skips it"
+            return Misnamed(problem, hint)
+        elif skeleton.index[name] in keypoints:
+            return Misnamed(
+                must_be("the keypoints' names", "each keypoint once", list(order)), f"{name!r} stands there twice"
+            )
+        else:
+            keypoints.append(skeleton.index[name])
+    return tuple(keypoints)
+
+
+def stated_order(skeleton: Skeleton, options: ReadOptions) -> Order | None:
+    """Return the keypoints of ``--kpt-order``; None when it is not given.
+
+    Raises:
+        RequestError: its names are not those of the skeleton.
+    """
+    if options.kpt_order is None:
+        return None
+    found = in_skeleton(options.kpt_order, skeleton, options)
+    if isinstance(found, Misnamed):
+        raise RequestError(f"--kpt-order: {found.problem}\n  {found.hint}")
+    return found
+
+
+def advice(skeleton: Skeleton, count: int | None) -> str:
+    """Return the hint that names the option for ``count`` points of each object; None: their number is not known."""
+    if count == skeleton.num_keypoints:
+        return f"--kpt-order {shlex.quote(','.join(skeleton.names))} names them, if each object has them in this order"
+    number = "" if count is None else f"{count} "
+    return f"--kpt-order A,B,... names the {number}points of each object in their order"

@@ -1,0 +1,164 @@
+"""What one shape of a labelme file says: a box, a keypoint, something left out on purpose, or nothing we know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from posetools.core.dataset import Visibility
+from posetools.core.skeleton import Skeleton
+from posetools.errors import RequestError, must_be
+from posetools.formats.base import ReadOptions
+from posetools.formats.joining.label_hints import Advice, Extended, advice, extended
+from posetools.formats.joining.ordered import Order, stated_order
+from posetools.formats.joining.visibility_words import Statement, Unclear, agreed, of_flags, of_key, of_text, of_word
+from posetools.formats.labelme.model import SoundShape
+
+
+class Together(NamedTuple):
+    """The group of points that one element holds, or that were drawn one after another; the source has no name for it.
+
+    Attributes:
+        first: the index of the shape that is, or begins, it.
+        name: the place of the element, where it is no shape of its own.
+    """
+
+    first: int
+    name: str = ""
+
+
+# A group_id, or the instance that a label names.
+Group: TypeAlias = int | str | Together
+
+# Keys beside labelme's own that some writers give a shape.
+OWN_KEYS = ("visible", "occluded", "visibility")
+_SPOKEN = ("0", "1", "2", "visible")
+
+
+class Label(NamedTuple):
+    """A label, taken apart: the name in the skeleton (or the unknown one), the instance and the visibility word."""
+
+    name: str
+    instance: str | None = None
+    visibility: str | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How the labels of a source are read.
+
+    Attributes:
+        category: the name that rectangles have.
+        index: the names that points have, with their index.
+        names: label or name in the source -> name in the skeleton.
+        ignored: labels and names that are left out.
+        pattern: how a label is taken apart, or None.
+        hidden: words and flags, in lower case, that mean "labelled but hidden".
+        order: the keypoints of points without names, in their order; None when the user states none.
+    """
+
+    category: str
+    index: Mapping[str, int]
+    names: Mapping[str, str]
+    ignored: frozenset[str]
+    pattern: re.Pattern[str] | None
+    hidden: frozenset[str]
+    order: Order | None = None
+
+    @classmethod
+    def of(cls, skeleton: Skeleton, options: ReadOptions) -> Labels:
+        """Return how labels are read for a skeleton and the user's options.
+
+        Raises:
+            RequestError: the label pattern is no regular expression, or has no group ``name``; or the order of
+                keypoints has other names than the skeleton.
+        """
+        return cls(
+            category=skeleton.category.name,
+            index=skeleton.index,
+            names=options.names,
+            ignored=options.ignore,
+            pattern=_compile(options.label_pattern),
+            hidden=frozenset(word.casefold() for word in options.hidden),
+            order=stated_order(skeleton, options),
+        )
+
+    def read(self, text: str) -> Label:
+        """Return what a label says; where the pattern finds no name, the label is the object's own."""
+        found = self.pattern.fullmatch(text) if self.pattern else None
+        if found is None:
+            return Label(self.names.get(text, text))
+        parts = found.groupdict()
+        name = parts["name"] or self.category
+        name = self.names.get(text) or self.names.get(name, name)
+        return Label(name, parts.get("instance"), parts.get("visibility"))
+
+    def is_ignored(self, text: str) -> bool:
+        """Return whether a label is left out: as written, or by the name in it."""
+        if not self.ignored:
+            return False
+        found = self.pattern.fullmatch(text) if self.pattern else None
+        if found is None:
+            return text in self.ignored
+        return (found["name"] or self.category) in self.ignored or frozenset.__contains__(self.ignored, text)
+
+    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | Unclear | None:
+        """Return a point's visibility by its label's word, flags, keys, description; None: the word is unknown."""
+        if word is None:
+            return self.visibility_of(shape)
+        said = of_word(word, self.hidden)
+        if said is None:
+            return None
+        return agreed([Statement(f"{word!r} in the label", said), *self._statements(shape)])
+
+    def visibility_of(self, shape: SoundShape) -> Visibility | Unclear:
+        """Return a point's visibility by its flags, keys and description."""
+        return agreed(list(self._statements(shape)))
+
+    def _statements(self, shape: SoundShape) -> Iterator[Statement]:
+        if shape.difficult:
+            yield Statement("difficult true", Visibility.HIDDEN)
+        if shape.flags:
+            yield from of_flags(shape.flags, self.hidden)
+        keys = {key: getattr(shape, key) for key in OWN_KEYS}
+        attributes = shape.attributes if isinstance(shape.attributes, dict) else {}
+        said = [of_key(key, value, self.hidden) for key, value in (*keys.items(), *attributes.items())]
+        if shape.description:
+            said.append(of_text(shape.description, self.hidden))
+        yield from (one for one in said if one is not None)
+
+    def advice(self, name: str) -> Advice | None:
+        """Return how to read an unknown name that is a known one with more behind it; None for any other."""
+        known = (self.category, *self.index, *(one for one in self.names if "*" not in one and "?" not in one))
+        found = extended(name, known, self.hidden, points={*known} - {self.category})
+        return advice(found, name, has_pattern=self.pattern is not None) if found else None
+
+    def loss(self, text: str) -> Extended | None:
+        """Return what the user's mapping of a label to a name loses, if it loses something."""
+        name = self.names.get(text)
+        if name is None or (self.pattern and self.pattern.fullmatch(text)):
+            return None
+        found = extended(text, (self.category, *self.index), self.hidden, points=self.index, any_name=True)
+        is_lost = found and found.hides and (found.says == "instance" or name in self.index)
+        return found if is_lost else None
+
+    @property
+    def visibility_words(self) -> str:
+        """The words that ``visibility`` understands, for messages."""
+        return ", ".join(sorted({*_SPOKEN, *self.hidden}))
+
+
+def _compile(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as exc:
+        raise RequestError(f"{must_be('--label-pattern', 'a regular expression', pattern)}\n  {exc}") from exc
+    unknown = set(compiled.groupindex) - {"name", "instance", "visibility"}
+    if "name" not in compiled.groupindex or unknown:
+        rule = "a regular expression with the group (?P<name>...) and, if wanted, instance and visibility"
+        raise RequestError(must_be("--label-pattern", rule, pattern))
+    return compiled

@@ -1,0 +1,181 @@
+"""Reading the shapes of one picture of another tool by labelme's rules: which points belong to which rectangle.
+
+CVAT and Label Studio hold what labelme holds, under other names: rectangles, points, and something that joins them.
+Their readers translate each shape into labelme's, and here labelme_group joins them, with the places of the tool's own
+file and the tool's words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from posetools.core.findings import Finding
+from posetools.core.skeleton import Skeleton
+from posetools.formats.base import ReadOptions
+from posetools.formats.joining.objects import FileShapes
+from posetools.formats.joining.shape_labels import Group, Labels
+from posetools.formats.joining.wording import Report, Wording
+from posetools.formats.labelme.model import AnyShape, BadShape, Shape
+from posetools.formats.reading import FileReading
+
+
+class Placed(NamedTuple):
+    """A shape in labelme's terms, and its place in the entry of its picture (``box[2]``)."""
+
+    place: str
+    shape: AnyShape
+
+
+class Entry(NamedTuple):
+    """What one picture's entry of a file gave, and the place of that entry."""
+
+    reading: FileReading
+    place: str
+
+
+def box_shape(label: str, corners: Sequence[tuple[float, float]], group: Group | None) -> Shape:
+    """Return a rectangle; its group may be a text, which labelme's own files never have."""
+    return _shape(label, "rectangle", corners, group)
+
+
+def point_shape(
+    label: str,
+    x: float,
+    y: float,
+    group: Group | None,
+    *,
+    hidden: bool = False,
+    flags: Mapping[str, bool] | None = None,
+    description: str | None = None,
+) -> Shape:
+    """Return a point.
+
+    Args:
+        label: the keypoint's name, or what the user maps to it.
+        x: in pixels.
+        y: in pixels.
+        group: that of its rectangle, or None.
+        hidden: whether the tool itself says that the point is labelled but hidden.
+        flags: further marks that may say so.
+        description: a text that may say so.
+    """
+    marks = {"difficult": True} if hidden else {}
+    return _shape(label, "point", [(x, y)], group, flags=dict(flags or {}), description=description, **marks)
+
+
+def other_shape(label: str, kind: str, corners: Sequence[tuple[float, float]], group: Group | None) -> Shape:
+    """Return a shape that holds neither a box nor a keypoint, with points from which its extent shows."""
+    return _shape(label, kind, corners, group)
+
+
+def bad_shape(label: str | None, group: Group | None, field: str, problem: str, *, is_point: bool) -> BadShape:
+    """Return a shape that cannot be read; see BadShape."""
+    marks: dict[str, Any] = {"group_id": group}
+    return BadShape(label=label, is_point=is_point, field=field, problem=problem, **marks)
+
+
+def _shape(label: str, kind: str, points: Sequence[tuple[float, float]], group: Group | None, **more: Any) -> Shape:
+    # The readers' own models have checked every value already.
+    return Shape.model_construct(label=label, shape_type=kind, points=list(points), group_id=group, **more)
+
+
+def read_shapes(
+    reading: FileReading,
+    shapes: Sequence[Placed],
+    place: str,
+    *,
+    skeleton: Skeleton,
+    labels: Labels,
+    options: ReadOptions,
+    wording: Wording,
+) -> FileReading:
+    """Return the reading of one picture with the objects that these shapes are.
+
+    Args:
+        reading: of the picture, with what was found in its entry so far.
+        shapes: its shapes in their order.
+        place: the place of the entry in the file.
+        skeleton: the skeleton.
+        labels: how labels are read.
+        options: the user's options.
+        wording: how the tool calls things.
+    """
+    report = Report(str(reading.file), wording, place, [one.place for one in shapes])
+    group = FileShapes(reading.size, skeleton, labels, options, report)
+    rows = group.read([one.shape for one in shapes])
+    return replace(
+        reading,
+        rows=rows,
+        findings=[*reading.findings, *report.findings],
+        ignored={**reading.ignored, **{k: n + reading.ignored.get(k, 0) for k, n in group.ignored.items()}},
+    )
+
+
+def settle_doubles(entries: Sequence[Entry]) -> list[FileReading]:
+    """Return the readings, those of one picture all without it and with a finding: which is right is not known."""
+    by_picture: dict[str, list[int]] = defaultdict(list)
+    for index, (reading, _) in enumerate(entries):
+        if reading.picture is not None:
+            by_picture[reading.identity].append(index)
+    readings = [reading for reading, _ in entries]
+    for group in by_picture.values():
+        for index in group if len(group) > 1 else ():
+            reading, place = entries[index]
+            others = " and ".join(_named(entries[i], reading) for i in group if i != index)
+            rule = f"the entry must be the only one of {reading.picture}, got {others} besides"
+            lost = f"{rule}; none of them is read ({reading.objects} shapes here)"
+            hint = "take all but one of them out of the source"
+            finding = Finding("E313", str(reading.file), place, lost, hint)
+            readings[index] = replace(reading, picture=None, rows=(), findings=[*reading.findings, finding])
+    return readings
+
+
+def _named(entry: Entry, beside: FileReading) -> str:
+    same = entry.reading.file == beside.file
+    return entry.place if same else f"{entry.reading.file}: {entry.place}"
+
+
+def rotated_corners(
+    x: float, y: float, width: float, height: float, degrees: float, *, about_centre: bool
+) -> list[tuple[float, float]]:
+    """Return the four corners of a rectangle turned clockwise, as a picture shows it.
+
+    Args:
+        x: of its left side before it is turned, in pixels.
+        y: of its upper side before it is turned, in pixels.
+        width: in pixels.
+        height: in pixels.
+        degrees: by how much it is turned.
+        about_centre: whether about its centre, else about its upper left corner.
+    """
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    px, py = (x + width / 2, y + height / 2) if about_centre else (x, y)
+    corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+    return [(px + (cx - px) * cos - (cy - py) * sin, py + (cx - px) * sin + (cy - py) * cos) for cx, cy in corners]
+
+
+def ellipse_corners(cx: float, cy: float, rx: float, ry: float, degrees: float = 0.0) -> list[tuple[float, float]]:
+    """Return two opposite corners of the upright rectangle round an ellipse.
+
+    A point of it is (rx cos t, ry sin t), turned; the largest x over all t is the length of (rx cos a, ry sin a).
+
+    Args:
+        cx: of its center, in pixels.
+        cy: of its center, in pixels.
+        rx: one half axis, in pixels; ``ry`` the other.
+        ry: see ``rx``.
+        degrees: by how much ``rx`` is turned from the x axis.
+    """
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    half_width, half_height = math.hypot(rx * cos, ry * sin), math.hypot(rx * sin, ry * cos)
+    return [(cx - half_width, cy - half_height), (cx + half_width, cy + half_height)]
+
+
+def hull(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return two opposite corners of the upright rectangle round these points."""
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    return [(min(xs), min(ys)), (max(xs), max(ys))]

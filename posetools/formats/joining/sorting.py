@@ -1,0 +1,353 @@
+"""What each shape of an image is: a box, a keypoint, an outline, keypoints in their order, or left out on purpose."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import NamedTuple
+
+from posetools.core.skeleton import Skeleton
+from posetools.errors import must_be
+from posetools.formats.base import ReadOptions
+from posetools.formats.joining.boxes_and_points import Box, Kind, Point
+from posetools.formats.joining.label_hints import Extended
+from posetools.formats.joining.ordered import advice
+from posetools.formats.joining.outlines import around, center, extent, is_outline, is_upright, settle
+from posetools.formats.joining.shape_labels import Group, Label, Labels, Together
+from posetools.formats.joining.visibility_words import SEEN, Unclear, says_of_visibility
+from posetools.formats.joining.wording import Report
+from posetools.formats.labelme.model import AnyShape, BadShape, SoundShape
+from posetools.formats.labels import unknown_label
+
+# Shapes that hold several points, and say of none what it is.
+_LISTS = frozenset({"linestrip", "line", "polyline", "points", "point"})
+# Shapes around a keypoint, of which the center is meant.
+_ROUND = frozenset({"circle", "ellipse"})
+
+
+class _Unnamed(NamedTuple):
+    """A point without a keypoint's name: its shape, its group, and its number among such points drawn in a row."""
+
+    at: int
+    shape: SoundShape
+    label: Label
+    group: Group | None
+    run: int
+
+
+@dataclass
+class Sorter:
+    """Sorts the shapes of one image; every shape ends in ``boxes``, ``points``, ``ignored`` or the report.
+
+    Attributes:
+        skeleton: the skeleton.
+        labels: how labels are read.
+        options: the user's options.
+        report: what cannot be read, and what is odd.
+        boxes: the boxes, those that are left out on purpose or cannot be read among them.
+        points: the labelled keypoints.
+        ignored: label -> how many shapes are left out on purpose.
+    """
+
+    skeleton: Skeleton
+    labels: Labels
+    options: ReadOptions
+    report: Report
+    boxes: list[Box] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    _names_points: bool = False
+    _run: int = 0
+    _unnamed: list[_Unnamed] = field(default_factory=list)
+    _unordered: dict[tuple[str, int], list[int]] = field(default_factory=dict)
+    _outlines: list[Box] = field(default_factory=list)
+    _centers: list[int] = field(default_factory=list)
+    _untyped: list[int] = field(default_factory=list)
+    _dropped: dict[str, list[int]] = field(default_factory=dict)
+    _unclear: dict[str, list[int]] = field(default_factory=dict)
+    _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
+    # What a shape must be and is -> the shapes.
+    _misdrawn: dict[tuple[str, str], list[tuple[int, SoundShape]]] = field(default_factory=dict)
+
+    def sort(self, shapes: Sequence[AnyShape]) -> None:
+        """Sort the shapes."""
+        self._names_points = any(
+            isinstance(shape, SoundShape) and self.labels.read(shape.label).name in self.labels.index
+            for shape in shapes
+        )
+        for index, shape in enumerate(shapes):
+            self._sort(index, shape)
+        self._settle_outlines()
+        self._name_unnamed()
+        self._report_misdrawn()
+        self._report_unordered()
+        self._report_losses()
+
+    def _sort(self, index: int, shape: AnyShape) -> None:
+        if shape.label is not None and self.labels.is_ignored(shape.label):
+            self._leave_out(index, shape, shape.label)
+        elif isinstance(shape, BadShape):
+            named = self.report.named(index)
+            place = f"{named}.{shape.field}" if shape.field else named
+            self.report.find("E311", place, shape.problem, self.report.words.correct)
+            if not shape.is_point:
+                self.boxes.append(Box(index, shape.group_id, Kind.UNREAD, None))
+        else:
+            self._sort_known(index, shape, self.labels.read(shape.label))
+
+    def _leave_out(self, index: int, shape: AnyShape, label: str) -> None:
+        self.ignored[label] += 1
+        if not isinstance(shape, BadShape) and shape.shape_type == "rectangle" and shape.points:
+            instance = self.labels.read(label).instance
+            group = shape.group_id if instance is None else instance
+            self.boxes.append(Box(index, group, Kind.IGNORED, extent(shape)))
+
+    def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
+        group = shape.group_id if label.instance is None else label.instance
+        self._note_loss(index, shape)
+        kind = self._kind(index, shape, label.name)
+        if kind == "point" and len(shape.points) == 1 and label.name in (self.labels.category, ""):
+            self._unnamed.append(_Unnamed(index, shape, label, group, self._run))
+            return
+        self._run += 1
+        if kind == "point" and label.name in self.labels.index:
+            self._add_point(index, shape, label, group)
+        elif label.name != self.labels.category and (label.name or shape.shape_type not in _LISTS):
+            self._refuse(index, shape, label.name, group)
+        elif kind == "rectangle":
+            self._add_box(index, shape, group)
+        elif self._is_list(shape):
+            self._add_list(index, shape, label, group)
+        elif is_outline(shape):
+            self._note_flags(index, shape, frozenset())
+            self._outlines.append(Box(index, group, Kind.OBJECT, around(shape)))
+        else:
+            self._refuse(index, shape, label.name, group)
+
+    def _kind(self, index: int, shape: SoundShape, name: str) -> str:
+        """Return what a shape is read as; its label and points decide where it says nothing (hence polygon)."""
+        kind, count = shape.shape_type, len(shape.points)
+        if kind == "points" and count == 1:
+            return "point"
+        if name in self.labels.index and count > 1 and kind not in _LISTS:
+            is_keypoint = kind in _ROUND or self.options.keypoints_from == "categories"
+            if is_keypoint and (kind == "rectangle" or is_outline(shape)):
+                self._centers.append(index)
+                return "point"
+        if kind != "polygon" or count > 2:
+            return kind
+        told = {self.labels.category: (2, "rectangle")} | dict.fromkeys(self.labels.index, (1, "point"))
+        wanted, read_as = told.get(name, (0, ""))
+        if count != wanted:
+            return kind
+        self._untyped.append(index)
+        return read_as
+
+    def _is_list(self, shape: SoundShape) -> bool:
+        """Return whether a shape of the category holds keypoints, or may do so, in their order."""
+        if shape.shape_type in _LISTS:
+            return len(shape.points) > 1
+        if shape.shape_type != "polygon" or self._names_points or self.options.box_from == "outlines":
+            return False
+        return len(shape.points) == (
+            self.skeleton.num_keypoints if self.labels.order is None else len(self.labels.order)
+        )
+
+    def _add_list(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
+        order = self.labels.order
+        if order is None or len(order) != len(shape.points):
+            self._unordered.setdefault((shape.shape_type, len(shape.points)), []).append(index)
+            return
+        visibility = self._seen(index, shape, label)
+        if visibility is None:
+            return
+        self._note_flags(index, shape, self.labels.hidden | SEEN | {"difficult"})
+        own = Together(index) if group is None else group
+        for keypoint, (x, y) in zip(order, shape.points, strict=True):
+            self._put(index, own, keypoint, (x, y, visibility))
+
+    def _put(self, index: int, group: Group, keypoint: int | None, value: tuple[float, float, int]) -> None:
+        if keypoint is not None:
+            self.points.append(Point(index, group, self.skeleton.names[keypoint], keypoint, value))
+
+    def _name_unnamed(self) -> None:
+        """Give points without names those of the user's order: as many in one group, or drawn in a row, as it has."""
+        if self._unnamed and self.labels.order is None:
+            self._refuse_unnamed()
+            return
+        grouped: dict[Group | None, list[_Unnamed]] = {}
+        for one in self._unnamed:
+            grouped.setdefault(None if self.options.one_object else one.group, []).append(one)
+        for group, same in grouped.items():
+            runs = [list(run) for _, run in groupby(same, key=lambda one: one.run)]
+            for run in runs if group is None and not self.options.one_object else [same]:
+                self._name_run(run, group)
+
+    def _name_run(self, run: Sequence[_Unnamed], group: Group | None) -> None:
+        order = self.labels.order or ()
+        count = len(order)
+        single = group is not None or self.options.one_object
+        if len(run) % count or (single and len(run) != count):
+            indices = [one.at for one in run]
+            where = "in a row" if group is None else "of one object"
+            problem = must_be(f"points without names {where}", f"{count}, as --kpt-order names", len(run))
+            self.report.find("E302", indices, problem, "add the missing ones, or label each point with its name")
+            return
+        for start in range(0, len(run), count):
+            own = Together(run[start].at) if group is None else group
+            for one, keypoint in zip(run[start : start + count], order, strict=True):
+                visibility = self._seen(one.at, one.shape, one.label)
+                if visibility is not None:
+                    self._note_flags(one.at, one.shape, self.labels.hidden | SEEN | {"difficult"})
+                    x, y = one.shape.points[0]
+                    self._put(one.at, own, keypoint, (x, y, visibility))
+
+    def _refuse_unnamed(self) -> None:
+        number, each = len(self._unnamed), self.skeleton.num_keypoints
+        got = f"{number} points" if number > 1 else "a point"
+        problem = (
+            f"points must be labelled with names of keypoints, got {got} labelled {self._unnamed[0].shape.label!r}"
+        )
+        hint = advice(self.skeleton, each if number % each == 0 else None)
+        self.report.find("E302", [one.at for one in self._unnamed], problem, f"label each with its name; or {hint}")
+
+    def _report_unordered(self) -> None:
+        for (kind, count), indices in self._unordered.items():
+            order = self.labels.order
+            what = f"{'points' if kind == 'point' else kind} of {self.labels.category!r}"
+            problem = f"{what} must say which keypoint each of its {count} points is, got no names"
+            hint = advice(self.skeleton, count)
+            if order is not None:
+                problem = must_be(what, f"{len(order)} points, as --kpt-order names", count)
+                hint = f"add the missing ones, or {self.report.words.correct}"
+            if kind == "polygon":
+                hint += "; --box-from outlines takes it as the outline of an object"
+            number = f" ({len(indices)})" if len(indices) > 1 else ""
+            self.report.find("E302", indices, problem + number, hint)
+
+    def _settle_outlines(self) -> None:
+        """Make boxes of the outlines of objects that have no rectangle."""
+        if not self._outlines:
+            return
+        rectangles = [box for box in self.boxes if box.kind is Kind.OBJECT]
+        found = settle(self._outlines, rectangles, {point.group for point in self.points if point.group is not None})
+        self.boxes += found.objects
+        for box in found.unclear:
+            over = self.report.all_named(one.index for one in rectangles)
+            problem = must_be(self.report.named(box.index), f"the outline of {over}, or of another object", "either")
+            words = self.report.words
+            hint = f"to make it that of a rectangle, {words.join}; to make it another object, give it points of its own"
+            self.report.find("E302", [box.index], problem, hint)
+            box.kind = Kind.UNREAD
+        self.boxes += found.unclear
+        self._outlines = found.objects + found.doubles
+
+    def _report_losses(self) -> None:
+        self._warn_of_maps()
+        outlines = sorted(box.index for box in self._outlines)
+        count, untyped = self.report.count, "a shape without a shape_type was taken for what its label and points are"
+        count("W324", self._centers, "a shape around a keypoint was taken for its center")
+        count("W323", outlines, "the outlines of objects are not carried over: upright boxes are")
+        count("W324", self._untyped, untyped)
+        for said, indices in sorted(self._unclear.items()):
+            problem = must_be("visibility", "said once, or with one meaning", said)
+            count("E311", indices, problem, self.report.words.agree)
+        word = self.report.words.flag
+        for flag, indices in sorted(self._dropped.items()):
+            lost = f"{word} {flag!r} says nothing that COCO keypoints hold here; it is not carried over"
+            count("W323", indices, lost)
+
+    def _note_loss(self, index: int, shape: SoundShape) -> None:
+        lost = self.labels.loss(shape.label)
+        if lost is not None and (lost.says != "instance" or shape.group_id is None):
+            self._lost.append((index, shape.label, lost))
+
+    def _warn_of_maps(self) -> None:
+        if not self._lost:
+            return
+        _, label, lost = self._lost[0]
+        name = self.labels.names.get(label)
+        message = must_be("--map", f"of labels that say no {lost.says} to keep it", f"{label}={name}")
+        count = f" ({len(self._lost)} shapes of this file)" if len(self._lost) > 1 else ""
+        hint = f"leave that --map out, and type {lost.options(name)}"
+        self.report.find("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint)
+
+    def _refuse(self, index: int, shape: SoundShape, name: str, group: Group | None) -> None:
+        is_keypoint = name in self.labels.index
+        if shape.shape_type != "point" and not is_keypoint:
+            self.boxes.append(Box(index, group, Kind.UNREAD, extent(shape) if shape.points else None))
+        if name == self.labels.category or is_keypoint:
+            wanted = "point" if is_keypoint else "rectangle"
+            self._misdrawn.setdefault((wanted, shape.shape_type), []).append((index, shape))
+            return
+        known = (self.labels.category, *self.labels.index)
+        rule = f"the category {self.labels.category!r} or a keypoint of skeleton {self.skeleton.name}"
+        place = self.report.at(self.report.named(index))
+        advice = self.labels.advice(name)
+        found = unknown_label(name, known, file=self.report.file, place=place, field="label", rule=rule, advice=advice)
+        self.report.findings.append(replace(found, of=shape.shape_type))
+
+    def _report_misdrawn(self) -> None:
+        """Report known names on shapes of the wrong type: one finding for those of a type."""
+        for (wanted, got), drawn in self._misdrawn.items():
+            labels = list(dict.fromkeys(shape.label for _, shape in drawn))
+            it, each, its, of = "it", "it", "its", repr(labels[0])
+            if len(labels) > 1:
+                it, each, its, of = "them", "each", "their", "keypoints"
+            hint = f"draw {each} as a {wanted} in {self.report.words.tool}, or delete {it}"
+            if wanted == "point" and (got == "rectangle" or any(is_outline(shape) for _, shape in drawn)):
+                hint = f"--keypoints-from categories takes {its} center; or {hint}"
+            problem = must_be(f"shape_type of {of}", repr(wanted), got)
+            self.report.count("E302", [index for index, _ in drawn], problem, hint)
+
+    def _add_box(self, index: int, shape: SoundShape, group: Group | None) -> None:
+        if not is_upright(shape):
+            rule = "2 opposite or 4 upright corners of a rectangle with width and height"
+            value = [list(point) for point in shape.points]
+            self._find_in(index, "points", must_be("points", rule, value), "draw the rectangle anew")
+            self.boxes.append(Box(index, group, Kind.UNREAD, extent(shape) if shape.points else None))
+            return
+        self._note_flags(index, shape, frozenset())
+        self.boxes.append(Box(index, group, Kind.OBJECT, extent(shape)))
+
+    def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
+        if len(shape.points) != 1 and index not in self._centers[-1:]:
+            value = [list(point) for point in shape.points]
+            hint = "draw each point as a shape of its own" if len(value) > 1 else self.report.words.correct
+            self._find_in(index, "points", must_be("points", "one pair (x, y)", value), hint)
+            return
+        visibility = self._seen(index, shape, label)
+        if visibility is None:
+            return
+        self._note_flags(index, shape, self.labels.hidden | SEEN | {"difficult"})
+        x, y = center(shape)
+        keypoint = self.labels.index[label.name]
+        self.points.append(Point(index, group, shape.label, keypoint, (x, y, visibility)))
+
+    def _seen(self, index: int, shape: SoundShape, label: Label) -> int | None:
+        """Return a point's visibility; None when what is said of it has no single reading, which is reported."""
+        visibility = self.labels.visibility(shape, label.visibility)
+        if visibility is None:
+            rule = f"one of {self.labels.visibility_words}"
+            problem = must_be("visibility in the label", rule, label.visibility)
+            self._find_in(index, "label", problem, "--hidden-flag WORD adds a word that means hidden")
+            return None
+        if isinstance(visibility, Unclear):
+            self._unclear.setdefault(visibility.problem, []).append(index)
+            return None
+        return int(visibility)
+
+    def _find_in(self, index: int, name: str, problem: str, hint: str) -> None:
+        self.report.find("E311", f"{self.report.named(index)}.{name}", problem, hint)
+
+    def _note_flags(self, index: int, shape: SoundShape, understood: frozenset[str]) -> None:
+        flags = {"difficult": shape.difficult, "occluded": shape.occluded is True, **(shape.flags or {})}
+        for flag, on in flags.items():
+            if (
+                on
+                and flag.casefold() not in understood
+                and not (understood and says_of_visibility(flag, self.labels.hidden))
+            ):
+                self._dropped.setdefault(flag, []).append(index)

@@ -1,0 +1,96 @@
+"""How a labeling tool calls what is said of its shapes, and the findings of one image in these words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from posetools.core.findings import Finding
+from posetools.formats.joined import Repeated, add_dependents
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The words of a tool; the defaults are labelme's.
+
+    Attributes:
+        tool: its name.
+        shape: what it calls a shape.
+        group: what joins a point to its box.
+        flag: what it calls a mark of a shape.
+        join: what to do so that a point and its box are one object.
+        part: what to do so that several boxes are several objects.
+        agree: what to do about a point of which several things are said.
+    """
+
+    tool: str = "labelme"
+    shape: str = "shape"
+    group: str = "group_id"
+    flag: str = "flag"
+    join: str = "give both the same group_id"
+    part: str = "give each object a group_id of its own"
+    agree: str = "correct it, so that all that is said of the point agrees"
+
+    @property
+    def correct(self) -> str:
+        """What to do about a shape that cannot be read."""
+        return f"correct the {self.shape} in {self.tool}, or delete it"
+
+
+LABELME = Wording()
+
+
+@dataclass(slots=True)
+class Report:
+    """What is found in the shapes of one image.
+
+    Attributes:
+        file: the annotation file's name.
+        words: those of its tool.
+        entry: the place of the image's entry in the file; empty where a file is one image.
+        places: the place of each shape in the entry; empty for labelme's ``shapes[3]``.
+        findings: what was found so far.
+        dependents: a shape that could be a box and was not read -> the points that cannot be read for that reason.
+    """
+
+    file: str
+    words: Wording = LABELME
+    entry: str = ""
+    places: Sequence[str] = ()
+    findings: list[Finding] = field(default_factory=list)
+    dependents: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def named(self, index: int) -> str:
+        """Return what a shape is called in messages."""
+        return self.places[index] if self.places else f"shapes[{index}]"
+
+    def all_named(self, indices: Iterable[int], joined: str = " and ") -> str:
+        """Return the names of several shapes."""
+        return joined.join(map(self.named, indices))
+
+    def at(self, place: str) -> str:
+        """Return a place in the entry as a place in the file."""
+        return ": ".join(filter(None, (self.entry, place)))
+
+    def row_place(self, index: int) -> str:
+        """Return the place of an object whose box is that shape: the file, and the place in it."""
+        return f"{self.file}: {self.at(self.named(index))}"
+
+    def find(self, code: str, place: Iterable[int] | str, message: str, hint: str = "") -> None:
+        """Add a finding at some shapes, or at a place in the entry."""
+        text = place if isinstance(place, str) else self.all_named(place, ", ")
+        self.findings.append(Finding(code, self.file, self.at(text), message, hint))
+
+    def count(self, code: str, indices: Sequence[int], message: str, hint: str = "") -> None:
+        """Add a finding at some shapes, if there are any, that is one with those of other images in the same words."""
+        if indices:
+            place, number = self.at(self.all_named(indices, ", ")), len(indices)
+            # Of errors and flags the places say how many there are.
+            text = f"{message} ({number})" if code == "W324" else message
+            self.findings.append(Repeated(code, self.file, place, text, hint, what=message, number=number))
+
+    def close(self) -> None:
+        """Tell of the dependents at the findings on what they depend on."""
+        for index, points in self.dependents.items():
+            add_dependents(self.findings, self.named(index), list(map(self.named, points)))

@@ -1,0 +1,270 @@
+"""Label Studio: its JSON export (and JSON-MIN), one file for all pictures, everything in percent of the picture.
+
+Read as follows; docs/formats.md explains it to users, tests/formats/test_label_studio.py has one test for each point.
+
+- An object is a rectangle labelled with the category; its keypoints are the key points labelled with the keypoints'
+  names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a
+  rectangle that holds them, as in labelme (see labelme_group). JSON-MIN has no ids.
+- Label Studio has no visibility of its own. A point is hidden when a choice per region says so (``occluded``), or its
+  meta information or a text per region holds that word, or its label by the user's pattern; else it is visible. Other
+  words and the controls ``visible`` and ``visibility`` are read by visibility_words. A keypoint that an object does not
+  have is not labelled.
+- Percent of ``original_width`` and ``original_height`` become pixels to 1e-9; both must be the picture's upright size
+  (the picture's where they are missing). ``image_rotation`` must be 0.
+- A rectangle that is turned becomes the upright one round it, which is said once, as is everything else that
+  is not carried over (choices and texts, relations of other regions, predictions, drafts).
+- A task's one annotation is read. Cancelled ones are counted as left out; of several the one that is marked as ground
+  truth is read, or one of those that agree in everything; else none (E313). A task without one is not labelled yet; an
+  annotation without regions makes its picture one without objects.
+- A file may hold one task, an object with ``tasks``, or one annotation with its task inside, which Label Studio writes
+  to cloud storages. Values in another type with one meaning are read and counted (W324, label_studio_values.py).
+- The picture is the value of ``data.image``, or of the only key that holds a picture's address. Addresses lead to a
+  server, so its file is looked for by path and by name beside the JSON file and in ``images/`` there, then by name in
+  the folders that the user allows; with and without the eight digits that Label Studio puts before an upload's name.
+- ``data.split`` (or ``subset``) is the split if it is the word train, val or test.
+
+Written: ``tasks.json`` with pictures as local files (``images/...`` below the document root), the choice ``occluded``
+on hidden points, and ``labeling_interface.xml`` for the project's settings. Label Studio holds no iscrowd (refused),
+and no area of its own (width times height again when read).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from posetools.core.dataset import Dataset
+from posetools.core.findings import Finding
+from posetools.core.folder import IMAGES
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, must_be
+from posetools.files.disk import Transfer, read_bytes, read_json, transfer
+from posetools.files.walking import files_to_detect
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.coco.sources import split_in
+from posetools.formats.collection import collect
+from posetools.formats.joined import not_carried
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
+from posetools.formats.joining.wording import Wording
+from posetools.formats.label_studio.model import Task, is_export, parse_document
+from posetools.formats.label_studio.shapes import shapes_of
+from posetools.formats.label_studio.write import INTERFACE, TASKS, interface_text, tasks_text
+from posetools.formats.labels import settled
+from posetools.formats.reading import FileReading
+from posetools.formats.sources.locate import Located, Unsettled, check_size, name_below
+from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
+from posetools.formats.target import check_holdable, put_text
+from posetools.imaging.header import read_header
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
+# Folders that Label Studio gives to what is uploaded; older versions had no number of a project.
+_UPLOADS = re.compile(r"/upload/(?:\d+/)?$")
+_WORDING = Wording(
+    tool="Label Studio",
+    shape="region",
+    group="parentID",
+    join="give the point its rectangle as parent: drag it onto the rectangle in Label Studio's list of regions",
+    part="give each rectangle an id of its own",
+)
+
+
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a Label Studio export, or a folder with one among the .json files looked at."""
+    if path.is_dir():
+        # In cloud storages a file may be called by the number of its annotation alone.
+        numbered = (one for one in files_to_detect(path, *"0123456789", widely=widely) if one.name.isdigit())
+        return any(map(_is_export, chain(files_to_detect(path, ".json", widely=widely), numbered)))
+    return _is_json(path) and _is_export(path)
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what the Label Studio exports in these folders (or these files) hold.
+
+    Raises:
+        RequestError: a source is not there or holds no export, or an option can mean nothing.
+    """
+    options = settled(skeleton, options)
+    labels = Labels.of(skeleton, options)
+    files, pictures = list_sources(sources, _is_wanted, "Label Studio's .json files")
+    opener = Opener(options.image_roots)
+    entries: list[Entry] = []
+    findings: list[Finding] = []
+    for number, source in enumerate(files, start=1):
+        tasks, wrong = _parse(source.file)
+        findings += wrong
+        dropped = Counter[str]()
+        for task in tasks:
+            reading = _read_task(source, task, opener, skeleton, labels, options, dropped)
+            entries.append(Entry(reading, task.place))
+        findings += not_carried(source.file, dropped)
+        options.progress("reading Label Studio files", number, len(files))
+    readings = settle_doubles(entries)
+    findings += without_entry(pictures, readings, "a task of Label Studio")
+    return collect(readings, skeleton, findings, files=len(files))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write ``tasks.json``, ``labeling_interface.xml`` and ``images/``.
+
+    Raises:
+        InputError: Label Studio cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+    """
+    check_holdable(splits, "Label Studio", lambda _, name: name)
+    for dataset in splits.values():
+        for image in dataset.images:
+            if image.path is not None:
+                transfer(image.path, folder / IMAGES / image.file_name, how)
+    skeletons = [dataset.skeleton for dataset in splits.values()]
+    if skeletons:
+        put_text(folder / TASKS, tasks_text(splits))
+        put_text(folder / INTERFACE, interface_text(skeletons[0]))
+
+
+FORMAT = Format(
+    name="label-studio",
+    title="Label Studio",
+    detect=detect,
+    detect_widely=partial(detect, widely=True),
+    signs="a .json file with tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
+    read=read,
+    write=write,
+    lacks=frozenset({"areas", "links", "pairs", "sigmas"}),
+)
+
+
+def _is_json(path: Path) -> bool:
+    return (path.suffix.lower() == ".json" or path.name.isdigit()) and path.is_file()
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        return is_export(read_json(path))
+    except InputError:
+        return False
+
+
+def _is_wanted(path: Path) -> bool:
+    """Return whether a file of a folder is read: one that is broken is, so that it is reported."""
+    try:
+        return _is_json(path) and is_export(read_json(path))
+    except InputError:
+        return True
+
+
+def _parse(file: Path) -> tuple[list[Task], list[Finding]]:
+    try:
+        return parse_document(read_bytes(file), str(file))
+    except InputError as exc:
+        return [], [Finding("E310", str(file), exc.place, exc.problem, exc.hint)]
+
+
+def _read_task(
+    source: SourceFile,
+    task: Task,
+    opener: Opener,
+    skeleton: Skeleton,
+    labels: Labels,
+    options: ReadOptions,
+    dropped: Counter[str],
+) -> FileReading:
+    file = source.file
+    dropped.update(task.dropped)
+    ignored = {what: number for what, number in task.ignored.items() if number}
+    reading = replace(_open(source, task, opener, options), ignored=ignored)
+    if reading.picture is None:
+        return reading
+    if task.problem is not None:
+        code, message, hint = task.problem
+        message = f"{message} ({reading.objects} regions left out)" if task.regions else message
+        return replace(reading, picture=None, findings=[Finding(code, str(file), task.place, message, hint)])
+    if task.regions is None:
+        message = "the task must have an annotation, got none that is not cancelled: not labelled yet, left out"
+        hint = "submit it without regions if it shows no object"
+        return replace(reading, picture=None, findings=[Finding("W322", str(file), task.place, message, hint)])
+    wrong = _wrong_size(reading, task)
+    if wrong is not None:
+        message = f"{wrong.message} ({reading.objects} regions left out)"
+        return replace(reading, picture=None, findings=[replace(wrong, message=message)])
+    shapes = shapes_of(task.regions, reading.size, labels, dropped)
+    return read_shapes(reading, shapes, task.place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING)
+
+
+def _wrong_size(reading: FileReading, task: Task) -> Finding | None:
+    if task.size is None or reading.picture is None or task.size == reading.size:
+        return None
+    located = Located(reading.picture, read_header(reading.picture))
+    return check_size(located, *task.size, file=reading.file, place=f"{task.place}: original_width, original_height")
+
+
+def _open(source: SourceFile, task: Task, opener: Opener, options: ReadOptions) -> FileReading:
+    """Return the reading of a task's picture without objects; or with the finding that says why it is left out."""
+    texts = list(dict.fromkeys(_places(task.picture)))
+    objects = len(task.regions or ())
+    place = f"{task.place}: {task.key}"
+    named = _names(task.picture)
+    reading = opener.open(source, texts or [task.picture], place=place, objects=objects, what="regions", named=named)
+    if reading.picture is not None:
+        roots = (source.file.parent / IMAGES, source.root, *options.image_roots)
+        return replace(reading, name=name_below(reading.picture, roots), split=split_in(task.split))
+    found = reading.findings[0] if reading.findings else None
+    if found is None or found.code not in ("E121", "E308") or isinstance(found, Unsettled):
+        return reading
+    rule = "the address of a picture whose file is there"
+    message = f"{must_be(task.key, rule, task.picture)} ({objects} regions left out)"
+    hint = (
+        f"looked for {' and '.join(texts[:4]) or 'nothing'} beside the file; "
+        "--image-root DIR searches a further folder by the end of the path"
+    )
+    if not texts:
+        hint = "images inside the JSON file are not read: save them as files, and give the tasks their names"
+    return replace(reading, findings=[replace(found, code="E121", message=message, hint=hint)])
+
+
+def _places(address: str) -> Iterator[str]:
+    """Yield where the file of an address may lie, seen from the JSON file."""
+    if address.startswith("data:"):
+        return
+    path = _path_in(address)
+    name = PurePosixPath(path).name
+    uploaded = _UPLOADED.fullmatch(name)
+    names = [name, uploaded[1]] if uploaded else [name]
+    if not path.startswith("/") and "/" in path:
+        yield path
+        yield f"{IMAGES}/{path}"
+    for each in names if name else ():
+        yield f"{IMAGES}/{each}"
+        yield each
+
+
+def _names(address: str) -> list[str]:
+    """Return what the file of an address may be called in an image root: the folders of an upload are the server's."""
+    if address.startswith("data:"):
+        return []
+    path = _path_in(address)
+    folder, _, name = path.rpartition("/")
+    uploaded = _UPLOADED.fullmatch(name)
+    start = f"{folder}/" if folder and not _UPLOADS.search(f"/{folder}/") else ""
+    return [start + each for each in ([name, uploaded[1]] if uploaded else [name])]
+
+
+def _path_in(address: str) -> str:
+    """Return the path in an address: of a local file below the document root, of a bucket's key, or as it is."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address
+    local = parse_qs(parts.query).get("d")
+    if local and "local-files" in parts.path:
+        return local[0].replace("\\", "/").lstrip("/")
+    # A drive letter looks like a scheme.
+    if len(parts.scheme) > 1:
+        return unquote(parts.path)
+    return address.replace("\\", "/")

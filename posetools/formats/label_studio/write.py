@@ -1,0 +1,94 @@
+"""Label Studio's tasks for Datasets, and the labelling interface for them; see format.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+from posetools.core.dataset import Dataset, Image, Visibility
+from posetools.core.folder import IMAGES
+from posetools.core.skeleton import Skeleton
+from posetools.files.disk import dump_json
+
+TASKS = "tasks.json"
+INTERFACE = "labeling_interface.xml"
+LOCAL_FILES = "/data/local-files/?d="
+HIDDEN = "occluded"
+
+# Percent of the picture's width; only the drawing.
+_POINT_SIZE = 0.5
+
+
+def tasks_text(splits: Mapping[str, Dataset]) -> str:
+    """Return the JSON of all splits: one task per picture, numbered from 1."""
+    tasks: list[dict[str, Any]] = []
+    for split, dataset in splits.items():
+        for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+            number = len(tasks) + 1
+            result = [entry for row in rows for entry in _object(dataset, row, image, f"{number}-{row - rows.start}")]
+            tasks.append(
+                {
+                    "id": number,
+                    "data": {"image": f"{LOCAL_FILES}{quote(f'{IMAGES}/{image.file_name}')}", "split": split},
+                    "annotations": [{"id": number, "was_cancelled": False, "ground_truth": False, "result": result}],
+                    "predictions": [],
+                }
+            )
+    # One line per task, so that files can be compared.
+    return dump_json({"tasks": tasks}).removeprefix('{\n"tasks": ').removesuffix("\n}\n") + "\n"
+
+
+def interface_text(skeleton: Skeleton) -> str:
+    """Return the labelling interface to paste into a project's settings before the tasks are imported."""
+    lines = [
+        "<View>",
+        '  <Image name="image" value="$image" zoom="true"/>',
+        '  <RectangleLabels name="box" toName="image">',
+        f"    <Label value={quoteattr(skeleton.category.name)}/>",
+        "  </RectangleLabels>",
+        '  <KeyPointLabels name="keypoint" toName="image">',
+        *(
+            f'    <Label value={quoteattr(point.name)} background="#{"".join(f"{c:02x}" for c in point.color)}" '
+            f'model_index="{index}"/>'
+            for index, point in enumerate(skeleton.keypoints)
+        ),
+        "  </KeyPointLabels>",
+        '  <Choices name="visibility" toName="image" perRegion="true" choice="multiple" whenTagName="keypoint">',
+        f'    <Choice value="{HIDDEN}"/>',
+        "  </Choices>",
+        "</View>",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _object(dataset: Dataset, row: int, image: Image, name: str) -> list[dict[str, Any]]:
+    width, height = image.size
+    x1, y1, x2, y2 = dataset.boxes[row].tolist()
+    place = {"x": x1 / width * 100, "y": y1 / height * 100}
+    sides = {"width": (x2 - x1) / width * 100, "height": (y2 - y1) / height * 100}
+    category = dataset.skeleton.category.name
+    entries = [_entry(name, "box", "rectanglelabels", {**place, **sides, "rotation": 0}, [category], image)]
+    for point, (x, y, visibility) in zip(dataset.skeleton.names, dataset.keypoints[row].tolist(), strict=True):
+        if visibility == Visibility.NOT_LABELLED:
+            continue
+        value = {"x": x / width * 100, "y": y / height * 100, "width": _POINT_SIZE}
+        number = f"{name}-{point}"
+        entries.append(_entry(number, "keypoint", "keypointlabels", value, [point], image) | {"parentID": name})
+        if visibility == Visibility.HIDDEN:
+            entries.append(_entry(number, "visibility", "choices", value, [HIDDEN], image))
+    return entries
+
+
+def _entry(number: str, tag: str, kind: str, value: Mapping[str, Any], said: list[str], image: Image) -> dict[str, Any]:
+    return {
+        "id": number,
+        "from_name": tag,
+        "to_name": "image",
+        "type": kind,
+        "original_width": image.width,
+        "original_height": image.height,
+        "image_rotation": 0,
+        "value": {**value, kind: said},
+    }

@@ -1,0 +1,128 @@
+"""Images that a labelme file holds inside itself (``imageData``), where the file that ``imagePath`` names is not there.
+
+labelme shows ``imageData`` before it looks for ``imagePath``, so it is the image that was labeled. It is written out
+for as long as a conversion runs, byte for byte, under the name in ``imagePath`` with the ending of what it is.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import io
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image as Pillow
+
+from posetools.core.findings import Finding
+from posetools.errors import InputError
+from posetools.files.disk import portable_path
+from posetools.formats.base import ReadOptions
+from posetools.formats.labelme.model import Document
+from posetools.formats.sources.image_names import named_in
+from posetools.formats.sources.locate import FoundAs
+from posetools.formats.sources.scratch import write_scratch
+from posetools.imaging.header import Header, header_of, without_warnings
+
+_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif"}
+# What an image may be called differently, and still be of its kind.
+_SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
+# What base64 has in front of it in a URL.
+_DATA_URL = re.compile(r"data:[\w/+.;=-]{0,100},")
+# What some systems have in no name of a file.
+_UNUSUAL = re.compile(r'[\x00-\x1f\x7f:*?"<>|\ud800-\udfff]')
+# Bytes.
+_LONGEST = 200
+
+
+class Shown(NamedTuple):
+    """The image of a labelme file.
+
+    Attributes:
+        path: where it is.
+        header: its header.
+        identity: tells it from every other image.
+        beside: the path that gives it its name: the same, or for an image inside the file one beside it.
+        notes: what is odd about it.
+    """
+
+    path: Path
+    header: Header
+    identity: str
+    beside: Path
+    notes: tuple[Finding, ...]
+
+
+def embedded_image(
+    document: Document, missing: Finding, file: Path, root: Path, options: ReadOptions
+) -> Shown | Finding:
+    """Return the image inside a labelme file, or why it has none.
+
+    Args:
+        document: the file.
+        missing: why the image that it names is not there; what is returned when it holds none.
+        file: its path.
+        root: the source folder.
+        options: the user's options.
+
+    Raises:
+        OutputError: the image cannot be written.
+    """
+    if not document.image:
+        return missing
+    if not options.need_pictures:
+        hint = "posetools convert --images copy writes such images into the output"
+        return _inside(document, file, root, "which is not copied", hint)
+    if options.scratch is None:
+        hint = "posetools convert without --cluster writes such images into the output"
+        return _inside(document, file, root, "which is not read here", hint)
+    try:
+        content = binascii.a2b_base64(_DATA_URL.sub("", document.image, count=1))
+        with without_warnings():
+            header = header_of(file, io.BytesIO(content))
+            with Pillow.open(io.BytesIO(content)) as image:
+                ending = _ENDINGS.get(image.format or "", ".png")
+    except (InputError, ValueError) as exc:
+        reason = exc.problem if isinstance(exc, InputError) else f"is not base64: {exc}"
+        return replace(missing, message=f"{missing.message}; imageData holds none either: {reason}")
+    name = _name(document.picture, file, ending)
+    path = write_scratch(options.scratch, file, name, content)
+    identity = _identity(document.picture, file, content)
+    return Shown(path, header, identity, file.parent / name, (_note(name, file, root),))
+
+
+def _name(picture: str, file: Path, ending: str) -> str:
+    said = Path(named_in(picture).name)
+    suffix = said.suffix.lower()
+    if _SAME.get(suffix, suffix) == ending:
+        ending = said.suffix
+    stem = _UNUSUAL.sub("_", said.stem).encode()[:_LONGEST].decode(errors="ignore").strip(". ")
+    return f"{stem or file.stem}{ending}"
+
+
+def _identity(picture: str, file: Path, content: bytes) -> str:
+    """Return what is equal for two files of one image: its path and its content."""
+    relative = portable_path(picture)
+    path = picture if relative is None else os.path.normpath(os.path.realpath(file.parent) / relative)
+    return f"{path}#{hashlib.blake2b(content, digest_size=16).hexdigest()}"
+
+
+def _inside(document: Document, file: Path, root: Path, why: str, hint: str) -> Finding:
+    shapes = len(document.shapes)
+    example = f"{named_in(document.picture).name} ({shapes} shape{'' if shapes == 1 else 's'} left out)"
+    return _found("E121", f"{{images}} only in imageData, {why}", example, file, root, hint)
+
+
+def _note(name: str, file: Path, root: Path) -> Finding:
+    hint = "--image-root DIR takes image files of a further folder instead"
+    return _found(
+        "W324", "{images} taken from imageData, as imagePath names no file that is there", name, file, root, hint
+    )
+
+
+def _found(code: str, sentence: str, example: str, file: Path, root: Path, hint: str) -> Finding:
+    message = f"{sentence.format(images='the image is')}: {example}"
+    return FoundAs(code, str(file), "imageData", message, hint, source=str(root), sentence=sentence, example=example)

@@ -1,0 +1,177 @@
+"""labelme: one JSON file per picture, made with labelme or X-AnyLabeling.
+
+Read as follows. docs/formats.md explains each point to users; tests/formats/test_labelme.py has one test for each.
+
+- An object is a ``rectangle`` labelled with the skeleton's category (two opposite corners in any order, or four upright
+  ones); its keypoints are ``point`` shapes labelled with the keypoints' names. Their box is the rectangle, their area
+  its width times height.
+- Points belong to the rectangle with the same ``group_id`` (0 is a group like any other; ids count per file), or with
+  the same ``instance`` in the label, when a label pattern is given. Points without group belong to the smallest
+  rectangle that holds them: see labelme_group, which also says when that is ambiguous and hence a finding.
+- A point is visible (2) unless it is marked hidden (1): by a flag that is on, by a word of the description, by
+  X-AnyLabeling's ``difficult``, or by the ``visibility`` part of the label pattern. A keypoint that an object does not
+  have is not labelled (0).
+- Coordinates are pixels of the upright picture (after EXIF rotation), (0, 0) its corner; points may lie outside it.
+- The picture is ``imagePath`` seen from the JSON file, with backslashes counted as slashes; it must lie in the source
+  folder, or be found by name in a folder that the user allows. ``imageWidth`` and ``imageHeight``, when given, must be
+  its upright size. Where there is no such picture, it is the one in ``imageData``: see labelme_embedded.
+- A file is UTF-8, or what its byte order mark says, or in a code page: see labelme_pages.
+- A file without shapes makes its picture one without objects. A picture that no file names is not labelled yet: it is
+  reported and left out. Files and folders whose name begins with a dot are not looked at.
+
+Written: a rectangle and its points per object, joined by ``group_id`` (0, 1, ...), the flag ``occluded`` on hidden
+points, ``imageData`` null, one JSON beside each picture. labelme holds no iscrowd (refused), no area of its own
+(width times height again when read), no splits (merged into one folder).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from posetools.core.dataset import Dataset
+from posetools.core.findings import Finding
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError
+from posetools.files.disk import Transfer, read_bytes, transfer
+from posetools.files.urls import real
+from posetools.files.walking import files_to_detect
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.collection import Collection, result_of
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.joining.wording import Report
+from posetools.formats.labelme.list import Listing, Source, root_of
+from posetools.formats.labelme.model import Document
+from posetools.formats.labelme.pages import settle, some_reading
+from posetools.formats.labelme.read import ShardReader
+from posetools.formats.labelme.write import Drawn, labelme_document, labelme_text
+from posetools.formats.labels import settled
+from posetools.formats.parts import Packing, Part, RowPacking
+from posetools.formats.sources.locate import PictureFinder
+from posetools.formats.target import check_holdable, put_text
+from posetools.progress import Progress, silent
+from posetools.scale.shards import SHARD, Engine, cut, engine_for, run_shards
+from posetools.scale.spool import Spool
+
+
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a labelme file, or a folder with one among the .json files that are looked at."""
+    if path.is_dir():
+        return any(map(_is_labelme, files_to_detect(path, ".json", widely=widely)))
+    return _is_json(path) and _is_labelme(path)
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what the labelme files in these folders (or these files) hold.
+
+    Raises:
+        RequestError: a source is not there or holds no .json file, or an option can mean nothing.
+        InputError: a folder cannot be read.
+    """
+    return result_of(gather(sources, skeleton, options, RowPacking(skeleton), None))
+
+
+def gather(
+    sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions, packing: Packing, folder: Path | None
+) -> Collection:
+    """Return what ``read`` does as a Collection of packed objects, laid down in ``folder`` when they are many.
+
+    Raises:
+        RequestError: a source is not there or holds no .json file, or an option can mean nothing.
+        InputError: a folder cannot be read.
+        OutputError: the objects cannot be laid down.
+    """
+    options = settled(skeleton, options)
+    labels = Labels.of(skeleton, options)
+    listing = Listing()
+    finders = {root: PictureFinder(root, options.image_roots) for root in map(root_of, sources)}
+    reader = ShardReader(finders, skeleton, labels, _portable(options), packing)
+    engine = options.engine or engine_for(options.workers)
+    store, shards = Spool(folder), cut(listing.files(sources), SHARD)
+    parts = _parts(reader, shards, engine, options.progress, store)
+    collection = Collection(skeleton, parts, lambda file, index: Report(file).row_place(index), store)
+    collection.findings += _without_file(listing, collection)
+    return collection
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write one JSON file beside each picture, all splits into one folder.
+
+    Raises:
+        InputError: labelme cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+    """
+    check_holdable(splits, "labelme", lambda _, name: str(PurePosixPath(name).with_suffix(".json")))
+    for dataset in splits.values():
+        for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+            if image.path is not None:
+                transfer(image.path, folder / image.file_name, how)
+            objects = [Drawn(dataset.boxes[row].tolist(), dataset.keypoints[row].tolist()) for row in rows]
+            document = labelme_document(image.file_name, image.size, objects, dataset.skeleton)
+            put_text((folder / image.file_name).with_suffix(".json"), labelme_text(document))
+
+
+FORMAT = Format(
+    name="labelme",
+    title="labelme",
+    detect=detect,
+    detect_widely=partial(detect, widely=True),
+    signs="a .json file with the keys shapes and imagePath",
+    read=read,
+    write=write,
+    gather=gather,
+    in_shards=True,
+    reads_urls=True,
+    lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
+)
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == ".json" and path.is_file()
+
+
+def _is_labelme(path: Path) -> bool:
+    try:
+        document = some_reading(read_bytes(path), str(path))
+    except InputError:
+        return False
+    # E311 is a wrong size in what otherwise has labelme's keys.
+    return isinstance(document, Document) or document.code == "E311"
+
+
+def _parts(
+    reader: ShardReader, shards: Iterable[Sequence[Source]], engine: Engine, progress: Progress, store: Spool
+) -> Iterator[Part]:
+    """Yield what the files hold: first those in UTF-8, then all others, which are settled together."""
+    foreign: list[Source] = []
+    for part in run_shards(reader, shards, engine, progress, "reading labelme files", store):
+        foreign += part.foreign
+        yield part
+    if not foreign:
+        return
+    settled = settle(foreign, reader.labels, reader.options.encoding, reader.finders)
+    yield Part(findings=settled.findings, read=len(settled.lost)).finish(reader.packing)
+    reader, shards = replace(reader, pages=settled.pages), cut(settled.files, SHARD)
+    yield from run_shards(reader, shards, engine, progress, "reading files that are not UTF-8", store)
+
+
+def _portable(options: ReadOptions) -> ReadOptions:
+    """Return the options without what cannot go to another process."""
+    return replace(options, progress=silent, engine=None)
+
+
+def _without_file(listing: Listing, collection: Collection) -> list[Finding]:
+    if not listing.pictures:
+        return []
+    # A file that could not be read does not say which picture it is of; its name does.
+    stems = listing.stems()
+    alone = [path for path in listing.pictures if path[: path.rfind(".")] not in stems]
+    if not alone:
+        return []
+    named = collection.named()
+    unique = {real(path): path for path in alone}
+    message = "the picture must be named by a labelme file, got none: not labelled yet, left out"
+    hint = "save it in labelme without shapes if it shows no object"
+    return [Finding("W322", path, "", message, hint) for identity, path in unique.items() if identity not in named]

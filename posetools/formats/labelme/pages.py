@@ -1,0 +1,306 @@
+"""labelme files that are not UTF-8: which code page they are in.
+
+Before version 4.2.11 labelme wrote the system's code page. The files of one source are settled together, after all
+others have been read: by what the user says (``--encoding``), or else by what the text means. A code page is taken when
+it is the only one in which labels are names that the user gave, or paths are images that exist. Where text that is read
+has several readings and none of them is known, all these files are one finding with the options to choose from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from posetools.core.findings import Finding
+from posetools.errors import InputError, shortened
+from posetools.files.disk import read_bytes
+from posetools.files.urls import as_path
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.labelme.list import Source
+from posetools.formats.labelme.model import AnyShape, BadShape, Document, parse_document
+from posetools.formats.sources.code_pages import PAGES, fitting, foreign_pieces, is_utf8, likeness, readings
+from posetools.formats.sources.locate import Match, PictureFinder, Seen
+from posetools.formats.wildcards import fits
+
+# What of a file is known under a code page: the number of a shape, or None for the image.
+Known: TypeAlias = tuple[Path, int | None]
+
+_WORD = re.compile(r"\w+")
+_OTHER = "--encoding NAME says another encoding"
+# Files that are parsed to learn what their text means, and bytes of them in all.
+_FILES, _BYTES = 200, 64 << 20
+# Files, code pages and texts that a message lists.
+_LISTED, _OFFERED, _SHOWN = 3, 4, 3
+# The image in a file is ASCII, and most of the file.
+_IMAGE = re.compile(rb'"imageData"\s*:\s*"[\w+/=:;,\s]*(?:\\[/nr][\w+/=:;,\s]*)*"')
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was settled.
+
+    Attributes:
+        pages: source folder -> the code page of its files.
+        files: the files that can be read so.
+        findings: why others cannot, and what was taken by what it means.
+        lost: the others.
+    """
+
+    pages: dict[Path, str] = field(default_factory=dict)
+    files: list[Source] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    lost: list[Source] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What tells a right reading: the user's names that are not ASCII, which no other reading gives by chance."""
+
+    labels: Labels
+    known: frozenset[str]
+
+    @classmethod
+    def of(cls, labels: Labels) -> _Names:
+        names = {labels.category, *labels.index, *labels.names, *labels.ignored}
+        return cls(labels, frozenset(name for name in names if not name.isascii()))
+
+    def holds(self, shape: AnyShape) -> bool:
+        """Return whether a shape's label or one of its words is the user's."""
+        if isinstance(shape, BadShape):
+            return False
+        found = self.labels.pattern.fullmatch(shape.label) if self.labels.pattern else None
+        parts = {shape.label, *(part for part in (found.groupdict().values() if found else ()) if part)}
+        if any(fits(part, name) for part in parts if not part.isascii() for name in self.known):
+            return True
+        said = shape.attributes.values() if isinstance(shape.attributes, dict) else ()
+        texts = [*parts, *(shape.flags or ()), shape.description or "", *(one for one in said if isinstance(one, str))]
+        words = {*texts, *_WORD.findall(" ".join(texts))}
+        return any(not word.isascii() and word.casefold() in self.labels.hidden for word in words)
+
+    def meaning(self, document: Document) -> object:
+        """Return what of a file decides about the data set; equal for two readings of the same meaning."""
+        return document.picture, [
+            (shape.label, shape.group_id, None if isinstance(shape, BadShape) else self.labels.visibility_of(shape))
+            for shape in document.shapes
+        ]
+
+
+@dataclass(slots=True)
+class _Files:
+    """The files of one source that are not UTF-8.
+
+    Attributes:
+        fitting: each file, with the code pages that fit it.
+        pieces: all of their text that is not ASCII.
+        misfits: the same of those that no code page fits, or not the one that the user says.
+        sample: some of them, with their content but the image.
+    """
+
+    fitting: list[tuple[Source, tuple[str, ...]]] = field(default_factory=list)
+    pieces: set[bytes] = field(default_factory=set)
+    misfits: set[bytes] = field(default_factory=set)
+    sample: list[tuple[Path, bytes]] = field(default_factory=list)
+    _bytes: int = 0
+
+    def add(self, source: Source, pages: Sequence[str], *, given: bool) -> None:
+        path = as_path(source[1].start + source[0])
+        try:
+            content = read_bytes(path)
+        except InputError:
+            # Gone since: whoever reads it next says so.
+            content = b""
+        pieces = foreign_pieces(content)
+        found = tuple(page for page in pages if _decodes(content, page)) if given else tuple(fitting(pieces, pages))
+        self.fitting.append((source, found))
+        if not found:
+            self.misfits |= pieces
+            return
+        if pieces - self.pieces and len(self.sample) < _FILES and self._bytes < _BYTES:
+            self.sample.append((path, _IMAGE.sub(b'"imageData":null', content)))
+            self._bytes += len(self.sample[-1][1])
+        self.pieces |= pieces
+
+    @property
+    def readable(self) -> list[Source]:
+        return [source for source, found in self.fitting if found]
+
+    @property
+    def others(self) -> list[Source]:
+        return [source for source, found in self.fitting if not found]
+
+
+def settle(
+    sources: Sequence[Source], labels: Labels, encoding: str | None, finders: Mapping[Path, PictureFinder]
+) -> Settled:
+    """Return the code page of the files of each source folder, or why it is not known.
+
+    Args:
+        sources: files that are not UTF-8.
+        labels: the names that the user gave.
+        encoding: what the user says; None: what the text tells.
+        finders: source folder -> what finds images in it.
+    """
+    settled, names = Settled(), _Names.of(labels)
+    by_root: dict[Path, _Files] = {}
+    for source in sources:
+        files = by_root.setdefault(source[1].root, _Files())
+        files.add(source, (encoding,) if encoding else PAGES, given=encoding is not None)
+    for root, files in by_root.items():
+        page, finding = (encoding, None) if encoding else _page_of(root, files, names, finders[root])
+        findings = [finding] if finding else []
+        if files.others:
+            findings.append(_none_fits(root, files, encoding))
+        if page:
+            settled.pages[root] = page
+            settled.files.extend(files.readable)
+        settled.findings.extend(findings)
+        settled.lost.extend(files.others if page else [source for source, _ in files.fitting])
+    return settled
+
+
+def some_reading(data: bytes, file: str, encoding: str | None = None) -> Document | Finding:
+    """Return a labelme file in the first reading that makes it one, for what is the same in all: that it is labelme's.
+
+    Args:
+        data: the file's content, in any encoding.
+        file: its name, for the finding.
+        encoding: what the user says; None for all that fit.
+    """
+    document = parse_document(data, file)
+    if isinstance(document, Document) or data.isascii() or is_utf8(data):
+        return document
+    for page in (encoding,) if encoding else fitting(foreign_pieces(data)):
+        try:
+            read = parse_document(data.decode(page).encode(), file)
+        except ValueError:
+            continue
+        # E311 is a wrong size in what otherwise has labelme's keys.
+        if isinstance(read, Document) or read.code == "E311":
+            return read
+    return document
+
+
+def _page_of(root: Path, files: _Files, names: _Names, finder: PictureFinder) -> tuple[str | None, Finding | None]:
+    """Return the code page of a source, with the finding that says so; or None, with the finding that asks for it."""
+    if not files.readable:
+        return None, None
+    known = readings(files.pieces)
+    if not known:
+        return None, _mixed(root, files)
+    documents = _documents(files.sample, known)
+    known = {page: texts for page, texts in known.items() if page in documents}
+    if not any(documents.values()):
+        # They are no labelme files in any: each is reported on its own.
+        return next(iter(known)), None
+    told = {page: _evidence(documents[page], names, finder) for page in known}
+    # A reading that knows what all others know, and more; two may know the same and differ in nothing that counts.
+    likely = [page for page in known if all(told[page] >= told[other] for other in known)]
+    meanings = [[names.meaning(document) for _, document in documents[page]] for page in likely]
+    listed, number = _listed(files.readable)
+    if likely and all(meaning == meanings[0] for meaning in meanings):
+        page = likely[0]
+        return page, Finding("W324", str(root), "", _taken(page, told[page], number, listed), _OTHER)
+    why = "and neither its labels nor its images" if len(files.readable) == 1 else "and neither labels nor images"
+    message = f"{number} {_are(number)} not UTF-8, {why} say which encoding it is: {listed}"
+    return None, Finding("E310", str(root), "", message, _offer(known, documents))
+
+
+def _taken(page: str, told: frozenset[Known], number: str, listed: str) -> str:
+    if not told:
+        return f"{number} {_are(number)} not UTF-8, in text that says nothing about objects: {listed}"
+    why = "labels are known names" if any(shape is not None for _, shape in told) else "images are found"
+    return f"{number} that {_are(number)} not UTF-8 {_were(number)} read as {page}, in which the {why}: {listed}"
+
+
+def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> dict[str, list[tuple[Path, Document]]]:
+    """Return what the files hold in each code page, for those pages in which the most of them are labelme's."""
+    found: dict[str, list[tuple[Path, Document]]] = {page: [] for page in pages}
+    for path, content in sample:
+        for page, documents in found.items():
+            document = parse_document(content.decode(page).encode(), str(path))
+            if isinstance(document, Document):
+                documents.append((path, document))
+    most = max(map(len, found.values()))
+    return {page: documents for page, documents in found.items() if len(documents) == most}
+
+
+def _evidence(documents: Sequence[tuple[Path, Document]], names: _Names, finder: PictureFinder) -> frozenset[Known]:
+    """Return what tells that a reading is right."""
+    told: set[Known] = set()
+    for path, document in documents:
+        told.update((path, number) for number, shape in enumerate(document.shapes) if names.holds(shape))
+        if not document.picture.isascii():
+            found = finder.find([Seen(document.picture, path.parent)], file=path, place="imagePath")
+            if isinstance(found, Match) and found.exact:
+                told.add((path, None))
+    return frozenset(told)
+
+
+def _offer(known: Mapping[str, Sequence[str]], documents: Mapping[str, Sequence[tuple[Path, Document]]]) -> str:
+    """Return the options to choose from, with what the text is under each."""
+    shown = {page: _texts([document for _, document in documents[page]]) or known[page] for page in known}
+    order = sorted(known, key=lambda page: -likeness(shown[page]))
+    read = [f"--encoding {page} reads {', '.join(map(repr, _short(shown[page])))}" for page in order[:_OFFERED]]
+    return "; ".join(read) + ("; further encodings fit" if len(order) > _OFFERED else "")
+
+
+def _texts(documents: Sequence[Document]) -> list[str]:
+    """Return the labels and the images' names that are not ASCII."""
+    labels = [shape.label for document in documents for shape in document.shapes if shape.label]
+    texts = [*labels, *(document.picture for document in documents)]
+    return [text for text in dict.fromkeys(texts) if not text.isascii()]
+
+
+def _short(texts: Sequence[str]) -> list[str]:
+    return [shortened(text) for text in texts[:_SHOWN]]
+
+
+def _mixed(root: Path, files: _Files) -> Finding:
+    """Return the finding of files of which no code page fits all."""
+    by_pages: dict[tuple[str, ...], list[Source]] = {}
+    for source, pages in files.fitting:
+        if pages:
+            by_pages.setdefault(pages, []).append(source)
+    listed, number = _listed(files.readable)
+    some = [f"--encoding {pages[0]} fits {_listed(sources)[0]}" for pages, sources in by_pages.items()]
+    hint = f"put the files of each encoding into a folder of their own; {'; '.join(some[:_OFFERED])}"
+    return Finding("E310", str(root), "", f"{number} are not UTF-8, and no one encoding fits all: {listed}", hint)
+
+
+def _none_fits(root: Path, files: _Files, encoding: str | None) -> Finding:
+    listed, number = _listed(files.others)
+    said = f"neither UTF-8 nor {encoding}" if encoding else "neither UTF-8 nor in a code page of Windows"
+    pages = fitting(files.misfits)[:_OFFERED] if encoding else []
+    hint = f"{' or '.join(f'--encoding {page}' for page in pages)} fits"
+    if not pages:
+        hint = "replace the files, which may be damaged; or --encoding NAME says another encoding"
+    elif files.readable:
+        hint += "; put the files of each encoding into a folder of their own"
+    return Finding("E310", str(root), "", f"{number} {_are(number)} {said}: {listed}", hint)
+
+
+def _listed(sources: Sequence[Source]) -> tuple[str, str]:
+    """Return the names of some files, as seen from their source, and how many they are."""
+    names = [f"{folder.prefix or ''}{name}" for name, folder in sources]
+    number = len(names)
+    more = f" and {number - _LISTED} more" if number > _LISTED else ""
+    return f"{', '.join(names[:_LISTED])}{more}", f"{number} file{'s' if number > 1 else ''}"
+
+
+def _are(number: str) -> str:
+    return "is" if number.startswith("1 ") else "are"
+
+
+def _were(number: str) -> str:
+    return "was" if number.startswith("1 ") else "were"
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,353 @@
+"""From labelme files to a Part: what a process does with a shard of them.
+
+Most files are usual: the picture lies beside them, every shape has a group, every group is one rectangle and points of
+different names. Those are read in one pass over their shapes. All others go the way of labelme_group, which knows all
+conventions and has a finding for whatever it cannot read; a test holds that both ways read the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from posetools.core.dataset import Visibility
+from posetools.core.findings import Finding
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError
+from posetools.files.disk import has_mark, portable_path, read_bytes
+from posetools.files.urls import as_path, fetched, heads, is_url, real
+from posetools.formats.base import ReadOptions
+from posetools.formats.joined import repaired
+from posetools.formats.joining.objects import FileShapes
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.joining.visibility_words import Unclear
+from posetools.formats.joining.wording import Report
+from posetools.formats.labelme.embedded import Shown, embedded_image
+from posetools.formats.labelme.list import Folder, Source
+from posetools.formats.labelme.mark import is_untouched
+from posetools.formats.labelme.model import Document, QuickDocument, QuickShape, parse_document, quick_document
+from posetools.formats.parts import Object, Packing, Part
+from posetools.formats.reading import FileReading
+from posetools.formats.sources.code_pages import is_utf8
+from posetools.formats.sources.locate import (
+    LONGEST_NAME,
+    FoundAs,
+    Located,
+    Match,
+    PictureFinder,
+    Seen,
+    check_size,
+    is_sane,
+    name_below,
+    open_picture,
+)
+from posetools.imaging.header import Header
+from posetools.scale.shards import cut, no_collection
+
+# Files whose objects fit into the caches of a processor.
+_BATCH = 32
+# A name of so many characters is short enough in any encoding.
+_SURELY_SHORT = LONGEST_NAME // 4
+_VISIBLE = int(Visibility.VISIBLE)
+# A path that is the name of a file, whatever the platform; a colon may be that of a drive.
+_IS_A_NAME = re.compile(r"\.*[^.\\/:\0][^\\/:\0]*").fullmatch
+
+
+@dataclass(slots=True)
+class ShardPart(Part):
+    """What a shard of labelme files gave.
+
+    Attributes:
+        foreign: the files that are not UTF-8, which are put off until it is known what they are in.
+    """
+
+    foreign: list[Source] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ShardReader:
+    """Reads a shard of labelme files; goes to other processes.
+
+    Attributes:
+        finders: source folder -> what finds pictures in it.
+        skeleton: the skeleton.
+        labels: how labels are read.
+        options: the user's options.
+        packing: what becomes of the objects.
+        pages: source folder -> the code page of its files that are not UTF-8, once it is known.
+    """
+
+    finders: Mapping[Path, PictureFinder]
+    skeleton: Skeleton
+    labels: Labels
+    options: ReadOptions
+    packing: Packing
+    pages: Mapping[Path, str] = field(default_factory=dict)
+
+    def __call__(self, shard: Sequence[Source]) -> ShardPart:
+        """Return what the files hold."""
+        part = ShardPart()
+        remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
+        with no_collection(), fetched(remote), heads(self._named_pictures(remote)):
+            for batch in cut(shard, _BATCH):
+                for name, folder in batch:
+                    self._read(folder.start + name, folder, part)
+                part.pack(self.packing)
+            part.finish(self.packing)
+            return part
+
+    @staticmethod
+    def named(source: Source) -> str:
+        """Return what a message calls a file."""
+        name, folder = source
+        return folder.start + name
+
+    def _named_pictures(self, paths: Sequence[str]) -> Iterator[str]:
+        """Yield the pictures beside these files that will be looked at, as far as a look at the files tells."""
+        for path in () if self._trusts_all else paths:
+            try:
+                quick = quick_document(read_bytes(path))
+            except InputError:
+                continue
+            if quick is not None and _IS_A_NAME(quick.imagePath):
+                yield path[: path.rfind("/") + 1] + quick.imagePath
+
+    def _read(self, path: str, folder: Folder, part: ShardPart) -> None:
+        try:
+            data = read_bytes(path)
+        except InputError as exc:
+            part.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]), ())
+            return
+        quick = quick_document(data)
+        if quick is None and not is_utf8(data) and not has_mark(data):
+            page = self.pages.get(folder.root)
+            if page is None:
+                part.foreign.append((path.removeprefix(folder.start), folder))
+                return
+            with suppress(UnicodeDecodeError):
+                # It fits, unless the file was changed since; then it is refused as one that is not UTF-8.
+                data = data.decode(page).encode()
+            quick = quick_document(data)
+        if quick is None or not self._add_usual(path, folder, quick, part):
+            reading = self._read_any(as_path(path), folder, data)
+            part.add(reading, [row.number for row in reading.rows], keep_path=self.options.need_pictures)
+
+    def _add_usual(self, file: str, folder: Folder, document: QuickDocument, part: Part) -> bool:
+        """Add a file in which all is usual; return whether it is, for else nothing is added."""
+        prefix, picture, shapes = folder.prefix, document.imagePath, document.shapes
+        if prefix is None or not _IS_A_NAME(picture):
+            return False
+        path = folder.start + picture
+        if self._trusts_all:
+            width, height = document.imageWidth, document.imageHeight
+            if len(picture) > _SURELY_SHORT and len(picture.encode()) > LONGEST_NAME:
+                return False
+        else:
+            width, height = self._size(path, document) if _is_file(path) else (None, None)
+        if width is None or height is None:
+            return False
+        try:
+            objects = self._usual.objects(shapes)
+        except (KeyError, ValueError):
+            # A label that means nothing, or a shape that is of another kind than its label.
+            return False
+        if self.options.one_object and len(objects) > 1:
+            return False
+        identity, name = folder.real + picture, prefix + picture
+        path = path if self.options.need_pictures else ""
+        part.pictures.append(
+            (file, path, identity, name, folder.origin, width, height, None, len(shapes), len(objects))
+        )
+        part.objects += objects
+        part.read += 1
+        return True
+
+    def _size(self, path: str, document: QuickDocument) -> tuple[int | None, int | None]:
+        """Return the picture's size when it is what the file says, if that says one; else None twice."""
+        said = document.imageWidth, document.imageHeight
+        if self.options.trust_sizes:
+            return said
+        picture = open_picture(as_path(path))
+        if isinstance(picture, Finding):
+            return None, None
+        size = picture.header.size
+        return size if said in (size, (None, None)) else (None, None)
+
+    @cached_property
+    def _trusts_all(self) -> bool:
+        return self.options.trust_sizes and not self.options.need_pictures
+
+    @cached_property
+    def _usual(self) -> UsualShapes:
+        return UsualShapes.of(self.labels, self.skeleton)
+
+    def _read_any(self, file: Path, folder: Folder, data: bytes) -> FileReading:
+        root, origin, options = folder.root, folder.origin, self.options
+        document = parse_document(data, str(file))
+        if isinstance(document, Finding):
+            return FileReading(file, findings=[document])
+        unseen: list[Finding] = [_unseen(file)] if is_untouched(data) else []
+        unseen += repaired(file, document.repairs)
+        shown = self._shown(document, file, root)
+        if isinstance(shown, FileReading):
+            return shown
+        shapes = FileShapes(shown.header.size, self.skeleton, self.labels, options, Report(str(file)))
+        rows = shapes.read(document.shapes)
+        return FileReading(
+            file,
+            picture=shown.path,
+            identity=shown.identity,
+            name=name_below(shown.beside, (root, *options.image_roots)),
+            origin=origin,
+            size=shown.header.size,
+            rows=rows,
+            findings=[*unseen, *shown.notes, *shapes.findings],
+            ignored=shapes.ignored,
+            objects=len(document.shapes),
+        )
+
+    def _shown(self, document: Document, file: Path, root: Path) -> Shown | FileReading:
+        """Return the image of a file, or the reading that says why there is none."""
+        match = self._find(document, file, root)
+        if isinstance(match, Finding):
+            shown = embedded_image(document, match, file, root, self.options)
+            if isinstance(shown, Finding):
+                lost = shown if isinstance(shown, FoundAs) else _with_loss(shown, document)
+                return FileReading(file, findings=[lost])
+        else:
+            found = match.path
+            identity = str(found.parent.resolve() / found.name) if self._trusts_all else real(found)
+            picture = self._open(found, document)
+            if isinstance(picture, Finding):
+                return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
+            shown = Shown(picture.path, picture.header, identity, picture.path, match.notes)
+        if document.size is not None:
+            picture = Located(shown.beside, shown.header)
+            wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
+            if wrong is not None:
+                return FileReading(file, identity=shown.identity, findings=[_with_loss(wrong, document)])
+        return shown
+
+    def _find(self, document: Document, file: Path, root: Path) -> Match | Finding:
+        relative = portable_path(document.picture)
+        if self._trusts_all and document.size is not None and relative is not None:
+            # Nobody needs the picture: it is enough that its name stays in the source.
+            path, top = _normal(file.parent / relative), _normal(root)
+            if relative.parts and is_sane(path) and path.is_relative_to(top):
+                return Match(path, file.parent)
+        return self.finders[root].find([Seen(document.picture, file.parent)], file=file, place="imagePath")
+
+    def _open(self, path: Path, document: Document) -> Located | Finding:
+        if self.options.trust_sizes and document.size is not None:
+            return Located(path, Header(*document.size))
+        return open_picture(path)
+
+
+@dataclass(frozen=True, slots=True)
+class UsualShapes:
+    """Reads the shapes of a file in one pass, when all of them are usual.
+
+    Attributes:
+        columns: label -> where its x, y, visibility stand in an object's numbers; -1 for the box.
+        empty: the numbers of an object of which no keypoint is labelled.
+        labels: how visibility is read.
+    """
+
+    columns: Mapping[str, int]
+    empty: list[float]
+    labels: Labels
+
+    @classmethod
+    def of(cls, labels: Labels, skeleton: Skeleton) -> UsualShapes:
+        """Return the reader for a skeleton and the user's names; with a label pattern no shape is usual."""
+        columns: dict[str, int] = {}
+        for label in () if labels.pattern else {*labels.names, labels.category, *labels.index}:
+            name = labels.names.get(label, label)
+            if label in labels.ignored or labels.loss(label):
+                continue
+            if name == labels.category:
+                columns[label] = -1
+            elif name in labels.index:
+                columns[label] = 3 * labels.index[name]
+        return cls(columns, [0] * (3 * skeleton.num_keypoints), labels)
+
+    def objects(self, shapes: Sequence[QuickShape]) -> list[Object]:
+        """Return the objects of one file, in the order of their rectangles.
+
+        Raises:
+            KeyError: a label means nothing.
+            ValueError: a shape is not usual.
+        """
+        columns, empty = self.columns, self.empty
+        by_group: dict[int | None, list[float]] = {}
+        objects: dict[int | None, Object] = {}
+        # As a rule the shapes of a group follow each other.
+        numbers, last = empty, object()
+        for index, shape in enumerate(shapes):
+            column, group = columns[shape.label], shape.group_id
+            if group != last:
+                last = group
+                numbers = by_group.get(group) or by_group.setdefault(group, empty.copy())
+            if column >= 0:
+                if shape.shape_type != "point" or numbers[column + 2]:
+                    raise ValueError
+                ((numbers[column], numbers[column + 1]),) = shape.points
+                marked = shape.flags or shape.description or shape.difficult or shape.attributes
+                numbers[column + 2] = self._marked(shape) if marked else _VISIBLE
+            else:
+                (x1, y1), (x2, y2) = shape.points
+                if shape.shape_type != "rectangle" or x1 == x2 or y1 == y2 or group in objects:
+                    raise ValueError
+                if shape.difficult or (shape.flags and any(shape.flags.values())):
+                    raise ValueError
+                box = x1 if x1 < x2 else x2, y1 if y1 < y2 else y2, x2 if x1 < x2 else x1, y2 if y1 < y2 else y1
+                objects[group] = box, numbers, index
+        if len(objects) != len(by_group) or None in by_group:
+            raise ValueError
+        return list(objects.values())
+
+    def _marked(self, shape: QuickShape) -> int:
+        """Return the visibility of a point that something more is said of.
+
+        Raises:
+            ValueError: a flag that is on does not mean hidden, or what is said has no single meaning.
+        """
+        if any(on and flag not in self.labels.hidden for flag, on in (shape.flags or {}).items()):
+            raise ValueError
+        said = self.labels.visibility_of(shape)
+        if isinstance(said, Unclear) or not said:
+            raise ValueError
+        return int(said)
+
+
+def _is_file(path: str) -> bool:
+    """Return whether the path is certainly a file of its own, and no link to one."""
+    if is_url(path):
+        return as_path(path).is_file()
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _normal(path: Path) -> Path:
+    return path.resolve() if is_url(path) else Path(os.path.normpath(path))
+
+
+def _unseen(file: Path) -> Finding:
+    message = "must be a person's labels, but holds a model's predictions, which nobody has saved since"
+    return Finding(
+        "W325", str(file), "", message, "look at it in labelme, and save it: its flag `checked` says it is right"
+    )
+
+
+def _with_loss(finding: Finding, document: Document, file: Path | None = None) -> Finding:
+    """Return a finding about a whole picture that also says how many shapes are left out with it."""
+    named = f"{file} names it; " if file else ""
+    return replace(finding, message=f"{finding.message} ({named}{len(document.shapes)} shapes left out)")

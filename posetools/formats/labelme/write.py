@@ -1,0 +1,144 @@
+"""One labelme file as a document: of labelled objects, or of predicted ones for a human to correct.
+
+A rectangle and its points per object, joined by ``group_id`` (0, 1, ...); the flag ``occluded`` on hidden points;
+``imageData`` null; the picture lies beside the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from posetools.core.dataset import Visibility
+from posetools.core.geometry import Bools, Floats
+from posetools.core.skeleton import Skeleton
+
+VERSION = "5.4.1"
+HIDDEN_FLAG = "occluded"
+
+# Predictions are written to this many digits of a pixel.
+_DECIMALS = 6
+
+
+class Drawn(NamedTuple):
+    """One object as it is drawn.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels.
+        keypoints: K triples x, y, visibility; a point that is not labelled is not drawn.
+        description: of the rectangle.
+        descriptions: of the points, K of them or none.
+    """
+
+    box: Sequence[float]
+    keypoints: Sequence[Sequence[float]]
+    description: str = ""
+    descriptions: Sequence[str] = ()
+
+
+def labelme_document(
+    file_name: str, size: tuple[int, int], objects: Sequence[Drawn], skeleton: Skeleton
+) -> dict[str, Any]:
+    """Return the content of the labelme file of one picture.
+
+    Args:
+        file_name: the picture's; its last part is written, for the file lies beside it.
+        size: (width, height) of the upright picture in pixels.
+        objects: what is in the picture; none for a picture without objects.
+        skeleton: the names.
+    """
+    shapes = []
+    for group, one in enumerate(objects):
+        x1, y1, x2, y2 = one.box
+        corners = [[x1, y1], [x2, y2]]
+        shapes.append(_shape(skeleton.category.name, "rectangle", corners, group, one.description, hidden=False))
+        texts = one.descriptions or [""] * skeleton.num_keypoints
+        for name, (x, y, visibility), text in zip(skeleton.names, one.keypoints, texts, strict=True):
+            if visibility != Visibility.NOT_LABELLED:
+                hidden = visibility == Visibility.HIDDEN
+                shapes.append(_shape(name, "point", [[x, y]], group, text, hidden=hidden))
+    width, height = size
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": PurePosixPath(file_name).name,
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+def predicted_objects(
+    boxes: Floats, scores: Floats, keypoints: Floats, keypoint_scores: Floats, *, kpt_thr: float
+) -> list[Drawn]:
+    """Return N predicted objects as they are drawn for correction: all points, unsure ones marked as hidden.
+
+    Every shape's description says its score (``score 0.93``). An object whose box has no width or height is left out:
+    labelme holds no such rectangle (``flat_boxes`` counts them).
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels.
+        scores: (N,) of the boxes.
+        keypoints: (N, K, 2) x, y in pixels.
+        keypoint_scores: (N, K).
+        kpt_thr: a point with a lower score gets the flag ``occluded``.
+    """
+    visibility = np.where(keypoint_scores < kpt_thr, Visibility.HIDDEN, Visibility.VISIBLE)
+    rows = zip(
+        boxes.round(_DECIMALS).tolist(),
+        scores.tolist(),
+        keypoints.round(_DECIMALS).tolist(),
+        visibility.tolist(),
+        keypoint_scores.tolist(),
+        flat_boxes(boxes).tolist(),
+        strict=True,
+    )
+    return [
+        Drawn(
+            box,
+            [(x, y, v) for (x, y), v in zip(points, shown, strict=True)],
+            _said(score),
+            [_said(one) for one in point_scores],
+        )
+        for box, score, points, shown, point_scores, flat in rows
+        if not flat
+    ]
+
+
+def flat_boxes(boxes: Floats) -> Bools:
+    """Return for each of (N, 4) boxes whether labelme cannot hold it, because it has no width or height: (N,)."""
+    corners = boxes.round(_DECIMALS)
+    flat: Bools = (corners[:, 2:] <= corners[:, :2]).any(axis=1)
+    return flat
+
+
+def labelme_text(document: Mapping[str, Any]) -> str:
+    """Return a document as the text of a labelme file.
+
+    Raises:
+        ValueError: it holds a number that is not finite.
+    """
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _said(score: float) -> str:
+    return f"score {score:.2f}"
+
+
+def _shape(
+    label: str, kind: str, points: list[list[float]], group: int, description: str, *, hidden: bool
+) -> dict[str, Any]:
+    return {
+        "label": label,
+        "points": points,
+        "group_id": group,
+        "description": description,
+        "shape_type": kind,
+        "flags": {HIDDEN_FLAG: True} if hidden else {},
+        "mask": None,
+    }

@@ -1,0 +1,1 @@
+"""SLEAP: .slp files, by sleap-io."""

@@ -1,0 +1,367 @@
+"""SLEAP: ``.slp`` files, read and written by sleap-io (extra ``sleap``).
+
+Read as follows; docs/formats.md explains it to users, tests/formats/test_sleap.py has one test for each point.
+
+- An instance that a person placed is an object; the nodes are the skeleton's keypoints, or are mapped or left out by
+  name. Predicted instances are not read and counted in a finding.
+- A node is labelled when SLEAP calls it visible and it has coordinates. SLEAP keeps coordinates of nodes that are not
+  visible, also of those that nobody placed: they are not labelled here, and noted.
+- SLEAP holds no boxes and no hidden points: as for DeepLabCut the user says that boxes come from keypoints and that
+  points are visible.
+- Frames with predicted instances only are left out: nobody has labeled them.
+- Frames of a video file, and images inside a ``.slp`` package, are written out as images (``sleap_videos``).
+- Of several skeletons those are read whose nodes the skeleton has (``sleap_skeletons``).
+
+Written: ``labels.slp`` with one video that is the list of pictures beside it; all splits in one. Not held, and
+therefore not written: boxes, areas, which points are hidden, pictures' sizes, splits. Refused: iscrowd, and objects
+without a labelled point.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.findings import Finding
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, must_be, show_value
+from posetools.files.disk import Transfer, transfer
+from posetools.files.walking import files_ending
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.coco.model import MAX_COORDINATE
+from posetools.formats.collection import collect
+from posetools.formats.deeplabcut.hdf5 import harmful_array
+from posetools.formats.joining.made_boxes import box_round
+from posetools.formats.labels import settled, unknown_label
+from posetools.formats.reading import FileReading, PointXYV, Row
+from posetools.formats.sleap.skeletons import Skeletons
+from posetools.formats.sleap.videos import Videos
+from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
+from posetools.formats.target import check_holdable
+
+LABELS = "labels.slp"
+# What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
+# fails where that does not hold.
+_BROKEN = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    NameError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+)
+
+
+def detect(path: Path) -> bool:
+    """Return whether the path is a .slp file, or a folder with one."""
+    if path.is_dir():
+        return any(files_ending(path, ".slp"))
+    return path.is_file() and _is_slp(path)
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what these .slp files (or those in these folders) hold.
+
+    Raises:
+        RequestError: a source is not there or holds no .slp file, or an option must be given or can mean nothing.
+        MissingExtraError: sleap-io is not installed.
+    """
+    options = settled(skeleton, options)
+    files, pictures = list_sources(sources, _is_slp, "SLEAP's .slp files")
+    if not options.assume_visible:
+        raise RequestError(
+            f"{files[0].file}: the points must have a visibility, but SLEAP holds no hidden ones\n"
+            "  --assume-visible takes every labelled point as visible"
+        )
+    opener = Opener(options.image_roots)
+    readings: list[FileReading] = []
+    for done, source in enumerate(files, start=1):
+        labels = _load(source.file)
+        if isinstance(labels, Finding):
+            readings.append(FileReading(source.file, findings=[labels]))
+        else:
+            readings += _Frames(source, skeleton, options).read(labels, opener)
+        options.progress("reading SLEAP files", done, len(files))
+    return collect(readings, skeleton, without_entry(pictures, readings, "a SLEAP file"), files=len(files))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write one .slp file and the pictures, all splits into one folder.
+
+    Raises:
+        InputError: SLEAP cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+        MissingExtraError: sleap-io is not installed.
+    """
+    sio = _sleap_io("writing SLEAP files")
+    check_holdable(splits, "SLEAP", lambda _, name: name)
+    for dataset in splits.values():
+        _check_points(dataset)
+    named = [(dataset, number) for dataset in splits.values() for number in range(len(dataset.images))]
+    if not named:
+        return
+    for dataset, number in named:
+        image = dataset.images[number]
+        if image.path is not None:
+            transfer(image.path, folder / image.file_name, how)
+    skeleton = named[0][0].skeleton
+    nodes = sio.Skeleton(nodes=list(skeleton.names), edges=list(skeleton.edges), name=skeleton.category.name)
+    video = _video([dataset.images[number].file_name for dataset, number in named], named[0][0].images[0].size, sio)
+    frames = [
+        sio.LabeledFrame(video=video, frame_idx=index, instances=list(_instances(dataset, number, nodes, sio)))
+        for index, (dataset, number) in enumerate(named)
+    ]
+    labels = sio.Labels(labeled_frames=frames, videos=[video], skeletons=[nodes])
+    try:
+        sio.save_slp(labels, str(folder / LABELS), verbose=False)
+    except OSError as exc:
+        raise OutputError(f"{folder / LABELS}: cannot be written: {exc.strerror or exc}") from exc
+
+
+FORMAT = Format(
+    name="sleap",
+    title="SLEAP",
+    detect=detect,
+    signs="a file .slp",
+    read=read,
+    write=write,
+    lacks=frozenset({"splits", "boxes", "occluded", "areas", "pairs", "sigmas"}),
+)
+
+
+def _is_slp(path: Path) -> bool:
+    return path.suffix.lower() == ".slp"
+
+
+def _sleap_io(what: str) -> Any:
+    try:
+        import sleap_io
+    except ImportError as exc:
+        raise MissingExtraError(what, "sleap", exc.name or "sleap-io") from exc
+    return sleap_io
+
+
+def _load(path: Path) -> Any | Finding:
+    sio = _sleap_io("reading SLEAP files")
+    advice = "save it anew in SLEAP, or move it out of the source"
+    if not path.is_file():
+        # Opening a pipe would wait until somebody writes into it.
+        return Finding("E310", str(path), "", "must be a file, but is none", advice)
+    try:
+        harmful = harmful_array(path)
+        if harmful:
+            return Finding("E310", str(path), *harmful, advice)
+        return sio.load_slp(str(path), open_videos=False)
+    except _BROKEN as exc:
+        reason = show_value(str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__)
+        return Finding("E310", str(path), "", f"is not a file that sleap-io can read: {reason}", advice)
+
+
+@dataclass
+class _Frames:
+    """Reads the frames of one file; every instance ends in a reading or in a finding."""
+
+    source: SourceFile
+    skeleton: Skeleton
+    options: ReadOptions
+    ignored: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    _unknown: Counter[str] = field(default_factory=Counter)
+    _others: Mapping[int, str] = field(default_factory=dict)
+    _predicted: int = 0
+    _unlabeled: int = 0
+    _unseen: int = 0
+    _boxless: int = 0
+
+    def read(self, labels: Any, opener: Opener) -> list[FileReading]:
+        """Return a reading per frame, and one more with what concerns the file."""
+        skeletons = Skeletons(str(self.source.file), self.skeleton, self.options)
+        self._others, findings = skeletons.sort(labels)
+        self.findings += findings
+        by_video: dict[int, list[tuple[str, Any]]] = {}
+        for index, frame in enumerate(labels.labeled_frames):
+            by_video.setdefault(id(frame.video), []).append((f"labeled_frames[{index}]", frame))
+        videos = Videos(self.source, self.options, _BROKEN)
+        readings: list[FileReading] = []
+        places = {id(video): f"videos[{number}]" for number, video in enumerate(labels.videos)}
+        for key, frames in by_video.items():
+            video = frames[0][1].video
+            if isinstance(video.filename, list):
+                readings += [self._read_listed(place, frame, opener) for place, frame in frames]
+            else:
+                readings += self._read_decoded(videos, video, places.get(key, "videos"), frames)
+        self._tell(labels)
+        return [*readings, FileReading(self.source.file, findings=self.findings, ignored=self.ignored)]
+
+    def _tell(self, labels: Any) -> None:
+        for name, times in sorted(self._unknown.items()):
+            rule = f"a keypoint of skeleton {self.skeleton.name} ({times} labelled points left out)"
+            file = str(self.source.file)
+            known = self.skeleton.names
+            found = unknown_label(name, known, file=file, place="nodes", field="a node", rule=rule)
+            self.findings.append(replace(found, of="point", number=times))
+        if self._boxless:
+            hint = "--box-from keypoints makes each box round its labelled points"
+            message = f"an instance must have a box, got {self._boxless} without: SLEAP's files hold no boxes"
+            self._find("E306", "", message, hint)
+        if self._predicted:
+            more = f"; {self._unlabeled} frames with nothing else are left out" if self._unlabeled else ""
+            self._find("W323", "", f"{self._predicted} predicted instances are no labels; they are not read{more}")
+        if self._unseen:
+            message = f"{self._unseen} points that SLEAP calls not visible are not labelled here; their coordinates"
+            self._find("W323", "", f"{message} are not carried over")
+        instances = [one for frame in labels.labeled_frames for one in frame.instances]
+        tracked = sum(one.track is not None and not _is_prediction(one) for one in instances)
+        if tracked:
+            self._find("W323", "", f"{tracked} instances have a track, which is not carried over")
+
+    def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
+        self.findings.append(Finding(code, str(self.source.file), place, message, hint))
+
+    def _read_listed(self, place: str, frame: Any, opener: Opener) -> FileReading:
+        """Read a frame of a video that is a list of image files."""
+        names = frame.video.filename
+        lost = len(frame.instances)
+        if not 0 <= frame.frame_idx < len(names):
+            rule = "a sequence of picture files that has the frame"
+            message = f"{must_be('the video', rule, frame.frame_idx)} ({lost} instances left out)"
+            hint = "export the frames as pictures, and the labels with them"
+            return FileReading(
+                self.source.file, findings=[Finding("E121", str(self.source.file), place, message, hint)]
+            )
+        text = self._seen_from_file(str(names[frame.frame_idx]))
+        objects = self._objects(frame, place)
+        reading = opener.open(self.source, [text], place=place, objects=lost, what="instances")
+        if objects is None:
+            return FileReading(self.source.file, identity=reading.identity)
+        return self._with_objects(reading, objects, place)
+
+    def _read_decoded(
+        self, videos: Videos, video: Any, place: str, frames: Sequence[tuple[str, Any]]
+    ) -> list[FileReading]:
+        """Read the frames of a video that is a file, or that is inside one."""
+        found = [(at, frame, self._objects(frame, at)) for at, frame in frames]
+        wanted = {int(frame.frame_idx): len(frame.instances) for _, frame, objects in found if objects is not None}
+        if not wanted:
+            return []
+        readings, findings = videos.read(video, place, wanted)
+        self.findings += findings
+        return [
+            self._with_objects(readings[int(frame.frame_idx)], objects, at)
+            for at, frame, objects in found
+            if objects is not None and int(frame.frame_idx) in readings
+        ]
+
+    def _with_objects(self, reading: FileReading, objects: Sequence[list[PointXYV]], place: str) -> FileReading:
+        if reading.picture is None:
+            return reading
+        return replace(reading, rows=list(self._rows(objects, reading, place)))
+
+    def _seen_from_file(self, name: str) -> str:
+        """Return a path as seen from the file: sleap-io gives what is written, or the same made absolute."""
+        path = PurePath(name)
+        folder = PurePath(self.source.file.absolute().parent)
+        return str(path.relative_to(folder)) if path.is_absolute() and path.is_relative_to(folder) else name
+
+    def _objects(self, frame: Any, place: str) -> list[list[PointXYV]] | None:
+        """Return the points of each labeled instance; None for a frame that must not be read."""
+        labeled = [one for one in frame.instances if not self._is_predicted(one)]
+        if frame.instances and not labeled:
+            self._unlabeled += 1
+            return None
+        if any(self._others.get(id(one.skeleton)) == "" for one in labeled):
+            # An object that could not be read: the image would be one without it.
+            return None
+        return [self._points(one, place) for one in labeled if not self._is_other(one)]
+
+    def _is_predicted(self, instance: Any) -> bool:
+        is_predicted = _is_prediction(instance)
+        self._predicted += is_predicted
+        return is_predicted
+
+    def _is_other(self, instance: Any) -> bool:
+        """Return whether an instance is of a skeleton that is left out; it is counted where that is on purpose."""
+        name = self._others.get(id(instance.skeleton))
+        if name:
+            self.ignored[name] += 1
+        return name is not None
+
+    def _points(self, instance: Any, place: str) -> list[PointXYV]:
+        values: list[PointXYV] = [(0.0, 0.0, 0)] * self.skeleton.num_keypoints
+        names = [str(node.name) for node in instance.skeleton.nodes]
+        for name, xy, visible in zip(names, instance.points["xy"].tolist(), instance.points["visible"], strict=True):
+            if np.isnan(xy).any():
+                continue
+            keypoint = self.skeleton.index.get(self.options.names.get(name, name))
+            if not visible:
+                self._unseen += 1
+            elif name in self.options.ignore:
+                self.ignored[name] += 1
+            elif keypoint is None:
+                self._unknown[name] += 1
+            elif max(map(abs, xy)) > MAX_COORDINATE:
+                rule = f"two numbers of at most {MAX_COORDINATE} px"
+                self._find(
+                    "E311", place, must_be(f"{name} (x, y)", rule, xy), "correct it in SLEAP, or remove the point"
+                )
+            else:
+                values[keypoint] = (xy[0], xy[1], int(Visibility.VISIBLE))
+        return values
+
+    def _rows(self, objects: Sequence[list[PointXYV]], reading: FileReading, place: str) -> Iterator[Row]:
+        for points in objects:
+            if self.options.box_from != "keypoints":
+                self._boxless += 1
+                continue
+            box = box_round(points, self.options, reading.size)
+            if box is None:
+                message = must_be("an instance", "one with a labelled point in the image", "none")
+                self._find("E306", place, message, "label more of its points")
+            else:
+                yield Row(box, points, f"{self.source.file}: {place}")
+
+
+def _is_prediction(instance: Any) -> bool:
+    return type(instance).__name__ == "PredictedInstance"
+
+
+def _check_points(dataset: Dataset) -> None:
+    for row in np.flatnonzero(dataset.num_labelled == 0):
+        instance = dataset[int(row)]
+        problem = must_be("the object", "one with a labelled keypoint, for SLEAP holds nothing else", "none")
+        raise InputError(instance.image.file_name, instance.place, problem, hint="label it, or leave it out")
+
+
+def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
+    """Return a sequence of pictures that are seen from the file, not opened: it is moved into its place afterwards."""
+    width, height = size
+    metadata = {
+        "type": "ImageVideo",
+        "filename": names[0],
+        "filenames": names,
+        "shape": [len(names), height, width, 3],
+        "height_": height,
+        "width_": width,
+        "channels_": 3,
+        "grayscale": False,
+        "fps": None,
+    }
+    return sio.Video(filename=names, open_backend=False, backend_metadata=metadata)
+
+
+def _instances(dataset: Dataset, number: int, nodes: Any, sio: Any) -> Iterator[Any]:
+    for row in dataset.rows_of_images()[number]:
+        points = dataset.keypoints[row]
+        labelled = points[:, 2:] > Visibility.NOT_LABELLED
+        yield sio.Instance.from_numpy(np.where(labelled, points[:, :2], np.nan), skeleton=nodes)

@@ -1,0 +1,345 @@
+"""Finding the picture that an annotation names, and checking its header against what the annotation says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from posetools.core.findings import Finding
+from posetools.errors import InputError, must_be, quoted
+from posetools.files.disk import portable_path
+from posetools.files.urls import real
+from posetools.formats.joined import OneOfMany
+from posetools.formats.sources.image_names import FolderNames, Named, agreement, folded, named_in
+from posetools.formats.sources.image_roots import RootImage, RootImages, ended, path_parts
+from posetools.imaging.decoding import upright_command
+from posetools.imaging.header import Header, read_header
+from posetools.imaging.orientation import SIDEWAYS
+
+# Bytes; beyond them Linux answers with an error instead of "there is no such file".
+LONGEST_NAME = 255
+_LONGEST_PATH = 3000
+# Files that a message names.
+_LISTED = 3
+_SAME = "check that these are the images that were labeled"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A picture that was found.
+
+    Attributes:
+        path: the file.
+        header: its header (the upright frame).
+    """
+
+    path: Path
+    header: Header
+
+
+class Seen(NamedTuple):
+    """Where an image may be: a path as written, and the folder that it is seen from."""
+
+    text: str
+    folder: Path
+
+
+class Match(NamedTuple):
+    """An image that was found.
+
+    Attributes:
+        path: the file.
+        folder: the folder that its name is seen from; None for one in an --image-root.
+        exact: whether it is there as written.
+        notes: what is odd about it.
+    """
+
+    path: Path
+    folder: Path | None
+    exact: bool = True
+    notes: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled(Finding):
+    """A finding on an image for which there are candidates, all of which it names."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAs(OneOfMany):
+    """A finding on an image that was found as another one than was written; one for each source and kind.
+
+    Attributes:
+        source: the source folder.
+        sentence: what all of them have in common, said of ``{images}``.
+        example: ``a.JPG for a.jpg``.
+    """
+
+    source: str = ""
+    sentence: str = ""
+    example: str = ""
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """Code, source and sentence."""
+        return self.code, self.source, self.sentence
+
+    @classmethod
+    def of_all(cls, same: Sequence[Self]) -> Finding:
+        """Return how many images were found so, and the first of them."""
+        first, number = same[0], len(same)
+        examples = list(dict.fromkeys(each.example for each in same))
+        listed = ", ".join(examples[:_LISTED]) + (", ..." if len(examples) > _LISTED else "")
+        images = "1 image is" if number == 1 else f"{number} images are"
+        return Finding(first.code, first.source, "", f"{first.sentence.format(images=images)}: {listed}", first.hint)
+
+
+@dataclass
+class PictureFinder:
+    """Finds pictures inside the source folder, or by the end of their path in the folders that the user allowed.
+
+    The exact name comes first, in the source and then in those folders; a name that differs in letter case, escapes or
+    its ending alone is taken when exactly one file fits.
+
+    Attributes:
+        root: the source folder; a picture outside it is refused.
+        extra_roots: further folders, sub-folders included.
+    """
+
+    root: Path
+    extra_roots: Sequence[Path] = ()
+    _real_root: str = field(default="", init=False, repr=False)
+    _images: RootImages = field(default_factory=lambda: RootImages(()), init=False, repr=False)
+    _names: FolderNames = field(default_factory=FolderNames, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Followed and listed at once, so that it is done once for all files and in all worker processes.
+        self._real_root = ended(real(self.root))
+        self._images = RootImages(self.extra_roots)
+
+    def find(self, places: Sequence[Seen], *, file: Path, place: str, named: Sequence[str] = ()) -> Match | Finding:
+        """Return the picture that an annotation file names, or why there is none.
+
+        Args:
+            places: where it may be, the likeliest first; backslashes count as slashes. The last is what is reported.
+            file: the annotation file.
+            place: the field it is written in, for the finding.
+            named: what to look for in the extra roots, the likeliest first; left out: the last of ``places``.
+        """
+        named = named or (places[-1].text,)
+        for seen in places:
+            path = self._inside(seen) or self._linked(seen)
+            if path is not None and path.is_file():
+                as_named = seen.text == named[0]
+                notes = () if as_named else self._of_another_folder(path, named_in(named[0]), file, place)
+                return Match(path, None if portable_path(seen.text) is None else seen.folder, notes=notes)
+        wanted = [named_in(text) for text in named]
+        found = self._in_roots(wanted, file, place, exactly=True) or self._almost(places, file, place)
+        return found or self._in_roots(wanted, file, place, exactly=False) or self._missing(places[-1], file, place)
+
+    def _inside(self, seen: Seen) -> Path | None:
+        """Return where an image would be in the source; an absolute path may be of this machine."""
+        relative = portable_path(seen.text)
+        path = Path(seen.text) if relative is None else seen.folder / relative
+        sane = (relative is not None or path.is_absolute()) and is_sane(path)
+        return path if sane and self._holds(path) else None
+
+    def _linked(self, seen: Seen) -> Path | None:
+        """Return a link in the source that leads into one of the extra roots, which may have another name there."""
+        path = self._leading_out(seen) if self.extra_roots else None
+        target = None if path is None else real(path)
+        return path if target and any(target.startswith(ended(real(root))) for root in self.extra_roots) else None
+
+    def _leading_out(self, seen: Seen) -> Path | None:
+        """Return what is there under the name that is written, but is elsewhere: it, or a folder, is a link."""
+        relative = portable_path(seen.text)
+        if relative is None or ".." in relative.parts:
+            return None
+        path = seen.folder / relative
+        return path if is_sane(path) and os.path.lexists(path) and not self._holds(path) else None
+
+    def _holds(self, path: Path) -> bool:
+        return ended(real(path)).startswith(self._real_root)
+
+    def _almost(self, places: Sequence[Seen], file: Path, place: str) -> Match | Finding | None:
+        """Return the one picture in the source whose name is almost the one that is written."""
+        found: dict[str, tuple[Path, Path]] = {}
+        for seen in places:
+            relative = portable_path(seen.text)
+            inside = self._inside(seen)
+            if relative is None or inside is None or not self._holds(inside.parent):
+                continue
+            for path in self._names.paths_like(seen.folder, relative.parts):
+                if self._holds(path):
+                    found.setdefault(real(path), (path, seen.folder))
+        name = named_in(places[-1].text).name
+        same = [each for each in found.values() if folded(each[0].name) == folded(name)]
+        fitting = same or list(found.values())
+        if not fitting:
+            return None
+        text = places[-1].text
+        if len(fitting) > 1:
+            return _several([path for path, _ in fitting], text, file, place, _rename(name))
+        path, folder = fitting[0]
+        return Match(path, folder, exact=False, notes=(self._renamed(path, text, file, place),))
+
+    def _in_roots(self, wanted: Sequence[Named], file: Path, place: str, *, exactly: bool) -> Match | Finding | None:
+        for named in wanted:
+            images = self._images.like(named, exactly=exactly)
+            if not images:
+                continue
+            where = self._where(named, file)
+            best = self._images.best(images, named, where)
+            text = "/".join((*named.folders, named.name))
+            if len(best) > 1:
+                names = {image.path.name for image in best}
+                way = _narrower(best) if len(names) == 1 else _rename(named.name)
+                return _several([image.path for image in best], text, file, place, way)
+            image = best[0]
+            below = file.parent != self.root
+            verdict = self._images.judge(image, named, where, in_subfolder=below)
+            if verdict == "another folder":
+                message = f"{must_be(place, 'an image in the folder that it names', text)}, and found only {image.path}"
+                hint = f"--image-root {quoted(image.path.parent)} takes the images of that folder, if it is meant"
+                return Unsettled("E121", str(file), place, message, hint)
+            alike, equal = agreement((*named.folders, named.name), image.parts)
+            notes = [self._renamed(image.path, text, file, place)] if equal < alike or not exactly else []
+            if verdict == "by name":
+                notes.append(self._by_name(image.path, text, file, place))
+            return Match(image.path, None, exactly, tuple(notes))
+        return None
+
+    def _where(self, named: Named, file: Path) -> tuple[str, ...]:
+        """Return the absolute path of the file that would be meant, as seen from the annotation file."""
+        folder = real(file.parent)
+        return (*path_parts(folder), *named.folders, named.name)
+
+    def _of_another_folder(self, path: Path, named: Named, file: Path, place: str) -> tuple[Finding, ...]:
+        """Return what to say of a picture in the source that bears the name, but not the folder's, that is written."""
+        if not named.folders or folded(path.name) != folded(named.name):
+            return ()
+        if folded(path.parent.name) == folded(named.folders[-1]) or path.parent.name in ("", ".."):
+            return ()
+        if agreement(named.folders, path_parts(real(path.parent)))[0]:
+            return ()
+        return (self._by_name(path, "/".join((*named.folders, named.name)), file, place),)
+
+    def _renamed(self, path: Path, text: str, file: Path, place: str) -> Finding:
+        name = named_in(text).name
+        ending = path.suffix != Path(name).suffix
+        what = "under another ending" if ending else "under another spelling"
+        found, said = (path.name, name) if path.name != name else (str(path), text)
+        return self._found_as("W324", f"{{images}} found {what}", f"{found} for {said}", file, place)
+
+    def _by_name(self, path: Path, text: str, file: Path, place: str) -> Finding:
+        sentence = "{images} found by file name, in a folder of another name"
+        return self._found_as("W332", sentence, f"{path} for {text}", file, place)
+
+    def _found_as(self, code: str, sentence: str, example: str, file: Path, place: str) -> Finding:
+        message = f"{sentence.format(images='the image is')}: {example}"
+        return FoundAs(
+            code, str(file), place, message, _SAME, source=str(self.root), sentence=sentence, example=example
+        )
+
+    def _missing(self, seen: Seen, file: Path, place: str) -> Finding:
+        relative = portable_path(seen.text)
+        path = None if relative is None else seen.folder / relative
+        if path is None or (is_sane(path) and not self._holds(path)):
+            problem = must_be(place, f"a path inside {self.root}", seen.text)
+            link = self._leading_out(seen)
+            if link is not None:
+                # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
+                target = Path(os.path.realpath(link))
+                return Finding("E308", str(file), place, f"{problem}, a link to {target}", allowing(target))
+            beside = self._inside(Seen(named_in(seen.text).name, seen.folder))
+            hint = "--image-root DIR allows a further folder and finds the image there by the end of its path"
+            if beside is not None and beside.is_file():
+                hint = f"--image-root {quoted(seen.folder)} takes {beside}, if it is meant"
+            return Finding("E308", str(file), place, problem, hint)
+        problem = must_be(place, "an existing picture", seen.text)
+        hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
+        return Finding("E121", str(file), place, problem, hint)
+
+
+def allowing(target: Path) -> str:
+    """Return what to do about a link that leads out of the source, to ``target``."""
+    if not target.exists():
+        return "the link leads nowhere: put the image in its place"
+    return f"--image-root {quoted(target.parent)} allows it"
+
+
+def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:
+    listed = " and ".join(str(path) for path in paths[:_LISTED])
+    more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+    problem = must_be(place, "a name that exactly one file fits", text)
+    return Unsettled("E121", str(file), place, f"{problem}, and {len(paths)} do: {listed}{more}", hint)
+
+
+def _narrower(images: Sequence[RootImage]) -> str:
+    """Return what to type when images of several folders fit."""
+    folders = list(dict.fromkeys(image.path.parent for image in images))
+    innermost = [one for one in folders if not any(one in other.parents for other in folders)]
+    typed = [f"--image-root {quoted(folder)}" for folder in innermost[:_LISTED]]
+    return f"give only the folder that is meant: {' or '.join(typed)}"
+
+
+def _rename(name: str) -> str:
+    return f"rename the image that is meant to {name!r}, or correct the name in the annotations"
+
+
+def is_sane(path: Path) -> bool:
+    """Return whether the system can have a file of that name at all (no NUL, nothing too long)."""
+    parts = [len(os.fsencode(part)) for part in path.parts]
+    return "\0" not in str(path) and max(parts, default=0) <= LONGEST_NAME and sum(parts) <= _LONGEST_PATH
+
+
+def name_below(path: Path, roots: Sequence[Path]) -> str:
+    """Return a path as seen from the first of the folders that holds it, with forward slashes.
+
+    Links to folders are followed, the file keeps the name it was found by; a file in none of them gives that alone.
+    """
+    folder = path.parent.resolve()
+    for root in roots:
+        if folder.is_relative_to(resolved := root.resolve()):
+            return (folder.relative_to(resolved) / path.name).as_posix()
+    return path.name
+
+
+def open_picture(path: Path) -> Located | Finding:
+    """Return the picture with its header, or why it cannot be read."""
+    try:
+        return Located(path, read_header(path))
+    except InputError as exc:
+        hint = exc.hint or "replace the file, or leave the picture out of the source"
+        return Finding("E122", str(path), "", exc.problem, hint)
+
+
+def check_size(located: Located, width: int, height: int, *, file: Path, place: str) -> Finding | None:
+    """Return a finding when an annotation's width and height are not those of the image as OpenCV decodes it."""
+    header = located.header
+    if (width, height) == header.size:
+        return None
+    said = must_be(
+        f"{place} (width, height)", f"{located.header.size}, the size of {located.path.name}", (width, height)
+    )
+    if header.ignored in SIDEWAYS and (width, height) == header.size[::-1]:
+        return Finding(
+            "E124",
+            str(file),
+            place,
+            f"{said}: that is the frame after EXIF rotation (orientation {header.ignored}), "
+            "which OpenCV, and so training, does not apply to this file",
+            f"turn the image itself, without touching its labels: {upright_command(located.path)}",
+        )
+    if (width, height) == header.stored_size:
+        return Finding(
+            "E124",
+            str(file),
+            place,
+            f"{said}: that is the frame before EXIF rotation (orientation {located.header.orientation})",
+            "label the upright picture (labelme shows it so), or remove the EXIF orientation from the file",
+        )
+    return Finding("E123", str(file), place, said, "the annotation was made on another picture, or on a resized copy")

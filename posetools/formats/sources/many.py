@@ -1,0 +1,131 @@
+"""What the readers of formats with one annotation file for many pictures share: listing files, finding each picture.
+
+Such a reader takes a file apart into entries, one per picture, and turns each into a FileReading for ``collect``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from posetools.core.findings import Finding
+from posetools.core.folder import is_record
+from posetools.errors import RequestError, must_be
+from posetools.files.walking import walk_files
+from posetools.formats.reading import FileReading
+from posetools.formats.sources.locate import PictureFinder, Seen, name_below, open_picture
+from posetools.imaging.header import is_picture
+
+
+class SourceFile(NamedTuple):
+    """One annotation file, the source folder that it was found in, and that folder's own name."""
+
+    file: Path
+    root: Path
+    origin: str
+
+
+def list_sources(
+    sources: Sequence[Path], is_wanted: Callable[[Path], bool], what: str
+) -> tuple[list[SourceFile], list[Path]]:
+    """Return the annotation files of the sources, each once, and the pictures of those sources that are folders.
+
+    Args:
+        sources: files, or folders that are walked.
+        is_wanted: whether a file found in a folder is one of the format's; not asked of a file given by name.
+        what: what such files are called, for the message when there is none.
+
+    Raises:
+        RequestError: a source is not there or holds no such file.
+    """
+    files: dict[str, SourceFile] = {}
+    pictures: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            found = walk_files(source)
+            wanted = [path for path in found if not is_record(path) and is_wanted(path)]
+            if not wanted:
+                raise RequestError(must_be(str(source), f"a folder with {what}", "none in it"))
+            pictures += [path for path in found if is_picture(path)]
+            listed = [SourceFile(path, source, source.resolve().name) for path in wanted]
+        elif source.is_file():
+            listed = [SourceFile(source, source.parent, source.parent.resolve().name)]
+        else:
+            raise RequestError(must_be(str(source), f"an existing folder or file with {what}", "nothing there"))
+        for one in listed:
+            files.setdefault(os.path.realpath(one.file), one)
+    return list(files.values()), pictures
+
+
+@dataclass
+class Opener:
+    """Finds and opens the pictures that annotation files name.
+
+    Attributes:
+        image_roots: further folders that the user allowed, searched by file name.
+    """
+
+    image_roots: Sequence[Path] = ()
+    _finders: dict[Path, PictureFinder] = field(default_factory=dict, init=False, repr=False)
+
+    def open(
+        self,
+        source: SourceFile,
+        texts: Sequence[str],
+        *,
+        place: str,
+        objects: int,
+        what: str = "shapes",
+        named: Sequence[str] = (),
+    ) -> FileReading:
+        """Return a reading with the picture and without objects; or one with the finding that says why not.
+
+        Args:
+            source: the annotation file.
+            texts: where the picture may be, seen from the file, the likeliest first; the last is what is reported.
+            place: the place in the file that names the picture.
+            objects: how many shapes are lost with the picture.
+            what: what is counted.
+            named: what to look for in the image roots, the likeliest first; left out: the last of ``texts``.
+        """
+        if source.root not in self._finders:
+            self._finders[source.root] = PictureFinder(source.root, self.image_roots)
+        finder = self._finders[source.root]
+        places = [Seen(text, source.file.parent) for text in texts]
+        match = finder.find(places, file=source.file, place=place, named=named)
+        if isinstance(match, Finding):
+            lost = replace(match, message=f"{match.message} ({objects} {what} left out)")
+            return FileReading(source.file, findings=[lost])
+        found = match.path
+        identity = os.path.realpath(found)
+        located = open_picture(found)
+        if isinstance(located, Finding):
+            message = f"{located.message} ({source.file} names it; {objects} {what} left out)"
+            return FileReading(source.file, identity=identity, findings=[replace(located, message=message)])
+        return FileReading(
+            source.file,
+            picture=found,
+            identity=identity,
+            name=name_below(found, (source.root, *self.image_roots)),
+            origin=source.origin,
+            size=located.header.size,
+            findings=match.notes,
+            objects=objects,
+        )
+
+
+def without_entry(pictures: Sequence[Path], readings: Iterable[FileReading], what: str) -> list[Finding]:
+    """Return a finding for each picture of a source folder that no annotation file names.
+
+    Args:
+        pictures: the pictures of the source folders.
+        readings: all readings.
+        what: what the annotation files are called.
+    """
+    named = {reading.identity for reading in readings}
+    unique = {os.path.realpath(path): path for path in pictures}
+    message = f"the picture must be named by {what}, got none: not labelled yet, left out"
+    return [Finding("W322", str(path), "", message) for real, path in unique.items() if real not in named]

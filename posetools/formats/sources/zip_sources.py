@@ -1,0 +1,224 @@
+"""Sources that are zip files, as programs let them be downloaded: unpacked beside the work, and removed with it.
+
+A source or an image root may be a zip, a folder in one (``export.zip/train``), or a folder that holds nothing but zips.
+What is unpacked lies in the system's folder for temporary files, or beside the output where that has no room, and is
+removed however the work ends. Messages, findings and records name the zip, never that folder.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from posetools.core.findings import Finding
+from posetools.errors import InputError, OutputError, PosetoolsError, RequestError, must_be, quoted
+from posetools.files.disk import existing_folder, is_zip_name, zip_at
+from posetools.files.urls import is_url
+from posetools.formats.sources.scratch import temporary_folder
+from posetools.formats.sources.zip_members import Member, check_directory, members_of, reading
+from posetools.progress import Progress
+
+_CHUNK = 1 << 20
+
+
+class InZip(NamedTuple):
+    """A path in a zip file: the file, and where in it."""
+
+    file: Path
+    below: tuple[str, ...]
+
+
+def in_zip(path: Path) -> InZip | None:
+    """Return the zip file that a path is, or is in; None when it is or is in none."""
+    file = zip_at(path)
+    return InZip(file, path.parts[len(file.parts) :]) if file is not None else None
+
+
+def zips_in(folder: Path) -> list[Path]:
+    """Return the zip files of a folder that holds nothing else, sorted; none when it holds something else."""
+    if is_url(folder) or not folder.is_dir():
+        return []
+    try:
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
+    return found if all(is_zip_name(path.name) and path.is_file() for path in found) else []
+
+
+@dataclass
+class ZipSources:
+    """Zip files that are unpacked for a while, and what they are called.
+
+    Attributes:
+        near: the folder that the output will be in, for when the system's has no room.
+        encoding: of names that are not UTF-8.
+        progress: told how far it is.
+    """
+
+    near: Path
+    encoding: str | None
+    progress: Progress
+    _held: ExitStack = field(default_factory=ExitStack)
+    _known: dict[str, Path] = field(default_factory=dict)
+    _shown: dict[str, str] = field(default_factory=dict)
+
+    def paths_of(self, paths: Sequence[Path]) -> tuple[Path, ...]:
+        """Return where some paths are, with the zips of a folder that holds nothing else instead of it.
+
+        Raises:
+            InputError, RequestError, OutputError: as ``path_of``.
+        """
+        return tuple(self.path_of(each) for path in paths for each in zips_in(path) or [path])
+
+    def path_of(self, path: Path) -> Path:
+        """Return where a path is: itself, or what is unpacked of it.
+
+        Raises:
+            InputError: a zip file is refused or damaged.
+            RequestError: there is no such path in it.
+            OutputError: there is no room for it.
+        """
+        zipped = in_zip(path)
+        if zipped is None:
+            return path
+        folder = self._unpacked(zipped.file).joinpath(*zipped.below)
+        if ".." in zipped.below or not folder.exists():
+            raise RequestError(f"{path}: SRC must be an existing file or folder in {zipped.file}, but there is none")
+        return folder if zipped.below else _only_folder(folder)
+
+    def shown(self, text: str) -> str:
+        """Return a text in which unpacked files are called as they are in their zip."""
+        for folder, name in self._shown.items():
+            text = text.replace(folder, name)
+        return text
+
+    def shown_in(self, value: Any) -> Any:
+        """Return a JSON value with the same done to each of its texts."""
+        if isinstance(value, str):
+            return self.shown(value)
+        if isinstance(value, Mapping):
+            return {self.shown(str(key)): self.shown_in(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.shown_in(each) for each in value]
+        return value
+
+    def finding(self, finding: Finding) -> Finding:
+        """Return a finding that names the zip."""
+        if not self._shown:
+            return finding
+        hint = self.shown(finding.hint)
+        if hint != finding.hint and "--image-root" not in hint:
+            hint += "; unpack the zip first, and give the folder"
+        file, place, message = map(self.shown, (finding.file, finding.place, finding.message))
+        details = tuple(map(self.shown, finding.details))
+        return replace(finding, file=file, place=place, message=message, hint=hint, details=details)
+
+    def name_in(self, error: PosetoolsError) -> None:
+        """Let an error name the zip."""
+        error.args = tuple(self.shown(text) if isinstance(text, str) else text for text in error.args)
+        if isinstance(error, InputError):
+            error.path = Path(self.shown(str(error.path)))
+            error.problem, error.hint = self.shown(error.problem), self.shown(error.hint)
+
+    def remove(self) -> None:
+        """Remove all that was unpacked."""
+        self._held.close()
+
+    def _unpacked(self, file: Path) -> Path:
+        identity = os.path.realpath(file)
+        if identity not in self._known:
+            with reading(file), file.open("rb") as opened:
+                size = check_directory(file, opened)
+                with zipfile.ZipFile(opened) as archive:
+                    members = members_of(file, archive, size, self.encoding)
+                    self._known[identity] = self._unpack(file, archive, members)
+        return self._known[identity]
+
+    def _unpack(self, file: Path, archive: zipfile.ZipFile, members: Sequence[Member]) -> Path:
+        # The folder's own name is that of the zip, for images of one name in several zips are told apart by it.
+        home = self._scratch(file, sum(member.info.file_size for member in members)) / (file.stem.strip(". ") or "zip")
+        self._shown[str(home)] = str(file)
+        made = set[Path]()
+        for number, member in enumerate(members, start=1):
+            target = home.joinpath(*member.parts)
+            with archive.open(member.info) as source:
+                _write(source, target, made)
+            self.progress(f"unpacking {file.name}", number, len(members))
+        _make(home, made)
+        return home
+
+    def _scratch(self, file: Path, needed: int) -> Path:
+        """Return a new folder that nobody else can read, where there is room."""
+        # A path that has to be quoted, where the zip's has to be: in messages one stands for the other.
+        mark = "" if quoted(file) == str(file) else " "
+        made = temporary_folder(f"{file}: cannot be unpacked", self.near, needed=needed, mark=mark)
+        return self._held.enter_context(made)
+
+
+@contextmanager
+def zip_sources(out: Path, encoding: str | None, progress: Progress) -> Iterator[ZipSources]:
+    """Give what unpacks zip files; all of it is removed at the end, and errors name the zips.
+
+    Args:
+        out: the folder that will be written.
+        encoding: of names in the zips that are not UTF-8.
+        progress: told how far it is.
+    """
+    zips = ZipSources(existing_folder(out), encoding, progress)
+    try:
+        yield zips
+    except PosetoolsError as exc:
+        zips.name_in(exc)
+        raise
+    finally:
+        zips.remove()
+
+
+def check_way_of_zips(sources: Sequence[Path], images: str, *, elsewhere: bool) -> None:
+    """Refuse what is not possible with zip files: links to what is removed at the end, and readers on other machines.
+
+    Raises:
+        RequestError: it is asked for.
+    """
+    zips = [path for path in sources if in_zip(path) or zips_in(path)]
+    if zips and images != "copy":
+        rule = f"copy with a zip file ({zips[0]}), which is unpacked for the time of reading alone"
+        raise RequestError(f"{must_be('--images', rule, images)}\n  --images copy, or unpack it and give the folder")
+    if zips and elsewhere:
+        raise RequestError(
+            f"--cluster must be left out with a zip file ({zips[0]})\n  unpack it where all workers see it"
+        )
+
+
+def _only_folder(folder: Path) -> Path:
+    """Return the folder in a zip that holds all of it, where there is one."""
+    inner = list(folder.iterdir())
+    while len(inner) == 1 and inner[0].is_dir():
+        folder = inner[0]
+        inner = list(folder.iterdir())
+    return folder
+
+
+def _write(source: Any, target: Path, made: set[Path]) -> None:
+    _make(target.parent, made)
+    # Reading raises what `reading` translates; a full disk is the output's fault.
+    try:
+        with target.open("xb") as file:
+            while chunk := source.read(_CHUNK):
+                file.write(chunk)
+    except OSError as exc:
+        raise OutputError(f"{target}: cannot be unpacked: {exc.strerror or exc}") from exc
+
+
+def _make(folder: Path, made: set[Path]) -> None:
+    if folder not in made:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(f"{folder}: cannot be unpacked: {exc.strerror or exc}") from exc
+        made.add(folder)

@@ -1,0 +1,301 @@
+"""VIA (VGG Image Annotator): a project of VIA 2 or 3, or VIA 2's annotations exported as JSON or CSV.
+
+Read as follows; docs/formats.md explains it to users, tests/formats/test_via.py has one test for each point.
+
+- An object is a ``rect`` region labeled with the skeleton's category; its keypoints are ``point`` regions labeled
+  with the keypoints' names. Which point belongs to which rectangle is decided as for labelme: see labelme_group.
+  Without rectangles of the category, outlines of it (polygon, circle, ellipse) give their upright box.
+- VIA has no fixed attributes. The label is ``region_attributes``'s ``label``, else ``name``, else ``class``; the object
+  (what a rectangle and its points share) is ``object``, ``group``, ``instance`` or ``group_id``; the visibility is
+  ``visibility`` (0, 1, 2, visible, occluded, hidden), or ``visible``, ``occluded`` or ``hidden`` (yes or no, or a
+  checkbox), which must agree; all in any case of letters. The user can name others. Attributes that say nothing to a
+  reader of keypoints are noted. Regions without a label are one finding for the file (via_unlabeled).
+- Values of another type that have one meaning are read, and counted for the file (W324; via_regions).
+- The image is ``filename`` in the project's ``default_filepath``, else ``filename`` (VIA 3: ``src``, else ``fname``),
+  both seen from the file; or found in a folder that the user allows. ``size`` (bytes) is not compared.
+- VIA 1's files (``regions`` as an object) and VIA 3's image projects (via3_model) are read as well, videos are not.
+
+Written: ``via_project.json``, a project that VIA 2 opens, with the images below it; all splits in one. VIA holds
+no iscrowd (refused), no area of its own, no splits. Boxes come back to 1e-9 px, points exactly.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic_core import from_json
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.findings import Finding
+from posetools.core.geometry import xywh_from_xyxy
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError
+from posetools.files.disk import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
+from posetools.files.walking import files_to_detect
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.collection import collect
+from posetools.formats.joined import Repeated, repaired
+from posetools.formats.joining.objects import FileShapes
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.joining.wording import Report, Wording
+from posetools.formats.labels import settled
+from posetools.formats.reading import FileReading
+from posetools.formats.sources.image_names import named_in
+from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
+from posetools.formats.target import check_holdable, put_text
+from posetools.formats.via import via3_model
+from posetools.formats.via.model import (
+    COLUMNS,
+    METADATA,
+    Entry,
+    Parsed,
+    header_of,
+    load_json,
+    metadata_of,
+    parse_csv,
+    parse_json,
+)
+from posetools.formats.via.regions import Region, RegionReader, Roles
+from posetools.formats.via.unlabeled import finding_of, unsettled
+
+PROJECT = "via_project.json"
+
+_WORDING = Wording(
+    tool="VIA",
+    shape="region",
+    group="object",
+    flag="attribute",
+    join="give both the same value of the attribute object",
+    part="give each object a value of the attribute object of its own",
+    agree="--attribute visibility=NAME says which attribute decides, --hidden-flag WORD which word means occluded; "
+    "else correct it in VIA",
+)
+
+
+def detect(path: Path, *, widely: bool = False) -> bool:
+    """Return whether the path is a VIA file, or a folder with one among the .json and .csv files that are looked at."""
+    if path.is_dir():
+        return any(map(_is_via, files_to_detect(path, ".json", ".csv", widely=widely)))
+    return _may_be(path) and _is_via(path)
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what the VIA files in these folders (or these files) hold.
+
+    Raises:
+        RequestError: a source is not there or holds no VIA file, or an option can mean nothing.
+    """
+    options = settled(skeleton, options)
+    labels = Labels.of(skeleton, options)
+    roles = Roles.of(options.attributes, labels.hidden)
+    files, pictures = list_sources(sources, _is_wanted, "VIA's .json or .csv files")
+    opener = Opener(options.image_roots)
+    readings: list[FileReading] = []
+    findings: list[Finding] = []
+    for number, source in enumerate(files, start=1):
+        file, regions = str(source.file), RegionReader(roles)
+        parsed = _parse(source.file, regions)
+        words = _wording(parsed.entries, roles)
+        readings += [_read_entry(source, entry, opener, skeleton, labels, options, words) for entry in parsed.entries]
+        unlabeled = finding_of(file, parsed.entries, roles, labels, options)
+        findings += [*parsed.findings, *([unlabeled] if unlabeled else [])]
+        findings += repaired(file, regions.repairs)
+        options.progress("reading VIA files", number, len(files))
+    findings += without_entry(pictures, readings, "a VIA file")
+    return collect(readings, skeleton, findings, files=len(files))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write a VIA 2 project and the pictures, all splits into one folder.
+
+    Raises:
+        InputError: VIA cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+    """
+    check_holdable(splits, "VIA", lambda _, name: name)
+    metadata: dict[str, Any] = {}
+    for dataset in splits.values():
+        for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+            if image.path is None:
+                continue
+            transfer(image.path, folder / image.file_name, how)
+            regions = [region for number, row in enumerate(rows) for region in _regions(dataset, row, number)]
+            size = image.path.stat().st_size
+            entry = {"filename": image.file_name, "size": size, "regions": regions, "file_attributes": {}}
+            metadata[f"{image.file_name}{size}"] = entry
+    skeletons = [dataset.skeleton for dataset in splits.values()]
+    if skeletons:
+        put_text(folder / PROJECT, dump_json(_project(metadata, skeletons[0])))
+
+
+FORMAT = Format(
+    name="via",
+    title="VIA",
+    detect=detect,
+    detect_widely=partial(detect, widely=True),
+    signs=(
+        f"a .json file with {METADATA}, with entries of filename and regions, or with VIA 3's tables file, view and "
+        "metadata; a .csv file with VIA's columns"
+    ),
+    read=read,
+    write=write,
+    lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
+)
+
+
+def _may_be(path: Path) -> bool:
+    return path.suffix.lower() in (".json", ".csv") and path.is_file()
+
+
+def _is_wanted(path: Path) -> bool:
+    return _may_be(path) and _is_via(path, damaged=True)
+
+
+def _is_via(path: Path, *, damaged: bool = False) -> bool:
+    """Return whether a file is VIA's; ``damaged`` says what to take one for that has its words and is no JSON."""
+    data = b""
+    try:
+        if path.suffix.lower() == ".csv":
+            return set(COLUMNS) <= set(header_of(read_text(path).partition("\n")[0])[0])
+        data = unmarked(read_bytes(path))
+        # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
+        if b'"regions"' not in data and b'"attribute"' not in data:
+            return False
+        raw = from_json(data)
+        return via3_model.is_project(raw) or metadata_of(raw) is not None
+    except InputError:
+        return False
+    except ValueError:
+        return damaged and (b'"regions"' in data or b'"fid_list"' in data)
+
+
+def _parse(file: Path, reader: RegionReader) -> Parsed:
+    try:
+        if file.suffix.lower() == ".csv":
+            return parse_csv(read_text(file), str(file), reader)
+        raw = load_json(read_bytes(file), str(file))
+    except InputError as exc:
+        return Parsed(findings=[Finding("E310", str(file), exc.place, exc.problem, exc.hint)])
+    if isinstance(raw, Finding):
+        return Parsed(findings=[raw])
+    if via3_model.is_project(raw):
+        return via3_model.parse(raw, str(file), reader)
+    return parse_json(raw, str(file), reader)
+
+
+def _wording(entries: Sequence[Entry], roles: Roles) -> Wording:
+    """Return VIA's words; where an attribute without a role may number the objects, what to do names it."""
+    if "object" in roles.asked:
+        asked = f"the attribute {roles.names['object'][0]}"
+        changed = {key: getattr(_WORDING, key).replace("the attribute object", asked) for key in ("join", "part")}
+        return replace(_WORDING, **changed)
+    if not (name := _numbering(entries)):
+        return _WORDING
+    typed = f"--attribute {shlex.quote(f'object={name}')} takes {name} as the object"
+    return replace(_WORDING, join=f"{_WORDING.join}; {typed}, if it is the same for a box and its points")
+
+
+def _numbering(entries: Sequence[Entry]) -> str:
+    """Return the attribute that the regions of an object may share: no value has a label twice in an image."""
+    labels: dict[str, Counter[tuple[int, str, str]]] = {}
+    for at, entry in enumerate(entries):
+        for region in entry.regions:
+            for name, text in region.others.items() if isinstance(region, Region) else ():
+                labels.setdefault(name, Counter())[at, text, region.label or ""] += 1
+    for name, found in labels.items():
+        sizes = Counter((at, text) for at, text, _ in found)
+        several = Counter(at for at, _ in sizes)
+        if max(found.values()) == 1 and max(sizes.values()) > 1 and max(several.values()) > 1 and "," not in name:
+            return name
+    return ""
+
+
+def _read_entry(
+    source: SourceFile,
+    entry: Entry,
+    opener: Opener,
+    skeleton: Skeleton,
+    labels: Labels,
+    options: ReadOptions,
+    words: Wording,
+) -> FileReading:
+    file = source.file
+    texts, named = [*entry.paths, entry.picture], [entry.picture]
+    if "://" in entry.picture:
+        # An image on the web may be here as well, by its name.
+        texts.append(named_in(entry.picture).name)
+    count = len(entry.regions)
+    reading = opener.open(source, texts, place=entry.place, objects=count, what="regions", named=named)
+    if entry.problem:
+        message = f"{entry.problem} ({len(entry.regions)} regions left out)"
+        wrong = Finding(
+            "E311", str(file), entry.place, message, "correct it in VIA; --keep-going reads the other images"
+        )
+        return FileReading(file, identity=reading.identity, findings=[wrong])
+    if reading.picture is None:
+        return reading
+    if unsettled(entry, labels, options):
+        return FileReading(file, identity=reading.identity)
+    report = Report(str(file), words, places=entry.places)
+    shapes = FileShapes(reading.size, skeleton, labels, options, report)
+    rows = shapes.read(entry.regions)
+    findings = report.findings
+    if entry.notes:
+        listed = ", ".join(entry.notes)
+        message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
+        findings.append(Repeated("W323", str(file), entry.picture, message, what=message))
+    return replace(
+        reading,
+        rows=rows,
+        findings=[*reading.findings, *findings],
+        ignored=shapes.ignored,
+    )
+
+
+def _regions(dataset: Dataset, row: int, number: int) -> list[dict[str, Any]]:
+    names = dataset.skeleton.names
+    x, y, width, height = xywh_from_xyxy(dataset.boxes[row : row + 1])[0].tolist()
+    rect = {"name": "rect", "x": x, "y": y, "width": width, "height": height}
+    said: dict[str, Any] = {"label": dataset.skeleton.category.name, "object": str(number)}
+    regions = [{"shape_attributes": rect, "region_attributes": said}]
+    for index in np.flatnonzero(dataset.visibility[row]):
+        cx, cy, visibility = dataset.keypoints[row, index].tolist()
+        word = "occluded" if visibility == Visibility.HIDDEN else "visible"
+        said = {"label": names[index], "object": str(number), "visibility": word}
+        regions.append({"shape_attributes": {"name": "point", "cx": cx, "cy": cy}, "region_attributes": said})
+    return regions
+
+
+def _project(metadata: dict[str, Any], skeleton: Skeleton) -> dict[str, Any]:
+    """Return a project as VIA 2.0.10 saves it; settings that are left out are VIA's own."""
+    labels = dict.fromkeys((skeleton.category.name, *skeleton.names), "")
+    return {
+        "_via_settings": {
+            "ui": {},
+            "core": {"buffer_size": 18, "filepath": {}, "default_filepath": ""},
+            "project": {"name": "posetools"},
+        },
+        METADATA: metadata,
+        "_via_attributes": {
+            "region": {
+                "label": {"type": "dropdown", "description": "", "options": labels, "default_options": {}},
+                "object": {"type": "text", "description": "the same for a box and its points", "default_value": ""},
+                "visibility": {
+                    "type": "radio",
+                    "description": "of a point",
+                    "options": {"visible": "", "occluded": ""},
+                    "default_options": {},
+                },
+            },
+            "file": {},
+        },
+        "_via_data_format_version": "2.0.10",
+        "_via_image_id_list": list(metadata),
+    }

@@ -1,0 +1,297 @@
+"""A region of VIA as the Shape that labelme_group knows: a rectangle, a point, an outline, or something else.
+
+VIA has no fixed attributes: which of them holds the label, the object and the visibility is decided by ROLES, or by the
+user. A region without a label is a Region whose label is empty; one that breaks a rule is a BadShape, and the others of
+its image are read all the same. Values of another type than VIA's that have one meaning are read, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from posetools.errors import RequestError, must_be
+from posetools.formats.joining.shapes import ellipse_corners
+from posetools.formats.joining.visibility_words import SCALE, SEEN, says_of_visibility
+from posetools.formats.labelme.model import AnyShape, BadShape, Shape
+from posetools.formats.labelme.values import coordinate, flag
+from posetools.formats.plain_numbers import whole
+
+# Role -> the attributes that are looked at, the first that says something decides; of the visibility all must agree.
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "label": ("label", "name", "class"),
+    "object": ("object", "group", "instance", "group_id"),
+    "visibility": ("visibility", "visible", "occluded", "hidden"),
+}
+# The numbers that each shape must have.
+_NUMBERS = {
+    "rect": ("x", "y", "width", "height"),
+    "point": ("cx", "cy"),
+    "circle": ("cx", "cy", "r"),
+    "ellipse": ("cx", "cy", "rx", "ry"),
+}
+_LISTS = ("all_points_x", "all_points_y")
+# Pixels.
+LIMIT = 1e6
+
+Points = list[tuple[float, float]]
+
+
+class Region(Shape):
+    """A region as a shape. Its object can be a text, and ``attributes`` holds what is said of its visibility."""
+
+    # VIA's attributes are texts; labelme_group takes both for a group.
+    group_id: int | str | None = None  # type: ignore[assignment]
+    # The attribute that the label is from; of a region without a label: attribute -> its text.
+    named: str = ""
+    said: Mapping[str, str] = {}
+    # The attributes that have no role -> their texts.
+    others: Mapping[str, str] = {}
+
+
+class Roles(NamedTuple):
+    """Which attributes hold what.
+
+    Attributes:
+        names: role -> names of attributes, in the order they are looked at.
+        hidden: words in lower case that mean "labeled but hidden".
+        asked: the roles whose attribute the user named.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    hidden: frozenset[str]
+    asked: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, given: Mapping[str, str], hidden: frozenset[str]) -> Roles:
+        """Return the roles, an attribute that the user gives to one taken from the others.
+
+        Args:
+            given: role -> an attribute, or several separated by commas.
+            hidden: words in lower case that mean "labeled but hidden".
+
+        Raises:
+            RequestError: there is no such role.
+        """
+        unknown = [role for role in given if role not in ROLES]
+        if unknown:
+            raise RequestError(must_be("--attribute", f"ROLE=NAME with a role of {', '.join(ROLES)}", unknown[0]))
+        asked = {role: tuple(name.strip() for name in text.split(",")) for role, text in given.items()}
+        taken = {name for own in asked.values() for name in own}
+        names = {
+            role: asked.get(role) or tuple(name for name in own if name not in taken) for role, own in ROLES.items()
+        }
+        return cls(names, hidden, frozenset(given))
+
+
+@dataclass(frozen=True, slots=True)
+class RegionReader:
+    """Reads the regions of one file.
+
+    Attributes:
+        roles: which attributes hold what.
+        parts: what the file calls a region's shape and its attributes.
+        repairs: what values of other types were taken for, and how many.
+    """
+
+    roles: Roles
+    parts: tuple[str, str] = ("shape_attributes", "region_attributes")
+    repairs: Counter[str] = field(default_factory=Counter)
+
+    def read(self, shape: Any, attributes: Any) -> AnyShape:
+        """Return a region's two parts as a shape."""
+        of_shape, of_region = self.parts
+        said = self._content(attributes)
+        if said is None:
+            return bad(of_region, "an object", attributes)
+        named, value = self._first("label", said)
+        label = self._label(value)
+        kind = shape.get("name") if isinstance(shape, dict) else None
+        if not isinstance(kind, str):
+            return bad(of_shape, "an object with the key name", shape, label)
+        if label is None:
+            return bad(f"{of_region}.{named}", "one label", value, is_point=kind == "point")
+        points = self._points(kind, shape)
+        if isinstance(points, _Wrong):
+            return bad(f"{of_shape}{points.place}", points.rule, points.value, label, is_point=kind == "point")
+        grouped, group = self._first("object", said)
+        seen = self._visibility(said) if kind in ("point", "circle") else {}
+        used = {named, grouped, *seen}
+        return Region.model_construct(
+            label=label,
+            points=points,
+            group_id=self._group(group),
+            shape_type="rectangle" if kind == "rect" else kind,
+            flags={self._flag_name(name): True for name, one in said.items() if name not in used and says(one)},
+            attributes={self._key(name): word for name, word in seen.items()},
+            named=named,
+            others={name: text for name, one in said.items() if name not in used and (text := self._text(one))},
+            said={} if label else {name: text for name, one in said.items() if (text := self._text(one))},
+        )
+
+    def _content(self, attributes: Any) -> Mapping[str, Any] | None:
+        if isinstance(attributes, dict):
+            return attributes
+        if attributes is None or attributes in ("", []):
+            self.repairs[f"{self.parts[1]} that are missing, null or empty were taken for no attributes"] += 1
+            return {}
+        return None
+
+    def _first(self, role: str, said: Mapping[str, Any]) -> tuple[str, Any]:
+        """Return the first attribute of a role that says something, in any case of letters; none: an empty name."""
+        for name in self.roles.names[role]:
+            alike = [other for other in said if other != name and other.casefold() == name.casefold()]
+            for key in (name, *alike):
+                if says(said.get(key)):
+                    return key, said[key]
+        return "", None
+
+    def _label(self, value: Any) -> str | None:
+        """Return the label, an empty one for none; None when it is not one."""
+        word = self._word(value)
+        if isinstance(word, int | float) and not isinstance(word, bool):
+            self.repairs["a label as a number was taken for its digits"] += 1
+            return str(whole(word))
+        if not isinstance(word, str):
+            return "" if word is None else None
+        if word != word.strip():
+            self.repairs["spaces around a label were left out"] += 1
+        return word.strip()
+
+    def _text(self, value: Any) -> str:
+        """Return an attribute that may be a label as a text, empty if it says nothing or several things."""
+        if not says(value):
+            return ""
+        word = _chosen(value) if isinstance(value, dict) else value
+        word = word[0] if isinstance(word, list) and len(word) == 1 else word
+        return str(word) if isinstance(word, str | int | float) else ""
+
+    def _word(self, value: Any) -> Any:
+        """Return the one choice of a checkbox or list, and any other value as it is."""
+        if isinstance(value, dict):
+            if any(not isinstance(on, bool) for on in value.values()):
+                self.repairs["choices as 0, 1 or texts were taken for true and false"] += 1
+            words = _chosen(value)
+            return words[0] if len(words) == 1 else words
+        if isinstance(value, list) and len(value) == 1:
+            self.repairs["a list of one value was taken for that value"] += 1
+            return value[0]
+        return value
+
+    def _group(self, value: Any) -> int | str | None:
+        if value is None:
+            return None
+        word = self._word(value)
+        number = whole(word)
+        if isinstance(word, float) or (isinstance(word, str) and "." in word and number is not word):
+            self.repairs["an object's number as a fraction was taken for an integer"] += 1
+        text = str(number).strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+
+    def _visibility(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes that say something of the visibility."""
+        names = {name.casefold() for name in self.roles.names["visibility"]}
+        if "visibility" not in self.roles.asked:
+            names |= self.roles.hidden
+        return {name: self._seen(one) for name, one in said.items() if name.casefold() in names and says(one)}
+
+    def _seen(self, value: Any) -> Any:
+        word = self._word(value)
+        number = whole(word)
+        if isinstance(word, bool | float) or (isinstance(word, str) and "." in word and number is not word):
+            self.repairs["a visibility as a fraction, true or false was taken for VIA's text"] += 1
+        return number
+
+    def _key(self, name: str) -> str:
+        """Return the name by which visibility_words knows an attribute of the visibility."""
+        return name if name.casefold() in SEEN | SCALE | self.roles.hidden else "visibility"
+
+    def _flag_name(self, name: str) -> str:
+        """Return the name by which an attribute that is not carried over is named, and not taken for visibility."""
+        return f"{self.parts[1]}.{name}" if says_of_visibility(name, self.roles.hidden) else name
+
+    def _points(self, kind: str, shape: Mapping[str, Any]) -> Points | _Wrong:
+        """Return the points of a shape as labelme has them: two corners, one point, a circle's center and edge."""
+        numbers: dict[str, float] = {}
+        for name in _NUMBERS.get(kind, ()):
+            value = self._number(shape.get(name))
+            if value is None:
+                return _Wrong(f".{name}", "a finite number", shape.get(name))
+            numbers[name] = value
+        if kind == "rect":
+            points = self._rectangle(**numbers)
+        elif kind == "point":
+            points = [(numbers["cx"], numbers["cy"])]
+        elif kind == "circle":
+            points = [(numbers["cx"], numbers["cy"]), (numbers["cx"] + numbers["r"], numbers["cy"])]
+        elif kind == "ellipse":
+            points = ellipse_corners(**numbers, degrees=math.degrees(self._number(shape.get("theta")) or 0.0))
+        else:
+            points = self._outline(kind, shape)
+        if not isinstance(points, _Wrong) and any(abs(n) > LIMIT for point in points for n in point):
+            return _Wrong("", f"a shape within {LIMIT:.0f} px", dict(shape))
+        return points
+
+    def _rectangle(self, x: float, y: float, width: float, height: float) -> Points | _Wrong:
+        for name, side in (("width", width), ("height", height)):
+            if side == 0:
+                return _Wrong(f".{name}", "a number greater than 0", 0)
+        if width < 0 or height < 0:
+            self.repairs["a rectangle with a negative width or height was taken for the same drawn the other way"] += 1
+        return [
+            (min(x, x + width) + 0.0, min(y, y + height) + 0.0),
+            (max(x, x + width) + 0.0, max(y, y + height) + 0.0),
+        ]
+
+    def _outline(self, kind: str, shape: Mapping[str, Any]) -> Points | _Wrong:
+        if kind not in ("polygon", "polyline") and not any(name in shape for name in _LISTS):
+            return []
+        columns = []
+        for name in _LISTS:
+            raw = shape.get(name)
+            values = [self._number(value) for value in raw] if isinstance(raw, list) else [None]
+            if None in values:
+                return _Wrong(f".{name}", "a list of finite numbers", raw)
+            columns.append([value for value in values if value is not None])
+        xs, ys = columns
+        if len(xs) != len(ys):
+            return _Wrong(f".{_LISTS[1]}", f"{len(xs)} numbers, one for each x", len(ys))
+        return list(zip(xs, ys, strict=True))
+
+    def _number(self, raw: Any) -> float | None:
+        value = coordinate(raw)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LIMIT:
+            return None
+        if isinstance(raw, str):
+            self.repairs["coordinates as texts were taken for numbers"] += 1
+        # A negative zero becomes zero.
+        return float(value) + 0.0
+
+
+class _Wrong(NamedTuple):
+    """What is wrong with a shape: the place in it, the rule and the value."""
+
+    place: str
+    rule: str
+    value: object
+
+
+def bad(field_name: str, rule: str, value: object, label: str | None = None, *, is_point: bool = False) -> BadShape:
+    """Return a region that cannot be read; see BadShape."""
+    return BadShape(label or None, None, is_point, field_name, must_be(field_name or "a region", rule, value))
+
+
+def _chosen(choices: Mapping[str, Any]) -> list[str]:
+    return [str(key) for key, on in choices.items() if flag(on)]
+
+
+def says(value: object) -> bool:
+    """Return whether an attribute says something: VIA writes empty texts and empty choices for those left alone."""
+    if isinstance(value, dict):
+        return bool(_chosen(value))
+    if isinstance(value, float) and math.isnan(value):
+        return False
+    return value is not None and value != [] and not (isinstance(value, str) and not value.strip())

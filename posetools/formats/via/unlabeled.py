@@ -1,0 +1,134 @@
+"""Regions of VIA without a label: one finding for a file, with what to type so that they are read.
+
+Images with such a region are not read further: what is missing would be found wrong once more in each of them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from posetools.core.findings import Finding
+from posetools.formats.base import ReadOptions
+from posetools.formats.joining.shape_labels import Labels
+from posetools.formats.labelme.model import AnyShape, BadShape
+from posetools.formats.via.model import Entry
+from posetools.formats.via.regions import Region, Roles
+
+# Places, and values of an attribute, that a finding names.
+_NAMED = 3
+
+
+def unsettled(entry: Entry, labels: Labels, options: ReadOptions) -> list[Region]:
+    """Return the regions without a label that no option says what to make of."""
+    return [shape for shape in entry.regions if isinstance(shape, Region) and _is_unsettled(shape, labels, options)]
+
+
+def _is_unsettled(region: Region, labels: Labels, options: ReadOptions) -> bool:
+    if region.label or labels.is_ignored(""):
+        return False
+    name = labels.read("").name
+    if _is_point(region):
+        return name not in labels.index and not options.kpt_order
+    if _is_line(region) and options.kpt_order:
+        return False
+    return name != labels.category
+
+
+def finding_of(
+    file: str, entries: Sequence[Entry], roles: Roles, labels: Labels, options: ReadOptions
+) -> Finding | None:
+    """Return the finding on all regions of a file without a label; None when there is none.
+
+    Args:
+        file: the file.
+        entries: its images.
+        roles: which attributes hold what.
+        labels: how labels are read.
+        options: the user's options.
+    """
+    bare = {index: found for index, entry in enumerate(entries) if (found := unsettled(entry, labels, options))}
+    if not bare:
+        return None
+    regions = [region for found in bare.values() for region in found]
+    others = sum(len(entries[index].regions) for index in bare) - len(regions)
+    kinds = Counter("rect" if one.shape_type == "rectangle" else one.shape_type for one in regions)
+    listed = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+    where = f"{len(bare)} images, which are not read" if len(bare) > 1 else "1 image, which is not read"
+    wanted = _listed(roles.names["label"], "or")
+    message = f"regions must have a label in {wanted}, got none for {len(regions)} ({listed}) in {where}"
+    if others:
+        message += f" ({others} other regions left out with it)"
+    places = [_place(entries[index], found[0]) for index, found in bare.items()]
+    place = ", ".join([*places[:_NAMED], *(["..."] if len(places) > _NAMED else [])])
+    labeled = [shape for entry in entries for shape in entry.regions if shape.label]
+    return Finding("E311", file, place, message, _hint(regions, labeled, roles, labels))
+
+
+def _place(entry: Entry, region: Region) -> str:
+    return entry.places[next(number for number, shape in enumerate(entry.regions) if shape is region)]
+
+
+def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
+    leave = "--ignore '' leaves such regions out"
+    by_attribute = _of_attributes(regions, labeled, roles, labels)
+    if by_attribute:
+        return f"{by_attribute}; {leave}"
+    others = {_is_point(one) for one in labeled}
+    kinds = {_is_point(one) for one in regions}
+    typed = ["label them in VIA, as the others are"] if kinds & others else []
+    if any(not _is_point(one) and not _is_line(one) for one in regions):
+        # Quoted in any case: zsh takes a bare = for a command.
+        typed.append(f"--map '={labels.category}' takes those that are no points as {labels.category!r}")
+    if True in kinds - others or any(map(_is_line, regions)):
+        order = shlex.quote(",".join(labels.index))
+        typed.append(f"--kpt-order {order} takes the points of each object in this order, as the keypoints")
+    return f"{'; '.join(typed)}; {leave}"
+
+
+def _of_attributes(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
+    """Return which attributes to take as the label: those with names of the skeleton, or one that has no other role."""
+    known = {labels.category, *labels.index}
+    chosen = _covering(regions, lambda _, text: labels.read(text).name in known)
+    fits = bool(chosen)
+    if not fits:
+        taken = {name for role in ("object", "visibility") for name in roles.names[role]}
+        chosen = _covering(regions, lambda name, _: name.casefold() not in taken)[:1]
+    if not chosen:
+        return ""
+    values = Counter(one.said[name] for one in regions for name in chosen if name in one.said)
+    shown = ", ".join(repr(text[:40]) for text, _ in values.most_common(_NAMED))
+    shown += ", ..." if len(values) > _NAMED else ""
+    # What has a label already keeps it.
+    known_by = Counter(one.named for one in labeled if isinstance(one, Region))
+    names = ",".join([*(name for name, _ in known_by.most_common()), *chosen])
+    typed = f"--attribute {shlex.quote(f'label={names}')} takes {_listed(chosen, 'and')} ({shown}) as the label"
+    return typed if fits else f"{typed}, and --map 'OLD=NEW' its values as names of the skeleton"
+
+
+def _covering(regions: Sequence[Region], fits: Callable[[str, str], bool]) -> list[str]:
+    """Return attributes that fit, each the one of most regions that have none of those before it."""
+    chosen: list[str] = []
+    while regions:
+        counts = Counter(
+            name for one in regions for name, text in one.said.items() if "," not in name and fits(name, text)
+        )
+        if not counts:
+            break
+        best = min(counts, key=lambda name: (-counts[name], name))
+        chosen.append(best)
+        regions = [one for one in regions if best not in one.said or not fits(best, one.said[best])]
+    return chosen
+
+
+def _is_point(shape: AnyShape) -> bool:
+    return shape.is_point if isinstance(shape, BadShape) else shape.shape_type == "point"
+
+
+def _is_line(shape: AnyShape) -> bool:
+    return not isinstance(shape, BadShape) and shape.shape_type == "polyline"
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    return ", ".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} {last} {names[-1]}"

@@ -1,0 +1,1 @@
+"""YOLO-pose: data.yaml, and a text file for each image."""

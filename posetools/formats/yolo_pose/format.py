@@ -1,0 +1,438 @@
+"""YOLO-pose: a text file per picture, a line per object, everything in fractions of the picture.
+
+A line is ``class cx cy w h`` and then K points of two (``x y``) or three numbers (``x y v``). Read as follows;
+yolo_layout says where files are looked for, yolo_columns which point is which.
+
+- ``kpt_shape`` and ``flip_idx`` are declared in data.yaml, or ``kpt_shape`` is given as an option; a line that has
+  another count of numbers is a finding. The columns' order is the option's, else ``kpt_names``'s, else the skeleton's
+  own when K and ``flip_idx`` agree with it. Keypoints of the skeleton without a column are not labelled.
+- The class whose name is the skeleton's category is read (class 0 where classes have no names), others must be left
+  out by name. A class without a name goes by its number.
+- ``v`` is 0 (not labelled), 1 (hidden) or 2 (visible). Points without ``v`` are refused unless the user takes them as
+  visible; (0, 0) then means not labelled, and so do negative numbers (ultralytics masks them) and NaN. Lines with
+  scores for ``v`` (most of it fractions) are read in the same way.
+- A point at (-1, -1), the mark of a missing one, is not labelled whatever ``v`` says. A line of class and box alone is
+  an object without labelled keypoints. Both are counted (W324).
+- Fractions are of the upright picture (after EXIF rotation) and become pixels to 1e-9. The centre and the sides of a
+  box lie in [0, 1]; labelled points may lie outside.
+- A picture without a label file, or with an empty one, is one without objects (the former is reported).
+- The split that data.yaml or the folders declare is kept.
+
+Written: ``images/<split>``, ``labels/<split>`` and data.yaml with ``kpt_shape``, ``flip_idx``, ``names``, ``kpt_names``
+and paths that are seen from its own folder; points that are not labelled as ``0 0 0``; numbers with all their digits.
+YOLO-pose holds no iscrowd (refused), no area of its own (width times height again when read), and no labelled point or
+box centre outside the picture (refused: ultralytics skips such pictures).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.findings import Finding
+from posetools.core.geometry import Floats, denormalise_points, normalise_points, xyxy_from_yolo, yolo_from_xyxy
+from posetools.core.skeleton import Skeleton
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files.disk import Transfer, read_text, transfer
+from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.collection import collect
+from posetools.formats.joined import Repeated, repaired
+from posetools.formats.labels import settled, unknown_label
+from posetools.formats.reading import FileReading, PointXYV, Row
+from posetools.formats.sources.locate import name_below, open_picture
+from posetools.formats.target import check_holdable, put_text
+from posetools.formats.yolo_pose.columns import Columns, declare_columns, is_category
+from posetools.formats.yolo_pose.data_yaml import Source
+from posetools.formats.yolo_pose.declared import IMAGES
+from posetools.formats.yolo_pose.layout import (
+    SPLITS,
+    Listed,
+    is_yolo_pose,
+    label_path,
+    list_pictures,
+    open_source,
+    outside,
+)
+from posetools.progress import silent
+from posetools.scale.shards import SHARD, cut, engine_for, run_shards
+
+# What rounding in other tools may add to a fraction.
+_SLACK = 1e-6
+# No fraction of a picture, seen or not, comes near it; NaN and infinity are no numbers either.
+_LARGEST = 1e6
+# Class, centre and size.
+_BOX_ALONE = 5
+# What some programs write as both coordinates of a keypoint that is missing.
+_MISSING = -1.0
+# No box in fractions has a larger number; a box in pixels has.
+_PIXELS = 2
+
+
+class _Task(NamedTuple):
+    listed: Listed
+    source: Source
+    columns: Columns
+    origin: str
+
+
+def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+    """Return what these YOLO-pose folders (or data.yaml files) hold.
+
+    Raises:
+        RequestError: a source is not there or has no pictures, or something must be given as an option.
+        InputError: data.yaml cannot be read, or contradicts itself or the skeleton.
+    """
+    options = settled(skeleton, options)
+    tasks: list[_Task] = []
+    findings: list[Finding] = []
+    for path in sources:
+        source = open_source(path)
+        findings += source.findings
+        columns = declare_columns(source, skeleton, options, findings)
+        _check_classes(source, columns, skeleton, options)
+        listed, wrong = list_pictures(source, options.image_roots, new_split=options.new_split)
+        findings += wrong
+        home = source.root.resolve().name
+        tasks += [_Task(one, source, columns, (len(sources) == 1 and one.split) or home) for one in listed]
+    unique = list({os.path.realpath(task.listed.picture): task for task in reversed(tasks)}.values())[::-1]
+    portable = replace(options, progress=silent, engine=None)
+    work = partial(_read_pictures, skeleton=skeleton, options=portable)
+    what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
+    shards = run_shards(work, cut(unique, SHARD), engine, options.progress, what)
+    readings = [reading for shard in shards for reading in shard]
+    return collect(readings, skeleton, findings, files=sum(task.listed.label.is_file() for task in unique))
+
+
+def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+    """Write a YOLO-pose folder with data.yaml.
+
+    Raises:
+        RequestError: a split is not one of train, val and test.
+        InputError: YOLO-pose cannot hold something (see the module's text).
+        OutputError: a file cannot be written.
+    """
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown:
+        raise RequestError(must_be("splits of a YOLO-pose data set", f"among {', '.join(SPLITS)}", unknown))
+    check_holdable(splits, "YOLO-pose", lambda split, name: str(_label_name(split, name)))
+    for dataset in splits.values():
+        _check_inside(dataset)
+    for split, dataset in splits.items():
+        for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+            if image.path is not None:
+                transfer(image.path, folder / IMAGES / split / image.file_name, how)
+            part = slice(rows.start, rows.stop)
+            text = _label_text(dataset.boxes[part], dataset.keypoints[part], image.size)
+            put_text(folder / _label_name(split, image.file_name), text)
+    skeletons = [dataset.skeleton for dataset in splits.values()]
+    if skeletons:
+        put_text(folder / "data.yaml", _data_yaml(skeletons[0], [split for split in SPLITS if split in splits]))
+
+
+FORMAT = Format(
+    name="yolo-pose",
+    title="YOLO-pose",
+    detect=is_yolo_pose,
+    signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
+    read=read,
+    write=write,
+    lacks=frozenset({"areas", "links", "sigmas"}),
+    in_shards=True,
+)
+
+
+def _check_classes(source: Source, columns: Columns, skeleton: Skeleton, options: ReadOptions) -> None:
+    """Refuse a data set none of whose named classes is the category: every line of it would be a finding."""
+    if columns.classes is None or any(is_category(name, skeleton, options) for name in columns.classes.values()):
+        return
+    names = list(columns.classes.values())
+    problem = must_be("names", f"classes with the category {skeleton.category.name!r} of the skeleton", names)
+    near = names[0] if names else "OLD"
+    raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' takes it so")
+
+
+def _read_pictures(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> list[FileReading]:
+    return [_read_picture(task, skeleton=skeleton, options=options) for task in tasks]
+
+
+def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
+    picture, label = task.listed.picture, task.listed.label
+    roots = (task.source.root, *options.image_roots)
+    elsewhere = outside(picture, roots) or outside(label, roots, "the label file")
+    located = elsewhere or open_picture(picture)
+    if isinstance(located, Finding):
+        return FileReading(label, findings=[replace(located, message=f"{located.message} (left out with {label})")])
+    lines = _Lines(str(label), located.header.size, task.columns, skeleton, options)
+    if label.is_file():
+        try:
+            lines.read(read_text(label))
+        except InputError as exc:
+            lines.findings.append(Finding("E310", str(label), exc.place, exc.problem, "save it as UTF-8"))
+    else:
+        message = f"the picture must have a label file, got none at {label}: taken as one without objects"
+        lines.findings.append(Finding("W322", str(picture), "", message, "an empty label file says that it shows none"))
+    return FileReading(
+        label,
+        picture=picture,
+        identity=os.path.realpath(picture),
+        name=name_below(picture, (task.listed.base, *roots)),
+        origin=task.origin,
+        size=located.header.size,
+        split=task.listed.split,
+        rows=lines.rows(),
+        findings=lines.findings,
+        ignored=lines.ignored,
+        objects=lines.objects,
+    )
+
+
+@dataclass
+class _Lines:
+    """Reads one label file; every line ends in ``rows``, in ``findings`` or in ``ignored``."""
+
+    file: str
+    size: tuple[int, int]
+    columns: Columns
+    skeleton: Skeleton
+    options: ReadOptions
+    findings: list[Finding] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    objects: int = 0
+    _boxes_alone: int = 0
+    _numbers: list[int] = field(default_factory=list)
+    _values: list[list[float]] = field(default_factory=list)
+
+    def read(self, text: str) -> None:
+        for number, line in enumerate(text.split("\n"), start=1):
+            tokens = line.split()
+            if tokens:
+                self.objects += 1
+                if self._is_read(number, tokens[0]):
+                    self._add(number, tokens)
+
+    def rows(self) -> list[Row]:
+        """Return the objects in the order of their lines."""
+        if not self._values:
+            return []
+        table = np.array(self._values, dtype=np.float64)
+        points = table[:, 5:].reshape(len(table), -1, self.columns.dims)
+        visibility = self._visibility(points)
+        self._note_unlabelled(points, visibility)
+        places = denormalise_points(points[:, :, :2], self.size)
+        keypoints = np.zeros((len(table), self.skeleton.num_keypoints, 3))
+        for column, keypoint in enumerate(self.columns.keypoints):
+            if keypoint is not None:
+                keypoints[:, keypoint, :2] = places[:, column]
+                keypoints[:, keypoint, 2] = visibility[:, column]
+        boxes = xyxy_from_yolo(table[:, 1:5], self.size)
+        return [
+            Row((x1, y1, x2, y2), _triples(values), f"{self.file}: line {number}")
+            for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints, self._numbers, strict=True)
+        ]
+
+    def _visibility(self, points: Floats) -> Floats:
+        """Return the (N, K) visibilities of (N, K, 2 or 3) points, and make those that are missing zeros."""
+        scores = 0
+        missing = np.isnan(points).any(axis=2) | (points[:, :, :2] == _MISSING).all(axis=2)
+        if self.columns.dims == 2:
+            missing |= (points < 0).any(axis=2)
+            visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+        else:
+            visibility = points[:, :, 2].copy()
+            # Only lines of scores have such a number.
+            scored = ((visibility > 0) & (visibility < 1)).any(axis=1)
+            seen = np.where((points[:, :, :2] == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
+            visibility[scored] = seen[scored]
+            missing[scored] |= (points[scored, :, :2] < 0).any(axis=2)
+            scores = int(scored.sum())
+        marked = missing & (visibility != Visibility.NOT_LABELLED)
+        visibility[missing] = Visibility.NOT_LABELLED
+        points[missing] = 0
+        notes = {
+            "lines with scores for visibility read as --assume-visible says": scores,
+            "keypoints with negative numbers or NaN read as not labeled": int(marked.sum()),
+            "lines of class and box alone read as objects without labeled keypoints": self._boxes_alone,
+        }
+        self.findings += repaired(self.file, notes)
+        return visibility
+
+    def _find(self, code: str, number: int, message: str, hint: str = "") -> None:
+        self.findings.append(Finding(code, self.file, f"line {number}", message, hint))
+
+    def _repeat(self, code: str, number: int, message: str, hint: str, what: str) -> None:
+        """Add a finding that is told once for all lines of a run."""
+        self.findings.append(Repeated(code, self.file, f"line {number}", message, hint, what=what))
+
+    def _is_read(self, number: int, token: str) -> bool:
+        index = _as_index(token)
+        if index is None:
+            self._find("E311", number, must_be("class", "a whole number, 0 or more", token), "correct the line")
+            return False
+        classes = self.columns.classes
+        name = (classes or {}).get(index, str(index))
+        if name in self.options.ignore:
+            self.ignored[name] += 1
+            return False
+        if is_category(name, self.skeleton, self.options) or (classes is None and index == 0):
+            return True
+        if classes is not None and index not in classes:
+            rule = f"one of the {len(classes)} in names, {sorted(classes)}"
+            hint = f"--ignore {index} leaves its objects out; --map {index}={self.skeleton.category.name} reads them"
+            self._find("E311", number, must_be("class", rule, index), hint)
+            return False
+        category = self.skeleton.category.name
+        rule = f"the category {category!r}"
+        place = f"line {number}"
+        found = unknown_label(name, [category], file=self.file, place=place, field="class", rule=rule)
+        self.findings.append(replace(found, of="rectangle"))
+        return False
+
+    def _add(self, number: int, tokens: Sequence[str]) -> None:
+        if len(tokens) == _BOX_ALONE:
+            self._boxes_alone += 1
+            tokens = [*tokens, *["0"] * (self.columns.per_line - _BOX_ALONE)]
+        if len(tokens) != self.columns.per_line:
+            points = len(self.columns.keypoints)
+            rule = f"{self.columns.per_line} numbers (5 and {points} points of {self.columns.dims})"
+            problem = f"the line must be {rule}, got {len(tokens)}"
+            self._repeat("E309", number, problem, _shape_hint(len(tokens)), problem)
+            return
+        values = []
+        for column, token in enumerate(tokens, start=1):
+            value = _as_number(token, nan=column > _BOX_ALONE)
+            if value is None:
+                self._find(
+                    "E311",
+                    number,
+                    must_be(f"number {column}", f"a finite number of at most {_LARGEST:.0f}", token),
+                    "correct the line",
+                )
+                return
+            values.append(value)
+        problem = self._wrong_value(values)
+        if problem:
+            self._refuse(number, problem, values)
+            return
+        self._numbers.append(number)
+        self._values.append(values)
+
+    def _refuse(self, number: int, problem: str, values: Sequence[float]) -> None:
+        if self._has_scores(values):
+            hint = "scores? --assume-visible takes every point of such lines as visible, and (0, 0) as not labeled"
+            self._repeat("E311", number, problem, hint, "visibility must be 0, 1 or 2, got fractions in lines")
+        elif max(values[1:_BOX_ALONE]) > _PIXELS:
+            hint = "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height"
+            self._repeat("E311", number, problem, hint, "a box must be in fractions of the image, got larger numbers")
+        else:
+            self._find("E311", number, problem, "correct the line; all but class and visibility are fractions")
+
+    def _has_scores(self, values: Sequence[float]) -> bool:
+        """Return whether most of a line's third numbers are fractions; one alone is a mistake."""
+        seen = [value for value in values[_BOX_ALONE + 2 :: 3] if value] if self.columns.dims > 2 else []
+        return 2 * sum(0 < value < 1 for value in seen) > len(seen)
+
+    def _wrong_value(self, values: Sequence[float]) -> str:
+        for name, value in zip(("cx", "cy", "w", "h"), values[1:5], strict=True):
+            if not -_SLACK <= value <= 1 + _SLACK:
+                return must_be(name, "in [0, 1], a fraction of the picture", value)
+            if name in "wh" and value <= 0:
+                return must_be(name, "greater than 0", value)
+        dims = self.columns.dims
+        scores = self.options.assume_visible and self._has_scores(values)
+        for point in range(len(self.columns.keypoints)):
+            x, y, *rest = values[_BOX_ALONE + point * dims : _BOX_ALONE + (point + 1) * dims]
+            if math.isnan(x) and math.isnan(y):
+                continue
+            if rest and rest[0] not in (0.0, 1.0, 2.0) and not (scores and 0 <= rest[0] <= 1):
+                return must_be(f"visibility of point {point}", "0, 1 or 2", rest[0])
+            if (math.isnan(x) or math.isnan(y)) and 0.0 not in rest:
+                return must_be(f"point {point}", "two numbers, or NaN NaN for a missing one", [x, y])
+        return ""
+
+    def _note_unlabelled(self, points: Floats, visibility: Floats) -> None:
+        odd = ((visibility == Visibility.NOT_LABELLED) & (points[:, :, :2] != 0).any(axis=2)).any(axis=1)
+        numbers = [number for number, wrong in zip(self._numbers, odd.tolist(), strict=True) if wrong]
+        if numbers:
+            listed = ", ".join(f"line {number}" for number in numbers)
+            message = "points with visibility 0 must be 0 0 0, got coordinates, which are not carried over"
+            hint = "visibility 1 means labeled but not visible"
+            found = Repeated("W203", self.file, listed, message, hint, what=message, number=len(numbers))
+            self.findings.append(found)
+
+
+def _triples(values: Floats) -> list[PointXYV]:
+    return [(x, y, int(visibility)) for x, y, visibility in values.tolist()]
+
+
+def _shape_hint(numbers: int) -> str:
+    """Return what to type where a line has another count of numbers than declared."""
+    points = numbers - _BOX_ALONE
+    fitting = [f"--kpt-shape {points // dims},{dims}" for dims in (3, 2) if points > 0 and points % dims == 0]
+    if not fitting:
+        return "correct the line: after class and box it must have 2 or 3 numbers for each keypoint"
+    return f"{' or '.join(fitting)} reads lines of {numbers} numbers, if all are so; else correct the line"
+
+
+def _as_number(token: str, *, nan: bool = False) -> float | None:
+    try:
+        value = float(token)
+    except ValueError:
+        return None
+    return value if abs(value) <= _LARGEST or (nan and math.isnan(value)) else None
+
+
+def _as_index(token: str) -> int | None:
+    value = _as_number(token)
+    return int(value) if value is not None and value >= 0 and value.is_integer() else None
+
+
+def _label_name(split: str, file_name: str) -> Path:
+    picture = Path(IMAGES, split, *PurePosixPath(file_name).parts)
+    return label_path(picture, [Path()])
+
+
+def _check_inside(dataset: Dataset) -> None:
+    for instance in dataset:
+        box = yolo_from_xyxy(instance.box[None], instance.image.size)[0]
+        labelled = instance.keypoints[instance.keypoints[:, 2] > Visibility.NOT_LABELLED, :2]
+        points = normalise_points(labelled, instance.image.size)
+        for name, values, shown in (("box", box, instance.box), ("keypoints", points, labelled)):
+            if ((values < 0) | (values > 1)).any():
+                rule = f"in the picture of {instance.image.size} pixels for YOLO-pose (a box: its centre and its size)"
+                problem = must_be(name, rule, shown.tolist())
+                hint = "ultralytics skips the whole picture otherwise; correct the object, or leave it out"
+                raise InputError(instance.image.file_name, instance.place, problem, hint=hint)
+
+
+def _label_text(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> str:
+    lines = []
+    points = normalise_points(keypoints[:, :, :2], size).tolist()
+    visibility = keypoints[:, :, 2].astype(int).tolist()
+    for box, places, seen in zip(yolo_from_xyxy(boxes, size).tolist(), points, visibility, strict=True):
+        numbers = ["0", *map(repr, box)]
+        for (x, y), v in zip(places, seen, strict=True):
+            numbers += [repr(x), repr(y), str(v)] if v else ["0", "0", "0"]
+        lines.append(" ".join(numbers) + "\n")
+    return "".join(lines)
+
+
+def _data_yaml(skeleton: Skeleton, splits: Sequence[str]) -> str:
+    document = {
+        **{split: f"{IMAGES}/{split}" for split in splits},
+        "kpt_shape": [skeleton.num_keypoints, 3],
+        "flip_idx": list(skeleton.flip_indices),
+        "names": {0: skeleton.category.name},
+        "kpt_names": {0: list(skeleton.names)},
+    }
+    text = yaml.safe_dump(document, default_flow_style=None, sort_keys=False, allow_unicode=True, width=10_000)
+    return f"# Paths are seen from this file's folder: without `path`, ultralytics reads it so.\n{text}"

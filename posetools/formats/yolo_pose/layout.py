@@ -1,0 +1,270 @@
+"""What a YOLO-pose data set declares, and where its pictures and label files lie.
+
+``data.yaml`` declares the splits (``train``, ``val``, ``test``; see ``yolo_declared``), ``kpt_shape`` (how many points,
+2 or 3 numbers each), ``flip_idx``, the classes' ``names`` and, in newer files, ``kpt_names``.
+
+Without splits in data.yaml, or without data.yaml, the folders say it: ``images/`` with ``labels/``, either of them with
+``train/``, ``val/``, ``test/`` in it, or ``train/images`` with ``train/labels`` and so on; ``valid`` counts as val.
+
+The label file of a picture has the same path with the last ``images`` folder replaced by ``labels``, and ends in .txt.
+Where there is none, the .txt file beside the picture is it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from posetools.core.findings import Finding
+from posetools.core.folder import split_folder
+from posetools.errors import InputError, RequestError, must_be, quoted
+from posetools.files.disk import is_inside
+from posetools.files.walking import walk_files
+from posetools.files.yaml_text import yaml_keys
+from posetools.formats.joined import Repeated
+from posetools.formats.yolo_pose.data_yaml import DataYaml, Source, read_yaml
+from posetools.formats.yolo_pose.declared import IMAGES, declared_pictures
+from posetools.imaging.header import is_picture
+
+SPLITS = ("train", "val", "test")
+DATA_YAML = ("data.yaml", "data.yml")
+LABELS = "labels"
+
+_YAML_ENDINGS = (".yaml", ".yml")
+# LabelImg's list of classes lies among the labels and is none.
+_NO_LABELS = frozenset({"classes.txt"})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A picture of a data set.
+
+    Attributes:
+        picture: the file.
+        label: where its label file is, if it has one.
+        base: the folder that its name is seen from.
+        split: the split that it is declared for, or None.
+    """
+
+    picture: Path
+    label: Path
+    base: Path
+    split: str | None
+
+
+def open_source(source: Path) -> Source:
+    """Return the data set in a folder, or of a YAML file.
+
+    Raises:
+        RequestError: there is no such folder or file.
+        InputError: the YAML file cannot be read or breaks a rule.
+    """
+    if source.is_file():
+        return Source(source.parent, source, *read_yaml(source))
+    if not source.is_dir():
+        raise RequestError(must_be(str(source), "an existing folder or data.yaml", "nothing there"))
+    files = _yaml_files(source)
+    if len(files) > 1:
+        named = ", ".join(path.name for path in files)
+        problem = must_be(str(source), "a folder with one YAML file that declares kpt_shape", named)
+        raise RequestError(f"{problem}\n  give the one that is meant as SRC: {quoted(files[0])}, or another")
+    if files:
+        return Source(source, files[0], *read_yaml(files[0]))
+    return Source(source, None, DataYaml())
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    """Return data.yaml; else the files in the folder that declare kpt_shape, whatever they are called."""
+    named = [folder / name for name in DATA_YAML if (folder / name).is_file()]
+    if named:
+        return named[:1]
+    return [path for path in _other_yaml(folder) if "kpt_shape" in yaml_keys(path)]
+
+
+def _other_yaml(folder: Path) -> list[Path]:
+    wanted = (name for name in _names_in(folder) if name.lower().endswith(_YAML_ENDINGS) and not name.startswith("."))
+    return [folder / name for name in wanted if (folder / name).is_file()]
+
+
+def _names_in(folder: Path) -> list[str]:
+    # Names alone are looked at: there may be hundreds of thousands of images.
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 (half the time)
+    except OSError as exc:
+        raise InputError(folder, "", f"folder cannot be read: {exc.strerror or exc}") from exc
+
+
+def is_yolo_pose(path: Path) -> bool:
+    """Return whether the path is or holds a YAML file with kpt_shape, or a folder of images and one of labels."""
+    if path.is_file():
+        return path.suffix.lower() in _YAML_ENDINGS and "kpt_shape" in yaml_keys(path)
+    if not path.is_dir():
+        return False
+    if any("kpt_shape" in yaml_keys(file) for file in _yaml_files(path)):
+        return True
+    homes = [path, *(folder for folder, _ in _split_folders(path))]
+    return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
+
+
+def label_path(picture: Path, roots: Iterable[Path]) -> Path:
+    """Return where the label file of a picture is: the last ``images`` folder below its root replaced by ``labels``."""
+    for root in roots:
+        below = _below(picture, root)
+        if below is not None:
+            parts = list(below.parts)
+            places = [i for i, part in enumerate(parts[:-1]) if part == IMAGES]
+            if places:
+                parts[places[-1]] = LABELS
+            return root.joinpath(*parts).with_suffix(".txt")
+    return picture.with_suffix(".txt")
+
+
+def list_pictures(
+    source: Source, image_roots: Sequence[Path], *, new_split: bool
+) -> tuple[list[Listed], list[Finding]]:
+    """Return the pictures of a data set in order, each once, and what is wrong with the list.
+
+    Args:
+        source: the data set.
+        image_roots: further folders in which images may lie.
+        new_split: whether train and val are split again, so that it does not matter what is listed in both.
+
+    Raises:
+        InputError: a declared folder or text file does not exist.
+        RequestError: there is no picture.
+    """
+    findings: list[Finding] = []
+    if source.declared.entries():
+        roots = (source.root, *image_roots)
+        pictures = declared_pictures(source, image_roots, findings)
+        found = [Listed(picture, label_path(picture, roots), base, split) for picture, base, split in pictures]
+    else:
+        found = list(_by_folders(source.root))
+    if not found and not findings:
+        raise RequestError(
+            f"{source.root}: must hold pictures in {IMAGES}/ or in the folders that data.yaml lists, got none"
+        )
+    listed = _with_labels_beside(source, _once(source, found, findings, new_split=new_split), findings)
+    findings += _unused_labels(source, listed)
+    return _own_labels(listed, findings), findings
+
+
+def _below(path: Path, root: Path) -> Path | None:
+    """Return a path as seen from a folder: as written, else with links followed; None when it is not in it."""
+    for real in (os.path.abspath, os.path.realpath):
+        seen = Path(real(path))
+        if seen.is_relative_to(real(root)):
+            return seen.relative_to(real(root))
+    return None
+
+
+def _has_labels(folder: Path) -> bool:
+    return folder.is_dir() and any(path.suffix == ".txt" for path in walk_files(folder))
+
+
+def _with_labels_beside(source: Source, listed: Sequence[Listed], findings: list[Finding]) -> list[Listed]:
+    """Return the pictures with the label files beside those that have none where label files lie."""
+    found: list[Listed] = []
+    beside: list[Path] = []
+    for one in listed:
+        label = one.picture.with_suffix(".txt")
+        # What the system says costs less when it is asked for a text.
+        if os.path.isfile(one.label) or not os.path.isfile(label):  # noqa: PTH113
+            found.append(one)
+        else:
+            found.append(replace(one, label=label))
+            beside.append(label)
+    if beside:
+        files = "1 label file" if len(beside) == 1 else f"{len(beside)} label files"
+        message = f"read {files} beside the images, as there are none in {LABELS}/, the first {beside[0]}"
+        findings.append(Finding("W324", str(source.where), "", message))
+    return found
+
+
+def _by_folders(root: Path) -> Iterator[Listed]:
+    for path in walk_files(root / IMAGES):
+        if is_picture(path):
+            first = path.relative_to(root / IMAGES).parts[0]
+            split = split_folder(first)
+            yield Listed(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
+    for folder, split in _split_folders(root):
+        for path in walk_files(folder / IMAGES):
+            if is_picture(path):
+                yield Listed(path, label_path(path, [root]), folder / IMAGES, split)
+
+
+def _split_folders(root: Path) -> list[tuple[Path, str]]:
+    """Return the folders in one that are called after a split, train first, with their splits."""
+    found = [(root / name, split) for name in _names_in(root) if (split := split_folder(name))]
+    return sorted(found, key=lambda each: (SPLITS.index(each[1]), each[0]))
+
+
+def _once(source: Source, found: Iterable[Listed], findings: list[Finding], *, new_split: bool) -> list[Listed]:
+    """Return each picture once; what a second split lists again is an error, for it is trained on and evaluated.
+
+    Where train and val are split again it is none: an image that test lists is test's, and others are split.
+    """
+    first: dict[str, Listed] = {}
+    again: dict[tuple[str, str], list[Path]] = {}
+    for listed in found:
+        real = os.path.realpath(listed.picture)
+        kept = first.setdefault(real, listed)
+        if kept.split != listed.split:
+            again.setdefault((str(kept.split), str(listed.split)), []).append(listed.picture)
+            if new_split and listed.split == "test":
+                first[real] = listed
+    for (split, other), pictures in again.items():
+        rule = f"images that {split} does not list"
+        got = f"{len(pictures)} of them again, the first {pictures[0]}"
+        message = f"{other} must list {rule}, got {got}"
+        code, hint = "E126", "--val 0.1 splits anew: each image once, those of test in test only"
+        if new_split:
+            code, hint = "W336", "each is read once" + (", for test" if other == "test" else "")
+        findings.append(Finding(code, str(source.where), other, message, hint))
+    return list(first.values())
+
+
+def _own_labels(listed: Sequence[Listed], findings: list[Finding]) -> list[Listed]:
+    """Return the pictures whose label file is theirs alone."""
+    by_label: dict[Path, list[Path]] = {}
+    for one in listed:
+        by_label.setdefault(one.label, []).append(one.picture)
+    for label, pictures in by_label.items():
+        if len(pictures) > 1:
+            got = " and ".join(path.name for path in pictures)
+            message = f"the label file must be of one picture, got {got}: none of them is read"
+            findings.append(Finding("E313", str(label), "", message, "rename all but one of the pictures"))
+    return [one for one in listed if len(by_label[one.label]) == 1]
+
+
+def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
+    """Return findings for label files that belong to no picture, or to pictures that no split lists."""
+    used = {one.label for one in listed}
+    files = walk_files(source.root)
+    others = {label_path(path, [source.root]) for path in files if is_picture(path)}
+    findings: list[Finding] = []
+    left_out: list[Path] = []
+    for path in files:
+        folders = path.relative_to(source.root).parts[:-1]
+        if path.suffix != ".txt" or LABELS not in folders or path.name in _NO_LABELS or path in used:
+            continue
+        if path in others:
+            left_out.append(path)
+            continue
+        message = f"the label file must be that of an image in {IMAGES}/, got no image of that name: left out"
+        what = f"label files must be those of images in {IMAGES}/: left out"
+        findings.append(Repeated("W337", str(path), "", message, what=what))
+    if left_out:
+        message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"
+        findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))
+    return findings
+
+
+def outside(path: Path, roots: Sequence[Path], what: str = "the picture") -> Finding | None:
+    """Return a finding when a file lies, with every link followed, in none of the folders that may be read."""
+    if any(is_inside(path, root) for root in roots):
+        return None
+    message = must_be(what, f"inside {roots[0]}", str(path))
+    return Finding("E308", str(path), "", message, "--image-root DIR allows a further folder")

@@ -1,0 +1,277 @@
+"""Image files: what their headers say, read without decoding the pixels.
+
+The frame is the one that OpenCV decodes, and with it mmcv: what training and prediction see. It is turned by EXIF in
+JPEG, PNG and TIFF files, and not in others (posetools/imaging/orientation.py, compared with mmcv by a test).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+
+from posetools.errors import InputError, OutputError, printable
+from posetools.files.disk import replaced
+from posetools.imaging.decoding import conversion_hint, refuse_undecodable
+from posetools.imaging.ending import check_end
+from posetools.imaging.markers import Markers, markers_of
+from posetools.imaging.orientation import (
+    SIDEWAYS,
+    TAG,
+    applied_orientation,
+    as_decoded,
+    known_orientation,
+    stored_size,
+)
+
+# A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
+Picture: TypeAlias = npt.NDArray[np.uint8]
+
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+# What Pillow raises of a file that is no picture, or a broken one.
+# Some of Pillow's readers ask for gigabytes because a few bytes say so, and may not get them.
+_UNREADABLE = (
+    MemoryError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    AttributeError,
+    Pillow.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture's header says.
+
+    Attributes:
+        width: in pixels, of the upright frame.
+        height: likewise.
+        orientation: the EXIF orientation by which OpenCV turns it, 1 (as stored) to 8.
+        ignored: an orientation, 2 to 8, that the file states and OpenCV ignores, though labelme and browsers turn the
+            image by it; 1 when there is none.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+    ignored: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the upright frame."""
+        return self.width, self.height
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(width, height) of the pixels as stored, before rotation."""
+        return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether the name ends as a picture's does."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a picture file.
+
+    Raises:
+        InputError: it is missing, or not a picture.
+    """
+    try:
+        if path.is_fifo():
+            # Opening it would wait until somebody writes into it.
+            raise InputError(path, "", "picture must be a file, but is a pipe")
+        with without_warnings(), path.open("rb") as file:
+            return header_of(path, file)
+    except FileNotFoundError as exc:
+        raise InputError(path, "", "picture does not exist") from exc
+    except OSError as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+
+
+def header_of(path: Path | str, file: BinaryIO) -> Header:
+    """Return the header of an open image file, which is complete and of a kind that OpenCV decodes. Pillow may warn.
+
+    Args:
+        path: the file, for the message.
+        file: its content, from its beginning.
+
+    Raises:
+        InputError: it is not an image, is cut short, or is of a kind that OpenCV does not decode.
+    """
+    try:
+        with Pillow.open(file) as picture:
+            refuse_undecodable(path, picture)
+            markers = markers_of(picture.format or "", file)
+            orientation = applied_orientation(picture, markers)
+            said = _stated(picture, markers)
+            width, height = stored_size(picture)
+            check_end(picture, file, markers)
+    except UnidentifiedImageError as exc:
+        # Pillow's own words name the number of the open file.
+        problem = "picture cannot be read: it is of no kind of picture that Pillow knows"
+        raise InputError(path, "", problem, hint=_conversion(path, file)) from exc
+    except _UNREADABLE as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+    ignored = 1 if said == orientation else said
+    size = (height, width) if orientation in SIDEWAYS else (width, height)
+    return Header(*size, orientation, ignored)
+
+
+def _conversion(path: Path | str, file: BinaryIO) -> str:
+    try:
+        file.seek(0)
+        return conversion_hint(path, file.read(12))
+    except (OSError, ValueError):
+        return ""
+
+
+def _stated(picture: Pillow.Image, markers: Markers) -> int:
+    """Return the orientation that the file states, in EXIF or XMP, whether OpenCV reads it or not."""
+    if picture.format == "PNG" and markers.late:
+        # Pillow decodes the pixels to see what comes after them.
+        return known_orientation(picture.getexif().get(TAG))
+    try:
+        return known_orientation(Pillow.Image.getexif(picture).get(TAG))
+    except _UNREADABLE:
+        # Broken tags are no tags.
+        return 1
+
+
+def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.Image, float]:
+    """Return an image in the frame that OpenCV decodes, and how large it is: 1 for whole, 0.5 for half as wide.
+
+    Args:
+        path: the file.
+        mode: Pillow's name of the channels: ``RGB``, ``L``.
+        draft: a JPEG may be decoded at a fraction of its size that is not below this.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    header = read_header(path)
+    try:
+        # By its name, Pillow maps some TIFF files into memory in rows of a wrong length when they lie on their side.
+        with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
+            picture.draft(mode, draft)
+            decoded = as_decoded(picture, header.orientation).convert(mode)
+    except _UNREADABLE as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+    return decoded, decoded.width / header.width
+
+
+class _Quiet:
+    """Leaves out warnings, such as Pillow's of large pictures, while anybody in this process wants it so.
+
+    The filters of warnings are shared by all threads: the first that comes sets them, the last that goes puts them
+    back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._filters = Lock(), 0, warnings.catch_warnings()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._users:
+                self._filters = warnings.catch_warnings(action="ignore")
+                self._filters.__enter__()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._filters.__exit__(None, None, None)
+
+
+without_warnings = _Quiet()
+
+
+def refuse_bomb(path: Path, content: bytes) -> None:
+    """Refuse a picture whose header declares more pixels than Pillow decodes, which takes a few bytes in the file.
+
+    OpenCV itself decodes six times as many: three gigabytes.
+
+    Args:
+        path: the picture's file, for the message.
+        content: its bytes; those that are no picture of Pillow's pass.
+
+    Raises:
+        InputError: the picture is too large.
+    """
+    try:
+        # Called by threads that read ahead, so the filters of warnings, which threads share, are left alone.
+        Pillow.open(io.BytesIO(content)).close()
+    except Pillow.DecompressionBombError as exc:
+        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
+    except (*_UNREADABLE, Warning):
+        return
+
+
+def content_hash(path: Path) -> str:
+    """Return the hexadecimal BLAKE2b digest (16 bytes) of a file's content."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compress_level: int = 6) -> None:
+    """Write a picture, atomically; the ending of the name says the format, and its folder is made.
+
+    Args:
+        picture: the picture.
+        path: the file.
+        quality: of JPEG and WebP, 1 to 100.
+        compress_level: of PNG, 0 to 9.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    options: dict[str, Any] = {}
+    if path.suffix.lower() in (".jpg", ".jpeg", ".webp"):
+        options = {"quality": quality}
+    elif path.suffix.lower() == ".png":
+        options = {"compress_level": compress_level}
+    try:
+        with replaced(path) as new:
+            picture.save(new, **options)
+    except ValueError as exc:
+        raise OutputError(f"{printable(str(path))}: cannot be written: {exc}") from exc
+
+
+def upright_bytes(path: Path) -> bytes:
+    """Return the image encoded again in its own format as OpenCV decodes it, without an EXIF orientation.
+
+    Raises:
+        InputError: it cannot be decoded.
+    """
+    header = read_header(path)
+    try:
+        with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
+            kind = picture.format or "PNG"
+            options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
+            buffer = io.BytesIO()
+            as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
+    except _UNREADABLE as exc:
+        raise InputError(path, "", f"picture cannot be rewritten upright: {exc}") from exc
+    return buffer.getvalue()

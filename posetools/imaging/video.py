@@ -1,0 +1,272 @@
+"""Videos and cameras through OpenCV: opening them, their pictures one by one, and writing a video.
+
+This is the one place outside posetools.mm and posetools.runtime that imports OpenCV (``opencv()``). OpenCV and FFmpeg
+tell what is wrong with a file on stderr, where it would tear a progress display apart; both are told to be silent, for
+what is wrong is said here in one sentence. OPENCV_LOG_LEVEL and OPENCV_FFMPEG_LOGLEVEL, where set, are respected.
+
+The pictures of a video are upright: OpenCV is told to apply the rotation that phones write into it, which it does
+not do everywhere unless it is told.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import numpy as np
+
+from posetools.errors import MissingExtraError, OutputError, RequestError, must_be
+from posetools.imaging.header import Picture
+
+SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp"}
+)
+
+# What a video is written with, by the ending of its name.
+_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
+
+# Beyond this OpenCV takes no number of a camera.
+_LAST_CAMERA = 2**31 - 1
+
+# A header's number of frames is not to be believed beyond this: ten years at 60 frames a second.
+_MOST_FRAMES = 60 * 60 * 60 * 24 * 3650
+
+# The path of a video file, or the number of a camera.
+Target: TypeAlias = Path | int
+
+
+class Facts(NamedTuple):
+    """What a video or camera says about itself.
+
+    Attributes:
+        total: how many frames, None when it does not say; often an estimate.
+        fps: frames per second, None when it does not say.
+    """
+
+    total: int | None
+    fps: float | None
+
+
+def opencv() -> Any:
+    """Return the module cv2, told to print nothing.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        RequestError: it is installed and cannot be loaded.
+    """
+    try:
+        return _opencv()
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError("reading pictures and videos", "runtime", "opencv-python") from exc
+    except ImportError as exc:
+        raise RequestError(
+            f"opencv-python is installed but cannot be loaded: {exc}\n"
+            "  install the system library that it names, or opencv-python-headless in its place"
+        ) from exc
+
+
+@cache
+def _opencv() -> Any:
+    # FFmpeg's level (-8 is quiet) is read once, when the first video is opened.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    import cv2
+
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        # OpenCV 5 has it in another place.
+        module: Any = cv2
+        set_level = getattr(module, "setLogLevel", None) or module.utils.logging.setLogLevel
+        set_level(0)
+    return cv2
+
+
+def is_video(path: Path) -> bool:
+    """Return whether the name ends as a video's does."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def title(target: Target) -> str:
+    """Return what messages call a video file or camera."""
+    return f"camera {target}" if isinstance(target, int) else str(target)
+
+
+def probe(target: Target) -> Facts:
+    """Return what a video or camera says about itself, after a look at its first picture.
+
+    Raises:
+        RequestError: it cannot be opened, or gives no picture.
+    """
+    with _opened(target) as capture:
+        facts = _facts(capture) if isinstance(target, Path) else Facts(None, _facts(capture).fps)
+        if not capture.read()[0]:
+            raise RequestError(f"{title(target)}: was opened, but gives no picture{_hint(target)}")
+    return facts
+
+
+def read_video(target: Target) -> Iterator[Picture]:
+    """Yield the pictures of a video until it ends or breaks, or those of a camera.
+
+    Raises:
+        RequestError: it cannot be opened.
+    """
+    with _opened(target) as capture:
+        while True:
+            there, picture = capture.read()
+            if not there:
+                return
+            yield picture
+
+
+def frames_at(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, Picture]]:
+    """Yield some frames of a video with their indices, in order, until it ends; none is found by seeking.
+
+    Raises:
+        RequestError: it cannot be opened.
+    """
+    with _opened(path) as capture:
+        for index in range(max(wanted, default=-1) + 1):
+            if not capture.grab():
+                return
+            if index in wanted:
+                there, picture = capture.retrieve()
+                if not there:
+                    return
+                yield index, picture
+
+
+@contextmanager
+def _opened(target: Target) -> Iterator[Any]:
+    cv2 = opencv()
+    capture = None
+    if isinstance(target, Path) or target <= _LAST_CAMERA:
+        with suppress(cv2.error):
+            capture = cv2.VideoCapture(target if isinstance(target, int) else str(target))
+    if capture is None or not capture.isOpened():
+        raise RequestError(f"{title(target)}: cannot be opened{_hint(target)}")
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    try:
+        yield capture
+    finally:
+        capture.release()
+
+
+def _hint(target: Target) -> str:
+    if isinstance(target, int):
+        return "\n  is it plugged in, and not in use by another program?"
+    return "\n  the file is damaged, or in a format that this build of OpenCV cannot decode"
+
+
+def _facts(capture: Any) -> Facts:
+    cv2 = opencv()
+    total, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    return Facts(
+        total=int(total) if math.isfinite(total) and 0 < total <= _MOST_FRAMES else None,
+        fps=float(fps) if math.isfinite(fps) and fps > 0 else None,
+    )
+
+
+class VideoWriter:
+    """Writes a video: MPEG-4 (part 2) into .mp4, Motion JPEG into .avi.
+
+    A context manager. The file is written beside its target and moved over it at the end; when anything fails, the
+    target is as it was. The codecs know even sides only: the last column or row of a picture with an odd side is
+    written twice.
+
+    Args:
+        path: the file; it ends in .mp4 or .avi.
+        fps: frames per second.
+        size: (width, height) of the pictures in pixels.
+
+    Attributes:
+        frames: how many pictures were written.
+
+    Raises:
+        RequestError: the name ends in something else, or fps is no positive number.
+    """
+
+    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
+        check_video_name(path)
+        if not (math.isfinite(fps) and fps > 0):
+            raise RequestError(must_be(f"{path}: fps", "a positive number", fps))
+        self.path = path
+        self.frames = 0
+        self._fps = fps
+        self._size = size
+        self._new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        cv2 = opencv()
+        width, height = self._size
+        even = width + width % 2, height + height % 2
+        code = cv2.VideoWriter_fourcc(*_CODECS[self.path.suffix.lower()])
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(f"{self.path}: cannot be written: {exc.strerror or exc}") from exc
+        self._writer = cv2.VideoWriter(str(self._new), code, self._fps, even)
+        if not self._writer.isOpened():
+            self._remove()
+            reason = f"OpenCV cannot begin a video of {width}x{height} at {self._fps:g} frames a second there"
+            raise OutputError(f"{self.path}: cannot be written: {reason}")
+        return self
+
+    def write(self, picture: Picture) -> None:
+        """Append a picture: (H, W, 3) blue, green, red, of the size that was announced.
+
+        Raises:
+            OutputError: it is of another size, which OpenCV would leave out without a word.
+        """
+        height, width = picture.shape[:2]
+        if (width, height) != self._size:
+            rule = f"(width, height) {self._size} as the first"
+            raise OutputError(f"{self.path}: {must_be(f'picture {self.frames}', rule, (width, height))}")
+        if width % 2 or height % 2:
+            picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        self._writer.write(picture)
+        self.frames += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.release()
+        try:
+            if kind is None:
+                self._check()
+                self._new.replace(self.path)
+        except OSError as exc:
+            raise OutputError(f"{self.path}: cannot be written: {exc.strerror or exc}") from exc
+        finally:
+            self._remove()
+
+    def _check(self) -> None:
+        """Refuse a file that does not hold what was written: OpenCV does not tell of a full disk."""
+        if not self.frames:
+            raise OutputError(f"{self.path}: not written: there is no picture for it")
+        try:
+            total = probe(self._new).total
+        except RequestError:
+            total = 0
+        if total != self.frames:
+            problem = f"{self.frames} pictures were written, {total or 0} are in the file; is the disk full?"
+            raise OutputError(f"{self.path}: cannot be written: {problem}")
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            self._new.unlink(missing_ok=True)
+
+
+def check_video_name(path: Path) -> None:
+    """Refuse a name that no video can be written to.
+
+    Raises:
+        RequestError: it ends neither in .mp4 nor in .avi.
+    """
+    if path.suffix.lower() not in _CODECS:
+        raise RequestError(must_be(str(path), f"a name that ends in {' or '.join(_CODECS)}", path.suffix))

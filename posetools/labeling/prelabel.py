@@ -1,0 +1,279 @@
+"""Predictions as labelme files beside the pictures, for a person to correct: what ``posetools prelabel`` does.
+
+Decisions:
+
+- A file that a person saved is never written over, unless that is asked for. A file as a model wrote it carries a mark
+  (posetools/formats/labelme/mark.py) and is renewed. Files without mark are a person's, whatever they hold.
+- Which files those are is known before models are loaded (``plan_prelabels``), and looked at once more before each is
+  written: labelme may be open on the folder meanwhile.
+- A picture that a labelme file elsewhere in the folder names has its labels there, and gets no second file.
+- Keys of an existing file that are not labelme's own survive, and so do the picture's flags, but for ``checked``:
+  nobody has checked what is new.
+- Each file is written atomically; what is done stays when the run is stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from posetools import __version__
+from posetools.core.findings import Finding
+from posetools.core.folder import refuse_zip
+from posetools.datasets.own_skeleton import keep_skeleton
+from posetools.errors import InputError, OutputError, RequestError, must_be, printable
+from posetools.files.disk import portable_path, read_bytes, unmarked, write_text
+from posetools.files.locks import only_one_in
+from posetools.files.walking import walk_files
+from posetools.formats.labelme.mark import OWN_KEYS, is_untouched, marked_text
+from posetools.formats.labelme.model import parse_document
+from posetools.formats.labelme.write import flat_boxes, labelme_document, predicted_objects
+from posetools.imaging.frames import ahead, read_picture
+from posetools.imaging.header import Picture, is_picture
+from posetools.pairs.pipeline import PosePipeline
+from posetools.prediction.predictions import check_labelme_names
+from posetools.progress import Progress, silent
+from posetools.runtime.results import PoseResult
+
+# The flag of a picture that says that a person has looked at it; `posetools annotate` offers it.
+CHECKED = "checked"
+
+Kind: TypeAlias = Literal["new", "renewed", "replaced"]
+# Pictures that go through the models together.
+_TOGETHER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One picture that gets a labelme file.
+
+    Attributes:
+        picture: the picture.
+        file: the labelme file, with links followed.
+        kind: whether there is none yet, a model's, or a person's.
+        digest: of the file's content when it was planned; empty when there was none.
+        kept: what the new file takes over from the old one: the keys that are not labelme's own, and ``flags``.
+    """
+
+    picture: Path
+    file: Path
+    kind: Kind
+    digest: str = ""
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PrelabelPlan:
+    """What is to be done in a folder.
+
+    Attributes:
+        folder: where the pictures and their labelme files lie.
+        tasks: the pictures that get a file, in the order of their names.
+        kept: pictures whose labels are a person's, and stay as they are.
+        problems: one sentence for each picture whose file cannot be written over.
+    """
+
+    folder: Path
+    tasks: tuple[Task, ...]
+    kept: int
+    problems: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class PrelabelReport:
+    """What was done.
+
+    Attributes:
+        new: files that were not there.
+        renewed: files of a model that nobody had saved since.
+        replaced: files of a person.
+        kept: pictures whose labels are a person's, and stayed as they were.
+        objects: how many objects are in the files that were written.
+        problems: one sentence for each picture without a new file that should have one, and for objects left out.
+        skeleton: the file that tells ``posetools annotate`` and ``convert`` the keypoints, where it was written.
+    """
+
+    new: int = 0
+    renewed: int = 0
+    replaced: int = 0
+    kept: int = 0
+    objects: int = 0
+    problems: list[str] = field(default_factory=list)
+    skeleton: Path | None = None
+
+    @property
+    def written(self) -> int:
+        """How many files were written."""
+        return self.new + self.renewed + self.replaced
+
+
+class _Read(NamedTuple):
+    task: Task
+    picture: Picture | None
+    problem: str
+
+
+def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
+    """Return which pictures in and below a folder get a labelme file; nothing is written.
+
+    Args:
+        folder: where the pictures and their labelme files lie.
+        replace: also write over files that a person saved.
+
+    Raises:
+        RequestError: there is no such folder, no picture in it, or two pictures would have one labelme file.
+    """
+    if not folder.is_dir():
+        refuse_zip(folder, pictures=True)
+        raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
+    files = walk_files(folder)
+    pictures = [path for path in files if is_picture(path)]
+    if not pictures:
+        raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))
+    check_labelme_names([path.relative_to(folder).as_posix() for path in pictures])
+    elsewhere = _labelled_elsewhere(files)
+    tasks: list[Task] = []
+    problems: list[str] = []
+    kept = 0
+    for picture in pictures:
+        planned = None if os.path.realpath(picture) in elsewhere else _plan_one(picture, replace=replace)
+        if isinstance(planned, str):
+            problems.append(planned)
+        elif planned is None:
+            kept += 1
+        else:
+            tasks.append(planned)
+    return PrelabelPlan(folder, tuple(tasks), kept, tuple(problems))
+
+
+def _labelled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
+    """Return the pictures (with links followed) that a labelme file names which does not lie beside them."""
+    found = set()
+    for file in files:
+        if file.suffix.lower() != ".json":
+            continue
+        try:
+            document = parse_document(read_bytes(file), str(file))
+        except InputError:
+            continue
+        relative = None if isinstance(document, Finding) else portable_path(document.picture)
+        if relative is not None:
+            picture = file.parent / relative
+            if picture.with_suffix(file.suffix) != file:
+                found.add(os.path.realpath(picture))
+    return frozenset(found)
+
+
+def _plan_one(picture: Path, *, replace: bool) -> Task | str | None:
+    """Return the task of a picture, why there can be none, or None where a person's labels stay."""
+    file = picture.with_suffix(".json")
+    real = Path(os.path.realpath(file))
+    if not real.exists():
+        return Task(picture, real, "new")
+    try:
+        data = read_bytes(file)
+        document = parse_document(data, str(file))
+    except InputError as exc:
+        return f"{exc}; it stays as it is"
+    if isinstance(document, Finding):
+        return f"{document.where}: {document.message}; it stays as it is"
+    relative = portable_path(document.picture)
+    if relative is None or os.path.realpath(file.parent / relative) != os.path.realpath(picture):
+        rule = f"{picture.name!r}, the picture beside it, to be written over"
+        return f"{file}: {must_be('imagePath', rule, document.picture)}; it stays as it is"
+    untouched = is_untouched(data)
+    if not untouched and not replace:
+        return None
+    return Task(picture, real, "renewed" if untouched else "replaced", _digest(data), _others(data))
+
+
+def _others(data: bytes) -> dict[str, Any]:
+    raw = json.loads(unmarked(data))
+    flags = raw.get("flags") if isinstance(raw.get("flags"), dict) else {}
+    left = {name: on for name, on in flags.items() if name != CHECKED}
+    return {"flags": left, **{key: value for key, value in raw.items() if key not in OWN_KEYS}}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = silent) -> PrelabelReport:
+    """Predict on the planned pictures, and write their labelme files.
+
+    Args:
+        plan: of ``plan_prelabels``.
+        pipeline: the models; a point with a lower score than its ``kpt_thr`` gets the flag ``occluded``.
+        progress: told how many pictures are done.
+
+    Raises:
+        RequestError: another run writes into the same folder, or it has another skeleton.
+        OutputError: a file cannot be written, or what was predicted is not finite.
+    """
+    report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
+    done = 0
+    with only_one_in(plan.folder), closing(ahead(_batches(plan.tasks), 1)) as batches:
+        report.skeleton = keep_skeleton(plan.folder, pipeline.skeleton)
+        for batch in batches:
+            results = iter(pipeline.predict([one.picture for one in batch if one.picture is not None]))
+            for one in batch:
+                done += 1
+                if one.picture is None:
+                    report.problems.append(one.problem)
+                else:
+                    _write(one.task, next(results), pipeline, report)
+                progress("prelabelling", done, len(plan.tasks))
+    return report
+
+
+def _batches(tasks: Sequence[Task]) -> Iterator[list[_Read]]:
+    left = map(_read, tasks)
+    while batch := list(islice(left, _TOGETHER)):
+        yield batch
+
+
+def _read(task: Task) -> _Read:
+    try:
+        return _Read(task, read_picture(task.picture), "")
+    except InputError as exc:
+        return _Read(task, None, str(exc))
+
+
+def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: PrelabelReport) -> None:
+    if _changed(task):
+        report.kept += 1
+        report.problems.append(f"{task.file}: was saved by somebody while predictions were made; it stays as it is")
+        return
+    arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
+    objects = predicted_objects(*arrays, kpt_thr=pipeline.kpt_thr)
+    document = {**labelme_document(task.picture.name, result.size, objects, result.skeleton), **task.kept}
+    thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
+    facts = {"prelabel": __version__, "skeleton": result.skeleton.name, "thresholds": thresholds}
+    try:
+        text = marked_text(document, facts)
+    except ValueError as exc:
+        raise OutputError(
+            f"{printable(str(task.file))}: what is predicted for {printable(str(task.picture))} is not finite: {exc}"
+        ) from exc
+    write_text(task.file, text)
+    setattr(report, task.kind, getattr(report, task.kind) + 1)
+    report.objects += len(objects)
+    flat = int(flat_boxes(result.boxes).sum())
+    if flat:
+        report.problems.append(f"{task.picture}: {flat} of {len(result)} objects left out: their boxes have no area")
+
+
+def _changed(task: Task) -> bool:
+    try:
+        return _digest(task.file.read_bytes()) != task.digest
+    except FileNotFoundError:
+        return bool(task.digest)
+    except OSError as exc:
+        raise OutputError(f"{printable(str(task.file))}: cannot be written over: {exc.strerror or exc}") from exc

@@ -1,0 +1,310 @@
+"""Which pictures to label or to check next: what ``posetools review`` does.
+
+The terms of scores.py give each picture a priority; pictures are then taken one by one, so that each
+differs from those taken before. The same request on the same data gives the same list. What is written, a folder that
+is there as a whole or not at all: review.json and review.csv (the list with its reasons), sheet.jpg, pictures/ with
+links for labelme (posetools/labeling/review/links.py), and skeleton.yaml where the skeleton is not the default.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from PIL import Image as Pillow
+
+from posetools import __version__
+from posetools.core.dataset import Visibility
+from posetools.core.skeleton import Skeleton
+from posetools.datasets.own_skeleton import keep_skeleton
+from posetools.datasets.shown import Labelled, Mark
+from posetools.errors import RequestError, must_be
+from posetools.files.disk import check_free, is_inside, staged_folder, write_json, write_text
+from posetools.formats.labelme.write import Drawn, labelme_document, labelme_text
+from posetools.imaging.drawing import DEFAULT_STYLE
+from posetools.imaging.header import save_picture
+from posetools.labeling.review.data import Candidate, Candidates, features, predicted, read_candidates, with_predictions
+from posetools.labeling.review.geometry import by_geometry
+from posetools.labeling.review.links import PICTURES, RECORD, Links, link_files
+from posetools.labeling.review.scores import Material, Term, by_boxes, by_confidence, by_labels, choose, priorities
+from posetools.labeling.sheet import HIDDEN
+from posetools.labeling.view_draw import View, draw_sheet
+from posetools.pairs.pipeline import PosePipeline
+from posetools.prediction.predictions import check_labelme_names
+from posetools.progress import Progress, silent
+from posetools.runtime.results import KPT_THR
+
+# What gives for each of N pictures its term, or None where it cannot have it.
+Judge: TypeAlias = Callable[[Material], Sequence[Term | None]]
+TERMS: Mapping[str, Judge] = {
+    "confidence": by_confidence,
+    "boxes": by_boxes,
+    "geometry": by_geometry,
+    "labels": by_labels,
+}
+VARIETY = "variety"
+BY = (*TERMS, VARIETY)
+TABLE, SHEET = "review.csv", "sheet.jpg"
+# The sheet shows the first of them; more would be too small to see.
+_ON_SHEET = 100
+
+Only: TypeAlias = Literal["all", "labelled", "unlabelled"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReviewRequest:
+    """What is wanted.
+
+    Attributes:
+        data: a folder of pictures, labelled or not, or a data set.
+        out: the folder to write.
+        number: how many pictures at most.
+        by: the terms that count, of ``BY``.
+        variety: the weight of the variety.
+        only: choose among all pictures, or those with or without a person's labels.
+        predictions: a file of ``posetools predict``; None: those of the pipeline, if there is one.
+        skeleton: a built-in name or a file; None: the data's own.
+        links: how pictures come into the folder; None: as links where labels lie beside pictures, else as copies, for
+            convert reads no picture that a link leads out of its source to.
+        overwrite: replace a folder that holds something.
+    """
+
+    data: Path
+    out: Path
+    number: int = 50
+    by: tuple[str, ...] = BY
+    variety: float = 0.5
+    only: Only = "all"
+    predictions: Path | None = None
+    skeleton: str | Path | None = None
+    links: Links | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One picture of the list.
+
+    Attributes:
+        candidate: the picture.
+        score: priority + weight of the variety x how different it is: what it was chosen by.
+        terms: name -> what the term says; None where the picture cannot have it.
+        variety: how different it is from those chosen before, 0 to 1.
+    """
+
+    candidate: Candidate
+    score: float
+    terms: Mapping[str, Term | None]
+    variety: float
+
+    @property
+    def reasons(self) -> list[str]:
+        """What the terms say, the weightiest first, those without weight left out."""
+        said = [(name, term) for name, term in self.terms.items() if term is not None and term.value > 0]
+        said.sort(key=lambda one: -one[1].value)
+        return [f"{name} {term.value:.2f}: {term.reason}" for name, term in said]
+
+    @property
+    def why(self) -> str:
+        """The weightiest reason, or that it differs from the others."""
+        return next(iter(self.reasons), f"variety {self.variety:.2f}: differs from those before it")
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewResult:
+    """What was chosen.
+
+    Attributes:
+        chosen: the pictures, the most urgent first.
+        among: how many there were to choose from.
+        by: the terms that counted.
+        notes: what else is to be said, a sentence each.
+    """
+
+    chosen: tuple[Chosen, ...]
+    among: int
+    by: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def check_review(request: ReviewRequest) -> None:
+    """Refuse what cannot be done, before models are loaded.
+
+    Raises:
+        RequestError: there is no such data or term, or the output cannot be written there.
+    """
+    if not request.data.exists():
+        raise RequestError(must_be(str(request.data), "a folder with pictures, or a data set", "nothing there"))
+    for name in request.by:
+        if name not in BY:
+            raise RequestError(must_be("--by", f"names of {', '.join(BY)}, with commas between them", name))
+    if not request.by:
+        raise RequestError(must_be("--by", f"at least one of {', '.join(BY)}", ""))
+    for option, value in (("--next", request.number - 1), ("--variety", request.variety)):
+        if value < 0:
+            raise RequestError(f"{option} must be {'1' if option == '--next' else '0'} or more")
+    if request.data.is_dir() and is_inside(request.out, request.data):
+        rule = f"outside of {request.data}, where its links would be found as pictures"
+        raise RequestError(must_be("--out", rule, str(request.out)))
+    hint = "--overwrite replaces it; or choose another --out"
+    check_free(request.out, overwrite=request.overwrite, hint=hint)
+
+
+def review(request: ReviewRequest, pipeline: PosePipeline | None = None, progress: Progress = silent) -> ReviewResult:
+    """Choose the pictures, and write the folder.
+
+    Args:
+        request: what is wanted; ``check_review`` has passed it.
+        pipeline: predicts on the pictures; None: predictions are the file's, or there are none.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: there is nothing to choose from, or predictions and labels are of different keypoints.
+        InputError: a file cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    default = None if pipeline is None else pipeline.skeleton
+    candidates = read_candidates(request.data, request.skeleton, progress, default=default)
+    candidates = _wanted(candidates, request)
+    if request.predictions is not None:
+        candidates = with_predictions(candidates, request.predictions)
+    elif pipeline is not None:
+        candidates = predicted(candidates, pipeline, progress)
+    if not candidates.pictures:
+        raise RequestError(f"{request.data}: there is no picture to choose from\n  " + "\n  ".join(candidates.notes))
+    result = rank(candidates, request, progress)
+    _write(result, candidates, request, progress)
+    return result
+
+
+def _wanted(candidates: Candidates, request: ReviewRequest) -> Candidates:
+    if request.only == "all":
+        return candidates
+    labelled = request.only == "labelled"
+    pictures = tuple(one for one in candidates.pictures if (one.labels is not None) == labelled)
+    if not pictures:
+        there = f"{len(candidates.pictures)} pictures, none of them {request.only}"
+        raise RequestError(f"{request.data}: has {there}\n  --only says which are wanted")
+    return replace(candidates, pictures=pictures)
+
+
+def rank(candidates: Candidates, request: ReviewRequest, progress: Progress = silent) -> ReviewResult:
+    """Return the pictures to look at, the most urgent first; nothing is written.
+
+    Args:
+        candidates: at least one picture.
+        request: how many, and by what.
+        progress: told how far it is.
+    """
+    pictures = candidates.pictures
+    material = Material([one.labels for one in pictures], [one.found for one in pictures], candidates.skeleton)
+    judged = {name: judge(material) for name, judge in TERMS.items() if name in request.by}
+    terms = [{name: of_all[i] for name, of_all in judged.items()} for i in range(len(pictures))]
+    empty = [name for name in judged if all(one[name] is None for one in terms)]
+    priority = priorities(terms)
+    weight = request.variety if VARIETY in request.by else 0.0
+    looks = features(pictures, progress) if weight else np.zeros((len(pictures), 1))
+    rows, apart = choose(priority, looks, request.number, weight)
+    chosen = [
+        Chosen(pictures[row], float(priority[row] + weight * distance), terms[row], distance)
+        for row, distance in zip(rows, apart, strict=True)
+    ]
+    notes = list(candidates.notes)
+    notes += [f"{name}: does not count, for {_WITHOUT[name]}" for name in empty]
+    by = tuple(name for name in request.by if name not in empty)
+    return ReviewResult(tuple(chosen), len(pictures), by, tuple(notes))
+
+
+_WITHOUT = {
+    "confidence": "there are no predictions (--run, --bundle or --predictions)",
+    "boxes": "there are no predictions (--run, --bundle or --predictions)",
+    "geometry": "no object has five points, or the skeleton has no template",
+    "labels": "no picture has both labels and predictions",
+}
+
+
+def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest, progress: Progress) -> None:
+    named = [
+        (one.candidate.image.file_name, one.candidate.image.path)
+        for one in result.chosen
+        if one.candidate.image.path is not None
+    ]
+    check_labelme_names([name for name, _ in named])
+    with staged_folder(request.out, overwrite=request.overwrite) as staged:
+        how = request.links or ("symlink" if candidates.beside else "copy")
+        links = link_files(named, staged, request.out, how, labels=candidates.beside)
+        if not candidates.beside:
+            _write_labels(result, candidates.skeleton, staged)
+        entries = [_entry(rank, one) for rank, one in enumerate(result.chosen, start=1)]
+        document: dict[str, Any] = {"posetools": __version__, "data": request.data.as_posix(), "by": list(result.by)}
+        document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
+        write_json(staged / RECORD, {**document, "links": [link.model_dump() for link in links]})
+        write_text(staged / TABLE, _table(entries, result.by))
+        keep_skeleton(staged, candidates.skeleton)
+        save_picture(_sheet(result, candidates.skeleton, request, progress), staged / SHEET)
+
+
+def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> None:
+    """Write the labels of a data set as labelme files beside the links."""
+    for one in result.chosen:
+        image, labels = one.candidate.image, one.candidate.labels
+        if labels is not None:
+            drawn = zip(labels.boxes.tolist(), labels.keypoints.tolist(), strict=True)
+            document = labelme_document(image.file_name, image.size, [Drawn(*each) for each in drawn], skeleton)
+            write_text((staged / PICTURES / image.file_name).with_suffix(".json"), labelme_text(document))
+
+
+def _entry(rank: int, one: Chosen) -> dict[str, Any]:
+    candidate = one.candidate
+    entry: dict[str, Any] = {"rank": rank, "file_name": candidate.image.file_name, "score": round(one.score, 4)}
+    entry |= {name: None if term is None else round(term.value, 4) for name, term in one.terms.items()}
+    entry[VARIETY] = round(one.variety, 4)
+    entry["labelled"] = None if candidate.labels is None else len(candidate.labels.boxes)
+    entry["found"] = None if candidate.found is None else len(candidate.found)
+    return {**entry, "reasons": one.reasons}
+
+
+def _table(entries: Sequence[Mapping[str, Any]], by: Sequence[str]) -> str:
+    text = io.StringIO()
+    columns = ["rank", "file_name", "score", *by, "labelled", "found", "reasons"]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**entry, "reasons": "; ".join(entry["reasons"])} for entry in entries)
+    return text.getvalue()
+
+
+def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, progress: Progress) -> Pillow.Image:
+    """Return the contact sheet; where nothing is labelled, what is found is drawn into the pictures themselves."""
+    paired = any(one.candidate.labels is not None and one.candidate.found is not None for one in result.chosen)
+    views, rings = [], set[str]()
+    for one in result.chosen:
+        image, labels, found = one.candidate.image, one.candidate.labels, one.candidate.found
+        if labels is None and found is not None and not paired:
+            seen = np.where(found.keypoint_scores < KPT_THR, Visibility.HIDDEN, Visibility.VISIBLE)[..., None]
+            labels = Labelled(image, found.boxes, np.concatenate([found.keypoints, seen], axis=2), ())
+            rings.add(f"score below {KPT_THR:g}")
+        elif labels is not None:
+            rings.add(HIDDEN)
+        if labels is None:
+            k = skeleton.num_keypoints
+            labels = Labelled(image, np.zeros((0, 4)), np.zeros((0, k, 3)), ())
+        mark = Mark(((frozenset(), one.why),))
+        views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
+    title = f"{request.data}: {len(result.chosen)} of {result.among} pictures, by {', '.join(result.by)}"
+    return draw_sheet(
+        views[:_ON_SHEET],
+        skeleton,
+        DEFAULT_STYLE,
+        columns=None,
+        tile=None,
+        code="why:",
+        title=title,
+        problems=[],
+        progress=progress,
+        ring=" or ".join(sorted(rings)) or HIDDEN,
+    )

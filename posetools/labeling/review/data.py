@@ -1,0 +1,263 @@
+"""The pictures that ``posetools review`` chooses from, with what is known of each: labels, predictions, looks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+from posetools.core.dataset import Image
+from posetools.core.findings import Severity
+from posetools.core.folder import refuse_zip
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import Skeleton
+from posetools.datasets.own_skeleton import own_skeleton
+from posetools.datasets.shown import Labelled, read_labels
+from posetools.errors import InputError, RequestError, must_be, quoted
+from posetools.files.disk import read_bytes
+from posetools.files.walking import walk_files
+from posetools.formats import FORMATS
+from posetools.formats.base import ReadOptions
+from posetools.formats.labelme import format as labelme
+from posetools.formats.labelme.mark import is_untouched
+from posetools.imaging.frames import ahead, read_picture
+from posetools.imaging.header import Picture, is_picture, open_decoded, read_header
+from posetools.pairs.pipeline import PosePipeline
+from posetools.prediction.predictions import PicturePredictions, image_ids_of, read_predictions
+from posetools.progress import Progress
+
+_TOGETHER = 4
+# Pictures are told apart by this many grey cells a side, and by what is found in them.
+_CELLS = 8
+_MANY_OBJECTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One picture.
+
+    Attributes:
+        image: the picture; its ``path`` says where it lies.
+        labels: a person's labels; None where there are none (also where a model's are that nobody has saved).
+        found: what is predicted; None where that is not known.
+    """
+
+    image: Image
+    labels: Labelled | None = None
+    found: PicturePredictions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The pictures to choose from.
+
+    Attributes:
+        pictures: sorted by split, then by name.
+        skeleton: what the keypoints are.
+        ann_files: COCO files whose image ids predictions may go by.
+        beside: whether labels lie beside the pictures as labelme files, or would.
+        notes: what else is to be said, a sentence each.
+    """
+
+    pictures: tuple[Candidate, ...]
+    skeleton: Skeleton
+    ann_files: tuple[str, ...] = ()
+    beside: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def read_candidates(
+    data: Path, skeleton: str | Path | None, progress: Progress, *, default: Skeleton | None = None
+) -> Candidates:
+    """Return the pictures of a data set, of a labelled source, or of a folder in which nothing is labelled yet.
+
+    Args:
+        data: the folder, or a file with labels.
+        skeleton: a built-in name or a file; None: the data set's own.
+        progress: told how far it is.
+        default: what labelme files are read by when ``skeleton`` is None, such as the models'; None: the folder's own.
+
+    Raises:
+        RequestError: there is no such data, or no picture in it.
+        InputError: a file that is needed cannot be read.
+    """
+    refuse_zip(data)
+    if not data.exists():
+        raise RequestError(must_be(str(data), "a folder with pictures, or a data set", "nothing there"))
+    others = [one for name, one in FORMATS.items() if name != "labelme" and one.detect(data)]
+    if not data.is_dir() or others or any(data.glob("*_coco.json")):
+        labels = read_labels(data, split=None, skeleton=skeleton, progress=progress)
+        pictures = tuple(Candidate(one.image, one) for one in labels.pictures if one.image.path is not None)
+        return Candidates(pictures, labels.skeleton, labels.ann_files, beside=False)
+    if skeleton is not None or default is None:
+        default = own_skeleton([data], skeleton).skeleton
+    return _of_folder(data, default, progress)
+
+
+def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidates:
+    files = [path for path in walk_files(folder) if is_picture(path)]
+    if not files:
+        raise RequestError(must_be(str(folder), "a folder with pictures, or a data set", "no picture in it"))
+    labelled, notes = _labelled_in(folder, skeleton, progress)
+    pictures = []
+    for done, path in enumerate(files, start=1):
+        known = labelled.get(os.path.realpath(path))
+        if known is not None and _is_prediction(path):
+            known = None
+        try:
+            size = known.image.size if known else read_header(path).size
+        except InputError as exc:
+            notes.append(f"{exc}; it is left out")
+            continue
+        image = Image(path.relative_to(folder).as_posix(), *size, path=path)
+        pictures.append(Candidate(image, replace(known, image=image) if known else None))
+        progress("looking at pictures", done, len(files))
+    return Candidates(tuple(pictures), skeleton, notes=tuple(notes))
+
+
+def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[dict[str, Labelled], list[str]]:
+    """Return the labelled pictures of a folder by their paths with links followed."""
+    if not labelme.detect(folder):
+        return {}, []
+    read = labelme.read([folder], skeleton, ReadOptions(progress=progress))
+    errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
+    notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
+    found = {}
+    dataset = read.dataset
+    for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
+        part = slice(rows.start, rows.stop)
+        if image.path is not None:
+            one = Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.places[part])
+            found[os.path.realpath(image.path)] = one
+    return found, notes
+
+
+def _is_prediction(picture: Path) -> bool:
+    file = picture.with_suffix(".json")
+    return file.is_file() and is_untouched(read_bytes(file))
+
+
+def with_predictions(candidates: Candidates, path: Path) -> Candidates:
+    """Return the pictures with what a file of ``posetools predict`` says about them; the others are left out.
+
+    Raises:
+        RequestError: the file has none of the pictures, or goes by image ids that are not known.
+        InputError: it cannot be read.
+    """
+    ids = _image_ids(candidates.ann_files) if candidates.ann_files else None
+    found = read_predictions(path, candidates.skeleton, ids)
+    pictures = [replace(one, found=_sized(found.get(one.image.file_name), one.image)) for one in candidates.pictures]
+    known = [one for one in pictures if one.found is not None and not one.found.problem]
+    if not known:
+        names = [one.image.file_name for one in candidates.pictures]
+        problem = must_be("pictures", f"those of the data, such as {min(names)!r}", next(iter(found), None))
+        raise RequestError(f"{path}: {problem}")
+    notes = list(candidates.notes)
+    if len(known) < len(pictures):
+        notes.append(f"{path}: says nothing about {len(pictures) - len(known)} pictures, which are left out")
+    return replace(candidates, pictures=tuple(known), notes=tuple(notes))
+
+
+def _sized(found: PicturePredictions | None, image: Image) -> PicturePredictions | None:
+    # COCO's results do not say the size of a picture.
+    return found if found is None or found.size else replace(found, size=image.size)
+
+
+def _image_ids(files: Sequence[str]) -> Mapping[str, int]:
+    ids = [image_ids_of(Path(file)) for file in files]
+    together = {name: number for one in ids for name, number in one.items()}
+    if len(set(together.values())) < sum(map(len, ids)):
+        # Ids of two splits that clash cannot be told apart; predictions by name need none.
+        return {}
+    return together
+
+
+def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress) -> Candidates:
+    """Return the pictures with what a pipeline finds in them; those that cannot be read are left out, with a note.
+
+    Raises:
+        RequestError: the pipeline's keypoints are not those of the labels.
+    """
+    if any(one.labels for one in candidates.pictures) and pipeline.skeleton.names != candidates.skeleton.names:
+        rule = f"one that was trained with the keypoints of the labels, skeleton {candidates.skeleton.name}"
+        raise RequestError(must_be("the pose estimator", rule, pipeline.skeleton.name))
+    pictures: list[Candidate] = []
+    notes = list(candidates.notes)
+    done = 0
+    with closing(ahead(_batches(candidates.pictures), 1)) as batches:
+        for batch in batches:
+            results = iter(pipeline.predict([picture for _, picture in batch if not isinstance(picture, str)]))
+            for one, picture in batch:
+                done += 1
+                if isinstance(picture, str):
+                    notes.append(f"{picture}; it is left out")
+                    continue
+                result = next(results)
+                arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
+                found = PicturePredictions(one.image.file_name, *arrays, size=result.size)
+                pictures.append(replace(one, found=found))
+            progress("predicting", done, len(candidates.pictures))
+    return replace(candidates, pictures=tuple(pictures), skeleton=pipeline.skeleton, notes=tuple(notes))
+
+
+def _batches(pictures: Sequence[Candidate]) -> Iterator[list[tuple[Candidate, Picture | str]]]:
+    left = ((one, _read(one)) for one in pictures)
+    while batch := list(islice(left, _TOGETHER)):
+        yield batch
+
+
+def _read(one: Candidate) -> Picture | str:
+    if one.image.path is None:
+        return f"{one.image.file_name}: has no file"
+    try:
+        return read_picture(one.image.path)
+    except InputError as exc:
+        return str(exc)
+
+
+def features(pictures: Sequence[Candidate], progress: Progress) -> Floats:
+    """Return what pictures are told apart by (N, F): their grey values in coarse cells, and where objects are in them.
+
+    A picture that cannot be read is grey.
+    """
+    rows = []
+    for done, one in enumerate(pictures, start=1):
+        rows.append(np.concatenate([_thumbnail(one) / _CELLS, _layout(one)]))
+        progress("comparing pictures", done, len(pictures))
+    return np.array(rows, dtype=np.float64).reshape(len(pictures), _CELLS**2 + 4)
+
+
+def _thumbnail(one: Candidate) -> Floats:
+    """Return (cells x cells,) grey values from 0 to 1."""
+    grey = np.full(_CELLS**2, 0.5)
+    if one.image.path is None:
+        return grey
+    try:
+        # A JPEG is decoded at a fraction of its size.
+        upright, _ = open_decoded(one.image.path, "L", (_CELLS * 8, _CELLS * 8))
+        small = upright.resize((_CELLS, _CELLS), Pillow.Resampling.BOX)
+    except InputError:
+        return grey
+    return np.asarray(small, dtype=np.float64).ravel() / 255
+
+
+def _layout(one: Candidate) -> Floats:
+    """Return (4,): how many objects (1 for eight and more), the mean of their centres and of their sizes, 0 to 1."""
+    if one.found is not None:
+        boxes = one.found.boxes
+    elif one.labels is not None:
+        boxes = one.labels.boxes
+    else:
+        return np.zeros(4)
+    if not len(boxes):
+        return np.zeros(4)
+    size = np.array(one.image.size, dtype=np.float64)
+    centres = ((boxes[:, :2] + boxes[:, 2:]) / 2 / size).mean(axis=0)
+    share = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / size).clip(0, 1).prod(axis=1)).mean()
+    return np.array([min(len(boxes) / _MANY_OBJECTS, 1.0), *centres.clip(0, 1).tolist(), float(share)])

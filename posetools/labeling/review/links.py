@@ -1,0 +1,175 @@
+"""The folder of ``posetools review``: links to the chosen pictures and their labelme files, and the way back.
+
+labelme 5 and 6 write through a link, later ones put a file of their own in its place, and a picture without a file gets
+a new one beside the link. So ``posetools annotate`` brings back what lies in such a folder and not in the original
+place. Predictions that nobody has saved stay where they are. review.json says what was linked to what, and the digest
+of each labelme file then: when both have changed since, neither is touched, and that is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from posetools.errors import from_validation, must_be
+from posetools.files.disk import dump_json, portable_path, read_bytes, read_json, read_text, transfer, write_text
+from posetools.formats.labelme.mark import is_untouched
+
+RECORD = "review.json"
+PICTURES = "pictures"
+
+Links: TypeAlias = Literal["symlink", "copy"]
+
+
+class Link(BaseModel):
+    """A labelme file of the folder and its original, which may not be there yet.
+
+    Attributes:
+        file: its path in the folder of links.
+        original: the original's path, as seen from the folder of review.json.
+        digest: of the original's content; empty when there was none.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    file: str
+    original: str
+    digest: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Link:
+        relative = portable_path(self.file)
+        if relative is None or ".." in relative.parts:
+            raise ValueError(must_be("file", "a path below the folder of links", self.file))
+        if Path(self.original).suffix != ".json":
+            raise ValueError(must_be("original", "the path of a .json file", self.original))
+        return self
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    links: list[Link] = []
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtBack:
+    """What was brought back: how many files, and a sentence for each that could not be."""
+
+    files: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def link_files(
+    pictures: Sequence[tuple[str, Path]], staged: Path, final: Path, how: Links, *, labels: bool = True
+) -> list[Link]:
+    """Link pictures and the labelme files beside them into a folder that is being made.
+
+    Args:
+        pictures: the name below ``pictures/`` and the file of each.
+        staged: the folder that is being made.
+        final: where it will be.
+        how: symbolic links, or copies.
+        labels: also link the labelme files.
+
+    Returns:
+        What was linked to what.
+
+    Raises:
+        OutputError: the system refuses.
+    """
+    links = []
+    for name, path in pictures:
+        target = staged / PICTURES / name
+        transfer(path, target, how, option="--links")
+        if not labels:
+            continue
+        original = Path(os.path.realpath(path)).with_suffix(".json")
+        file = target.with_suffix(".json")
+        digest = ""
+        if original.is_file():
+            digest = _digest(read_bytes(original))
+            transfer(original, file, how, option="--links")
+        back = Path(os.path.relpath(original, os.path.realpath(final))).as_posix()
+        links.append(Link(file=PurePosixPath(name).with_suffix(".json").as_posix(), original=back, digest=digest))
+    return links
+
+
+def is_review(folder: Path) -> bool:
+    """Return whether what is saved in a folder is brought back: it is that of a review, or ``pictures/`` in it."""
+    return _root(folder) is not None
+
+
+def _root(folder: Path) -> Path | None:
+    return next((one for one in (folder, folder.parent) if (one / RECORD).is_file()), None)
+
+
+def bring_back(folder: Path) -> BroughtBack:
+    """Write what was saved in a folder of links to the originals; any other folder is left alone.
+
+    Args:
+        folder: ``pictures/`` of a review, or the review's folder itself.
+
+    Raises:
+        InputError: review.json is damaged.
+        OutputError: an original cannot be written.
+    """
+    root = _root(folder)
+    if root is None:
+        return BroughtBack()
+    content = read_json(root / RECORD)
+    try:
+        record = _Record.model_validate(content)
+    except ValidationError as exc:
+        raise from_validation(root / RECORD, exc) from exc
+    problems: list[str] = []
+    links: list[dict[str, Any]] = []
+    files = 0
+    for link in record.links:
+        digest, problem = _bring_one(link, root)
+        files += digest != link.digest
+        problems += [problem] if problem else []
+        links.append({**link.model_dump(), "digest": digest})
+    if files:
+        write_text(root / RECORD, dump_json({**content, "links": links}))
+    return BroughtBack(files, tuple(problems))
+
+
+def _bring_one(link: Link, root: Path) -> tuple[str, str]:
+    """Return the original's digest as it is then, and what is wrong, if anything."""
+    file = root / PICTURES / link.file
+    # Without the dots, for messages; the root's own links are followed before.
+    original = Path(os.path.normpath(Path(os.path.realpath(root), link.original)))
+    if not file.is_file():
+        return link.digest, ""
+    data = read_bytes(file)
+    saved = _digest(data)
+    if saved == link.digest or is_untouched(data):
+        return link.digest, ""
+    now = _digest(read_bytes(original)) if original.is_file() else ""
+    # Through a link, or somebody has brought it back by hand.
+    if now == saved:
+        return saved, ""
+    if now != link.digest:
+        return link.digest, f"{file}: was saved, and so was {original} since; neither is touched: keep the one you want"
+    write_text(original, read_text(file))
+    _link_again(file, original)
+    return _digest(read_bytes(original)), ""
+
+
+def _link_again(file: Path, original: Path) -> None:
+    """Put a link in the place of a file, where the picture beside it is a link too."""
+    pictures = [one for one in file.parent.glob("*") if one.stem == file.stem and one != file]
+    if any(one.is_symlink() for one in pictures):
+        file.unlink()
+        transfer(original, file, "symlink")
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

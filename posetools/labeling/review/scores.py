@@ -1,0 +1,189 @@
+"""How much is to be learnt from a picture: the terms of ``posetools review``, each 0 (nothing) to 1, with its reason.
+
+docs/review.md has the formulas. A term that a picture cannot have (no predictions, no labels) is None, and does not
+count for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from posetools.core.geometry import Floats, pairwise_iou
+from posetools.core.skeleton import Skeleton
+from posetools.datasets.shown import Labelled
+from posetools.prediction.predictions import PicturePredictions
+
+# What a picture counts in which nothing was found: it may show nothing, or all of it may be missed.
+NOTHING_FOUND = 0.5
+# A point outside its box counts fully when it is this share of the box's longer side away.
+_FAR_OUT = 0.25
+_SAME_OBJECT = 0.5
+
+
+class Term(NamedTuple):
+    """What one term says about a picture: 0 to 1, and why."""
+
+    value: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is known about N pictures.
+
+    Attributes:
+        labels: N pictures with a person's labels; None where there are none.
+        found: N pictures' predictions; None where there are none.
+        skeleton: what the keypoints of both are.
+    """
+
+    labels: Sequence[Labelled | None]
+    found: Sequence[PicturePredictions | None]
+    skeleton: Skeleton
+
+
+def by_confidence(material: Material) -> list[Term | None]:
+    """Return 1 minus the least object's box score times the mean of its points' scores."""
+    return [None if one is None else _confidence(one) for one in material.found]
+
+
+def _confidence(found: PicturePredictions) -> Term:
+    if not len(found):
+        return Term(NOTHING_FOUND, "nothing is found")
+    points = found.keypoint_scores.clip(0, 1).mean(axis=1)
+    sure = found.scores.clip(0, 1) * points
+    row = int(sure.argmin())
+    reason = f"least sure object {sure[row]:.2f} (box {found.scores[row]:.2f}, points {points[row]:.2f})"
+    return Term(float(1 - sure[row]), reason)
+
+
+def by_boxes(material: Material) -> list[Term | None]:
+    """Return how little the detector's boxes and the pose estimator's points agree, at the worst object.
+
+    A point outside its box counts by its distance; the box round the points by how much less it overlaps the
+    detector's box than is usual (the median of all objects).
+    """
+    found = material.found
+    overlaps = [None if one is None else _overlaps(one) for one in found]
+    known = [one for one in overlaps if one is not None and len(one)]
+    usual = float(np.median(np.concatenate(known))) if known else 0.0
+    return [
+        None if one is None or overlap is None else _disagreement(one, overlap, usual, material.skeleton)
+        for one, overlap in zip(found, overlaps, strict=True)
+    ]
+
+
+def _overlaps(found: PicturePredictions) -> Floats:
+    around = np.concatenate([found.keypoints.min(axis=1), found.keypoints.max(axis=1)], axis=1)
+    iou: Floats = np.diagonal(pairwise_iou(around, found.boxes)).copy()
+    return iou
+
+
+def _disagreement(found: PicturePredictions, overlaps: Floats, usual: float, skeleton: Skeleton) -> Term:
+    if not len(found):
+        return Term(0.0, "nothing is found")
+    low, high = found.boxes[:, None, :2], found.boxes[:, None, 2:]
+    out = np.maximum(np.maximum(low - found.keypoints, found.keypoints - high), 0.0).max(axis=2)
+    longest = np.maximum((found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1), 1.0)
+    away = out / longest[:, None]
+    outside = (away.max(axis=1) / _FAR_OUT).clip(0, 1)
+    less = np.zeros(len(found)) if usual <= 0 else ((usual - overlaps) / usual).clip(0, 1)
+    row = int(np.maximum(outside, less).argmax())
+    if outside[row] >= less[row]:
+        point = int(away[row].argmax())
+        reason = f"{skeleton.names[point]} lies {out[row, point]:.0f} px outside of its box"
+        return Term(float(outside[row]), reason if out[row, point] > 0 else "box and points agree")
+    return Term(float(less[row]), f"box and box of points overlap by IoU {overlaps[row]:.2f}, usual are {usual:.2f}")
+
+
+def by_labels(material: Material) -> list[Term | None]:
+    """Return how much labels and predictions differ, at the worst object.
+
+    A labelled object that is not found counts 1, one that is found and not labelled its box score, one that is both
+    1 - OKS. Without predictions or without labels there is no term.
+    """
+    pairs = zip(material.labels, material.found, strict=True)
+    return [None if ours is None or one is None else _difference(ours, one, material.skeleton) for ours, one in pairs]
+
+
+def _difference(labels: Labelled, found: PicturePredictions, skeleton: Skeleton) -> Term:
+    matched = _matched(labels.boxes, found)
+    terms = [Term(0.0, "labels and predictions agree")]
+    for row, other in enumerate(matched):
+        name = f"labelled object {row + 1}"
+        terms.append(Term(1.0, f"{name} is not found") if other < 0 else _apart(labels, row, found, other, skeleton))
+    free = sorted(set(range(len(found))) - set(matched))
+    terms += [
+        Term(float(np.clip(found.scores[i], 0, 1)), f"an object is found ({found.scores[i]:.2f}), not labelled")
+        for i in free
+    ]
+    return max(terms, key=lambda term: term.value)
+
+
+def _matched(boxes: Floats, found: PicturePredictions) -> list[int]:
+    """Return for each labelled box the predicted one, or -1: as COCO matches, from the surest down."""
+    matched = [-1] * len(boxes)
+    iou = pairwise_iou(found.boxes, boxes)
+    for i in np.argsort(-found.scores, kind="stable").tolist():
+        if len(boxes) and iou[i].max() >= _SAME_OBJECT:
+            best = int(iou[i].argmax())
+            matched[best] = i
+            iou[:, best] = 0.0
+    return matched
+
+
+def _apart(labels: Labelled, row: int, found: PicturePredictions, other: int, skeleton: Skeleton) -> Term:
+    points = labels.keypoints[row]
+    given = np.flatnonzero(points[:, 2] > 0)
+    if not len(given):
+        return Term(0.0, "labels and predictions agree")
+    sides = labels.boxes[row, 2:] - labels.boxes[row, :2]
+    away = np.linalg.norm(found.keypoints[other, given] - points[given, :2], axis=1)
+    # COCO's OKS, with k = 2 sigma.
+    wide = 8 * max(float(sides.prod()), 1.0) * np.array(skeleton.sigmas)[given] ** 2
+    oks = float(np.exp(-(away**2) / wide).mean())
+    worst = int(away.argmax())
+    name = skeleton.names[int(given[worst])]
+    return Term(1 - oks, f"object {row + 1}: OKS {oks:.2f}; {name} is {away[worst]:.0f} px from its label")
+
+
+def priorities(terms: Sequence[Mapping[str, Term | None]]) -> Floats:
+    """Return the (N,) priorities: the root of the mean square of the terms that a picture has, 0 where it has none."""
+    values = [[term.value for term in one.values() if term is not None] for one in terms]
+    return np.array([float(np.sqrt(np.mean(np.square(one)))) if one else 0.0 for one in values])
+
+
+def choose(priority: Floats, features: Floats, number: int, variety: float) -> tuple[list[int], list[float]]:
+    """Return the pictures to look at, in this order, and how different each is from those before it (0 to 1).
+
+    Greedy: the next one has the largest priority + variety x distance to the nearest of those chosen before. Of equal
+    ones the first is taken.
+
+    Args:
+        priority: (N,).
+        features: (N, F) what pictures are told apart by.
+        number: how many to choose.
+        variety: the weight of the distance; 0: by priority alone.
+    """
+    if not len(priority):
+        return [], []
+    away = np.linalg.norm(features - features.mean(axis=0), axis=1)
+    unit = 2 * float(np.median(away)) or 1.0
+    # The first has nobody to differ from: it is the one that differs most from the average.
+    distance = (away / unit).clip(0, 1)
+    free = np.ones(len(priority), dtype=np.bool_)
+    chosen: list[int] = []
+    apart: list[float] = []
+    while len(chosen) < min(number, len(priority)):
+        worth = np.where(free, priority + variety * distance, -np.inf)
+        best = int(worth.argmax())
+        chosen.append(best)
+        apart.append(float(distance[best]))
+        free[best] = False
+        to_best = (np.linalg.norm(features - features[best], axis=1) / unit).clip(0, 1)
+        distance = to_best if len(chosen) == 1 else np.minimum(distance, to_best)
+    return chosen, apart

@@ -1,0 +1,244 @@
+"""Many pictures as one contact sheet, with a legend of what is drawn in them.
+
+A sheet is often larger than a screen. All its text is so large that it can be read when the whole sheet is shown on a
+screen of 1280 by 800 pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from posetools.core.dataset import Visibility
+from posetools.core.skeleton import Color, Skeleton
+from posetools.imaging.drawing import BOX_COLOR, INK, PAPER, SMALLEST_TEXT, Style, draw_instances, fitting_size, font_of
+
+_SCREEN = 1280, 800
+# The height of text in pixels of such a screen; in narrow tiles this share of their width at most.
+_CAPTION, _HEADING = 12.0, 15.0
+_NARROW = 9
+# Title and legend take about so many pixels of the screen's height.
+_AROUND = 90
+# A sheet is shown whole by its width; what is higher than so many screens is scrolled.
+_HIGHEST = 2.0
+# A longer legend would hide the pictures.
+_LISTED = 40
+_GROUND: Color = (96, 100, 106)
+HIDDEN = "hidden (labeled, not visible)"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a legend: what is drawn, and what it means.
+
+    Attributes:
+        text: what it means; may be empty.
+        points: keypoint -> visibility, drawn side by side with the links between them.
+        box: the color of a box that is drawn; None for none.
+    """
+
+    text: str
+    points: Mapping[int, Visibility] = field(default_factory=dict)
+    box: Color | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Legend:
+    """What the drawings of a sheet mean.
+
+    Attributes:
+        skeleton: the keypoints and links, with their colors.
+        entries: in order.
+    """
+
+    skeleton: Skeleton
+    entries: tuple[Entry, ...]
+
+
+def legend_of(
+    skeleton: Skeleton, *, boxes: Mapping[str, Color] | None = None, notes: Sequence[str] = (), ring: str = HIDDEN
+) -> Legend:
+    """Return a legend: discs, rings and boxes, then each keypoint and each link in its color.
+
+    Args:
+        skeleton: the keypoints and links.
+        boxes: what boxes mean, and their colors; None: one of an object.
+        notes: sentences that need no drawing.
+        ring: what a ring means.
+    """
+    seen = [Entry("visible", {0: Visibility.VISIBLE}), Entry(ring, {0: Visibility.HIDDEN})]
+    boxed = [Entry(text, box=color) for text, color in ({"object": BOX_COLOR} if boxes is None else boxes).items()]
+    points = [Entry(name, {index: Visibility.VISIBLE}) for index, name in enumerate(skeleton.names[:_LISTED])]
+    edges = skeleton.edges[:_LISTED]
+    links = [
+        Entry("links" if number == len(edges) else "", dict.fromkeys(edge, Visibility.VISIBLE))
+        for number, edge in enumerate(edges, start=1)
+    ]
+    more = [("keypoints", skeleton.num_keypoints), ("links", len(skeleton.links))]
+    left_out = [Entry(f"... and {count - _LISTED} more {what}") for what, count in more if count > _LISTED]
+    texts = [Entry(note) for note in notes]
+    return Legend(skeleton, (*seen, *boxed, *texts, *points, *links, *left_out))
+
+
+def reduction(size: tuple[int, int]) -> float:
+    """Return how many times smaller than it is a sheet of (width, height) is shown on a screen; at least 1."""
+    wide, high = size[0] / _SCREEN[0], size[1] / _SCREEN[1]
+    return max(1.0, wide, min(high, _HIGHEST * wide))
+
+
+def readable_text(size: tuple[int, int], width: int) -> float:
+    """Return the height in pixels of text that can be read in a reduced sheet.
+
+    Args:
+        size: of the sheet.
+        width: of the tile that the text is in.
+    """
+    return max(SMALLEST_TEXT, min(_CAPTION * reduction(size), width / _NARROW))
+
+
+def fitting_columns(count: int, shape: float, lines: int) -> int:
+    """Return in how many columns pictures are largest when the whole sheet is shown on a screen.
+
+    Args:
+        count: how many pictures.
+        shape: their width by height.
+        lines: of their captions.
+    """
+    caption = 1.3 * _CAPTION * lines
+    height = _SCREEN[1] - _AROUND
+
+    def shown(columns: int) -> float:
+        return min(_SCREEN[0] / columns, (height / -(-count // columns) - caption) * shape)
+
+    return max(range(1, count + 1), key=shown)
+
+
+def contact_sheet(
+    tiles: Sequence[Pillow.Image],
+    *,
+    columns: int,
+    tile: tuple[int, int],
+    captions: Sequence[str] | None = None,
+    caption_lines: int = 1,
+    title: str = "",
+    legend: Legend | None = None,
+) -> Pillow.Image:
+    """Return one picture of many: even tiles row by row, each picture whole and in the middle of its tile.
+
+    Args:
+        tiles: the pictures; at least one.
+        columns: tiles in a row.
+        tile: (width, height) of a tile in pixels, without caption.
+        captions: what stands below each tile; a line feed begins a new line.
+        caption_lines: how many lines a caption has at most; what is longer is cut.
+        title: a line above all.
+        legend: what is drawn in the pictures; it is written below them.
+    """
+    gap = max(4, tile[0] // 60)
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    whole = columns * (tile[0] + gap) + gap, rows * (tile[1] + gap) + gap
+    caption_height = 0
+    # Larger text makes the sheet higher, and a higher one is shown smaller.
+    for _ in range(2):
+        whole = whole[0], rows * (tile[1] + gap + caption_height) + gap
+        font = font_of(round(readable_text(whole, tile[0])))
+        texts = [_wrap(text, font, tile[0], caption_lines) for text in captions or ()]
+        line_height = round(1.3 * font.size)
+        caption_height = round(0.3 * font.size) + line_height * max(map(len, texts)) if texts else 0
+    heading = font_of(round(max(_HEADING * reduction(whole), min(30.0, tile[0] / 16))))
+    top = round(2 * heading.size) if title else gap
+    step = tile[0] + gap, tile[1] + gap + caption_height
+    below = _legend(legend, whole[0], round(_CAPTION * reduction(whole))) if legend else None
+    bottom = top + rows * step[1]
+    sheet = Pillow.new("RGB", (whole[0], bottom + (below.height if below else 0)), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if title:
+        pen.text((gap, top / 2), _cut(title, heading, sheet.width - 2 * gap), INK, heading, anchor="lm")
+    for i, picture in enumerate(tiles):
+        x, y = gap + i % columns * step[0], top + i // columns * step[1]
+        size = fitting_size(picture.size, tile)
+        shown = picture if size == picture.size else picture.convert("RGB").resize(size, Pillow.Resampling.LANCZOS)
+        pen.rectangle((x, y, x + tile[0] - 1, y + tile[1] - 1), fill=(232, 232, 232))
+        sheet.paste(shown, (x + (tile[0] - shown.width) // 2, y + (tile[1] - shown.height) // 2))
+        for number, text in enumerate(texts[i] if texts else ()):
+            middle = y + tile[1] + 0.15 * font.size + (number + 0.5) * line_height
+            pen.text((x + 1, middle), text, INK, font, anchor="lm")
+    if below:
+        sheet.paste(below, (0, bottom))
+    return sheet
+
+
+def _legend(legend: Legend, width: int, size: int) -> Pillow.Image:
+    """Return a legend, ``width`` pixels wide: as many rows of entries as it needs."""
+    font, height = font_of(size), round(1.9 * size)
+    pad = size // 2
+    rows: list[list[tuple[int, Pillow.Image, str]]] = [[]]
+    x = pad
+    for entry in legend.entries:
+        symbol = _symbol(entry, legend.skeleton, size)
+        text = _cut(entry.text, font, width - symbol.width - 3 * pad)
+        needed = symbol.width + round(font.getlength(text)) + (pad if text and symbol.width else 0)
+        if rows[-1] and x + needed > width - pad:
+            rows.append([])
+            x = pad
+        rows[-1].append((x, symbol, text))
+        x += needed + 2 * pad
+    strip = Pillow.new("RGB", (width, len(rows) * height + pad), _GROUND)
+    pen = ImageDraw.Draw(strip)
+    for number, row in enumerate(rows):
+        middle = pad // 2 + number * height + height // 2
+        for left, symbol, text in row:
+            strip.paste(symbol, (left, middle - symbol.height // 2))
+            pen.text((left + symbol.width + (pad if symbol.width else 0), middle), text, PAPER, font, anchor="lm")
+    return strip
+
+
+def _symbol(entry: Entry, skeleton: Skeleton, size: int) -> Pillow.Image:
+    """Return what an entry stands for, drawn as in the pictures; nothing where it is a text alone."""
+    high = round(1.4 * size)
+    wide = 0 if entry.box is None and not entry.points else round((1.4 if len(entry.points) < 2 else 4) * size)
+    canvas = Pillow.new("RGB", (wide, high), _GROUND)
+    if not wide:
+        return canvas
+    line = max(2.0, size / 4)
+    style = Style(line=line, radius=0.3 * size, boxes=entry.box is not None)
+    keypoints = np.zeros((1, skeleton.num_keypoints, 3))
+    places = np.linspace(high / 2, wide - high / 2, len(entry.points)) if len(entry.points) > 1 else [wide / 2]
+    for (index, visibility), place in zip(entry.points.items(), places, strict=False):
+        keypoints[0, index] = place, high / 2, visibility
+    box = np.array([[line, line + 1, wide - line, high - line - 1]])
+    colors = None if entry.box is None else [entry.box]
+    return draw_instances(canvas, box, keypoints, skeleton, box_colors=colors, style=style)
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """Return a text that fits: of sentences the beginning is kept, of a name its end too, where names differ."""
+    if font.getlength(text) <= width:
+        return text
+    for kept in range(len(text) - 1, 0, -1):
+        tail = 0 if " " in text else kept // 2
+        shorter = f"{text[: kept - tail]}...{text[len(text) - tail :]}"
+        if font.getlength(shorter) <= width:
+            return shorter
+    return "..."
+
+
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
+    """Return a text as at most ``most`` lines, broken between words, the last one cut where there is more."""
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and font.getlength(longer) > width:
+                lines.append(line)
+                longer = word
+            line = longer
+        lines.append(line)
+    kept = [*lines[: most - 1], " ".join(lines[most - 1 :])] if len(lines) > most else lines
+    return [_cut(line, font, width) for line in kept]

@@ -1,0 +1,145 @@
+"""What a run left in its work folder, and from which checkpoint it can go on.
+
+The record that mmengine writes (``last_checkpoint``) is only where the search begins: a run may be killed while it
+writes it, or between a checkpoint and its record. What counts is the newest checkpoint that is whole: every byte as it
+was written (a checkpoint is a zip file, with checksums), loadable, and of a known epoch.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from posetools.errors import InputError, RequestError
+from posetools.mm.averages import is_stale, stale_text
+from posetools.mm.checkpoint import load_checkpoint
+
+SKELETON = "skeleton.yaml"
+
+
+RECORD = "last_checkpoint"
+_NOTHING = "has no checkpoint to resume from\n  without --resume the run starts at the first epoch"
+_NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """A checkpoint that a run can go on from.
+
+    Attributes:
+        path: the file.
+        epoch: how many epochs it has been trained for.
+        seed: of the run, None when it was not recorded.
+    """
+
+    path: Path
+    epoch: int
+    seed: int | None
+
+
+def last_in(work_dir: Path) -> Path | None:
+    """Return the last checkpoint of a work folder by its name, or None; ``resumable`` opens it as well."""
+    return next(_candidates(work_dir), None)
+
+
+def checkpoint_to_resume(work_dir: Path) -> Path:
+    """Return the last checkpoint of a work folder.
+
+    Raises:
+        RequestError: there is none.
+    """
+    checkpoint = last_in(work_dir)
+    if checkpoint is None:
+        raise RequestError(f"{work_dir}: {_NOTHING}")
+    return checkpoint
+
+
+def best_in(work_dir: Path) -> Path | None:
+    """Return the best checkpoint of a work folder, or None when the run was never evaluated."""
+    return max(work_dir.glob("best_*.pth"), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def numbered_in(work_dir: Path) -> dict[Path, int]:
+    """Return the checkpoints of epochs (or iterations) in a work folder, each with its number."""
+    return {
+        path: int(match[1]) for path in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(path.name)) is not None
+    }
+
+
+def _candidates(work_dir: Path) -> Iterator[Path]:
+    """Give the checkpoints of a work folder, the newest first, then the recorded one where that is elsewhere."""
+    numbered = numbered_in(work_dir)
+    yield from sorted(numbered, key=lambda path: (numbered[path], path.name), reverse=True)
+    recorded = _recorded(work_dir)
+    if recorded is not None and recorded not in numbered and recorded.is_file():
+        yield recorded
+
+
+def _recorded(work_dir: Path) -> Path | None:
+    record = work_dir / RECORD
+    try:
+        text = record.read_text(encoding="utf-8").strip() if record.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return None
+    if not text or "\0" in text:
+        return None
+    # mmengine records an absolute path, which a work folder that was moved has left behind.
+    beside = work_dir / Path(text).name
+    return beside if beside.is_file() else Path(text)
+
+
+def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
+    """Return the newest checkpoint of a work folder that is whole.
+
+    Args:
+        work_dir: the work folder of a run.
+        say: takes a sentence for each that is passed over, and for a record that names another one.
+
+    Raises:
+        RequestError: there is none.
+    """
+    damaged = []
+    for path in _candidates(work_dir):
+        try:
+            found = _opened(path, say)
+        except InputError as exc:
+            say(f"{str(exc).splitlines()[0]}: the checkpoint before it is taken")
+            damaged.append(path)
+            continue
+        recorded = _recorded(work_dir)
+        if recorded != path and recorded not in damaged:
+            named = f"names {recorded.name}" if recorded and recorded.suffix == ".pth" else "names no checkpoint"
+            say(f"{work_dir / RECORD}: {named}; {path.name} is the newest that is whole")
+        return found
+    whole = f"\n  damaged: {', '.join(path.name for path in damaged)}" if damaged else ""
+    raise RequestError(f"{work_dir}: {_NOTHING}{whole}")
+
+
+def _opened(path: Path, say: Callable[[str], None]) -> Resumable:
+    _check_bytes(path)
+    content = load_checkpoint(path)
+    if is_stale(content):
+        say(stale_text(path))
+    meta = content.get("meta") or {}
+    if not isinstance(meta, dict) or not isinstance(meta.get("epoch"), int):
+        raise InputError(path, "meta.epoch", "must be there: this is no checkpoint that can be resumed")
+    seed = meta.get("seed")
+    return Resumable(path, meta["epoch"], seed if isinstance(seed, int) else None)
+
+
+def _check_bytes(path: Path) -> None:
+    """Refuse a checkpoint with bytes that are not as they were written; torch itself does not look."""
+    if not zipfile.is_zipfile(path):
+        # Either half a file, or one of the form before torch 1.6: loading it tells.
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError) as exc:
+        raise InputError(path, "", f"is damaged: {exc}") from exc
+    if broken:
+        raise InputError(path, broken, "is damaged: its checksum is another one")

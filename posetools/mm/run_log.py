@@ -1,0 +1,384 @@
+"""What a training run logged: mmengine's log of a work folder, read into curves.
+
+mmengine writes one JSON object a line into ``<work_dir>/<time>/vis_data/scalars.json``. A line of training has the
+iteration as ``iter`` and ``step``, and the ``epoch`` where the run counts in epochs; a line of an evaluation has the
+metrics and, as ``step``, the epoch that was just done (or the iteration, in runs that count in those).
+
+Decisions:
+
+- Iterations are the one axis. How many an epoch has is in no line; it is the distance between the first lines of two
+  epochs. With a single epoch it is the last iteration that was logged.
+- A resumed run has a folder for each start, named by the time. They are joined in that order; from the first iteration
+  that a later start logged, what earlier ones had logged is replaced, for those weights are gone. Starts that trained
+  nothing (an evaluation alone) are passed over.
+- A number that is not finite is a gap, and so is -1 in an evaluation, by which COCO's metrics say that there was
+  nothing to measure.
+- A run that was killed can leave half a last line; it is left out and counted. Half a line elsewhere is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from posetools.core.geometry import Floats
+from posetools.errors import InputError, RequestError, shortened
+from posetools.files.disk import read_json, read_text
+
+METRICS = "metrics.json"
+
+_POSITION = frozenset({"epoch", "iter", "step"})
+# Evaluations log how long they took by the names that training uses.
+_TIMES = frozenset({"time", "data_time", "memory"})
+# Of these the least is the best: losses, normalised and plain mean errors.
+_ERRORS = re.compile("loss|NME|EPE|error", re.IGNORECASE)
+_TIMESTAMP = r"\d{8}_\d{6}"
+_BEST = re.compile(r"best_(?P<key>.+)_(?P<unit>epoch|iter)_(?P<number>\d+)\.pth")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The N values logged for one tag.
+
+    Attributes:
+        iterations: (N,) of training done when each was logged, rising.
+        values: (N,) NaN where there is a gap.
+    """
+
+    iterations: Floats
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def gaps(self) -> int:
+        """How many values are no numbers."""
+        return int(np.isnan(self.values).sum())
+
+    @property
+    def last(self) -> float | None:
+        """The last value, None when it is a gap or there is none."""
+        return float(self.values[-1]) if len(self) and np.isfinite(self.values[-1]) else None
+
+
+class BestName(NamedTuple):
+    """What mmengine's name of a best checkpoint says: ``best_coco_AP_epoch_40.pth``.
+
+    Attributes:
+        key: the metric, with underscores for slashes.
+        unit: ``epoch`` or ``iter``.
+        number: how many of those the checkpoint has been trained for.
+    """
+
+    key: str
+    unit: str
+    number: int
+
+    def tag(self, tags: Iterable[str]) -> str | None:
+        """Return the one of these tags that the name is made from."""
+        return next((tag for tag in tags if tag.replace("/", "_") == self.key), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best checkpoint of a run.
+
+    Attributes:
+        checkpoint: its file name.
+        tag: the metric that it is best by; None when no evaluation of the log has it.
+        iteration: of training, when it was saved.
+        score: its metric; None when neither metrics.json nor the log has it.
+    """
+
+    checkpoint: str
+    tag: str | None
+    iteration: float
+    score: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunLog:
+    """What a run logged.
+
+    Attributes:
+        work_dir: its folder.
+        training: what training logged, by tag (``loss``, ``lr``, ``time``, ...).
+        metrics: what evaluations logged, by tag (``coco/AP``, ...).
+        epoch_iterations: how many iterations an epoch has; None when the run counts in iterations.
+        epochs: how many epochs were done, None likewise; one under way is not counted.
+        iterations: the last iteration that was logged.
+        resumed: the iteration after which each later start went on.
+        best: the best checkpoint, when there was one.
+        broken: half lines that were left out.
+        replaced: lines of earlier starts that later ones replaced.
+    """
+
+    work_dir: Path
+    training: Mapping[str, Curve]
+    metrics: Mapping[str, Curve]
+    epoch_iterations: float | None
+    epochs: int | None
+    iterations: int
+    resumed: tuple[float, ...] = ()
+    best: Best | None = None
+    broken: int = 0
+    replaced: int = 0
+
+    @property
+    def seconds_per_iteration(self) -> float | None:
+        """The median, None when it was not logged."""
+        times = self.training.get("time")
+        finite = times.values[np.isfinite(times.values)] if times else np.zeros(0)
+        return float(np.median(finite)) if len(finite) else None
+
+    def when(self, iteration: float) -> str:
+        """Return ``epoch 12`` for its last iteration, or ``iteration 340`` where the run does not count in epochs."""
+        if self.epoch_iterations is None:
+            return f"iteration {round(iteration)}"
+        epochs = iteration / self.epoch_iterations
+        return f"epoch {epochs:.0f}" if abs(epochs - round(epochs)) < 0.005 else f"epoch {epochs:.2f}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of a log: the iteration, the epoch (of training lines, None else), and the numbers."""
+
+    iteration: float
+    epoch: int | None
+    training: bool
+    numbers: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class _Joined:
+    """The lines of all starts that still count."""
+
+    lines: list[_Line] = field(default_factory=list)
+    resumed: list[float] = field(default_factory=list)
+    replaced: int = 0
+
+    def add(self, lines: Sequence[_Line]) -> None:
+        begin = min(line.iteration for line in lines if line.training)
+        kept = [line for line in self.lines if line.iteration < begin]
+        self.replaced += len(self.lines) - len(kept)
+        self.resumed = [at for at in self.resumed if at < begin]
+        if kept:
+            self.resumed.append(kept[-1].iteration)
+        self.lines = [*kept, *lines]
+
+
+def find_runs(folder: Path) -> tuple[Path, ...]:
+    """Return the work folders that a folder stands for: itself, or those of its subfolders that are one, sorted.
+
+    Raises:
+        RequestError: there is none.
+    """
+    if logs_of(folder):
+        return (folder,)
+    found = tuple(sorted(path for path in folder.glob("*") if path.is_dir() and logs_of(path)))
+    if not found:
+        what = (
+            "is no folder" if not folder.is_dir() else "neither it nor a folder in it has <time>/vis_data/scalars.json"
+        )
+        raise RequestError(
+            f"{folder}: must be the work folder of a training run, or hold some: {what}\n"
+            "  `posetools train` says which folder it trains in; work_dirs/<name of the config> if nothing was said"
+        )
+    return found
+
+
+def logs_of(work_dir: Path) -> tuple[Path, ...]:
+    """Return the logs in a work folder, one for each start, the earliest first."""
+    return tuple(
+        log
+        for start in sorted(path for path in work_dir.glob("*") if re.fullmatch(_TIMESTAMP, path.name))
+        if (log := _log_of_start(start)) is not None
+    )
+
+
+def _log_of_start(start: Path) -> Path | None:
+    # The same lines under three names: two of mmengine, one of its predecessors' habit.
+    places = (
+        start / "vis_data" / "scalars.json",
+        start / "vis_data" / f"{start.name}.json",
+        start / f"{start.name}.json",
+    )
+    return next((path for path in places if path.is_file()), None)
+
+
+def read_run(work_dir: Path) -> RunLog:
+    """Return what the run in a work folder logged.
+
+    Raises:
+        RequestError: it has no log, or one without a single iteration of training.
+        InputError: a log cannot be read, or has a line that is no JSON object before its last.
+    """
+    logs = logs_of(work_dir)
+    if not logs:
+        raise RequestError(
+            f"{work_dir}: must be the work folder of a training run: no <time>/vis_data/scalars.json in it"
+        )
+    starts = [_read_log(log) for log in logs]
+    broken = sum(cut for _, cut in starts)
+    of_starts = [records for records, _ in starts if any(_is_training(record) for record in records)]
+    if not of_starts:
+        raise RequestError(
+            f"{logs[-1]}: holds no iteration of training yet\n  mmengine logs every 10 or 50 iterations: look later"
+        )
+    per_epoch = _iterations_per_epoch(of_starts)
+    joined = _Joined()
+    for records in of_starts:
+        joined.add(_lines(records, per_epoch))
+    training = _curves(line for line in joined.lines if line.training)
+    metrics = _curves(line for line in joined.lines if not line.training)
+    last = max(line.iteration for line in joined.lines)
+    return RunLog(
+        work_dir=work_dir,
+        training=training,
+        metrics=metrics,
+        epoch_iterations=per_epoch,
+        epochs=_epochs_done(joined.lines, per_epoch),
+        iterations=round(last),
+        resumed=tuple(joined.resumed),
+        best=_best(work_dir, metrics, per_epoch),
+        broken=broken,
+        replaced=joined.replaced,
+    )
+
+
+def _read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the lines of a log that say at which step they are, and whether the last line was cut (1 or 0)."""
+    lines = [(number, text) for number, text in enumerate(read_text(path).splitlines(), 1) if text.strip()]
+    records, broken = [], 0
+    for number, text in lines:
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            if number != lines[-1][0]:
+                raise InputError(path, f"line {number}", f"is not valid JSON: {shortened(str(exc))}") from exc
+            broken = 1
+            continue
+        if not isinstance(record, dict):
+            raise InputError(path, f"line {number}", f"must be a JSON object, got {type(record).__name__}")
+        # The result of a test is in a file of the same name, without a step.
+        if _is_number(record.get("step")):
+            records.append(record)
+    return records, broken
+
+
+def _is_training(record: Mapping[str, Any]) -> bool:
+    return "iter" in record
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _iterations_per_epoch(starts: Sequence[Sequence[Mapping[str, Any]]]) -> float | None:
+    """Return how many iterations an epoch has, None when the run does not count in epochs."""
+    first: dict[int, float] = {}
+    last = (0, 0.0)
+    for record in (record for records in starts for record in records if _is_training(record) and "epoch" in record):
+        epoch, iteration = int(record["epoch"]), float(record["step"])
+        first[epoch] = min(iteration, first.get(epoch, iteration))
+        last = max(last, (epoch, iteration))
+    if not first:
+        return None
+    epochs = sorted(first)
+    steps = [(first[b] - first[a]) / (b - a) for a, b in pairwise(epochs)]
+    return float(np.median(steps)) if steps else last[1] / last[0]
+
+
+def _lines(records: Sequence[Mapping[str, Any]], per_epoch: float | None) -> list[_Line]:
+    lines, epoch, iteration = [], 0, 0.0
+    for record in records:
+        training, step = _is_training(record), float(record["step"])
+        if training:
+            epoch, iteration = int(record.get("epoch", 0)), step
+        elif per_epoch is not None and (step <= epoch or step < iteration):
+            step *= per_epoch
+        # With log_with_hierarchy, mmengine puts a prefix before every tag.
+        plain = {tag.removeprefix("train/").removeprefix("val/"): value for tag, value in record.items()}
+        numbers = {tag: value for tag, value in plain.items() if tag not in _POSITION and _is_number(value)}
+        if not training:
+            numbers = {
+                tag: float("nan") if value == -1 else value for tag, value in numbers.items() if tag not in _TIMES
+            }
+        lines.append(_Line(step, epoch if training else None, training, numbers))
+    return lines
+
+
+def _epochs_done(lines: Sequence[_Line], per_epoch: float | None) -> int | None:
+    if per_epoch is None:
+        return None
+    seen = {line.epoch for line in lines if line.epoch is not None}
+    under_way = max(seen)
+    # The end of an epoch shows in its evaluation, or in a line of its last iteration, which is not always logged, and
+    # is known for one only when there are other epochs to measure by.
+    ends = [line.iteration for line in lines if not line.training or len(seen) > 1]
+    return under_way if max(ends, default=0.0) > under_way * per_epoch - 0.5 else under_way - 1
+
+
+def _curves(lines: Iterable[_Line]) -> dict[str, Curve]:
+    points: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        for tag, value in line.numbers.items():
+            points.setdefault(tag, []).append((line.iteration, value if np.isfinite(value) else float("nan")))
+    curves = {}
+    for tag, of_tag in points.items():
+        columns = np.array(of_tag, dtype=np.float64).reshape(-1, 2)
+        curves[tag] = Curve(columns[:, 0], columns[:, 1])
+    return curves
+
+
+def best_of(tag: str, curve: Curve) -> tuple[float, float] | None:
+    """Return the iteration and the value of a curve's best point: of losses and errors the least; None without any."""
+    if curve.gaps == len(curve):
+        return None
+    at = int(np.nanargmin(curve.values) if _ERRORS.search(tag) else np.nanargmax(curve.values))
+    return float(curve.iterations[at]), float(curve.values[at])
+
+
+def parse_best(name: str) -> BestName | None:
+    """Return what the name of a best checkpoint says, None when it is not mmengine's name of one."""
+    match = _BEST.fullmatch(name)
+    return BestName(match["key"], match["unit"], int(match["number"])) if match else None
+
+
+def _best(work_dir: Path, metrics: Mapping[str, Curve], per_epoch: float | None) -> Best | None:
+    """Return the best checkpoint: the one in the folder, else the one that metrics.json names."""
+    recorded = _recorded_best(work_dir)
+    names = {path.name: said for path in work_dir.glob("best_*.pth") if (said := parse_best(path.name))}
+    name = str(recorded.get("checkpoint", ""))
+    if names and name not in names:
+        # mmengine removes the old one when it finds a better one; only a crash between the two leaves both.
+        name = max(names, key=lambda candidate: (names[candidate].number, candidate))
+    said = parse_best(name)
+    if said is None:
+        return None
+    iteration = said.number * (per_epoch or 1.0) if said.unit == "epoch" else float(said.number)
+    tag = said.tag(metrics)
+    score = recorded.get("score") if recorded.get("checkpoint") == name else None
+    if not _is_number(score):
+        score = _value_at(metrics[tag], iteration) if tag else None
+    return Best(name, tag, iteration, None if score is None else float(score))
+
+
+def _recorded_best(work_dir: Path) -> Mapping[str, Any]:
+    path = work_dir / METRICS
+    document = read_json(path) if path.is_file() else {}
+    best = document.get("best") if isinstance(document, dict) else None
+    return best if isinstance(best, dict) else {}
+
+
+def _value_at(curve: Curve, iteration: float) -> float | None:
+    at = np.flatnonzero(np.isclose(curve.iterations, iteration) & np.isfinite(curve.values))
+    return float(curve.values[at[-1]]) if len(at) else None

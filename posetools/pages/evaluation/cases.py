@@ -1,0 +1,257 @@
+"""The worst cases of an evaluation, cut out of their pictures: the label, and beside it what each pair said.
+
+A case is a labelled object, or a sure prediction on nothing. Cases come from the detected boxes, which is what a user
+of the pair gets. Each has a main kind of error, and the kinds take turns, the worst case of each first: else fifty cars
+that were not found would hide every other cause. Wrong points are ringed, with a line to where the label has them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.core.geometry import Floats
+from posetools.core.skeleton import Color
+from posetools.evaluation.diagnosis.diagnosis import Case
+from posetools.evaluation.diagnosis.mend import LABELS
+from posetools.evaluation.run import RunReport
+from posetools.evaluation.tables import short_names
+from posetools.evaluation.verdict import sure_on_nothing
+from posetools.imaging.drawing import Style, draw_instances, fitting_size
+from posetools.pages.sealed import data_uri
+from posetools.pages.validation.crops import TILE, open_upright, region_of
+from posetools.progress import Progress, silent
+from posetools.runtime.results import KPT_THR
+
+NUMBER = 50
+BACKGROUND = "background"
+NOTHING, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
+_GOOD = (None, "good")
+_STYLE = Style(scale=1.8)
+_WRONG: Color = (255, 40, 90)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One drawn picture of a case.
+
+    Attributes:
+        name: ``label``, or ``prediction``, or the pair's where there are several.
+        uri: the picture itself; empty where it cannot be read.
+        text: what there is to say about it.
+    """
+
+    name: str
+    uri: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShownCase:
+    """One case of the page.
+
+    Attributes:
+        picture: the name of its picture.
+        place: where its label is; empty for a prediction on nothing.
+        kinds: every kind of error in it, the main one first.
+        oks: the lowest of all pairs; None for a prediction on nothing.
+        panels: the label, then each pair's prediction.
+        row: its row in the labels; -1 for a prediction on nothing.
+    """
+
+    picture: str
+    place: str
+    kinds: tuple[str, ...]
+    oks: float | None
+    panels: tuple[Panel, ...]
+    row: int = -1
+
+    @property
+    def thumbnail(self) -> Panel:
+        """The picture that shows best what is wrong: the label where nothing is predicted, else a prediction."""
+        predicted = [panel for panel in self.panels[1:] if panel.text not in (NOTHING, NOT_BY_THIS)]
+        return predicted[0] if predicted else self.panels[0]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Spot:
+    """A case before it is drawn: of object ``row``, or of what report ``of`` predicted in its row ``predicted``."""
+
+    image: int
+    row: int
+    kinds: tuple[str, ...]
+    badness: float
+    of: int = -1
+    predicted: int = -1
+
+
+def worst_cases(
+    reports: Sequence[RunReport], number: int = NUMBER, progress: Progress = silent
+) -> tuple[ShownCase, ...]:
+    """Return the worst cases of one evaluation, or of several on the same labels, each kind of error in turn.
+
+    Args:
+        reports: of the same labels.
+        number: how many at most.
+        progress: told how many are drawn.
+    """
+    spots = _chosen([*_objects(reports), *_on_nothing(reports)], number)
+    shown = []
+    for done, spot in enumerate(spots, start=1):
+        shown.append(_shown(reports, spot))
+        progress("drawing cases", done, len(spots))
+    return tuple(shown)
+
+
+def case_id(number: int) -> str:
+    """Return the id in the page of the case of that number, from 1."""
+    return f"case-{number}"
+
+
+def kinds_of(case: Case) -> tuple[str, ...]:
+    """Return the kinds of error of an object's points, the most frequent first; none for one that is good."""
+    counts = Counter(kind for kind in case.kinds if kind not in _GOOD)
+    return tuple(str(kind) for kind, _ in counts.most_common())
+
+
+def _objects(reports: Sequence[RunReport]) -> Iterator[_Spot]:
+    for several in zip(*(report.detected.diagnosis.cases for report in reports), strict=True):
+        worst = min(several, key=lambda case: case.oks)
+        kinds = dict.fromkeys([*kinds_of(worst), *(kind for case in several for kind in kinds_of(case))])
+        if kinds:
+            yield _Spot(worst.image, worst.row, tuple(kinds), 1.0 - worst.oks)
+
+
+def _on_nothing(reports: Sequence[RunReport]) -> Iterator[_Spot]:
+    for number, report in enumerate(reports):
+        for row, score in sure_on_nothing(report):
+            image = int(report.detected.predicted.image_index[row])
+            yield _Spot(image, -1, (BACKGROUND,), score, number, row)
+
+
+def _chosen(spots: Sequence[_Spot], number: int) -> list[_Spot]:
+    """Return so many of the worst, the main kinds taking turns."""
+    queues: dict[str, list[_Spot]] = {}
+    for spot in sorted(spots, key=lambda each: -each.badness):
+        queues.setdefault(spot.kinds[0], []).append(spot)
+    turns = (spot for turn in zip_longest(*queues.values()) for spot in turn if spot is not None)
+    return [spot for spot, _ in zip(turns, range(number), strict=False)]
+
+
+def _shown(reports: Sequence[RunReport], spot: _Spot) -> ShownCase:
+    truth = reports[0].truth
+    image = truth.images[spot.image]
+    names = short_names(reports) if len(reports) > 1 else ("prediction",)
+    cases = [_case(report, spot) for report in reports]
+    of_case = [case.predicted if case else (spot.predicted if at == spot.of else -1) for at, case in enumerate(cases)]
+    view = _view(image.path, _region(reports, spot, of_case))
+    panels = [Panel("label", _label(truth, spot, view), "" if spot.row >= 0 else "nothing is labelled here")]
+    for at, (report, case, row) in enumerate(zip(reports, cases, of_case, strict=True)):
+        text = _text(report, case, row, of_it=spot.of in (-1, at))
+        panels.append(Panel(names[at], _predicted(report, case, row, view), text))
+    oks = min((case.oks for case in cases if case), default=None)
+    place = truth.places[spot.row] if spot.row >= 0 else ""
+    return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row)
+
+
+def _case(report: RunReport, spot: _Spot) -> Case | None:
+    return next((case for case in report.detected.diagnosis.cases if case.row == spot.row), None)
+
+
+def _text(report: RunReport, case: Case | None, row: int, *, of_it: bool) -> str:
+    if row < 0:
+        return NOTHING if of_it else NOT_BY_THIS
+    poses = report.detected.poses
+    kept = int(poses.kept[row])
+    score = f"score {poses.every.scores[kept]:.2f} (box {poses.box_scores[kept]:.2f})"
+    if case is None:
+        return score
+    wrong: dict[str, list[str]] = {}
+    for name, kind in zip(report.truth.skeleton.names, case.kinds, strict=True):
+        if kind not in _GOOD:
+            wrong.setdefault(LABELS[str(kind)], []).append(name)
+    errors = [f"{label}: {', '.join(names)}" for label, names in wrong.items()]
+    return "; ".join([f"OKS {case.oks:.2f}, box IoU {case.iou:.2f}, {score}", *errors])
+
+
+def _region(reports: Sequence[RunReport], spot: _Spot, rows: Sequence[int]) -> tuple[int, int, int, int]:
+    """Return what is shown: the label, all boxes that belong to it, and their points as far as they are near."""
+    truth = reports[0].truth
+    boxes = [report.detected.predicted.boxes[row] for report, row in zip(reports, rows, strict=True) if row >= 0]
+    boxes += [truth.boxes[spot.row]] if spot.row >= 0 else []
+    low, high = np.min(boxes, axis=0)[:2], np.max(boxes, axis=0)[2:]
+    points = [report.detected.predicted.keypoints[row] for report, row in zip(reports, rows, strict=True) if row >= 0]
+    points += [truth.keypoints[spot.row][truth.keypoints[spot.row, :, 2] > 0, :2]] if spot.row >= 0 else []
+    every, room = np.concatenate(points), (high - low).max()
+    near = every[((every > low - room) & (every < high + room)).all(axis=1)]
+    keypoints = np.concatenate([near, np.full((len(near), 1), 2.0)], axis=1)
+    return region_of(np.concatenate([low, high])[None], keypoints[None], truth.images[spot.image].size)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _View:
+    """A region of a picture, as large as a tile."""
+
+    picture: Pillow.Image
+    corner: Floats
+    factor: float
+
+    def place(self, boxes: Floats, keypoints: Floats) -> tuple[Floats, Floats]:
+        """Return boxes and keypoints of the whole picture where they are in this."""
+        moved = keypoints.copy()
+        moved[:, :, :2] = (keypoints[:, :, :2] - self.corner) * self.factor
+        return (boxes - np.tile(self.corner, 2)) * self.factor, moved
+
+
+def _view(path: Path | None, region: tuple[int, int, int, int]) -> _View | None:
+    opened = open_upright(path) if path is not None else None
+    if opened is None:
+        return None
+    picture, scale = opened
+    x1, y1, x2, y2 = region
+    shown = fitting_size((x2 - x1, y2 - y1), TILE)
+    box = (scale * x1, scale * y1, scale * x2, scale * y2)
+    cut = picture.resize(shown, Pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    return _View(cut, np.array([x1, y1], dtype=np.float64), shown[0] / (x2 - x1))
+
+
+def _label(truth: Dataset, spot: _Spot, view: _View | None) -> str:
+    if view is None:
+        return ""
+    rows = [spot.row] if spot.row >= 0 else np.flatnonzero(truth.image_index == spot.image).tolist()
+    boxes, points = view.place(truth.boxes[rows], truth.keypoints[rows])
+    return data_uri(draw_instances(view.picture, boxes, points, truth.skeleton, style=_STYLE))
+
+
+def _predicted(report: RunReport, case: Case | None, row: int, view: _View | None) -> str:
+    if view is None or row < 0:
+        return data_uri(view.picture) if view else ""
+    truth, predicted = report.truth, report.detected.predicted
+    scores = predicted.keypoint_scores
+    sure = np.ones(truth.skeleton.num_keypoints) if scores is None else scores[row] >= KPT_THR
+    shown = np.where(sure, Visibility.VISIBLE, Visibility.HIDDEN)[:, None]
+    both = np.concatenate([predicted.keypoints[row], shown], axis=1)[None]
+    boxes, points = view.place(predicted.boxes[[row]], both)
+    drawn = draw_instances(view.picture, boxes, points, truth.skeleton, style=_STYLE)
+    if case is not None:
+        _, labels = view.place(truth.boxes[[case.row]], truth.keypoints[[case.row]])
+        wrong = [k for k, kind in enumerate(case.kinds) if kind not in _GOOD]
+        _mark(drawn, points[0, wrong, :2], labels[0, wrong, :2])
+    return data_uri(drawn)
+
+
+def _mark(picture: Pillow.Image, points: Floats, labels: Floats) -> None:
+    """Ring points, and draw a line from each to its label."""
+    pen = ImageDraw.Draw(picture)
+    for (x, y), (to_x, to_y) in zip(points.tolist(), labels.tolist(), strict=True):
+        if np.isfinite([x, y]).all() and max(abs(x), abs(y)) < 1e4:
+            pen.line((x, y, to_x, to_y), fill=_WRONG, width=2)
+            pen.ellipse((x - 8, y - 8, x + 8, y + 8), outline=_WRONG, width=2)

@@ -1,0 +1,224 @@
+"""What a finding is about, cut out of its picture: a small picture as a data URI.
+
+A finding names a file and a place in it: an object, or a picture of the COCO file. Entries that break the file's model
+are not in its columns; their box and points are then read from the file as far as they are numbers. A finding on two
+pictures names the second in its message, in the words that posetools.checks writes.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw
+
+from posetools.core.findings import Finding
+from posetools.core.geometry import Floats, xyxy_from_xywh
+from posetools.core.skeleton import Color
+from posetools.errors import InputError
+from posetools.files.disk import read_json
+from posetools.formats.coco.sources import safe_name
+from posetools.formats.coco.table import CocoTable
+from posetools.imaging.drawing import Style, draw_instances, fitting_size
+from posetools.imaging.header import open_decoded
+from posetools.pages.sealed import data_uri
+from posetools.pages.validation.material import Material
+
+# A picture in the page has at most this width and height.
+TILE = 340, 255
+# An object is cut out with this share of its longer side around it, and at least these pixels.
+_MARGIN, _MARGIN_PIXELS = 0.2, 6.0
+# Points that a message names are ringed, unless it names most of them.
+_MOST_RINGED = 3
+_RING: Color = (255, 40, 90)
+_STYLE = Style(scale=1.8)
+_PAIRS = ("E126", "W206", "W220", "W221")
+_PLACE = re.compile(r"(images|annotations)\[(\d+)\]")
+_OTHER = re.compile(r"\((?:([^():]+): )?images\[(\d+)\] ")
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A picture in the page.
+
+    Attributes:
+        uri: the picture itself.
+        caption: its split and name.
+    """
+
+    uri: str
+    caption: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Spot:
+    """A place in a picture: ``whole`` shows all of it, with the M objects; else what is around the one object."""
+
+    split: str
+    name: str
+    boxes: Floats
+    keypoints: Floats
+    whole: bool
+
+
+class Cropper:
+    """Draws what findings are about."""
+
+    def __init__(self, material: Material) -> None:
+        self._material = material
+        self._splits = {str(table.path): split for split, table in material.tables.items()}
+        self._entries: dict[str, tuple[list[Any], dict[str, Any]]] = {}
+
+    def crops(self, finding: Finding) -> tuple[Crop, ...]:
+        """Return pictures of what a finding is about: none, one, or the two that are alike."""
+        names = [name for name in self._material.skeleton.names if _mentions(finding.message, name)]
+        ringed = names if len(names) <= _MOST_RINGED else []
+        drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
+        return tuple(crop for crop in drawn if crop)
+
+    def object_crop(self, split: str, row: int) -> Crop | None:
+        """Return a picture of one of a split's sound objects; None where its image cannot be read."""
+        return self._draw(self._object(split, row), [])
+
+    def _object(self, split: str, row: int) -> _Spot:
+        objects = self._material.objects[split]
+        name = self._material.tables[split].images.file_names[int(objects.images[row])]
+        return _Spot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
+
+    def _spots(self, finding: Finding) -> Iterator[_Spot]:
+        split, place = self._splits.get(finding.file), _PLACE.match(finding.place)
+        if split is None or place is None:
+            return
+        first = self._spot(split, place[1], int(place[2]))
+        if first:
+            yield first
+        other = _OTHER.search(finding.message) if finding.code in _PAIRS else None
+        if other:
+            files = {table.path.name: each for each, table in self._material.tables.items()}
+            second = self._spot(files.get(other[1] or "", split), "images", int(other[2]))
+            if second:
+                yield second
+
+    def _spot(self, split: str, kind: str, position: int) -> _Spot | None:
+        table, objects = self._material.tables[split], self._material.objects[split]
+        if kind == "images":
+            row = _row(table.images.position, position)
+            if row is None:
+                return None
+            of_picture = objects.images == row
+            boxes, keypoints = objects.boxes[of_picture], objects.keypoints[of_picture]
+            return _Spot(split, table.images.file_names[row], boxes, keypoints, True)
+        row = _row(table.annotations.position, position)
+        at = None if row is None else _row(objects.rows, row)
+        if at is None:
+            return self._raw(split, table, position)
+        return self._object(split, at)
+
+    def _raw(self, split: str, table: CocoTable, position: int) -> _Spot | None:
+        """Return the place of an annotation that breaks the model, as far as the file tells it."""
+        key = str(table.path)
+        if key not in self._entries:
+            self._entries[key] = _entries(read_json(table.path))
+        entries, names = self._entries[key]
+        entry = entries[position] if position < len(entries) else None
+        name = names.get(str(entry.get("image_id"))) if isinstance(entry, Mapping) else None
+        if not isinstance(name, str) or not isinstance(entry, Mapping):
+            return None
+        k = self._material.skeleton.num_keypoints
+        box, points = _numbers(entry.get("bbox"), 4), _numbers(entry.get("keypoints"), 3 * k)
+        if box is None:
+            return _Spot(split, name, np.zeros((0, 4)), np.zeros((0, k, 3)), True)
+        keypoints = np.zeros((1, k, 3)) if points is None else points.reshape(1, k, 3)
+        return _Spot(split, name, xyxy_from_xywh(box[None]), keypoints, bool((box[2:] <= 0).any()))
+
+    def _draw(self, spot: _Spot, ringed: list[str]) -> Crop | None:
+        name = safe_name(spot.name)
+        opened = open_upright(self._material.folder / name) if name else None
+        if opened is None:
+            return None
+        picture, scale = opened
+        boxes, points = spot.boxes * scale, spot.keypoints.copy()
+        points[:, :, :2] *= scale
+        region = (0, 0, *picture.size) if spot.whole else region_of(boxes, points, picture.size)
+        shown = fitting_size((region[2] - region[0], region[3] - region[1]), TILE)
+        factor = shown[0] / (region[2] - region[0])
+        cut = picture.resize(shown, Pillow.Resampling.BICUBIC, box=region, reducing_gap=3.0)
+        corner = np.array(region[:2])
+        points[:, :, :2] = (points[:, :, :2] - corner) * factor
+        placed = (boxes - np.tile(corner, 2)) * factor
+        drawn = draw_instances(cut, placed, points, self._material.skeleton, style=_STYLE)
+        _ring(drawn, points, [self._material.skeleton.index[each] for each in ringed])
+        return Crop(data_uri(drawn), f"{spot.split}: {spot.name}")
+
+
+def _entries(document: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Return a file's annotations, and the file names of its pictures by id, of whatever a broken file has of them."""
+    images, annotations = (
+        value if isinstance(value := document.get(key) if isinstance(document, Mapping) else None, list) else []
+        for key in ("images", "annotations")
+    )
+    return annotations, {str(each.get("id")): each.get("file_name") for each in images if isinstance(each, Mapping)}
+
+
+def _mentions(message: str, name: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message) is not None
+
+
+def _row(values: Any, wanted: int) -> int | None:
+    """Return where ``wanted`` stands in ascending values."""
+    at = int(np.searchsorted(values, wanted))
+    return at if at < len(values) and int(values[at]) == wanted else None
+
+
+def _numbers(value: Any, length: int) -> Floats | None:
+    """Return a list of so many finite numbers, of a size that can be drawn, as an array."""
+    if not isinstance(value, list) or len(value) != length or not all(type(each) in (int, float) for each in value):
+        return None
+    return np.array(value, dtype=np.float64) if all(abs(each) < 1e6 for each in value) else None
+
+
+def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
+    """Return an upright picture, at a fraction of its size where that is decoded faster, and that fraction; or None."""
+    try:
+        return open_decoded(path, "RGB", (8 * TILE[0], 8 * TILE[1]))
+    except InputError:
+        return None
+
+
+def region_of(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return what is shown round an object: its box and its labelled points, a margin, at least a few pixels.
+
+    Args:
+        boxes: (1, 4) x1, y1, x2, y2.
+        keypoints: (1, K, 3) x, y, visibility.
+        size: the picture's (width, height), in which the result lies.
+    """
+    labelled = keypoints[0][(keypoints[0, :, 2] > 0) & np.isfinite(keypoints[0]).all(axis=1), :2]
+    limit = np.array(size, dtype=np.float64)
+    corners = np.concatenate([boxes.reshape(2, 2), labelled]).clip(0, limit)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    margin = max(_MARGIN * float((high - low).max()), _MARGIN_PIXELS)
+    low, high = np.floor(low - margin).clip(0, limit), np.ceil(high + margin).clip(0, limit)
+    low, high = np.minimum(low, limit - 1), np.maximum(high, low + 1)
+    # A very flat or narrow cut is widened: its longer side is at most three times the other.
+    for axis in (0, 1):
+        lacking = (high - low).max() / 3 - (high - low)[axis]
+        if lacking > 0:
+            low[axis] = max(0.0, math.floor(low[axis] - lacking / 2))
+            high[axis] = min(limit[axis], math.ceil(high[axis] + lacking / 2))
+    x1, y1, x2, y2 = np.concatenate([low, high]).astype(int).tolist()
+    return x1, y1, x2, y2
+
+
+def _ring(picture: Pillow.Image, keypoints: Floats, indices: list[int]) -> None:
+    pen = ImageDraw.Draw(picture)
+    for points in keypoints:
+        for x, y, visibility in points[indices].tolist():
+            if visibility and -1e4 < x < 1e4 and -1e4 < y < 1e4:
+                pen.ellipse((x - 11, y - 11, x + 11, y + 11), outline=_RING, width=2)

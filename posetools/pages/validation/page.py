@@ -1,0 +1,176 @@
+"""The page itself: what the template shows. How it is sealed, and written: sealed.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posetools.checks.validate import ValidationReport
+from posetools.core.findings import RULES, Finding, count_by_code
+from posetools.core.verdict import Thing
+from posetools.pages.sealed import check_target, render_page, write_page
+from posetools.pages.validation import charts
+from posetools.pages.validation.crops import Crop, Cropper
+from posetools.pages.validation.figures import Figures, figures_of
+from posetools.pages.validation.material import Material, read_material
+from posetools.progress import Progress, silent
+
+# So many kinds of findings are shown right below the verdict.
+FIRST = 6
+# Findings of one code beyond this are counted, not shown: those that are lie evenly spread over all.
+SHOWN_PER_CODE = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One finding as it is shown, with what is drawn of it."""
+
+    finding: Finding
+    crops: tuple[Crop, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """What to look at first: the findings of one code, with one of them and what is drawn of it."""
+
+    thing: Thing
+    finding: Finding
+    crop: Crop | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An object that charts link to.
+
+    Attributes:
+        id: of its place in the page.
+        texts: what is unusual about it.
+        where: the file, and the place in it.
+        crop: what is drawn of it.
+    """
+
+    id: str
+    texts: tuple[str, ...]
+    where: str
+    crop: Crop | None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The findings of one code: those that are shown, and how many there are."""
+
+    code: str
+    severity: str
+    title: str
+    why: str
+    count: int
+    items: tuple[Item, ...]
+
+
+def write_report(
+    report: ValidationReport,
+    path: Path,
+    *,
+    material: Material | None = None,
+    skeleton: str | Path | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Write what validation found as one HTML page, atomically; the same findings give the same bytes.
+
+    Args:
+        report: what validation found.
+        path: the page; it ends with ``.html``.
+        material: the data set, when it has been read already.
+        skeleton: a built-in name or a file, as validation was told; None for the data set's own.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: ``path`` is no name for a page, or the data set is not there any more.
+        InputError: the skeleton cannot be read.
+        OutputError: the page cannot be written.
+    """
+    check_target(path)
+    material = material or read_material(report, skeleton)
+    write_page(path, render(report, material, progress))
+
+
+def render(report: ValidationReport, material: Material, progress: Progress = silent) -> str:
+    """Return the page.
+
+    Args:
+        report: what validation found.
+        material: the data set.
+        progress: told how far it is.
+    """
+    figures = figures_of(material.objects, material.skeleton)
+    cropper = Cropper(material)
+    sections = tuple(_sections(report.findings, cropper, progress))
+    outliers = _outliers(figures, material, cropper)
+    links = {place: shown.id for place, shown in outliers.items()}
+    values: dict[str, Any] = {
+        "report": report,
+        "verdict": report.verdict,
+        "first": _first(report.verdict.things, sections),
+        "outliers": tuple(outliers.values()),
+        "warnings": len(report.findings) - report.errors,
+        "sections": sections,
+        "keypoints": {
+            name: [(split, counts, charts.bar(counts)) for split, counts in of_split.items()]
+            for name, of_split in figures.keypoints.items()
+        },
+        "splits": [(split, charts.bar(report.keypoints[split])) for split in report.splits],
+        "histograms": [(chart.title, charts.histogram(chart, links)) for chart in figures.histograms],
+        "heat_maps": [
+            (name, charts.heat_map(counts, name, figures.outliers[name], links))
+            for name, counts in figures.places.items()
+        ],
+        "split_colors": charts.SPLIT_COLORS,
+        "shown_per_code": SHOWN_PER_CODE,
+    }
+    return render_page("posetools.pages.validation", values)
+
+
+def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First, ...]:
+    """Return the most serious kinds of findings, each with one that can be shown, if any can."""
+    by_code = {section.code: section for section in sections}
+    first = []
+    for thing in things[:FIRST]:
+        items = by_code[thing.code].items
+        item = next((each for each in items if each.crops), items[0])
+        first.append(First(thing, item.finding, item.crops[0] if item.crops else None))
+    return tuple(first)
+
+
+def _outliers(figures: Figures, material: Material, cropper: Cropper) -> dict[tuple[str, int], Shown]:
+    """Return the objects that charts link to, by split and row."""
+    found = [outlier for chart in figures.histograms for _, outlier in chart.outliers]
+    found += [outlier for of_keypoint in figures.outliers.values() for outlier in of_keypoint]
+    texts: dict[tuple[str, int], list[str]] = {}
+    for outlier in found:
+        texts.setdefault((outlier.split, outlier.row), []).append(outlier.text)
+    shown = {}
+    for number, ((split, row), of_object) in enumerate(texts.items(), start=1):
+        table, objects = material.tables[split], material.objects[split]
+        where = f"{table.path}: {table.annotations.place(int(objects.rows[row]))}"
+        shown[split, row] = Shown(f"outlier-{number}", tuple(of_object), where, cropper.object_crop(split, row))
+    return shown
+
+
+def _sections(findings: Sequence[Finding], cropper: Cropper, progress: Progress) -> Iterator[Section]:
+    counts = count_by_code(findings)
+    total = sum(min(count, SHOWN_PER_CODE) for count in counts.values())
+    done = 0
+    for code, count in counts.items():
+        of_code = [finding for finding in findings if finding.code == code]
+        spread = np.linspace(0, count - 1, min(count, SHOWN_PER_CODE)).round().astype(int).tolist()
+        items = []
+        for index in spread:
+            items.append(Item(of_code[index], cropper.crops(of_code[index])))
+            done += 1
+            progress("drawing findings", done, total)
+        rule = RULES[code]
+        yield Section(code, str(of_code[0].severity), rule.title, rule.why, count, tuple(items))

@@ -1,0 +1,1 @@
+"""A detector and a pose estimator that belong together, found and opened."""

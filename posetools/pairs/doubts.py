@@ -1,0 +1,118 @@
+"""Whether a model is known to find anything: a sentence for one whose AP was 0, or that nobody has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from posetools.errors import InputError
+from posetools.files.disk import read_json
+from posetools.mm.evaluations import EVALUATIONS, Evaluations
+from posetools.mm.run_log import METRICS
+
+# AP by the names of OpenMMLab's evaluators, and by those of a bundle's manifest, which are of the whole pair.
+_AP = {"det": ("bbox/AP", "coco/bbox_mAP"), "pose": ("labelled_boxes/OKS/AP", "coco/AP")}
+_BOXES = ("bbox", "coco/bbox")
+_NAMES = {"det": "detector", "pose": "pose estimator"}
+# What a table shows as 0.000.
+_ZERO = 0.0005
+_WHY = "  fix: `posetools eval` says why"
+
+
+def doubt_of_evaluations(evaluations: Evaluations) -> str:
+    """Return the sentence for a run whose AP was 0 at every evaluation, or was never measured; empty for any other."""
+    folder, measured = evaluations.path.parent, [metrics for _, metrics in evaluations.entries]
+    if measured and not any(map(_ap_of, measured)):
+        return (
+            f"{folder}: no AP at {_times(len(measured))} of the run: nothing was predicted, or nothing is "
+            f"labeled\n{_WHY}"
+        )
+    return _zero(str(folder), measured)
+
+
+def doubt_of_checkpoint(checkpoint: Path | str) -> str:
+    """Return the sentence for a checkpoint of a run with an AP of 0 or without an evaluation; empty for any other.
+
+    A file that lies in no work folder of ``posetools train`` has no record, and gets no sentence.
+    """
+    folder = Path(checkpoint).parent
+    measured = _recorded(folder) if Path(checkpoint).is_file() else None
+    if measured is None:
+        return ""
+    if not any(_ap_of(metrics) for metrics in measured):
+        return (
+            f"{checkpoint}: AP was never measured in its run, so nothing says that it finds anything\n"
+            f"  fix: `posetools eval {checkpoint} --stage det|pose` measures it"
+        )
+    return _zero(str(checkpoint), measured)
+
+
+def doubts_of_pair(det: Path | str, pose: Path | str) -> tuple[str, ...]:
+    """Return the sentences for two checkpoints."""
+    return tuple(text for text in map(doubt_of_checkpoint, (det, pose)) if text)
+
+
+def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple[str, ...]:
+    """Return the sentences for a bundle of which a model had an AP of 0, or was never measured.
+
+    Args:
+        bundle: the file.
+        metrics: what its manifest says of the pair.
+    """
+    found = []
+    for stage, names in _AP.items():
+        values = [value for name in names if (value := metrics.get(name)) is not None]
+        # A manifest may have measures by names that are not known here.
+        measured = values or any(name.startswith(_BOXES) == (stage == "det") for name in metrics)
+        if not measured or (values and values[0] < _ZERO):
+            what = f"had AP {values[0]:.3f}" if values else "was never measured"
+            advice = f"`posetools eval --bundle {bundle} --data DIR` measures it"
+            found.append(f"{bundle}: its {_NAMES[stage]} {what} when it was exported\n  fix: {advice}")
+    return tuple(found)
+
+
+def _zero(where: str, measured: Sequence[Mapping[str, Any]]) -> str:
+    values = [ap for metrics in measured if (ap := _ap_of(metrics))]
+    if not values or any(value >= _ZERO for _, value in values):
+        return ""
+    return (
+        f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model finds nothing or next to "
+        f"nothing\n{_WHY}"
+    )
+
+
+def _times(number: int) -> str:
+    return "its one evaluation" if number == 1 else f"all {number} evaluations"
+
+
+def _ap_of(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
+    for names in _AP.values():
+        for name in names:
+            value = metrics.get(name)
+            if isinstance(value, int | float):
+                return name, float(value)
+    return None
+
+
+def _recorded(folder: Path) -> list[Mapping[str, Any]] | None:
+    """Return the metrics of all evaluations of the run in a folder, None when none is recorded there."""
+    try:
+        return list(_entries(folder))
+    except (InputError, FileNotFoundError):
+        return None
+
+
+def _entries(folder: Path) -> Iterator[Mapping[str, Any]]:
+    path = folder / EVALUATIONS
+    if not path.is_file():
+        if not (folder / METRICS).is_file():
+            raise FileNotFoundError(path)
+        # A run of before evaluations were kept: of the last checkpoint.
+        document = read_json(folder / METRICS)
+        last = document.get("last") if isinstance(document, dict) else None
+        yield (last.get("metrics") or {}) if isinstance(last, dict) else {}
+        return
+    evaluations = Evaluations(path)
+    evaluations.read(2**62)
+    yield from (metrics for _, metrics in evaluations.entries)

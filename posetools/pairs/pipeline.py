@@ -1,0 +1,315 @@
+"""The pipeline: a picture in, the objects in it and their keypoints out, by a detector and a pose estimator.
+
+    from posetools import PosePipeline
+    pipeline = PosePipeline.from_run("work_dirs")
+    result = pipeline("street.jpg")
+    result.boxes, result.keypoints, result.keypoint_scores
+
+The two models are OpenMMLab's (``from_run``, ``from_configs``; the ``train`` extra) or a bundle's (``from_bundle``; the
+``runtime`` extra, without torch); the results are the same plain arrays. What MMPose's top-down demo does is done here:
+boxes of one class above a score, NMS, keypoints in each. A picture without objects gives a result without objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.errors import RequestError
+from posetools.imaging.frames import read_picture
+from posetools.imaging.header import Picture
+from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
+from posetools.runtime.results import (
+    BBOX_THR,
+    KPT_THR,
+    NMS_THR,
+    Detections,
+    Detects,
+    Estimates,
+    PoseResult,
+    box_nms,
+    label_of,
+)
+
+if TYPE_CHECKING:
+    from posetools.pairs.find import Pair
+
+# Pictures that are in memory at once, when many are given: their crops share batches of the pose network.
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PipelineOptions:
+    """What a user may say about a pipeline; None stands for the models' own.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        bbox_thr: boxes must have a higher score.
+        nms_thr: a box goes when it overlaps a surer one by more than this IoU.
+        kpt_thr: keypoints with a lower score are not drawn.
+        det_cat_id: index of the class in the detector's ``classes``; None: the skeleton's category.
+        skeleton: a built-in name or a YAML file; None: the one that the pose estimator was trained with.
+        heatmaps: keep the heatmaps.
+        flip_test: average with what the mirrored crop gives, at twice the time.
+        amp: mixed precision, on a GPU.
+    """
+
+    device: str = "auto"
+    bbox_thr: float | None = None
+    nms_thr: float | None = None
+    kpt_thr: float | None = None
+    det_cat_id: int | None = None
+    skeleton: str | Path | None = None
+    heatmaps: bool = False
+    flip_test: bool = False
+    amp: bool = False
+
+
+DEFAULT_OPTIONS = PipelineOptions()
+
+
+class PosePipeline:
+    """A detector and a pose estimator, called with pictures.
+
+    Attributes:
+        detector: finds the boxes.
+        estimator: finds the keypoints in them.
+        skeleton: what the K keypoints are.
+        label: the class that counts, an index into ``detector.classes``.
+        bbox_thr: boxes must have a higher score.
+        nms_thr: a box goes when it overlaps a surer one by more than this IoU.
+        kpt_thr: keypoints with a lower score are not drawn.
+        heatmaps: whether results have heatmaps.
+        doubts: a sentence for each model whose AP was 0, or that was never measured.
+    """
+
+    def __init__(
+        self,
+        detector: Detects,
+        estimator: Estimates,
+        skeleton: Skeleton,
+        *,
+        label: int = 0,
+        bbox_thr: float = BBOX_THR,
+        nms_thr: float = NMS_THR,
+        kpt_thr: float = KPT_THR,
+        heatmaps: bool = False,
+    ) -> None:
+        """Join two models.
+
+        Raises:
+            RequestError: ``label`` is no class of the detector, or the keypoints are not the skeleton's.
+        """
+        if not 0 <= label < max(len(detector.classes), 1):
+            raise RequestError(
+                f"--det-cat-id must be 0 to {len(detector.classes) - 1}, the detector's classes, got {label}"
+            )
+        if estimator.num_keypoints != skeleton.num_keypoints:
+            raise RequestError(
+                f"the pose estimator predicts {estimator.num_keypoints} keypoints, but skeleton {skeleton.name} has "
+                f"{skeleton.num_keypoints}\n  --skeleton must be the one that it was trained with"
+            )
+        self.doubts: tuple[str, ...] = ()
+        self.detector, self.estimator, self.skeleton, self.label = detector, estimator, skeleton, label
+        self.bbox_thr, self.nms_thr, self.kpt_thr, self.heatmaps = bbox_thr, nms_thr, kpt_thr, heatmaps
+
+    @classmethod
+    def from_run(cls, run: str | Path, options: PipelineOptions = DEFAULT_OPTIONS) -> PosePipeline:
+        """Return the pair that ``posetools train`` left in the folders below ``run``.
+
+        Raises:
+            MissingExtraError: the ``train`` extra is not installed.
+            RequestError: ``run`` does not hold one detector and one pose estimator, or an option cannot be had.
+            InputError: a file cannot be read.
+        """
+        from posetools.mm.extra import require_train
+        from posetools.mm.runtime import prepare
+        from posetools.pairs.find import pair_of_run
+
+        require_train("PosePipeline.from_run")
+        _check(options)
+        pair = pair_of_run(Path(run))
+        prepare("PosePipeline.from_run")
+        return cls._from_pair(pair, options)
+
+    @classmethod
+    def from_configs(
+        cls,
+        det: tuple[str | Path, str | Path],
+        pose: tuple[str | Path, str | Path],
+        options: PipelineOptions = DEFAULT_OPTIONS,
+    ) -> PosePipeline:
+        """Return any MMDet detector with any top-down MMPose model.
+
+        Args:
+            det: the detector: a config or the name of one that mmdet carries, and its checkpoint or its URL.
+            pose: likewise the pose estimator, of mmpose.
+            options: what else the user says.
+
+        Raises:
+            MissingExtraError: the ``train`` extra is not installed.
+            RequestError: a name or URL leads nowhere, or an option cannot be had.
+            InputError: a file cannot be read, or config and checkpoint do not belong together.
+        """
+        from posetools.mm.extra import require_train
+        from posetools.mm.runtime import prepare
+        from posetools.pairs.find import Pair, check_named, named_model
+
+        require_train("PosePipeline.from_configs")
+        _check(options)
+        check_named("det", *map(str, det))
+        check_named("pose", *map(str, pose))
+        prepare("PosePipeline.from_configs")
+        models = named_model("det", *map(str, det)), named_model("pose", *map(str, pose))
+        return cls._from_pair(Pair(*models), options)
+
+    @classmethod
+    def from_bundle(cls, bundle: str | Path, options: PipelineOptions = DEFAULT_OPTIONS) -> PosePipeline:
+        """Return the pair in a bundle that ``posetools export`` made; torch and OpenMMLab are not needed.
+
+        Raises:
+            MissingExtraError: the ``runtime`` extra is not installed.
+            RequestError: an option cannot be had from a bundle.
+            InputError: the file is no bundle, or is damaged.
+        """
+        from posetools.runtime.archive import Archive
+        from posetools.runtime.bundle import Bundle
+
+        if options.flip_test or options.amp:
+            asked = "--flip-test" if options.flip_test else "--amp"
+            raise RequestError(
+                f"{asked}: a bundle's models run as they were exported\n  `posetools export --half` makes a smaller one"
+            )
+        given = Archive.open(Path(bundle)).manifest.thresholds
+        filled = replace(
+            options,
+            bbox_thr=given.bbox_thr if options.bbox_thr is None else options.bbox_thr,
+            nms_thr=given.nms_thr if options.nms_thr is None else options.nms_thr,
+            kpt_thr=given.kpt_thr if options.kpt_thr is None else options.kpt_thr,
+        )
+        opened = Bundle.open(Path(bundle), device=options.device, score_thr=filled.bbox_thr)
+        manifest = opened.manifest
+        pipeline = cls._joined(opened.detector, opened.estimator, lambda: manifest.skeleton, filled, Path(bundle))
+        pipeline.doubts = doubts_of_bundle(Path(bundle), manifest.metrics)
+        return pipeline
+
+    @classmethod
+    def _from_pair(cls, pair: Pair, options: PipelineOptions) -> PosePipeline:
+        from posetools.mm.device import resolve_device
+        from posetools.mm.inference import Detector, PoseEstimator
+        from posetools.pairs.find import skeleton_of_pair
+
+        device = resolve_device(options.device)
+        score_thr = BBOX_THR if options.bbox_thr is None else options.bbox_thr
+        detector = Detector(
+            pair.det.config, pair.det.checkpoint, device, amp=options.amp, fast=True, score_thr=score_thr
+        )
+        estimator = PoseEstimator(
+            pair.pose.config, pair.pose.checkpoint, device, amp=options.amp, fast=True, flip_test=options.flip_test
+        )
+        own = partial(skeleton_of_pair, pair, estimator, detector.classes)
+        pipeline = cls._joined(detector, estimator, own, options, pair.det.config)
+        pipeline.doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
+        return pipeline
+
+    @classmethod
+    def _joined(
+        cls,
+        detector: Detects,
+        estimator: Estimates,
+        own: Callable[[], Skeleton],
+        options: PipelineOptions,
+        source: Path,
+    ) -> PosePipeline:
+        skeleton = own() if options.skeleton is None else load_skeleton(options.skeleton)
+        label = options.det_cat_id
+        if label is None:
+            hint = "`posetools predict --det-cat-id N`, counted from 0, says which of them counts"
+            label = label_of(detector.classes, skeleton, source, hint=hint) if len(detector.classes) > 1 else 0
+        return cls(
+            detector,
+            estimator,
+            skeleton,
+            label=label,
+            bbox_thr=BBOX_THR if options.bbox_thr is None else options.bbox_thr,
+            nms_thr=NMS_THR if options.nms_thr is None else options.nms_thr,
+            kpt_thr=KPT_THR if options.kpt_thr is None else options.kpt_thr,
+            heatmaps=options.heatmaps,
+        )
+
+    # A str is a sequence of str to the type checker, so the two overlap.
+    @overload
+    def __call__(self, pictures: str | Path | Picture) -> PoseResult: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def __call__(self, pictures: Sequence[str | Path | Picture]) -> list[PoseResult]: ...
+
+    def __call__(
+        self, pictures: str | Path | Picture | Sequence[str | Path | Picture]
+    ) -> PoseResult | list[PoseResult]:
+        """Return what is found in a picture, or in each of several.
+
+        Args:
+            pictures: a file, or an array (H, W, 3) of uint8, blue, green, red; or a sequence of them.
+
+        Raises:
+            InputError: a file cannot be read.
+            RequestError: an array is no picture.
+        """
+        if isinstance(pictures, str | Path | np.ndarray):
+            return self._predict([pictures])[0]
+        rest = iter(pictures)
+        return [result for batch in iter(lambda: list(islice(rest, _AT_ONCE)), []) for result in self._predict(batch)]
+
+    def _predict(self, given: Sequence[str | Path | Picture]) -> list[PoseResult]:
+        paths = [Path(one) if isinstance(one, str | Path) else None for one in given]
+        pictures = [_checked(one) if isinstance(one, np.ndarray) else read_picture(Path(one)) for one in given]
+        return [replace(result, path=path) for result, path in zip(self.predict(pictures), paths, strict=True)]
+
+    def predict(self, pictures: Sequence[Picture]) -> list[PoseResult]:
+        """Return what is found in each of a few pictures that are in memory; all of them share batches."""
+        found = [self._kept(detections) for detections in self.detector(pictures)]
+        poses = self.estimator.estimate(pictures, [one.boxes for one in found], heatmaps=self.heatmaps)
+        return [
+            PoseResult(
+                boxes=one.boxes,
+                scores=one.scores,
+                keypoints=pose.keypoints,
+                keypoint_scores=pose.scores,
+                heatmaps=pose.heatmaps,
+                crops=pose.crops,
+                skeleton=self.skeleton,
+                picture=picture,
+                _raw=pose.raw,
+            )
+            for picture, one, pose in zip(pictures, found, poses, strict=True)
+        ]
+
+    def _kept(self, found: Detections) -> Detections:
+        rows = (found.labels == self.label) & (found.scores > self.bbox_thr)
+        sure = found[rows]
+        return sure[box_nms(sure.boxes, sure.scores, self.nms_thr)]
+
+
+def _check(options: PipelineOptions) -> None:
+    """Refuse what can be known to be wrong before torch is imported, which takes seconds."""
+    from posetools.mm.device import check_device
+
+    check_device(options.device)
+    if options.skeleton is not None:
+        load_skeleton(options.skeleton)
+
+
+def _checked(picture: Picture) -> Picture:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        raise RequestError(
+            f"a picture must be an array (H, W, 3) of uint8 (blue, green, red), got {picture.shape} of {picture.dtype}"
+        )
+    return picture

@@ -1,0 +1,349 @@
+"""Prediction over everything a user names: what ``posetools predict`` does once it has a pipeline.
+
+Three things go on at a time: a thread decodes the next pictures, the models work on a few at once, and a thread draws
+and writes those that are done. A picture that cannot be read is a problem in the report; the others go on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from posetools.errors import RequestError
+from posetools.files.disk import check_free, staged_folder
+from posetools.files.locks import only_one_in
+from posetools.imaging.drawing import DEFAULT_STYLE, Style
+from posetools.imaging.frames import Frame, Source, ahead
+from posetools.imaging.header import Picture, save_picture
+from posetools.imaging.video import VideoWriter, opencv
+from posetools.pairs.pipeline import PosePipeline
+from posetools.prediction.image_ids import ImageIds, ids_of_data_set
+from posetools.prediction.predictions import (
+    CocoWriter,
+    DocumentWriter,
+    LabelmeWriter,
+    check_labelme_names,
+    image_ids_of,
+)
+from posetools.progress import Progress, silent
+from posetools.runtime.results import PoseResult
+
+DOCUMENT = "predictions.json"
+RESULTS = "results_coco.json"
+RESULTS_OF_SPLIT = "results_{}_coco.json"
+
+# Pictures that go through the models together. More gain nothing on a CPU, and each waits for the others.
+_TOGETHER = 4
+# Batches that may wait to be drawn: pictures of 4K take 25 MB each.
+_WAITING = 2
+# Of a camera, or a video, that does not say it.
+_FPS = 25.0
+_ESCAPE, _Q = 27, ord("q")
+_WINDOW = "posetools predict (Esc or q ends)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictRequest:
+    """What is to be made of the predictions.
+
+    Attributes:
+        output_root: the folder for all output; None: nothing is written.
+        save_predictions: write predictions.json and results_coco.json.
+        labelme: write copies of the pictures with labelme files in place of drawn pictures.
+        ann_file: a COCO file whose image ids results_coco.json has; None: those of the images' data set, else 1, 2, ...
+            in order.
+        show: show each drawn picture in a window.
+        style: how objects are drawn.
+    """
+
+    output_root: Path | None = None
+    save_predictions: bool = False
+    labelme: bool = False
+    ann_file: Path | None = None
+    show: bool = False
+    style: Style = DEFAULT_STYLE
+
+
+@dataclass(slots=True)
+class Seen:
+    """One picture that was predicted on: its name, and the scores of what was found in it."""
+
+    name: str
+    scores: tuple[float, ...]
+
+
+@dataclass(slots=True)
+class PredictReport:
+    """What was done.
+
+    Attributes:
+        pictures: how many pictures and frames were predicted on.
+        objects: how many objects were found in them.
+        seconds: from the first picture's decoding to the last one's writing.
+        problems: one sentence for each picture that could not be read, and for what could not be held.
+        notes: one sentence for each thing that the user may not expect.
+        written: the files and folders that were written.
+        seen: the pictures one by one; only where nothing is written.
+    """
+
+    pictures: int = 0
+    objects: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+
+
+def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
+    """Refuse what cannot be done, before models are loaded.
+
+    Raises:
+        RequestError: options contradict each other, output would replace an input, or there is no screen.
+    """
+    if request.output_root is None:
+        for name, asked in (("--save-predictions", request.save_predictions), ("--format labelme", request.labelme)):
+            if asked:
+                raise RequestError(f"{name} needs --output-root DIR: where to write")
+    elif request.output_root.exists() and not request.output_root.is_dir():
+        raise RequestError(f"--output-root {request.output_root}: must be a folder, but is a file")
+    if request.ann_file is not None and not request.save_predictions:
+        raise RequestError("--ann-file gives the image ids of results_coco.json, which only --save-predictions writes")
+    if request.labelme:
+        _check_labelme(request, sources)
+    if request.show and sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+        raise RequestError(
+            "--show needs a screen, and this session has none\n  --output-root DIR writes what it would show"
+        )
+    if request.output_root is not None:
+        targets = {os.path.realpath(path) for path in _targets(request.output_root, sources)}
+        for path in (path for source in sources for path in source.paths):
+            if os.path.realpath(path) in targets:
+                raise RequestError(
+                    f"--output-root {request.output_root}: would replace the input {path}; choose another"
+                )
+
+
+def _check_labelme(request: PredictRequest, sources: Sequence[Source]) -> None:
+    if request.save_predictions:
+        raise RequestError(
+            "--format labelme and --save-predictions do not go together: their files would lie side by side"
+        )
+    for source in sources:
+        if source.kind != "pictures":
+            raise RequestError(f"--format labelme needs pictures, but {source.name} is a {source.kind}")
+        check_labelme_names(source.names)
+    if request.output_root is not None:
+        hint = "choose another --output-root, or empty this folder yourself"
+        check_free(request.output_root, hint=hint)
+
+
+def _targets(output_root: Path, sources: Sequence[Source]) -> Iterator[Path]:
+    for source in sources:
+        names = source.names if source.kind == "pictures" else (_video_name(source),)
+        yield from (output_root / name for name in names)
+
+
+def _video_name(source: Source) -> str:
+    return source.name if PurePosixPath(source.name).suffix.lower() in (".mp4", ".avi") else f"{source.name}.mp4"
+
+
+def predict(
+    request: PredictRequest, sources: Sequence[Source], pipeline: PosePipeline, progress: Progress = silent
+) -> PredictReport:
+    """Predict on all pictures of all sources, and write what was asked for.
+
+    Args:
+        request: what is to be made of it; ``check_request`` has passed it.
+        sources: the pictures.
+        pipeline: the models.
+        progress: told how many pictures of a source are done.
+
+    Raises:
+        RequestError: another run writes into the same folder.
+        OutputError: something cannot be written.
+        InputError: ``ann_file`` cannot be read.
+    """
+    report = PredictReport()
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        sinks = _Sinks(request, sources, pipeline, report, stack)
+        for source in sources:
+            if _Run(source, request, pipeline, sinks, progress).go():
+                break
+    report.seconds = time.perf_counter() - started
+    report.problems += sinks.problems()
+    return report
+
+
+class _Sinks:
+    """The files that all sources are written to, and the report."""
+
+    def __init__(
+        self,
+        request: PredictRequest,
+        sources: Sequence[Source],
+        pipeline: PosePipeline,
+        report: PredictReport,
+        stack: ExitStack,
+    ) -> None:
+        self.report = report
+        self._document: DocumentWriter | None = None
+        self._coco: CocoWriter | None = None
+        self._of_splits: list[tuple[Mapping[str, int], CocoWriter]] = []
+        self._labelme: LabelmeWriter | None = None
+        self._keeps_seen = request.output_root is None
+        root = request.output_root
+        if root is not None and not request.labelme:
+            stack.enter_context(only_one_in(root))
+        if root is not None and request.save_predictions:
+            known = ImageIds(image_ids_of(request.ann_file)) if request.ann_file else ids_of_data_set(sources)
+            report.notes += [known.note] if known.note else []
+            thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
+            self._document = stack.enter_context(DocumentWriter(root / DOCUMENT, pipeline.skeleton, thresholds))
+            self._coco = stack.enter_context(CocoWriter(root / RESULTS, pipeline.skeleton, known.ids))
+            report.written += [root / DOCUMENT, root / RESULTS]
+            for split, ids in known.splits.items():
+                path = root / RESULTS_OF_SPLIT.format(split)
+                self._of_splits.append((ids, stack.enter_context(CocoWriter(path, pipeline.skeleton, ids))))
+                report.written.append(path)
+        if root is not None and request.labelme:
+            staged = stack.enter_context(staged_folder(root))
+            self._labelme = LabelmeWriter(staged, kpt_thr=pipeline.kpt_thr)
+            report.written.append(root)
+
+    def add(self, source: Source, frame: Frame, result: PoseResult) -> None:
+        """Take one result, in order."""
+        self.report.pictures += 1
+        self.report.objects += len(result)
+        if self._keeps_seen:
+            self.report.seen.append(Seen(frame.name, tuple(result.scores.tolist())))
+        if self._document is not None:
+            name, number = _place(source, frame)
+            self._document.add(result, name, frame=number)
+        if self._coco is not None:
+            self._coco.add(result, frame.name)
+        for ids, writer in self._of_splits:
+            if frame.name in ids:
+                writer.add(result, frame.name)
+        if self._labelme is not None:
+            self._labelme.add(result, frame.name)
+
+    def skip(self, source: Source, frame: Frame) -> None:
+        """Take a picture that could not be read."""
+        self.report.problems.append(frame.problem)
+        if self._document is not None:
+            name, number = _place(source, frame)
+            self._document.skip(name, frame.problem, frame=number)
+        if self._coco is not None:
+            self._coco.skip()
+
+    def problems(self) -> list[str]:
+        """Return what could not be held, once all is written."""
+        of_coco = [self._coco.problem] if self._coco is not None and self._coco.problem else []
+        return of_coco + (self._labelme.problems if self._labelme is not None else [])
+
+
+def _place(source: Source, frame: Frame) -> tuple[str, int | None]:
+    return (frame.name, None) if source.kind == "pictures" else (source.name, frame.index)
+
+
+class _Run:
+    """One source, from its frames to what is written of them."""
+
+    def __init__(
+        self, source: Source, request: PredictRequest, pipeline: PosePipeline, sinks: _Sinks, progress: Progress
+    ) -> None:
+        self._source, self._request, self._pipeline = source, request, pipeline
+        self._sinks, self._progress = sinks, progress
+        self._root = None if request.labelme else request.output_root
+        self._video: VideoWriter | None = None
+        self._done = 0
+
+    def go(self) -> bool:
+        """Go through the source; return whether the user wants no more."""
+        live = self._source.kind == "camera"
+        with ExitStack() as files, ThreadPoolExecutor(1, thread_name_prefix="draw") as drawer:
+            frames = files.enter_context(closing(self._source.frames()))
+            batches = files.enter_context(closing(ahead(_batches(frames, 1 if live else _TOGETHER), 1)))
+            waiting: deque[Future[list[Picture]]] = deque()
+            try:
+                for batch in batches:
+                    results = self._pipeline.predict([frame.picture for frame in batch if frame.picture is not None])
+                    waiting.append(drawer.submit(self._finish, batch, results, files))
+                    if len(waiting) > _WAITING and self._shown(waiting.popleft().result()):
+                        return True
+                while waiting:
+                    if self._shown(waiting.popleft().result()):
+                        return True
+            except KeyboardInterrupt:
+                # A camera has no end of its own: this is how it is given one.
+                if not live:
+                    raise
+                return True
+        return False
+
+    def _finish(self, batch: Sequence[Frame], results: Sequence[PoseResult], files: ExitStack) -> list[Picture]:
+        """Draw and write a batch, in the drawing thread; return the pictures to show."""
+        shown: list[Picture] = []
+        left = iter(results)
+        for frame in batch:
+            self._done += 1
+            if frame.picture is None:
+                self._sinks.skip(self._source, frame)
+                continue
+            result = replace(next(left), path=frame.path)
+            self._sinks.add(self._source, frame, result)
+            if self._root is not None or self._request.show:
+                shown += self._draw(frame, result, files)
+        return shown
+
+    def _draw(self, frame: Frame, result: PoseResult, files: ExitStack) -> list[Picture]:
+        style, kpt_thr = self._request.style, self._pipeline.kpt_thr
+        drawn = result.draw(style=style, kpt_thr=kpt_thr, heatmaps=self._pipeline.heatmaps)
+        if self._root is not None and self._source.kind == "pictures":
+            target = self._root / frame.name
+            save_picture(drawn, target)
+            self._sinks.report.written.append(target)
+        if self._source.kind == "pictures" and not self._request.show:
+            return []
+        pixels = np.ascontiguousarray(np.asarray(drawn)[..., ::-1])
+        if self._root is not None and self._source.kind != "pictures":
+            self._opened(self._root, result.size, files).write(pixels)
+        return [pixels] if self._request.show else []
+
+    def _opened(self, root: Path, size: tuple[int, int], files: ExitStack) -> VideoWriter:
+        if self._video is None:
+            path = root / _video_name(self._source)
+            self._video = files.enter_context(VideoWriter(path, self._source.fps or _FPS, size))
+            self._sinks.report.written.append(path)
+        return self._video
+
+    def _shown(self, pictures: Sequence[Picture]) -> bool:
+        """Tell how far it is, show what is to be shown, and return whether the user wants no more."""
+        self._progress(self._source.name, self._done, self._source.total or 0)
+        return any(self._show(picture) for picture in pictures)
+
+    def _show(self, picture: Picture) -> bool:
+        cv2 = opencv()
+        cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.imshow(_WINDOW, picture)
+        # Pictures wait for a key, moving ones do not.
+        key = cv2.waitKey(0 if self._source.kind == "pictures" else 1) & 0xFF
+        return key in (_ESCAPE, _Q)
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    """Give the frames a few at a time."""
+    while batch := list(islice(frames, size)):
+        yield batch

@@ -1,0 +1,225 @@
+"""Reading predictions; posetools/prediction/predictions.py describes the two forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from posetools.core.geometry import Floats, xyxy_from_xywh
+from posetools.core.skeleton import Skeleton, new_command
+from posetools.errors import InputError, RequestError, from_validation, must_be
+from posetools.files.disk import read_json
+from posetools.formats.coco.model import Coordinate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PicturePredictions:
+    """What a file of predictions says about one picture: N objects of K keypoints.
+
+    Attributes:
+        file_name: the picture's, or the video's.
+        boxes: (N, 4) x1, y1, x2, y2 in pixels.
+        scores: (N,) of the boxes; in COCO's format, of the objects.
+        keypoints: (N, K, 2) x, y in pixels.
+        keypoint_scores: (N, K).
+        size: (width, height) in pixels, where the file says it.
+        frame: number of the frame of a video, from 0; None for a picture.
+        problem: why the picture could not be read; empty when it could.
+    """
+
+    file_name: str
+    boxes: Floats
+    scores: Floats
+    keypoints: Floats
+    keypoint_scores: Floats
+    size: tuple[int, int] | None = None
+    frame: int | None = None
+    problem: str = ""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+
+
+Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
+Four = Annotated[list[Coordinate], Field(min_length=4, max_length=4)]
+Pixels = Annotated[int, Field(ge=1)]
+FileName = Annotated[str, Field(min_length=1)]
+
+
+class _Instance(_Part):
+    box: Four
+    score: float
+    keypoints: dict[str, Point]
+    keypoint_scores: dict[str, float]
+
+
+class _Picture(_Part):
+    file_name: FileName
+    width: Pixels | None = None
+    height: Pixels | None = None
+    frame: Annotated[int, Field(ge=0)] | None = None
+    problem: str = ""
+    instances: list[_Instance]
+
+
+class _Document(_Part):
+    keypoint_names: list[str]
+    pictures: list[_Picture]
+
+
+class _Result(_Part):
+    image_id: int
+    category_id: int
+    keypoints: list[Coordinate]
+    score: float
+    bbox: Four | None = None
+
+
+class _Image(_Part):
+    id: int
+    file_name: FileName
+
+
+class _AnnFile(_Part):
+    images: list[_Image]
+
+
+_RESULTS = TypeAdapter(list[_Result])
+
+
+def image_ids_of(ann_file: Path) -> dict[str, int]:
+    """Return file name -> image id of the pictures of a COCO file.
+
+    Raises:
+        InputError: it cannot be read, or a name or an id stands twice.
+    """
+    try:
+        images = _AnnFile.model_validate(read_json(ann_file)).images
+    except ValidationError as exc:
+        raise from_validation(ann_file, exc) from exc
+    ids: dict[str, int] = {}
+    for position, image in enumerate(images):
+        if image.file_name in ids:
+            raise InputError(ann_file, f"images[{position}]", must_be("file_name", "unique", image.file_name))
+        ids[image.file_name] = image.id
+    if len(set(ids.values())) < len(ids):
+        twice = next(i for i, image in enumerate(images) if image.id in {before.id for before in images[:i]})
+        raise InputError(ann_file, f"images[{twice}]", must_be("id", "unique", images[twice].id))
+    return ids
+
+
+def read_predictions(
+    path: Path, skeleton: Skeleton, image_ids: Mapping[str, int] | None = None
+) -> dict[str, PicturePredictions]:
+    """Return what a file of predictions, in either form, says about each picture, by file name.
+
+    A frame of a video stands under ``<file name>#<frame>``. COCO's format names only pictures with objects; an entry
+    without ``bbox`` gets the box round its keypoints, as pycocotools gives it one.
+
+    Args:
+        path: the file.
+        skeleton: whose keypoints they must be.
+        image_ids: file name -> image id (``image_ids_of``), for COCO's format.
+
+    Raises:
+        RequestError: it is in COCO's format and there are no ``image_ids``.
+        InputError: it is in neither form, or breaks a rule of its form.
+    """
+    content = read_json(path)
+    try:
+        if isinstance(content, list):
+            return _from_results(path, _RESULTS.validate_python(content), skeleton, image_ids)
+        if isinstance(content, dict) and "pictures" in content:
+            return _from_document(path, _Document.model_validate(content), skeleton)
+    except ValidationError as exc:
+        raise from_validation(path, exc) from exc
+    rule = "predictions as `posetools predict` writes them: an object with pictures, or COCO's list of results"
+    raise InputError(path, "", must_be("the file", rule, sorted(content) if isinstance(content, dict) else content))
+
+
+def _from_document(path: Path, document: _Document, skeleton: Skeleton) -> dict[str, PicturePredictions]:
+    if document.keypoint_names != list(skeleton.names):
+        rule = f"those of skeleton {skeleton.name}, {list(skeleton.names)}"
+        problem = f"keypoint_names must be {rule}, got {document.keypoint_names}"
+        command = new_command(document.keypoint_names)
+        raise InputError(
+            path, "keypoint_names", problem, hint=f"--skeleton FILE says which it is; `{command}` writes one"
+        )
+    found: dict[str, PicturePredictions] = {}
+    for position, picture in enumerate(document.pictures):
+        key = picture.file_name if picture.frame is None else f"{picture.file_name}#{picture.frame}"
+        if key in found:
+            raise InputError(path, f"pictures[{position}]", must_be("file_name (and frame)", "unique", key))
+        found[key] = _picture(path, f"pictures[{position}]", picture, skeleton)
+    return found
+
+
+def _picture(path: Path, place: str, picture: _Picture, skeleton: Skeleton) -> PicturePredictions:
+    names = skeleton.names
+    for row, one in enumerate(picture.instances):
+        for field, given in (("keypoints", one.keypoints), ("keypoint_scores", one.keypoint_scores)):
+            if set(given) != set(names):
+                rule = f"one entry for each of the {len(names)} keypoints of skeleton {skeleton.name}"
+                raise InputError(path, f"{place}.instances[{row}]", must_be(field, rule, sorted(given)))
+        if one.box[0] > one.box[2] or one.box[1] > one.box[3]:
+            rule = "x1, y1, x2, y2 with x1 <= x2 and y1 <= y2"
+            raise InputError(path, f"{place}.instances[{row}]", must_be("box", rule, one.box))
+    n, k = len(picture.instances), len(names)
+    return PicturePredictions(
+        file_name=picture.file_name,
+        boxes=_array([one.box for one in picture.instances], n, 4),
+        scores=_array([one.score for one in picture.instances], n),
+        keypoints=_array([[one.keypoints[name] for name in names] for one in picture.instances], n, k, 2),
+        keypoint_scores=_array([[one.keypoint_scores[name] for name in names] for one in picture.instances], n, k),
+        size=(picture.width, picture.height) if picture.width and picture.height else None,
+        frame=picture.frame,
+        problem=picture.problem,
+    )
+
+
+def _from_results(
+    path: Path, results: Sequence[_Result], skeleton: Skeleton, image_ids: Mapping[str, int] | None
+) -> dict[str, PicturePredictions]:
+    if image_ids is None:
+        raise RequestError(
+            f"{path}: COCO results name their pictures by image id only: the COCO file that gave the ids is needed too"
+        )
+    names = {image_id: name for name, image_id in image_ids.items()}
+    by_picture: dict[str, list[_Result]] = {}
+    for position, one in enumerate(results):
+        place, numbers = f"[{position}]", 3 * skeleton.num_keypoints
+        if one.image_id not in names:
+            raise InputError(path, place, must_be("image_id", "an image id of the COCO file", one.image_id))
+        if one.category_id != skeleton.category.id:
+            rule = f"{skeleton.category.id}, that of skeleton {skeleton.name}"
+            raise InputError(path, place, must_be("category_id", rule, one.category_id))
+        if len(one.keypoints) != numbers:
+            rule = f"{numbers} numbers, x, y and score of each keypoint of skeleton {skeleton.name}"
+            raise InputError(path, place, must_be("keypoints", rule, f"{len(one.keypoints)} numbers"))
+        if one.bbox and min(one.bbox[2:]) < 0:
+            raise InputError(path, place, must_be("bbox", "x, y, width, height of at least 0", one.bbox))
+        by_picture.setdefault(names[one.image_id], []).append(one)
+    return {name: _of_results(name, found, skeleton.num_keypoints) for name, found in by_picture.items()}
+
+
+def _of_results(name: str, found: Sequence[_Result], k: int) -> PicturePredictions:
+    points = _array([one.keypoints for one in found], len(found), k, 3)
+    boxes = np.concatenate([points[..., :2].min(axis=1), points[..., :2].max(axis=1)], axis=1)
+    for row, one in enumerate(found):
+        if one.bbox is not None:
+            boxes[row] = xyxy_from_xywh(np.array([one.bbox]))[0]
+    scores = _array([one.score for one in found], len(found))
+    return PicturePredictions(name, boxes, scores, points[..., :2].copy(), points[..., 2].copy())
+
+
+def _array(values: Sequence[Any], *shape: int) -> Floats:
+    return np.array(values, dtype=np.float64).reshape(shape)

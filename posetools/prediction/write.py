@@ -1,0 +1,324 @@
+"""Writing predictions: as the readable document, as COCO's results, as labelme files for a human to correct.
+
+predictions.py describes the first two. Both are written as they come, beside their target, and moved over it
+at the end: a video of any length needs no memory.
+
+A labelme file stands beside a copy of its picture. All points of an object are drawn; those with a low score carry the
+flag ``occluded``, which labelme shows and the reader takes for "labelled but hidden". Each shape's description says
+its score.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import numpy as np
+
+from posetools import __version__
+from posetools.core.geometry import xywh_from_xyxy
+from posetools.core.skeleton import Skeleton
+from posetools.errors import OutputError, RequestError, must_be, printable
+from posetools.evaluation.metrics import object_scores
+from posetools.files.disk import staged_folder, transfer
+from posetools.formats.labelme.mark import marked_text
+from posetools.formats.labelme.write import flat_boxes, labelme_document, predicted_objects
+from posetools.formats.target import put_text
+from posetools.runtime.results import PoseResult
+
+# Names that a message lists before it counts the others.
+_LISTED = 3
+
+
+class _Streamed:
+    """A JSON file that is written entry by entry; nobody sees it before it is whole.
+
+    Attributes:
+        path: the file.
+        pictures: how many pictures it has been told of.
+    """
+
+    def __init__(self, path: Path, opening: str, closing: str) -> None:
+        self.path = path
+        self.pictures = 0
+        self._new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        self._opening = opening
+        self._closing = closing
+        self._empty = True
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._new.open("w", encoding="utf-8", newline="\n")
+        except OSError as exc:
+            raise self._error(exc) from exc
+        self._write(self._opening)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._file is not None
+        try:
+            if kind is None:
+                self._write(self._closing)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+            if kind is None:
+                self._new.replace(self.path)
+        except OSError as exc:
+            raise self._error(exc) from exc
+        finally:
+            with suppress(OSError):
+                self._file.close()
+            with suppress(OSError):
+                self._new.unlink(missing_ok=True)
+
+    def _put(self, entry: Mapping[str, Any], file_name: str) -> None:
+        try:
+            text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
+        except ValueError as exc:
+            raise OutputError(
+                f"{printable(str(self.path))}: what is predicted for {printable(str(file_name))} is not finite: {exc}"
+            ) from exc
+        self._write(text if self._empty else f",\n{text}")
+        self._empty = False
+
+    def _write(self, text: str) -> None:
+        assert self._file is not None, "the writer is a context manager"
+        try:
+            self._file.write(text)
+        except OSError as exc:
+            raise self._error(exc) from exc
+
+    def _error(self, exc: OSError) -> OutputError:
+        return OutputError(f"{printable(str(self.path))}: cannot be written: {exc.strerror or exc}")
+
+
+class DocumentWriter(_Streamed):
+    """Writes the readable document; a context manager.
+
+    Args:
+        path: the file.
+        skeleton: the names of the keypoints.
+        thresholds: what was asked for, by name (``bbox_thr``).
+
+    Raises:
+        OutputError: it cannot be written; the target is as it was.
+    """
+
+    def __init__(self, path: Path, skeleton: Skeleton, thresholds: Mapping[str, float]) -> None:
+        head = {
+            "posetools": __version__,
+            "skeleton": skeleton.name,
+            "category": skeleton.category.name,
+            "keypoint_names": list(skeleton.names),
+            "thresholds": dict(thresholds),
+        }
+        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items())
+        super().__init__(path, f'{{\n{lines},\n"pictures": [\n', "\n]\n}\n")
+        self._names = skeleton.names
+
+    def add(self, result: PoseResult, file_name: str, *, frame: int | None = None) -> None:
+        """Write what was found in one picture, or in one frame (from 0) of the video ``file_name``."""
+        self.pictures += 1
+        width, height = result.size
+        of_video = {} if frame is None else {"frame": frame}
+        size = {"width": width, "height": height}
+        self._put({"file_name": file_name, **of_video, **size, "instances": self._instances(result)}, file_name)
+
+    def skip(self, file_name: str, problem: str, *, frame: int | None = None) -> None:
+        """Write that a picture could not be read."""
+        self.pictures += 1
+        of_video = {} if frame is None else {"frame": frame}
+        self._put({"file_name": file_name, **of_video, "problem": problem, "instances": []}, file_name)
+
+    def _instances(self, result: PoseResult) -> list[dict[str, Any]]:
+        rows = zip(
+            _rounded(result.boxes, 2),
+            _rounded(result.scores, 4),
+            _rounded(result.keypoints, 2),
+            _rounded(result.keypoint_scores, 4),
+            strict=True,
+        )
+        return [
+            {
+                "box": box,
+                "score": score,
+                "keypoints": dict(zip(self._names, points, strict=True)),
+                "keypoint_scores": dict(zip(self._names, point_scores, strict=True)),
+            }
+            for box, score, points, point_scores in rows
+        ]
+
+
+class CocoWriter(_Streamed):
+    """Writes COCO's results format; a context manager.
+
+    Args:
+        path: the file.
+        skeleton: the category and the number of keypoints.
+        image_ids: file name -> image id (``image_ids_of``); None: 1, 2, ... in the order of the pictures, those that
+            could not be read included.
+
+    Attributes:
+        unknown: the pictures that ``image_ids`` does not have; what is found in them is not written.
+        left_out: how many objects that are.
+
+    Raises:
+        OutputError: it cannot be written; the target is as it was.
+    """
+
+    def __init__(self, path: Path, skeleton: Skeleton, image_ids: Mapping[str, int] | None = None) -> None:
+        super().__init__(path, "[\n", "\n]\n")
+        self.unknown: list[str] = []
+        self.left_out = 0
+        self._category = skeleton.category.id
+        self._ids = image_ids
+
+    def add(self, result: PoseResult, file_name: str) -> None:
+        """Write what was found in one picture."""
+        self.pictures += 1
+        image_id = self.pictures if self._ids is None else self._ids.get(file_name)
+        if image_id is None:
+            self.unknown.append(file_name)
+            self.left_out += len(result)
+            return
+        points = np.concatenate([result.keypoints, result.keypoint_scores[..., None]], axis=2, dtype=np.float64)
+        rows = zip(
+            _rounded(xywh_from_xyxy(result.boxes.astype(np.float64)), 3),
+            _rounded(points.reshape(len(result), points.shape[1] * 3), 3),
+            _rounded(object_scores(result.scores, result.keypoint_scores), 6),
+            strict=True,
+        )
+        for bbox, keypoints, score in rows:
+            where = {"image_id": image_id, "category_id": self._category}
+            self._put({**where, "bbox": bbox, "keypoints": keypoints, "score": score}, file_name)
+
+    def skip(self) -> None:
+        """Count a picture that could not be read: it has an id of its own."""
+        self.pictures += 1
+
+    @property
+    def problem(self) -> str:
+        """What was left out because its picture has no image id: one sentence; empty when nothing was."""
+        if not self.unknown:
+            return ""
+        listed = ", ".join(self.unknown[:_LISTED]) + (", ..." if len(self.unknown) > _LISTED else "")
+        return (
+            f"{self.path}: {len(self.unknown)} of {self.pictures} pictures are not in the COCO file that gives the "
+            f"image ids; the {self.left_out} objects found in them are left out of this file: {listed}"
+        )
+
+
+def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:
+    rounded: list[Any] = values.astype(np.float64).round(decimals).tolist()
+    return rounded
+
+
+class LabelmeWriter:
+    """Writes each picture and its labelme file into a folder, for a human to correct what was predicted.
+
+    The folder is written into as it is: give one that is moved into its place as a whole (``files.staged_folder``).
+
+    Args:
+        folder: where the pictures go, by their names.
+        kpt_thr: a point with a lower score gets the flag ``occluded``.
+
+    Attributes:
+        problems: one sentence for each picture with an object that labelme cannot hold.
+    """
+
+    def __init__(self, folder: Path, *, kpt_thr: float) -> None:
+        self.problems: list[str] = []
+        self._folder = folder
+        self._kpt_thr = kpt_thr
+
+    def add(self, result: PoseResult, file_name: str) -> None:
+        """Write one picture (a copy of its file, else its pixels) and its file.
+
+        Raises:
+            OutputError: one cannot be written, or what was predicted is not finite.
+        """
+        target = self._folder / file_name
+        arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
+        objects = predicted_objects(*arrays, kpt_thr=self._kpt_thr)
+        try:
+            document = labelme_document(file_name, result.size, objects, result.skeleton)
+            text = marked_text(document, {"prelabel": __version__, "skeleton": result.skeleton.name})
+        except ValueError as exc:
+            raise OutputError(
+                f"{printable(str(target))}: what is predicted for {printable(str(file_name))} is not finite: {exc}"
+            ) from exc
+        flat = int(flat_boxes(result.boxes).sum())
+        if flat:
+            self.problems.append(f"{file_name}: {flat} of {len(result)} objects left out: their boxes have no area")
+        if result.path is not None:
+            transfer(result.path, target, "copy")
+        else:
+            _save_pixels(result, target)
+        put_text(target.with_suffix(".json"), text)
+
+
+def _save_pixels(result: PoseResult, target: Path) -> None:
+    from PIL import Image
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(result.picture[..., ::-1])).save(target)
+    except (OSError, ValueError) as exc:
+        raise OutputError(f"{printable(str(target))}: cannot be written: {exc}") from exc
+
+
+def write_labelme(
+    results: Iterable[tuple[str, PoseResult]], folder: Path, *, kpt_thr: float, overwrite: bool = False
+) -> list[str]:
+    """Write pictures and their labelme files into a new folder, which is there when all are, or not at all.
+
+    Args:
+        results: (file name, result) of each picture; the names are relative, with forward slashes.
+        folder: the folder.
+        kpt_thr: a point with a lower score gets the flag ``occluded``.
+        overwrite: replace a folder that holds something.
+
+    Returns:
+        One sentence for each picture with an object that labelme cannot hold.
+
+    Raises:
+        RequestError: the folder holds something, or two pictures would have one labelme file.
+        OutputError: it cannot be written.
+    """
+    names: dict[str, str] = {}
+    with staged_folder(folder, overwrite=overwrite) as staged:
+        writer = LabelmeWriter(staged, kpt_thr=kpt_thr)
+        for name, result in results:
+            _check_name(name, names)
+            writer.add(result, name)
+    return writer.problems
+
+
+def check_labelme_names(names: Sequence[str]) -> None:
+    """Refuse pictures of which two would have one labelme file (``a.jpg`` and ``a.png``), before anything runs.
+
+    Raises:
+        RequestError: there are such.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        _check_name(name, seen)
+
+
+def _check_name(name: str, seen: dict[str, str]) -> None:
+    file = str(PurePosixPath(name).with_suffix(".json"))
+    if file in seen:
+        rule = f"the only picture with the labelme file {file}"
+        raise RequestError(f"{must_be(name, rule, seen[file])} besides\n  rename one of the two pictures")
+    seen[file] = name

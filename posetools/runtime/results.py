@@ -1,0 +1,264 @@
+"""What a pair of models says about a picture: boxes, keypoints, their scores. Plain arrays, whatever computed them.
+
+A detector and a pose estimator are anything with the shape of ``Detects`` and ``Estimates``: OpenMMLab's models
+(posetools.mm) and the ONNX files of a bundle (posetools.runtime) both are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from posetools.core.dataset import Visibility
+from posetools.core.geometry import Floats, Ints
+from posetools.core.skeleton import Skeleton
+from posetools.errors import RequestError, show_value
+from posetools.imaging.header import Picture, save_picture
+
+if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
+    from posetools.imaging.drawing import Style
+
+
+# Scores below these are not shown, and boxes that overlap by more than NMS_THR are taken for one object: the defaults
+# of MMPose's top-down demo.
+BBOX_THR = 0.3
+NMS_THR = 0.3
+KPT_THR = 0.3
+# Pixels of the network's input in a cell of a heatmap, on a side.
+_HEATMAP_STRIDE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """The N boxes found in one picture, the surest first.
+
+    Attributes:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels.
+        scores: (N,) 0 to 1.
+        labels: (N,) index into the detector's ``classes``.
+    """
+
+    boxes: Floats
+    scores: Floats
+    labels: Ints
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, rows: Any) -> Detections:
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+
+    def select(self, *, label: int, min_score: float) -> Detections:
+        """Return the boxes of one class that have at least that score."""
+        return self[(self.labels == label) & (self.scores >= min_score)]
+
+
+@dataclass(frozen=True, slots=True)
+class Poses:
+    """The keypoints of N objects of one picture.
+
+    Attributes:
+        keypoints: (N, K, 2) x, y in pixels of the picture.
+        scores: (N, K).
+        crops: (N, 4) centre x, centre y, width, height of the padded crops that the network saw, in pixels.
+        heatmaps: (N, K, h, w) over the crops, 0 to about 1, where they were asked for; else None.
+        raw: gives the backend's own object of the picture (MMPose's PoseDataSample), where it has one.
+    """
+
+    keypoints: Floats
+    scores: Floats
+    crops: Floats
+    heatmaps: npt.NDArray[np.float32] | None = None
+    raw: Callable[[], Any] | None = field(default=None, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def areas(self) -> Floats:
+        """(N,) areas of the crops in square pixels: what MMPose's NMS by OKS takes for an object's area."""
+        areas: Floats = self.crops[:, 2:].prod(axis=1)
+        return areas
+
+
+class Detects(Protocol):
+    """A detector."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names that labels are indices into."""
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
+        """Return the boxes found in each picture."""
+
+
+class Estimates(Protocol):
+    """A top-down pose estimator."""
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+
+    def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
+        """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch."""
+
+
+def heatmap_size(input_size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) of the heatmaps of a pose network with that input, in cells.
+
+    That of networks that predict heatmaps; SimCC's distributions have several bins a pixel, of which each cell gets the
+    largest.
+    """
+    return max(input_size[0] // _HEATMAP_STRIDE, 1), max(input_size[1] // _HEATMAP_STRIDE, 1)
+
+
+def shrink_heatmaps(heatmaps: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return heatmaps of at most ``size`` cells, each cell the maximum of those it stands for.
+
+    Args:
+        heatmaps: (..., h, w).
+        size: (width, height).
+    """
+    return block_max(block_max(heatmaps, size[1], -2), size[0], -1)
+
+
+def block_max(values: npt.NDArray[np.float32], blocks: int, axis: int) -> npt.NDArray[np.float32]:
+    """Return the largest value of each of so many blocks along an axis, of the same length to within one."""
+    length = values.shape[axis]
+    if length <= blocks:
+        return values
+    largest: npt.NDArray[np.float32] = np.maximum.reduceat(values, np.arange(blocks) * length // blocks, axis=axis)
+    return largest
+
+
+def label_of(classes: Sequence[str], skeleton: Skeleton, source: Path | str, *, hint: str = "") -> int:
+    """Return the index of the skeleton's category in a detector's classes.
+
+    Args:
+        classes: the detector's.
+        skeleton: whose objects are to be found.
+        source: the detector's file, for the message.
+        hint: what to do about it.
+
+    Raises:
+        RequestError: the detector does not know that category.
+    """
+    name = skeleton.category.name
+    if name not in classes:
+        raise RequestError(
+            f"{source}: classes must have the skeleton's category {name!r}, got {show_value(list(classes))}"
+            + (f"\n  {hint}" if hint else "")
+        )
+    return classes.index(name)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseResult:
+    """What a pipeline found in one picture: N objects of K keypoints, the surest first.
+
+    Attributes:
+        boxes: (N, 4) x1, y1, x2, y2 in pixels of the picture.
+        scores: (N,) of the boxes, 0 to 1.
+        keypoints: (N, K, 2) x, y in pixels of the picture, in the skeleton's order.
+        keypoint_scores: (N, K); about 0 to 1.
+        heatmaps: (N, K, h, w) over ``crops``, where the pipeline was asked for them; else None.
+        crops: (N, 4) centre x, centre y, width, height of what the pose network saw of each object, in pixels.
+        skeleton: names, colours and links of the keypoints.
+        picture: (H, W, 3) the picture itself, blue, green, red.
+        path: the file that it was read from, if it was.
+    """
+
+    boxes: Floats
+    scores: Floats
+    keypoints: Floats
+    keypoint_scores: Floats
+    heatmaps: npt.NDArray[np.float32] | None
+    crops: Floats
+    skeleton: Skeleton
+    picture: Picture = field(repr=False)
+    path: Path | None = None
+    _raw: Callable[[], Any] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the picture in pixels."""
+        return self.picture.shape[1], self.picture.shape[0]
+
+    @property
+    def raw(self) -> Any:
+        """MMPose's own PoseDataSample with all objects of the picture, for its visualizers; None from a bundle."""
+        return self._raw() if self._raw else None
+
+    def labelled(self, kpt_thr: float = 0.0) -> Floats:
+        """Return (N, K, 3) keypoints with visibility: 2, or 0 where the score is below ``kpt_thr``."""
+        visible = np.where(self.keypoint_scores >= kpt_thr, Visibility.VISIBLE, Visibility.NOT_LABELLED)
+        return np.concatenate([self.keypoints, visible[..., None].astype(np.float64)], axis=2)
+
+    def draw(
+        self,
+        path: Path | str | None = None,
+        *,
+        kpt_thr: float = KPT_THR,
+        style: Style | None = None,
+        heatmaps: bool = False,
+        tags: bool = True,
+    ) -> Pillow.Image:
+        """Return the picture with the objects drawn into it; write it to a file when a path is given.
+
+        Args:
+            path: the file to write; its ending says the format.
+            kpt_thr: keypoints with a lower score are not drawn.
+            style: widths and colours; None: those that fit the picture.
+            heatmaps: paint the heatmaps beneath, where the result has them.
+            tags: write each box's score above it.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        from PIL import Image
+
+        from posetools.imaging.drawing import DEFAULT_STYLE, draw_instances, paint_heatmaps
+
+        picture = Image.fromarray(np.ascontiguousarray(self.picture[..., ::-1]))
+        if heatmaps and self.heatmaps is not None:
+            picture = paint_heatmaps(picture, self.heatmaps, self.crops)
+        style = style or DEFAULT_STYLE
+        texts = [f"{score:.2f}" for score in self.scores] if tags and style.boxes else None
+        drawn = draw_instances(picture, self.boxes, self.labelled(kpt_thr), self.skeleton, texts=texts, style=style)
+        if path is not None:
+            save_picture(drawn, Path(path))
+        return drawn
+
+
+def box_nms(boxes: Floats, scores: Floats, nms_thr: float) -> Ints:
+    """Return the rows that stay when every box is dropped that overlaps a surer one by more than ``nms_thr``.
+
+    The same boxes in the same order as MMPose's top-down demo keeps (``mmpose.evaluation.functional.nms``, after Fast
+    R-CNN's): there, a box of x1 to x2 is x2 - x1 + 1 wide.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2.
+        scores: (N,).
+        nms_thr: IoU.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2] + 1
+    areas = sides.prod(axis=1)
+    left = scores.argsort()[::-1]
+    kept: list[int] = []
+    while left.size:
+        first, left = left[0], left[1:]
+        kept.append(int(first))
+        corners = np.maximum(boxes[first, :2], boxes[left, :2]), np.minimum(boxes[first, 2:], boxes[left, 2:])
+        inter = np.maximum(corners[1] - corners[0] + 1, 0.0).prod(axis=1)
+        left = left[inter / (areas[first] + areas[left] - inter) <= nms_thr]
+    return np.array(kept, dtype=np.int64)

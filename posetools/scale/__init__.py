@@ -1,0 +1,1 @@
+"""Many files at once: in one process, in several, or on a Dask cluster."""

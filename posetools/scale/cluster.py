@@ -1,0 +1,200 @@
+"""Shards on other machines: a Dask cluster that somebody else has started, named by the address of its scheduler.
+
+Dask moves what is asked for, repeats what a lost worker had in work, and gives up on what ends its workers again and
+again (its setting ``distributed.scheduler.allowed-failures``). What is here bounds how much is under way, keeps the
+order, and says in one sentence what went wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from posetools import __version__
+from posetools.errors import MissingExtraError, RequestError, RunError, must_be
+from posetools.scale.shards import Engine, Result, Shard, engine_for
+from posetools.scale.spool import Spool
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+# Shards under way for each thread of the cluster: one in work, others in the queue.
+_AHEAD = 3
+# Seconds until a scheduler that does not answer, or a cluster without workers, is given up.
+_PATIENCE = 10.0
+_ADDRESS = re.compile(r"[a-z]+://(?:[^\s/\[\]:]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
+# Its own account of lost connections and workers; what matters of it is said once, as an error.
+_LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Runs shards on the workers of a Dask cluster.
+
+    Attributes:
+        address: of its scheduler: ``tcp://scheduler:8786``.
+        patience: how many seconds a scheduler may take to answer, and a cluster to have a worker.
+    """
+
+    elsewhere: ClassVar[bool] = True
+    address: str
+    patience: float = _PATIENCE
+
+    def run(
+        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
+    ) -> Iterator[Result]:
+        """Yield ``work`` of every shard, in their order.
+
+        Raises:
+            MissingExtraError: Dask is not installed here.
+            RequestError: there is no such scheduler, it has no worker, or a worker has not this posetools.
+            RunError: a shard ended all workers that took it, or the scheduler was lost.
+        """
+        del spool
+        with _connected(self.address, self.patience) as client:
+            threads = _check_workers(client, self.address, self.patience)
+            # Sent with every shard, so that no worker needs anything of another one, which may be lost.
+            held = pickle.dumps(work)
+            under_way: deque[tuple[Shard, Future]] = deque()
+            named = getattr(work, "named", str)
+            it = iter(list(shards))
+            try:
+                for shard in islice(it, (1 + _AHEAD) * threads):
+                    under_way.append((shard, client.submit(_call, held, shard, pure=False)))
+                while under_way:
+                    shard, future = under_way.popleft()
+                    yield self._result(shard, future, named)
+                    # So the scheduler forgets it. Not left to __del__, which would swallow a Ctrl-C.
+                    future.release()
+                    for shard in islice(it, 1):
+                        under_way.append((shard, client.submit(_call, held, shard, pure=False)))
+            finally:
+                client.cancel([future for _, future in under_way], reason="stopped")
+
+    def _result(self, shard: object, future: Future, named: Callable[[Any], str]) -> Any:
+        from distributed import KilledWorker
+        from distributed.comm import CommClosedError
+
+        try:
+            return future.result()
+        except KilledWorker as exc:
+            times, what = exc.allowed_failures + 1, _named(shard, named)
+            raise RunError(
+                f"{self.address}: {times} workers ended, one after the other, while they worked on {what}\n"
+                "  perhaps for want of memory; the workers' own logs say more"
+            ) from exc
+        except ModuleNotFoundError as exc:
+            raise RequestError(
+                f"{self.address}: every worker must have what posetools needs, but one says: {exc}\n"
+                f"  install posetools {__version__} on all of them"
+            ) from exc
+        except (CancelledError, CommClosedError) as exc:
+            raise RunError(f"{self.address}: the connection to the scheduler was lost\n  is it still there?") from exc
+
+
+def engine_of(address: str | None, workers: int) -> Engine:
+    """Return what runs shards at an address, or in so many processes when there is none.
+
+    Raises:
+        RequestError: both are asked for.
+    """
+    if address is None:
+        return engine_for(workers)
+    if workers != 1:
+        raise RequestError(must_be("--workers", "left out with --cluster, which has workers of its own", workers))
+    return Cluster(address)
+
+
+def _call(pickled: bytes, shard: Any) -> Any:
+    return _unpickled(pickled)(shard)
+
+
+@lru_cache(maxsize=4)
+def _unpickled(work: bytes) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = pickle.loads(work)
+    return function
+
+
+@contextmanager
+def _connected(address: str, patience: float) -> Iterator[Client]:
+    try:
+        from distributed import Client
+    except ImportError as exc:
+        raise MissingExtraError("--cluster", "cluster", "distributed") from exc
+    rule = f"the address of a Dask scheduler that answers within {patience:g} s (tcp://HOST:8786)"
+    # Of what is no address Dask asks in a thread of its own, and may wait for that thread for ever.
+    if not _ADDRESS.fullmatch(address):
+        raise RequestError(must_be("--cluster", rule, address))
+    with _silent_logs():
+        try:
+            client = Client(address, timeout=patience, set_as_default=False)
+        except (OSError, ValueError, AssertionError) as exc:
+            # Dask asserts that its event loop has begun after 10 s, which on a busy machine it has not.
+            raise RequestError(must_be("--cluster", rule, address)) from exc
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def _silent_logs() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _check_workers(client: Client, address: str, patience: float) -> int:
+    """Return how many threads the cluster has.
+
+    Raises:
+        RequestError: it has no worker, or one has not this version of posetools.
+    """
+
+    # A function in a function is sent as it stands, so that a worker needs no posetools to answer.
+    def version() -> str | None:
+        try:
+            from posetools import __version__
+        except ImportError:
+            return None
+        return __version__
+
+    try:
+        client.wait_for_workers(1, timeout=patience)
+    except TimeoutError as exc:
+        raise RequestError(
+            f"{address}: the cluster must have workers, got none within {patience:g} s\n"
+            f"  `dask worker {address}` is one"
+        ) from exc
+    answers = client.run(version, on_error="ignore")
+    for worker, found in sorted(answers.items()):
+        if found != __version__:
+            has = f"{found}" if found else "none"
+            raise RequestError(
+                f"{worker}: a worker must have posetools {__version__}, as this process has, got {has}\n"
+                "  install the same version on every machine of the cluster"
+            )
+    threads: int = sum(client.nthreads().values())
+    return max(1, threads)
+
+
+def _named(shard: object, named: Callable[[Any], str]) -> str:
+    """Return how a message calls a shard: by the name of its first item."""
+    if not isinstance(shard, Sequence) or isinstance(shard, str) or not shard:
+        return repr(shard)
+    return named(shard[0]) + (f" and {len(shard) - 1} more" if len(shard) > 1 else "")

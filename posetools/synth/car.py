@@ -1,0 +1,287 @@
+"""The car: its measures, its mesh, and where its eight keypoints are.
+
+The car's own coordinates: the origin on the ground below its middle, x forwards, y to its left, z upwards. The model is
+the same on both sides, so a mirrored picture shows a car with left and right exchanged.
+
+The eight points are points of the surface:
+
+- a bumper point is the bumper's lower outer corner, in the middle of its rounding as seen from above;
+- a tire point is the centre of the outer face of the wheel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from posetools.core.geometry import Floats
+from posetools.synth.mesh import RGB, Mesh, box, loft, merge, panel, patch, polygon
+
+# How far something drawn on a face lies in front of it, in metres.
+_LIFT = 0.006
+# How far the body's sides lie inside the overall width, to which the wheels reach.
+_INSET = 0.012
+_SEGMENTS = 16
+
+_Span = tuple[float, float]
+
+_DARK: RGB = (0.012, 0.012, 0.013)
+_RUBBER: RGB = (0.022, 0.022, 0.024)
+_GLASS: RGB = (0.018, 0.022, 0.026)
+_PLASTIC: RGB = (0.035, 0.035, 0.037)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Car:
+    """A car's measures, in metres, and its colours, in linear RGB.
+
+    Attributes:
+        style: the kind of body, for those who look at it; the measures say all that matters.
+        length: over the bumpers.
+        width: over the wheels and the body, without mirrors.
+        height: of the roof.
+        clearance: of the body's underside.
+        bumper: height of the bumpers' lower edge.
+        belt: height at which the windows begin.
+        nose: height of the bonnet's front edge.
+        tail: height of the boot's rear edge.
+        bonnet: length from the front to the foot of the windscreen.
+        deck: length from the rear to the foot of the rear window.
+        rake: how far the roof begins behind the foot of the windscreen.
+        slope: how far the roof ends before the foot of the rear window.
+        tuck: how far the roof's sides lie inside the belt line's.
+        corner: radius of the bumpers' corners as seen from above.
+        wheel: radius of the wheels.
+        overhang: from the front to the front axle, and from the rear axle to the rear.
+        windows: side windows on each side.
+        paint: the body.
+        cladding: the lower part of the body.
+        rim: the wheels' rims.
+        rear_plate: the number plate at the rear.
+        lamp: the headlights.
+    """
+
+    style: str
+    length: float
+    width: float
+    height: float
+    clearance: float
+    bumper: float
+    belt: float
+    nose: float
+    tail: float
+    bonnet: float
+    deck: float
+    rake: float
+    slope: float
+    tuck: float
+    corner: float
+    wheel: float
+    overhang: tuple[float, float]
+    windows: int
+    paint: RGB
+    cladding: RGB
+    rim: RGB
+    rear_plate: RGB
+    lamp: RGB
+
+    @property
+    def side(self) -> float:
+        """How far the body's widest line lies from the middle."""
+        return self.width / 2 - _INSET
+
+
+def car_keypoints(car: Car) -> dict[str, Floats]:
+    """Return each keypoint's name and its (3,) place in the car's coordinates, in metres."""
+    # The middle of a quarter circle lies this share of its radius inside the corner of the square round it.
+    inside = (1 - np.sqrt(0.5)) * car.corner
+    bumper = (car.length / 2 - inside, car.side - inside, car.bumper)
+    front_axle, rear_axle = car.length / 2 - car.overhang[0], car.overhang[1] - car.length / 2
+    points = {}
+    for name, sign in (("left", 1.0), ("right", -1.0)):
+        points[f"{name}-front-bumper"] = np.array([bumper[0], sign * bumper[1], bumper[2]])
+        points[f"{name}-rear-bumper"] = np.array([-bumper[0], sign * bumper[1], bumper[2]])
+        points[f"{name}-front-tire"] = np.array([front_axle, sign * car.width / 2, car.wheel])
+        points[f"{name}-rear-tire"] = np.array([rear_axle, sign * car.width / 2, car.wheel])
+    return points
+
+
+def car_mesh(car: Car) -> Mesh:
+    """Return the whole car in its own coordinates."""
+    rings = _body_rings(car)
+    body_colors = [car.cladding, car.paint, car.paint, car.paint, car.paint, car.paint, car.cladding, _DARK]
+    body = loft(rings, body_colors, ends=(car.paint, car.paint), gloss=0.12)
+    parts = [body, *_front(car, rings), *_rear(car, rings), *_cabin(car), *_mirrors(car)]
+    front_axle, rear_axle = car.length / 2 - car.overhang[0], car.overhang[1] - car.length / 2
+    for axle in (front_axle, rear_axle):
+        for side in (1.0, -1.0):
+            parts += _wheel(car, axle, side)
+    return merge(parts)
+
+
+def shadow_mesh(car: Car) -> Mesh:
+    """Return a coarse car for its shadow on the ground."""
+    x, y = car.length / 2, car.side
+    lower = box((-x, -y, car.clearance), (x, y, car.belt), car.paint)
+    feet = box((-x + 0.4, -y, 0.0), (x - 0.4, y, car.clearance), car.paint)
+    return merge([lower, feet, loft(_cabin_rings(car), [car.paint] * 4, ends=(car.paint, car.paint))])
+
+
+def _body_rings(car: Car) -> Floats:
+    """Return the (R, 8, 3) cross-sections of the lower body, from the front to the rear.
+
+    Points 0 to 3 run up the left side (lower edge, crease, shoulder, top), 4 to 7 down the right one.
+    """
+    r = car.corner
+    end, bend = car.length / 2, (1 - np.sqrt(0.5)) * r
+    # x, half-width at the widest, lower edge, top
+    stations = [
+        (end, car.side - r, car.bumper, car.nose - 0.07),
+        (end - bend, car.side - bend, car.bumper, car.nose - 0.02),
+        (end - r, car.side, car.bumper, car.nose),
+        (end - r - 0.15, car.side, car.clearance, car.nose + 0.02),
+        (end - car.bonnet, car.side, car.clearance, car.belt),
+        (car.deck - end, car.side, car.clearance, car.belt),
+        (r - end + 0.02, car.side, car.clearance, car.tail + 0.02),
+        (r - end, car.side, car.bumper, car.tail),
+        (bend - end, car.side - bend, car.bumper, car.tail - 0.02),
+        (-end, car.side - r, car.bumper, car.tail - 0.07),
+    ]
+    rings = []
+    for x, half, low, top in stations:
+        crease, shoulder = low + 0.42 * (top - low), low + 0.85 * (top - low)
+        left = [(half, low), (half, crease), (half - 0.015, shoulder), (half - 0.09, top)]
+        outline = left + [(-y, z) for y, z in reversed(left)]
+        rings.append([(x, y, z) for y, z in outline])
+    return np.array(rings)
+
+
+def _cabin_rings(car: Car) -> Floats:
+    """Return the (3, 4, 3) horizontal sections of the cabin: foot, edge of the roof, roof."""
+    end = car.length / 2
+    front, rear = end - car.bonnet, car.deck - end
+    foot = car.belt - 0.04
+    y = car.side - 0.07
+
+    def ring(x1: float, x2: float, half: float, z: float) -> list[tuple[float, float, float]]:
+        return [(x1, half, z), (x2, half, z), (x2, -half, z), (x1, -half, z)]
+
+    edge = car.height - 0.07
+    roof_front, roof_rear = front - car.rake, rear + car.slope
+    return np.array(
+        [
+            ring(front, rear, y, foot),
+            ring(roof_front, roof_rear, y - car.tuck, edge),
+            ring(roof_front - 0.2, roof_rear + 0.15, y - car.tuck - 0.12, car.height),
+        ]
+    )
+
+
+# A face's corners run counter-clockwise from outside, from the lower one on the left of whoever looks at it.
+def _cabin(car: Car) -> list[Mesh]:
+    foot, edge, _ = rings = _cabin_rings(car)
+    faces = {
+        "front": np.array([foot[3], foot[0], edge[0], edge[3]]),
+        "rear": np.array([foot[1], foot[2], edge[2], edge[1]]),
+        "left": np.array([foot[0], foot[1], edge[1], edge[0]]),
+        "right": np.array([foot[2], foot[3], edge[3], edge[2]]),
+    }
+    panes: list[tuple[str, _Span, _Span]] = [("front", (0.04, 0.96), (0.08, 0.95)), ("rear", (0.08, 0.92), (0.2, 0.9))]
+    bounds = np.linspace(0.07, 0.95, car.windows + 1)
+    for low, high in zip(bounds[:-1] + 0.012, bounds[1:] - 0.012, strict=True):
+        # The left face runs from front to rear, the right one from rear to front.
+        panes += [("left", (low, high), (0.14, 0.88)), ("right", (1 - high, 1 - low), (0.14, 0.88))]
+    glass = [_on(faces[face], u, v, _GLASS, gloss=0.45) for face, u, v in panes]
+    return [loft(rings, [car.paint] * 4, ends=(car.paint, car.paint), gloss=0.12), *glass]
+
+
+def _front(car: Car, rings: Floats) -> list[Mesh]:
+    end, middle, side = rings[:3]
+    upper = np.array([end[6], end[1], end[2], end[5]])
+    lower = np.array([end[7], end[0], end[1], end[6]])
+    lamps = [_on(upper, span, (0.25, 0.95), car.lamp, gloss=0.2) for span in ((0.0, 0.2), (0.8, 1.0))]
+    for near, far, reach in ((end, middle, 1.0), (middle, side, 0.6)):
+        left = np.array([near[1], far[1], far[2], near[2]])
+        right = np.array([far[6], near[6], near[5], far[5]])
+        lamps.append(_on(left, (0.0, reach), (0.25, 0.95), car.lamp, gloss=0.2))
+        lamps.append(_on(right, (1.0 - reach, 1.0), (0.25, 0.95), car.lamp, gloss=0.2))
+    return [
+        *lamps,
+        _on(upper, (0.26, 0.74), (0.1, 0.9), _DARK),
+        _on(lower, (0.14, 0.86), (0.15, 0.6), _PLASTIC),
+        _on(lower, (0.36, 0.64), (0.65, 0.98), (0.8, 0.8, 0.8)),
+    ]
+
+
+def _rear(car: Car, rings: Floats) -> list[Mesh]:
+    side, middle, end = rings[-3:]
+    red: RGB = (0.42, 0.008, 0.01)
+    upper = np.array([end[1], end[6], end[5], end[2]])
+    lower = np.array([end[0], end[7], end[6], end[1]])
+    lamps = [_on(upper, span, (0.1, 0.9), red, gloss=0.1) for span in ((0.0, 0.22), (0.78, 1.0))]
+    for near, far, reach in ((end, middle, 1.0), (middle, side, 0.7)):
+        left = np.array([far[1], near[1], near[2], far[2]])
+        right = np.array([near[6], far[6], far[5], near[5]])
+        lamps.append(_on(left, (1.0 - reach, 1.0), (0.1, 0.9), red, gloss=0.1))
+        lamps.append(_on(right, (0.0, reach), (0.1, 0.9), red, gloss=0.1))
+    return [
+        *lamps,
+        # Reversing lights, which also set red lamps off from red paint.
+        *(_on(upper, span, (0.1, 0.9), (0.7, 0.7, 0.7)) for span in ((0.22, 0.26), (0.74, 0.78))),
+        _on(upper, (0.36, 0.64), (0.1, 0.45), car.rear_plate),
+        _on(lower, (0.1, 0.9), (0.0, 0.4), _PLASTIC),
+    ]
+
+
+def _mirrors(car: Car) -> list[Mesh]:
+    x = car.length / 2 - car.bonnet - 0.32
+    y, z = car.side - 0.06, car.belt + 0.03
+    left = box((x - 0.06, y, z), (x + 0.06, y + 0.2, z + 0.14), car.paint, gloss=0.1)
+    right = box((x - 0.06, -y - 0.2, z), (x + 0.06, -y, z + 0.14), car.paint, gloss=0.1)
+    return [left, right]
+
+
+def _wheel(car: Car, x: float, side: float) -> list[Mesh]:
+    """Return tire, rim and arch of the wheel at ``x`` on the left (``side`` 1) or the right (-1)."""
+    angle = np.arange(_SEGMENTS) * (2 * np.pi / _SEGMENTS)
+    circle = np.column_stack([np.cos(angle), np.sin(angle)])
+
+    def ring(radius: float, y: float) -> Floats:
+        return np.column_stack([x + radius * circle[:, 0], np.full(_SEGMENTS, y), car.wheel + radius * circle[:, 1]])
+
+    outer = side * car.width / 2
+    rings = np.stack([ring(car.wheel, outer), ring(car.wheel, outer - side * 0.22)])
+    tire = loft(rings, [_RUBBER] * _SEGMENTS, ends=(_RUBBER, _DARK))
+    rim = polygon(ring(0.64 * car.wheel, outer + side * 0.004), car.rim, facing=(0.0, side, 0.0), gloss=0.15)
+    spokes = [polygon(spoke, _DARK, facing=(0.0, side, 0.0)) for spoke in _gaps(car, x, outer + side * 0.008)]
+    bow = np.linspace(np.arcsin((car.clearance - car.wheel) / (1.14 * car.wheel)), np.pi / 2, 6)
+    bow = np.concatenate([bow, np.pi - bow[-2::-1]])
+    arch = np.column_stack(
+        [
+            x + 1.14 * car.wheel * np.cos(bow),
+            np.full(len(bow), side * (car.side + 0.004)),
+            car.wheel + 1.14 * car.wheel * np.sin(bow),
+        ]
+    )
+    return [tire, rim, *spokes, polygon(arch, _DARK, facing=(0.0, side, 0.0))]
+
+
+def _gaps(car: Car, x: float, y: float) -> list[Floats]:
+    """Return the gaps between the five spokes of a rim, as (4, 3) polygons."""
+    gaps = []
+    for middle in np.arange(5) * (2 * np.pi / 5) + 0.3:
+        corners = [(0.22, -0.25), (0.54, -0.42), (0.54, 0.42), (0.22, 0.25)]
+        gaps.append(
+            np.array(
+                [
+                    (x + r * car.wheel * np.cos(middle + a), y, car.wheel + r * car.wheel * np.sin(middle + a))
+                    for r, a in corners
+                ]
+            )
+        )
+    return gaps
+
+
+def _on(face: Floats, u: _Span, v: _Span, color: RGB, *, gloss: float = 0.0) -> Mesh:
+    return panel(patch(face, u, v, lift=_LIFT), color, gloss=gloss)

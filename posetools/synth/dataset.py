@@ -1,0 +1,110 @@
+"""A data set of rendered cars on disk, as labelme files: as if a person had labelled the pictures, but exact.
+
+The pictures are ``car_0001.jpg``, ... with a JSON file beside each. Every picture has a seed of its own, made from the
+set's seed and its number: the first hundred pictures of a set of a thousand are a set of a hundred of that seed.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.skeleton import load_skeleton
+from posetools.errors import RequestError, RunError, must_be
+from posetools.files.disk import staged_folder
+from posetools.formats.labelme.format import write as write_labelme
+from posetools.progress import Progress, silent
+from posetools.synth.labels import Label
+from posetools.synth.picture import render_random
+from posetools.synth.sample import FULL, Variety
+
+_SMALLEST_SIDE = 64
+_WHAT = "rendering cars"
+
+
+def render_set(
+    out: Path,
+    *,
+    pictures: int,
+    size: tuple[int, int],
+    seed: int,
+    variety: Variety = FULL,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Dataset:
+    """Render pictures of cars with exact labels into a folder of labelme files; return what they hold.
+
+    The same arguments give the same bytes, with any number of workers.
+
+    Args:
+        out: the folder to write; it is written whole or not at all.
+        pictures: how many, each with one to as many cars as ``variety`` allows.
+        size: their (width, height) in pixels.
+        seed: another seed, other pictures.
+        variety: how much they differ from each other.
+        workers: processes that render.
+        overwrite: replace what is in ``out``.
+        progress: told how far it is.
+
+    Raises:
+        RequestError: ``out`` is not empty, or a number is out of range.
+        OutputError: something cannot be written.
+        RunError: a worker process was ended from outside.
+    """
+    if pictures < 1:
+        raise RequestError(must_be("pictures", "at least 1", pictures))
+    if min(size) < _SMALLEST_SIDE:
+        raise RequestError(must_be("size", f"at least {_SMALLEST_SIDE} pixels on both sides", size))
+    if seed < 0:
+        raise RequestError(must_be("seed", "0 or more", seed))
+    digits = max(4, len(str(pictures)))
+    builder = DatasetBuilder(load_skeleton("car8"))
+    with staged_folder(out, overwrite=overwrite) as folder:
+        # The writer brings the pictures to where they belong, as it does with anybody's.
+        rendered = folder / ".rendered"
+        rendered.mkdir()
+        work = partial(_render, size=size, seed=seed, variety=variety)
+        for number, (data, labels) in enumerate(_in_order(work, pictures, workers)):
+            name = f"car_{number + 1:0{digits}d}.jpg"
+            (rendered / name).write_bytes(data)
+            builder.add_image(Image(name, *size, path=rendered / name))
+            for i, label in enumerate(labels):
+                builder.add_instance(name, box=label.box, keypoints=label.keypoints, place=f"{name}: car {i}")
+            progress(_WHAT, number + 1, pictures)
+        dataset = builder.build()
+        write_labelme({"all": dataset}, folder, "copy")
+        shutil.rmtree(rendered)
+    return dataset.with_images([Image(image.file_name, *size, path=out / image.file_name) for image in dataset.images])
+
+
+def _in_order(
+    work: partial[tuple[bytes, tuple[Label, ...]]], pictures: int, workers: int
+) -> Iterator[tuple[bytes, tuple[Label, ...]]]:
+    if workers <= 1:
+        yield from map(work, range(pictures))
+        return
+    # Spawned processes share no locks with the threads of this one, on any platform.
+    with ProcessPoolExecutor(min(workers, pictures), mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(work, range(pictures), chunksize=8)
+        except BrokenProcessPool as exc:
+            raise RunError(f"{_WHAT}: a worker process was ended from outside, perhaps for want of memory") from exc
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _render(number: int, *, size: tuple[int, int], seed: int, variety: Variety) -> tuple[bytes, tuple[Label, ...]]:
+    rendered = render_random(np.random.default_rng([seed, number]), size, load_skeleton("car8"), variety)
+    buffer = io.BytesIO()
+    rendered.picture.save(buffer, format="JPEG", quality=95, subsampling=0)
+    return buffer.getvalue(), rendered.labels

@@ -1,0 +1,97 @@
+"""The labels of a rendered picture, computed from the same geometry as its pixels, not from them.
+
+- A keypoint is where its 3-D point is seen: visibility 2 when nothing lies before it, 1 when the car itself or
+  something else hides it, 0 (not labelled) when it lies outside the picture.
+- A box is the tight box of all that would be seen of the car if it stood alone, cut by the picture's edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from posetools.core.dataset import Visibility
+from posetools.core.geometry import Bools, Floats
+from posetools.synth.raster import Screen
+
+# Whatever lies less than this before a point, in metres, does not hide it: paint on the surface that it lies in.
+_TOLERANCE = 0.02
+# Coordinates are kept to a thousandth of a pixel.
+_DECIMALS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """One car's label.
+
+    Attributes:
+        box: (4,) x1, y1, x2, y2 in pixels.
+        keypoints: (K, 3) x, y, visibility.
+    """
+
+    box: Floats
+    keypoints: Floats
+
+
+def label_keypoints(pixels: Floats, depth: Floats, screen: Screen, size: tuple[int, int]) -> Floats:
+    """Return the (K, 3) label of K points.
+
+    Args:
+        pixels: (K, 2) where they are seen.
+        depth: (K,) in metres, positive.
+        screen: all triangles of the scene.
+        size: the picture's (width, height).
+    """
+    inside = ((pixels >= 0) & (pixels <= np.array(size))).all(axis=1)
+    hidden = _hidden(pixels, depth, screen)
+    visibility = np.where(hidden, Visibility.HIDDEN, Visibility.VISIBLE)
+    label = np.column_stack([pixels.round(_DECIMALS), visibility]).astype(np.float64)
+    label[~inside] = 0.0
+    return label
+
+
+def label_box(screen: Screen, size: tuple[int, int]) -> Floats | None:
+    """Return the (4,) tight box of what the triangles cover of the picture, or None when that is nothing.
+
+    The box of a union of triangles cut by a rectangle is the box of: their corners inside it, the places where their
+    sides cross its edges, and its own corners that they cover.
+    """
+    corners = screen.corners[screen.front]
+    limit = np.array(size, dtype=np.float64)
+    points = [corners.reshape(-1, 2)]
+    start, end = corners.reshape(-1, 2), np.roll(corners, -1, axis=1).reshape(-1, 2)
+    for axis in (0, 1):
+        run = end[:, axis] - start[:, axis]
+        for edge in (0.0, limit[axis]):
+            crosses = (start[:, axis] - edge) * (end[:, axis] - edge) < 0
+            t = (edge - start[crosses, axis]) / run[crosses]
+            at = start[crosses] + t[:, None] * (end - start)[crosses]
+            at[:, axis] = edge
+            points.append(at)
+    frame = np.array([[0.0, 0.0], [limit[0], 0.0], [0.0, limit[1]], limit])
+    points.append(frame[_covers(corners, frame).any(axis=1)])
+    candidates = np.concatenate(points)
+    kept = candidates[((candidates >= 0) & (candidates <= limit)).all(axis=1)]
+    if not len(kept):
+        return None
+    box: Floats = np.concatenate([kept.min(axis=0), kept.max(axis=0)]).round(_DECIMALS)
+    return box
+
+
+def _hidden(pixels: Floats, depth: Floats, screen: Screen) -> Bools:
+    front = Screen(screen.corners[screen.front], screen.planes[screen.front], screen.front[screen.front])
+    covers = _covers(front.corners, pixels)
+    before = front.inverse_at(pixels[:, None]) > (1.0 / np.maximum(depth - _TOLERANCE, 1e-3))[:, None]
+    hidden: Bools = (covers & before).any(axis=1)
+    return hidden
+
+
+def _covers(corners: Floats, points: Floats) -> Bools:
+    """Return (P, T): whether each of (T, 3, 2) triangles seen from outside holds each of (P, 2) points."""
+    covered = np.ones((len(points), len(corners)), dtype=np.bool_)
+    for i in range(3):
+        start, side = corners[:, i], corners[:, (i + 1) % 3] - corners[:, i]
+        to = points[:, None] - start[None]
+        covered &= side[None, :, 0] * to[..., 1] - side[None, :, 1] * to[..., 0] <= 0
+    return covered

@@ -1,0 +1,240 @@
+"""Random scenes: which cars stand where, what is round them, the light, and from where they are seen.
+
+A scene is kept only when every car in it is worth a label: not much cut by the picture's edge, not too small. What
+hides cars from each other is seen only when the pixels are there, so that is checked after rasterising
+(``posetools.synth.picture``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from posetools.synth.camera import Camera
+from posetools.synth.mesh import RGB
+from posetools.synth.sample_car import sample_car
+from posetools.synth.scene import Finish, Ground, Light, PlacedCar, Scene
+from posetools.synth.things import sample_things
+
+# A car's box must be at least so many pixels on its longer side.
+SMALLEST_PIXELS = 14
+# At least this share of its box must lie in the picture.
+LEAST_INSIDE = 0.55
+# No part of a car comes nearer to the camera than this, in metres along the axis.
+NEAREST = 0.6
+# Cars keep this distance from each other, in metres.
+GAP = 0.35
+_TRIES = 12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variety:
+    """How much the pictures of a set differ from each other.
+
+    Attributes:
+        cars: how likely one car is in a picture, two cars, and so on; they sum to 1.
+        share: from where to where the first car's width goes, as a share of the picture's.
+        smallest: the least that the longer side of any car's box is, as a share of the picture's width.
+        highest: up to where cameras stand, in metres.
+        light: how likely sun, clouds, dusk and night are; they sum to 1.
+        fog: how likely fog is.
+        blur: how likely the picture is a little out of focus.
+        noise: the most noise, in grey levels.
+        things: whether buildings, trees, poles and the like stand round the cars.
+    """
+
+    cars: tuple[float, ...] = (0.4, 0.27, 0.2, 0.13)
+    share: tuple[float, float] = (0.22, 0.8)
+    smallest: float = 0.09
+    highest: float = 8.0
+    light: tuple[float, float, float, float] = (0.5, 0.3, 0.12, 0.08)
+    fog: float = 0.12
+    blur: float = 0.35
+    noise: float = 7.0
+    things: bool = True
+
+
+FULL = Variety()
+# What a small network learns in minutes: large cars by daylight on open ground.
+PLAIN = Variety(
+    cars=(0.5, 0.5),
+    share=(0.42, 0.8),
+    smallest=0.2,
+    highest=5.0,
+    light=(0.6, 0.4, 0.0, 0.0),
+    fog=0.0,
+    blur=0.0,
+    noise=3.0,
+    things=False,
+)
+
+
+def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Variety = FULL) -> Scene:
+    """Return a random scene for a picture of ``size`` (width, height)."""
+    while True:
+        first = PlacedCar(sample_car(rng), 0.0, 0.0, float(rng.uniform(-np.pi, np.pi)))
+        camera = _sample_camera(rng, first, size, variety)
+        if not fits(camera, first, variety.smallest):
+            continue
+        wanted = 1 + int(rng.choice(len(variety.cars), p=variety.cars))
+        cars = _add_cars(rng, camera, first, wanted, variety.smallest)
+        ground = _sample_ground(rng, first.heading)
+        light, finish = _sample_light(rng, variety), _sample_finish(rng, variety)
+        scene = Scene(camera=camera, cars=cars, things=(), light=light, ground=ground, finish=finish)
+        return replace(scene, things=sample_things(rng, camera, cars)) if variety.things else scene
+
+
+def fits(camera: Camera, car: PlacedCar, smallest: float = FULL.smallest) -> bool:
+    """Return whether a car, seen so, is worth a label: near enough, far enough, and mostly in the picture."""
+    pixels, depth = camera.project(car.outline())
+    if depth.min() < NEAREST:
+        return False
+    size = np.array(camera.size, dtype=np.float64)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    whole, seen = high - low, np.clip(np.minimum(high, size) - np.maximum(low, 0.0), 0.0, None)
+    if seen.prod() < LEAST_INSIDE * whole.prod() or (whole > 1.15 * size).any():
+        return False
+    return bool(seen.max() >= max(smallest * size[0], SMALLEST_PIXELS))
+
+
+def _sample_camera(rng: np.random.Generator, car: PlacedCar, size: tuple[int, int], variety: Variety) -> Camera:
+    """Return a camera that shows the car at a chosen size, from any side, somewhere in the middle part."""
+    width, height = size
+    focal = width / 2 / np.tan(np.radians(rng.uniform(28, 72)) / 2)
+    azimuth = rng.uniform(-np.pi, np.pi)
+    side = np.sin(azimuth - car.heading)
+    across = abs(side) * car.car.length + abs(np.cos(azimuth - car.heading)) * car.car.width
+    share = rng.uniform(*variety.share)
+    reach = max(focal * across / (share * width), 1.35 * focal * car.car.height / height, 4.0)
+    eye = min(rng.uniform(1.0, 2.2) if rng.random() < 0.5 else rng.uniform(2.0, variety.highest), 0.7 * reach)
+    flat = np.sqrt(reach**2 - eye**2)
+    position = (car.x + flat * np.cos(azimuth), car.y + flat * np.sin(azimuth), eye)
+    # The axis passes the car so that it is seen off the middle.
+    aside, up = rng.uniform(-0.22, 0.22) * width / focal * reach, rng.uniform(-0.25, 0.12) * height / focal * reach
+    target = (
+        car.x - aside * np.sin(azimuth),
+        car.y + aside * np.cos(azimuth),
+        max(0.7 - up, -2.0),
+    )
+    roll = float(np.radians(rng.normal(0.0, 1.5)))
+    return Camera(_floats(position), _floats(target), roll, float(focal), size)
+
+
+def _add_cars(
+    rng: np.random.Generator, camera: Camera, first: PlacedCar, wanted: int, smallest: float
+) -> tuple[PlacedCar, ...]:
+    """Return the first car and up to ``wanted - 1`` more: in rows as on roads and car parks, or anywhere."""
+    cars = [first]
+    row = rng.random() < 0.55
+    spacing = (rng.uniform(5.6, 7.5), rng.uniform(2.5, 3.6))
+    for _ in range(_TRIES * (wanted - 1)):
+        if len(cars) == wanted:
+            break
+        car = sample_car(rng)
+        if row:
+            along, aside = int(rng.integers(-2, 3)) * spacing[0], int(rng.integers(-3, 4)) * spacing[1]
+            cos, sin = np.cos(first.heading), np.sin(first.heading)
+            place = (along * cos - aside * sin, along * sin + aside * cos)
+            heading = first.heading + rng.normal(0, 0.04) + (np.pi if rng.random() < 0.4 else 0.0)
+        else:
+            pixel = (rng.uniform(0, camera.size[0]), rng.uniform(0, camera.size[1]))
+            found = camera.on_ground(pixel)
+            if found is None:
+                continue
+            place, heading = found, rng.uniform(-np.pi, np.pi)
+        candidate = PlacedCar(car, float(place[0]), float(place[1]), float(heading))
+        if fits(camera, candidate, smallest) and not any(overlap(candidate, other) for other in cars):
+            cars.append(candidate)
+    return tuple(cars)
+
+
+def overlap(a: PlacedCar, b: PlacedCar) -> bool:
+    """Return whether two cars stand closer to each other than the gap that they keep (separating axes)."""
+    one, two = a.footprint(GAP / 2), b.footprint(GAP / 2)
+    for heading in (a.heading, b.heading):
+        for angle in (heading, heading + np.pi / 2):
+            axis = np.array([np.cos(angle), np.sin(angle)])
+            p, q = one @ axis, two @ axis
+            if p.max() < q.min() or q.max() < p.min():
+                return False
+    return True
+
+
+def _sample_light(rng: np.random.Generator, variety: Variety) -> Light:
+    height, azimuth = np.radians(rng.uniform(14, 75)), rng.uniform(-np.pi, np.pi)
+    sun = (np.cos(height) * np.cos(azimuth), np.cos(height) * np.sin(azimuth), np.sin(height))
+    kind = rng.choice(4, p=variety.light)
+    if kind == 0:
+        strength, warm = rng.uniform(0.7, 1.3), rng.uniform(0.0, 0.25)
+        color = (strength, strength * (1 - 0.4 * warm), strength * (1 - warm))
+        sky, ambient = ((0.62, 0.74, 0.88), (0.18, 0.36, 0.72)), rng.uniform(0.35, 0.6)
+    elif kind == 1:
+        color = (0.0, 0.0, 0.0)
+        sky, ambient = ((0.72, 0.74, 0.77), (0.5, 0.54, 0.6)), rng.uniform(0.75, 1.1)
+    elif kind == 2:
+        color = (0.75, 0.45, 0.22)
+        sky, ambient = ((0.85, 0.55, 0.35), (0.25, 0.28, 0.45)), rng.uniform(0.3, 0.5)
+    else:
+        color = (0.12, 0.12, 0.16)
+        sky, ambient = ((0.12, 0.13, 0.2), (0.03, 0.04, 0.1)), rng.uniform(0.16, 0.3)
+    shift = rng.uniform(0.85, 1.15, 3)
+    low, high = (_floats(np.array(part) * shift) for part in sky)
+    blue = rng.uniform(0.0, 0.12)
+    fog = float(rng.uniform(0.01, 0.035)) if rng.random() < variety.fog else float(rng.uniform(0.0, 0.004))
+    return Light(
+        sun=_floats(sun),
+        sun_color=_floats(color),
+        sky=(low, high),
+        ambient=_floats(ambient * np.array([1 - blue, 1.0, 1 + blue])),
+        fog=fog,
+    )
+
+
+def _sample_ground(rng: np.random.Generator, heading: float) -> Ground:
+    bases: tuple[RGB, ...] = (
+        (0.13, 0.13, 0.135),
+        (0.06, 0.1, 0.03),
+        (0.3, 0.28, 0.25),
+        (0.22, 0.16, 0.1),
+        (0.09, 0.09, 0.095),
+        (0.34, 0.34, 0.34),
+        (0.6, 0.62, 0.65),
+    )
+    base = np.array(bases[int(rng.choice(len(bases), p=[0.24, 0.2, 0.16, 0.12, 0.14, 0.1, 0.04]))])
+    grey = rng.uniform(0.05, 0.2)
+    line: RGB = (0.7, 0.48, 0.05) if rng.random() < 0.2 else (0.62, 0.62, 0.62)
+    lanes = int(rng.integers(1, 5))
+    road = rng.random() < 0.7
+    parking = rng.random() < 0.3
+    turn = float(rng.normal(0, 0.05)) if rng.random() < 0.75 else float(rng.uniform(-np.pi, np.pi))
+    return Ground(
+        base=_floats(base * rng.uniform(0.7, 1.3) * rng.uniform(0.93, 1.07, 3)),
+        road=_floats(grey * rng.uniform(0.95, 1.05, 3)),
+        line=line,
+        heading=heading + turn + (np.pi / 2 if parking else 0.0),
+        centre=(float(rng.uniform(-4, 4)), float(rng.uniform(-4, 4))),
+        half_width=lanes * float(rng.uniform(1.5, 1.9)) if road else 0.0,
+        lanes=lanes,
+        bays=float(rng.uniform(2.3, 2.8)) if parking else 0.0,
+        tiles=float(rng.uniform(0.3, 1.2)) if rng.random() < 0.25 else 0.0,
+        contrast=float(rng.uniform(0.1, 0.7)),
+        offset=(float(rng.uniform(0, 100)), float(rng.uniform(0, 100))),
+    )
+
+
+def _sample_finish(rng: np.random.Generator, variety: Variety) -> Finish:
+    return Finish(
+        exposure=float(rng.uniform(0.85, 1.5)),
+        tint=_floats(rng.uniform(0.94, 1.06, 3)),
+        contrast=float(rng.uniform(0.85, 1.15)),
+        blur=float(rng.uniform(0.4, 0.9)) if rng.random() < variety.blur else 0.0,
+        noise=float(rng.uniform(0.5, variety.noise)),
+        vignette=float(rng.uniform(0.0, 0.25)),
+        seed=int(rng.integers(2**32)),
+    )
+
+
+def _floats(values: object) -> RGB:
+    red, green, blue = np.asarray(values, dtype=np.float64).tolist()
+    return red, green, blue

@@ -1,0 +1,1 @@
+"""Training: requests, what is checked before, and what a run is lent."""

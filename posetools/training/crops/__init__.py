@@ -1,0 +1,1 @@
+"""Training poses from cached crops."""

@@ -1,0 +1,290 @@
+"""Training poses from cached crops: ``posetools train --cache crops``.
+
+Of a photo of 3840 x 2160 pixels, decoding takes longer than everything else that happens to it on its way to the
+network. What the network can ever see of it is known before training (crops_window), and is kept decoded on disk or in
+memory (crops_store); two transforms then stand for LoadImage and TopdownAffine (crops_transforms). The network gets the
+same input, bit for bit, as long as the picture files are not changed while the run goes on.
+
+All this is done to the data sets, and to the hook that switches the pipeline, of a run that has been built. The config
+is not changed: what is dumped into the work folder is what the stock tools run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from posetools.errors import RequestError, must_be
+from posetools.imaging.header import read_header
+from posetools.mm.quiet import failures
+from posetools.progress import Progress
+from posetools.training.crops.store import (
+    CropStore,
+    DiskCrops,
+    Layout,
+    MemoryCrops,
+    Pixels,
+    check_room,
+    files_of,
+    fill_folder,
+    fill_memory,
+    is_there,
+    show_bytes,
+)
+from posetools.training.crops.transforms import LoadCrop, WarpCrop
+from posetools.training.crops.window import Reach, crop_rects, reach_of
+
+Cache: TypeAlias = Literal["crops", "crops-ram"]
+CACHES: tuple[Cache, ...] = ("crops", "crops-ram")
+# Within the work folder, when no folder is named.
+FOLDER = "crops"
+
+# Seconds between two lines about how far the building is.
+_PAUSE = 5.0
+
+Say: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CropsCache:
+    """What is kept, and where.
+
+    Attributes:
+        kind: on disk, or in memory.
+        folder: for those on disk.
+    """
+
+    kind: Cache
+    folder: Path
+
+
+def crops_cache(cache: str | None, folder: Path | None, *, stage: str, work_dir: Path) -> CropsCache | None:
+    """Return the cache that the user asked for, None when none was.
+
+    Raises:
+        RequestError: it does not fit the stage, or a folder is named for what needs none.
+    """
+    if cache is None:
+        if folder is not None:
+            raise RequestError("--cache-dir names where crops lie\n  --cache crops must be there for it")
+        return None
+    if cache not in CACHES:
+        raise RequestError(must_be("--cache", " or ".join(CACHES), cache))
+    if stage != "pose":
+        raise RequestError("--cache is for --stage pose: the detector looks at whole pictures")
+    if cache == "crops-ram" and folder is not None:
+        raise RequestError("--cache crops-ram keeps crops in memory\n  --cache-dir is for --cache crops")
+    return CropsCache(cache, folder or work_dir / FOLDER)
+
+
+def crops_hooks(cache: CropsCache | None, say: Say) -> tuple[Any, ...]:
+    """Return the mmengine Hook that lets a pose run train and evaluate from crops, nothing without a cache.
+
+    Args:
+        cache: what is kept, and where.
+        say: takes sentences about what is being done.
+    """
+    if cache is None:
+        return ()
+    from mmengine.hooks import Hook
+
+    class CropsHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
+        def __init__(self, cache: CropsCache) -> None:
+            self.cache = cache
+
+        def before_run(self, runner: Any) -> None:
+            use_crops(runner, self.cache, say)
+
+    return (CropsHook(cache),)
+
+
+def use_crops(runner: Any, cache: CropsCache, say: Say) -> None:
+    """Let the loaders of a run that has been built, but not started, take their pictures from crops.
+
+    Raises:
+        RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
+        InputError: a picture cannot be read.
+        OutputError: the crops cannot be written.
+    """
+    from mmcv.transforms import Compose
+
+    _check_workers(runner, cache)
+    switches = [hook for hook in runner.hooks if hasattr(hook, "switch_pipeline")]
+    for switch in switches:
+        switch.switch_pipeline = list(Compose(switch.switch_pipeline))
+    later = [switch.switch_pipeline for switch in switches]
+    train, val = runner.train_dataloader.dataset, runner.val_dataloader.dataset
+    pipelines = {split: _innermost(dataset).pipeline.transforms for split, dataset in (("train", train), ("val", val))}
+    use_crops_in({"train": (train, [pipelines["train"], *later]), "val": (val, [pipelines["val"]])}, cache, say)
+
+
+def use_crops_in(
+    datasets: Mapping[str, tuple[Any, Sequence[list[Callable[..., Any]]]]], cache: CropsCache, say: Say
+) -> None:
+    """Change pipelines, in place, into ones that take crops and are otherwise the same.
+
+    Args:
+        datasets: by split, a data set and all the lists of transforms that its objects may go through.
+        cache: what is kept, and where.
+        say: takes sentences about what is being done.
+
+    Raises:
+        RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
+        InputError: a picture cannot be read.
+        OutputError: the crops cannot be written.
+    """
+    plans = [_plan(split, _innermost(dataset), pipelines) for split, (dataset, pipelines) in datasets.items()]
+    for plan, store in zip(plans, _stores(plans, cache, say), strict=True):
+        for transforms in plan.pipelines:
+            transforms[:] = with_crops(transforms, store)
+
+
+def with_crops(transforms: Sequence[Callable[..., Any]], store: CropStore) -> list[Callable[..., Any]]:
+    """Return a pipeline that takes crops from a store and is otherwise the same."""
+    from mmpose.datasets.transforms import LoadImage, TopdownAffine
+
+    stand_ins: dict[type, Callable[[Any], Callable[..., Any]]] = {
+        LoadImage: lambda one: LoadCrop(one, store),
+        TopdownAffine: WarpCrop,
+    }
+    return [stand_ins[type(one)](one) if type(one) in stand_ins else one for one in transforms]
+
+
+def _check_workers(runner: Any, cache: CropsCache) -> None:
+    import multiprocessing
+
+    loaders = (runner.train_dataloader, runner.val_dataloader)
+    workers = max(loader.num_workers for loader in loaders)
+    if cache.kind == "crops-ram" and workers and multiprocessing.get_start_method() != "fork":
+        raise RequestError(
+            "--cache crops-ram needs loader processes that share memory with this one, which this system cannot start\n"
+            "  --cache crops keeps them on disk; or set num_workers of the loaders to 0"
+        )
+
+
+def _innermost(dataset: Any) -> Any:
+    """Return the data set within wrappers that only repeat or cut it."""
+    from mmpose.datasets.datasets.base import BaseCocoStyleDataset
+
+    while not isinstance(dataset, BaseCocoStyleDataset) and hasattr(dataset, "dataset"):
+        dataset = dataset.dataset
+    if not isinstance(dataset, BaseCocoStyleDataset) or dataset.data_mode != "topdown":
+        raise RequestError(
+            f"--cache crops must have one top-down data set in COCO's format, got {type(dataset).__name__}\n"
+            "  without --cache it trains as it is"
+        )
+    return dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The crops of one data set.
+
+    Attributes:
+        split: its name.
+        pipelines: the lists of transforms that are to use them.
+        layouts: by the path of the picture, as the data set says it.
+    """
+
+    split: str
+    pipelines: Sequence[list[Callable[..., Any]]]
+    layouts: Mapping[str, Layout]
+
+    @property
+    def objects(self) -> int:
+        """How many objects they are of."""
+        return sum(layout.objects for layout in self.layouts.values())
+
+
+def _plan(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> Plan:
+    reaches = [reach_of(transforms, f"the {split} pipeline") for transforms in pipelines]
+    entries = (dataset.get_data_info(number) for number in range(len(dataset)))
+    return Plan(split, pipelines, layouts_of(((entry["img_path"], entry["bbox"]) for entry in entries), reaches))
+
+
+def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> dict[str, Layout]:
+    """Return, by picture, which parts of it have to be kept.
+
+    Args:
+        entries: the path and the box (1, 4) of every object, as the data set gives them to its pipeline.
+        reaches: of all pipelines.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
+    boxes: dict[str, dict[bytes, Any]] = {}
+    for picture, box in entries:
+        boxes.setdefault(picture, {})[box.tobytes()] = box
+    layouts = {}
+    for picture, by_bytes in boxes.items():
+        size = read_header(Path(picture)).size
+        rects = crop_rects(np.concatenate(list(by_bytes.values())).astype(np.float64), reaches, size)
+        layouts[picture] = Layout(size, tuple(by_bytes), rects)
+    return layouts
+
+
+def _stores(plans: Sequence[Plan], cache: CropsCache, say: Say) -> list[CropStore]:
+    from mmpose.datasets.transforms import LoadImage
+
+    def read(picture: str) -> Pixels:
+        with failures(f"{picture}: cannot be decoded"):
+            pixels: Pixels = LoadImage().transform({"img_path": picture})["img"]
+        return pixels
+
+    objects = " + ".join(f"{plan.objects} ({plan.split})" for plan in plans)
+    if cache.kind == "crops-ram":
+        need = sum(layout.nbytes for plan in plans for layout in plan.layouts.values())
+        say(f"crops of {objects} objects: {show_bytes(need)} of memory")
+        return [_in_memory(plan, read, say) for plan in plans]
+    return _on_disk(plans, cache.folder, objects, read, say)
+
+
+def _in_memory(plan: Plan, read: Callable[[str], Pixels], say: Say) -> CropStore:
+    store = MemoryCrops(plan.layouts)
+    fill_memory(store, plan.layouts, read, _telling(say))
+    return store
+
+
+def _on_disk(
+    plans: Sequence[Plan], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
+) -> list[CropStore]:
+    from mmengine.dist import barrier, get_rank, get_world_size
+
+    layouts: dict[Path, tuple[str, Layout]] = {}
+    stores: list[CropStore] = []
+    for plan in plans:
+        files = files_of(plan.layouts, folder, _telling(say))
+        layouts |= {file: (picture, plan.layouts[picture]) for picture, file in files.items()}
+        stores.append(DiskCrops(plan.layouts, files))
+    total = sum(layout.nbytes for _, layout in layouts.values())
+    missing = _missing(layouts)
+    need = sum(layouts[file][1].nbytes for file in missing)
+    say(f"crops of {objects} objects: {show_bytes(total)} in {folder}, {show_bytes(need)} of them to be written")
+    say(f"  {show_bytes(check_room(folder, need))} are free there")
+    # Each process of a run makes its share. What is missing then lies on another node's own disk.
+    fill_folder(missing[get_rank() :: get_world_size()], layouts, read, _telling(say))
+    barrier()
+    fill_folder(_missing(layouts), layouts, read, _telling(say))
+    return stores
+
+
+def _missing(layouts: Mapping[Path, tuple[str, Layout]]) -> list[Path]:
+    return [file for file, (_, layout) in layouts.items() if not is_there(file, layout)]
+
+
+def _telling(say: Say) -> Progress:
+    """Return a progress that says where it is every few seconds."""
+    told = time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _PAUSE:
+            told = time.monotonic()
+            say(f"{what}: {done} of {total} pictures")
+
+    return tell

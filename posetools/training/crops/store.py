@@ -1,0 +1,335 @@
+"""Where cached crops lie: on disk, one file per picture, or in memory.
+
+Pixels are kept as they are decoded, without compression: the network has to get the very same input, and unpacking a
+lossless format takes as long as decoding the photo. A file is the crops of one picture one after the other, and is read
+through a memory map, so that only what a window covers is touched. Its name is a hash of all that its content depends
+on: the bytes of the picture, the rectangles, the version of OpenCV that decoded it and of this format. So a file is
+never stale, other settings get other files, and several processes may fill one folder at once.
+
+Hashing a picture means reading it; ``pictures.json`` remembers what was hashed, and is believed only where size, inode
+and both times of the file are as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from posetools.core.geometry import Ints
+from posetools.errors import InputError, OutputError, RequestError
+from posetools.files.disk import read_json, write_files, write_json
+from posetools.imaging.header import content_hash
+from posetools.progress import Progress
+from posetools.recipes.machine import count_cores
+from posetools.training.memory import memory_of_machine
+
+FORMAT = 1
+KNOWN = "pictures.json"
+_CHANNELS = 3
+# A file that changed less than so many seconds ago may change again within one tick of its clock.
+_SETTLED = 2.0
+# Seconds after which a file that was being written belongs to a process that is gone.
+_ABANDONED = 3600.0
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A part of a picture.
+
+    Attributes:
+        pixels: (H, W, 3), to be read only.
+        origin: (x, y) of its first pixel in the picture.
+        size: (width, height) of the picture.
+    """
+
+    pixels: Pixels
+    origin: tuple[int, int]
+    size: tuple[int, int]
+
+
+class Layout:
+    """How the crops of one picture lie one after the other.
+
+    Attributes:
+        size: (width, height) of the picture.
+        rects: (M, 4) x1 y1 x2 y2, the last two exclusive, each once.
+        offsets: (M + 1,) where each begins, in bytes; the last is the length of the whole.
+    """
+
+    __slots__ = ("_rows", "offsets", "rects", "size")
+
+    def __init__(self, size: tuple[int, int], boxes: Sequence[bytes], rects: Ints) -> None:
+        """Lay out the crops ``rects`` (N, 4) of the objects whose boxes are, as bytes, ``boxes`` (N)."""
+        self.size = size
+        self.rects, rows = np.unique(rects, axis=0, return_inverse=True)
+        areas = np.prod(self.rects[:, 2:] - self.rects[:, :2], axis=1)
+        self.offsets = np.concatenate([[0], np.cumsum(areas * _CHANNELS)])
+        self._rows = dict(zip(boxes, rows.ravel().tolist(), strict=True))
+
+    @property
+    def objects(self) -> int:
+        """How many objects they are of."""
+        return len(self._rows)
+
+    @property
+    def nbytes(self) -> int:
+        """How long all of them are."""
+        return int(self.offsets[-1])
+
+    def row(self, box: bytes) -> int | None:
+        """Return which crop an object has."""
+        return self._rows.get(box)
+
+    def shape(self, row: int) -> tuple[int, int, int]:
+        """Return (height, width, 3) of a crop."""
+        x1, y1, x2, y2 = self.rects[row].tolist()
+        return y2 - y1, x2 - x1, _CHANNELS
+
+    def crop(self, row: int, pixels: Pixels) -> Crop:
+        """Return a crop with its place."""
+        x, y = self.rects[row, :2].tolist()
+        return Crop(pixels, (x, y), self.size)
+
+    def cut(self, picture: Pixels, out: Pixels) -> None:
+        """Write the crops of a picture into ``out`` (nbytes,)."""
+        for row, (x1, y1, x2, y2) in enumerate(self.rects.tolist()):
+            out[self.offsets[row] : self.offsets[row + 1]] = picture[y1:y2, x1:x2].ravel()
+
+
+class CropStore(Protocol):
+    """Gives crops."""
+
+    def crop(self, picture: str, box: bytes) -> Crop | None:
+        """Return the crop of an object, or None when it has none and the picture must be read."""
+
+
+class DiskCrops:
+    """Crops in files."""
+
+    def __init__(self, layouts: Mapping[str, Layout], files: Mapping[str, Path]) -> None:
+        """Take, by picture, the layout and the file."""
+        self._layouts, self._files = layouts, files
+
+    def crop(self, picture: str, box: bytes) -> Crop | None:
+        """Return the crop of an object, or None; None too where the file was deleted meanwhile."""
+        layout = self._layouts.get(picture)
+        row = layout.row(box) if layout else None
+        if layout is None or row is None:
+            return None
+        offset, shape = int(layout.offsets[row]), layout.shape(row)
+        try:
+            return layout.crop(row, np.memmap(self._files[picture], np.uint8, "r", offset, shape))
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+class MemoryCrops:
+    """Crops in memory that forked processes share."""
+
+    def __init__(self, layouts: Mapping[str, Layout]) -> None:
+        """Take memory for all of them.
+
+        Raises:
+            RequestError: there is too little.
+        """
+        import mmap
+
+        self._layouts = layouts
+        starts = np.concatenate([[0], np.cumsum([layout.nbytes for layout in layouts.values()], dtype=np.int64)])
+        self._starts = dict(zip(layouts, starts.tolist(), strict=False))
+        need, free = int(starts[-1]), available_memory()
+        if free is not None and need > free:
+            raise RequestError(
+                f"--cache crops-ram: the crops need {show_bytes(need)} of memory, {show_bytes(free)} are available\n"
+                "  --cache crops keeps them on disk"
+            )
+        self._buffer: Pixels = np.frombuffer(mmap.mmap(-1, max(1, need)), np.uint8)
+
+    def part(self, picture: str) -> Pixels:
+        """Return the memory of a picture's crops, to be filled."""
+        start = self._starts[picture]
+        return self._buffer[start : start + self._layouts[picture].nbytes]
+
+    def crop(self, picture: str, box: bytes) -> Crop | None:
+        """Return the crop of an object, or None."""
+        layout = self._layouts.get(picture)
+        row = layout.row(box) if layout else None
+        if layout is None or row is None:
+            return None
+        pixels = self.part(picture)[layout.offsets[row] : layout.offsets[row + 1]]
+        return layout.crop(row, pixels.reshape(layout.shape(row)))
+
+
+def fill_memory(
+    store: MemoryCrops, layouts: Mapping[str, Layout], read: Callable[[str], Pixels], told: Progress
+) -> None:
+    """Decode every picture once, in threads, into a store."""
+
+    def one(picture: str) -> None:
+        layouts[picture].cut(_checked(picture, read(picture), layouts[picture]), store.part(picture))
+
+    for_all(one, tuple(layouts), "crops", told)
+
+
+def fill_folder(
+    files: Sequence[Path],
+    layouts: Mapping[Path, tuple[str, Layout]],
+    read: Callable[[str], Pixels],
+    told: Progress,
+) -> None:
+    """Decode pictures, in threads, into the files of their crops.
+
+    Args:
+        files: to be written.
+        layouts: by file, the picture and the layout.
+        read: decodes a picture.
+        told: how far it is.
+
+    Raises:
+        OutputError: one cannot be written; those that were are kept and used by the next run.
+    """
+    _clear_abandoned({file.parent.parent for file in files})
+
+    def one(file: Path) -> None:
+        picture, layout = layouts[file]
+        packed = np.empty(layout.nbytes, np.uint8)
+        layout.cut(_checked(picture, read(picture), layout), packed)
+        try:
+            write_files({file: packed.tobytes()})
+        except OutputError as exc:
+            hint = "the crops need room: --cache-dir names a folder elsewhere; without --cache none is needed"
+            raise OutputError(f"{exc}\n  {hint}") from exc
+
+    for_all(one, files, "crops", told)
+
+
+def _clear_abandoned(folders: Iterable[Path]) -> None:
+    for left in (left for folder in folders for left in folder.glob("*/.*.tmp")):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink()
+
+
+def _checked(picture: str, pixels: Pixels, layout: Layout) -> Pixels:
+    width, height = layout.size
+    if pixels.shape != (height, width, _CHANNELS) or pixels.dtype != np.uint8:
+        raise InputError(
+            picture,
+            "",
+            f"must be decoded to {width} x {height} pixels of 8 bits, as its header says, got {pixels.shape}",
+        )
+    return pixels
+
+
+def files_of(layouts: Mapping[str, Layout], folder: Path, told: Progress) -> dict[str, Path]:
+    """Return, by picture, the file that its crops belong into; whether it is there is another question."""
+    import cv2
+
+    known = _Known(folder / KNOWN)
+    for_all(known.look_at, tuple(layouts), "reading pictures", told)
+    names = {}
+    for picture, layout in layouts.items():
+        digest = hashlib.blake2b(
+            f"{FORMAT} {cv2.__version__} {known.hashes[picture]} {layout.size}".encode(), digest_size=16
+        )
+        digest.update(layout.rects.tobytes())
+        name = digest.hexdigest()
+        names[picture] = folder / name[:2] / f"{name}.crops"
+    known.write()
+    return names
+
+
+def is_there(file: Path, layout: Layout) -> bool:
+    """Return whether a file of crops is there, as long as it has to be."""
+    with contextlib.suppress(OSError):
+        return file.stat().st_size == layout.nbytes
+    return False
+
+
+class _Known:
+    """The hashes of pictures, remembered from run to run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.hashes: dict[str, str] = {}
+        self._entries: dict[str, list[Any]] = {}
+        # A damaged file only means to hash anew.
+        with contextlib.suppress(InputError):
+            document = read_json(path)
+            if isinstance(document, dict):
+                self._entries = {key: entry for key, entry in document.items() if isinstance(entry, list)}
+
+    def look_at(self, picture: str) -> None:
+        try:
+            stat = Path(picture).stat()
+            marks = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
+            key = str(Path(picture).absolute())
+            entry = self._entries.get(key)
+            if entry is not None and entry[:-1] == marks:
+                self.hashes[picture] = str(entry[-1])
+                return
+            self.hashes[picture] = content_hash(Path(picture))
+        except OSError as exc:
+            raise InputError(picture, "", f"picture cannot be read: {exc.strerror or exc}") from exc
+        if time.time() - max(stat.st_mtime, stat.st_ctime) > _SETTLED:
+            self._entries[key] = [*marks, self.hashes[picture]]
+
+    def write(self) -> None:
+        # What was remembered only saves time.
+        with contextlib.suppress(OutputError):
+            write_json(self.path, dict(sorted(self._entries.items())))
+
+
+def for_all(work: Callable[[Any], None], items: Sequence[Any], what: str, told: Progress) -> None:
+    """Do something for each of many items in threads; at the first error the rest is left."""
+    with ThreadPoolExecutor(min(count_cores(), max(1, len(items)))) as pool:
+        try:
+            for done, _ in enumerate(pool.map(work, items), start=1):
+                told(what, done, len(items))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def check_room(folder: Path, need: int) -> int:
+    """Return how many bytes are free where a folder is or will be.
+
+    Raises:
+        RequestError: fewer than needed.
+    """
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(there).free
+    if need > free:
+        raise RequestError(
+            f"{folder}: the crops need {show_bytes(need)} more there, and {show_bytes(free)} are free\n"
+            "  --cache-dir names a folder elsewhere; without --cache none is needed"
+        )
+    return free
+
+
+def available_memory() -> int | None:
+    """Return how many bytes can be taken without swapping, None where that cannot be seen."""
+    found = [memory_of_machine()]
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return min((number for number in found if number is not None), default=None)
+
+
+def show_bytes(number: int) -> str:
+    """Return a size as people read it: ``3.4 GB``."""
+    power = min((len(str(number)) - 1) // 3, len(_UNITS) - 1)
+    return f"{number / 1000**power:.{min(power, 1)}f} {_UNITS[power]}"

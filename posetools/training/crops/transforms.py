@@ -1,0 +1,167 @@
+"""The two transforms that stand for LoadImage and TopdownAffine in a pipeline that works on crops.
+
+All coordinates stay those of the picture: boxes, keypoints, flips, windows and what evaluation gets are what they are
+without crops. Only the pixels are fewer, and only the warp needs to know where they lie.
+
+The warp gives the same bytes as cv2.warpAffine on the whole picture. Shifting its matrix would not: OpenCV rounds
+source coordinates to 1/32 pixel, and adding the origin in floating point moves some of them over the edge. So the
+rounded coordinates are computed here as warpAffine does (imgproc/src/imgwarp.cpp), the origin is taken off as a whole
+number, and cv2.remap does the rest, as it does for warpAffine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from posetools.core.geometry import Ints
+from posetools.training.crops.store import CropStore, Pixels
+
+# Where the crop in results["img"] begins in the picture: (x, y).
+ORIGIN = "crop_origin"
+
+# OpenCV's AB_BITS and INTER_BITS: fractions of source coordinates while adding, and when interpolating.
+_AB_SCALE = 1 << 10
+_INTER_BITS = 5
+_INTER_SIZE = 1 << _INTER_BITS
+_HALF = _AB_SCALE // _INTER_SIZE // 2
+
+
+class LoadCrop:
+    """Gives an object's crop in place of its picture."""
+
+    def __init__(self, loader: Any, store: CropStore) -> None:
+        """Take the crops, and the LoadImage for objects without one."""
+        self.loader, self.store = loader, store
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``img``, ``img_shape`` and ``ori_shape``, the latter two of the picture."""
+        crop = self.store.crop(results["img_path"], results["bbox"].tobytes())
+        if crop is None:
+            whole: dict[str, Any] = self.loader(results)
+            whole[ORIGIN] = (0, 0)
+            return whole
+        width, height = crop.size
+        results["img"] = crop.pixels
+        results["img_shape"] = results["ori_shape"] = (height, width)
+        results[ORIGIN] = crop.origin
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.loader})"
+
+
+class WarpCrop:
+    """Does for a crop what TopdownAffine does for a picture."""
+
+    def __init__(self, affine: Any) -> None:
+        """Take the TopdownAffine."""
+        self.affine = affine
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Put the network's input into ``img``, and add what TopdownAffine adds."""
+        from mmpose.structures.bbox import get_udp_warp_matrix, get_warp_matrix
+
+        pixels, origin = results["img"], _flipped_origin(results)
+        # Of a list of pictures it warps each; of none, it does all the rest.
+        results["img"] = []
+        warped: dict[str, Any] = self.affine(results)
+        rotation = warped["bbox_rotation"][0] if "bbox_rotation" in warped else 0.0
+        matrix_of = get_udp_warp_matrix if self.affine.use_udp else get_warp_matrix
+        size = warped["input_size"]
+        matrix = matrix_of(warped["input_center"], warped["input_scale"], rotation, output_size=size)
+        height, width = warped["img_shape"]
+        warped["img"] = warp(pixels, origin, (width, height), matrix, size)
+        return warped
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.affine})"
+
+
+def _flipped_origin(results: dict[str, Any]) -> tuple[int, int]:
+    x, y = results.pop(ORIGIN)
+    height, width = results["img_shape"]
+    rows, columns = results["img"].shape[:2]
+    direction = results.get("flip_direction")
+    if direction in ("horizontal", "diagonal"):
+        x = width - columns - x
+    if direction in ("vertical", "diagonal"):
+        y = height - rows - y
+    return x, y
+
+
+def warp(
+    pixels: Pixels,
+    origin: tuple[int, int],
+    picture: tuple[int, int],
+    matrix: npt.NDArray[np.floating[Any]],
+    size: tuple[int, int],
+) -> Pixels:
+    """Return cv2.warpAffine of a whole picture, of which only a part is there.
+
+    Args:
+        pixels: (H, W, 3) the part.
+        origin: (x, y) of its first pixel in the picture.
+        picture: (width, height) of the picture; beyond it everything is 0.
+        matrix: (2, 3) from the picture to the result.
+        size: (width, height) of the result.
+
+    Raises:
+        RuntimeError: the result needs pixels of the picture that are not in the part.
+    """
+    import cv2
+
+    x, y, fraction = source_pixels(matrix, size)
+    columns = _needed(x, origin[0], pixels.shape[1], picture[0])
+    rows = _needed(y, origin[1], pixels.shape[0], picture[1])
+    if columns.start >= columns.stop or rows.start >= rows.stop:
+        return np.zeros((size[1], size[0], pixels.shape[2]), pixels.dtype)
+    # Only this much of a mirrored crop has to be brought into order.
+    part = np.asarray(pixels)[
+        rows.start - origin[1] : rows.stop - origin[1], columns.start - origin[0] : columns.stop - origin[0]
+    ]
+    limits = np.iinfo(np.int16)
+    places = np.stack([x - columns.start, y - rows.start], axis=-1).clip(limits.min, limits.max).astype(np.int16)
+    warped: Pixels = cv2.remap(part, places, fraction, cv2.INTER_LINEAR)
+    return warped
+
+
+def _needed(places: Ints, start: int, length: int, edge: int) -> range:
+    """Return the pixels on one axis that interpolation between these takes, in the picture."""
+    first, end = max(int(places.min()), 0), min(int(places.max()) + 2, edge)
+    if first < end and not start <= first < end <= start + length:
+        raise RuntimeError(f"a window needs pixels {first} to {end}, and the crop has {start} to {start + length}")
+    return range(first, end)
+
+
+def source_pixels(
+    matrix: npt.NDArray[np.floating[Any]], size: tuple[int, int]
+) -> tuple[Ints, Ints, npt.NDArray[np.uint16]]:
+    """Return where cv2.warpAffine takes each pixel of its result from.
+
+    Args:
+        matrix: (2, 3) from source to result.
+        size: (width, height) of the result.
+
+    Returns:
+        x (H, W) and y (H, W), the upper left of four pixels, and (H, W) the index into OpenCV's table of weights.
+    """
+    a, b, c, d, e, f = (float(value) for value in np.asarray(matrix, np.float64).ravel())
+    determinant = a * e - b * d
+    scale = 1.0 / determinant if determinant != 0 else 0.0
+    a11, a12, a21, a22 = e * scale, b * -scale, d * -scale, a * scale
+    b1, b2 = -a11 * c - a12 * f, -a21 * c - a22 * f
+    columns, rows = np.arange(size[0]), np.arange(size[1])[:, None]
+    x = _fixed(a11 * columns) + _fixed(a12 * rows + b1) + _HALF
+    y = _fixed(a21 * columns) + _fixed(a22 * rows + b2) + _HALF
+    shift = _AB_SCALE.bit_length() - 1 - _INTER_BITS
+    x, y = x >> shift, y >> shift
+    fraction = (y & (_INTER_SIZE - 1)) * _INTER_SIZE + (x & (_INTER_SIZE - 1))
+    return x >> _INTER_BITS, y >> _INTER_BITS, fraction.astype(np.uint16)
+
+
+def _fixed(values: npt.NDArray[np.float64]) -> Ints:
+    fixed: Ints = np.rint(values * _AB_SCALE).astype(np.int64)
+    return fixed

@@ -1,0 +1,368 @@
+"""Learning curves: what one or more runs logged, as one figure, in PNG and SVG.
+
+A panel for each thing that is measured: the losses (the total thick, its parts thin), each family of metrics
+(``coco/AP`` with ``coco/AP .5``, ...), what else training logs (``acc_pose``), and the learning rate on a log axis.
+
+Decisions:
+
+- Panels are by metric, so a detector and a pose estimator share a figure; runs whose losses have different parts have
+  different panels, as such losses do not compare.
+- The axis counts epochs when all runs do, so that runs with different batches line up; iterations otherwise.
+- With one run colours tell the tags apart, with several they tell the runs apart, and of each family only the metric
+  itself is drawn; ``--metrics`` asks for others. The colours are Okabe and Ito's, which colour-blind people can tell
+  apart; they are seven on white, which is the most runs that a figure takes.
+- Figure and canvas are made as objects: pyplot's global state, and a user's display, stay untouched. The same runs give
+  the same bytes, for one version of matplotlib.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posetools.core.geometry import Floats
+from posetools.errors import MissingExtraError, RequestError
+from posetools.files.disk import write_files
+from posetools.mm.run_log import Curve, RunLog
+
+# Okabe and Ito's palette without the yellow, which is hardly seen on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", ":", "-.")
+_GREY = "#777777"
+
+_LR = "lr"
+# Logged by training, and no measure of what it learns; --metrics may ask for them.
+_NOT_SHOWN = frozenset({"base_lr", "time", "data_time", "memory", "grad_norm"})
+_UNITS = {"time": "s per iteration", "data_time": "s per iteration", "memory": "MB"}
+# What follows the name of a metric in those of its variants: an IoU or OKS threshold, a size class, a PCK threshold.
+_VARIANT = re.compile(r"(_(50|75|s|m|l)| \.(5|75)| \([SML]\)|@[\d.]+)$")
+
+_PANEL = (5.2, 3.3)  # inches
+_DPI = 120
+_LONGEST_NAME = 48
+# With more points than this, markers would hide the line.
+_MARKED = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel of the figure.
+
+    Attributes:
+        title: what it shows.
+        tags: the curves in it, the main one first.
+        runs: indices of the runs that are in it.
+        log: whether its axis is logarithmic.
+    """
+
+    title: str
+    tags: tuple[str, ...]
+    runs: tuple[int, ...]
+    log: bool = False
+
+
+def draw_curves(
+    runs: Sequence[RunLog], out: Path, *, metrics: Sequence[str] = (), smooth: int = 1
+) -> tuple[Path, Path]:
+    """Draw the curves of some runs into a PNG and an SVG file.
+
+    Args:
+        runs: at least one, at most seven.
+        out: the file; its suffix is ``.png`` or ``.svg``, or it has none. Both are written.
+        metrics: the tags to draw; empty: the usual ones.
+        smooth: training curves are means over so many logged points, with the points themselves pale behind.
+
+    Returns:
+        The PNG and the SVG file.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        RequestError: too many runs, a tag that none of them logged, or an ``out`` of another kind.
+        OutputError: a file cannot be written.
+    """
+    png, svg = files_of(out)
+    if len(runs) > len(COLOURS):
+        raise RequestError(
+            f"runs must be at most {len(COLOURS)}, as many as colours tell apart, got {len(runs)}\n"
+            "  name the work folders to compare, not the folder that holds them"
+        )
+    panels = plan_panels(runs, metrics)
+    try:
+        import matplotlib.figure
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError("posetools plot", "plot", "matplotlib") from exc
+    # The salt makes the ids in an SVG the same each time. A name in a script that the font lacks is drawn as boxes.
+    settings = {"svg.hashsalt": "posetools", "svg.fonttype": "path", "font.family": "DejaVu Sans", "font.size": 9}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = _Drawing(runs, smooth).figure(panels)
+        contents = {
+            png: _rendered(figure, "png", {"Software": None}),
+            svg: _rendered(figure, "svg", {"Date": None}),
+        }
+    write_files(contents)
+    return png, svg
+
+
+def files_of(out: Path) -> tuple[Path, Path]:
+    """Return the PNG and the SVG file that ``out`` stands for.
+
+    Raises:
+        RequestError: it has another suffix, or is a folder.
+    """
+    if out.suffix.lower() not in ("", ".png", ".svg") or not out.name:
+        raise RequestError(f"--out must be a file name ending in .png or .svg (both are written), got {str(out)!r}")
+    stem = out.with_suffix("") if out.suffix else out
+    files = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
+    if any(path.is_dir() for path in (out, *files)):
+        raise RequestError(f"--out must be a file, got {str(out)!r}, a folder")
+    return files
+
+
+def run_names(work_dirs: Sequence[Path]) -> tuple[str, ...]:
+    """Return a name for each work folder: the end of its path, as short as tells them apart."""
+    parts = [path.absolute().parts for path in work_dirs]
+    longest = max(len(of_path) for of_path in parts)
+    for length in range(1, longest + 1):
+        names = tuple("/".join(of_path[-length:]) for of_path in parts)
+        if len(set(names)) == len(set(parts)):
+            return names
+    return tuple(str(path) for path in work_dirs)
+
+
+def smoothed(values: Floats, window: int) -> Floats:
+    """Return the centred moving mean of (N,) values over ``window`` of them; gaps stay gaps and count for nothing.
+
+    At the ends the window is cut to what there is.
+    """
+    known = np.isfinite(values)
+    # Half the window on each side; an even one has its extra value on the left.
+    left, right = window // 2, (window - 1) // 2
+    begins = np.maximum(np.arange(len(values)) - left, 0)
+    ends = np.minimum(np.arange(len(values)) + right + 1, len(values))
+    sums = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(known)])
+    means = (sums[ends] - sums[begins]) / np.maximum(counts[ends] - counts[begins], 1)
+    return np.where(known, means, np.nan)
+
+
+def family_of(tag: str) -> str:
+    """Return the metric that a tag is a variant of: ``coco/AP`` of ``coco/AP .5``."""
+    return _VARIANT.sub("", tag)
+
+
+def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[Panel, ...]:
+    """Return the panels for some runs: losses, metrics, what else training logged, learning rate.
+
+    Raises:
+        RequestError: a tag that was asked for was logged by no run.
+    """
+    training = _tags(run.training for run in runs)
+    evaluated = _tags(run.metrics for run in runs)
+    for tag in metrics:
+        if tag not in (*training, *evaluated):
+            raise RequestError(
+                f"--metrics must name what was logged, got {tag!r}\n  {', '.join((*training, *evaluated))}"
+            )
+    if metrics:
+        training = tuple(tag for tag in training if tag in metrics)
+        evaluated = tuple(tag for tag in evaluated if tag in metrics)
+    else:
+        training = tuple(tag for tag in training if tag not in _NOT_SHOWN)
+    panels = [*_loss_panels(runs, [tag for tag in training if _is_loss(tag)], chosen=bool(metrics))]
+    for family in dict.fromkeys(map(family_of, evaluated)):
+        tags = sorted((tag for tag in evaluated if family_of(tag) == family), key=lambda tag: tag != family)
+        measured = [tag for tag in tags if any(_has_values(run.metrics.get(tag)) for run in runs)]
+        # Several runs times several variants cannot be told apart; what was asked for is drawn all the same.
+        panels.append(_panel(runs, family, tuple(measured if metrics or len(runs) == 1 else measured[:1])))
+    for tag in training:
+        if not _is_loss(tag) and tag != _LR:
+            panels.append(_panel(runs, f"{tag} (training)", (tag,)))
+    if _LR in training:
+        panels.append(_panel(runs, "learning rate", (_LR,), log=True))
+    return tuple(panel for panel in panels if panel.runs)
+
+
+def _tags(of_runs: Iterator[Mapping[str, Curve]] | Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tag for curves in of_runs for tag in curves))
+
+
+def _is_loss(tag: str) -> bool:
+    return "loss" in tag
+
+
+def _has_values(curve: Curve | None) -> bool:
+    return curve is not None and bool(np.isfinite(curve.values).any())
+
+
+def _curve(run: RunLog, tag: str) -> Curve | None:
+    return run.training.get(tag) or run.metrics.get(tag)
+
+
+def _panel(runs: Sequence[RunLog], title: str, tags: tuple[str, ...], *, log: bool = False) -> Panel:
+    shown = tuple(i for i, run in enumerate(runs) if any(_has_values(_curve(run, tag)) for tag in tags))
+    return Panel(title, tags, shown, log)
+
+
+def _loss_panels(runs: Sequence[RunLog], tags: Sequence[str], *, chosen: bool) -> Iterator[Panel]:
+    """Give a panel for each set of losses that a run has."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, run in enumerate(runs):
+        own = sorted((tag for tag in tags if tag in run.training), key=lambda tag: (tag != "loss", tags.index(tag)))
+        if own:
+            groups.setdefault(tuple(own), []).append(i)
+    for own_tags, members in groups.items():
+        parts = [tag for tag in own_tags[1:] if chosen or not all(_same(runs[i], own_tags[0], tag) for i in members)]
+        title = "loss" if len(groups) == 1 else f"loss ({', '.join(own_tags[1:] or own_tags)})"
+        few = chosen or len(members) <= 2
+        yield Panel(title, (own_tags[0], *(parts if few else ())), tuple(members))
+
+
+def _same(run: RunLog, total: str, part: str) -> bool:
+    """Return whether a loss has one part only, which lies on top of it."""
+    return np.array_equal(run.training[total].values, run.training[part].values, equal_nan=True)
+
+
+class _Drawing:
+    """One figure in the making."""
+
+    def __init__(self, runs: Sequence[RunLog], smooth: int) -> None:
+        self.runs = runs
+        self.names = [_label(name) for name in run_names([run.work_dir for run in runs])]
+        self.smooth = smooth
+        self.by_epoch = all(run.epoch_iterations for run in runs)
+
+    def figure(self, panels: Sequence[Panel]) -> Any:
+        """Return the matplotlib Figure."""
+        from matplotlib.figure import Figure
+
+        columns = 2 if len(panels) == 4 else min(len(panels), 3)
+        rows = -(-len(panels) // columns)
+        figure = Figure((columns * _PANEL[0], rows * _PANEL[1] + 0.4), dpi=_DPI, layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for panel, axis in zip(panels, axes, strict=False):
+            self._draw(panel, axis)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        self._head(figure)
+        return figure
+
+    def _head(self, figure: Any) -> None:
+        """Put the name of the one run, or the legend of several, above the panels."""
+        from matplotlib.lines import Line2D
+
+        if len(self.runs) == 1:
+            figure.suptitle(self.names[0])
+            return
+        handles = [Line2D([], [], color=COLOURS[i], linewidth=2) for i in range(len(self.runs))]
+        # Some 13 letters fit on an inch; the line before a name takes the room of six.
+        room = int(13 * figure.get_figwidth()) // (max(map(len, self.names)) + 6)
+        columns = max(1, min(len(handles), room))
+        figure.legend(handles, self.names, loc="outside upper center", ncols=columns, frameon=False)
+
+    def _x(self, run: RunLog, iterations: Any) -> Any:
+        return iterations / run.epoch_iterations if self.by_epoch and run.epoch_iterations else iterations
+
+    def _draw(self, panel: Panel, axis: Any) -> None:
+        handles: list[Any] = []
+        for i in panel.runs:
+            for place, tag in enumerate(panel.tags):
+                curve = _curve(self.runs[i], tag)
+                if curve is not None and _has_values(curve):
+                    handles += self._line(axis, panel, i, place, curve)
+            handles += self._marks(axis, panel, i)
+        self._dress(axis, panel)
+        if len(self.runs) > 1:
+            handles = [*self._styles(panel), *(handle for handle in handles if handle.get_marker() == "*")]
+        if handles and (len(handles) > 1 or len(self.runs) > 1):
+            axis.legend(handles=handles, fontsize="small", framealpha=0.7)
+
+    def _styles(self, panel: Panel) -> list[Any]:
+        """Return what tells the tags of a panel apart where colours tell the runs apart."""
+        from matplotlib.lines import Line2D
+
+        if len(panel.tags) == 1:
+            return []
+        return [
+            Line2D([], [], color=_GREY, linestyle=_STYLES[place % len(_STYLES)], label=_label(tag))
+            for place, tag in enumerate(panel.tags)
+        ]
+
+    def _line(self, axis: Any, panel: Panel, i: int, place: int, curve: Curve) -> list[Any]:
+        run, alone = self.runs[i], len(self.runs) == 1
+        tag = panel.tags[place]
+        look = {
+            "color": COLOURS[place % len(COLOURS)] if alone else COLOURS[i],
+            "linestyle": "-" if alone else _STYLES[place % len(_STYLES)],
+            "linewidth": 1.0 if place else 2.0,
+            "zorder": 2 if place else 3,
+        }
+        x, y = self._x(run, curve.iterations), curve.values
+        if panel.log:
+            y = np.where(y > 0, y, np.nan)
+        if self.smooth > 1 and tag in run.training and tag != _LR:
+            axis.plot(x, y, **{**look, "linewidth": 0.8, "linestyle": "-", "alpha": 0.3})
+            y = smoothed(y, self.smooth)
+        marker = {"marker": "o", "markersize": 3} if len(curve) <= _MARKED else {}
+        return list(axis.plot(x, y, label=_label(tag), **look, **marker))
+
+    def _marks(self, axis: Any, panel: Panel, i: int) -> list[Any]:
+        """Mark where a run was resumed, and its best checkpoint."""
+        run, alone = self.runs[i], len(self.runs) == 1
+        handles = []
+        for n, iteration in enumerate(run.resumed):
+            x = self._x(run, iteration)
+            line = axis.axvline(x, color=_GREY if alone else COLOURS[i], linewidth=0.8, linestyle=":", label="resumed")
+            handles += [line] if n == 0 else []
+        best = run.best
+        if best is not None and best.score is not None and best.tag in panel.tags:
+            colour = COLOURS[panel.tags.index(best.tag)] if alone else COLOURS[i]
+            text = f"{best.score:.3f} at {run.when(best.iteration)}"
+            label = f"best: {text}" if alone else text
+            look = {"marker": "*", "markersize": 13, "markeredgecolor": "white", "linestyle": "none"}
+            at = [self._x(run, best.iteration)], [best.score]
+            handles += axis.plot(*at, label=label, color=colour, zorder=5, clip_on=False, **look)
+        return handles
+
+    def _dress(self, axis: Any, panel: Panel) -> None:
+        """Give a panel its title, axes and grid."""
+        from matplotlib.ticker import MaxNLocator
+
+        axis.set_title(_label(panel.title), fontsize="medium")
+        axis.set_ylabel(_UNITS.get(panel.tags[0], _label("learning rate" if panel.log else panel.tags[0])))
+        runs = [self.runs[i] for i in panel.runs]
+        lengths = {round(run.epoch_iterations or 0, 1) for run in runs}
+        each = f" ({lengths.pop():g} iterations each)" if self.by_epoch and len(lengths) == 1 else ""
+        axis.set_xlabel(f"epoch{each}" if self.by_epoch else "iteration")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10]))
+        # Panels of the same runs have the same axis, so that they can be compared by looking up and down.
+        axis.set_xlim(0, 1.03 * max(float(self._x(run, run.iterations)) for run in runs))
+        if panel.log:
+            axis.set_yscale("log")
+        elif axis.dataLim.ymin >= 0:
+            axis.set_ylim(0, max(axis.get_ylim()[1], 1.05 * axis.dataLim.ymax))
+        axis.grid(True, color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+
+
+def _label(text: str) -> str:
+    """Return a text that matplotlib draws as it is: cut in the middle, no formula, no name that a legend hides."""
+    if len(text) > _LONGEST_NAME:
+        half = (_LONGEST_NAME - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def _rendered(figure: Any, kind: str, metadata: Mapping[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=_DPI, metadata=dict(metadata))
+    return buffer.getvalue()

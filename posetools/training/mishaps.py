@@ -1,0 +1,229 @@
+"""What can befall a run, each in a sentence: what happened, where, what is kept, and what to do.
+
+Full disks, killed workers, unreadable pictures, a GPU without memory, and numbers that are no numbers any more.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from posetools.errors import RunError
+from posetools.imaging.header import SUFFIXES
+from posetools.mm.configs import Stage, data_root_of
+from posetools.mm.run_folder import last_in, numbered_in
+from posetools.training.advice import FULL, after_divergence, fewer_workers, less_memory, more_room
+
+# Seconds between two looks at the losses: reading one makes a GPU wait.
+_PAUSE = 0.5
+# Mixed precision skips the steps whose gradients overflow, and finds its scale by that.
+_SKIPPED_STEPS = 20
+
+NO_CHECKPOINT = "there is no checkpoint yet"
+AGAIN = ": the same command restarts the run"
+
+_LOADERS = ("train_dataloader", "val_dataloader")
+_WORKER = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
+)
+# MMPose's, mmcv's and Python's own words: the first ones hold the second. A worker's error is its whole traceback, with
+# lines of source; braces tell those from messages.
+_PICTURES = (
+    re.compile(r"occurs when loading `([^`{}\n]+)`"),
+    re.compile(r"failed to load image: ([^`{}\n]+)"),
+    re.compile(r"No such file or directory: '([^'{}\n]+)'"),
+)
+
+
+class DivergedError(RunError):
+    """The loss or the weights are no finite numbers any more.
+
+    Attributes:
+        what: the sentence's beginning.
+        where: epoch and iteration.
+        at_start: whether it is the very first iteration, before which no step was taken.
+    """
+
+    def __init__(self, what: str, runner: Any, iteration: int | None = None) -> None:
+        self.what = what
+        self.where = where(runner, iteration)
+        self.at_start = runner.epoch == 0 and iteration == 1
+        super().__init__(f"{what} {self.where}")
+
+
+def where(runner: Any, iteration: int | None = None) -> str:
+    """Return ``in epoch 3 of 100``, with the iteration (from 1) where that is known, or ``after epoch 3 of 100``."""
+    if runner is None:
+        return "before the first epoch"
+    # mmengine lets the model evaluate until the next epoch begins, by whose number the runner goes already.
+    if not runner.model.training:
+        return f"after epoch {runner.epoch} of {runner.max_epochs}"
+    epoch = f"in epoch {min(runner.epoch + 1, runner.max_epochs)} of {runner.max_epochs}"
+    return f"{epoch}, at iteration {iteration}" if iteration is not None else epoch
+
+
+def how_to_go_on(stage: Stage, work_dir: Path) -> str:
+    """Return what is kept, and the command that goes on from it."""
+    kept = last_in(work_dir)
+    if kept is None:
+        return f"{NO_CHECKPOINT}{AGAIN}"
+    return f"{kept} is kept\n  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
+
+
+def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> RunError | None:
+    """Return the sentence for what ended a run, or None for what this module does not know."""
+    if isinstance(error, DivergedError):
+        return RunError("\n  ".join([str(error), *_after_divergence(error, runner, stage, work_dir)]))
+    config = {} if runner is None else runner.cfg
+    for kind in (_disk, _worker, _gpu_memory, _picture):
+        lines = kind(error, where(runner), config, work_dir)
+        if lines:
+            return RunError("\n  ".join([*lines, how_to_go_on(stage, work_dir)]))
+    if runner is not None and first_not_finite(runner.model.state_dict()):
+        # Networks with NaN in them fail in other ways as well, with words that do not say so.
+        diverged = DivergedError("the weights are no finite numbers any more", runner)
+        return RunError("\n  ".join([str(diverged), *_after_divergence(diverged, runner, stage, work_dir)]))
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _disk(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del config
+    for cause in _chain(error):
+        if isinstance(cause, OSError) and cause.errno in FULL:
+            written = f"{cause.filename}: " if cause.filename else ""
+            kept = len(list(numbered_in(work_dir)))
+            return [f"{written}cannot be written {place}: {cause.strerror}", *more_room(cause.errno, kept)]
+    return []
+
+
+def _worker(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del work_dir
+    matches = [match for cause in _chain(error) if (match := _WORKER.search(str(cause)))]
+    if not matches:
+        return []
+    # Only the signal's own error, where it came first, names it.
+    found = next((match for match in matches if match[1]), matches[0])
+    how = f"was killed (signal {found[1].strip()})" if found[1] else "ended unexpectedly"
+    shared = bool(found[1]) and "Bus error" in found[1]
+    reason = (
+        "/dev/shm, by which workers hand over pictures, is full"
+        if shared
+        else "most often the machine ran out of memory"
+    )
+    workers = {name: int((config.get(name) or {}).get("num_workers", 0)) for name in _LOADERS}
+    return [f"a worker that loads data {how} {place}: {reason}", *fewer_workers(workers, shared=shared)]
+
+
+def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del work_dir
+    import torch
+
+    # The class has another name before torch 2.5.
+    if not isinstance(error, torch.cuda.OutOfMemoryError):
+        return []
+    batch = (config.get("train_dataloader") or {}).get("batch_size", 1)
+    return [f"the GPU ran out of memory {place}", *less_memory(batch, amp=_is_amp(config))]
+
+
+def _picture(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
+    del work_dir
+    found = next((match for pattern in _PICTURES if (match := pattern.search(str(error)))), None)
+    path = Path(found[1] if found else "")
+    if path.suffix.lower() not in SUFFIXES:
+        return []
+    # What OpenCV cannot decode is None to it, without a reason.
+    problem = "cannot be decoded (it is damaged or incomplete)" if path.is_file() else "is not there any more"
+    root = data_root_of(config) if config else "DATA"
+    others = f"posetools validate {root}"
+    return [f"{path}: {problem}, which showed {place}", f"put the image back; `{others}` finds others like it"]
+
+
+def _is_amp(config: Mapping[str, Any]) -> bool:
+    return (config.get("optim_wrapper") or {}).get("type") == "AmpOptimWrapper"
+
+
+def _after_divergence(error: DivergedError, runner: Any, stage: Stage, work_dir: Path) -> list[str]:
+    kept = last_in(work_dir)
+    optimizer = (runner.cfg.get("optim_wrapper") or {}).get("optimizer") or {}
+    again = ""
+    if kept is not None:
+        # The work folder keeps what went well, so the new run goes beside it.
+        beside = work_dir.with_name(f"{work_dir.name}-again")
+        words = ["--config", work_dir / Path(runner.cfg.filename).name, "--work-dir", beside, "--weights", kept]
+        again = shlex.join(["posetools", "train", "--stage", stage, *map(str, words)])
+    return after_divergence(
+        kept=kept,
+        again=again,
+        lr=optimizer.get("lr"),
+        stepped=not error.at_start,
+        amp=_is_amp(runner.cfg),
+        data=data_root_of(runner.cfg),
+    )
+
+
+def first_not_finite(state: Mapping[str, Any]) -> str | None:
+    """Return the name of the first tensor with NaN or infinity in it, or None."""
+    import torch
+
+    floats = ((name, value) for name, value in state.items() if torch.is_tensor(value) and value.is_floating_point())
+    return next((name for name, value in floats if not bool(torch.isfinite(value).all())), None)
+
+
+def guard_hook() -> Any:
+    """Return an mmengine Hook that stops a run whose loss is no finite number, for less than a microsecond each.
+
+    Losses are collected where they are and looked at together: twice a second, and at the end of an epoch, before
+    anything is saved. With mixed precision single ones are its business; many in a row are not.
+    """
+    from mmengine.hooks import Hook
+    from mmengine.optim import AmpOptimWrapper
+
+    class GuardHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
+        # Before CheckpointHook, which counts iterations in some configs.
+        priority = "NORMAL"
+
+        def __init__(self) -> None:
+            self._losses: list[Any] = []
+            self._looked = 0.0
+            self._row = 0
+
+        def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+            if outputs and "loss" in outputs:
+                loss = outputs["loss"]
+                # With the graph of its iteration, a loss would hold much more than a number.
+                self._losses.append(loss.detach() if hasattr(loss, "detach") else loss)
+            last = batch_idx + 1 == len(runner.train_dataloader)
+            if self._losses and (last or time.monotonic() - self._looked >= _PAUSE):
+                self._look(runner, batch_idx + 1)
+
+        def _look(self, runner: Any, iteration: int) -> None:
+            values = [float(loss) for loss in _on_cpu(self._losses)]
+            self._losses, self._looked = [], time.monotonic()
+            allowed = _SKIPPED_STEPS if isinstance(runner.optim_wrapper, AmpOptimWrapper) else 0
+            for number, value in enumerate(values, start=iteration - len(values) + 1):
+                self._row = 0 if math.isfinite(value) else self._row + 1
+                if self._row > allowed:
+                    raise DivergedError(f"the loss became {value}", runner, max(number, 1))
+
+    return GuardHook()
+
+
+def _on_cpu(losses: list[Any]) -> list[Any]:
+    import torch
+
+    if not all(torch.is_tensor(loss) for loss in losses):
+        return losses
+    # One copy for all: each of its own would make a GPU wait.
+    values: list[Any] = torch.stack([loss.detach().reshape(()) for loss in losses]).cpu().tolist()
+    return values

@@ -1,0 +1,292 @@
+"""``posetools train --stage all``: the detector, then the pose estimator, then the evaluation of both together.
+
+The work folder is the parent of both runs, ``<work_dir>/det`` and ``<work_dir>/pose``, which is what ``--run`` of the
+other commands reads. Both runs are checked before the first one starts: a pose config that cannot be trained is no
+surprise for the next morning. For the same reason both configs as run are written at once, so that ``--resume`` needs
+nothing but the work folder, even when the pose estimator has not begun.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posetools.errors import OutputError, RequestError, RunError, StoppedError
+from posetools.evaluation.checkpoints import evaluate_run
+from posetools.evaluation.run import SplitRequest, as_document
+from posetools.files.disk import write_json
+from posetools.mm.configs import SCOPES, Stage, check_options, config_of_run, data_root_of, load_config
+from posetools.mm.device import AUTO, check_device
+from posetools.mm.extra import require_train
+from posetools.mm.runtime import prepare
+from posetools.pairs.given import check_file
+from posetools.training.given import check_training
+from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
+from posetools.training.spread.config import recorded_processes
+from posetools.training.spread.processes import by_first, here
+from posetools.training.steps import StepListener
+from posetools.training.train import (
+    NO_WEIGHTS,
+    WORK_DIRS,
+    Planned,
+    TrainRequest,
+    TrainResult,
+    execute,
+    last_in,
+    plan_run,
+)
+
+if TYPE_CHECKING:
+    from posetools.evaluation.run import RunReport
+
+EVALUATION = "evaluation.json"
+
+STAGES: tuple[Stage, ...] = ("det", "pose")
+_PARTS = len(STAGES) + 1
+_RESTARTS = "restarts this model"
+_NAMES: Mapping[Stage, str] = {"det": "detector", "pose": "pose estimator"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainAllResult:
+    """What both runs left.
+
+    Attributes:
+        work_dir: the folder of both runs.
+        det: the detector's run.
+        pose: the pose estimator's.
+        evaluation: of both together; None when there was nothing to do, and in all but the first of several processes.
+    """
+
+    work_dir: Path
+    det: TrainResult
+    pose: TrainResult
+    evaluation: RunReport | None
+
+
+def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> TrainAllResult:
+    """Train both models of a pair, and evaluate them together.
+
+    Args:
+        request: what to train; its work folder is that of both runs, its ``stage`` and ``config`` do not count.
+        configs: a detector's and a pose estimator's, in any order; or none: those of the data set, or with ``resume``
+            those in the work folder.
+        listener: told what is done.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        RequestError: one of the runs would fail or waste its time; the message lists why and what to do.
+        InputError: a config or a checkpoint cannot be read.
+        OutputError: something cannot be written.
+        RunError: a run ended with an error of OpenMMLab or torch.
+        StoppedError: the user stopped it; the message says how to go on.
+    """
+    require_train("posetools train")
+    check_both(request, configs)
+    prepare("posetools train")
+    parent = parent_of(request, configs)
+    requests = stage_requests(request, configs)
+    with _goes_on(request, parent):
+        planned = _plan_both(requests, listener)
+        by_first(lambda: _keep_configs(planned))
+        results = {
+            stage: _train(number, stage, requests[stage], planned[stage], listener)
+            for number, stage in enumerate(STAGES, start=1)
+        }
+        report = _evaluate(parent, results, request, listener)
+    return TrainAllResult(work_dir=parent, det=results["det"], pose=results["pose"], evaluation=report)
+
+
+def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
+    """Refuse what is wrong with the request for a pair and can be known without torch.
+
+    Raises:
+        RequestError: an option means nothing, or a folder cannot be trained in.
+        InputError: a file is not there.
+    """
+    check_device(request.device)
+    check_options(request.cfg_options)
+    for path in configs:
+        check_file(path, "config")
+    problems = []
+    for own in () if configs else stage_requests(request, configs).values():
+        try:
+            check_training(own)
+        except RequestError as exc:
+            problems.append(str(exc))
+    if problems:
+        raise RequestError("\n".join(dict.fromkeys(problems)))
+
+
+def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:
+    """Return what to train in each stage: where, with which config, resumed or not.
+
+    Args:
+        request: as for ``train_all``.
+        configs: as for ``train_all``.
+
+    Raises:
+        RequestError: what is asked for is not one pair.
+        InputError: a config cannot be read.
+    """
+    if request.weights not in (None, NO_WEIGHTS):
+        raise RequestError(
+            f"--weights {request.weights}: with --stage all it would start both models from one file\n"
+            "  --cfg-options det.load_from=FILE pose.load_from=FILE names one for each; or train them one by one"
+        )
+    by_stage, parent = _pair_of(configs), parent_of(request, configs)
+    found: dict[Stage, TrainRequest] = {}
+    for stage in STAGES:
+        own = replace(
+            request, stage=stage, work_dir=parent / stage, cfg_options=_own_options(request.cfg_options, stage)
+        )
+        if stage != "pose":
+            # Crops are for poses.
+            own = replace(own, cache=None, cache_dir=None)
+        if by_stage:
+            own = replace(own, config=by_stage[stage], resume=request.resume and _has_checkpoint(parent / stage))
+        elif request.resume:
+            own = _resumed(own, parent / stage)
+        found[stage] = own
+    if request.resume and not any(_has_begun(parent / stage) for stage in STAGES):
+        raise RequestError(
+            f"{parent}: has no run of --stage all to go on with\n  without --resume both runs start at the first epoch"
+        )
+    return found
+
+
+def _pair_of(configs: Sequence[Path]) -> Mapping[Stage, Path]:
+    if not configs:
+        return {}
+    scopes = {path: load_config(path).get("default_scope") for path in configs}
+    found = {stage: [path for path in configs if scopes[path] == SCOPES[stage]] for stage in STAGES}
+    if len(configs) != len(STAGES) or any(len(paths) != 1 for paths in found.values()):
+        listed = ", ".join(f"{path} ({scope})" for path, scope in scopes.items())
+        raise RequestError(
+            f"--config with --stage all must be given twice, for a detector and for a pose estimator, got {listed}\n"
+            "  without it the pair that was emitted for the data set is trained"
+        )
+    return {stage: paths[0] for stage, paths in found.items()}
+
+
+def parent_of(request: TrainRequest, configs: Sequence[Path]) -> Path:
+    """Return the folder of both runs: what was said, or ``work_dirs/<name of the data set's folder>``.
+
+    Raises:
+        RequestError: neither that nor a data set was named.
+        InputError: a config cannot be read.
+    """
+    if request.work_dir is not None:
+        return request.work_dir
+    if request.data is None and not configs:
+        missing = "--work-dir DIR" if request.resume else "--data DIR, or --config FILE twice,"
+        what = "which runs to go on with" if request.resume else "what to train on"
+        raise RequestError(f"{missing} must say {what}\n  posetools train --help")
+    data = request.data or data_root_of(load_config(configs[0]))
+    return WORK_DIRS / data.resolve().name
+
+
+def _own_options(options: Sequence[str], stage: Stage) -> tuple[str, ...]:
+    """Return the options of a stage: those of both, and those that name it (``det.load_from=...``) without its name."""
+    others = tuple(f"{other}." for other in STAGES if other != stage)
+    return tuple(option.removeprefix(f"{stage}.") for option in options if not option.startswith(others))
+
+
+def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
+    """Return the request for a run that goes on, or that starts with the config that was kept for it."""
+    if _has_checkpoint(folder):
+        return replace(own, config=None)
+    if not _has_begun(folder):
+        return replace(own, config=None, resume=False)
+    path = config_of_run(folder)
+    if own.gpus is None and own.processes is None and own.launcher == "none":
+        number, gpus = recorded_processes(path)
+        own = replace(own, gpus=number if gpus else None, processes=None if gpus or number == 1 else number)
+    return replace(own, config=path, resume=False)
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    return last_in(folder) is not None
+
+
+def _has_begun(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.glob("*.py"))
+
+
+def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -> Mapping[Stage, Planned]:
+    """Return both runs, checked: what is wrong with either is told before the first one starts."""
+    planned, problems = dict[Stage, Planned](), list[str]()
+    with listener.training() as told:
+        for stage in STAGES:
+            try:
+                planned[stage] = plan_run(requests[stage], told)
+            except RequestError as exc:
+                problems.append(str(exc))
+    if problems:
+        raise RequestError("\n".join(problems))
+    return planned
+
+
+def _keep_configs(planned: Mapping[Stage, Planned]) -> None:
+    """Write the configs as run into the folders of the runs, where mmengine would write them when each one starts."""
+    for one in planned.values():
+        if one.checkpoint is not None:
+            continue
+        path = one.work_dir / Path(one.config.filename).name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            one.config.dump(str(path))
+        except OSError as exc:
+            raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+
+
+def _train(number: int, stage: Stage, request: TrainRequest, planned: Planned, listener: StepListener) -> TrainResult:
+    how = ("--resume",) if request.resume else ("--config", planned.config.filename)
+    words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
+    listener.step(f"the {_NAMES[stage]} (part {number} of {_PARTS})", shlex.join(words))
+    with listener.training() as told:
+        return execute(planned, told)
+
+
+def _evaluate(
+    parent: Path, results: Mapping[Stage, TrainResult], request: TrainRequest, listener: StepListener
+) -> RunReport | None:
+    path = parent / EVALUATION
+    if not here().first:
+        return None
+    if path.is_file() and not any(result.trained for result in results.values()):
+        listener.say(f"nothing to do: both are trained, and {path} has their evaluation")
+        return None
+    listener.step(f"both together (part {_PARTS} of {_PARTS})", shlex.join(["posetools", "eval", "--run", str(parent)]))
+    with listener.progress() as progress:
+        report = evaluate_run(parent, SplitRequest(device=request.device), progress)
+    write_json(path, as_document((report,)))
+    return report
+
+
+@contextmanager
+def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
+    """Let what ends one of the runs say how both go on."""
+    device = () if request.device == AUTO else ("--device", request.device)
+    words = ("posetools", "train", "--stage", "all", "--work-dir", str(parent), *device, "--resume")
+    command = shlex.join(words)
+    try:
+        yield
+    except RunError as exc:
+        # What it says of going on is about one of the runs alone.
+        text = str(exc).replace(AGAIN, "")
+        lines = [line for line in text.splitlines() if not line.endswith("goes on from there")]
+        if isinstance(exc, StoppedError):
+            what = _RESTARTS if NO_CHECKPOINT in text else "goes on from there"
+            raise StoppedError("\n".join([*lines, f"  {command} {what}"])) from exc
+        raise RunError("\n".join([*lines, f"  {command} goes on with both, once that is mended"])) from exc
+    except KeyboardInterrupt as exc:
+        if not any(_has_begun(parent / stage) for stage in STAGES):
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
+        if not any(_has_checkpoint(parent / stage) for stage in STAGES):
+            raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
+        raise StoppedError(f"stopped; what is trained is kept\n  {command} goes on from there") from exc

@@ -1,0 +1,258 @@
+"""What is looked at before the first iteration: everything that would waste a night.
+
+All problems are found in one go and reported in one message, each with what to do about it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from posetools.core.findings import Severity
+from posetools.core.folder import SPLITS, ann_file, split_command
+from posetools.core.skeleton import Skeleton
+from posetools.errors import PosetoolsError, RequestError, must_be, quoted
+from posetools.files.disk import read_json
+from posetools.mm.checkpoint import load_checkpoint, load_from_url
+from posetools.mm.configs import SCOPES, Stage, ann_file_of, data_root_of, inner_dataset, pretrained_parts
+from posetools.mm.device import resolve_device
+from posetools.mm.quiet import failures, quiet
+from posetools.mm.weights import check_weights
+
+# Seconds to wait for an answer of a server that has weights.
+TIMEOUT = 10.0
+# Findings of validate that the message lists; `posetools validate` lists all.
+_LISTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is in the way, and what to do about it."""
+
+    text: str
+    fix: str
+
+
+def check_run(
+    config: Any, stage: Stage, skeleton: Skeleton, *, device: str, amp: bool, say: Callable[[str], None]
+) -> str:
+    """Return the device to run on, after everything that could be wrong with the run was found to be right.
+
+    Args:
+        config: as it is to be run.
+        stage: which of the two models it is of.
+        skeleton: the data set's.
+        device: what the user asked for.
+        amp: whether mixed precision was asked for.
+        say: takes sentences about what is being done.
+
+    Raises:
+        RequestError: the list of problems, each with its fix.
+    """
+    found = [*_validation(config), *_weights(config, say), *_data(config, stage, skeleton)]
+    chosen, on_device = _device(device, amp=amp)
+    found += on_device
+    if not found:
+        # Building the data sets fails on most of the problems above, with messages of another kind.
+        found = [*_fit(config, stage, say), *_counts(config, stage)]
+    if found:
+        number = f"{len(found)} problems" if len(found) > 1 else "one problem"
+        lines = [f"  {i}. {problem.text}\n     {problem.fix}" for i, problem in enumerate(found, start=1)]
+        raise RequestError("\n".join([f"{config.filename}: training is refused, for {number}:", *lines]))
+    return chosen
+
+
+def _device(asked: str, *, amp: bool) -> tuple[str, list[Problem]]:
+    try:
+        device = resolve_device(asked)
+    except RequestError as exc:
+        text, _, fix = str(exc).partition("\n  ")
+        return asked, [Problem(text, fix)]
+    if amp and device == "cpu":
+        return device, [Problem("--amp needs a GPU, and this run is on the CPU", "leave --amp out")]
+    return device, []
+
+
+def _validation(config: Any) -> Iterator[Problem]:
+    missing = [name for name in ("val_dataloader", "val_evaluator", "val_cfg") if config.get(name) is None]
+    if missing:
+        yield Problem(
+            f"{config.filename}: {' and '.join(missing)} must be there: without evaluation no checkpoint is the best",
+            "`posetools config` emits a config with all of them; `posetools split` makes a val split",
+        )
+
+
+def _weights(config: Any, say: Callable[[str], None]) -> Iterator[Problem]:
+    sources = [("load_from", config.get("load_from"))]
+    sources += [("init_cfg.checkpoint", part["init_cfg"].get("checkpoint")) for part in pretrained_parts(config.model)]
+    for place, source in sources:
+        if not source:
+            continue
+        try:
+            _reach(str(source), say)
+        except PosetoolsError as exc:
+            yield Problem(
+                f"weights ({place}): {str(exc).splitlines()[0]}",
+                "--weights none starts from random weights; or fetch the file where it can be reached and give it "
+                "with --weights FILE",
+            )
+
+
+def _fit(config: Any, stage: Stage, say: Callable[[str], None]) -> Iterator[Problem]:
+    for problem in check_weights(config, stage, say):
+        yield Problem(problem, "give weights of the same architecture and size; --weights none starts at random")
+
+
+def _reach(source: str, say: Callable[[str], None]) -> None:
+    if source.startswith(("http://", "https://")):
+        say(f"weights: {source} (downloaded once, into torch's cache)")
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(TIMEOUT)
+        try:
+            load_from_url(source, progress=False)
+        finally:
+            socket.setdefaulttimeout(before)
+    elif "://" not in source:
+        # mmengine's own schemes (torchvision://, open-mmlab://) are left to it.
+        load_checkpoint(source)
+
+
+def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
+    datasets = {split: dataset for split in SPLITS if (dataset := _dataset(config, split)) is not None}
+    there = {split: dataset for split, dataset in datasets.items() if ann_file_of(dataset).is_file()}
+    for split in sorted(datasets.keys() - there.keys()):
+        file = ann_file_of(datasets[split])
+        fix = (
+            "data_root in the config is seen from the folder that this is started in; `posetools convert` and "
+            "`posetools split` make both files"
+        )
+        others = (ann_file(file.parent, other) for other in SPLITS)
+        if file == ann_file(file.parent, split) and any(other.is_file() for other in others):
+            fix = f"`{split_command(file.parent)}` makes both train and val"
+        yield Problem(f"{split}: {file} does not exist: training needs a train and a val split", fix)
+    for split, dataset in there.items():
+        try:
+            document = read_json(ann_file_of(dataset))
+        except PosetoolsError as exc:
+            yield Problem(str(exc), "`posetools convert` writes such files anew")
+            continue
+        check = _classes if stage == "det" else _keypoints
+        yield from check(config, split, dataset, _categories(document), skeleton)
+    root = data_root_of(config)
+    # A config with annotation files of other names is of a data set that is not laid out as validate expects.
+    if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(root, split) for split in SPLITS]:
+        yield from _findings(root, skeleton)
+
+
+def _dataset(config: Any, split: str) -> Any:
+    loader = config.get(f"{split}_dataloader")
+    return inner_dataset(loader) if loader else None
+
+
+def _categories(document: object) -> Sequence[Mapping[str, Any]]:
+    entries = document.get("categories") if isinstance(document, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _classes(
+    config: Any, split: str, dataset: Any, categories: Sequence[Mapping[str, Any]], skeleton: Skeleton
+) -> Iterator[Problem]:
+    classes = (dataset.get("metainfo") or {}).get("classes")
+    if classes is None:
+        classes = ()
+    place = f"E133 {config.filename}: {split}_dataloader.dataset.metainfo: classes"
+    if isinstance(classes, str):
+        yield Problem(must_be(place, "a tuple or a list", classes), f"write ({classes!r}, ), with the comma")
+        return
+    names = [category.get("name") for category in categories]
+    if not classes or not set(classes) <= set(names):
+        rule = f"names of categories in {ann_file_of(dataset)} ({', '.join(map(str, names)) or 'none'})"
+        yield Problem(
+            must_be(place, rule, tuple(classes)),
+            f"with other names every picture is left out; this data set's is {skeleton.category.name!r}",
+        )
+    head = config.model.get("bbox_head") or {}
+    if split == SPLITS[0] and classes and head.get("num_classes", len(classes)) != len(classes):
+        yield Problem(
+            must_be(f"{config.filename}: model.bbox_head.num_classes", f"{len(classes)}", head["num_classes"]),
+            "it is the number of classes in metainfo",
+        )
+
+
+def _keypoints(
+    config: Any, split: str, dataset: Any, categories: Sequence[Mapping[str, Any]], skeleton: Skeleton
+) -> Iterator[Problem]:
+    k = skeleton.num_keypoints
+    fix = f"`posetools config {quoted(dataset.get('data_root'))}` emits a config for skeleton {skeleton.name}"
+    named = [list(entry.get("keypoints", ())) for entry in categories if entry.get("name") == skeleton.category.name]
+    for names in named or [[]]:
+        if names != list(skeleton.names):
+            rule = f"the {k} keypoints of skeleton {skeleton.name}, in its order"
+            yield Problem(must_be(f"{ann_file_of(dataset)}: categories: keypoints", rule, names), fix)
+    metainfo = dataset.get("metainfo") or {}
+    place = f"{config.filename}: {split}_dataloader.dataset.metainfo"
+    info = metainfo.get("keypoint_info")
+    if info is not None and [point["name"] for point in info.values()] != list(skeleton.names):
+        got = [point["name"] for point in info.values()]
+        yield Problem(must_be(f"{place}: keypoint_info", f"the {k} keypoints of skeleton {skeleton.name}", got), fix)
+    sigmas = metainfo.get("sigmas")
+    if sigmas is not None and len(sigmas) != k:
+        yield Problem(must_be(f"E131 {place}: sigmas", f"{k} numbers", f"{len(sigmas)} numbers"), fix)
+    channels = (config.model.get("head") or {}).get("out_channels")
+    if channels != k and split == SPLITS[0]:
+        rule = f"{k}, the number of keypoints of skeleton {skeleton.name}"
+        yield Problem(must_be(f"{config.filename}: model.head.out_channels", rule, channels), fix)
+
+
+def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
+    from posetools.checks.validate import validate_folder
+
+    report = validate_folder(root, skeleton)
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    for finding in errors[:_LISTED]:
+        fix = finding.hint or f"`posetools validate {quoted(root)}` says more"
+        yield Problem(f"{finding.code} {finding.where}: {finding.message}", fix)
+    if len(errors) > _LISTED:
+        yield Problem(
+            f"{root}: {len(errors) - _LISTED} more errors",
+            f"`posetools validate {quoted(root)}` lists all of them",
+        )
+
+
+def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
+    from mmengine.registry import DATASETS, DefaultScope
+
+    for split in SPLITS:
+        loader = copy.deepcopy(config[f"{split}_dataloader"])
+        # Packing its entries into one array, a data set without any fails with numpy's own words.
+        inner_dataset(loader)["serialize_data"] = False
+        with (
+            failures(f"{config.filename}: the {split} data set cannot be built"),
+            quiet(),
+            DefaultScope.overwrite_default_scope(SCOPES[stage]),
+        ):
+            dataset = DATASETS.build(loader["dataset"])
+        if not _has_objects(dataset, stage):
+            package = {"det": "MMDet", "pose": "MMPose"}[stage]
+            kind = {"det": "boxes", "pose": "objects with labelled keypoints"}[stage]
+            path = ann_file_of(inner_dataset(loader))
+            yield Problem(
+                f"{split}: {path} has no {kind} left after {package}'s filter",
+                f"`posetools validate {quoted(path.parent)}` says what is wrong with them",
+            )
+
+
+def _has_objects(dataset: Any, stage: Stage) -> bool:
+    if stage == "pose":
+        # One entry per object; those without labelled keypoints are filtered.
+        return len(dataset) > 0
+    with contextlib.suppress(AttributeError):
+        infos = (dataset.get_data_info(i) for i in range(len(dataset)))
+        return any(not entry["ignore_flag"] for info in infos for entry in info["instances"])
+    # A wrapper that does not hand out its entries: its length is all there is to see.
+    return len(dataset) > 0

@@ -1,0 +1,288 @@
+"""``posetools train --gpus N``: N processes of one machine, started and watched by PyTorch's own launcher.
+
+The launcher is ``torch.distributed.run``, called through its Python interface in this process: it finds a free port,
+numbers the processes, passes signals on, and when one of them dies it ends the others. Each of them is
+``worker``, which connects to this process by a socket, gets the run that was planned and checked here, and
+sends back what is to be said. So the user has one display, one sentence when something fails, and the exit status of
+the process that failed first; what the processes print themselves is kept in a file each, and shown only with
+POSETOOLS_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any
+
+from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError
+from posetools.mm.configs import config_of_run
+from posetools.mm.device import AUTO
+from posetools.mm.extra import require_train
+from posetools.training.mishaps import how_to_go_on
+from posetools.training.spread.config import recorded_processes
+
+if TYPE_CHECKING:
+    from posetools.training.hooks import TrainListener
+    from posetools.training.train import Planned, TrainRequest, TrainResult
+
+SOCKET = "socket"
+# Seconds in which a process that has ended must have been heard to the end.
+_PATIENCE = 5.0
+_INTERRUPTED = 130
+
+
+def to_start(request: TrainRequest) -> tuple[int, str]:
+    """Return how many processes a request asks this one to start, and on which kind of device; 1: it trains itself.
+
+    A run that is resumed has as many as before, unless the request says something else.
+
+    Raises:
+        RequestError: the options contradict each other, or there are fewer GPUs.
+    """
+    gpus, processes = request.gpus, request.processes
+    if sys.platform == "win32" and max(gpus or 1, processes or 1) > 1:
+        raise RequestError("--gpus and --processes above 1 need Linux or macOS\n  without them one process trains here")
+    if request.launcher != "none" or (gpus is not None and processes is not None):
+        if gpus is None and processes is None:
+            return 1, request.device
+        raise RequestError("--gpus, --processes and --launcher: only one of them can say how the run is spread out")
+    if gpus is None and processes is None and request.resume and request.work_dir is not None:
+        gpus, processes = _before(request.work_dir)
+    if gpus is not None:
+        _check_gpus(gpus, request.device)
+        return gpus, "cuda"
+    if processes is not None and processes > 1:
+        _check_cpu(processes, request.device)
+        return processes, "cpu"
+    return 1, request.device
+
+
+def _before(work_dir: Path) -> tuple[int | None, int | None]:
+    try:
+        number, gpus = recorded_processes(config_of_run(work_dir))
+    except (PosetoolsError, SyntaxError, ValueError):
+        # Whoever reads the config for training says what is wrong with it.
+        return None, None
+    if number == 1:
+        return None, None
+    return (number, None) if gpus else (None, number)
+
+
+def _check_gpus(number: int, device: str) -> None:
+    require_train("posetools train")
+    import torch
+
+    if number > 1 and device not in (AUTO, "cuda"):
+        raise RequestError(f"--gpus {number} takes the first {number} GPUs, which --device {device} contradicts")
+    there = torch.cuda.device_count()
+    if number > there:
+        cores = os.cpu_count() or 1
+        gpus = f"{there or 'no'} GPU{'' if there == 1 else 's'}"
+        raise RequestError(
+            f"--gpus {number}: this environment has {gpus} that torch can use, and {cores} CPU cores\n"
+            f"  --processes {min(number, cores)} --device cpu trains with processes on the CPU; `posetools doctor` "
+            "says why a GPU is not seen"
+        )
+
+
+def _check_cpu(number: int, device: str) -> None:
+    require_train("posetools train")
+    import torch
+
+    there = torch.cuda.device_count()
+    if device != "cpu" and not (device == AUTO and not there):
+        raise RequestError(
+            f"--processes {number} is for the CPU, got --device {device} and {there or 'no'} GPU{'s'[: there != 1]}\n"
+            f"  --gpus {number} is for GPUs; --device cpu leaves them alone"
+        )
+
+
+@dataclass
+class _Heard:
+    """What the processes have sent until now.
+
+    Attributes:
+        listener: who is told what the first process says.
+        number: how many there are.
+        planned: what each of them is sent.
+        errors: in the order in which they came: rank, text, exit status.
+        result: of the first process.
+    """
+
+    listener: TrainListener
+    number: int
+    planned: Planned
+    errors: list[tuple[int, str, int]] = field(default_factory=list)
+    result: TrainResult | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    def listen_to(self, channel: Connection) -> None:
+        """Take what one process sends, until it ends."""
+        with suppress(EOFError, OSError):
+            rank: int = channel.recv()
+            channel.send(self.planned)
+            while True:
+                kind, *values = channel.recv()
+                with self._lock:
+                    self._take(rank, kind, values)
+
+    def _take(self, rank: int, kind: str, values: list[Any]) -> None:
+        if kind == "say":
+            self.listener.say(*values)
+        elif kind == "update":
+            self.listener.update(*values)
+        elif kind == "result":
+            self.result = values[0]
+        elif kind == "error":
+            self.errors.append((rank, *values))
+
+
+def launch(planned: Planned, listener: TrainListener) -> TrainResult:
+    """Run what was planned with its number of processes, on this machine, and return what the first one returned.
+
+    Args:
+        planned: the run.
+        listener: told where the run is, by the first process.
+
+    Raises:
+        PosetoolsError: what the process that failed first said, with its exit status; or how it died.
+        StoppedError: the user stopped the run.
+    """
+    number, device = planned.processes, planned.device.partition(":")[0]
+    heard = _Heard(listener, number, replace(planned, processes=1, device=device))
+    listener.say(f"starting {number} processes")
+    with tempfile.TemporaryDirectory(prefix="posetools-") as name:
+        folder = Path(name)
+        with _listening(folder, heard), _surroundings(number, device):
+            trouble = _run(number, folder)
+        if trouble is not None and os.environ.get("POSETOOLS_DEBUG") == "1":
+            for path in sorted(folder.glob("*.log")):
+                print(f"{path.stem}:\n{path.read_text(encoding='utf-8', errors='replace')}", file=sys.stderr)
+        if trouble is not None or heard.result is None:
+            raise _error(trouble, heard, folder)
+    return heard.result
+
+
+@contextmanager
+def _listening(folder: Path, heard: _Heard) -> Iterator[None]:
+    threads: list[Thread] = []
+    done = False
+
+    def accept() -> None:
+        while True:
+            channel = listener.accept()
+            if done:
+                return
+            threads.append(Thread(target=heard.listen_to, args=(channel,), daemon=True))
+            threads[-1].start()
+
+    with Listener(str(folder / SOCKET), family="AF_UNIX", backlog=128) as listener:
+        accepting = Thread(target=accept, daemon=True)
+        accepting.start()
+        try:
+            yield
+        finally:
+            done = True
+            # Only a caller wakes a thread that waits for one.
+            Client(str(folder / SOCKET), family="AF_UNIX").close()
+            for thread in (accepting, *threads):
+                thread.join(_PATIENCE)
+
+
+@contextmanager
+def _surroundings(number: int, device: str) -> Iterator[None]:
+    """Set what the processes shall find, silence the launcher, and put back its handlers of signals afterwards."""
+    variables = {} if device != "cpu" else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // number))}
+    before = dict(os.environ)
+    os.environ.update({name: value for name, value in variables.items() if name not in before})
+    handlers = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    # The launcher logs the death of a process in paragraphs, to stderr; what matters of it is in the one sentence.
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        for which, handler in handlers.items():
+            signal.signal(which, handler)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
+    """Run the processes to their end, and return what was in the way, or which signal came."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.elastic.rendezvous import RendezvousError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=number,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.2,
+        local_addr="localhost",
+    )
+    try:
+        elastic_launch(config, sys.executable)("-P", "-m", "posetools.training.spread.worker", str(folder))
+    except SignalException as exc:
+        return signal.Signals(exc.sigval)
+    except KeyboardInterrupt:
+        # Before the launcher handles signals.
+        return signal.SIGINT
+    except (ChildFailedError, RendezvousError) as exc:
+        failed: Exception = exc
+        return failed
+    return None
+
+
+def _error(trouble: Exception | signal.Signals | None, heard: _Heard, folder: Path) -> PosetoolsError:
+    """Return the one error to raise: why the first process that failed did."""
+    number, going_on = heard.number, how_to_go_on(heard.planned.stage, heard.planned.work_dir)
+    if isinstance(trouble, signal.Signals):
+        stopped = [text for _, text, status in sorted(heard.errors) if status == _INTERRUPTED]
+        if trouble is signal.SIGINT and stopped:
+            return StoppedError(stopped[0])
+        return _with_status(StoppedError(f"stopped by {trouble.name}\n  {going_on}"), 128 + trouble)
+    failures = dict(getattr(trouble, "failures", {}))
+    killed = {
+        rank: signal.Signals(-failure.exitcode)
+        for rank, failure in failures.items()
+        if failure.exitcode < 0 and -failure.exitcode != signal.SIGTERM
+    }
+    # Whoever dies without a word takes the others' connections along, of which they then complain.
+    for rank, by in killed.items():
+        why = "; the machine's memory may have been full" if by == signal.SIGKILL else ""
+        return RunError(f"training failed: process {rank} of {number} was killed by {by.name}{why}\n  {going_on}")
+    if heard.errors:
+        _, text, status = heard.errors[0]
+        return _with_status(RunError(text), status)
+    for rank, failure in failures.items():
+        last = _last_line(folder / f"process{rank}.log")
+        return RunError(f"training failed: process {rank} of {number} ended with status {failure.exitcode}: {last}")
+    return RunError(f"training failed: the processes could not be started: {trouble}")
+
+
+def _with_status(error: RunError, status: int) -> RunError:
+    error.exit_status = status
+    return error
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+    # torch puts the number of the process before each line.
+    return re.sub(r"^\[rank\d+\]: ", "", lines[-1].strip()) if lines else "it said nothing"

@@ -1,0 +1,390 @@
+"""Training: one stage of a pair, by mmengine's Runner, in a work folder that can be resumed.
+
+The work folder holds the config as run, mmengine's log (in a folder named by the time), the last checkpoints
+(``epoch_N.pth``, named by ``last_checkpoint``), the best one (``best_*.pth``), the skeleton, evaluations.json, and at
+the end metrics.json. What keeps a run alive, and what ends it in a sentence: ``survival``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from posetools.core.folder import skeleton_of
+from posetools.core.skeleton import Skeleton, dump_skeleton
+from posetools.errors import RequestError, quoted
+from posetools.files.disk import write_json, write_text
+from posetools.files.locks import only_one_in
+from posetools.mm.configs import (
+    Stage,
+    apply_options,
+    check_stage,
+    config_of_run,
+    data_root_of,
+    drop_pretrained,
+    load_config,
+    set_epochs,
+)
+from posetools.mm.device import AUTO, runner_device
+from posetools.mm.evaluations import evaluations_of, set_early_stopping
+from posetools.mm.extra import require_train
+from posetools.mm.run_folder import SKELETON, best_in, checkpoint_to_resume, last_in, resumable
+from posetools.mm.run_log import METRICS
+from posetools.mm.runtime import prepare
+from posetools.pairs.doubts import doubt_of_evaluations
+from posetools.training.advice import FEWEST_KEPT
+from posetools.training.crops.cache import CropsCache, crops_cache, crops_hooks
+from posetools.training.given import NO_WEIGHTS, WORK_DIRS, check_training, check_work_dir, data_of
+from posetools.training.hooks import SilentListener, TrainListener, defined_metrics, progress_hook
+from posetools.training.preflight import check_run
+from posetools.training.saving import clear_unfinished
+from posetools.training.schedule import schedule_hook
+from posetools.training.speed import make_fast
+from posetools.training.spread.config import hooks_of_several, spread_out
+from posetools.training.spread.launch import launch, to_start
+from posetools.training.spread.processes import Launcher, by_first, here, in_turn, join
+from posetools.training.survival import nothing_left, stopping_text, watched
+from posetools.training.trackers import add_trackers, forget_visualizer, name_visualizer
+
+__all__ = [
+    "METRICS",
+    "NO_WEIGHTS",
+    "SKELETON",
+    "WORK_DIRS",
+    "Planned",
+    "TrainRequest",
+    "TrainResult",
+    "best_in",
+    "execute",
+    "last_in",
+    "plan_run",
+    "train",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainRequest:
+    """What a user may say about a run.
+
+    Attributes:
+        stage: which of the two models.
+        data: the data set's folder, from which the config is found or emitted; None: the config says.
+        config: the config; None: the one emitted for ``data``, or with ``resume`` the one in the work folder.
+        configs: the folder in which an emitted pair is looked for, and into which a default one is emitted.
+        work_dir: None: ``work_dirs/<name of the config>``.
+        resume: go on from the last checkpoint in the work folder.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
+        gpus: how many GPUs of this machine to train on, with a process each; None: one, if there is any.
+        processes: how many processes to train with on the CPU; None: one.
+        launcher: what started this process as one of several.
+        amp: mixed precision.
+        weights: a file or URL that the whole model starts from, or ``none``; None: as the config says.
+        epochs: how many in all; None: as the config says.
+        seed: None: as the config says.
+        skeleton: a built-in name or a file; None: the data set's.
+        early_stopping: after how many evaluations without a better metric the run ends; 0: never; None: as the config
+            says.
+        keep: how many checkpoints are kept besides the best one, 2 at least; None: as the config says.
+        trackers: where else the curves go: ``tensorboard``, ``wandb``, ``mlflow``.
+        cache: for poses, ``crops`` or ``crops-ram``: load what is round each object, decoded once; None: the pictures.
+        cache_dir: where ``crops`` lie; None: in the work folder.
+        cfg_options: ``key=value`` texts that are merged into the config, last of all.
+    """
+
+    stage: Stage
+    data: Path | None = None
+    config: Path | None = None
+    configs: Path = Path("configs")
+    work_dir: Path | None = None
+    resume: bool = False
+    device: str = AUTO
+    gpus: int | None = None
+    processes: int | None = None
+    launcher: Launcher = "none"
+    amp: bool = False
+    weights: str | None = None
+    epochs: int | None = None
+    seed: int | None = None
+    skeleton: str | None = None
+    early_stopping: int | None = None
+    keep: int | None = None
+    trackers: tuple[str, ...] = ()
+    cache: str | None = None
+    cache_dir: Path | None = None
+    cfg_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a run left.
+
+    Attributes:
+        work_dir: the work folder.
+        last: the last checkpoint.
+        best: the best one, None when the run was never evaluated or nothing could be measured.
+        metrics: of the last evaluation, without what could not be measured.
+        epochs: how many the last checkpoint has been trained for.
+        trained: how many of them this call added; 0 when there was nothing to do.
+        iterations: how many these epochs had; 0 when there was nothing to do.
+        enough: how many iterations the recipe aims at without a limit of time; 0: time did not limit it.
+    """
+
+    work_dir: Path
+    last: Path
+    best: Path | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    epochs: int = 0
+    trained: int = 0
+    iterations: int = 0
+    enough: int = 0
+
+
+def train(request: TrainRequest, listener: TrainListener | None = None) -> TrainResult:
+    """Train one stage.
+
+    Args:
+        request: what to train.
+        listener: told where the run is.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        RequestError: the run would fail or waste its time; the message lists why and what to do.
+        InputError: the config or a checkpoint cannot be read.
+        RunError: the run ended with an error of OpenMMLab or torch.
+        StoppedError: the user stopped it; the message says how to go on.
+    """
+    require_train("posetools train")
+    check_training(request)
+    prepare("posetools train")
+    told = listener or SilentListener()
+    return execute(plan_run(request, told), told)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Planned:
+    """A run that was found to be possible.
+
+    Attributes:
+        stage: which of the two models.
+        config: the config with the user's changes.
+        work_dir: the work folder.
+        checkpoint: what the run goes on from, or None.
+        start: how many epochs that has been trained for.
+        skeleton: the data set's; None when nothing is left to train.
+        device: ``cpu`` or ``cuda:N``.
+        processes: how many to start on this machine; 1: this one trains.
+        cache: of crops, or None.
+        left: why nothing is left to train, as a sentence.
+    """
+
+    stage: Stage
+    config: Any
+    work_dir: Path
+    checkpoint: Path | None = None
+    start: int = 0
+    skeleton: Skeleton | None = None
+    device: str = ""
+    processes: int = 1
+    cache: CropsCache | None = None
+    left: str = ""
+
+
+def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
+    """Return the run that is asked for, after everything was looked at that could be wrong with it.
+
+    Raises:
+        RequestError: the run would fail or waste its time; the message lists why and what to do.
+        InputError: the config or a checkpoint cannot be read.
+    """
+    processes, asked = to_start(request)
+    place, asked = join(request.launcher, asked)
+    told = told if place.first else SilentListener()
+    config, work_dir = in_turn(lambda: _planned(request, told))
+    cache = crops_cache(request.cache, request.cache_dir, stage=request.stage, work_dir=work_dir)
+    planned = Planned(stage=request.stage, config=config, work_dir=work_dir, cache=cache)
+    if request.resume:
+        found = resumable(work_dir, told.say)
+        planned = replace(planned, checkpoint=found.path, start=found.epoch)
+        # Also the order of the samples follows from the seed.
+        _set_seed(config, found.seed, request.seed, told)
+        left = by_first(lambda: nothing_left(config, work_dir, found))
+        if left:
+            return replace(planned, left=left)
+    checkpoint = planned.checkpoint
+    _set_weights(config, request.weights, checkpoint)
+    skeleton = skeleton_of(data_root_of(config), request.skeleton)
+    told.say(f"checking the data set {data_root_of(config)} and the config {config.filename}")
+    device = by_first(lambda: check_run(config, request.stage, skeleton, device=asked, amp=request.amp, say=told.say))
+    number = max(processes, place.world)
+    spread_out(config, number, gpus=device != "cpu", options=request.cfg_options, say=told.say)
+    own = asked if place.several else device
+    return replace(planned, skeleton=skeleton, device=own, processes=processes)
+
+
+def execute(planned: Planned, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
+    """Run what was planned.
+
+    Args:
+        planned: the run.
+        told: told where it is.
+        hooks: further mmengine hooks of this run.
+
+    Raises:
+        RequestError: another run is writing into the work folder.
+        RunError: the run ended with an error of OpenMMLab or torch.
+        StoppedError: the user stopped it; the message says how to go on.
+    """
+    told = told if here().first else SilentListener()
+    epochs = planned.config.train_cfg.get("max_epochs")
+    if planned.skeleton is None:
+        told.say(planned.left)
+        last = checkpoint_to_resume(planned.work_dir)
+        return TrainResult(planned.work_dir, last, best_in(planned.work_dir), epochs=planned.start)
+    if planned.processes > 1:
+        return launch(planned, told)
+    if planned.checkpoint:
+        told.say(f"resuming from {planned.checkpoint}: epoch {planned.start} of {epochs} is done")
+    told.say(f"training on {planned.device}, work folder {planned.work_dir}")
+    with ExitStack() as stack:
+        by_first(lambda: stack.enter_context(only_one_in(planned.work_dir)))
+        return _run(planned, planned.skeleton, told, hooks)
+
+
+def _planned(request: TrainRequest, told: TrainListener) -> tuple[Any, Path]:
+    """Return the config with the user's changes, and the work folder."""
+    path, work_dir = _places(request, told)
+    config = load_config(path)
+    check_stage(config, request.stage)
+    if request.data is not None and data_root_of(config).resolve() != request.data.resolve():
+        raise RequestError(
+            f"{path}: is of the data set {data_root_of(config)}, not of {request.data}\n"
+            f"  `posetools config {quoted(request.data)}` emits a pair for that one"
+        )
+    config.work_dir = str(work_dir)
+    _change(config, request, told)
+    return config, work_dir
+
+
+def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
+    """Return the config's file and the work folder."""
+    if request.resume and request.work_dir is not None and request.config is None:
+        path, work_dir = None, request.work_dir
+    else:
+        path = request.config or _found_or_emitted(request, told)
+        work_dir = request.work_dir or WORK_DIRS / path.stem
+    check_work_dir(work_dir, resume=request.resume)
+    # With --resume, the config as run: it holds what was said on the command line the first time.
+    as_run = None if request.config or not request.resume else config_of_run(work_dir)
+    return as_run or path or config_of_run(work_dir), work_dir
+
+
+def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
+    from posetools.recipes.find import find_pair
+    from posetools.recipes.options import RecipeOptions
+    from posetools.training.recipe import emit_fitting
+
+    data = data_of(request)
+    pair = find_pair(data, request.configs)
+    if pair is None:
+        skeleton = skeleton_of(data, request.skeleton)
+        pair = emit_fitting(data, skeleton, RecipeOptions(), request.configs)
+        told.say(f"no config for {data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
+    path = pair.det if request.stage == "det" else pair.pose
+    told.say(f"config: {path}")
+    return path
+
+
+def _change(config: Any, request: TrainRequest, told: TrainListener) -> None:
+    work_dir = Path(config.work_dir)
+    if request.epochs is not None:
+        set_epochs(config, request.epochs)
+    if request.seed is not None:
+        config.randomness = {**(config.get("randomness") or {}), "seed": request.seed}
+    if request.amp:
+        config.optim_wrapper["type"] = "AmpOptimWrapper"
+        config.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if request.keep is not None and config.default_hooks.get("checkpoint"):
+        config.default_hooks["checkpoint"]["max_keep_ckpts"] = request.keep
+    add_trackers(config, request.trackers, work_dir)
+    if request.early_stopping is not None:
+        set_early_stopping(config, request.early_stopping, evaluations_of(config, work_dir))
+    apply_options(config, request.cfg_options)
+    saved = config.default_hooks.get("checkpoint") or {}
+    if 0 < saved.get("max_keep_ckpts", -1) < FEWEST_KEPT:
+        told.say(f"keeping {FEWEST_KEPT} checkpoints: the older one is there when the newer one is damaged")
+        saved["max_keep_ckpts"] = FEWEST_KEPT
+    name_visualizer(config, work_dir)
+
+
+def _set_seed(config: Any, recorded: int | None, asked: int | None, told: TrainListener) -> None:
+    if recorded is None:
+        return
+    if asked not in (None, recorded):
+        told.say(f"the seed stays {recorded}: a run that is resumed goes on with its own, not with {asked}")
+    config.randomness = {**(config.get("randomness") or {}), "seed": recorded}
+
+
+def _set_weights(config: Any, weights: str | None, checkpoint: Path | None) -> None:
+    if weights is not None or checkpoint is not None:
+        drop_pretrained(config.model)
+        config.load_from = None if weights == NO_WEIGHTS else weights
+    config.resume = checkpoint is not None
+    if checkpoint is not None:
+        config.load_from = str(checkpoint)
+
+
+def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
+    from mmengine.runner import Runner
+
+    work_dir = planned.work_dir
+    evaluations = evaluations_of(planned.config, work_dir, writes=here().first)
+    if planned.checkpoint:
+        evaluations = by_first(lambda: evaluations.continued(planned.start))
+        evaluations.writes = here().first
+    elif here().first:
+        evaluations.write()
+    if here().first:
+        write_text(work_dir / SKELETON, dump_skeleton(skeleton))
+        clear_unfinished(work_dir)
+    hook = progress_hook(told, evaluations)
+    hooks = (hook, *hooks, *hooks_of_several(planned.config, planned.device))
+    hooks = (*hooks, *crops_hooks(planned.cache, told.say))
+    hooks = (*hooks, schedule_hook(told.say)) if planned.checkpoint else hooks
+    with watched(planned.stage, work_dir) as watch, runner_device(planned.device):
+        forget_visualizer(planned.config)
+        watch.runner = runner = Runner.from_cfg(planned.config)
+        for own in (*watch.hooks(evaluations, planned.checkpoint), *hooks):
+            runner.register_hook(own)
+        make_fast(runner)
+        runner.train()
+    if runner.train_loop.stop_training:
+        told.say(f"stopped early after epoch {runner.epoch} of {runner.max_epochs}: {stopping_text(evaluations)}")
+    doubt = doubt_of_evaluations(evaluations)
+    if doubt:
+        told.say(f"warning: {doubt}")
+    return by_first(lambda: _finish(runner, work_dir, hook.metrics, planned.start))
+
+
+def _finish(runner: Any, work_dir: Path, metrics: Mapping[str, float | None], start: int) -> TrainResult:
+    hub = runner.message_hub
+    best_name = hub.get_info("best_ckpt")
+    best = work_dir / Path(best_name).name if best_name else None
+    last = checkpoint_to_resume(work_dir)
+    epochs = int(runner.epoch)
+    write_json(
+        work_dir / METRICS,
+        {
+            "config": Path(runner.cfg.filename).name,
+            "epochs": epochs,
+            "last": {"checkpoint": last.name, "metrics": dict(metrics)},
+            "best": {"checkpoint": best.name, **defined_metrics({"score": hub.get_info("best_score")})}
+            if best
+            else None,
+        },
+    )
+    measured = {name: value for name, value in metrics.items() if value is not None}
+    ran = {"iterations": int(runner.iter), "enough": runner.cfg.get("enough_iterations", 0)}
+    return TrainResult(work_dir, last, best, measured, epochs=epochs, trained=epochs - start, **ran)

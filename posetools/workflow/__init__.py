@@ -1,0 +1,1 @@
+"""The whole road, from labeled images to a trained pair."""

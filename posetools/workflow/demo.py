@@ -1,0 +1,385 @@
+"""The demo: the whole road on rendered cars, by the functions behind the commands, in a few minutes, without network.
+
+It makes labelme files of rendered cars, converts, validates, emits configs, trains both stages from random weights,
+evaluates them, and draws what they predict. How many iterations fit is measured first, so that it takes about as long
+on a slow machine as on a fast one. It is made to show every station, not to make good models.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from posetools.checks.validate import validate_folder
+from posetools.core.dataset import Dataset
+from posetools.core.folder import IMAGES, ann_file, skeleton_of
+from posetools.datasets.convert import ConvertRequest, convert
+from posetools.errors import RequestError, RunError, must_be
+from posetools.files.disk import write_text
+from posetools.formats.coco.format import read_split
+from posetools.imaging.header import save_picture
+from posetools.recipes.emit import EmittedPair, emit_pair
+from posetools.recipes.facts import read_facts
+from posetools.recipes.options import build_options
+from posetools.synth import PLAIN, render_set
+from posetools.training.steps import StepListener
+from posetools.workflow.demo_folder import (
+    CONFIGS,
+    DATA,
+    LABELME,
+    RECIPE,
+    RESULTS,
+    SHEET,
+    TIMING,
+    WORK_DIRS,
+    claim_folder,
+    write_record,
+)
+from posetools.workflow.demo_recipe import recipe_text, stage_options
+from posetools.workflow.demo_sheet import prediction_sheet
+from posetools.workflow.demo_timing import Counter, Plan, count, plan_training, seconds_per_iteration
+
+if TYPE_CHECKING:
+    from posetools.evaluation.checkpoints import DetReport, PoseReport
+    from posetools.training.train import TrainResult
+
+_Result = TypeVar("_Result")
+_Stage = Literal["det", "pose"]
+
+_STAGES: tuple[_Stage, ...] = ("det", "pose")
+_NAMES = {"det": "detector", "pose": "pose estimator"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSettings:
+    """How one stage is trained.
+
+    Attributes:
+        size: of the model.
+        input_size: of the network, in pixels: a side or WIDTHxHEIGHT.
+        batch_size: of training.
+        lr: the learning rate at this batch size.
+        share: of the time for training.
+    """
+
+    size: str
+    input_size: int | str
+    batch_size: int
+    lr: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything about the demo that can be tuned.
+
+    Attributes:
+        pictures: how many are rendered.
+        picture_size: their (width, height).
+        val: the share of them that is for evaluation.
+        det: the detector.
+        pose: the pose estimator.
+        workers: processes that render.
+        loaders: processes that load data while training.
+        timed_iterations: how many iterations of each stage are timed first; 0: none, and one epoch is trained.
+        shown: how many pictures are drawn.
+        columns: pictures in a row of the sheet.
+        min_score: boxes with a lower score are not drawn.
+    """
+
+    pictures: int = 400
+    picture_size: tuple[int, int] = (320, 240)
+    val: float = 0.12
+    det: StageSettings = StageSettings(
+        size="tiny",
+        input_size="160x128",
+        batch_size=8,
+        lr=1e-3,
+        share=0.4,
+    )
+    pose: StageSettings = StageSettings(
+        size="t",
+        input_size=128,
+        batch_size=32,
+        lr=7e-4,
+        share=0.6,
+    )
+    workers: int = 2
+    loaders: int = 0
+    timed_iterations: int = 14
+    shown: int = 12
+    columns: int = 3
+    min_score: float = 0.35
+
+
+# Through every station in two iterations: for tests.
+QUICK = Settings(
+    pictures=10,
+    picture_size=(96, 72),
+    val=0.2,
+    det=replace(Settings.det, input_size=64, batch_size=4),
+    pose=replace(Settings.pose, input_size=64, batch_size=8),
+    workers=1,
+    timed_iterations=0,
+    shown=2,
+    columns=2,
+    min_score=0.0,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoRequest:
+    """What a user may say.
+
+    Attributes:
+        out: the folder for everything that is made.
+        minutes: how long both stages together train.
+        seed: of the pictures, of the split, of training.
+        settings: everything else.
+        overwrite: replace an earlier demo although there are files of somebody else in its folder.
+    """
+
+    out: Path
+    minutes: float = 6.0
+    seed: int = 0
+    settings: Settings = field(default_factory=Settings)
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult:
+    """What came of it.
+
+    Attributes:
+        det: how well the detector finds cars it has never seen.
+        pose: how good the keypoints are, on labelled and on detected boxes.
+        seconds: step -> how long it took.
+        plans: stage -> how long it was to be trained.
+        iterations: stage -> how many it was trained.
+        files: what there is to look at, and what it is.
+    """
+
+    det: DetReport
+    pose: PoseReport
+    seconds: Mapping[str, float]
+    plans: Mapping[_Stage, Plan]
+    iterations: Mapping[_Stage, int]
+    files: Mapping[Path, str]
+
+
+def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
+    """Go the whole road.
+
+    Args:
+        request: where, and for how long.
+        listener: told what is done.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        RequestError: ``out`` holds something that no demo made, or a number is out of range.
+        OutputError: something cannot be written.
+        RunError: training failed.
+    """
+    from posetools.mm.extra import require_train
+    from posetools.mm.runtime import prepare
+
+    if request.minutes <= 0:
+        raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
+    require_train("posetools demo")
+    claim_folder(request.out, overwrite=request.overwrite)
+    prepare("posetools demo")
+    run = _Run(request, listener)
+    run.timed("render", run.render)
+    val = run.timed("convert", run.convert)
+    run.timed("validate", run.validate)
+    pair = run.timed("config", run.config)
+    det = run.timed("train det", lambda: run.train("det", pair.det))
+    pose = run.timed("train pose", lambda: run.train("pose", pair.pose))
+    reports = run.timed("eval", lambda: (run.evaluate_det(det), run.evaluate_pose(pose, det)))
+    run.timed("draw", lambda: run.draw(val, pair, det, pose))
+    return run.finish(*reports)
+
+
+class _Run:
+    """One demo: one method per station. Each tells what it does, and the command that does the same."""
+
+    def __init__(self, request: DemoRequest, listener: StepListener) -> None:
+        self._request, self._settings, self._listener = request, request.settings, listener
+        self._labelme, self._data, self._recipe = (request.out / name for name in (LABELME, DATA, RECIPE))
+        self._configs, self._work_dirs = request.out / CONFIGS, request.out / WORK_DIRS
+        self._seconds: dict[str, float] = {}
+        self._plans: dict[_Stage, Plan] = {stage: Plan(1) for stage in _STAGES}
+        self._iterations: dict[_Stage, int] = {}
+
+    def timed(self, name: str, work: Callable[[], _Result]) -> _Result:
+        """Return what ``work`` returns, and note how long it took."""
+        started = time.monotonic()
+        result = work()
+        self._seconds[name] = round(time.monotonic() - started, 1)
+        return result
+
+    def render(self) -> None:
+        """Make the labelme files."""
+        number, (width, height) = self._settings.pictures, self._settings.picture_size
+        self._step(f"rendering {number} pictures of cars, {width}x{height}, with their labels as labelme files")
+        with self._listener.progress() as progress:
+            render_set(
+                self._labelme,
+                pictures=number,
+                size=(width, height),
+                seed=self._request.seed,
+                variety=PLAIN,
+                workers=self._settings.workers,
+                progress=progress,
+            )
+
+    def convert(self) -> Dataset:
+        """Convert them; return the part for evaluation."""
+        val, seed = self._settings.val, self._request.seed
+        words = ("convert", self._labelme, "--out", self._data, "--val", val, "--seed", seed)
+        self._step("converting labelme to COCO keypoints, split into train and val", *words)
+        request = ConvertRequest(sources=(self._labelme,), out=self._data, val=val, seed=seed)
+        with self._listener.progress() as progress:
+            result = convert(request, progress)
+        if not result.written:
+            raise RunError(f"{self._labelme}: cannot be converted: {result.findings[0].message}")
+        for split, counts in result.counts.items():
+            self._listener.say(f"{split}: {counts.pictures} pictures, {counts.instances} cars")
+        return read_split(ann_file(self._data, "val"), self._data / IMAGES, skeleton_of(self._data)).dataset
+
+    def validate(self) -> None:
+        """Check the data set."""
+        self._step("validating the data set", "validate", self._data)
+        with self._listener.progress() as progress:
+            report = validate_folder(self._data, skeleton_of(self._data), progress=progress)
+        if not report.ok():
+            raise RunError(f"{report.findings[0].where}: {report.findings[0].message}")
+        self._listener.say(f"no errors, {count(len(report.findings), 'warning')}")
+
+    def config(self) -> EmittedPair:
+        """Emit the configs, for as many epochs as there is time for."""
+        if self._settings.timed_iterations:
+            self._step(
+                f"timing {self._settings.timed_iterations} iterations of each stage, to see how many there is time for"
+            )
+            with TemporaryDirectory(dir=self._request.out, prefix=TIMING) as folder:
+                pair = self._emit(Path(folder) / RECIPE, Path(folder))
+                self._plans = {stage: self._plan(stage, pair, Path(folder)) for stage in _STAGES}
+        words = ("config", self._data, "--recipe", self._recipe, "--out", self._configs)
+        self._step(f"emitting a config for each stage, with the options in {self._recipe}", *words)
+        return self._emit(self._recipe, self._configs)
+
+    def train(self, stage: _Stage, config: Path) -> TrainResult:
+        """Train one stage."""
+        from posetools.training.train import TrainRequest, train
+
+        plan, work_dir = self._plans[stage], self._work_dirs / stage
+        options = plan.cfg_options
+        words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
+        more = ("--cfg-options", *options) if options else ()
+        self._step(f"training the {_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more)
+        request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=options)
+        with self._listener.training() as listener:
+            counter = Counter(listener)
+            result = train(request, counter)
+        self._iterations[stage] = counter.iterations
+        return result
+
+    def evaluate_det(self, det: TrainResult) -> DetReport:
+        """Evaluate the detector."""
+        from posetools.evaluation.checkpoints import EvalRequest, evaluate_det
+
+        checkpoint = _checkpoint(det)
+        self._step("evaluating the detector", "eval", "--stage", "det", checkpoint)
+        with self._listener.progress() as progress:
+            return evaluate_det(EvalRequest(checkpoint=checkpoint), progress)
+
+    def evaluate_pose(self, pose: TrainResult, det: TrainResult) -> PoseReport:
+        """Evaluate the pose estimator on labelled and on detected boxes."""
+        from posetools.evaluation.checkpoints import EvalRequest, evaluate_pose
+
+        checkpoint, boxes = _checkpoint(pose), _checkpoint(det)
+        words = ("eval", "--stage", "pose", checkpoint, "--boxes", boxes)
+        self._step("evaluating the pose estimator, on labelled and on detected boxes", *words)
+        with self._listener.progress() as progress:
+            return evaluate_pose(EvalRequest(checkpoint=checkpoint, boxes=boxes), progress)
+
+    def draw(self, val: Dataset, pair: EmittedPair, det: TrainResult, pose: TrainResult) -> None:
+        """Draw labels and predictions of some pictures into one sheet."""
+        from posetools.mm.device import AUTO, resolve_device
+        from posetools.mm.inference import Detector, PoseEstimator
+
+        self._step("drawing labels and predictions of pictures that training never saw")
+        device, settings = resolve_device(AUTO), self._settings
+        sheet = prediction_sheet(
+            val,
+            self._data / IMAGES,
+            Detector(pair.det, _checkpoint(det), device),
+            PoseEstimator(pair.pose, _checkpoint(pose), device),
+            shown=settings.shown,
+            columns=settings.columns,
+            min_score=settings.min_score,
+        )
+        save_picture(sheet, self._request.out / SHEET)
+
+    def finish(self, det: DetReport, pose: PoseReport) -> DemoResult:
+        """Write results.json and return what came of it."""
+        out = self._request.out
+        files = {
+            out / SHEET: "labels and predictions side by side",
+            self._labelme: "the rendered pictures with their labelme files",
+            self._data: "the data set: images, train_coco.json, val_coco.json, conversion.json",
+            self._configs: f"the two configs, from {self._recipe}",
+            self._work_dirs: "per stage: checkpoints, the config as run, the log",
+            out / RESULTS: "all numbers",
+        }
+        result = DemoResult(
+            det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
+        )
+        record = {"minutes": self._request.minutes, "seed": self._request.seed, "settings": asdict(self._settings)}
+        trained = {"seconds": result.seconds, "epochs": {stage: plan.epochs for stage, plan in result.plans.items()}}
+        reports = {"iterations": result.iterations, "det": det.as_dict(), "pose": pose.as_dict()}
+        write_record(out, {"finished": True, **record, **trained, **reports})
+        return result
+
+    def _plan(self, stage: _Stage, pair: EmittedPair, folder: Path) -> Plan:
+        """Return how long a stage can be trained in its share of the time, from timing a few iterations."""
+        settings = self._stage(stage)
+        seconds = seconds_per_iteration(
+            stage,
+            pair.det if stage == "det" else pair.pose,
+            folder / stage,
+            iterations=self._settings.timed_iterations,
+        )
+        facts = read_facts(self._data, skeleton_of(self._data)).train
+        samples = facts.pictures if stage == "det" else facts.posed
+        plan = plan_training(60 * self._request.minutes * settings.share / seconds, samples, settings.batch_size)
+        part = "" if plan.samples is None else f" of {plan.samples} of the {samples} samples"
+        self._listener.say(f"{stage}: {seconds:.2f} s an iteration: time for {count(plan.epochs, 'epoch')}{part}")
+        return plan
+
+    def _emit(self, recipe: Path, out: Path) -> EmittedPair:
+        shared = {"seed": self._request.seed, "workers": self._settings.loaders}
+        stages: dict[str, dict[str, object]] = {}
+        for stage in _STAGES:
+            settings, epochs = self._stage(stage), self._plans[stage].epochs
+            stages[stage] = stage_options(
+                settings.size, settings.input_size, epochs=epochs, batch_size=settings.batch_size, lr=settings.lr
+            )
+        write_text(recipe, recipe_text(shared, stages))
+        return emit_pair(self._data, skeleton_of(self._data), build_options(recipe, {}), out)
+
+    def _stage(self, stage: _Stage) -> StageSettings:
+        return self._settings.det if stage == "det" else self._settings.pose
+
+    def _step(self, title: str, *words: object) -> None:
+        self._listener.step(title, shlex.join(["posetools", *map(str, words)]) if words else "")
+
+
+def _checkpoint(result: TrainResult) -> Path:
+    return result.best or result.last

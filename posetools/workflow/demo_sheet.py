@@ -1,0 +1,70 @@
+"""The demo's picture: labels and predictions side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image as Pillow
+
+from posetools.core.dataset import Dataset, Visibility
+from posetools.imaging.drawing import Style, beside, draw_instances
+from posetools.labeling.sheet import contact_sheet, legend_of, readable_text, reduction
+
+if TYPE_CHECKING:
+    from posetools.mm.inference import Detector, PoseEstimator
+
+_TITLE = "Labels, and what the two models predict on the same pictures"
+_NOTES = "left: labels", "right: predictions and their scores"
+
+
+def prediction_sheet(
+    dataset: Dataset,
+    images: Path,
+    detector: Detector,
+    estimator: PoseEstimator,
+    *,
+    shown: int,
+    columns: int,
+    min_score: float,
+) -> Pillow.Image:
+    """Return a contact sheet of pictures, each with its labels on the left and the predictions on the right.
+
+    Args:
+        dataset: the pictures and their labels.
+        images: the folder that they are in.
+        detector: finds the boxes; its first class is the one that counts.
+        estimator: finds the keypoints in them.
+        shown: how many pictures, spread evenly over the data set: they are not chosen by how they look.
+        columns: pictures in a row.
+        min_score: boxes with a lower score are left out.
+    """
+    count = min(shown, len(dataset.images))
+    chosen = dataset.select_images(np.linspace(0, len(dataset.images) - 1, count).round().astype(int).tolist())
+    width, height = chosen.images[0].size
+    whole = columns * 2 * width, -(-count // columns) * height
+    style = Style(scale=1.2 * reduction(whole), smallest_text=readable_text(whole, width))
+    tiles, captions = [], []
+    for image, rows in zip(chosen.images, chosen.rows_of_images(), strict=True):
+        with Pillow.open(images / image.file_name) as file:
+            picture = file.convert("RGB")
+        bgr = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+        found = detector([bgr])[0].select(label=0, min_score=min_score)
+        points = estimator(bgr, found.boxes).keypoints
+        # The model says where a point is, not whether it is hidden.
+        points = np.concatenate([points, np.full((*points.shape[:2], 1), float(Visibility.VISIBLE))], axis=2)
+        boxes, keypoints = chosen.boxes[list(rows)], chosen.keypoints[list(rows)]
+        labels = draw_instances(picture, boxes, keypoints, chosen.skeleton, style=style)
+        texts = [f"{score:.2f}" for score in found.scores]
+        predicted = draw_instances(picture, found.boxes, points, chosen.skeleton, texts=texts, style=style)
+        tiles.append(beside(labels, predicted))
+        captions.append(f"{image.file_name}: {len(rows)} labelled, {len(found)} found")
+    return contact_sheet(
+        tiles,
+        columns=columns,
+        tile=tiles[0].size,
+        captions=captions,
+        title=_TITLE,
+        legend=legend_of(chosen.skeleton, notes=_NOTES),
+    )

@@ -1,0 +1,266 @@
+"""Splitting so that both sides are alike in more than their number of pictures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posetools.core.geometry import Floats
+from posetools.datasets.resplit import resplit
+from posetools.datasets.split import plan_split
+from posetools.datasets.stratify import Strata, balance
+from posetools.errors import InputError, RequestError
+from tests.cli.run import run
+
+LABELS = ("few", "some", "many")
+
+
+def _strata(counts: Floats) -> Strata:
+    return Strata("size", LABELS, counts)
+
+
+def _unevenness(counts: Floats, chosen: frozenset[int], val: float) -> float:
+    """Return what is to be made small, found in another way than the module does."""
+    shares = [column[sorted(chosen)].sum() / column.sum() for column in counts.T if column.sum()]
+    strata = sum((share - val) ** 2 for share in shares) / len(shares) if shares else 0.0
+    return float(strata + (len(chosen) / len(counts) - val) ** 2)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=2, max_size=12),
+    val=st.floats(0.01, 0.99),
+    seed=st.integers(0, 99),
+)
+def test_groups_stay_whole_and_it_is_never_less_even(sizes: list[int], val: float, seed: int) -> None:
+    names = [f"g{group:02}/{i}.jpg" for group, size in enumerate(sizes) for i in range(size)]
+    counts = np.random.default_rng(seed).integers(0, 5, (len(names), 3)) * [1.0, 1.0, seed % 2]
+    plan = plan_split(names, val=val, seed=seed, by="parent", strata=_strata(counts))
+    assert 0 < len(plan.val) < len(names)
+    assert abs(len(plan.val) - val * len(names)) <= max(sizes)
+    held = Counter(names[index].partition("/")[0] for index in plan.val)
+    assert all(number == sizes[int(group[1:])] for group, number in held.items())
+    plain = plan_split(names, val=val, seed=seed, by="parent")
+    assert _unevenness(counts, plan.val, val) <= _unevenness(counts, plain.val, val) + 1e-9
+    # The order of the pictures does not count.
+    backwards = plan_split(names[::-1], val=val, seed=seed, by="parent", strata=_strata(counts[::-1]))
+    assert {names[::-1][index] for index in backwards.val} == {names[index] for index in plan.val}
+
+
+def _cost(counts: dict[str, Floats], chosen: set[str], val: float) -> float:
+    """Return the cost as the module's docstring has it: the mean over the strata, and that of the pictures."""
+    every, mine = (np.sum([counts[key] for key in keys], axis=0) for keys in (counts, chosen))
+    strata = [(mine[i] / every[i] - val) ** 2 for i in range(1, len(every)) if every[i]]
+    return float((mine[0] / every[0] - val) ** 2 + (sum(strata) / len(strata) if strata else 0.0))
+
+
+def _steps(keys: set[str], chosen: set[str]) -> Iterator[set[str]]:
+    """Yield what one exchange, one group less and one group more make of a choice."""
+    for key in chosen:
+        yield chosen - {key}
+        yield from (chosen - {key} | {other} for other in keys - chosen)
+    yield from (chosen | {other} for other in keys - chosen)
+
+
+GROUPS = st.lists(st.tuples(st.integers(1, 5), *[st.integers(0, 3)] * 3), min_size=2, max_size=6)
+
+
+@settings(deadline=None)
+@given(
+    groups=GROUPS,
+    strata=st.integers(0, 3),
+    val=st.sampled_from([0.1, 0.25, 0.5, 0.6]),
+    seed=st.integers(0, 9),
+    data=st.data(),
+)
+def test_no_exchange_that_is_allowed_makes_it_more_even(
+    groups: list[tuple[int, ...]], strata: int, val: float, seed: int, data: st.DataObject
+) -> None:
+    held = np.arange(4) <= strata
+    counts = {f"g{i}": np.array(numbers, dtype=np.float64) * held for i, numbers in enumerate(groups)}
+    largest, target = max(n for n, *_ in groups), val * sum(n for n, *_ in groups)
+
+    def allowed(choice: set[str]) -> bool:
+        return 0 < len(choice) < len(counts) and abs(sum(counts[key][0] for key in choice) - target) <= largest
+
+    choices = [set(keys) for n in range(1, len(counts)) for keys in itertools.combinations(counts, n)]
+    chosen = data.draw(st.sampled_from([choice for choice in choices if allowed(choice)]))
+    before = set(chosen)
+    found = balance(chosen, counts, val, seed)
+    assert chosen == before
+    assert allowed(found)
+    cost = _cost(counts, found, val)
+    assert cost <= _cost(counts, chosen, val) + 1e-12
+    better = [choice for choice in _steps(set(counts), found) if allowed(choice)]
+    assert min((_cost(counts, choice, val) for choice in better), default=1.0) >= cost - 2e-10
+
+
+def test_nothing_is_exchanged_that_brings_nothing() -> None:
+    counts = {key: np.array([2.0, 1.0, 0.0]) for key in "abcdef"}
+    for seed in range(5):
+        assert balance({"b", "e"}, counts, 0.3, seed) == {"b", "e"}
+
+
+def _pictures(val: float, strata: int, plain: int) -> dict[str, Floats]:
+    """Return pictures by themselves: for each stratum one with the share ``val`` and one with the rest; plain ones."""
+    rows = np.concatenate([np.eye(strata) * val, np.eye(strata) * (1 - val), np.zeros((plain, strata))])
+    names = [*(f"share{i}" for i in range(strata)), *(f"rest{i}" for i in range(strata))]
+    names += [f"plain{i}" for i in range(plain)]
+    return {name: np.array([1.0, *row]) for name, row in zip(names, rows, strict=True)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_evaluation_may_have_as_many_pictures_too_many_as_the_largest_group_has_and_no_more(seed: int) -> None:
+    # Of 20 pictures 2 are wanted, and a third is the one that has what the two have not.
+    counts = _pictures(0.1, strata=3, plain=14)
+    assert balance({"share0", "share1"}, counts, 0.1, seed) == {"share0", "share1", "share2"}
+    # Of 100 pictures 10 are wanted: the twelfth would be one too many, whatever it has.
+    counts = _pictures(0.1, strata=12, plain=76)
+    eleven = {f"share{i}" for i in range(11)}
+    assert balance(eleven, counts, 0.1, seed) == eleven
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_evaluation_may_have_as_many_pictures_too_few_as_the_largest_group_has(seed: int) -> None:
+    # Of 20 pictures 2 are wanted, but all except one hold the whole of a stratum.
+    counts = {f"whole{i}": np.array([1.0, *row]) for i, row in enumerate(np.eye(19))}
+    counts["plain"] = np.array([1.0, *np.zeros(19)])
+    assert balance({"plain", "whole4"}, counts, 0.1, seed) == {"plain"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pictures_count_as_much_as_a_single_stratum(seed: int) -> None:
+    # An eleventh picture is 1 % too many; without it 1.5 % of the stratum are missing, with it 0.65 %.
+    counts = {f"{i:02}": np.array([1.0, 17.0]) for i in range(99)} | {"most": np.array([1.0, 317.0])}
+    found = balance({f"{i:02}" for i in range(10)}, counts, 0.1, seed)
+    assert (len(found), "most" in found) == (11, False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_group_is_left_for_training_and_no_more_than_need_be(seed: int) -> None:
+    few = {"a": np.array([1.0, 1.0]), "b": np.array([1.0, 9.0])}
+    assert balance({"a"}, few, 0.9, seed) == {"b"}
+    # Only with both a and b has evaluation 60 % of both strata.
+    three = {"a": np.array([1.0, 6.0, 0.0]), "b": np.array([1.0, 0.0, 6.0]), "c": np.array([1.0, 4.0, 4.0])}
+    assert balance({"a"}, three, 0.6, seed) == {"a", "b"}
+
+
+def test_rare_things_are_shared_out() -> None:
+    """40 clips of 5 pictures; 10 of them, by themselves, hold all the large objects: by lot val misses its share."""
+    names = [f"clip{clip:02}/{i}.jpg" for clip in range(40) for i in range(5)]
+    counts = np.array([[3.0, 1.0, 2.0 * (int(name[4:6]) % 4 == 0)] for name in names])
+    shares: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(10):
+        for stratified in (False, True):
+            strata = _strata(counts) if stratified else None
+            plan = plan_split(names, val=0.2, seed=seed, by="parent", strata=strata)
+            assert len(plan.val) == 40
+            shares[stratified].append(counts[sorted(plan.val), 2].sum() / counts[:, 2].sum())
+    assert shares[True] == pytest.approx([0.2] * 10)
+    assert max(abs(share - 0.2) for share in shares[False]) >= 0.1
+    reason = plan_split(names, val=0.2, by="parent", strata=_strata(counts)).reason
+    assert reason.startswith("by parent folder, as asked, stratified by size; 8 of 40 groups, 40 of 200 pictures")
+
+
+def test_seeds_still_differ() -> None:
+    names = [f"{i}.jpg" for i in range(40)]
+    counts = np.random.default_rng(0).integers(0, 3, (40, 3)).astype(np.float64)
+    plans = {plan_split(names, val=0.25, seed=seed, strata=_strata(counts)).val for seed in range(10)}
+    assert len(plans) > 5
+
+
+def test_many_pictures() -> None:
+    names = [f"{i}.jpg" for i in range(30_000)]
+    counts = np.random.default_rng(0).poisson([2.0, 0.5, 0.02], (len(names), 3)).astype(np.float64)
+    plan = plan_split(names, val=0.1, strata=_strata(counts))
+    assert _unevenness(counts, plan.val, 0.1) < 1e-6
+
+
+# Of a finished data set.
+
+
+def _write(folder: Path, areas: list[list[float]], **entry: Any) -> Path:
+    """Write a data set with a picture per list of areas: one object each, with two points, visible and hidden."""
+    images = [{"id": i, "file_name": f"{i:02}.jpg"} for i in range(len(areas))]
+    objects = [(i, area) for i, of_picture in enumerate(areas) for area in of_picture]
+    annotations = [
+        {"id": row, "image_id": image, "category_id": 1, "area": area, "keypoints": [1, 1, 2, 1, 1, row % 2]} | entry
+        for row, (image, area) in enumerate(objects)
+    ]
+    categories = [{"id": 1, "name": "car", "keypoints": ["a", "b"]}]
+    folder.mkdir()
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "train_coco.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_resplit_by_size(tmp_path: Path) -> None:
+    areas = [[1023.0]] * 10 + [[1024.0, 9215.0]] * 10 + [[9216.0]] * 10 + [[]] * 10
+    folder = _write(tmp_path / "d", areas)
+    (folder / "conversion.json").write_text('{"posetools": "1"}')
+    result = resplit(folder, val=0.2, seed=1, stratify="size")
+    assert dict(result.strata) == {
+        "small objects": (10, 2),
+        "medium objects": (20, 4),
+        "large objects": (10, 2),
+        "pictures without objects": (10, 2),
+    }
+    record = json.loads((folder / "conversion.json").read_text())["split"]
+    assert (record["stratify"], record["reason"]) == ("size", "by picture, stratified by size")
+    once = {path.name: path.read_bytes() for path in folder.iterdir()}
+    resplit(folder, val=0.2, seed=1, stratify="size")
+    assert resplit(folder, val=0.2, seed=1).strata == {}
+    resplit(folder, val=0.2, seed=1, stratify="size")
+    again = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert _sides(again) == _sides(once)
+
+
+def _sides(files: dict[str, bytes]) -> list[set[str]]:
+    return [{each["file_name"] for each in json.loads(files[f"{s}_coco.json"])["images"]} for s in ("train", "val")]
+
+
+def test_resplit_by_visibility(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "d", [[2000.0]] * 40)
+    document = json.loads((folder / "train_coco.json").read_text())
+    for entry in document["annotations"][:10]:
+        entry["keypoints"] = []
+    (folder / "train_coco.json").write_text(json.dumps(document))
+    strata = resplit(folder, val=0.2, stratify="visibility").strata
+    assert dict(strata) == {
+        "points not labelled": (35, 7),
+        "hidden points": (15, 3),
+        "visible points": (30, 6),
+    }
+
+
+def test_what_cannot_be_stratified_is_named(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "area", [[1.0], [1.0]], area=None)
+    with pytest.raises(InputError, match=r"annotation 0: area must be a number of square pixels .*got None"):
+        resplit(folder, val=0.5, stratify="size")
+    folder = _write(tmp_path / "seen", [[1.0], [1.0]], keypoints=[1, 1, 2, 1, 1, 3])
+    with pytest.raises(InputError, match=r"annotation 0: visibility must be 0, 1 or 2 .*got \[2, 3\]"):
+        resplit(folder, val=0.5, stratify="visibility")
+    document = json.loads((folder / "train_coco.json").read_text())
+    (folder / "train_coco.json").write_text(json.dumps(document | {"categories": []}))
+    with pytest.raises(RequestError, match="--stratify visibility needs keypoints in the category"):
+        resplit(folder, val=0.5, stratify="visibility")
+    assert not (folder / "val_coco.json").exists()
+
+
+def test_the_command_prints_the_shares(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "d", [[1000.0]] * 10 + [[5000.0, 5000.0]] * 10)
+    done = run("split", folder, "--val", "0.3", "--stratify", "size")
+    assert (done.status, done.err) == (0, "")
+    assert "split: by picture, stratified by size" in done.out
+    assert "│ small objects │ 7 │ 3 │ 30.0 % │" in done.words
+    assert "│ medium objects │ 14 │ 6 │ 30.0 % │" in done.words
+    assert "│ pictures │ 14 │ 6 │ 30.0 % │" in done.words
+    assert run("split", folder, "--stratify", "colour").status == 2

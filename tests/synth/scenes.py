@@ -1,0 +1,54 @@
+"""Scenes that the tests of rendering share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from posetools.synth.camera import Camera
+from posetools.synth.car import Car
+from posetools.synth.mesh import RGB, Mesh
+from posetools.synth.sample_car import sample_car
+from posetools.synth.scene import Finish, Ground, Light, PlacedCar, Scene
+
+SIZE = (400, 300)
+
+
+def make_car(seed: int = 0) -> Car:
+    return sample_car(np.random.default_rng(seed))
+
+
+def make_scene(
+    *cars: PlacedCar,
+    position: RGB = (0.0, 12.0, 1.5),
+    target: RGB = (0.0, 0.0, 0.7),
+    roll: float = 0.0,
+    focal: float = 500.0,
+    things: tuple[Mesh, ...] = (),
+) -> Scene:
+    """Return a scene in flat light with a plain ground, without noise."""
+    return Scene(
+        camera=Camera(position, target, roll, focal, SIZE),
+        cars=cars,
+        things=things,
+        light=Light(
+            sun=(0.0, 0.6, 0.8),
+            sun_color=(0.8, 0.8, 0.8),
+            sky=((0.6, 0.7, 0.8), (0.3, 0.5, 0.8)),
+            ambient=(0.5, 0.5, 0.5),
+            fog=0.0,
+        ),
+        ground=Ground(
+            base=(0.2, 0.2, 0.2),
+            road=(0.1, 0.1, 0.1),
+            line=(0.6, 0.6, 0.6),
+            heading=0.0,
+            centre=(0.0, 0.0),
+            half_width=0.0,
+            lanes=1,
+            bays=0.0,
+            tiles=0.0,
+            contrast=0.0,
+            offset=(0.0, 0.0),
+        ),
+        finish=Finish(exposure=1.0, tint=(1.0, 1.0, 1.0), contrast=1.0, blur=0.0, noise=0.0, vignette=0.0, seed=0),
+    )

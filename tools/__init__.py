@@ -1,0 +1,1 @@
+"""What developers of posetools run: files that are made from code, and sample data."""
