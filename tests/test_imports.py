@@ -161,7 +161,7 @@ def test_commands_import_next_to_nothing_when_they_are_loaded() -> None:
 
 # What a command that does not need it must not load. Pydantic and rich are typer's own from the moment it has options.
 HEAVY = (*OF_EXTRAS, "dask", "distributed", "fsspec", "scipy")
-OF_THE_CORE = ("numpy", "PIL", "yaml", "pycocotools", "jinja2", "msgspec", "defusedxml")
+OF_THE_CORE = ("numpy", "PIL", "yaml", "jinja2", "msgspec", "defusedxml")
 OF_TYPER = ("typer", "rich", "pydantic")
 
 

@@ -52,7 +52,21 @@ STACK = {
 DRIVERS = {"12": 525, "13": 580}
 
 # What the commands before training need.
-CORE = ("defusedxml", "jinja2", "numpy", "pillow", "pycocotools", "pydantic", "pyyaml", "rich", "typer")
+CORE = (
+    *(
+        "defusedxml",
+        "filelock",
+        "jinja2",
+        "msgspec",
+        "numpy",
+        "pillow",
+        "pydantic",
+        "pyyaml",
+        "rich",
+        "typer",
+        "xxhash",
+    ),
+)
 
 # All of these write one and the same `cv2` folder.
 OPENCV = (
