@@ -76,12 +76,6 @@ def box_area(boxes: Floats) -> Floats:
     return area
 
 
-def contains(boxes: Floats, point: Floats) -> Bools:
-    """Return for each of (N, 4) boxes whether the (2,) point lies in it or on its edge: (N,)."""
-    inside: Bools = ((boxes[:, :2] <= point) & (point <= boxes[:, 2:])).all(axis=1)
-    return inside
-
-
 def pairwise_iou(a: Floats, b: Floats) -> Floats:
     """Return the (N, M) intersections over unions of (N, 4) and (M, 4) boxes; 0 where both are empty."""
     sides = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0.0, None)

@@ -141,12 +141,6 @@ class Sweep:
     pictures: int
     curve: Curve
 
-    @property
-    def false_per_picture(self) -> Floats:
-        """(S,) false boxes per picture at each threshold of the curve."""
-        share: Floats = self.curve.false_alarms / max(self.pictures, 1)
-        return share
-
     def points(self) -> dict[str, Point]:
         """Return what the thresholds worth showing give, by name: ``best F1``, ``0.3``, ``0.5``."""
         best = {"best F1": self.curve.best} if self.curve.best else {}

@@ -53,19 +53,17 @@ DRIVERS = {"12": 525, "13": 580}
 
 # What the commands before training need.
 CORE = (
-    *(
-        "defusedxml",
-        "filelock",
-        "jinja2",
-        "msgspec",
-        "numpy",
-        "pillow",
-        "pydantic",
-        "pyyaml",
-        "rich",
-        "typer",
-        "xxhash",
-    ),
+    "defusedxml",
+    "filelock",
+    "jinja2",
+    "msgspec",
+    "numpy",
+    "pillow",
+    "pydantic",
+    "pyyaml",
+    "rich",
+    "typer",
+    "xxhash",
 )
 
 # All of these write one and the same `cv2` folder.

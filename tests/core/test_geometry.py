@@ -50,14 +50,6 @@ def test_box_area() -> None:
     assert geometry.box_area(np.zeros((0, 4))).shape == (0,)
 
 
-def test_contains_counts_the_edge() -> None:
-    boxes = np.array([[0.0, 0.0, 10.0, 10.0], [10.0, 0.0, 20.0, 10.0], [11.0, 0.0, 20.0, 10.0]])
-    assert geometry.contains(boxes, np.array([10.0, 5.0])).tolist() == [True, True, False]
-    # Each coordinate against its own edges.
-    assert geometry.contains(np.array([[0.0, 0.0, 10.0, 20.0]]), np.array([15.0, 5.0])).tolist() == [False]
-    assert geometry.contains(np.array([[0.0, 8.0, 10.0, 20.0]]), np.array([5.0, 5.0])).tolist() == [False]
-
-
 def _slow_iou(a: Floats, b: Floats) -> float:
     width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

