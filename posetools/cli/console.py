@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Findings of one code beyond this are counted, not listed; --json and conversion.json hold all of them.
 LISTED_PER_CODE = 20
+# A table of labels has one line more for those that it leaves out.
+_DETAILS = LISTED_PER_CODE + 1
 
 
 def console() -> Console:
@@ -104,8 +106,10 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         out.print(f"[bold {colour}]{code} {RULES[code].title}[/] ({len(of_code)})")
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
-            for line in finding.details:
+            for line in finding.details[:_DETAILS]:
                 out.print(f"    {escape(in_own_words(line))}")
+            if len(finding.details) > _DETAILS:
+                out.print(f"    ... and {len(finding.details) - _DETAILS} more")
             if finding.hint:
                 out.print(f"    [dim]{escape(in_own_words(finding.hint))}[/]")
         if len(of_code) > LISTED_PER_CODE:

@@ -317,5 +317,10 @@ def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str]
 def _too_few(names: Sequence[str], by: str | None) -> str:
     if len(names) < 2:
         return f"a split needs at least 2 pictures, one for training and one for evaluation, got {len(names)}"
+    if len({original_name(name) for name in names}) == 1 < len(set(names)):
+        return (
+            f"a split needs images of at least 2 photos, but all {len(names)} are copies of one\n"
+            "  --val 0 writes all images for training, without val_coco.json"
+        )
     what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "picture") else "name"
     return f"a split needs at least 2 groups, but all {len(names)} pictures are of one {what}\n{_ADVICE}"

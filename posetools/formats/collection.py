@@ -24,6 +24,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
 from posetools.files.names import unique_names
 from posetools.formats.base import ReadResult
+from posetools.formats.joined import SameCause
 from posetools.formats.joining.made_boxes import Completed
 from posetools.formats.parts import BOX, Part, Picture, RowPacking, row_length
 from posetools.formats.reading import FileReading
@@ -197,7 +198,8 @@ class Collection:
         others = " and ".join(files[other] for other in group if other != at)
         message = must_be("the file", f"the only annotation of {this.path or this.identity}", others)
         message += f" besides; none of them is read ({this.shapes} shapes here)"
-        return Finding("E313", this.file, "", message, "move all but one of them out of the source")
+        hint, cause = "move all but one of them out of the source", "an image must have one annotation file"
+        return SameCause("E313", this.file, "", message, hint, cause=cause)
 
     def _sort(self, kept: Sequence[int]) -> None:
         origins, wanted, declared = (self._column(name) for name in ("origin", "name", "split"))

@@ -6,6 +6,8 @@ one of all of a kind when a run's findings are together. Unknown labels are join
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 from abc import abstractmethod
 from collections import Counter
@@ -15,6 +17,8 @@ from typing import Self
 
 from posetools.core.findings import Finding, Severity
 
+# The cause of findings on images that nobody has annotated.
+UNLABELED = "images that are not labeled yet are left out"
 _KEEP = "boxes and keypoints are carried over; keep the source"
 
 
@@ -73,6 +77,45 @@ class Repeated(OneOfMany):
             message = f"{first.what} ({number})"
         message += depend(sum(one.dependents for one in same))
         return Finding(first.code, first.file, first.place, message, first.hint, first.fixable)
+
+
+@dataclass(frozen=True, slots=True)
+class SameCause(OneOfMany):
+    """A finding whose cause is that of others, in words of its own: told once, with every place in the details.
+
+    Attributes:
+        cause: what all of them have in common, in words.
+        way: what to do, where those that differ in it are told apart.
+    """
+
+    cause: str = ""
+    way: str = ""
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """Code, cause, and way on."""
+        return self.code, self.cause, self.way
+
+    @classmethod
+    def of_all(cls, same: Sequence[Self]) -> Finding:
+        """Return the finding as it is, or the cause with how often it is there, and the places."""
+        first = same[0]
+        told = [one.message + depend(one.dependents) for one in same]
+        if len(same) == 1:
+            return Finding(first.code, first.file, first.place, told[0], first.hint, first.fixable)
+        details = tuple(f"{one.where}: {text}" for one, text in zip(same, told, strict=True))
+        where = common_place([one.file for one in same])
+        return Finding(first.code, where, "", f"{first.cause} ({len(same)})", first.hint, details=details)
+
+
+def common_place(files: Sequence[str]) -> str:
+    """Return the one file, or the innermost folder of all."""
+    if len(set(files)) == 1:
+        return files[0]
+    folders = [file.replace(os.sep, "/").split("/")[:-1] for file in files]
+    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False))
+    found = "/".join(parts[0] for parts in same)
+    return found or ("/" if files[0].startswith("/") else ".")
 
 
 def repaired(file: object, counts: Mapping[str, int]) -> Iterator[Finding]:

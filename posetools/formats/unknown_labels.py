@@ -7,7 +7,6 @@ writes a skeleton with the labels as names.
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shlex
 from collections import Counter
@@ -20,7 +19,7 @@ from posetools.core.record import SplitCounts
 from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import RequestError, show_value
-from posetools.formats.joined import Cause, depend
+from posetools.formats.joined import Cause, common_place, depend
 from posetools.formats.joining.label_hints import as_typed
 from posetools.formats.wildcards import fits
 
@@ -171,7 +170,7 @@ def _finding(unknown: Sequence[UnknownLabel], rows: Mapping[str, _Row], message:
     if len(ordered) > _SHOWN:
         rest = ordered[_SHOWN:]
         details.append(f"and {len(rest)} more labels, {sum(row.number for row in rest)} times")
-    return Finding("E301", _common([found.file for found in unknown]), "", message, hint, details=tuple(details))
+    return Finding("E301", common_place([found.file for found in unknown]), "", message, hint, details=tuple(details))
 
 
 def _counted(rows: Mapping[str, _Row]) -> str:
@@ -179,16 +178,6 @@ def _counted(rows: Mapping[str, _Row]) -> str:
     files = len(set().union(*(row.files for row in rows.values())))
     labels = "1 other label" if len(rows) == 1 else f"{len(rows)} other labels"
     return f"{labels}, {number} time{'s' * (number > 1)} in {files} file{'s' * (files > 1)}"
-
-
-def _common(files: Sequence[str]) -> str:
-    """Return the one file, or the innermost folder of all."""
-    if len(set(files)) == 1:
-        return files[0]
-    folders = [file.replace(os.sep, "/").split("/")[:-1] for file in files]
-    same = itertools.takewhile(lambda parts: len(set(parts)) == 1, zip(*folders, strict=False))
-    found = "/".join(parts[0] for parts in same)
-    return found or ("/" if files[0].startswith("/") else ".")
 
 
 def _another_object(rows: Mapping[str, _Row], known: str) -> str:

@@ -331,3 +331,13 @@ def test_a_split_of_some_images_only_is_told(tmp_path: Path) -> None:
     assert done.status == 0
     assert "warning: the source declares train or val for 2 of 4 images only: all were split again" in done.words
     assert "2 of 4 images" not in run(*words, tmp_path / "asked", "--val", "0.5").words
+
+
+def test_copies_of_one_photo_cannot_be_split(tmp_path: Path) -> None:
+    """Splitting by image would part them: what is said to type does not."""
+    source = tmp_path / "src"
+    roboflow(source, {"train": copies("mug", 1, 2, 3)})
+    words = ("convert", source, "--skeleton", mug_file(tmp_path), "--out", tmp_path / "out")
+    done = run(*words, "--val", "0.5")
+    assert done.status == 2 and "all 3 are copies of one --val 0 writes all images" in done.words
+    assert run(*words, "--val", "0").status == 0

@@ -387,3 +387,44 @@ def test_no_label_forges_a_line_of_the_table() -> None:
     assert "--ignore '--out' leaves them out" in done.words
     words = ("--ignore", forged, "--ignore", "--out")
     assert convert("hive", *words).status == 0 and points_of() == [[20, 50, 80]]
+
+
+@pytest.mark.parametrize("number", [1, 2, 30])
+def test_images_that_are_missing_are_one_error(number: int) -> None:
+    """As where the images are on another disk: what to type is said once."""
+    for index in range(number):
+        save("hive", f"{index:02}", *bee())
+        Path(f"hive/{index:02}.jpg").unlink()
+    done = convert()
+    assert done.status == 1 and "E121 picture-missing (1)" in done.words
+    assert done.words.count("--image-root DIR searches a further folder") == 1
+    if number > 1:
+        assert f"hive: images must be where the annotations say, or in a further folder ({number})" in done.words
+        assert "hive/01.json: imagePath must be an existing picture, got '01.jpg' (4 shapes left out)" in done.words
+    assert ("... and 9 more" in done.words) is (number == 30)
+
+
+def test_objects_without_a_box_are_one_error_and_all_places_are_in_the_record() -> None:
+    for name in "abc":
+        save("hive", name, *bee()[1:])
+    save("hive", "d", *bee())
+    assert convert("hive", "--keep-going").status == 1
+    (found,) = json.loads(Path("out/conversion.json").read_text())["findings"]
+    assert (found["code"], found["file"]) == ("E306", "hive")
+    assert found["message"].startswith("the points of an object must have a box (3): hive/a.json: shapes[0], shapes[1]")
+    assert all(f"hive/{name}.json" in found["message"] for name in "abc")
+    assert "--box-from keypoints" in found["hint"]
+
+
+def test_two_projects_of_the_same_images_are_one_error() -> None:
+    entries = {}
+    for name in "abc":
+        make_picture(Path("hive", f"{name}.jpg"), (320, 240), seed=ord(name))
+        region = {"name": "rect", "x": 10, "y": 20, "width": 100, "height": 100}
+        regions = [{"shape_attributes": region, "region_attributes": {"label": "bee"}}]
+        entries[name] = {"filename": f"{name}.jpg", "size": 1, "regions": regions, "file_attributes": {}}
+    for file in ("monday.json", "tuesday.json"):
+        Path("hive", file).write_text(json.dumps({"_via_img_metadata": entries, "_via_settings": {}}))
+    done = convert()
+    assert done.status == 1 and "E313 duplicate-annotation (1)" in done.words
+    assert "an image must have one annotation file (6)" in done.words

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.formats.base import ReadOptions
+from posetools.formats.joined import SameCause
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Group, Labels
 from posetools.formats.joining.wording import Report, Wording
@@ -129,7 +129,8 @@ def settle_doubles(entries: Sequence[Entry]) -> list[FileReading]:
             rule = f"the entry must be the only one of {reading.picture}, got {others} besides"
             lost = f"{rule}; none of them is read ({reading.objects} shapes here)"
             hint = "take all but one of them out of the source"
-            finding = Finding("E313", str(reading.file), place, lost, hint)
+            cause = "an image must have one entry"
+            finding = SameCause("E313", str(reading.file), place, lost, hint, cause=cause)
             readings[index] = replace(reading, picture=None, rows=(), findings=[*reading.findings, finding])
     return readings
 

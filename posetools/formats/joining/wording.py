@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from posetools.core.findings import Finding
-from posetools.formats.joined import Repeated, add_dependents
+from posetools.formats.joined import Repeated, SameCause, add_dependents
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,11 @@ class Report:
         """Add a finding at some shapes, or at a place in the entry."""
         text = place if isinstance(place, str) else self.all_named(place, ", ")
         self.findings.append(Finding(code, self.file, self.at(text), message, hint))
+
+    def tell(self, code: str, place: Iterable[int] | str, message: str, hint: str, cause: str) -> None:
+        """Add a finding that is one with those of other images of the same cause and hint."""
+        text = place if isinstance(place, str) else self.all_named(place, ", ")
+        self.findings.append(SameCause(code, self.file, self.at(text), message, hint, cause=cause, way=hint))
 
     def count(self, code: str, indices: Sequence[int], message: str, hint: str = "") -> None:
         """Add a finding at some shapes, if there are any, that is one with those of other images in the same words."""

@@ -49,7 +49,7 @@ from posetools.files.walking import files_to_detect
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.coco.sources import split_in
 from posetools.formats.collection import collect
-from posetools.formats.joined import not_carried
+from posetools.formats.joined import UNLABELED, SameCause, not_carried
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
 from posetools.formats.joining.wording import Wording
@@ -188,7 +188,8 @@ def _read_task(
     if task.regions is None:
         message = "the task must have an annotation, got none that is not cancelled: not labelled yet, left out"
         hint = "submit it without regions if it shows no object"
-        return replace(reading, picture=None, findings=[Finding("W322", str(file), task.place, message, hint)])
+        found = SameCause("W322", str(file), task.place, message, hint, cause=UNLABELED)
+        return replace(reading, picture=None, findings=[found])
     wrong = _wrong_size(reading, task)
     if wrong is not None:
         message = f"{wrong.message} ({reading.objects} regions left out)"

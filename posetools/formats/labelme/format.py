@@ -40,6 +40,7 @@ from posetools.files.urls import real
 from posetools.files.walking import files_to_detect
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collection import Collection, result_of
+from posetools.formats.joined import UNLABELED, SameCause
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.wording import Report
 from posetools.formats.labelme.list import Listing, Source, root_of
@@ -174,4 +175,5 @@ def _without_file(listing: Listing, collection: Collection) -> list[Finding]:
     unique = {real(path): path for path in alone}
     message = "the picture must be named by a labelme file, got none: not labelled yet, left out"
     hint = "save it in labelme without shapes if it shows no object"
-    return [Finding("W322", path, "", message, hint) for identity, path in unique.items() if identity not in named]
+    lone = (path for identity, path in unique.items() if identity not in named)
+    return [SameCause("W322", path, "", message, hint, cause=UNLABELED) for path in lone]

@@ -12,7 +12,7 @@ from posetools.core.findings import Finding
 from posetools.errors import InputError, must_be, quoted
 from posetools.files.disk import portable_path
 from posetools.files.urls import real
-from posetools.formats.joined import OneOfMany
+from posetools.formats.joined import OneOfMany, SameCause
 from posetools.formats.sources.image_names import FolderNames, Named, agreement, folded, named_in
 from posetools.formats.sources.image_roots import RootImage, RootImages, ended, path_parts
 from posetools.imaging.decoding import upright_command
@@ -261,7 +261,8 @@ class PictureFinder:
             return Finding("E308", str(file), place, problem, hint)
         problem = must_be(place, "an existing picture", seen.text)
         hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
-        return Finding("E121", str(file), place, problem, hint)
+        cause = "images must be where the annotations say, or in a further folder"
+        return SameCause("E121", str(file), place, problem, hint, cause=cause)
 
 
 def allowing(target: Path) -> str:

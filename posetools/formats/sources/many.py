@@ -15,6 +15,7 @@ from posetools.core.findings import Finding
 from posetools.core.folder import is_record
 from posetools.errors import RequestError, must_be
 from posetools.files.walking import walk_files
+from posetools.formats.joined import UNLABELED, SameCause
 from posetools.formats.reading import FileReading
 from posetools.formats.sources.locate import PictureFinder, Seen, name_below, open_picture
 from posetools.imaging.header import is_picture
@@ -128,4 +129,5 @@ def without_entry(pictures: Sequence[Path], readings: Iterable[FileReading], wha
     named = {reading.identity for reading in readings}
     unique = {os.path.realpath(path): path for path in pictures}
     message = f"the picture must be named by {what}, got none: not labelled yet, left out"
-    return [Finding("W322", str(path), "", message) for real, path in unique.items() if real not in named]
+    lone = (str(path) for real, path in unique.items() if real not in named)
+    return [SameCause("W322", path, "", message, cause=UNLABELED) for path in lone]

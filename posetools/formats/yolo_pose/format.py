@@ -46,7 +46,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collection import collect
-from posetools.formats.joined import Repeated, repaired
+from posetools.formats.joined import Repeated, SameCause, repaired
 from posetools.formats.labels import settled, unknown_label
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.sources.locate import name_below, open_picture
@@ -180,7 +180,8 @@ def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> F
             lines.findings.append(Finding("E310", str(label), exc.place, exc.problem, "save it as UTF-8"))
     else:
         message = f"the picture must have a label file, got none at {label}: taken as one without objects"
-        lines.findings.append(Finding("W322", str(picture), "", message, "an empty label file says that it shows none"))
+        hint, cause = "an empty label file says that it shows none", "images without a label file have no objects"
+        lines.findings.append(SameCause("W322", str(picture), "", message, hint, cause=cause))
     return FileReading(
         label,
         picture=picture,
