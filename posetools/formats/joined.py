@@ -100,10 +100,9 @@ class SameCause(OneOfMany):
     def of_all(cls, same: Sequence[Self]) -> Finding:
         """Return the finding as it is, or the cause with how often it is there, and the places."""
         first = same[0]
-        told = [one.message + depend(one.dependents) for one in same]
         if len(same) == 1:
-            return Finding(first.code, first.file, first.place, told[0], first.hint, first.fixable)
-        details = tuple(f"{one.where}: {text}" for one, text in zip(same, told, strict=True))
+            return Finding(first.code, first.file, first.place, first.message, first.hint, first.fixable)
+        details = tuple(f"{one.where}: {one.message}" for one in same)
         where = common_place([one.file for one in same])
         return Finding(first.code, where, "", f"{first.cause} ({len(same)})", first.hint, details=details)
 
@@ -189,7 +188,7 @@ def add_dependents(findings: list[Finding], place: str, points: Sequence[str]) -
         (at, one) for at, one in enumerate(findings) if one.severity is Severity.ERROR and named.search(one.place)
     )
     places = ", ".join(dict.fromkeys([cause.place, *points]))
-    if isinstance(cause, Cause):
+    if isinstance(cause, Cause) and not isinstance(cause, SameCause):
         findings[at] = replace(cause, place=places, dependents=cause.dependents + len(points))
     else:
         findings[at] = replace(cause, place=places, message=cause.message + depend(len(points)))

@@ -105,11 +105,12 @@ def test_one_object_per_image_with_its_box_and_with_two(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", ["label-studio", "via"])
-def test_points_in_no_box_are_one_finding_of_their_image(tmp_path: Path, tool: str) -> None:
+def test_points_in_no_box_are_one_finding(tmp_path: Path, tool: str) -> None:
     makers = {"label-studio": label_studio, "via": via}
     source = makers[tool](tmp_path / "source")
     refused = run("convert", source, "--out", tmp_path / "out", "--from", tool, "--skeleton", dog(tmp_path))
-    assert "E303 point-without-object (2)" in refused.words and "3 points must be in a rectangle" in refused.words
+    assert "E303 point-without-object (1)" in refused.words and "3 points must be in a rectangle" in refused.words
+    assert "points must be in a box, or joined with one (2)" in refused.words
 
 
 def test_categories_take_these_alone(tmp_path: Path) -> None:

@@ -323,7 +323,11 @@ def test_a_task_that_is_exported_twice_is_read_once(tmp_path: Path) -> None:
     # With other annotations it is not known which of them is right.
     save(tmp_path, [one, task(*regions()[:2])])
     done, _ = convert(tmp_path)
-    assert done.status == 1 and "E313 duplicate-annotation (2)" in done.words
+    assert (
+        done.status == 1
+        and "E313 duplicate-annotation (1)" in done.words
+        and "an image must have one entry (2)" in done.words
+    )
 
 
 @pytest.mark.parametrize("kind", ["ellipse", "rectangle"])
