@@ -1,1 +1,1 @@
-"""Checks: data in, findings out."""
+"""What is wrong with a data set: arrays in, findings out."""

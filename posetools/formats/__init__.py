@@ -1,4 +1,4 @@
-"""Annotation formats: one module each. A new one is its module, a line here, its test, its sample and its docs row."""
+"""Annotation formats: a folder each, loaded when it is asked for, and what their readers share."""
 
 from __future__ import annotations
 
