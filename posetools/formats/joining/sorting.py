@@ -23,6 +23,7 @@ from posetools.formats.labels import unknown_label
 
 # Shapes that hold several points, and say of none what it is.
 _LISTS = frozenset({"linestrip", "line", "polyline", "points", "point"})
+_NAMELESS = "points must say which keypoint they are"
 # Shapes around a keypoint, of which the center is meant.
 _ROUND = frozenset({"circle", "ellipse"})
 
@@ -193,7 +194,10 @@ class Sorter:
             indices = [one.at for one in run]
             where = "in a row" if group is None else "of one object"
             problem = must_be(f"points without names {where}", f"{count}, as --kpt-order names", len(run))
-            self.report.find("E302", indices, problem, "add the missing ones, or label each point with its name")
+            hint = "add the missing ones, or label each point with its name"
+            self.report.tell(
+                "E302", indices, problem, hint, "points without names must be as many as --kpt-order names"
+            )
             return
         for start in range(0, len(run), count):
             own = Together(run[start].at) if group is None else group
@@ -211,7 +215,8 @@ class Sorter:
             f"points must be labelled with names of keypoints, got {got} labelled {self._unnamed[0].shape.label!r}"
         )
         hint = advice(self.skeleton, each if number % each == 0 else None)
-        self.report.find("E302", [one.at for one in self._unnamed], problem, f"label each with its name; or {hint}")
+        hint = f"label each with its name; or {hint}"
+        self.report.tell("E302", [one.at for one in self._unnamed], problem, hint, _NAMELESS)
 
     def _report_unordered(self) -> None:
         for (kind, count), indices in self._unordered.items():
@@ -225,7 +230,7 @@ class Sorter:
             if kind == "polygon":
                 hint += "; --box-from outlines takes it as the outline of an object"
             number = f" ({len(indices)})" if len(indices) > 1 else ""
-            self.report.find("E302", indices, problem + number, hint)
+            self.report.tell("E302", indices, problem + number, hint, _NAMELESS)
 
     def _settle_outlines(self) -> None:
         """Make boxes of the outlines of objects that have no rectangle."""
@@ -239,7 +244,9 @@ class Sorter:
             problem = must_be(self.report.named(box.index), f"the outline of {over}, or of another object", "either")
             words = self.report.words
             hint = f"to make it that of a rectangle, {words.join}; to make it another object, give it points of its own"
-            self.report.find("E302", [box.index], problem, hint)
+            self.report.tell(
+                "E302", [box.index], problem, hint, "outlines beside rectangles must be those of one object"
+            )
             box.kind = Kind.UNREAD
         self.boxes += found.unclear
         self._outlines = found.objects + found.doubles
@@ -272,7 +279,8 @@ class Sorter:
         message = must_be("--map", f"of labels that say no {lost.says} to keep it", f"{label}={name}")
         count = f" ({len(self._lost)} shapes of this file)" if len(self._lost) > 1 else ""
         hint = f"leave that --map out, and type {lost.options(name)}"
-        self.report.find("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint)
+        cause = f"--map loses the {lost.says} that labels say"
+        self.report.tell("W328", [index for index, _, _ in self._lost], f"{message}: it is lost{count}", hint, cause)
 
     def _refuse(self, index: int, shape: SoundShape, name: str, group: Group | None) -> None:
         is_keypoint = name in self.labels.index

@@ -64,7 +64,7 @@ class Match(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled(Finding):
+class Unsettled(SameCause):
     """A finding on an image for which there are candidates, all of which it names."""
 
 
@@ -204,7 +204,8 @@ class PictureFinder:
             if verdict == "another folder":
                 message = f"{must_be(place, 'an image in the folder that it names', text)}, and found only {image.path}"
                 hint = f"--image-root {quoted(image.path.parent)} takes the images of that folder, if it is meant"
-                return Unsettled("E121", str(file), place, message, hint)
+                cause = "images must be in the folders that the annotations name"
+                return Unsettled("E121", str(file), place, message, hint, cause=cause, way=hint)
             alike, equal = agreement((*named.folders, named.name), image.parts)
             notes = [self._renamed(image.path, text, file, place)] if equal < alike or not exactly else []
             if verdict == "by name":
@@ -276,7 +277,8 @@ def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str
     listed = " and ".join(str(path) for path in paths[:_LISTED])
     more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
     problem = must_be(place, "a name that exactly one file fits", text)
-    return Unsettled("E121", str(file), place, f"{problem}, and {len(paths)} do: {listed}{more}", hint)
+    message, cause = f"{problem}, and {len(paths)} do: {listed}{more}", "names of images must fit one file each"
+    return Unsettled("E121", str(file), place, message, hint, cause=cause, way=hint)
 
 
 def _narrower(images: Sequence[RootImage]) -> str:
