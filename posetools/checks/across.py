@@ -7,7 +7,7 @@ from pathlib import Path
 
 from posetools.core.findings import Finding
 from posetools.core.folder import SPLITS, ann_file, split_command
-from posetools.core.originals import copied
+from posetools.core.originals import OF_TEST, copied, counted_copies
 from posetools.errors import must_be
 from posetools.formats.coco.table import CocoTable
 
@@ -49,12 +49,10 @@ def note_without(data_root: Path, tables: Mapping[str, CocoTable], written: froz
 def check_copies(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
     """Yield splits with augmented copies of images that an earlier split has: what is evaluated was trained on."""
     for one, other, copies in copied({split: table.images.file_names for split, table in tables.items()}):
-        number = "1 augmented copy" if len(copies) == 1 else f"{len(copies)} augmented copies"
-        got = f"{number} of images in {one}, the first {copies[0]}"
+        got = f"{counted_copies(copies)} of images in {one}, the first {copies[0]}"
         message = must_be(f"images of {other}", f"of other photos than those of {one}", got)
         hint = "`posetools split` splits train and val so that copies of one photo stay together"
-        if "test" in (one, other):
-            hint = "leave them out of one of the two: a score on copies of training images says too much"
+        hint = OF_TEST if "test" in (one, other) else hint
         yield Finding("W223", str(tables[other].path), "images", message, hint)
 
 

@@ -63,3 +63,12 @@ def copied(names: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, list[
             copies += [name for name in theirs if known and marked and name not in known]
         if copies:
             yield one, other, copies
+
+
+# What to do about copies in a test split, which no command splits again.
+OF_TEST = "leave them out of one of the two: a score on copies of training images says too much"
+
+
+def counted_copies(copies: Sequence[str]) -> str:
+    """Return how many augmented copies there are, in words."""
+    return "1 augmented copy" if len(copies) == 1 else f"{len(copies)} augmented copies"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from posetools.checks.inspection import are_alike, digests, ends
 from posetools.core.findings import Finding
-from posetools.core.originals import are_copies, copied
+from posetools.core.originals import OF_TEST, are_copies, copied, counted_copies
 from posetools.errors import quoted
 from posetools.files.urls import is_url
 
@@ -30,11 +30,10 @@ def leaks(
         out: the data set's folder that is written, with its images; None for another format.
     """
     for one, other, copies in copied(names):
-        number = "1 augmented copy" if len(copies) == 1 else f"{len(copies)} augmented copies"
+        number = counted_copies(copies)
         message = f"images must be of other photos than those of {one}, got {number} of them, the first {copies[0]}"
         hint = "--val 0.1 splits train and val again, and keeps copies of one photo together"
-        if "test" in (one, other):
-            hint = "leave them out of one of the two: a score on copies of training images says too much"
+        hint = OF_TEST if "test" in (one, other) else hint
         yield Finding("W223", sources, other, message, hint)
     for (one, other), same in sorted(_same_content(paths).items()):
         # Those that their names tell of are said already.

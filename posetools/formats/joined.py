@@ -34,7 +34,7 @@ class Cause(Finding):
 
 
 @dataclass(frozen=True, slots=True)
-class OneOfMany(Cause):
+class OneOfMany(Finding):
     """A finding that is told together with all others of its kind."""
 
     @property
@@ -49,7 +49,7 @@ class OneOfMany(Cause):
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated(OneOfMany):
+class Repeated(Cause, OneOfMany):
     """A finding that is true of many places in the same words; the first place stays.
 
     Attributes:
@@ -188,7 +188,7 @@ def add_dependents(findings: list[Finding], place: str, points: Sequence[str]) -
         (at, one) for at, one in enumerate(findings) if one.severity is Severity.ERROR and named.search(one.place)
     )
     places = ", ".join(dict.fromkeys([cause.place, *points]))
-    if isinstance(cause, Cause) and not isinstance(cause, SameCause):
+    if isinstance(cause, Cause):
         findings[at] = replace(cause, place=places, dependents=cause.dependents + len(points))
     else:
         findings[at] = replace(cause, place=places, message=cause.message + depend(len(points)))

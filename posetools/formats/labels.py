@@ -56,6 +56,11 @@ def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
     return replace(options, names=names, ignore=LabelSet(options.ignore, taken, own - {category} | {label}))
 
 
+def is_category(name: object, skeleton: Skeleton, options: ReadOptions) -> bool:
+    """Return whether a source's name of a class is the skeleton's category, or what the user calls it."""
+    return isinstance(name, str) and options.names.get(name, name) == skeleton.category.name
+
+
 def unknown_label(
     label: str,
     known: Collection[str],

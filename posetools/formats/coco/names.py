@@ -11,6 +11,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be, show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.errors import Note, raw_place
+from posetools.formats.labels import is_category
 
 _SHOWN = 5
 _ORDERED = "the first of its names is that of the first keypoint in the file"
@@ -32,7 +33,7 @@ def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
     if not categories and isinstance(document.get("annotations"), list):
         categories, notes = _only_category(document["annotations"], lengths, skeleton, options.kpt_order)
     for i, entry in enumerate(categories):
-        if not isinstance(entry, dict) or not _is_ours(entry.get("name"), skeleton, options):
+        if not isinstance(entry, dict) or not is_category(entry.get("name"), skeleton, options):
             continue
         numbers = lengths.get(entry["id"], {}) if isinstance(entry.get("id"), int) else {}
         names = entry.get("keypoints") or []
@@ -92,10 +93,6 @@ def _are_numbered(names: Sequence[str]) -> bool:
 
 def _shown(names: Sequence[Any]) -> str:
     return ", ".join(map(show_value, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
-
-
-def _is_ours(name: Any, skeleton: Skeleton, options: ReadOptions) -> bool:
-    return isinstance(name, str) and options.names.get(name, name) == skeleton.category.name
 
 
 def _numbers_of_points(annotations: Any) -> Mapping[int, Mapping[int, int]]:

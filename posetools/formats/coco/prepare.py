@@ -19,6 +19,7 @@ from posetools.formats.coco.errors import Note, raw_place
 from posetools.formats.coco.model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage, drawn_box, lacks_size
 from posetools.formats.coco.repair import OF_OBJECTS, Repair, image_sizes, repair
 from posetools.formats.joining.made_boxes import HINT, Completed, ThinBox, box_round, complete
+from posetools.formats.labels import is_category
 from posetools.formats.reading import Corners
 
 # A polygon of as many numbers has no area.
@@ -53,7 +54,7 @@ def prepare(document: Any, skeleton: Skeleton, options: ReadOptions) -> Prepared
     if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):
         return Prepared(document)
     names = dict(_categories(document))
-    ours = frozenset(i for i, name in names.items() if options.names.get(name, name) == skeleton.category.name)
+    ours = frozenset(i for i, name in names.items() if is_category(name, skeleton, options))
     ignored_names = {i: name for i, name in names.items() if i not in ours and name in options.ignore}
     places: dict[int, str] = {}
     ignored = Counter[str]()

@@ -17,6 +17,7 @@ from posetools.formats.coco.errors import Note, raw_place
 from posetools.formats.coco.model import drawn_box
 from posetools.formats.coco.table import CocoTable
 from posetools.formats.coco.values import MARK
+from posetools.formats.labels import is_category
 
 # Fractions are up to 1, and a little more for points that are outside.
 _EDGE = 1.5
@@ -100,7 +101,7 @@ def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, optio
     numbers: dict[int, int] = {}
     for entry in document["categories"]:
         name, category = (entry.get("name"), entry.get("id")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(name, str) or options.names.get(name, name) != skeleton.category.name:
+        if not is_category(name, skeleton, options):
             continue
         names = options.kpt_order or entry.get("keypoints")
         if isinstance(category, int):

@@ -10,6 +10,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
 from posetools.formats.base import ReadOptions
 from posetools.formats.joining.ordered import Misnamed, in_skeleton
+from posetools.formats.labels import is_category
 from posetools.formats.yolo_pose.data_yaml import Source
 
 
@@ -62,11 +63,6 @@ def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions, fi
         raise _refusal(source, options, *keypoints)
     _check_flips(source, skeleton, options, keypoints, findings)
     return Columns(dims, keypoints, classes)
-
-
-def is_category(source_name: str, skeleton: Skeleton, options: ReadOptions) -> bool:
-    """Return whether a class of that name is the skeleton's category."""
-    return options.names.get(source_name, source_name) == skeleton.category.name
 
 
 def _shape(source: Source, options: ReadOptions, findings: list[Finding]) -> tuple[int, int]:

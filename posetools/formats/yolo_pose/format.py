@@ -47,11 +47,11 @@ from posetools.files.disk import Transfer, read_text, transfer
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collection import collect
 from posetools.formats.joined import Repeated, SameCause, repaired
-from posetools.formats.labels import settled, unknown_label
+from posetools.formats.labels import is_category, settled, unknown_label
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.sources.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text
-from posetools.formats.yolo_pose.columns import Columns, declare_columns, is_category
+from posetools.formats.yolo_pose.columns import Columns, declare_columns
 from posetools.formats.yolo_pose.data_yaml import Source
 from posetools.formats.yolo_pose.declared import IMAGES
 from posetools.formats.yolo_pose.layout import (
