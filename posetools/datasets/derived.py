@@ -88,7 +88,7 @@ def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class SetOrigin:
     """What conversion.json tells of where a data set comes from.
 
     Attributes:
@@ -108,7 +108,9 @@ class Origin:
     more: Mapping[str, Any]
 
 
-def write_set(splits: Mapping[str, Dataset], out: Path, origin: Origin, *, images: Transfer, overwrite: bool) -> None:
+def write_set(
+    splits: Mapping[str, Dataset], out: Path, origin: SetOrigin, *, images: Transfer, overwrite: bool
+) -> None:
     """Write a data set folder with its conversion.json, as a whole or not at all.
 
     Raises:

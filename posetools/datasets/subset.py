@@ -28,7 +28,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
 from posetools.core.geometry import Bools
-from posetools.datasets.derived import Origin, read_set, refuse_errors, write_set
+from posetools.datasets.derived import SetOrigin, read_set, refuse_errors, write_set
 from posetools.datasets.shown import Labelled, Mark, mark_pictures
 from posetools.datasets.stratify import SIZE_BOUNDS
 from posetools.errors import RequestError, must_be, quoted
@@ -333,8 +333,8 @@ def _without_objects(dataset: Dataset, fits: Bools) -> Dataset:
     )
 
 
-def _origin(request: SubsetRequest, result: SubsetResult) -> Origin:
-    return Origin(
+def _origin(request: SubsetRequest, result: SubsetResult) -> SetOrigin:
+    return SetOrigin(
         command="subset",
         sources=[request.data],
         options={
