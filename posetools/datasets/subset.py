@@ -212,7 +212,7 @@ def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[Labelled]
         for index, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
             part = slice(rows.start, rows.stop)
             boxes, keypoints = dataset.boxes[part], dataset.keypoints[part]
-            pictures.append(Labelled(image, boxes, keypoints, dataset.places[part], file))
+            pictures.append(Labelled(image, boxes, keypoints, dataset.origins[part], file))
             keys.append((split, index))
     return pictures, keys
 
@@ -321,16 +321,7 @@ def _of_kept(
 
 def _without_objects(dataset: Dataset, fits: Bools) -> Dataset:
     rows = np.flatnonzero(fits)
-    return Dataset(
-        skeleton=dataset.skeleton,
-        images=dataset.images,
-        boxes=dataset.boxes[rows],
-        keypoints=dataset.keypoints[rows],
-        areas=dataset.areas[rows],
-        iscrowd=dataset.iscrowd[rows],
-        image_index=dataset.image_index[rows],
-        places=tuple(dataset.places[row] for row in rows),
-    )
+    return dataset.take(dataset.images, rows, dataset.image_index[rows])
 
 
 def _origin(request: SubsetRequest, result: SubsetResult) -> SetOrigin:
