@@ -44,8 +44,8 @@ class Origins(Sequence[Origin]):
     @classmethod
     def joined(cls, parts: Sequence[Origins]) -> Origins:
         """Return all origins of several, one after the other."""
-        files, places = (chain.from_iterable(getattr(part, name) for part in parts) for name in ("files", "places"))
-        return cls(tuple(files), tuple(places))
+        files = chain.from_iterable(part.files for part in parts)
+        return cls(tuple(files), tuple(chain.from_iterable(part.places for part in parts)))
 
     def take(self, rows: Sequence[int]) -> Origins:
         """Return those of some rows."""
