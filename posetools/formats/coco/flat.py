@@ -13,7 +13,7 @@ from typing import Any
 
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
-from posetools.errors import show_value
+from posetools.errors import first_names, show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.errors import Note, raw_place
 from posetools.formats.coco.model import drawn_box
@@ -97,7 +97,7 @@ def _roles(categories: Sequence[Any], skeleton: Skeleton, options: ReadOptions) 
 
 def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
     names = list(dict.fromkeys(points.values()))
-    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    listed = first_names(names, _SHOWN)
     message = f"keypoints were exported as objects of a category each: {len(names)} of the categories are {listed}"
     hint = (
         f"`posetools convert --keypoints-from categories` joins them, where each is in exactly one box of category "
@@ -213,7 +213,7 @@ def _point(entry: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, 
 
 
 def _problem(what: str, places: Sequence[str], skeleton: Skeleton) -> Note:
-    listed = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
+    listed = first_names(places, 3)
     message = f"{what}: {len(places)} of them ({listed})"
     hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT}"
     if what.endswith("got none"):
