@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,47 +17,31 @@ from posetools.files.locks import only_one_in
 from posetools.formats.coco.repair import Repair, repair
 
 
-@dataclass(frozen=True, slots=True)
-class FixedFile:
-    """What was changed in one file.
-
-    Attributes:
-        path: the file.
-        repairs: every change.
-    """
-
-    path: Path
-    repairs: tuple[Repair, ...]
-
-
-def fix_files(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
-    """Mend COCO files of one folder, all of them or none; a file that needs nothing is not written.
+def fix_files(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
+    """Mend COCO files of one folder, all of them or none; return what was changed in each that needed it.
 
     Raises:
         RequestError: another run is writing there.
         InputError: a file that needs mending is not JSON, or could not be written again as it is.
         OutputError: a file cannot be written; all are as they were.
     """
-    with only_one_in(paths[0].parent):
-        return _fix_files(paths)
-
-
-def _fix_files(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
-    fixed: list[FixedFile] = []
+    fixed: dict[Path, tuple[Repair, ...]] = {}
     texts: dict[str, str] = {}
-    for path in paths:
-        sweep(path)
-        document, repairs = repair(_parse(path, strict=False))
-        if repairs:
-            # Only now, for a file without anything to mend may hold what cannot be written.
-            _parse(path, strict=True)
-            fixed.append(FixedFile(path, repairs))
-            texts[path.name] = dump_json(document)
-    if len(texts) > 1:
-        write_together(paths[0].parent, texts)
-    elif texts:
-        write_texts({paths[0].parent / name: text for name, text in texts.items()})
-    return tuple(fixed)
+    folder = paths[0].parent
+    with only_one_in(folder):
+        for path in paths:
+            sweep(path)
+            document, repairs = repair(_parse(path, strict=False))
+            if repairs:
+                # Only now, for a file without anything to mend may hold what cannot be written.
+                _parse(path, strict=True)
+                fixed[path] = repairs
+                texts[path.name] = dump_json(document)
+        if len(texts) > 1:
+            write_together(folder, texts)
+        elif texts:
+            write_texts({folder / name: text for name, text in texts.items()})
+    return fixed
 
 
 def _parse(path: Path, *, strict: bool) -> Any:

@@ -14,7 +14,7 @@ from posetools.checks.structure import SoundObjects
 from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Floats, box_area
 from posetools.core.skeleton import Skeleton
-from posetools.errors import must_be
+from posetools.errors import first_names, must_be
 from posetools.formats.coco.repair import OUTSIDE
 from posetools.formats.coco.table import CocoTable
 
@@ -102,28 +102,13 @@ def _iou(a: Floats, b: Floats) -> Floats:
 def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
     """Yield points far outside their box, unlabelled points with coordinates, and labelled ones at (0, 0)."""
     far, unlabelled, labelled = _misplaced(objects)
-    percent = f"{POINT_MARGIN:.0%}"
-    yield from _points(
-        objects,
-        skeleton,
-        ("W202", f"in the box, or outside it by at most {percent} of its larger side"),
-        far,
-        "is the point of another object, or the box too small?",
-    )
-    yield from _points(
-        objects,
-        skeleton,
-        ("W203", "0, 0 where the visibility is 0"),
-        unlabelled,
-        "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant",
-    )
-    yield from _points(
-        objects,
-        skeleton,
-        ("W204", "a place in the picture where the visibility is above 0"),
-        labelled,
-        "a point that is not labelled has visibility 0",
-    )
+    rule = f"in the box, or outside it by at most {POINT_MARGIN:.0%} of its larger side"
+    hint = "is the point of another object, or the box too small?"
+    yield from _points(objects, skeleton, ("W202", rule), far, hint)
+    hint = "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant"
+    yield from _points(objects, skeleton, ("W203", "0, 0 where the visibility is 0"), unlabelled, hint)
+    rule = "a place in the picture where the visibility is above 0"
+    yield from _points(objects, skeleton, ("W204", rule), labelled, "a point that is not labelled has visibility 0")
 
 
 def _misplaced(objects: SoundObjects) -> tuple[Bools, Bools, Bools]:
@@ -163,8 +148,8 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
     empty = np.flatnonzero(~np.isin(table.images.ids, table.annotations.image_ids))
     dropped = table.num_annotations - len(table.annotations)
     if len(empty) and not dropped:
-        listed = [table.images.file_names[row] for row in empty[:_LISTED]]
-        got = f"{len(empty)} of {len(table.images)} without: {', '.join(listed)}{', ...' * (len(empty) > _LISTED)}"
+        names = first_names([table.images.file_names[row] for row in empty], _LISTED)
+        got = f"{len(empty)} of {len(table.images)} without: {names}"
         hint = "RTMDet learns from them what is no object; RTMPose does not use them"
         yield Finding("W210", file, "images", f"images must have an annotation each, got {got}", hint)
     usable = int((objects.keypoints[:, :, 2] > 0).any(axis=1).sum())

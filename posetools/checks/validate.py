@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
-from posetools.checks.fix import FixedFile, fix_files
+from posetools.checks.fix import fix_files
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
@@ -50,7 +50,7 @@ class ValidationReport:
         instances: split -> how many objects its file lists.
         keypoints: split -> how many keypoints of sound objects are not labelled, hidden, visible.
         pictures: whether the pictures were looked at.
-        fixed: what was mended before.
+        fixed: file -> what was mended in it before.
         notes: what was not checked, and why.
     """
 
@@ -62,7 +62,7 @@ class ValidationReport:
     instances: Mapping[str, int]
     keypoints: Mapping[str, tuple[int, int, int]]
     pictures: bool
-    fixed: tuple[FixedFile, ...] = field(default=())
+    fixed: Mapping[Path, Sequence[coco_repair.Repair]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,9 +99,9 @@ class ValidationReport:
             "warnings": len(self.findings) - self.errors,
             "counts": count_by_code(self.findings),
             "fixed": [
-                {"file": fixed.path.as_posix(), "code": done.code, "place": done.place, "message": done.message}
-                for fixed in self.fixed
-                for done in fixed.repairs
+                {"file": path.as_posix(), "code": done.code, "place": done.place, "message": done.message}
+                for path, repairs in self.fixed.items()
+                for done in repairs
             ],
             "findings": [finding.as_dict() for finding in self.findings],
         }
@@ -110,7 +110,7 @@ class ValidationReport:
 def validate(
     data: Path,
     *,
-    skeleton: str | Path | None = None,
+    skeleton: Skeleton | str | Path | None = None,
     pictures: bool = True,
     fix: bool = False,
     progress: Progress = silent,
@@ -118,9 +118,12 @@ def validate(
 ) -> ValidationReport:
     """Check a data set folder, or one COCO file.
 
+    The pictures of one file are those of the first folder that holds the first of them: ``images/`` beside it, its own
+    folder, or where a COCO release has them.
+
     Args:
         data: the folder or the file.
-        skeleton: a built-in name or a file; None for the data set's own.
+        skeleton: what its keypoints are, a built-in name or a file; None for the data set's own.
         pictures: look at the pictures too.
         fix: mend first what has one right answer.
         progress: told how far it is.
@@ -138,78 +141,28 @@ def validate(
     if fix and data.is_dir():
         with only_one_in(data):
             finish(data)
-    known = _skeleton(data, skeleton)
-    fixed = (fix_files([data]) if one_file else fix_folder(data)) if fix else ()
-    check = validate_file if one_file else validate_folder
-    return replace(check(data, known, pictures=pictures, progress=progress, engine=engine), fixed=fixed)
+    known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
+    files = {split_in(data.stem) or data.stem: data} if one_file else {s: ann_file(data, s) for s in splits_of(data)}
+    fixed = fix_files(list(files.values())) if fix else {}
+    tables = _load(files, progress)
+    folder = _picture_folder(data, tables) if one_file else data / IMAGES
+    look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
+    findings, notes = ([], ()) if one_file else _across(data, tables)
+    report = _report(data, tables, findings, known, look, progress)
+    return replace(report, fixed=fixed, notes=(*notes, *report.notes))
 
 
-def fix_folder(data_root: Path) -> tuple[FixedFile, ...]:
-    """Mend the COCO files of a data set folder, all of them or none.
-
-    Raises:
-        RequestError: it is no data set folder.
-        InputError: a file is not JSON, or could not be written again as it is.
-        OutputError: a file cannot be written; all are as they were.
-    """
-    return fix_files([ann_file(data_root, split) for split in splits_of(data_root)])
-
-
-def validate_folder(
-    data_root: Path,
-    skeleton: Skeleton,
-    *,
-    pictures: bool = True,
-    progress: Progress = silent,
-    engine: Engine | None = None,
-) -> ValidationReport:
-    """Check a data set folder.
-
-    Args:
-        data_root: the folder with ``images/`` and ``train_coco.json``.
-        skeleton: what its keypoints are.
-        pictures: look at the pictures too.
-        progress: told how far it is.
-        engine: what looks at the pictures; None for this process.
-
-    Raises:
-        RequestError: it is no data set folder.
-    """
-    tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
+def _across(data_root: Path, tables: Mapping[str, CocoTable]) -> tuple[list[Finding], tuple[str, ...]]:
     written = splits_written(data_root)
     findings = [*check_splits(data_root, tables, written), *check_same_categories(tables), *check_copies(tables)]
-    look = partial(check_pictures, folder=data_root / IMAGES, progress=progress, engine=engine) if pictures else None
-    report = _report(data_root, tables, findings, skeleton, look, progress)
-    return replace(report, notes=(*note_without(data_root, tables, written), *report.notes))
+    return findings, note_without(data_root, tables, written)
 
 
-def validate_file(
-    path: Path,
-    skeleton: Skeleton,
-    *,
-    pictures: bool = True,
-    progress: Progress = silent,
-    engine: Engine | None = None,
-) -> ValidationReport:
-    """Check one COCO file alone.
-
-    Its pictures are those of the first folder that holds the first of them: ``images/`` beside it, its own folder, or
-    where a COCO release has them.
-
-    Args:
-        path: the file.
-        skeleton: what its keypoints are.
-        pictures: look at the pictures too.
-        progress: told how far it is.
-        engine: what looks at the pictures; None for this process.
-    """
-    tables = _load({split_in(path.stem) or path.stem: path}, progress)
+def _picture_folder(path: Path, tables: Mapping[str, CocoTable]) -> Path:
     folders = picture_folders(path)
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
-    folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
-    look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
-    return _report(path, tables, [], skeleton, look, progress)
+    return next((folder for folder in folders if (folder / first).is_file()), folders[0])
 
 
 def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
@@ -290,14 +243,11 @@ def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Fin
     for finding in findings:
         if finding.code in codes and (entry := _ENTRY.match(finding.place)):
             wanted[entry[1]].add(int(entry[2]))
-    mended = _mended(table, {kind: sorted(at) for kind, at in wanted.items()}, codes) if wanted else frozenset()
+    mended: frozenset[tuple[str, str]] = frozenset()
+    if wanted:
+        # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
+        pictures = range(table.num_images if "W201" in codes else 0)
+        entries = read_entries(table.path, {"images": pictures, **{kind: sorted(at) for kind, at in wanted.items()}})
+        mended = coco_repair.repairs_at(entries, codes)
     for one in findings:
-        fixable = (one.code, one.place) in mended
-        yield Finding(one.code, one.file, one.place, one.message, one.hint, fixable=True) if fixable else one
-
-
-def _mended(table: CocoTable, wanted: Mapping[str, Sequence[int]], codes: frozenset[str]) -> frozenset[tuple[str, str]]:
-    """Return the (code, place) of what can be mended in some entries of a COCO file, which is read again for them."""
-    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
-    pictures = range(table.num_images if "W201" in codes else 0)
-    return coco_repair.repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
+        yield replace(one, fixable=True) if (one.code, one.place) in mended else one

@@ -119,12 +119,12 @@ def _print(report: ValidationReport) -> None:
     from posetools.cli.hints import in_own_words
 
     out = console()
-    for fixed in report.fixed:
-        out.print(f"fixed {escape(str(fixed.path))} (changes: {len(fixed.repairs)})")
-        for done in fixed.repairs[:LISTED_PER_CODE]:
+    for path, repairs in report.fixed.items():
+        out.print(f"fixed {escape(str(path))} (changes: {len(repairs)})")
+        for done in repairs[:LISTED_PER_CODE]:
             out.print(f"  {done.code} {escape(done.place)}: {escape(done.message)}")
-        if len(fixed.repairs) > LISTED_PER_CODE:
-            out.print(f"  ... and {len(fixed.repairs) - LISTED_PER_CODE} more; --json lists all")
+        if len(repairs) > LISTED_PER_CODE:
+            out.print(f"  ... and {len(repairs) - LISTED_PER_CODE} more; --json lists all")
     if report.findings:
         print_findings(report.findings, out)
     table = Table("split", "pictures", "objects", "visible", "hidden", "not labelled", title=escape(str(report.data)))

@@ -44,6 +44,11 @@ def ann_file(data_root: Path, split: str) -> Path:
     return data_root / f"{split}_coco.json"
 
 
+def is_data_set(folder: Path) -> bool:
+    """Return whether a folder holds the COCO file of a split."""
+    return any(folder.glob("*_coco.json"))
+
+
 def split_command(data_root: Path) -> str:
     """Return the command that makes train and val of a data set that has one of them."""
     return f"posetools split {quoted(data_root)} --val 0.1"
