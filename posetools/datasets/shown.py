@@ -15,9 +15,10 @@ from pathlib import Path
 from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset, Image
 from posetools.core.findings import Finding, Severity
-from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, skeleton_of, splits_of
+from posetools.core.folder import CONVERSION, IMAGES, ann_file, is_data_set, skeleton_of, splits_of
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
+from posetools.datasets.derived import check_source
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be
 from posetools.files.disk import read_json
@@ -101,12 +102,9 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
         RequestError: there is no such data or split, or its format cannot be told.
         InputError: a file that is needed cannot be read.
     """
-    refuse_zip(data)
-    if not data.exists():
-        raise RequestError(f"{data}: must be a data set folder or a labelled source, but there is none")
-    folder = data if data.is_dir() else data.parent
-    is_set = data.is_dir() and any(data.glob("*_coco.json"))
-    own = is_set or skeleton is not None or (folder / CONVERSION).is_file() or any(folder.glob("*_coco.json"))
+    check_source(data)
+    folder, is_set = data if data.is_dir() else data.parent, is_data_set(data)
+    own = skeleton is not None or (folder / CONVERSION).is_file() or is_data_set(folder)
     known = skeleton_of(folder, skeleton) if own else own_skeleton([data]).skeleton
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.pictures:
@@ -123,7 +121,7 @@ def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path
     errors = 0
     for done, file in enumerate(files, start=1):
         read = coco.read_split(file, data / IMAGES, skeleton)
-        pictures += _pictures(read.dataset, str(file))
+        pictures += pictures_of(read.dataset, str(file))
         errors += _errors(read.findings)
         progress("reading COCO files", done, len(files))
 
@@ -144,7 +142,7 @@ def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Prog
     _check_split(data, split, sorted(declared))
     # A COCO file's places name the file; elsewhere each picture has a file of its own.
     many = str(data) if data.is_file() and told is coco.FORMAT else ""
-    pictures = [each for each in _pictures(read.dataset, many) if split in (None, each.image.split)]
+    pictures = [each for each in pictures_of(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
     return Labels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)
 
@@ -155,7 +153,8 @@ def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
         raise RequestError(must_be("--split", rule, split))
 
 
-def _pictures(dataset: Dataset, file: str) -> Iterator[Labelled]:
+def pictures_of(dataset: Dataset, file: str) -> Iterator[Labelled]:
+    """Yield the pictures of a Dataset, which are listed in ``file``; empty where each has an annotation file."""
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
         yield Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.places[part], file)
@@ -167,7 +166,7 @@ def _errors(findings: Iterable[Finding]) -> int:
 
 def mark_pictures(findings: Iterable[Finding], pictures: Sequence[Labelled]) -> tuple[dict[int, Mark], list[Finding]]:
     """Return what is found in which picture, by its index, and the findings that name no picture."""
-    finder = _Finder(pictures)
+    finder = Finder(pictures)
     marks: dict[int, list[tuple[frozenset[int], str]]] = {}
     elsewhere = []
     for finding in findings:
@@ -179,7 +178,7 @@ def mark_pictures(findings: Iterable[Finding], pictures: Sequence[Labelled]) -> 
     return {index: Mark(tuple(found)) for index, found in sorted(marks.items())}, elsewhere
 
 
-class _Finder:
+class Finder:
     """Finds the picture that a finding is about, and the objects in it."""
 
     def __init__(self, pictures: Sequence[Labelled]) -> None:
