@@ -48,10 +48,8 @@ def plot(
     screen = console()
     names = run_names([run.work_dir for run in runs])
     screen.print(_table(runs, names))
-    for note in _notes(runs, names):
-        screen.print(printable(note), markup=False)
-    for path in files:
-        screen.print(printable(f"wrote {path}"), markup=False)
+    for line in (*_notes(runs, names), *(f"wrote {path}" for path in files)):
+        screen.print(printable(line), markup=False)
 
 
 def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.cli.urls import refuse_url, source_path
-from posetools.errors import printable
+from posetools.cli.options import refuse_url, source_path
+from posetools.errors import first_lines, printable
 
 if TYPE_CHECKING:
     from posetools.checks.validate import ValidationReport
@@ -113,26 +113,23 @@ def validate(
 
 
 def _print(report: ValidationReport) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings
+    from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings, table_of
     from posetools.cli.hints import in_own_words
 
     out = console()
     for path, repairs in report.fixed.items():
         out.print(f"fixed {escape(str(path))} (changes: {len(repairs)})")
-        for done in repairs[:LISTED_PER_CODE]:
-            out.print(f"  {done.code} {escape(done.place)}: {escape(done.message)}")
-        if len(repairs) > LISTED_PER_CODE:
-            out.print(f"  ... and {len(repairs) - LISTED_PER_CODE} more; --json lists all")
-    if report.findings:
-        print_findings(report.findings, out)
-    table = Table("split", "pictures", "objects", "visible", "hidden", "not labelled", title=escape(str(report.data)))
+        lines = [f"  {done.code} {done.place}: {done.message}" for done in repairs]
+        for line in first_lines(lines, LISTED_PER_CODE, "  ... and {} more; --json lists all"):
+            out.print(escape(line))
+    print_findings(report.findings, out)
+    rows = []
     for split in report.splits:
         unlabelled, hidden, visible = report.keypoints[split]
         numbers = (report.images[split], report.instances[split], visible, hidden, unlabelled)
-        table.add_row(escape(split), *map(str, numbers))
-    out.print(table)
+        rows.append((split, *map(str, numbers)))
+    heads = ("split", "pictures", "objects", "visible", "hidden", "not labelled")
+    out.print(table_of(rows, *heads, title=escape(str(report.data))))
     for note in report.notes:
         out.print(escape(note))
     fixable = sum(finding.fixable for finding in report.findings)
