@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import say
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def annotate(
 
 
 def _print(result: AnnotateResult) -> None:
-    from posetools.cli.console import say
-
     counts = f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}"
     lines = [*result.problems, counts]
     if result.predicted:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from posetools.cli.console import console, escape
 from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -219,8 +220,6 @@ _TITLES = {"det": "RTMDet", "pose": "RTMPose", "": "both"}
 
 
 def _print(pair: ChosenPair, *, explain: bool) -> None:
-    from posetools.cli.console import console
-
     out = console()
     if explain:
         out.print(printable(f"data: {pair.facts.shapes}"), markup=False)
@@ -236,8 +235,6 @@ def _table(recipe: Recipe, stage: str) -> Table:
     """Return the table of one stage, which fits 80 columns."""
     from rich import box
     from rich.table import Table
-
-    from posetools.cli.console import escape
 
     table = Table(title=_TITLES[stage], title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=80)
     table.add_column("field", no_wrap=True)

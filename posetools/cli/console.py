@@ -8,25 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape as as_markup
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
-
 from posetools.cli.hints import in_own_words
 from posetools.errors import first_lines, printable, quoted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import ProgressColumn
+    from rich.table import Table
+
     from posetools.core.findings import Finding
     from posetools.core.record import SplitCounts
     from posetools.progress import Progress as Report
@@ -39,12 +28,16 @@ _DETAILS = LISTED_PER_CODE + 1
 
 def console() -> Console:
     """Return a console on stdout; off a terminal lines are not cut to 80 columns."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def escape(text: str) -> str:
     """Return a text, which may have others' names in it, so that rich prints it as it is, on one line."""
-    return as_markup(printable(text))
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def say(text: str) -> None:
@@ -61,6 +54,8 @@ def table_of(rows: Iterable[Sequence[str]], *columns: str, right: bool = False, 
         right: whether all columns but the first are aligned to the right.
         style: what rich's Table takes.
     """
+    from rich.table import Table
+
     table = Table(*columns, show_header=bool(columns), **style)
     for column in table.columns[1:] if right else ():
         column.justify = "right"
@@ -74,16 +69,17 @@ def listed(what: str, lines: Sequence[str], most: int, rest: str) -> list[str]:
     return [what, *first_lines([f"  {line}" for line in lines], most, f"  ... and {{}} more{rest}")] if lines else []
 
 
-class _Rate(ProgressColumn):
-    """How many are done in a second."""
+def _rate(unit: str) -> ProgressColumn:
+    """Return a column that says how many are done in a second."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        super().__init__()
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} {unit}" if speed else "")
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} {self._unit}" if speed else "")
+    return Rate()
 
 
 @contextmanager
@@ -96,8 +92,11 @@ def progress(rate: str = "") -> Iterator[Report]:
     if not sys.stderr.isatty():
         yield _plain_lines()
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
     columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    columns += [_Rate(rate)] if rate else []
+    columns += [_rate(rate)] if rate else []
     columns.append(TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}

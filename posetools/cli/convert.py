@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from posetools.cli.options import Out, source_path
+from posetools.cli.console import console, print_counts, print_findings, print_next, progress, say
+from posetools.cli.hints import in_own_words
+from posetools.cli.options import Out, pairs, source_path
 from posetools.errors import RequestError, counted, must_be
 
 if TYPE_CHECKING:
@@ -228,7 +230,6 @@ def convert(
     An object that cannot be read is an error with its file and place: nothing is written then, unless --keep-going.
     Exit status: 0 written, 1 errors found, 2 could not run.
     """
-    from posetools.cli.console import progress
     from posetools.datasets.convert import ConvertRequest, convert
     from posetools.scale.cluster import engine_of
 
@@ -248,8 +249,6 @@ def convert(
 
 def _print(result: ConvertResult, request: ConvertRequest) -> int:
     """Print what came of it; return the exit status."""
-    from posetools.cli.console import console, print_counts, print_findings, print_next, say
-    from posetools.cli.hints import in_own_words
     from posetools.core.findings import Severity
 
     print_findings(result.findings, console())
@@ -271,23 +270,6 @@ def _print(result: ConvertResult, request: ConvertRequest) -> int:
     if request.target_format == "coco":
         print_next(request.out, result.counts)
     return 1 if errors else 0
-
-
-def pairs(texts: Sequence[str]) -> dict[str, str]:
-    """Return the pairs of ``--map OLD=NEW``.
-
-    Raises:
-        RequestError: one is none, or a label is given twice.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        # An empty label is that of what has none.
-        old, separator, new = text.rpartition("=")
-        if not separator or not new:
-            raise RequestError(must_be("--map", "OLD=NEW, a label in the source and the skeleton's name for it", text))
-        if found.setdefault(old, new) != new:
-            raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))
-    return found
 
 
 def _labels(

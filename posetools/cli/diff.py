@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, listed, progress, say, table_of
 from posetools.cli.options import LABELLING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ def diff(
 
     Exit status: 0 compared, 1 something differs (with --exit-code only), 2 could not run.
     """
-    from posetools.cli.console import progress, say
     from posetools.datasets.diff import diff
     from posetools.files.disk import write_json
 
@@ -50,8 +50,6 @@ def diff(
 
 
 def _print(result: DiffResult) -> None:
-    from posetools.cli.console import console, escape, listed, table_of
-
     out = console()
     rows = [*result.points.items(), ("all", result.overall)]
     counts = []

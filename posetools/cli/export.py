@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, progress, table_of
 from posetools.cli.models import Det, Named, Pose, Run, check_models
 from posetools.errors import RequestError, counted, printable_lines
 
@@ -75,7 +76,6 @@ def export(
 
     The ONNX files are compared with the PyTorch models on pictures first; when they differ, nothing is written.
     """
-    from posetools.cli.console import console, progress
     from posetools.exporting.export import ExportRequest
     from posetools.exporting.export import export as run_export
 
@@ -129,8 +129,6 @@ def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
 
 
 def _print(result: Exporting, out: Console) -> None:
-    from posetools.cli.console import escape
-
     skeleton = result.manifest.skeleton
     out.print(
         f"[bold]{escape(str(result.out))}[/]: {skeleton.name}, {skeleton.num_keypoints} keypoints of "
@@ -151,8 +149,6 @@ def _print(result: Exporting, out: Console) -> None:
 
 
 def _print_parity(parity: Parity, material: str, out: Console) -> None:
-    from posetools.cli.console import table_of
-
     rows = []
     for row in parity.rows:
         unit = row.unit and f" {row.unit}"
@@ -180,8 +176,6 @@ _SHOWN = {
 
 
 def _print_measured(measured: tuple[Measured, ...], out: Console) -> None:
-    from posetools.cli.console import table_of
-
     rows = [
         (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
         for i, name in enumerate(("detector", "pose estimator"))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from posetools.cli.options import Images, Out, Overwrite
+from posetools.cli.console import console, listed, print_counts, print_findings, print_next, progress
+from posetools.cli.options import Images, Out, Overwrite, pairs
 
 if TYPE_CHECKING:
     from posetools.datasets.merge import MergeResult
@@ -51,8 +52,6 @@ def merge(
     Pictures that two data sets share are kept once; with other labels, or in another split, nothing is written.
     Exit status: 0 written, 2 could not run.
     """
-    from posetools.cli.console import progress
-    from posetools.cli.convert import pairs
     from posetools.datasets.merge import MergeRequest, merge
 
     request = MergeRequest(
@@ -71,7 +70,6 @@ def merge(
 
 
 def _print(result: MergeResult, out: Path) -> None:
-    from posetools.cli.console import console, listed, print_counts, print_findings, print_next
     from posetools.core.record import count
 
     print_findings(result.findings, console())

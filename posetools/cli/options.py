@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, must_be
 
 LABELLING = "a data set folder, a COCO file, or a folder or file that `posetools convert` reads."
 
@@ -49,3 +49,20 @@ def refuse_url(source: Path, options: Mapping[str, bool]) -> None:
     given = [option for option, is_given in options.items() if is_given]
     if given and is_url(source):
         raise RequestError(f"{source}: must be a local path with {' and '.join(given)}")
+
+
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Return the pairs of ``--map OLD=NEW``.
+
+    Raises:
+        RequestError: one is none, or a label is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        # An empty label is that of what has none.
+        old, separator, new = text.rpartition("=")
+        if not separator or not new:
+            raise RequestError(must_be("--map", "OLD=NEW, a label in the source and the skeleton's name for it", text))
+        if found.setdefault(old, new) != new:
+            raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))
+    return found

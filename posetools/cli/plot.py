@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape
 from posetools.errors import printable
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def plot(
     ] = 1,
 ) -> None:
     """Draw the learning curves that runs logged: losses, metrics, learning rate."""
-    from posetools.cli.console import console
     from posetools.mm.run_log import find_runs, read_run
     from posetools.training.curves import draw_curves, run_names
 
@@ -55,8 +55,6 @@ def plot(
 def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
-
-    from posetools.cli.console import escape
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     table.add_column("run", overflow="fold")
@@ -78,7 +76,6 @@ def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
 
 def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
     """Return name, last, best, and when that was, of the loss and of each metric without its variants."""
-    from posetools.cli.console import escape
     from posetools.mm.run_log import best_of
     from posetools.training.curves import family_of
 

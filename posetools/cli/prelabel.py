@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import progress, say
 from posetools.cli.models import BboxThr, Bundle, Det, Device, NmsThr, Pose, Run, check_models, load_pipeline
 from posetools.errors import counted
 
@@ -41,7 +42,6 @@ def prelabel(
     Exit status: 0 done, 1 a picture could not be read or its file not be written over (the others are done), 2 could
     not run.
     """
-    from posetools.cli.console import progress
     from posetools.labeling.prelabel import PrelabelReport, plan_prelabels
     from posetools.labeling.prelabel import prelabel as write_all
     from posetools.pairs.pipeline import PipelineOptions
@@ -60,8 +60,6 @@ def prelabel(
 
 
 def _print(report: PrelabelReport, folder: Path) -> None:
-    from posetools.cli.console import say
-
     kinds = [f"{report.new} new", f"{report.renewed} renewed"]
     kinds += [f"{report.replaced} of a person replaced"] if report.replaced else []
     wrote = f"{counted(report.written, 'labelme file')} with {counted(report.objects, 'object')} ({', '.join(kinds)})"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, table_of
 from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ def publish(
 
 
 def _print(done: Published, checkpoint: Path) -> None:
-    from posetools.cli.console import console, table_of
-
     screen = console()
     dropped = [f"{name} ({_size(size)})" if size else name for name, size in done.dropped.items()]
     rows = {

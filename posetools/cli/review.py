@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.console import console, progress, say, table_of
 from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
 from posetools.errors import RequestError
 
@@ -70,7 +71,6 @@ def review(
     """
     from dataclasses import replace
 
-    from posetools.cli.console import progress
     from posetools.labeling.review.choose import BY, ReviewRequest, check_review
     from posetools.labeling.review.choose import review as choose
     from posetools.pairs.pipeline import PipelineOptions
@@ -92,8 +92,6 @@ def review(
 
 
 def _print(result: ReviewResult, out: Path) -> None:
-    from posetools.cli.console import console, say, table_of
-
     rows = [
         (str(rank), one.candidate.image.file_name, f"{one.score:.2f}", one.why)
         for rank, one in enumerate(result.chosen[:_LISTED], start=1)

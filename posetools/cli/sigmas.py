@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, progress, say, table_of
 from posetools.cli.options import LABELLING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ def sigmas(
 
     Needs at least 20 objects with a keypoint in both. Exit status: 0 measured, 2 could not run.
     """
-    from posetools.cli.console import progress, say
     from posetools.datasets.sigmas import sigmas, update_skeleton
     from posetools.files.disk import write_json
 
@@ -49,7 +49,6 @@ def sigmas(
 
 
 def _print(result: SigmasResult) -> None:
-    from posetools.cli.console import console, escape, table_of
     from posetools.datasets.sigmas import FEWEST
 
     out = console()

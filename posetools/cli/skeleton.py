@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, table_of
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
 
 
 def _print_table(skeleton: Skeleton) -> None:
-    from posetools.cli.console import console, escape, table_of
-
     category = skeleton.category
     title = f"{skeleton.name}: category {category.name!r} (id {category.id}), {skeleton.num_keypoints} keypoints"
     each = enumerate(zip(skeleton.keypoints, skeleton.sigmas, skeleton.joint_weights, strict=True))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.console import console, print_counts, print_next, table_of
 from posetools.cli.options import Data
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def split(
     Rewrites train_coco.json and val_coco.json together (with --val 0 the first alone is left); pictures, unknown keys
     and ids stay as they are, and so does a test set.
     """
-    from posetools.cli.console import print_counts, print_next
     from posetools.datasets.resplit import resplit
 
     result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
@@ -53,8 +53,6 @@ def split(
 
 
 def _print_strata(result: ResplitResult) -> None:
-    from posetools.cli.console import console, table_of
-
     pictures = {split: each.pictures for split, each in result.counts.items()}
     rows = [
         (name, str(total - in_val), str(in_val), f"{100 * in_val / total:.1f} %")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.console import console, print_counts, print_findings, print_next, progress
 from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData
 
 if TYPE_CHECKING:
@@ -68,7 +69,6 @@ def subset(
     """
     from dataclasses import replace
 
-    from posetools.cli.console import progress
     from posetools.datasets.subset import SubsetRequest, subset
 
     request = SubsetRequest(data=data, out=out, splits=tuple(split or ()), names=names, skeleton=skeleton)
@@ -82,7 +82,6 @@ def subset(
 
 
 def _print(result: SubsetResult, request: SubsetRequest) -> None:
-    from posetools.cli.console import console, print_counts, print_findings, print_next
     from posetools.core.record import count
 
     print_findings(result.findings, console())

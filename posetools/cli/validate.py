@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings, progress, table_of
+from posetools.cli.hints import in_own_words
 from posetools.cli.options import refuse_url, source_path
 from posetools.errors import first_lines, printable
 
@@ -84,7 +86,6 @@ def validate(
     What each code means: docs/findings.md.
     """
     from posetools.checks.validate import validate as check
-    from posetools.cli.console import progress
     from posetools.files.disk import write_json
     from posetools.pages.sealed import check_target
     from posetools.pages.validation.material import add_near_duplicates, check_near_request, read_material
@@ -113,9 +114,6 @@ def validate(
 
 
 def _print(report: ValidationReport) -> None:
-    from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings, table_of
-    from posetools.cli.hints import in_own_words
-
     out = console()
     for path, repairs in report.fixed.items():
         out.print(f"fixed {escape(str(path))} (changes: {len(repairs)})")

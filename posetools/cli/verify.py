@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, table_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,6 @@ def verify(
 
     Exit status: 0 when it does, 1 when it does not, 2 when the bundle cannot be opened.
     """
-    from posetools.cli.console import console
     from posetools.pairs.pipeline import PipelineOptions, PosePipeline
     from posetools.runtime.archive import Archive
     from posetools.runtime.verify import verify as compare_samples
@@ -37,8 +38,6 @@ def verify(
 
 
 def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
-    from posetools.cli.console import escape, table_of
-
     skeleton, thresholds = manifest.skeleton, manifest.thresholds
     sizes = ["x".join(map(str, network.input_size)) for network in manifest.networks]
     rows = {
@@ -56,7 +55,6 @@ def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
 def _print_samples(report: VerifyReport, out: Console) -> None:
     from rich.table import Table
 
-    from posetools.cli.console import escape
     from posetools.runtime.verify import PIXELS, SCORE
 
     if not report.samples:

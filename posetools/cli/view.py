@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from posetools.cli.console import progress, say
 from posetools.cli.options import SkeletonOfData
 from posetools.errors import RequestError, must_be
 
@@ -83,7 +84,6 @@ def view(
     """
     from dataclasses import replace
 
-    from posetools.cli.console import progress, say
     from posetools.imaging.drawing import Style
     from posetools.labeling.view import ViewRequest
     from posetools.labeling.view import view as show
