@@ -16,7 +16,7 @@ import numpy as np
 from posetools.core.findings import RULES, count_by_code
 from posetools.core.folder import IMAGES
 from posetools.datasets.shown import Labels, Mark, mark_pictures, read_labels
-from posetools.errors import InputError, RequestError, first_lines, must_be
+from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import staged_folder
 from posetools.files.names import unique_names
 from posetools.imaging.drawing import DEFAULT_STYLE, Style
@@ -118,7 +118,8 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
             progress=progress,
         )
         save_picture(sheet, out, quality=_QUALITY, compress_level=_COMPRESSION)
-    notes += first_lines(problems, _LISTED)
+    notes += problems[:_LISTED]
+    notes += [f"... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
     return ViewResult(out, len(chosen) - (len(problems) if request.each else 0), len(views), tuple(notes))
 
 

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.skeleton import Color, Skeleton
 from posetools.datasets.shown import Labelled, Mark
-from posetools.errors import InputError, RequestError, counted, must_be
+from posetools.errors import InputError, RequestError, must_be
 from posetools.imaging.drawing import Style, beside, draw_instances, fitting_size
 from posetools.imaging.header import open_decoded, read_header
 from posetools.labeling.sheet import HIDDEN, Legend, contact_sheet, fitting_columns, legend_of, readable_text, reduction
@@ -79,7 +79,7 @@ class View:
     def caption(self, code: str | None) -> str:
         """Return what stands below it; ``code`` is that of the findings in its mark."""
         name, objects = self.labels.image.file_name, len(self.labels.boxes)
-        text = f"{name}: {counted(objects, 'object')}"
+        text = f"{name}: {objects} object{'' if objects == 1 else 's'}"
         if self.row is not None:
             width, height = (self.labels.boxes[self.row][2:] - self.labels.boxes[self.row][:2]).tolist()
             text = f"{name}: object {self.row + 1} of {objects}, {width:.0f} x {height:.0f} px"

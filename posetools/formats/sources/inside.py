@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from posetools.errors import InputError, counted, must_be
+from posetools.errors import InputError, must_be
 from posetools.files.urls import is_url
 from posetools.files.walking import walk
 
@@ -42,7 +42,7 @@ def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequenc
     if found:
         (path, target), more = found[0], len(found) - 1
         rule = f"a file inside {' or '.join(str(folder) for folder in (*folders, *image_roots))}"
-        also = f"and {counted(more, 'more annotation file')}\n  " if more else ""
+        also = f"and {more} more annotation file{'s' if more > 1 else ''}\n  " if more else ""
         hint = f"{also}--image-root {target.parent} allows it: give it for a folder that you trust"
         raise InputError(path, "", must_be("the annotation file", rule, f"a link to {target}"), hint=hint)
 

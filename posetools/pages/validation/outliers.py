@@ -13,7 +13,6 @@ import numpy as np
 
 from posetools.checks.structure import SoundObjects
 from posetools.core.geometry import Floats, Ints
-from posetools.errors import counted
 
 # Near an outlier lies less than this share of the values, and nothing where there are few.
 _ALONE = 0.005
@@ -67,7 +66,7 @@ def visible_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]
     """Return objects with a rare number of visible keypoints; x is how many."""
     values = {split: (each.keypoints[:, :, 2] == 2).sum(axis=1).astype(np.float64) for split, each in objects.items()}
     return tuple(
-        Outlier(split, row, x, 0.0, counted(f"{x:.0f}", "visible keypoint"))
+        Outlier(split, row, x, 0.0, f"{x:.0f} visible keypoint{'' if x == 1 else 's'}")
         for split, row, x in _alone(values, _KEYPOINTS)
     )
 
