@@ -69,20 +69,19 @@ class MergeRequest:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Entry:
-    """One picture of one data set: the data set's folder, the split, its Dataset, and the picture's index there."""
+class SourceImage:
+    """One picture of one data set: the data set's folder, the Dataset of its split, and the picture's index there."""
 
     source: Path
-    split: str
     dataset: Dataset
     index: int
 
     def __str__(self) -> str:
-        return f"{self.source} ({self.split}): {self.image.file_name}"
+        return f"{self.source} ({self.image.split}): {self.image.file_name}"
 
     @property
     def image(self) -> Image:
-        """The picture."""
+        """The picture itself, which says its split."""
         return self.dataset.images[self.index]
 
     @property
@@ -141,14 +140,14 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
         advice = f"`posetools validate {quoted(path)}` lists everything that is wrong with it"
         refuse_errors(sets[path].findings, path, advice)
         progress("reading data sets", done, len(request.sources))
-    entries = [
-        Entry(source, split, dataset, index)
+    pictures = [
+        SourceImage(source, dataset, index)
         for source, each in sets.items()
-        for split, dataset in each.splits.items()
+        for dataset in each.splits.values()
         for index in range(len(dataset.images))
     ]
-    doubles = _doubles(request, entries, progress)
-    kept = [entry for entry in entries if entry not in doubles]
+    doubles = _doubles(request, pictures, progress)
+    kept = [entry for entry in pictures if entry not in doubles]
     new_names = unique_names([(entry.source.resolve().name, entry.image.file_name) for entry in kept])
     names = dict(zip(kept, new_names, strict=True))
     result = MergeResult(
@@ -210,19 +209,21 @@ def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skele
         raise RequestError(f"{path}: swaps must be those of {first} ({skeleton.name}), but they differ\n{advice}")
 
 
-def _doubles(request: MergeRequest, entries: Sequence[Entry], progress: Progress) -> dict[Entry, Entry]:
+def _doubles(
+    request: MergeRequest, pictures: Sequence[SourceImage], progress: Progress
+) -> dict[SourceImage, SourceImage]:
     """Return the pictures to leave out -> the one with the same content that is kept.
 
     Raises:
         RequestError: such pictures are in two splits, or their labels differ.
     """
-    doubles: dict[Entry, Entry] = {}
+    doubles: dict[SourceImage, SourceImage] = {}
     leaks, conflicts = [], []
-    for group in _same_content(entries, progress):
+    for group in _same_content(pictures, progress):
         first = group[0]
-        across = [entry for entry in group if entry.split != first.split]
+        across = [entry for entry in group if entry.image.split != first.image.split]
         if across:
-            keeper = next((entry for entry in group if entry.split == request.keep_in), None)
+            keeper = next((entry for entry in group if entry.image.split == request.keep_in), None)
             if keeper is None:
                 leaks.append(f"{first} and {across[0]}")
                 continue
@@ -247,16 +248,16 @@ def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
         raise RequestError("\n  ".join([f"{rule.format(counted(len(pairs), 'picture'))}:", *listed, advice]))
 
 
-def _same_content(entries: Sequence[Entry], progress: Progress) -> Iterable[list[Entry]]:
+def _same_content(pictures: Sequence[SourceImage], progress: Progress) -> Iterable[list[SourceImage]]:
     """Yield the pictures of several data sets whose files are the same, byte for byte."""
-    by_size: dict[int, list[Entry]] = {}
-    for entry in entries:
+    by_size: dict[int, list[SourceImage]] = {}
+    for entry in pictures:
         by_size.setdefault(_size(entry.path), []).append(entry)
     # Files of different sizes differ: only the others are read.
     candidates = [group for group in by_size.values() if len({entry.source for entry in group}) > 1]
     total, done = sum(map(len, candidates)), 0
     for group in candidates:
-        by_hash: dict[str, list[Entry]] = {}
+        by_hash: dict[str, list[SourceImage]] = {}
         for entry in group:
             by_hash.setdefault(content_hash(entry.path), []).append(entry)
             done += 1
@@ -271,16 +272,16 @@ def _size(path: Path) -> int:
         raise InputError(path, "", f"picture cannot be read: {exc.strerror or exc}") from exc
 
 
-def _agree(a: Entry, b: Entry) -> bool:
-    """Return whether two entries of one picture have the same labels, in whatever order."""
+def _agree(a: SourceImage, b: SourceImage) -> bool:
+    """Return whether a picture has the same labels in two data sets, in whatever order."""
     one, other = a.labels(), b.labels()
     return one.shape == other.shape and bool(np.allclose(one, other, rtol=0.0, atol=_SAME))
 
 
-def _joined(sets: Sequence[SetReading], names: Mapping[Entry, str]) -> dict[str, Dataset]:
+def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dict[str, Dataset]:
     """Return split -> one Dataset of the pictures that are kept, under their new names."""
     splits = dict.fromkeys(split for each in sets for split in each.splits)
-    kept: dict[int, list[Entry]] = {}
+    kept: dict[int, list[SourceImage]] = {}
     for entry in names:
         kept.setdefault(id(entry.dataset), []).append(entry)
     joined = {}

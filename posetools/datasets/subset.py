@@ -29,7 +29,7 @@ from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
 from posetools.core.geometry import Bools
 from posetools.datasets.derived import read_set, refuse_errors, write_set
-from posetools.datasets.shown import Finder, Labelled, Mark, mark_pictures, pictures_of
+from posetools.datasets.shown import Finder, Labelled, Mark, labelled, mark_pictures
 from posetools.datasets.stratify import SIZE_BOUNDS
 from posetools.errors import RequestError, first_names, must_be, quoted
 from posetools.files.disk import Transfer, read_text
@@ -202,9 +202,12 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
 
 def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[Labelled], list[tuple[str, int]]]:
     """Return the pictures of all splits, and of each its split and its index there."""
-    of_split = {split: list(pictures_of(each, str(ann_file(data, split)))) for split, each in splits.items()}
-    keys = [(split, index) for split, pictures in of_split.items() for index in range(len(pictures))]
-    return [each for pictures in of_split.values() for each in pictures], keys
+    pictures: list[Labelled] = []
+    keys: list[tuple[str, int]] = []
+    for split, dataset in splits.items():
+        pictures += labelled(dataset, str(ann_file(data, split)))
+        keys += [(split, index) for index in range(len(dataset.images))]
+    return pictures, keys
 
 
 def _marks(

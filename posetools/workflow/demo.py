@@ -256,7 +256,7 @@ class _Run:
         """Check the data set."""
         self._step("validating the data set", "validate", self._data)
         with self._listener.progress() as progress:
-            report = validate(self._data, progress=progress)
+            report = validate(self._data, skeleton=skeleton_of(self._data), progress=progress)
         if not report.ok():
             raise RunError(f"{report.findings[0].where}: {report.findings[0].message}")
         self._listener.say(f"no errors, {count(len(report.findings), 'warning')}")
