@@ -1,19 +1,23 @@
-"""Check a data set on disk: every finding on its files and pictures, and counts; and the repairs of ``--fix``."""
+"""Check a data set on disk: every finding on its files and pictures, and counts; and the repairs of ``--fix``.
+
+What is repaired, where there is one right answer, stands in posetools/formats/coco/repair.py. Keys, their order, and
+everything else in a file stay.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
-from posetools.checks.fix import fix_files
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
@@ -21,10 +25,11 @@ from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
 from posetools.core.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.core.folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
-from posetools.core.journal import finish
+from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
 from posetools.errors import InputError, RequestError
+from posetools.files.disk import dump_json, read_text, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import is_url
 from posetools.formats.coco import repair as coco_repair
@@ -143,7 +148,7 @@ def validate(
             finish(data)
     known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
     files = {split_in(data.stem) or data.stem: data} if one_file else {s: ann_file(data, s) for s in splits_of(data)}
-    fixed = fix_files(list(files.values())) if fix else {}
+    fixed = _fix(list(files.values())) if fix else {}
     tables = _load(files, progress)
     folder = _picture_folder(data, tables) if one_file else data / IMAGES
     look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
@@ -251,3 +256,59 @@ def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Fin
         mended = coco_repair.repairs_at(entries, codes)
     for one in findings:
         yield replace(one, fixable=True) if (one.code, one.place) in mended else one
+
+
+def _fix(paths: Sequence[Path]) -> dict[Path, tuple[coco_repair.Repair, ...]]:
+    """Mend COCO files of one folder, all of them or none; return what was changed in each that needed it.
+
+    Raises:
+        RequestError: another run is writing there.
+        InputError: a file that needs mending is not JSON, or could not be written again as it is.
+        OutputError: a file cannot be written; all are as they were.
+    """
+    fixed: dict[Path, tuple[coco_repair.Repair, ...]] = {}
+    texts: dict[str, str] = {}
+    folder = paths[0].parent
+    with only_one_in(folder):
+        for path in paths:
+            sweep(path)
+            document, repairs = coco_repair.repair(_parse(path, strict=False))
+            if repairs:
+                # Only now, for a file without anything to mend may hold what cannot be written.
+                _parse(path, strict=True)
+                fixed[path] = repairs
+                texts[path.name] = dump_json(document)
+        if len(texts) > 1:
+            write_together(folder, texts)
+        elif texts:
+            write_texts({folder / name: text for name, text in texts.items()})
+    return fixed
+
+
+def _parse(path: Path, *, strict: bool) -> Any:
+    """Return the document; ``strict`` refuses what would come out otherwise than it went in."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise _refusal(path, f"numbers must be finite, got {constant}")
+
+    def keep_all(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        document = dict(pairs)
+        if len(document) != len(pairs):
+            keys = [key for key, _ in pairs]
+            raise _refusal(path, f"keys must be unique, got {next(k for k in keys if keys.count(k) > 1)!r} twice")
+        return document
+
+    try:
+        if strict:
+            return json.loads(read_text(path), parse_constant=refuse, object_pairs_hook=keep_all)
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as exc:
+        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+    except ValueError as exc:
+        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+
+
+def _refusal(path: Path, problem: str) -> InputError:
+    return InputError(path, "", problem, hint="`posetools validate --fix` would lose this; fix it by hand first")
