@@ -15,8 +15,7 @@ from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco.errors import Note, raw_place
-from posetools.formats.coco.model import drawn_box
+from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.plain_numbers import number_in
 
 # A keypoint's own box is this small beside that of its object; a larger one is no point.

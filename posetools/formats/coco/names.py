@@ -10,7 +10,7 @@ from typing import Any
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be, show_value
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco.errors import Note, raw_place
+from posetools.formats.coco.model import Note, raw_place
 from posetools.formats.labels import is_category
 
 _SHOWN = 5

@@ -15,8 +15,16 @@ import numpy as np
 from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco.errors import Note, raw_place
-from posetools.formats.coco.model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage, drawn_box, lacks_size
+from posetools.formats.coco.model import (
+    LABELED,
+    MAX_COORDINATE,
+    CocoAnnotation,
+    CocoImage,
+    Note,
+    drawn_box,
+    lacks_size,
+    raw_place,
+)
 from posetools.formats.coco.repair import OF_OBJECTS, Repair, image_sizes, repair
 from posetools.formats.joining.made_boxes import HINT, Completed, ThinBox, box_round, complete
 from posetools.formats.labels import is_category

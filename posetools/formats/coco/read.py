@@ -22,13 +22,12 @@ from posetools.files.names import unique_names
 from posetools.files.urls import heads
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco.columns import AnnotationColumns
-from posetools.formats.coco.errors import Note
 from posetools.formats.coco.flat import join_categories
-from posetools.formats.coco.model import LABELED
+from posetools.formats.coco.model import LABELED, Note
 from posetools.formats.coco.names import name_keypoints
 from posetools.formats.coco.prepare import Prepared, prepare
 from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, split_of
-from posetools.formats.coco.table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
+from posetools.formats.coco.table import LISTS, CategoryRow, CocoTable, clean_table, table_from, unreadable_table
 from posetools.formats.coco.values import NOT_FOUND, plain_values
 from posetools.formats.coco.visibility import assume_visible, has_marks, has_visibility, in_fractions
 from posetools.formats.joined import Repeated
@@ -114,7 +113,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         return Reading(table, None, findings=list(table.findings))
     if isinstance(document, dict) and document.get("categories") is None and "annotations" in document:
         document = {**document, "categories": []}
-    strict = strict_table(document, path)
+    strict = clean_table(document, path)
     measured: dict[int, Found | Finding] = {}
     taken: tuple[Note, ...] = ()
     original = document

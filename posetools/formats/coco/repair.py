@@ -21,8 +21,7 @@ from typing import Any, TypeGuard
 
 from posetools.core.geometry import DECIMALS
 from posetools.errors import show_value
-from posetools.formats.coco.errors import raw_place
-from posetools.formats.coco.model import LABELED, MAX_COORDINATE, MIN_AREA, drawn_box, plain_number
+from posetools.formats.coco.model import LABELED, MAX_COORDINATE, MIN_AREA, drawn_box, plain_number, raw_place
 
 OF_OBJECTS = frozenset({"E104", "E105", "E115"})
 ALL = OF_OBJECTS | {"E114", "W201"}

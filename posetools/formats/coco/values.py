@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from posetools.formats.coco.errors import Note, raw_place
-from posetools.formats.coco.model import LABELED, MAX_ID
+from posetools.formats.coco.model import LABELED, MAX_ID, Note, raw_place
 from posetools.formats.plain_numbers import number_in, whole_number
 
 # The index of an entry in images, its file name and its place -> the image's size, or None when no image is opened.

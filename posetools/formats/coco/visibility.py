@@ -13,8 +13,7 @@ import numpy as np
 from posetools.core.skeleton import Skeleton
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco.errors import Note, raw_place
-from posetools.formats.coco.model import drawn_box
+from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.coco.table import CocoTable
 from posetools.formats.coco.values import MARK
 from posetools.formats.labels import is_category
