@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from posetools.core.coco_document import read_document
 from posetools.core.geometry import Floats, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton, new_command
 from posetools.errors import InputError, RequestError, from_validation, must_be
@@ -103,7 +104,7 @@ def image_ids_of(ann_file: Path) -> dict[str, int]:
         InputError: it cannot be read, or a name or an id stands twice.
     """
     try:
-        images = _AnnFile.model_validate(read_json(ann_file)).images
+        images = _AnnFile.model_validate(read_document(ann_file).content).images
     except ValidationError as exc:
         raise from_validation(ann_file, exc) from exc
     ids: dict[str, int] = {}

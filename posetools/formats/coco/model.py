@@ -113,7 +113,7 @@ def plain_number(value: float) -> float | int:
 
 def drawn_box(value: object) -> tuple[float, float, float, float] | None:
     """Return x, y, width, height in pixels of an annotation's ``bbox``, where it is a box with a size; else None."""
-    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_coordinate, value)):
+    if not isinstance(value, list) or len(value) != 4 or not all(map(is_coordinate, value)):
         return None
     x, y, width, height = value
     return (x, y, width, height) if width > 0 and height > 0 else None
@@ -121,10 +121,11 @@ def drawn_box(value: object) -> tuple[float, float, float, float] | None:
 
 def lacks_size(value: object) -> bool:
     """Return whether an annotation's ``bbox`` is one of width or height 0, as programs write it round one point."""
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_coordinate, value)) and min(value[2:]) == 0
+    return isinstance(value, list) and len(value) == 4 and all(map(is_coordinate, value)) and min(value[2:]) == 0
 
 
-def _is_coordinate(value: object) -> bool:
+def is_coordinate(value: object) -> bool:
+    """Return whether a value is a number of pixels that the models take."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE
 
 

@@ -17,7 +17,9 @@ _SHOWN = 5
 _ORDERED = "the first of its names is that of the first keypoint in the file"
 
 
-def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:
+def name_keypoints(
+    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
+) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a COCO document whose categories name their keypoints, and the errors of those that cannot be named.
 
     Args:
@@ -25,12 +27,10 @@ def name_keypoints(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
         skeleton: the categories that are not its own are left alone.
         options: the order of the keypoints, and other names.
     """
-    if not isinstance(document, dict) or not isinstance(document.get("categories"), list):
-        return document, ()
-    lengths = _numbers_of_points(document.get("annotations"))
+    lengths = _numbers_of_points(document["annotations"])
     categories: list[Any] = list(document["categories"])
     notes: list[Note] = []
-    if not categories and isinstance(document.get("annotations"), list):
+    if not categories:
         categories, notes = _only_category(document["annotations"], lengths, skeleton, options.kpt_order)
     for i, entry in enumerate(categories):
         if not isinstance(entry, dict) or not is_category(entry.get("name"), skeleton, options):
@@ -95,11 +95,11 @@ def _shown(names: Sequence[Any]) -> str:
     return ", ".join(map(show_value, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
 
 
-def _numbers_of_points(annotations: Any) -> Mapping[int, Mapping[int, int]]:
+def _numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, int]]:
     """Return category id -> numbers of keypoints, with how many of its objects have each; none that is no number."""
     found: dict[int, Counter[int]] = {}
     odd: set[int] = set()
-    for entry in annotations if isinstance(annotations, list) else ():
+    for entry in annotations:
         if isinstance(entry, dict) and isinstance(entry.get("keypoints"), list) and entry["keypoints"]:
             category = entry.get("category_id")
             if isinstance(category, int):

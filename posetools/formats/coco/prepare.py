@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from posetools.core.skeleton import Skeleton
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.model import (
     LABELED,
-    MAX_COORDINATE,
     CocoAnnotation,
     CocoImage,
     Note,
     drawn_box,
+    is_coordinate,
     lacks_size,
     raw_place,
 )
@@ -49,18 +49,16 @@ class Prepared:
         notes: what was changed, and what is not carried over.
     """
 
-    document: Any
-    ours: frozenset[int] = frozenset()
-    ignored_ids: frozenset[int] = frozenset()
-    ignored: Counter[str] = field(default_factory=Counter)
-    left_out: frozenset[int] = frozenset()
-    notes: tuple[Note, ...] = ()
+    document: Mapping[str, Any]
+    ours: frozenset[int]
+    ignored_ids: frozenset[int]
+    ignored: Counter[str]
+    left_out: frozenset[int]
+    notes: tuple[Note, ...]
 
 
-def prepare(document: Any, skeleton: Skeleton, options: ReadOptions) -> Prepared:
+def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> Prepared:
     """Return a COCO document made ready for the models; the argument stays as it is."""
-    if not isinstance(document, dict) or not isinstance(document.get("annotations"), list):
-        return Prepared(document)
     names = dict(_categories(document))
     ours = frozenset(i for i, name in names.items() if is_category(name, skeleton, options))
     ignored_names = {i: name for i, name in names.items() if i not in ours and name in options.ignore}
@@ -99,8 +97,7 @@ def _repaired(repairs: Sequence[Repair]) -> Iterator[Note]:
 
 
 def _categories(document: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    categories = document.get("categories")
-    for entry in reversed(categories if isinstance(categories, list) else []):
+    for entry in reversed(document["categories"]):
         if isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("id"), int):
             yield entry["id"], entry["name"]
 
@@ -118,32 +115,35 @@ def _fill(document: Mapping[str, Any], ours: frozenset[int], options: ReadOption
         filled[i] = {"keypoints": [], "num_keypoints": 0, **filled[i]}
     notes: list[Note] = []
     outlines = {i: box for i, entry in enumerate(filled) if (box := _outline(entry))}
-    notes += _outlined(filled, outlines, ours)
-    for i, box in outlines.items():
-        filled[i] = {**filled[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
+    mine = [i for i in outlines if _category_of(filled[i]) in ours]
+    message = "bbox set to the upright extent of the segmentation in {} without one"
+    notes += _done(filled, mine, message, "the source stays as it is")
+    _set_boxes(filled, outlines)
     if options.box_from == "keypoints":
         sizes = image_sizes(document)
         boxes = {i: box for i, entry in enumerate(filled) if (box := _box_of(entry, sizes, options))}
         notes += _complete(filled, boxes, sizes, ours)
-        notes += _made(filled, boxes, ours)
-        for i, box in boxes.items():
-            filled[i] = {**filled[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
+        mine = [i for i in boxes if _category_of(filled[i]) in ours and filled[i].get("bbox")]
+        message = "bbox without a size was replaced by one from keypoints in {}"
+        notes += _done(filled, mine, message, "the source stays as it is")
+        _set_boxes(filled, boxes)
     mine = [i for i in bare if _category_of(filled[i]) in ours]
-    if mine:
-        first = raw_place("annotations", mine[0], filled[mine[0]])
-        message = f"keypoints set to none labelled in {len(mine)} objects without any, the first is {first}"
-        notes.append(("W324", "annotations", message, "they train the detector, not the pose estimator"))
+    message = f"keypoints set to none labelled in {len(mine)} objects without any"
+    notes += _done(filled, mine, message, "they train the detector, not the pose estimator")
     return {**document, "annotations": filled}, notes
 
 
-def _made(entries: Sequence[Any], boxes: Mapping[int, Corners], ours: frozenset[int]) -> Iterator[Note]:
-    """Yield the note on the objects of ours whose box is made from their keypoints, where the file has another."""
-    made = [i for i in boxes if _category_of(entries[i]) in ours and entries[i].get("bbox")]
-    if made:
-        first = raw_place("annotations", made[0], entries[made[0]])
-        number = f"{len(made)} object{'s' * (len(made) > 1)}"
-        message = f"bbox without a size was replaced by one from keypoints in {number}, the first is {first}"
-        yield "W324", "annotations", message, "the source stays as it is"
+def _set_boxes(entries: list[Any], boxes: Mapping[int, Corners]) -> None:
+    for i, box in boxes.items():
+        entries[i] = {**entries[i], "bbox": xywh_from_xyxy(np.array([box]))[0].tolist()}
+
+
+def _done(entries: Sequence[Any], rows: Sequence[int], message: str, hint: str) -> Iterator[Note]:
+    """Yield the note on what was done to some objects, where it was done to any; ``{}`` is their number."""
+    if rows:
+        number = f"{len(rows)} object{'s' * (len(rows) > 1)}"
+        first = raw_place("annotations", rows[0], entries[rows[0]])
+        yield "W324", "annotations", f"{message.format(number)}, the first is {first}", hint
 
 
 def _outline(entry: Any) -> Corners | None:
@@ -151,7 +151,7 @@ def _outline(entry: Any) -> Corners | None:
     polygons = entry.get("segmentation") if isinstance(entry, dict) else None
     if not polygons or not isinstance(polygons, list) or not _lacks_box(entry):
         return None
-    if not all(isinstance(one, list) and not len(one) % 2 and all(map(_is_number, one)) for one in polygons):
+    if not all(isinstance(one, list) and not len(one) % 2 and all(map(is_coordinate, one)) for one in polygons):
         return None
     numbers = [polygon for polygon in polygons if len(polygon) > _LINE]
     if not numbers:
@@ -161,16 +161,6 @@ def _outline(entry: Any) -> Corners | None:
     return corners if corners[0] < corners[2] and corners[1] < corners[3] else None
 
 
-def _outlined(entries: Sequence[Any], boxes: Mapping[int, Corners], ours: frozenset[int]) -> Iterator[Note]:
-    """Yield the note on the objects of ours whose box is that of their polygons."""
-    made = [i for i in boxes if _category_of(entries[i]) in ours]
-    if made:
-        first = raw_place("annotations", made[0], entries[made[0]])
-        number = f"{len(made)} object{'s' * (len(made) > 1)} without one"
-        message = f"bbox set to the upright extent of the segmentation in {number}, the first is {first}"
-        yield "W324", "annotations", message, "the source stays as it is"
-
-
 def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptions) -> Corners | None:
     """Return the box round an object's labelled points, where it has none of its own."""
     if not isinstance(entry, dict) or not _lacks_box(entry) or not _has_image(entry):
@@ -178,7 +168,7 @@ def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptio
     keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])
     if size is None or not isinstance(keypoints, list) or len(keypoints) % 3:
         return None
-    if not all(map(_is_number, keypoints)):
+    if not all(map(is_coordinate, keypoints)):
         return None
     triples = zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True)
     points = [triple for triple in triples if triple[2] in LABELED]
@@ -235,16 +225,11 @@ def _has_image(entry: Mapping[str, Any]) -> bool:
     return isinstance(entry.get("image_id"), int)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE
-
-
 def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[Note]:
     """Yield one note on all keys that a Dataset has no room for."""
     counts = Counter[str]()
     for kind, model in (("annotations", CocoAnnotation), ("images", CocoImage)):
-        entries = document.get(kind)
-        for entry in entries if isinstance(entries, list) else ():
+        for entry in document[kind]:
             if isinstance(entry, dict) and (kind == "images" or _category_of(entry) in ours):
                 extra = entry.keys() - model.model_fields.keys()
                 counts.update(f"{kind}.{key}" for key in extra)

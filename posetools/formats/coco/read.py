@@ -27,7 +27,15 @@ from posetools.formats.coco.model import LABELED, Note
 from posetools.formats.coco.names import name_keypoints
 from posetools.formats.coco.prepare import Prepared, prepare
 from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, split_of
-from posetools.formats.coco.table import LISTS, CategoryRow, CocoTable, clean_table, table_from, unreadable_table
+from posetools.formats.coco.table import (
+    LISTS,
+    CategoryRow,
+    CocoTable,
+    clean_table,
+    has_lists,
+    table_from,
+    unreadable_table,
+)
 from posetools.formats.coco.values import NOT_FOUND, plain_values
 from posetools.formats.coco.visibility import assume_visible, has_marks, has_visibility, in_fractions
 from posetools.formats.joined import Repeated
@@ -113,6 +121,9 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         return Reading(table, None, findings=list(table.findings))
     if isinstance(document, dict) and document.get("categories") is None and "annotations" in document:
         document = {**document, "categories": []}
+    if not has_lists(document):
+        table = table_from(document, path)
+        return Reading(table, None, findings=list(table.findings))
     strict = clean_table(document, path)
     measured: dict[int, Found | Finding] = {}
     taken: tuple[Note, ...] = ()
@@ -144,8 +155,8 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
 
 
 def _settled(
-    document: Any, skeleton: Skeleton, options: ReadOptions, *, complete: bool
-) -> tuple[Any, tuple[Note, ...]]:
+    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions, *, complete: bool
+) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a document whose objects have keypoints with names and visibility, and what was done or must be asked.
 
     Args:
@@ -165,10 +176,11 @@ def _settled(
     return document, (*joined, *seen, *unnamed)
 
 
-def _leave_unlabeled(reading: Reading, document: Any) -> None:
+def _leave_unlabeled(reading: Reading, document: Mapping[str, Any]) -> None:
     """Leave out images without objects that the file says nobody labeled (PoseTrack's ``is_labeled``)."""
-    entries = document["images"] if reading.table.readable else []
-    said = {i for i, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("is_labeled") is False}
+    said = {
+        i for i, entry in enumerate(document["images"]) if isinstance(entry, dict) and entry.get("is_labeled") is False
+    }
     if not said:
         return
     used = set(reading.table.annotations.image_ids.tolist())

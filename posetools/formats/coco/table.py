@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
@@ -52,6 +52,11 @@ _BATCH = 1024
 _CHUNK = 1 << 20
 _STRIDE = 64
 _AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+
+def has_lists(document: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether a parsed document has the three lists of a COCO file."""
+    return isinstance(document, Mapping) and all(isinstance(document.get(name), list) for name in LISTS)
 
 
 class RawFile(msgspec.Struct, frozen=True, gc=False):
@@ -250,7 +255,7 @@ class _Reading:
 
     def of_document(self, document: Any) -> CocoTable:
         """Return a parsed document as columns."""
-        if isinstance(document, Mapping) and all(isinstance(document.get(name), list) for name in LISTS):
+        if has_lists(document):
             return self.table(document, {name: document[name] for name in LISTS}, raw=False)
         self._check(document, document)
         return self.empty()

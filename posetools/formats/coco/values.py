@@ -48,17 +48,13 @@ class _Counted:
             yield "W324", place, told, _HINT
 
 
-def plain_values(document: Any, measure: Measure) -> tuple[Any, tuple[Note, ...]]:
+def plain_values(document: Mapping[str, Any], measure: Measure) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a COCO document with such values as what they mean, and what was taken for what.
 
     Args:
         document: the file, as parsed; it stays as it is.
         measure: finds the size of an image that the file gives no size of.
     """
-    if not isinstance(document, dict) or not all(
-        isinstance(document.get(name), list) for name in ("images", "annotations", "categories")
-    ):
-        return document, ()
     counted = _Counted()
     images = [_image(entry, i, measure, counted) for i, entry in enumerate(document["images"])]
     categories = _categories(document, counted)

@@ -39,10 +39,9 @@ def has_marks(table: CocoTable) -> bool:
     return bool(((points[:, :2] == MARK).all(axis=1) & (points[:, 2] != 0)).any())
 
 
-def in_fractions(document: Any) -> tuple[Note, ...]:
+def in_fractions(document: Mapping[str, Any]) -> tuple[Note, ...]:
     """Return the error on a COCO file whose boxes and keypoints are all fractions of the image, as in YOLO."""
-    entries = document.get("annotations") if isinstance(document, dict) else None
-    objects = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    objects = [entry for entry in document["annotations"] if isinstance(entry, dict)]
     labeled = 0
     for entry in objects:
         # The first object of nearly every file ends this.
@@ -63,7 +62,9 @@ def in_fractions(document: Any) -> tuple[Note, ...]:
     return (("E108", "annotations", message, hint),)
 
 
-def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:
+def assume_visible(
+    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
+) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a COCO document in which every keypoint has a visibility, and what was done or is to be decided.
 
     Args:
@@ -71,10 +72,6 @@ def assume_visible(document: Any, skeleton: Skeleton, options: ReadOptions) -> t
         skeleton: the objects of other categories are left alone.
         options: names, the order of the keypoints, and whether points are taken as visible.
     """
-    if not isinstance(document, dict) or not all(
-        isinstance(document.get(name), list) for name in ("annotations", "categories")
-    ):
-        return document, ()
     numbers = _numbers_of_keypoints(document, skeleton, options)
     objects = {i: found for i, entry in enumerate(document["annotations"]) if (found := _values(entry, numbers))}
     pairs = {i: values for i, (values, number) in objects.items() if len(values) == 2 * number}

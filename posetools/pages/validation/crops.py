@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
+from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.findings import Finding
 from posetools.core.geometry import Floats, xyxy_from_xywh
 from posetools.core.skeleton import Color
 from posetools.errors import InputError
-from posetools.files.disk import read_json
 from posetools.formats.coco.sources import safe_name
 from posetools.formats.coco.table import CocoTable
 from posetools.imaging.drawing import Style, draw_instances, fitting_size
@@ -73,7 +73,7 @@ class Cropper:
     def __init__(self, material: Material) -> None:
         self._material = material
         self._splits = {str(table.path): split for split, table in material.tables.items()}
-        self._entries: dict[str, tuple[list[Any], dict[str, Any]]] = {}
+        self._documents: dict[str, CocoDocument] = {}
 
     def crops(self, finding: Finding) -> tuple[Crop, ...]:
         """Return pictures of what a finding is about: none, one, or the two that are alike."""
@@ -122,14 +122,12 @@ class Cropper:
 
     def _raw(self, split: str, table: CocoTable, position: int) -> _Spot | None:
         """Return the place of an annotation that breaks the model, as far as the file tells it."""
-        key = str(table.path)
-        if key not in self._entries:
-            self._entries[key] = _entries(read_json(table.path))
-        entries, names = self._entries[key]
-        entry = entries[position] if position < len(entries) else None
-        name = names.get(str(entry.get("image_id"))) if isinstance(entry, Mapping) else None
-        if not isinstance(name, str) or not isinstance(entry, Mapping):
+        if split not in self._documents:
+            self._documents[split] = read_document(table.path)
+        name = self._documents[split].image_name("annotations", position)
+        if name is None:
             return None
+        entry = self._documents[split].entries("annotations")[position]
         k = self._material.skeleton.num_keypoints
         box, points = _numbers(entry.get("bbox"), 4), _numbers(entry.get("keypoints"), 3 * k)
         if box is None:
@@ -155,15 +153,6 @@ class Cropper:
         drawn = draw_instances(cut, placed, points, self._material.skeleton, style=_STYLE)
         _ring(drawn, points, [self._material.skeleton.index[each] for each in ringed])
         return Crop(data_uri(drawn), f"{spot.split}: {spot.name}")
-
-
-def _entries(document: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Return a file's annotations, and the file names of its pictures by id, of whatever a broken file has of them."""
-    images, annotations = (
-        value if isinstance(value := document.get(key) if isinstance(document, Mapping) else None, list) else []
-        for key in ("images", "annotations")
-    )
-    return annotations, {str(each.get("id")): each.get("file_name") for each in images if isinstance(each, Mapping)}
 
 
 def _mentions(message: str, name: str) -> bool:
