@@ -17,10 +17,11 @@ import numpy as np
 
 from posetools.core.coco_document import HINT, CocoDocument, read_document
 from posetools.core.folder import CONVERSION, SPLITS, ann_file, splits_of
+from posetools.core.geometry import SIZE_CLASSES
 from posetools.core.journal import finish, write_together
 from posetools.core.record import SplitCounts, count_annotations
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
-from posetools.datasets.stratify import SIZE_BOUNDS, Strata, Stratify
+from posetools.datasets.stratify import Strata, Stratify
 from posetools.errors import InputError, RequestError, must_be, show_value
 from posetools.files.disk import dump_json, read_json
 from posetools.files.locks import only_one_in
@@ -224,8 +225,8 @@ def _strata(
         held = _sizes(data_root, entry) if by_size else _visibilities(data_root, entry, num_keypoints)
         counts[row_of[entry["image_id"]], :3] += held
     counts[:, 3] = counts[:, :3].sum(axis=1) == 0
-    sizes, points = ("small", "medium", "large"), ("points not labelled", "hidden points", "visible points")
-    labels = [f"{each} objects" for each in sizes] if by_size else points
+    points = ("points not labelled", "hidden points", "visible points")
+    labels = [f"{each} objects" for each in SIZE_CLASSES] if by_size else points
     return Strata(stratify, (*labels, "pictures without objects"), counts)
 
 
@@ -234,8 +235,7 @@ def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:
     if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area < float("inf"):
         problem = must_be("area", "a number of square pixels for --stratify size", area)
         raise InputError(data_root, f"annotation {entry['id']}", problem, hint="`posetools validate --fix` mends areas")
-    number = sum(area >= bound for bound in SIZE_BOUNDS)
-    return [int(number == size) for size in range(3)]
+    return [int(low <= area < high) for low, high in SIZE_CLASSES.values()]
 
 
 def _visibilities(data_root: Path, entry: Mapping[str, Any], num_keypoints: int) -> list[int]:

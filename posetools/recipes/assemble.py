@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
+from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.recipes.choose import RULES, coco_weights, flip, iterations, rotation, workers
-from posetools.recipes.costs import Measured, StageName
+from posetools.recipes.costs import Measured
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
 from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions
@@ -28,7 +29,7 @@ def choose(
     facts: DataFacts,
     machine: Machine,
     skeleton: Skeleton,
-    measured: dict[StageName, Measured] | None = None,
+    measured: dict[Stage, Measured] | None = None,
 ) -> Recipe:
     """Return the whole recipe: what the user stated, and for the rest what fits the data and the machine.
 
@@ -36,7 +37,7 @@ def choose(
         RequestError: what was stated does not go together.
     """
     known = measured or {}
-    said: dict[StageName, DetOptions | PoseOptions] = {"det": options.det, "pose": options.pose}
+    said: dict[Stage, DetOptions | PoseOptions] = {"det": options.det, "pose": options.pose}
     cases = [
         Case(each, options.minutes, facts, machine, skeleton, known.get(stage, Measured()))
         for stage, each in said.items()

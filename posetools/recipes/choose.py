@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, floor, log2, sqrt
 
+from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.recipes.budget import ITERATIONS, PASSES, enough_iterations
-from posetools.recipes.costs import GPU_SHARE, UNKNOWN_GIB, StageName, cpu_seconds, sample_gib
+from posetools.recipes.costs import GPU_SHARE, UNKNOWN_GIB, cpu_seconds, sample_gib
 from posetools.recipes.machine import GIB, Machine
 from posetools.recipes.options import NONE, STOCK, STRIDE, DetOptions, PoseOptions
 from posetools.recipes.recipe import (
@@ -36,16 +37,16 @@ CPU_DET_SIDE_LEAST, CPU_DET_OBJECT = 256, 32
 POSE_SIDES, CPU_POSE_SIDE_MOST, POSE_OBLONG = (128, 160, 192, 224, 256), 160, 1.5
 # The margin that MMPose adds around a box (GetBBoxCenterScale).
 BOX_PADDING = 1.25
-CPU_BATCH: dict[StageName, int] = {"det": 8, "pose": 32}
+CPU_BATCH: dict[Stage, int] = {"det": 8, "pose": 32}
 # On a CPU a small set gets small batches, for more iterations in the same time: 54 cars in batches of 32 left the
 # plateau that RTMPose begins on (300 iterations) in one of two runs of two minutes.
 BATCHES_LEAST, CPU_BATCH_LEAST = 4, 8
-GPU_BATCHES: dict[StageName, tuple[int, int]] = {"det": (4, 32), "pose": (32, 256)}
-VAL_BATCH: dict[StageName, int] = {"det": 8, "pose": 64}
+GPU_BATCHES: dict[Stage, tuple[int, int]] = {"det": (4, 32), "pose": (32, 256)}
+VAL_BATCH: dict[Stage, int] = {"det": 8, "pose": 64}
 # How long (budget.py has the iterations aimed at): bounded by epochs, and on a CPU by time.
 EPOCHS_LEAST = 12
 CPU_MINUTES = 60.0
-SHARE: dict[StageName, float] = {"det": 0.5, "pose": 0.5}
+SHARE: dict[Stage, float] = {"det": 0.5, "pose": 0.5}
 FEWEST_ITERATIONS = 300
 # A run of fewer iterations has no time to learn from mosaics, cut-outs and large changes of scale (from random weights,
 # 3,776 light ones took RTMDet-tiny to a bbox mAP of 0.84 on rendered cars).

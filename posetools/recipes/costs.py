@@ -6,18 +6,18 @@ These are orders of magnitude that a recipe needs to aim at all. `posetools trai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
+from posetools.core.stages import Stage
 from posetools.recipes.options import DetOptions, PoseOptions
 from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT
 
-StageName: TypeAlias = Literal["det", "pose"]
 InputSize: TypeAlias = tuple[int, int]
 
 # 10^9 multiply-adds of the forward pass that a core trains through in a second (backward pass, optimizer and loading
 # included). Measured with 2 cores: RTMDet-tiny at 256 x 192 in batches of 8 takes 0.43 s an iteration, RTMPose-t at
 # 128 x 128 in batches of 32 0.27 s.
-CPU_SPEED: dict[StageName, float] = {"det": 9.1, "pose": 7.1}
+CPU_SPEED: dict[Stage, float] = {"det": 9.1, "pose": 7.1}
 # RTMPose is RTMDet's backbone with a small head: about this share of the memory, at the same number of pixels.
 POSE_MEMORY = 0.6
 # The part of a GPU's memory that a batch may fill: drivers, caches and crowded pictures need the rest.
@@ -58,7 +58,7 @@ def flops(options: DetOptions | PoseOptions, size: InputSize) -> float:
 
 def cpu_seconds(options: DetOptions | PoseOptions, size: InputSize, batch: int, cores: int) -> float:
     """Return about how long an iteration takes on the CPU."""
-    stage: StageName = "det" if isinstance(options, DetOptions) else "pose"
+    stage: Stage = "det" if isinstance(options, DetOptions) else "pose"
     return flops(options, size) * batch / (CPU_SPEED[stage] * cores)
 
 

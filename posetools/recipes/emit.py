@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.core.skeleton import Skeleton
+from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.files.disk import read_text, write_texts
 from posetools.recipes.assemble import choose
-from posetools.recipes.blocks import Stage
+from posetools.recipes.blocks import StageConfig
 from posetools.recipes.budget import counted, too_few
 from posetools.recipes.choose import SHARE
-from posetools.recipes.costs import Measured, StageName, cpu_seconds, flops
+from posetools.recipes.costs import Measured, cpu_seconds, flops
 from posetools.recipes.det import det_config, det_stage
 from posetools.recipes.facts import DataFacts, read_facts
 from posetools.recipes.machine import Machine, read_machine
@@ -60,7 +61,7 @@ def emit_pair(
     *,
     overwrite: bool = False,
     machine: Machine | None = None,
-    measured: dict[StageName, Measured] | None = None,
+    measured: dict[Stage, Measured] | None = None,
 ) -> ChosenPair:
     """Write ``rtmdet_<size>_<skeleton>.py`` and ``rtmpose-<size>_<skeleton>.py`` into ``out``.
 
@@ -121,8 +122,8 @@ def check_absent(paths: Sequence[Path]) -> None:
 
 
 def _note(
-    name: StageName,
-    stage: Stage,
+    name: Stage,
+    stage: StageConfig,
     said: DetOptions | PoseOptions,
     machine: Machine,
     measured: Measured,
@@ -154,7 +155,9 @@ def _note(
     return text
 
 
-def _minutes(said: DetOptions | PoseOptions, stage: Stage, machine: Machine, measured: Measured) -> tuple[float, str]:
+def _minutes(
+    said: DetOptions | PoseOptions, stage: StageConfig, machine: Machine, measured: Measured
+) -> tuple[float, str]:
     recipe, source = stage.recipe, "measured"
     if measured.seconds is not None:
         seconds = measured.seconds * recipe.batch_size / measured.seconds_batch

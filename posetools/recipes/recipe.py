@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from posetools.core.skeleton import Skeleton
-from posetools.recipes.costs import Measured, StageName
+from posetools.core.stages import Stage
+from posetools.recipes.costs import Measured
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
 from posetools.recipes.options import AUTO, COCO, DetOptions, PoseOptions, StageOptions
@@ -45,7 +46,7 @@ class Choice:
         stated: whether the user said so.
     """
 
-    stage: StageName | Literal[""]
+    stage: Stage | Literal[""]
     field: str
     stock: str
     chosen: str
@@ -129,7 +130,7 @@ class Case:
     because: dict[str, Because] = field(default_factory=dict)
 
     @property
-    def stage(self) -> StageName:
+    def stage(self) -> Stage:
         """Which stage it is."""
         return "det" if isinstance(self.said, DetOptions) else "pose"
 

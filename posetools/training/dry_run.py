@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError, StoppedError
-from posetools.mm.configs import Stage
 from posetools.mm.evaluations import is_due
 from posetools.mm.extra import require_train
 from posetools.mm.runtime import prepare

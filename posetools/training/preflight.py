@@ -17,9 +17,10 @@ from posetools.core.coco_document import read_document
 from posetools.core.findings import Severity
 from posetools.core.folder import SPLITS, ann_file, split_command
 from posetools.core.skeleton import Skeleton
+from posetools.core.stages import Stage
 from posetools.errors import PosetoolsError, RequestError, must_be, quoted
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
-from posetools.mm.configs import SCOPES, Stage, ann_file_of, data_root_of, inner_dataset, pretrained_parts
+from posetools.mm.configs import SCOPES, ann_file_of, data_root_of, inner_dataset, pretrained_parts
 from posetools.mm.device import resolve_device
 from posetools.mm.quiet import failures, quiet
 from posetools.mm.weights import check_weights
