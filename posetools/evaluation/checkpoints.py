@@ -40,7 +40,7 @@ from posetools.mm.runtime import prepare
 from posetools.pairs.find import pair_of_run, skeleton_of_pair
 from posetools.pairs.given import check_split
 from posetools.progress import Progress, silent
-from posetools.recipes.find import data_root_in
+from posetools.recipes.emit import data_root_in
 from posetools.runtime.results import label_of
 
 

@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError
-from posetools.recipes.costs import GPU_SHARE, Measured
 from posetools.recipes.machine import GIB
+from posetools.recipes.recipe import GPU_SHARE, Measured
 
 SMALLEST: dict[Stage, int] = {"det": 2, "pose": 8}
 # More than this no recipe of these models uses on one GPU.

@@ -14,10 +14,10 @@ from posetools.core.skeleton import Skeleton
 from posetools.core.stages import STAGES, Stage
 from posetools.mm.machine import this_machine
 from posetools.mm.runtime import prepare
-from posetools.recipes.costs import Measured
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
 from posetools.recipes.machine import Machine, busy_text
 from posetools.recipes.options import AUTO, RecipeOptions
+from posetools.recipes.recipe import Measured
 from posetools.training.hooks import SilentListener, TrainListener
 
 _NO_GPU = "auto measures on a GPU, and there is none here"

@@ -282,7 +282,7 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
 
 
 def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
-    from posetools.recipes.find import find_pair
+    from posetools.recipes.emit import find_pair
     from posetools.recipes.options import RecipeOptions
     from posetools.training.recipe import emit_fitting
 

@@ -8,13 +8,11 @@ import pytest
 
 from posetools.core.skeleton import load_skeleton
 from posetools.core.stages import Stage
-from posetools.recipes.assemble import choose
-from posetools.recipes.costs import Measured, cpu_seconds
-from posetools.recipes.facts import DataFacts, SplitFacts
+from posetools.recipes.choose import choose
+from posetools.recipes.facts import DataFacts, Shapes, SplitFacts
 from posetools.recipes.machine import GIB, Gpu, Machine
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
-from posetools.recipes.recipe import Because, Choice, Recipe
-from posetools.recipes.shapes import Shapes
+from posetools.recipes.recipe import Because, Choice, Measured, Recipe, cpu_seconds
 
 CAR8 = load_skeleton("car8")
 CPU, A10, H200 = Machine(2), Machine(16, (Gpu("A10", 24 * GIB),)), Machine(16, (Gpu("H200", 139 * GIB),))
