@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
 from posetools.checks.fix import FixedFile, fix_files
+from posetools.checks.near import check_near, load_imagehash
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
@@ -34,7 +35,25 @@ from posetools.formats.sources.locate import is_sane
 from posetools.progress import Progress, silent
 from posetools.scale.shards import Engine
 
+_Look: TypeAlias = Callable[[Sequence[Listed]], Iterator[Finding]]
 _ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CheckedData:
+    """A data set as it was checked.
+
+    Attributes:
+        skeleton: what the keypoints are.
+        tables: split -> its COCO file.
+        objects: split -> the objects of it that are sound enough to be counted.
+        folder: the folder that the pictures' names are seen from.
+    """
+
+    skeleton: Skeleton
+    tables: Mapping[str, CocoTable]
+    objects: Mapping[str, SoundObjects]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,7 @@ class ValidationReport:
 
     Attributes:
         data: the folder or file that was checked.
+        checked: what is in it.
         skeleton: the name of the skeleton that it was checked against.
         findings: everything found, sorted.
         splits: the splits that are there, by file.
@@ -55,6 +75,7 @@ class ValidationReport:
     """
 
     data: Path
+    checked: CheckedData = field(repr=False, compare=False)
     skeleton: str
     findings: tuple[Finding, ...]
     splits: tuple[str, ...]
@@ -112,6 +133,7 @@ def validate(
     *,
     skeleton: str | Path | None = None,
     pictures: bool = True,
+    near_duplicates: bool = False,
     fix: bool = False,
     progress: Progress = silent,
     engine: Engine | None = None,
@@ -122,15 +144,22 @@ def validate(
         data: the folder or the file.
         skeleton: a built-in name or a file; None for the data set's own.
         pictures: look at the pictures too.
+        near_duplicates: look for pictures that are nearly the same too.
         fix: mend first what has one right answer.
         progress: told how far it is.
         engine: what looks at the pictures, shard by shard; None for this process.
 
     Raises:
-        RequestError: there is no such data set, or its skeleton is not known.
+        RequestError: there is no such data set, its skeleton is not known, or near duplicates are to be found without
+            a look at the pictures.
+        MissingExtraError: imagehash, which finds these, is not installed.
         InputError: a file needed beforehand cannot be read, or cannot be mended.
         OutputError: a mended file cannot be written.
     """
+    if near_duplicates:
+        if not pictures:
+            raise RequestError("--near-duplicates looks at the pictures: it cannot be had with --no-pictures")
+        load_imagehash()
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     refuse_zip(data)
@@ -141,7 +170,8 @@ def validate(
     known = _skeleton(data, skeleton)
     fixed = (fix_files([data]) if one_file else fix_folder(data)) if fix else ()
     check = validate_file if one_file else validate_folder
-    return replace(check(data, known, pictures=pictures, progress=progress, engine=engine), fixed=fixed)
+    report = check(data, known, pictures=pictures, near_duplicates=near_duplicates, progress=progress, engine=engine)
+    return replace(report, fixed=fixed)
 
 
 def fix_folder(data_root: Path) -> tuple[FixedFile, ...]:
@@ -160,6 +190,7 @@ def validate_folder(
     skeleton: Skeleton,
     *,
     pictures: bool = True,
+    near_duplicates: bool = False,
     progress: Progress = silent,
     engine: Engine | None = None,
 ) -> ValidationReport:
@@ -169,6 +200,7 @@ def validate_folder(
         data_root: the folder with ``images/`` and ``train_coco.json``.
         skeleton: what its keypoints are.
         pictures: look at the pictures too.
+        near_duplicates: look for pictures that are nearly the same too.
         progress: told how far it is.
         engine: what looks at the pictures; None for this process.
 
@@ -178,8 +210,8 @@ def validate_folder(
     tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
     written = splits_written(data_root)
     findings = [*check_splits(data_root, tables, written), *check_same_categories(tables), *check_copies(tables)]
-    look = partial(check_pictures, folder=data_root / IMAGES, progress=progress, engine=engine) if pictures else None
-    report = _report(data_root, tables, findings, skeleton, look, progress)
+    looks = _looks(data_root / IMAGES, progress, engine, pictures=pictures, near_duplicates=near_duplicates)
+    report = _report(data_root, _checked(tables, skeleton, data_root / IMAGES), findings, looks, progress)
     return replace(report, notes=(*note_without(data_root, tables, written), *report.notes))
 
 
@@ -188,6 +220,7 @@ def validate_file(
     skeleton: Skeleton,
     *,
     pictures: bool = True,
+    near_duplicates: bool = False,
     progress: Progress = silent,
     engine: Engine | None = None,
 ) -> ValidationReport:
@@ -200,6 +233,7 @@ def validate_file(
         path: the file.
         skeleton: what its keypoints are.
         pictures: look at the pictures too.
+        near_duplicates: look for pictures that are nearly the same too.
         progress: told how far it is.
         engine: what looks at the pictures; None for this process.
     """
@@ -208,8 +242,25 @@ def validate_file(
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
     folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
-    look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
-    return _report(path, tables, [], skeleton, look, progress)
+    looks = _looks(folder, progress, engine, pictures=pictures, near_duplicates=near_duplicates)
+    return _report(path, _checked(tables, skeleton, folder), [], looks, progress)
+
+
+def _looks(
+    folder: Path, progress: Progress, engine: Engine | None, *, pictures: bool, near_duplicates: bool
+) -> list[_Look]:
+    """Return what looks at the pictures."""
+    looks: list[_Look] = []
+    if pictures:
+        looks.append(partial(check_pictures, folder=folder, progress=progress, engine=engine))
+    if near_duplicates:
+        looks.append(partial(check_near, folder=folder, progress=progress))
+    return looks
+
+
+def _checked(tables: Mapping[str, CocoTable], skeleton: Skeleton, folder: Path) -> CheckedData:
+    objects = {split: sound_objects(table, skeleton) for split, table in tables.items()}
+    return CheckedData(skeleton, tables, objects, folder)
 
 
 def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
@@ -233,14 +284,9 @@ def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]
 
 
 def _report(
-    data: Path,
-    tables: Mapping[str, CocoTable],
-    findings: list[Finding],
-    skeleton: Skeleton,
-    look: Callable[[Sequence[Listed]], Iterator[Finding]] | None,
-    progress: Progress,
+    data: Path, checked: CheckedData, findings: list[Finding], looks: Sequence[_Look], progress: Progress
 ) -> ValidationReport:
-    objects = {split: sound_objects(table, skeleton) for split, table in tables.items()}
+    tables, objects, skeleton = checked.tables, checked.objects, checked.skeleton
     for split, table in tables.items():
         of_file = [*check_structure(table, skeleton), *check_categories(table, skeleton)]
         of_file += check_boxes(objects[split])
@@ -254,17 +300,18 @@ def _report(
     findings += mirrored
     listed, problems = check_names(tables)
     findings += problems
-    if look:
+    for look in looks:
         findings += look(listed)
     return ValidationReport(
         data=data,
+        checked=checked,
         skeleton=skeleton.name,
         findings=sort_findings(findings),
         splits=tuple(tables),
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: _visibilities(objects[split]) for split in tables},
-        pictures=look is not None,
+        pictures=bool(looks),
         notes=geometry_note(skeleton) + notes,
     )
 
