@@ -131,7 +131,7 @@ class ValidationReport:
 def validate(
     data: Path,
     *,
-    skeleton: str | Path | None = None,
+    skeleton: Skeleton | str | Path | None = None,
     pictures: bool = True,
     near_duplicates: bool = False,
     fix: bool = False,
@@ -140,9 +140,12 @@ def validate(
 ) -> ValidationReport:
     """Check a data set folder, or one COCO file.
 
+    The pictures of one file are those of the first folder that holds the first of them: ``images/`` beside it, its own
+    folder, or where a COCO release has them.
+
     Args:
         data: the folder or the file.
-        skeleton: a built-in name or a file; None for the data set's own.
+        skeleton: what its keypoints are, a built-in name or a file; None for the data set's own.
         pictures: look at the pictures too.
         near_duplicates: look for pictures that are nearly the same too.
         fix: mend first what has one right answer.
@@ -167,100 +170,32 @@ def validate(
     if fix and data.is_dir():
         with only_one_in(data):
             finish(data)
-    known = _skeleton(data, skeleton)
-    fixed = (fix_files([data]) if one_file else fix_folder(data)) if fix else ()
-    check = validate_file if one_file else validate_folder
-    report = check(data, known, pictures=pictures, near_duplicates=near_duplicates, progress=progress, engine=engine)
-    return replace(report, fixed=fixed)
-
-
-def fix_folder(data_root: Path) -> tuple[FixedFile, ...]:
-    """Mend the COCO files of a data set folder, all of them or none.
-
-    Raises:
-        RequestError: it is no data set folder.
-        InputError: a file is not JSON, or could not be written again as it is.
-        OutputError: a file cannot be written; all are as they were.
-    """
-    return fix_files([ann_file(data_root, split) for split in splits_of(data_root)])
-
-
-def validate_folder(
-    data_root: Path,
-    skeleton: Skeleton,
-    *,
-    pictures: bool = True,
-    near_duplicates: bool = False,
-    progress: Progress = silent,
-    engine: Engine | None = None,
-) -> ValidationReport:
-    """Check a data set folder.
-
-    Args:
-        data_root: the folder with ``images/`` and ``train_coco.json``.
-        skeleton: what its keypoints are.
-        pictures: look at the pictures too.
-        near_duplicates: look for pictures that are nearly the same too.
-        progress: told how far it is.
-        engine: what looks at the pictures; None for this process.
-
-    Raises:
-        RequestError: it is no data set folder.
-    """
-    tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
-    written = splits_written(data_root)
-    findings = [*check_splits(data_root, tables, written), *check_same_categories(tables), *check_copies(tables)]
-    looks = _looks(data_root / IMAGES, progress, engine, pictures=pictures, near_duplicates=near_duplicates)
-    report = _report(data_root, _checked(tables, skeleton, data_root / IMAGES), findings, looks, progress)
-    return replace(report, notes=(*note_without(data_root, tables, written), *report.notes))
-
-
-def validate_file(
-    path: Path,
-    skeleton: Skeleton,
-    *,
-    pictures: bool = True,
-    near_duplicates: bool = False,
-    progress: Progress = silent,
-    engine: Engine | None = None,
-) -> ValidationReport:
-    """Check one COCO file alone.
-
-    Its pictures are those of the first folder that holds the first of them: ``images/`` beside it, its own folder, or
-    where a COCO release has them.
-
-    Args:
-        path: the file.
-        skeleton: what its keypoints are.
-        pictures: look at the pictures too.
-        near_duplicates: look for pictures that are nearly the same too.
-        progress: told how far it is.
-        engine: what looks at the pictures; None for this process.
-    """
-    tables = _load({split_in(path.stem) or path.stem: path}, progress)
-    folders = picture_folders(path)
-    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
-    first = next((name for name in names if name and is_sane(path.parent / name)), "")
-    folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
-    looks = _looks(folder, progress, engine, pictures=pictures, near_duplicates=near_duplicates)
-    return _report(path, _checked(tables, skeleton, folder), [], looks, progress)
-
-
-def _looks(
-    folder: Path, progress: Progress, engine: Engine | None, *, pictures: bool, near_duplicates: bool
-) -> list[_Look]:
-    """Return what looks at the pictures."""
+    known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
+    # One file is checked as the split that its name tells.
+    files = {split_in(data.stem) or data.stem: data} if one_file else _files(data)
+    fixed = fix_files(list(files.values())) if fix else ()
+    tables = _load(files, progress)
+    folder = _images_of(data, tables) if one_file else data / IMAGES
     looks: list[_Look] = []
     if pictures:
         looks.append(partial(check_pictures, folder=folder, progress=progress, engine=engine))
     if near_duplicates:
         looks.append(partial(check_near, folder=folder, progress=progress))
-    return looks
+    objects = {split: sound_objects(table, known) for split, table in tables.items()}
+    report = _report(data, CheckedData(known, tables, objects, folder), looks, progress)
+    return replace(report, fixed=fixed)
 
 
-def _checked(tables: Mapping[str, CocoTable], skeleton: Skeleton, folder: Path) -> CheckedData:
-    objects = {split: sound_objects(table, skeleton) for split, table in tables.items()}
-    return CheckedData(skeleton, tables, objects, folder)
+def _files(data_root: Path) -> dict[str, Path]:
+    return {split: ann_file(data_root, split) for split in splits_of(data_root)}
+
+
+def _images_of(path: Path, tables: Mapping[str, CocoTable]) -> Path:
+    """Return the first of the folders where the images of one COCO file may be that holds the first of them."""
+    folders = picture_folders(path)
+    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
+    first = next((name for name in names if name and is_sane(path.parent / name)), "")
+    return next((folder for folder in folders if (folder / first).is_file()), folders[0])
 
 
 def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
@@ -283,10 +218,14 @@ def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]
     return tables
 
 
-def _report(
-    data: Path, checked: CheckedData, findings: list[Finding], looks: Sequence[_Look], progress: Progress
-) -> ValidationReport:
+def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: Progress) -> ValidationReport:
     tables, objects, skeleton = checked.tables, checked.objects, checked.skeleton
+    findings: list[Finding] = []
+    notes: tuple[str, ...] = ()
+    if not data.is_file():
+        written = splits_written(data)
+        findings += [*check_splits(data, tables, written), *check_same_categories(tables), *check_copies(tables)]
+        notes = note_without(data, tables, written)
     for split, table in tables.items():
         of_file = [*check_structure(table, skeleton), *check_categories(table, skeleton)]
         of_file += check_boxes(objects[split])
@@ -296,7 +235,7 @@ def _report(
             of_file += check_split(objects[split], skeleton, train=split == "train")
         findings += _mark_fixable(table, of_file)
     findings += check_whole(data, objects)
-    mirrored, notes = _mirrored(objects, skeleton, findings)
+    mirrored, unsided = _mirrored(objects, skeleton, findings)
     findings += mirrored
     listed, problems = check_names(tables)
     findings += problems
@@ -312,7 +251,7 @@ def _report(
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: _visibilities(objects[split]) for split in tables},
         pictures=bool(looks),
-        notes=geometry_note(skeleton) + notes,
+        notes=(*notes, *geometry_note(skeleton), *unsided),
     )
 
 

@@ -22,8 +22,6 @@ from posetools.errors import InputError, quoted
 from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
-from posetools.formats.coco.read import join, read_file
-from posetools.formats.coco.sources import TrustedPictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +52,13 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
     seen: dict[str, str] = {}
     for split in splits_of(data_root):
         path = ann_file(data_root, split)
-        lookup = TrustedPictures(path, data_root / IMAGES)
-        read = join([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton)
+        read = coco.read_split(path, data_root / IMAGES, skeleton, options)
         for image in read.dataset.images:
             other = seen.setdefault(image.file_name, split)
             if other != split:
                 problem = f"file_name must be in one split only, got {image.file_name!r}, which {other} has too"
-                raise InputError(
-                    path,
-                    "",
-                    problem,
-                    hint=f"`posetools validate {quoted(data_root)}` lists all such pictures",
-                )
+                hint = f"`posetools validate {quoted(data_root)}` lists all such pictures"
+                raise InputError(path, "", problem, hint=hint)
         images = tuple(replace(image, split=split) for image in read.dataset.images)
         splits[split] = replace(read.dataset, images=images)
         findings += read.findings

@@ -123,7 +123,7 @@ def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path
     errors = 0
     for done, file in enumerate(files, start=1):
         read = coco.read_split(file, data / IMAGES, skeleton)
-        pictures += _pictures(read.dataset, str(file))
+        pictures += labelled(read.dataset, str(file))
         errors += _errors(read.findings)
         progress("reading COCO files", done, len(files))
 
@@ -144,7 +144,7 @@ def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Prog
     _check_split(data, split, sorted(declared))
     # A COCO file's places name the file; elsewhere each picture has a file of its own.
     many = str(data) if data.is_file() and told is coco.FORMAT else ""
-    pictures = [each for each in _pictures(read.dataset, many) if split in (None, each.image.split)]
+    pictures = [each for each in labelled(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
     return Labels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)
 
@@ -155,7 +155,8 @@ def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
         raise RequestError(must_be("--split", rule, split))
 
 
-def _pictures(dataset: Dataset, file: str) -> Iterator[Labelled]:
+def labelled(dataset: Dataset, file: str = "") -> Iterator[Labelled]:
+    """Yield the pictures of a Dataset with their objects; ``file`` is the annotation file of all, if any."""
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
         yield Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.places[part], file)

@@ -29,7 +29,7 @@ from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
 from posetools.core.geometry import SIZE_CLASSES, Bools, SizeClass
 from posetools.datasets.derived import Origin, read_set, refuse_errors, write_set
-from posetools.datasets.shown import Labelled, Mark, mark_pictures
+from posetools.datasets.shown import Labelled, Mark, labelled, mark_pictures
 from posetools.errors import RequestError, must_be, quoted
 from posetools.files.disk import Transfer, read_text
 from posetools.progress import Progress, silent
@@ -200,14 +200,11 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
 
 def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[Labelled], list[tuple[str, int]]]:
     """Return the pictures of all splits, and of each its split and its index there."""
-    pictures, keys = [], []
+    pictures: list[Labelled] = []
+    keys: list[tuple[str, int]] = []
     for split, dataset in splits.items():
-        file = str(ann_file(data, split))
-        for index, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
-            part = slice(rows.start, rows.stop)
-            boxes, keypoints = dataset.boxes[part], dataset.keypoints[part]
-            pictures.append(Labelled(image, boxes, keypoints, dataset.places[part], file))
-            keys.append((split, index))
+        pictures += labelled(dataset, str(ann_file(data, split)))
+        keys += [(split, index) for index in range(len(dataset.images))]
     return pictures, keys
 
 

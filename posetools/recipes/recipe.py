@@ -13,7 +13,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
-from posetools.recipes.options import AUTO, COCO, DetOptions, PoseOptions, StageOptions
+from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions, StageOptions
 from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT
 
 InputSize: TypeAlias = tuple[int, int]
@@ -28,7 +28,6 @@ POSE_MEMORY = 0.6
 GPU_SHARE = 0.8
 # What a GPU is taken for when nothing can say how large it is.
 UNKNOWN_GIB = 8.0
-Freeze: TypeAlias = Literal["none", "backbone"]
 
 STATED = "as stated"
 

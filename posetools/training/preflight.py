@@ -207,9 +207,9 @@ def _keypoints(
 
 
 def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
-    from posetools.checks.validate import validate_folder
+    from posetools.checks.validate import validate
 
-    report = validate_folder(root, skeleton)
+    report = validate(root, skeleton=skeleton)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for finding in errors[:_LISTED]:
         fix = finding.hint or f"`posetools validate {quoted(root)}` says more"

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
-from posetools.checks.validate import validate_folder
+from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset
 from posetools.core.folder import IMAGES, ann_file, skeleton_of
 from posetools.core.stages import MODEL_NAMES, STAGES, Stage
@@ -253,7 +253,7 @@ class _Run:
         """Check the data set."""
         self._step("validating the data set", "validate", self._data)
         with self._listener.progress() as progress:
-            report = validate_folder(self._data, skeleton_of(self._data), progress=progress)
+            report = validate(self._data, skeleton=skeleton_of(self._data), progress=progress)
         if not report.ok():
             raise RunError(f"{report.findings[0].where}: {report.findings[0].message}")
         self._listener.say(f"no errors, {count(len(report.findings), 'warning')}")

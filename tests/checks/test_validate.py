@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from posetools.checks.validate import ValidationReport, validate, validate_file, validate_folder
+from posetools.checks.validate import ValidationReport, validate
 from posetools.core.findings import RULES, Finding
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
@@ -32,7 +32,7 @@ Change = Callable[[Document], object]
 
 
 def check(folder: Path, **options: Any) -> ValidationReport:
-    return validate_folder(folder, CAR8, **options)
+    return validate(folder, skeleton=CAR8, **options)
 
 
 def beyond(report: ValidationReport) -> list[Finding]:
@@ -455,7 +455,7 @@ def test_one_coco_file_is_checked_alone(cars: Path, tmp_path: Path) -> None:
     (release / "annotations").mkdir(parents=True)
     shutil.copy(cars / VAL, release / "annotations/cars_val2017.json")
     shutil.copytree(cars / "images", release / "val2017")
-    report = validate_file(release / "annotations/cars_val2017.json", CAR8)
+    report = validate(release / "annotations/cars_val2017.json", skeleton=CAR8)
     assert (report.splits, report.findings) == (("val",), ())
     with pytest.raises(RequestError, match="--skeleton says it"):
         validate(release / "annotations/cars_val2017.json")

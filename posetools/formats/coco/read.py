@@ -23,9 +23,9 @@ from posetools.files.urls import heads
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco.columns import AnnotationColumns
 from posetools.formats.coco.flat import join_categories
+from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
 from posetools.formats.coco.model import LABELED, Note
-from posetools.formats.coco.names import name_keypoints
-from posetools.formats.coco.prepare import Prepared, prepare
+from posetools.formats.coco.repair import Prepared, prepare
 from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, split_of
 from posetools.formats.coco.table import (
     LISTS,
@@ -37,7 +37,6 @@ from posetools.formats.coco.table import (
     unreadable_table,
 )
 from posetools.formats.coco.values import NOT_FOUND, plain_values
-from posetools.formats.coco.visibility import assume_visible, has_marks, has_visibility, in_fractions
 from posetools.formats.joined import Repeated
 from posetools.formats.labels import unknown_label
 from posetools.scale.shards import SHARD, cut

@@ -16,7 +16,7 @@ from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.matching import best_free
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.shown import Labelled
-from posetools.prediction.predictions import PicturePredictions
+from posetools.prediction.read import PicturePredictions
 
 # What a picture counts in which nothing was found: it may show nothing, or all of it may be missed.
 NOTHING_FOUND = 0.5
