@@ -11,11 +11,11 @@ import filecmp
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import xxhash
 
@@ -101,11 +101,16 @@ def _inspect_urls(paths: Sequence[str]) -> list[Inspection]:
 def _inspect_url(path: str, size: int | None) -> Inspection:
     if size is None:
         return Inspection()
+    return _look(path, lambda: as_path(path).open("rb"), size)
+
+
+def _look(path: str, opening: Callable[[], BinaryIO], length: int | None = None) -> Inspection:
     try:
-        with as_path(path).open("rb") as file:
+        with opening() as file:
             start = xxhash.xxh3_128_hexdigest(file.read(_START))
             file.seek(0)
-            return Inspection(header_of(path, file), length=size, start=start)
+            header = header_of(path, file)
+            return Inspection(header, length=os.fstat(file.fileno()).st_size if length is None else length, start=start)
     except InputError as exc:
         return Inspection(problem=exc.problem, hint=exc.hint)
     except OSError as exc:
@@ -157,15 +162,7 @@ def _open(path: str, wanted: int) -> _Opened:
 def _inspection(path: str, opened: _Opened) -> Inspection:
     if isinstance(opened, Exception):
         return Inspection(problem=f"picture cannot be read: {opened}" if _is_file(path) else "")
-    try:
-        with opened as file:
-            start = xxhash.xxh3_128_hexdigest(file.read(_START))
-            file.seek(0)
-            return Inspection(header_of(path, file), length=os.fstat(file.fileno()).st_size, start=start)
-    except InputError as exc:
-        return Inspection(problem=exc.problem, hint=exc.hint)
-    except OSError as exc:
-        return Inspection(problem=f"picture cannot be read: {exc}")
+    return _look(path, lambda: opened)
 
 
 def _is_file(path: str) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
-from posetools.checks.fix import FixedFile, fix_files
 from posetools.checks.near import check_near, load_imagehash
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
@@ -22,13 +22,14 @@ from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
 from posetools.core.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.core.folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
-from posetools.core.journal import finish
+from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
 from posetools.errors import InputError, RequestError
+from posetools.files.disk import dump_json, read_text, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import is_url
-from posetools.formats.coco import repair as coco_repair
+from posetools.formats.coco.repair import ALL, Repair, repair, repairs_at
 from posetools.formats.coco.sources import picture_folders, safe_name, split_in
 from posetools.formats.coco.table import CocoTable, read_entries, read_table, unreadable_table
 from posetools.formats.sources.locate import is_sane
@@ -37,6 +38,19 @@ from posetools.scale.shards import Engine
 
 _Look: TypeAlias = Callable[[Sequence[Listed]], Iterator[Finding]]
 _ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class FixedFile:
+    """What was changed in one file.
+
+    Attributes:
+        path: the file.
+        repairs: every change.
+    """
+
+    path: Path
+    repairs: tuple[Repair, ...]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -173,7 +187,7 @@ def validate(
     known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
     # One file is checked as the split that its name tells.
     files = {split_in(data.stem) or data.stem: data} if one_file else _files(data)
-    fixed = fix_files(list(files.values())) if fix else ()
+    fixed = _fix(list(files.values())) if fix else ()
     tables = _load(files, progress)
     folder = _images_of(data, tables) if one_file else data / IMAGES
     looks: list[_Look] = []
@@ -271,7 +285,7 @@ def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:
 
 def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the findings with ``fixable`` set on those that ``--fix`` mends: what it would do is asked, not guessed."""
-    codes = frozenset(finding.code for finding in findings) & coco_repair.ALL
+    codes = frozenset(finding.code for finding in findings) & ALL
     wanted: dict[str, set[int]] = defaultdict(set)
     for finding in findings:
         if finding.code in codes and (entry := _ENTRY.match(finding.place)):
@@ -286,4 +300,63 @@ def _mended(table: CocoTable, wanted: Mapping[str, Sequence[int]], codes: frozen
     """Return the (code, place) of what can be mended in some entries of a COCO file, which is read again for them."""
     # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
     pictures = range(table.num_images if "W201" in codes else 0)
-    return coco_repair.repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
+    return repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
+
+
+def _fix(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
+    """Mend COCO files of one folder, all of them or none; a file that needs nothing is not written.
+
+    Raises:
+        RequestError: another run is writing there.
+        InputError: a file that needs mending is not JSON, or could not be written again as it is.
+        OutputError: a file cannot be written; all are as they were.
+    """
+    with only_one_in(paths[0].parent):
+        return _fix_locked(paths)
+
+
+def _fix_locked(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
+    fixed: list[FixedFile] = []
+    texts: dict[str, str] = {}
+    for path in paths:
+        sweep(path)
+        document, repairs = repair(_parse(path, strict=False))
+        if repairs:
+            # Only now, for a file without anything to mend may hold what cannot be written.
+            _parse(path, strict=True)
+            fixed.append(FixedFile(path, repairs))
+            texts[path.name] = dump_json(document)
+    if len(texts) > 1:
+        write_together(paths[0].parent, texts)
+    elif texts:
+        write_texts({paths[0].parent / name: text for name, text in texts.items()})
+    return tuple(fixed)
+
+
+def _parse(path: Path, *, strict: bool) -> Any:
+    """Return the document; ``strict`` refuses what would come out otherwise than it went in."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise _refusal(path, f"numbers must be finite, got {constant}")
+
+    def keep_all(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        document = dict(pairs)
+        if len(document) != len(pairs):
+            keys = [key for key, _ in pairs]
+            raise _refusal(path, f"keys must be unique, got {next(k for k in keys if keys.count(k) > 1)!r} twice")
+        return document
+
+    try:
+        if strict:
+            return json.loads(read_text(path), parse_constant=refuse, object_pairs_hook=keep_all)
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as exc:
+        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+    except ValueError as exc:
+        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+
+
+def _refusal(path: Path, problem: str) -> InputError:
+    return InputError(path, "", problem, hint="`posetools validate --fix` would lose this; fix it by hand first")

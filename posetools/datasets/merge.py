@@ -68,13 +68,32 @@ class MergeRequest:
     overwrite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One picture of one data set: which data set, which of its splits, and which picture there."""
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceImage:
+    """One picture of one data set.
 
-    source: int
-    split: str
+    Attributes:
+        source: the data set's folder.
+        dataset: the split that it is in.
+        index: which picture of that it is.
+    """
+
+    source: Path
+    dataset: Dataset
     index: int
+
+    @property
+    def image(self) -> Image:
+        """The picture itself, which says its split."""
+        return self.dataset.images[self.index]
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.image.path or Path(self.image.file_name)
+
+    def __str__(self) -> str:
+        return f"{self.source} ({self.image.split}): {self.image.file_name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,27 +134,26 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     sets: list[SetReading] = []
     for done, path in enumerate(request.sources, start=1):
         sets.append(read_set(path, skeleton, options))
-        refuse_errors(
-            sets[-1].findings,
-            path,
-            f"`posetools validate {quoted(path)}` lists everything that is wrong with it",
-        )
+        advice = f"`posetools validate {quoted(path)}` lists everything that is wrong with it"
+        refuse_errors(sets[-1].findings, path, advice)
         progress("reading data sets", done, len(request.sources))
-    doubles = _doubles(request, sets, progress)
-    left_out = set(doubles)
-    entries = [entry for entry in _entries(sets) if entry not in left_out]
-    origins = [(request.sources[entry.source].resolve().name, _image(sets, entry).file_name) for entry in entries]
-    names = dict(zip(entries, unique_names(origins), strict=True))
-    renamed = [(entry, name) for entry, name in names.items() if name != _image(sets, entry).file_name]
-    ignored = Counter[str]()
-    for each in sets:
-        ignored.update(each.ignored)
+    pictures = [
+        SourceImage(source, dataset, index)
+        for source, each in zip(request.sources, sets, strict=True)
+        for dataset in each.splits.values()
+        for index in range(len(dataset.images))
+    ]
+    doubles = _doubles(pictures, request.keep_in, progress)
+    kept = [each for each in pictures if each not in doubles]
+    origins = [(each.source.resolve().name, each.image.file_name) for each in kept]
+    names = dict(zip(kept, unique_names(origins), strict=True))
+    renamed = [(each, name) for each, name in names.items() if name != each.image.file_name]
     result = MergeResult(
         datasets=_joined(sets, names),
         findings=sort_findings(finding for each in sets for finding in each.findings),
-        renamed=tuple((str(request.sources[e.source]), _image(sets, e).file_name, name) for e, name in renamed),
-        doubles=tuple((_shown(request, sets, e), _shown(request, sets, kept)) for e, kept in doubles.items()),
-        ignored=dict(sorted(ignored.items())),
+        renamed=tuple((str(each.source), each.image.file_name, name) for each, name in renamed),
+        doubles=tuple((str(gone), str(same)) for gone, same in doubles.items()),
+        ignored=dict(sorted(sum((Counter(each.ignored) for each in sets), Counter[str]()).items())),
         notes=notes,
     )
     progress("writing", 0, 1)
@@ -189,47 +207,32 @@ def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skele
         raise RequestError(f"{path}: swaps must be those of {first} ({skeleton.name}), but they differ\n{advice}")
 
 
-def _entries(sets: Sequence[SetReading]) -> list[Entry]:
-    return [
-        Entry(source, split, index)
-        for source, each in enumerate(sets)
-        for split, dataset in each.splits.items()
-        for index in range(len(dataset.images))
-    ]
-
-
-def _image(sets: Sequence[SetReading], entry: Entry) -> Image:
-    return sets[entry.source].splits[entry.split].images[entry.index]
-
-
-def _shown(request: MergeRequest, sets: Sequence[SetReading], entry: Entry) -> str:
-    return f"{request.sources[entry.source]} ({entry.split}): {_image(sets, entry).file_name}"
-
-
-def _doubles(request: MergeRequest, sets: Sequence[SetReading], progress: Progress) -> dict[Entry, Entry]:
+def _doubles(
+    pictures: Sequence[SourceImage], keep_in: str | None, progress: Progress
+) -> dict[SourceImage, SourceImage]:
     """Return the pictures to leave out -> the one with the same content that is kept.
 
     Raises:
         RequestError: such pictures are in two splits, or their labels differ.
     """
-    doubles: dict[Entry, Entry] = {}
+    doubles: dict[SourceImage, SourceImage] = {}
     leaks, conflicts = [], []
-    for group in _same_content(sets, progress):
+    for group in _same_content(pictures, progress):
         first = group[0]
-        across = [entry for entry in group if entry.split != first.split]
+        across = [each for each in group if each.image.split != first.image.split]
         if across:
-            keeper = next((entry for entry in group if entry.split == request.keep_in), None)
+            keeper = next((each for each in group if each.image.split == keep_in), None)
             if keeper is None:
-                leaks.append(f"{_shown(request, sets, first)} and {_shown(request, sets, across[0])}")
+                leaks.append(f"{first} and {across[0]}")
                 continue
             first = keeper
-        for entry in group:
+        for each in group:
             # What one data set has twice is left as it is, unless the pair is in two splits.
-            if entry is first or (entry.source == first.source and entry.split == first.split):
+            if each is first or each.dataset is first.dataset:
                 continue
-            if not _agree(sets, first, entry):
-                conflicts.append(f"{_shown(request, sets, first)} and {_shown(request, sets, entry)}")
-            doubles[entry] = first
+            if not _agree(first, each):
+                conflicts.append(f"{first} and {each}")
+            doubles[each] = first
     keep = "--keep-in train or --keep-in val says which of them stays"
     _refuse(leaks, "a picture must be in one split, but {} in two data sets are not", keep)
     _refuse(
@@ -246,25 +249,21 @@ def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
         raise RequestError(f"{rule.format(number)}:\n{listed}{more}\n  {advice}")
 
 
-def _same_content(sets: Sequence[SetReading], progress: Progress) -> Iterable[list[Entry]]:
+def _same_content(pictures: Sequence[SourceImage], progress: Progress) -> Iterable[list[SourceImage]]:
     """Yield the pictures of several data sets whose files are the same, byte for byte."""
-    by_size: dict[int, list[Entry]] = {}
-    for entry in _entries(sets):
-        by_size.setdefault(_size(_path(sets, entry)), []).append(entry)
+    by_size: dict[int, list[SourceImage]] = {}
+    for each in pictures:
+        by_size.setdefault(_size(each.path), []).append(each)
     # Files of different sizes differ: only the others are read.
-    candidates = [entries for entries in by_size.values() if len({entry.source for entry in entries}) > 1]
+    candidates = [group for group in by_size.values() if len({each.source for each in group}) > 1]
     total, done = sum(map(len, candidates)), 0
-    for entries in candidates:
-        by_hash: dict[str, list[Entry]] = {}
-        for entry in entries:
-            by_hash.setdefault(content_hash(_path(sets, entry)), []).append(entry)
+    for group in candidates:
+        by_hash: dict[str, list[SourceImage]] = {}
+        for each in group:
+            by_hash.setdefault(content_hash(each.path), []).append(each)
             done += 1
             progress("comparing pictures", done, total)
-        yield from (group for group in by_hash.values() if len({entry.source for entry in group}) > 1)
-
-
-def _path(sets: Sequence[SetReading], entry: Entry) -> Path:
-    return _image(sets, entry).path or Path(_image(sets, entry).file_name)
+        yield from (same for same in by_hash.values() if len({each.source for each in same}) > 1)
 
 
 def _size(path: Path) -> int:
@@ -274,14 +273,15 @@ def _size(path: Path) -> int:
         raise InputError(path, "", f"picture cannot be read: {exc.strerror or exc}") from exc
 
 
-def _agree(sets: Sequence[SetReading], a: Entry, b: Entry) -> bool:
+def _agree(a: SourceImage, b: SourceImage) -> bool:
     """Return whether two entries of one picture have the same labels, in whatever order."""
-    labels = [_labels(sets[entry.source].splits[entry.split], entry.index) for entry in (a, b)]
-    return labels[0].shape == labels[1].shape and bool(np.allclose(labels[0], labels[1], rtol=0.0, atol=_SAME))
+    one, other = _labels(a), _labels(b)
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0.0, atol=_SAME))
 
 
-def _labels(dataset: Dataset, index: int) -> Floats:
+def _labels(picture: SourceImage) -> Floats:
     """Return (M, 5 + 3K) box, iscrowd and keypoints of one picture's objects, sorted."""
+    dataset, index = picture.dataset, picture.index
     rows = slice(*np.searchsorted(dataset.image_index, [index, index + 1]).tolist())
     boxes, crowds = dataset.boxes[rows], dataset.iscrowd[rows, None]
     points = dataset.keypoints[rows].reshape(len(boxes), 3 * dataset.skeleton.num_keypoints)
@@ -290,23 +290,17 @@ def _labels(dataset: Dataset, index: int) -> Floats:
     return ordered
 
 
-def _joined(sets: Sequence[SetReading], names: Mapping[Entry, str]) -> dict[str, Dataset]:
+def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dict[str, Dataset]:
     """Return split -> one Dataset of the pictures that are kept, under their new names."""
-    splits = dict.fromkeys(split for each in sets for split in each.splits)
     joined = {}
+    splits = dict.fromkeys(split for each in sets for split in each.splits)
     for split in sorted(splits, key=lambda name: (name not in SPLITS, name)):
         parts = []
-        for source, each in enumerate(sets):
-            dataset = each.splits.get(split)
-            if dataset is None:
-                continue
-            kept = [index for index in range(len(dataset.images)) if Entry(source, split, index) in names]
+        for dataset in (each.splits[split] for each in sets if split in each.splits):
+            kept = {each.index: name for each, name in names.items() if each.dataset is dataset}
             part = dataset.select_images(kept)
-            images = [
-                replace(image, file_name=names[Entry(source, split, index)])
-                for index, image in zip(kept, part.images, strict=True)
-            ]
-            parts.append(part.with_images(images))
+            renamed = zip(part.images, kept.values(), strict=True)
+            parts.append(part.with_images([replace(image, file_name=name) for image, name in renamed]))
         joined[split] = concatenate(parts)
     return joined
 

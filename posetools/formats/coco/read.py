@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from posetools.formats.coco.flat import join_categories
 from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
 from posetools.formats.coco.model import LABELED, Note
 from posetools.formats.coco.repair import Prepared, prepare
-from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, split_of
+from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, PictureLookup, TrustedPictures, split_of
 from posetools.formats.coco.table import (
     LISTS,
     CategoryRow,
@@ -41,18 +41,10 @@ from posetools.formats.joined import Repeated
 from posetools.formats.labels import unknown_label
 from posetools.scale.shards import SHARD, cut
 
+# What finds the pictures of a file.
+Lookup: TypeAlias = PictureLookup | TrustedPictures
 # Places that are listed in one finding.
 _SHOWN = 5
-
-
-class Lookup(Protocol):
-    """Finds the pictures of one COCO file."""
-
-    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
-        """Return the picture, or why it cannot be used."""
-
-    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
-        """Yield the paths at URLs where these pictures probably are."""
 
 
 class Columns(NamedTuple):
