@@ -12,7 +12,7 @@ import numpy as np
 
 from posetools.checks.structure import SoundObjects
 from posetools.core.findings import Finding
-from posetools.core.geometry import Bools, Floats, box_area
+from posetools.core.geometry import SIZE_CLASSES, Bools, Floats, box_iou
 from posetools.core.skeleton import Skeleton
 from posetools.errors import first_names, must_be
 from posetools.formats.coco.repair import OUTSIDE
@@ -30,8 +30,6 @@ RARE = 0.05
 STOCK_WARM_UP = 1000
 STOCK_BATCH = 32
 LONGEST_WARM_UP_EPOCHS = 20
-# COCO's size classes by area: small below 32 x 32, large from 96 x 96.
-SIZE_CLASSES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
 _LISTED = 5
 _AT_ONCE = 4096
 # Thousands of boxes of one picture with the same left edge are no objects.
@@ -86,17 +84,10 @@ def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
         later, earlier = np.maximum(one, other), np.minimum(one, other)
         wanted = told[later] < _MOST_TWINS
         later, earlier = later[wanted], earlier[wanted]
-        iou = _iou(boxes[later], boxes[earlier])
+        iou = box_iou(boxes[later], boxes[earlier])
         for at in np.flatnonzero(iou > DUPLICATE_IOU):
             told[later[at]] += 1
             yield int(later[at]), int(earlier[at]), float(iou[at])
-
-
-def _iou(a: Floats, b: Floats) -> Floats:
-    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0.0, None)
-    overlap = sides[:, 0] * sides[:, 1]
-    iou: Floats = overlap / (box_area(a) + box_area(b) - overlap)
-    return iou
 
 
 def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
@@ -217,5 +208,5 @@ def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Find
 
 def _size_classes(areas: Sequence[Floats]) -> set[str]:
     names = np.array(list(SIZE_CLASSES))
-    edges = np.array(list(SIZE_CLASSES.values()))
+    edges = np.array([low for low, _ in SIZE_CLASSES.values()])
     return {str(names[i]) for part in areas for i in np.unique(np.searchsorted(edges, part, side="right") - 1)}

@@ -1,8 +1,4 @@
-"""Check a data set on disk: every finding on its files and pictures, and counts; and the repairs of ``--fix``.
-
-What is repaired, where there is one right answer, stands in posetools/formats/coco/repair.py. Keys, their order, and
-everything else in a file stay.
-"""
+"""Check a data set on disk: every finding on its files and pictures, and counts; and the repairs of ``--fix``."""
 
 from __future__ import annotations
 
@@ -13,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
+from posetools.checks.near import check_near, load_imagehash
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
@@ -32,14 +29,32 @@ from posetools.errors import InputError, RequestError
 from posetools.files.disk import dump_json, read_text, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import is_url
-from posetools.formats.coco import repair as coco_repair
+from posetools.formats.coco.repair import ALL, Repair, repair, repairs_at
 from posetools.formats.coco.sources import picture_folders, safe_name, split_in
 from posetools.formats.coco.table import CocoTable, read_entries, read_table, unreadable_table
 from posetools.formats.sources.locate import is_sane
 from posetools.progress import Progress, silent
 from posetools.scale.shards import Engine
 
+_Look: TypeAlias = Callable[[Sequence[Listed]], Iterator[Finding]]
 _ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CheckedData:
+    """A data set as it was checked.
+
+    Attributes:
+        skeleton: what the keypoints are.
+        tables: split -> its COCO file.
+        objects: split -> the objects of it that are sound enough to be counted.
+        folder: the folder that the pictures' names are seen from.
+    """
+
+    skeleton: Skeleton
+    tables: Mapping[str, CocoTable]
+    objects: Mapping[str, SoundObjects]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,7 @@ class ValidationReport:
 
     Attributes:
         data: the folder or file that was checked.
+        checked: what is in it.
         skeleton: the name of the skeleton that it was checked against.
         findings: everything found, sorted.
         splits: the splits that are there, by file.
@@ -60,6 +76,7 @@ class ValidationReport:
     """
 
     data: Path
+    checked: CheckedData = field(repr=False, compare=False)
     skeleton: str
     findings: tuple[Finding, ...]
     splits: tuple[str, ...]
@@ -67,7 +84,7 @@ class ValidationReport:
     instances: Mapping[str, int]
     keypoints: Mapping[str, tuple[int, int, int]]
     pictures: bool
-    fixed: Mapping[Path, Sequence[coco_repair.Repair]] = field(default_factory=dict)
+    fixed: Mapping[Path, Sequence[Repair]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -117,6 +134,7 @@ def validate(
     *,
     skeleton: Skeleton | str | Path | None = None,
     pictures: bool = True,
+    near_duplicates: bool = False,
     fix: bool = False,
     progress: Progress = silent,
     engine: Engine | None = None,
@@ -130,15 +148,22 @@ def validate(
         data: the folder or the file.
         skeleton: what its keypoints are, a built-in name or a file; None for the data set's own.
         pictures: look at the pictures too.
+        near_duplicates: look for pictures that are nearly the same too.
         fix: mend first what has one right answer.
         progress: told how far it is.
         engine: what looks at the pictures, shard by shard; None for this process.
 
     Raises:
-        RequestError: there is no such data set, or its skeleton is not known.
+        RequestError: there is no such data set, its skeleton is not known, or near duplicates are to be found without
+            a look at the pictures.
+        MissingExtraError: imagehash, which finds these, is not installed.
         InputError: a file needed beforehand cannot be read, or cannot be mended.
         OutputError: a mended file cannot be written.
     """
+    if near_duplicates:
+        if not pictures:
+            raise RequestError("--near-duplicates looks at the pictures: it cannot be had with --no-pictures")
+        load_imagehash()
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     refuse_zip(data)
@@ -147,23 +172,27 @@ def validate(
         with only_one_in(data):
             finish(data)
     known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
-    files = {split_in(data.stem) or data.stem: data} if one_file else {s: ann_file(data, s) for s in splits_of(data)}
+    # One file is checked as the split that its name tells.
+    files = {split_in(data.stem) or data.stem: data} if one_file else _files(data)
     fixed = _fix(list(files.values())) if fix else {}
     tables = _load(files, progress)
-    folder = _picture_folder(data, tables) if one_file else data / IMAGES
-    look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
-    findings, notes = ([], ()) if one_file else _across(data, tables)
-    report = _report(data, tables, findings, known, look, progress)
-    return replace(report, fixed=fixed, notes=(*notes, *report.notes))
+    folder = _images_of(data, tables) if one_file else data / IMAGES
+    looks: list[_Look] = []
+    if pictures:
+        looks.append(partial(check_pictures, folder=folder, progress=progress, engine=engine))
+    if near_duplicates:
+        looks.append(partial(check_near, folder=folder, progress=progress))
+    objects = {split: sound_objects(table, known) for split, table in tables.items()}
+    report = _report(data, CheckedData(known, tables, objects, folder), looks, progress)
+    return replace(report, fixed=fixed)
 
 
-def _across(data_root: Path, tables: Mapping[str, CocoTable]) -> tuple[list[Finding], tuple[str, ...]]:
-    written = splits_written(data_root)
-    findings = [*check_splits(data_root, tables, written), *check_same_categories(tables), *check_copies(tables)]
-    return findings, note_without(data_root, tables, written)
+def _files(data_root: Path) -> dict[str, Path]:
+    return {split: ann_file(data_root, split) for split in splits_of(data_root)}
 
 
-def _picture_folder(path: Path, tables: Mapping[str, CocoTable]) -> Path:
+def _images_of(path: Path, tables: Mapping[str, CocoTable]) -> Path:
+    """Return the first of the folders where the images of one COCO file may be that holds the first of them."""
     folders = picture_folders(path)
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
@@ -190,15 +219,14 @@ def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]
     return tables
 
 
-def _report(
-    data: Path,
-    tables: Mapping[str, CocoTable],
-    findings: list[Finding],
-    skeleton: Skeleton,
-    look: Callable[[Sequence[Listed]], Iterator[Finding]] | None,
-    progress: Progress,
-) -> ValidationReport:
-    objects = {split: sound_objects(table, skeleton) for split, table in tables.items()}
+def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: Progress) -> ValidationReport:
+    tables, objects, skeleton = checked.tables, checked.objects, checked.skeleton
+    findings: list[Finding] = []
+    notes: tuple[str, ...] = ()
+    if not data.is_file():
+        written = splits_written(data)
+        findings += [*check_splits(data, tables, written), *check_same_categories(tables), *check_copies(tables)]
+        notes = note_without(data, tables, written)
     for split, table in tables.items():
         of_file = [*check_structure(table, skeleton), *check_categories(table, skeleton)]
         of_file += check_boxes(objects[split])
@@ -208,22 +236,23 @@ def _report(
             of_file += check_split(objects[split], skeleton, train=split == "train")
         findings += _mark_fixable(table, of_file)
     findings += check_whole(data, objects)
-    mirrored, notes = _mirrored(objects, skeleton, findings)
+    mirrored, unsided = _mirrored(objects, skeleton, findings)
     findings += mirrored
     listed, problems = check_names(tables)
     findings += problems
-    if look:
+    for look in looks:
         findings += look(listed)
     return ValidationReport(
         data=data,
+        checked=checked,
         skeleton=skeleton.name,
         findings=sort_findings(findings),
         splits=tuple(tables),
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: _visibilities(objects[split]) for split in tables},
-        pictures=look is not None,
-        notes=geometry_note(skeleton) + notes,
+        pictures=bool(looks),
+        notes=(*notes, *geometry_note(skeleton), *unsided),
     )
 
 
@@ -243,22 +272,25 @@ def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:
 
 def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the findings with ``fixable`` set on those that ``--fix`` mends: what it would do is asked, not guessed."""
-    codes = frozenset(finding.code for finding in findings) & coco_repair.ALL
+    codes = frozenset(finding.code for finding in findings) & ALL
     wanted: dict[str, set[int]] = defaultdict(set)
     for finding in findings:
         if finding.code in codes and (entry := _ENTRY.match(finding.place)):
             wanted[entry[1]].add(int(entry[2]))
-    mended: frozenset[tuple[str, str]] = frozenset()
-    if wanted:
-        # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
-        pictures = range(table.num_images if "W201" in codes else 0)
-        entries = read_entries(table.path, {"images": pictures, **{kind: sorted(at) for kind, at in wanted.items()}})
-        mended = coco_repair.repairs_at(entries, codes)
+    mended = _mended(table, {kind: sorted(at) for kind, at in wanted.items()}, codes) if wanted else frozenset()
     for one in findings:
-        yield replace(one, fixable=True) if (one.code, one.place) in mended else one
+        fixable = (one.code, one.place) in mended
+        yield Finding(one.code, one.file, one.place, one.message, one.hint, fixable=True) if fixable else one
 
 
-def _fix(paths: Sequence[Path]) -> dict[Path, tuple[coco_repair.Repair, ...]]:
+def _mended(table: CocoTable, wanted: Mapping[str, Sequence[int]], codes: frozenset[str]) -> frozenset[tuple[str, str]]:
+    """Return the (code, place) of what can be mended in some entries of a COCO file, which is read again for them."""
+    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
+    pictures = range(table.num_images if "W201" in codes else 0)
+    return repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
+
+
+def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
     """Mend COCO files of one folder, all of them or none; return what was changed in each that needed it.
 
     Raises:
@@ -266,13 +298,13 @@ def _fix(paths: Sequence[Path]) -> dict[Path, tuple[coco_repair.Repair, ...]]:
         InputError: a file that needs mending is not JSON, or could not be written again as it is.
         OutputError: a file cannot be written; all are as they were.
     """
-    fixed: dict[Path, tuple[coco_repair.Repair, ...]] = {}
+    fixed: dict[Path, tuple[Repair, ...]] = {}
     texts: dict[str, str] = {}
     folder = paths[0].parent
     with only_one_in(folder):
         for path in paths:
             sweep(path)
-            document, repairs = coco_repair.repair(_parse(path, strict=False))
+            document, repairs = repair(_parse(path, strict=False))
             if repairs:
                 # Only now, for a file without anything to mend may hold what cannot be written.
                 _parse(path, strict=True)

@@ -194,9 +194,11 @@ _PRETRAINED = {"coco": ("coco", None), "imagenet": ("none", "stock"), "none": ("
 
 def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
     """Return what the command line states, by the TOML's tables; None is what it does not."""
+    from posetools.core.stages import STAGES
+
     load_from, backbone = _PRETRAINED[given["pretrained"]]
     stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
-    for stage in ("det", "pose"):
+    for stage in STAGES:
         both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
         table: dict[str, object] = {name: given[name] for name in both}
         for name in ("input_size", "epochs", "lr", "batch_size"):

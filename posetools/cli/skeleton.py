@@ -72,7 +72,7 @@ def new(
 ) -> None:
     """Write a commented skeleton file to start from."""
     from posetools.core.skeleton import load_skeleton
-    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found, rename_skeleton
+    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found
     from posetools.files.disk import write_text
 
     if start is not None and (names is not None or category is not None):
@@ -81,7 +81,7 @@ def new(
         raise RequestError(f"{file}: exists already, and is left as it is; choose another name")
     name = check_name(file)
     if start is not None:
-        skeleton = rename_skeleton(load_skeleton(start), name)
+        skeleton = load_skeleton(start).model_copy(update={"name": name})
     else:
         names, category = (names, category) if names is not None else _ask(file, name, category)
         skeleton = draft_skeleton(

@@ -88,23 +88,25 @@ def validate(
     from posetools.checks.validate import validate as check
     from posetools.files.disk import write_json
     from posetools.pages.sealed import check_target
-    from posetools.pages.validation.material import add_near_duplicates, check_near_request, read_material
     from posetools.pages.validation.page import write_report
     from posetools.scale.cluster import engine_of
 
     if report:
         check_target(report)
-    if near_duplicates:
-        check_near_request(pictures=pictures)
     refuse_url(data, {"--report": bool(report), "--near-duplicates": near_duplicates})
     engine = engine_of(cluster, workers)
     with progress() as tell:
-        found = check(data, skeleton=skeleton, pictures=pictures, fix=fix, progress=tell, engine=engine)
-        material = read_material(found, skeleton) if near_duplicates or report else None
-        if near_duplicates and material:
-            found = add_near_duplicates(found, material, tell)
+        found = check(
+            data,
+            skeleton=skeleton,
+            pictures=pictures,
+            near_duplicates=near_duplicates,
+            fix=fix,
+            progress=tell,
+            engine=engine,
+        )
         if report:
-            write_report(found, report, material=material, skeleton=skeleton, progress=tell)
+            write_report(found, report, progress=tell)
     if json:
         write_json(json, found.as_dict())
     _print(found)

@@ -22,8 +22,6 @@ from posetools.errors import InputError, RequestError, counted, quoted
 from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
-from posetools.formats.coco.read import join, read_file
-from posetools.formats.coco.sources import TrustedPictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,7 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
     seen: dict[str, str] = {}
     for split in splits_of(data_root):
         path = ann_file(data_root, split)
-        lookup = TrustedPictures(path, data_root / IMAGES)
-        read = join([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton)
+        read = coco.read_split(path, data_root / IMAGES, skeleton, options)
         for image in read.dataset.images:
             other = seen.setdefault(image.file_name, split)
             if other != split:

@@ -24,6 +24,7 @@ import numpy as np
 from posetools.core.dataset import Dataset, concatenate
 from posetools.core.folder import CONVERSION, is_data_set, skeleton_of
 from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
+from posetools.core.matching import first_come
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.datasets.derived import check_source, read_set, refuse_errors
 from posetools.datasets.own_skeleton import own_skeleton
@@ -192,14 +193,8 @@ def match_boxes(a: Floats, b: Floats, threshold: float, allowed: Bools) -> list[
     """
     iou = np.where(allowed, pairwise_iou(a, b), 0.0)
     rows, columns = np.nonzero(iou >= threshold)
-    pairs, taken_a, taken_b = [], set(), set()
-    for at in np.argsort(-iou[rows, columns], kind="stable").tolist():
-        row, column = int(rows[at]), int(columns[at])
-        if row not in taken_a and column not in taken_b:
-            pairs.append((row, column))
-            taken_a.add(row)
-            taken_b.add(column)
-    return sorted(pairs)
+    order = np.argsort(-iou[rows, columns], kind="stable")
+    return sorted((row, column) for row, column in first_come(np.stack([rows, columns], axis=1)[order]).tolist())
 
 
 def relabelled(matched: Matched, threshold: float, near: float = NEAR) -> Ints:

@@ -8,11 +8,12 @@ split, for the same name may stand in two of them: that is a finding itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.checks.validate import validate
+from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.dataset import Dataset, Image
 from posetools.core.findings import Finding, Severity
 from posetools.core.folder import CONVERSION, IMAGES, ann_file, is_data_set, skeleton_of, splits_of
@@ -21,7 +22,6 @@ from posetools.core.skeleton import Skeleton
 from posetools.datasets.derived import check_source
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be
-from posetools.files.disk import read_json
 from posetools.formats import told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
@@ -188,7 +188,7 @@ class Finder:
         self._paths = {str(each.image.path): i for i, each in enumerate(pictures)}
         self._stems = _grouped((each.image.path.stem, i) for i, each in enumerate(pictures) if each.image.path)
         self._files = _grouped((place.rpartition(": ")[0], i) for place, (i, _) in self._objects.items())
-        self._entries: dict[str, tuple[list[str | None], list[str | None]]] = {}
+        self._documents: dict[str, CocoDocument] = {}
 
     def find(self, finding: Finding) -> dict[int, frozenset[int]]:
         """Return index of the picture -> rows of its objects; empty for what is about no picture."""
@@ -225,10 +225,9 @@ class Finder:
 
     def _name(self, file: str, kind: str, position: int) -> str | None:
         """Return the file name of the picture of an entry in a COCO file, also of one that could not be read."""
-        if file not in self._entries:
-            self._entries[file] = _entries(Path(file))
-        names, pictures_of = self._entries[file]
-        return names[position] if kind == "images" else pictures_of[position]
+        if file not in self._documents:
+            self._documents[file] = read_document(Path(file))
+        return self._documents[file].image_name(kind, position)
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
@@ -236,14 +235,3 @@ def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
     for name, index in pairs:
         groups.setdefault(name, set()).add(index)
     return groups
-
-
-def _entries(path: Path) -> tuple[list[str | None], list[str | None]]:
-    """Return of a COCO file the name of each picture, and of each annotation the name of its picture, where known."""
-    document = read_json(path)
-    images, annotations = (
-        [entry if isinstance(entry, Mapping) else {} for entry in document[kind]] for kind in ("images", "annotations")
-    )
-    names = [name if isinstance(name := image.get("file_name"), str) else None for image in images]
-    by_id = {str(image.get("id")): name for image, name in zip(images, names, strict=True)}
-    return names, [by_id.get(str(annotation.get("image_id"))) for annotation in annotations]

@@ -27,20 +27,13 @@ from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset
 from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
-from posetools.core.geometry import Bools
+from posetools.core.geometry import SIZE_CLASSES, Bools, SizeClass
 from posetools.datasets.derived import read_set, refuse_errors, write_set
 from posetools.datasets.shown import Finder, Labelled, Mark, labelled, mark_pictures
-from posetools.datasets.stratify import SIZE_BOUNDS
 from posetools.errors import RequestError, first_names, must_be, quoted
 from posetools.files.disk import Transfer, read_text
 from posetools.progress import Progress, silent
 
-# COCO's, from the lower bound to below the upper one, in square pixels.
-SIZE_CLASSES: Mapping[str, tuple[float, float]] = {
-    "small": (0.0, SIZE_BOUNDS[0]),
-    "medium": SIZE_BOUNDS,
-    "large": (SIZE_BOUNDS[1], np.inf),
-}
 _LISTED = 5
 
 
@@ -74,7 +67,7 @@ class SubsetRequest:
     names: str | None = None
     min_size: float | None = None
     max_size: float | None = None
-    size_class: str | None = None
+    size_class: SizeClass | None = None
     limit: int | None = None
     seed: int = 0
     objects: bool = False
