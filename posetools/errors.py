@@ -184,6 +184,21 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, _OWN_BREAK.split(text)))
 
 
+def counted(number: int | str, noun: str) -> str:
+    """Return ``1 image``, ``2 images``; of a number that is a text already, ``1,200 images``."""
+    return f"{number} {noun}{'' if str(number) == '1' else 's'}"
+
+
+def first_names(names: Sequence[str], most: int) -> str:
+    """Return names with commas between them: ``a, b`` or, where there are more than ``most``, ``a, b, ...``."""
+    return ", ".join(names[:most]) + ", ..." * (len(names) > most)
+
+
+def first_lines(lines: Sequence[str], most: int, rest: str = "... and {} more") -> list[str]:
+    """Return lines; instead of those beyond ``most`` one that says how many they are."""
+    return [*lines[:most], *([rest.format(len(lines) - most)] if len(lines) > most else [])]
+
+
 def quoted(value: object) -> str:
     """Return a path or another word of a command line as it is typed in a shell."""
     return shlex.quote(str(value))
@@ -209,7 +224,7 @@ def from_validation(path: Path | str, error: ValidationError) -> InputError:
     location = join_place(first["loc"])
     if first["type"] != "value_error":
         message = f"{message[:1].lower()}{message[1:]}, got {show_value(first['input'])}"
-    hint = f"and {len(rest)} more problem{'s' if len(rest) > 1 else ''} in this file" if rest else ""
+    hint = f"and {counted(len(rest), 'more problem')} in this file" if rest else ""
     return InputError(path, location, message, hint=hint)
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import posetools
-from posetools.cli.app import as_click
 from posetools.cli.commands import COMMANDS
 
 ROOT = Path(posetools.__file__).resolve().parent
@@ -79,7 +78,7 @@ def options_of() -> dict[str, frozenset[str]]:
     """Return command -> its options; ``skeleton new`` and the like are commands of their own."""
     found: dict[str, frozenset[str]] = {}
     for command in COMMANDS:
-        click = as_click(command)
+        click = command.as_click()
         parts = getattr(click, "commands", None)
         each = {f"{command.name} {name}": part for name, part in parts.items()} if parts else {command.name: click}
         for name, one in each.items():
@@ -93,7 +92,7 @@ def roots() -> dict[str, Node]:
     found: dict[str, Node] = {}
     for command in COMMANDS:
         module, _, name = command.place.partition(":")
-        click = as_click(command)
+        click = command.as_click()
         inner = getattr(click, "commands", None)
         for part in inner or [""]:
             key = f"{command.name} {part}".strip()

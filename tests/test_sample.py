@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.checks.validate import validate_folder
+from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset, without_split
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
@@ -48,7 +48,7 @@ def test_every_format_has_a_sample_that_is_told_by_its_signs(name: str) -> None:
 
 
 def test_the_sample_is_sound() -> None:
-    findings = validate_folder(DATA / "coco", load_skeleton()).findings
+    findings = validate(DATA / "coco", skeleton=load_skeleton()).findings
     assert not [finding for finding in findings if finding.code.startswith("E")]
 
 

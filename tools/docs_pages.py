@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from posetools.cli.app import load
 from posetools.cli.commands import COMMANDS
 from posetools.formats import FORMATS
 from posetools.formats.losses import PARTS, TITLES
@@ -35,7 +34,7 @@ Command = Callable[..., Any]
 def commands() -> Iterator[tuple[str, str, Command]]:
     """Yield (page, name as typed, function) of every command that the help shows."""
     for command in COMMANDS:
-        loaded = load(command) if command.panel else ()
+        loaded = command.load() if command.panel else ()
         page = f"{command.name}.md"
         if isinstance(loaded, typer.Typer):
             for each in loaded.registered_commands:

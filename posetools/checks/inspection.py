@@ -11,9 +11,10 @@ import filecmp
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -59,7 +60,7 @@ def inspect(paths: Sequence[str]) -> list[Inspection]:
     if _are_urls(paths):
         return _inspect_urls(paths)
     with without_warnings():
-        return [_inspection(path, opened) for path, opened in _opened(paths, _START)]
+        return [_inspect_file(path, opened) for path, opened in _opened(paths, _START)]
 
 
 def ends(paths: Sequence[str]) -> list[str]:
@@ -69,7 +70,7 @@ def ends(paths: Sequence[str]) -> list[str]:
     """
     if _are_urls(paths):
         return ["unknown"] * len(paths)
-    return [_end(opened) for _, opened in _opened(paths, -_START)]
+    return [_read(opened, _end) for _, opened in _opened(paths, -_START)]
 
 
 def digests(paths: Sequence[str]) -> list[str]:
@@ -78,7 +79,7 @@ def digests(paths: Sequence[str]) -> list[str]:
         return [xxhash.xxh3_128_hexdigest(content) if content else "" for content in contents(paths)]
     # Always the same memory: new pages for every file cost as much as the reading.
     buffer = bytearray(_CHUNK)
-    return [_digest(opened, buffer) for _, opened in _opened(paths, _MOST_AHEAD)]
+    return [_read(opened, partial(_digest, buffer=buffer)) for _, opened in _opened(paths, _MOST_AHEAD)]
 
 
 def are_alike(pairs: Sequence[tuple[str, str]]) -> list[bool]:
@@ -95,21 +96,10 @@ def _are_urls(paths: Sequence[str]) -> bool:
 
 def _inspect_urls(paths: Sequence[str]) -> list[Inspection]:
     with without_warnings(), heads(paths):
-        return [_inspect_url(path, size) for path, size in zip(paths, sizes(paths), strict=True)]
-
-
-def _inspect_url(path: str, size: int | None) -> Inspection:
-    if size is None:
-        return Inspection()
-    try:
-        with as_path(path).open("rb") as file:
-            start = xxhash.xxh3_128_hexdigest(file.read(_START))
-            file.seek(0)
-            return Inspection(header_of(path, file), length=size, start=start)
-    except InputError as exc:
-        return Inspection(problem=exc.problem, hint=exc.hint)
-    except OSError as exc:
-        return Inspection(problem=f"picture cannot be read: {exc}")
+        return [
+            Inspection() if size is None else _inspection(path, partial(as_path(path).open, "rb"), size)
+            for path, size in zip(paths, sizes(paths), strict=True)
+        ]
 
 
 def _opened(paths: Sequence[str], wanted: int) -> Iterator[tuple[str, _Opened]]:
@@ -154,18 +144,23 @@ def _open(path: str, wanted: int) -> _Opened:
     return os.fdopen(descriptor, "rb", buffering=_START)
 
 
-def _inspection(path: str, opened: _Opened) -> Inspection:
-    if isinstance(opened, Exception):
-        return Inspection(problem=f"picture cannot be read: {opened}" if _is_file(path) else "")
+def _inspection(path: str, opening: Callable[[], Any], length: int | None = None) -> Inspection:
     try:
-        with opened as file:
+        with opening() as file:
             start = xxhash.xxh3_128_hexdigest(file.read(_START))
             file.seek(0)
-            return Inspection(header_of(path, file), length=os.fstat(file.fileno()).st_size, start=start)
+            length = os.fstat(file.fileno()).st_size if length is None else length
+            return Inspection(header_of(path, file), length=length, start=start)
     except InputError as exc:
         return Inspection(problem=exc.problem, hint=exc.hint)
     except OSError as exc:
         return Inspection(problem=f"picture cannot be read: {exc}")
+
+
+def _inspect_file(path: str, opened: _Opened) -> Inspection:
+    if isinstance(opened, Exception):
+        return Inspection(problem=f"picture cannot be read: {opened}" if _is_file(path) else "")
+    return _inspection(path, lambda: opened)
 
 
 def _is_file(path: str) -> bool:
@@ -176,27 +171,25 @@ def _is_file(path: str) -> bool:
         return False
 
 
-def _end(opened: _Opened) -> str:
+def _read(opened: _Opened, digest: Callable[[Any], str]) -> str:
     if isinstance(opened, Exception):
         return ""
     try:
         with opened as file:
-            file.raw.seek(max(0, os.fstat(file.fileno()).st_size - _START))
-            return xxhash.xxh3_128_hexdigest(file.raw.read(_START))
+            return digest(file.raw)
     except OSError:
         return ""
 
 
-def _digest(opened: _Opened, buffer: bytearray) -> str:
-    if isinstance(opened, Exception):
-        return ""
+def _end(file: Any) -> str:
+    file.seek(max(0, os.fstat(file.fileno()).st_size - _START))
+    return xxhash.xxh3_128_hexdigest(file.read(_START))
+
+
+def _digest(file: Any, buffer: bytearray) -> str:
     digest, view = xxhash.xxh3_128(), memoryview(buffer)
-    try:
-        with opened as file:
-            while count := file.raw.readinto(buffer):
-                digest.update(view[:count])
-    except OSError:
-        return ""
+    while count := file.readinto(buffer):
+        digest.update(view[:count])
     return digest.hexdigest()
 
 

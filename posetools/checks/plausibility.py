@@ -12,9 +12,9 @@ import numpy as np
 
 from posetools.checks.structure import SoundObjects
 from posetools.core.findings import Finding
-from posetools.core.geometry import Bools, Floats, box_area
+from posetools.core.geometry import SIZE_CLASSES, Bools, Floats, box_iou
 from posetools.core.skeleton import Skeleton
-from posetools.errors import must_be
+from posetools.errors import first_names, must_be
 from posetools.formats.coco.repair import OUTSIDE
 from posetools.formats.coco.table import CocoTable
 
@@ -30,8 +30,6 @@ RARE = 0.05
 STOCK_WARM_UP = 1000
 STOCK_BATCH = 32
 LONGEST_WARM_UP_EPOCHS = 20
-# COCO's size classes by area: small below 32 x 32, large from 96 x 96.
-SIZE_CLASSES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}
 _LISTED = 5
 _AT_ONCE = 4096
 # Thousands of boxes of one picture with the same left edge are no objects.
@@ -86,44 +84,22 @@ def _overlapping(objects: SoundObjects) -> Iterator[tuple[int, int, float]]:
         later, earlier = np.maximum(one, other), np.minimum(one, other)
         wanted = told[later] < _MOST_TWINS
         later, earlier = later[wanted], earlier[wanted]
-        iou = _iou(boxes[later], boxes[earlier])
+        iou = box_iou(boxes[later], boxes[earlier])
         for at in np.flatnonzero(iou > DUPLICATE_IOU):
             told[later[at]] += 1
             yield int(later[at]), int(earlier[at]), float(iou[at])
 
 
-def _iou(a: Floats, b: Floats) -> Floats:
-    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0.0, None)
-    overlap = sides[:, 0] * sides[:, 1]
-    iou: Floats = overlap / (box_area(a) + box_area(b) - overlap)
-    return iou
-
-
 def check_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]:
     """Yield points far outside their box, unlabelled points with coordinates, and labelled ones at (0, 0)."""
     far, unlabelled, labelled = _misplaced(objects)
-    percent = f"{POINT_MARGIN:.0%}"
-    yield from _points(
-        objects,
-        skeleton,
-        ("W202", f"in the box, or outside it by at most {percent} of its larger side"),
-        far,
-        "is the point of another object, or the box too small?",
-    )
-    yield from _points(
-        objects,
-        skeleton,
-        ("W203", "0, 0 where the visibility is 0"),
-        unlabelled,
-        "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant",
-    )
-    yield from _points(
-        objects,
-        skeleton,
-        ("W204", "a place in the picture where the visibility is above 0"),
-        labelled,
-        "a point that is not labelled has visibility 0",
-    )
+    rule = f"in the box, or outside it by at most {POINT_MARGIN:.0%} of its larger side"
+    hint = "is the point of another object, or the box too small?"
+    yield from _points(objects, skeleton, ("W202", rule), far, hint)
+    hint = "training ignores the point; give it visibility 1 (hidden) or 2 (visible) if it was meant"
+    yield from _points(objects, skeleton, ("W203", "0, 0 where the visibility is 0"), unlabelled, hint)
+    rule = "a place in the picture where the visibility is above 0"
+    yield from _points(objects, skeleton, ("W204", rule), labelled, "a point that is not labelled has visibility 0")
 
 
 def _misplaced(objects: SoundObjects) -> tuple[Bools, Bools, Bools]:
@@ -163,8 +139,8 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
     empty = np.flatnonzero(~np.isin(table.images.ids, table.annotations.image_ids))
     dropped = table.num_annotations - len(table.annotations)
     if len(empty) and not dropped:
-        listed = [table.images.file_names[row] for row in empty[:_LISTED]]
-        got = f"{len(empty)} of {len(table.images)} without: {', '.join(listed)}{', ...' * (len(empty) > _LISTED)}"
+        names = first_names([table.images.file_names[row] for row in empty], _LISTED)
+        got = f"{len(empty)} of {len(table.images)} without: {names}"
         hint = "RTMDet learns from them what is no object; RTMPose does not use them"
         yield Finding("W210", file, "images", f"images must have an annotation each, got {got}", hint)
     usable = int((objects.keypoints[:, :, 2] > 0).any(axis=1).sum())
@@ -232,5 +208,5 @@ def check_whole(data: Path, splits: Mapping[str, SoundObjects]) -> Iterator[Find
 
 def _size_classes(areas: Sequence[Floats]) -> set[str]:
     names = np.array(list(SIZE_CLASSES))
-    edges = np.array(list(SIZE_CLASSES.values()))
+    edges = np.array([low for low, _ in SIZE_CLASSES.values()])
     return {str(names[i]) for part in areas for i in np.unique(np.searchsorted(edges, part, side="right") - 1)}

@@ -11,8 +11,7 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Floats, Ints, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
-from posetools.formats.coco.errors import COUNT_HINT, EDGES_HINT
-from posetools.formats.coco.model import LABELED
+from posetools.formats.coco.model import COUNT_HINT, EDGES_HINT, LABELED
 from posetools.formats.coco.table import CategoryRow, CocoTable
 
 _LISTED = 20

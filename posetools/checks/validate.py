@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
-from posetools.checks.fix import FixedFile, fix_files
+from posetools.checks.near import check_near, load_imagehash
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
@@ -21,20 +22,39 @@ from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
 from posetools.core.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.core.folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
-from posetools.core.journal import finish
+from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
 from posetools.errors import InputError, RequestError
+from posetools.files.disk import dump_json, read_text, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import is_url
-from posetools.formats.coco import repair as coco_repair
+from posetools.formats.coco.repair import ALL, Repair, repair, repairs_at
 from posetools.formats.coco.sources import picture_folders, safe_name, split_in
 from posetools.formats.coco.table import CocoTable, read_entries, read_table, unreadable_table
 from posetools.formats.sources.locate import is_sane
 from posetools.progress import Progress, silent
 from posetools.scale.shards import Engine
 
+_Look: TypeAlias = Callable[[Sequence[Listed]], Iterator[Finding]]
 _ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CheckedData:
+    """A data set as it was checked.
+
+    Attributes:
+        skeleton: what the keypoints are.
+        tables: split -> its COCO file.
+        objects: split -> the objects of it that are sound enough to be counted.
+        folder: the folder that the pictures' names are seen from.
+    """
+
+    skeleton: Skeleton
+    tables: Mapping[str, CocoTable]
+    objects: Mapping[str, SoundObjects]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +63,7 @@ class ValidationReport:
 
     Attributes:
         data: the folder or file that was checked.
+        checked: what is in it.
         skeleton: the name of the skeleton that it was checked against.
         findings: everything found, sorted.
         splits: the splits that are there, by file.
@@ -50,11 +71,12 @@ class ValidationReport:
         instances: split -> how many objects its file lists.
         keypoints: split -> how many keypoints of sound objects are not labelled, hidden, visible.
         pictures: whether the pictures were looked at.
-        fixed: what was mended before.
+        fixed: file -> what was mended in it before.
         notes: what was not checked, and why.
     """
 
     data: Path
+    checked: CheckedData = field(repr=False, compare=False)
     skeleton: str
     findings: tuple[Finding, ...]
     splits: tuple[str, ...]
@@ -62,7 +84,7 @@ class ValidationReport:
     instances: Mapping[str, int]
     keypoints: Mapping[str, tuple[int, int, int]]
     pictures: bool
-    fixed: tuple[FixedFile, ...] = field(default=())
+    fixed: Mapping[Path, Sequence[Repair]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,9 +121,9 @@ class ValidationReport:
             "warnings": len(self.findings) - self.errors,
             "counts": count_by_code(self.findings),
             "fixed": [
-                {"file": fixed.path.as_posix(), "code": done.code, "place": done.place, "message": done.message}
-                for fixed in self.fixed
-                for done in fixed.repairs
+                {"file": path.as_posix(), "code": done.code, "place": done.place, "message": done.message}
+                for path, repairs in self.fixed.items()
+                for done in repairs
             ],
             "findings": [finding.as_dict() for finding in self.findings],
         }
@@ -110,27 +132,38 @@ class ValidationReport:
 def validate(
     data: Path,
     *,
-    skeleton: str | Path | None = None,
+    skeleton: Skeleton | str | Path | None = None,
     pictures: bool = True,
+    near_duplicates: bool = False,
     fix: bool = False,
     progress: Progress = silent,
     engine: Engine | None = None,
 ) -> ValidationReport:
     """Check a data set folder, or one COCO file.
 
+    The pictures of one file are those of the first folder that holds the first of them: ``images/`` beside it, its own
+    folder, or where a COCO release has them.
+
     Args:
         data: the folder or the file.
-        skeleton: a built-in name or a file; None for the data set's own.
+        skeleton: what its keypoints are, a built-in name or a file; None for the data set's own.
         pictures: look at the pictures too.
+        near_duplicates: look for pictures that are nearly the same too.
         fix: mend first what has one right answer.
         progress: told how far it is.
         engine: what looks at the pictures, shard by shard; None for this process.
 
     Raises:
-        RequestError: there is no such data set, or its skeleton is not known.
+        RequestError: there is no such data set, its skeleton is not known, or near duplicates are to be found without
+            a look at the pictures.
+        MissingExtraError: imagehash, which finds these, is not installed.
         InputError: a file needed beforehand cannot be read, or cannot be mended.
         OutputError: a mended file cannot be written.
     """
+    if near_duplicates:
+        if not pictures:
+            raise RequestError("--near-duplicates looks at the pictures: it cannot be had with --no-pictures")
+        load_imagehash()
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     refuse_zip(data)
@@ -138,78 +171,32 @@ def validate(
     if fix and data.is_dir():
         with only_one_in(data):
             finish(data)
-    known = _skeleton(data, skeleton)
-    fixed = (fix_files([data]) if one_file else fix_folder(data)) if fix else ()
-    check = validate_file if one_file else validate_folder
-    return replace(check(data, known, pictures=pictures, progress=progress, engine=engine), fixed=fixed)
+    known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
+    # One file is checked as the split that its name tells.
+    files = {split_in(data.stem) or data.stem: data} if one_file else _files(data)
+    fixed = _fix(list(files.values())) if fix else {}
+    tables = _load(files, progress)
+    folder = _images_of(data, tables) if one_file else data / IMAGES
+    looks: list[_Look] = []
+    if pictures:
+        looks.append(partial(check_pictures, folder=folder, progress=progress, engine=engine))
+    if near_duplicates:
+        looks.append(partial(check_near, folder=folder, progress=progress))
+    objects = {split: sound_objects(table, known) for split, table in tables.items()}
+    report = _report(data, CheckedData(known, tables, objects, folder), looks, progress)
+    return replace(report, fixed=fixed)
 
 
-def fix_folder(data_root: Path) -> tuple[FixedFile, ...]:
-    """Mend the COCO files of a data set folder, all of them or none.
-
-    Raises:
-        RequestError: it is no data set folder.
-        InputError: a file is not JSON, or could not be written again as it is.
-        OutputError: a file cannot be written; all are as they were.
-    """
-    return fix_files([ann_file(data_root, split) for split in splits_of(data_root)])
+def _files(data_root: Path) -> dict[str, Path]:
+    return {split: ann_file(data_root, split) for split in splits_of(data_root)}
 
 
-def validate_folder(
-    data_root: Path,
-    skeleton: Skeleton,
-    *,
-    pictures: bool = True,
-    progress: Progress = silent,
-    engine: Engine | None = None,
-) -> ValidationReport:
-    """Check a data set folder.
-
-    Args:
-        data_root: the folder with ``images/`` and ``train_coco.json``.
-        skeleton: what its keypoints are.
-        pictures: look at the pictures too.
-        progress: told how far it is.
-        engine: what looks at the pictures; None for this process.
-
-    Raises:
-        RequestError: it is no data set folder.
-    """
-    tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
-    written = splits_written(data_root)
-    findings = [*check_splits(data_root, tables, written), *check_same_categories(tables), *check_copies(tables)]
-    look = partial(check_pictures, folder=data_root / IMAGES, progress=progress, engine=engine) if pictures else None
-    report = _report(data_root, tables, findings, skeleton, look, progress)
-    return replace(report, notes=(*note_without(data_root, tables, written), *report.notes))
-
-
-def validate_file(
-    path: Path,
-    skeleton: Skeleton,
-    *,
-    pictures: bool = True,
-    progress: Progress = silent,
-    engine: Engine | None = None,
-) -> ValidationReport:
-    """Check one COCO file alone.
-
-    Its pictures are those of the first folder that holds the first of them: ``images/`` beside it, its own folder, or
-    where a COCO release has them.
-
-    Args:
-        path: the file.
-        skeleton: what its keypoints are.
-        pictures: look at the pictures too.
-        progress: told how far it is.
-        engine: what looks at the pictures; None for this process.
-    """
-    tables = _load({split_in(path.stem) or path.stem: path}, progress)
+def _images_of(path: Path, tables: Mapping[str, CocoTable]) -> Path:
+    """Return the first of the folders where the images of one COCO file may be that holds the first of them."""
     folders = picture_folders(path)
     names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
     first = next((name for name in names if name and is_sane(path.parent / name)), "")
-    folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
-    look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
-    return _report(path, tables, [], skeleton, look, progress)
+    return next((folder for folder in folders if (folder / first).is_file()), folders[0])
 
 
 def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
@@ -232,15 +219,14 @@ def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]
     return tables
 
 
-def _report(
-    data: Path,
-    tables: Mapping[str, CocoTable],
-    findings: list[Finding],
-    skeleton: Skeleton,
-    look: Callable[[Sequence[Listed]], Iterator[Finding]] | None,
-    progress: Progress,
-) -> ValidationReport:
-    objects = {split: sound_objects(table, skeleton) for split, table in tables.items()}
+def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: Progress) -> ValidationReport:
+    tables, objects, skeleton = checked.tables, checked.objects, checked.skeleton
+    findings: list[Finding] = []
+    notes: tuple[str, ...] = ()
+    if not data.is_file():
+        written = splits_written(data)
+        findings += [*check_splits(data, tables, written), *check_same_categories(tables), *check_copies(tables)]
+        notes = note_without(data, tables, written)
     for split, table in tables.items():
         of_file = [*check_structure(table, skeleton), *check_categories(table, skeleton)]
         of_file += check_boxes(objects[split])
@@ -250,22 +236,23 @@ def _report(
             of_file += check_split(objects[split], skeleton, train=split == "train")
         findings += _mark_fixable(table, of_file)
     findings += check_whole(data, objects)
-    mirrored, notes = _mirrored(objects, skeleton, findings)
+    mirrored, unsided = _mirrored(objects, skeleton, findings)
     findings += mirrored
     listed, problems = check_names(tables)
     findings += problems
-    if look:
+    for look in looks:
         findings += look(listed)
     return ValidationReport(
         data=data,
+        checked=checked,
         skeleton=skeleton.name,
         findings=sort_findings(findings),
         splits=tuple(tables),
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
         keypoints={split: _visibilities(objects[split]) for split in tables},
-        pictures=look is not None,
-        notes=geometry_note(skeleton) + notes,
+        pictures=bool(looks),
+        notes=(*notes, *geometry_note(skeleton), *unsided),
     )
 
 
@@ -285,7 +272,7 @@ def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:
 
 def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Finding]:
     """Yield the findings with ``fixable`` set on those that ``--fix`` mends: what it would do is asked, not guessed."""
-    codes = frozenset(finding.code for finding in findings) & coco_repair.ALL
+    codes = frozenset(finding.code for finding in findings) & ALL
     wanted: dict[str, set[int]] = defaultdict(set)
     for finding in findings:
         if finding.code in codes and (entry := _ENTRY.match(finding.place)):
@@ -300,4 +287,60 @@ def _mended(table: CocoTable, wanted: Mapping[str, Sequence[int]], codes: frozen
     """Return the (code, place) of what can be mended in some entries of a COCO file, which is read again for them."""
     # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
     pictures = range(table.num_images if "W201" in codes else 0)
-    return coco_repair.repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
+    return repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
+
+
+def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
+    """Mend COCO files of one folder, all of them or none; return what was changed in each that needed it.
+
+    Raises:
+        RequestError: another run is writing there.
+        InputError: a file that needs mending is not JSON, or could not be written again as it is.
+        OutputError: a file cannot be written; all are as they were.
+    """
+    fixed: dict[Path, tuple[Repair, ...]] = {}
+    texts: dict[str, str] = {}
+    folder = paths[0].parent
+    with only_one_in(folder):
+        for path in paths:
+            sweep(path)
+            document, repairs = repair(_parse(path, strict=False))
+            if repairs:
+                # Only now, for a file without anything to mend may hold what cannot be written.
+                _parse(path, strict=True)
+                fixed[path] = repairs
+                texts[path.name] = dump_json(document)
+        if len(texts) > 1:
+            write_together(folder, texts)
+        elif texts:
+            write_texts({folder / name: text for name, text in texts.items()})
+    return fixed
+
+
+def _parse(path: Path, *, strict: bool) -> Any:
+    """Return the document; ``strict`` refuses what would come out otherwise than it went in."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise _refusal(path, f"numbers must be finite, got {constant}")
+
+    def keep_all(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        document = dict(pairs)
+        if len(document) != len(pairs):
+            keys = [key for key, _ in pairs]
+            raise _refusal(path, f"keys must be unique, got {next(k for k in keys if keys.count(k) > 1)!r} twice")
+        return document
+
+    try:
+        if strict:
+            return json.loads(read_text(path), parse_constant=refuse, object_pairs_hook=keep_all)
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as exc:
+        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
+    except RecursionError as exc:
+        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
+    except ValueError as exc:
+        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+
+
+def _refusal(path: Path, problem: str) -> InputError:
+    return InputError(path, "", problem, hint="`posetools validate --fix` would lose this; fix it by hand first")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import say
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ def annotate(
     Exit status: 0 done, 1 findings of --then-convert or --then-validate, or labelme ended with an error, 2 could not
     run.
     """
+    from posetools.cli.convert import convert
+    from posetools.cli.validate import validate
     from posetools.datasets.own_skeleton import own_skeleton
     from posetools.labeling.annotate import annotate as run_labelme
     from posetools.labeling.annotate import check_convertible, check_folder, convention, find_labelme
@@ -60,40 +65,29 @@ def annotate(
     _print(result)
     status = 1 if result.problems else 0
     if then_convert is not None:
-        status = max(status, _convert(folder, then_convert, skeleton, overwrite=overwrite))
+        run_convert = partial(convert, source_format="labelme", skeleton=skeleton, overwrite=overwrite)
+        status = max(status, _status(partial(run_convert, [folder], then_convert)))
         if then_validate and (then_convert / "train_coco.json").is_file():
-            status = max(status, _validate(then_convert))
+            status = max(status, _status(partial(validate, then_convert)))
     if status:
         raise typer.Exit(status)
 
 
 def _print(result: AnnotateResult) -> None:
-    for problem in result.problems:
-        print(printable(problem))
-    print(
-        printable(f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}")
-    )
+    counts = f"labelme files: {result.new} new, {result.changed} changed; pictures without one: {result.without}"
+    lines = [*result.problems, counts]
     if result.predicted:
-        print(printable(f"files as a model wrote them, which nobody has saved: {result.predicted}"))
+        lines.append(f"files as a model wrote them, which nobody has saved: {result.predicted}")
     if result.brought_back:
-        print(printable(f"files brought back to their originals: {result.brought_back}"))
+        lines.append(f"files brought back to their originals: {result.brought_back}")
+    for line in lines:
+        say(line)
 
 
-def _convert(folder: Path, out: Path, skeleton: str | None, *, overwrite: bool) -> int:
-    from posetools.cli.convert import convert
-
+def _status(command: Callable[[], None]) -> int:
+    """Run another command; return its exit status."""
     try:
-        convert([folder], out, source_format="labelme", skeleton=skeleton, overwrite=overwrite)
-    except typer.Exit as exc:
-        return exc.exit_code
-    return 0
-
-
-def _validate(data: Path) -> int:
-    from posetools.cli.validate import validate
-
-    try:
-        validate(data)
+        command()
     except typer.Exit as exc:
         return exc.exit_code
     return 0

@@ -8,72 +8,37 @@ Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run, 13
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
-from collections.abc import Iterator, MutableMapping
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
 from posetools import __version__
-from posetools.cli.commands import COMMANDS, Command
+from posetools.cli.commands import COMMANDS
 from posetools.cli.front import HELP_OPTIONS, SUMMARY
 from posetools.cli.hints import in_own_words
 from posetools.cli.stopping import INTERRUPTED, interrupted_by_sigterm
-from posetools.cli.urls import refuse_urls
-from posetools.errors import PosetoolsError, PosetoolsWarning, printable, printable_lines
+from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, must_be, printable, printable_lines
 
 
-def load(command: Command) -> Any:
-    """Return a command's function, or its typer app where it is a group of commands."""
-    module, _, name = command.place.partition(":")
-    return getattr(import_module(f"posetools.cli.{module}"), name)
-
-
-class _Loaded(MutableMapping[str, Any]):
+class _Commands(Mapping[str, Any]):
     """The commands by name, each loaded when it is looked up."""
 
-    def __init__(self) -> None:
-        self._places = {command.name: command for command in COMMANDS}
-        self._loaded: dict[str, Any] = {}
+    _by_name: Final = {command.name: command for command in COMMANDS}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._loaded:
-            self._loaded[name] = as_click(self._places[name])
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._loaded[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._places[name]
+        return self._by_name[name].as_click()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._by_name)
 
     def __len__(self) -> int:
-        return len(self._places)
-
-
-def as_click(command: Command) -> Any:
-    """Return what typer makes of one command: its click object, with the options in ``params``."""
-    holder = typer.Typer(add_completion=False)
-    # With a callback typer keeps a single command's name.
-    holder.callback()(_nothing)
-    loaded = load(command)
-    if isinstance(loaded, typer.Typer):
-        holder.add_typer(loaded, name=command.name, rich_help_panel=command.panel)
-    else:
-        holder.command(command.name, hidden=not command.panel, rich_help_panel=command.panel)(loaded)
-    group: Any = typer.main.get_command(holder)
-    return group.commands[command.name]
-
-
-def _nothing() -> None:
-    pass
+        return len(self._by_name)
 
 
 class _Group(TyperGroup):
@@ -81,8 +46,14 @@ class _Group(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = _Loaded()
+        self.commands: Any = _Commands()
 
+
+# The commands whose sources may be URLs; their other paths are local ones.
+_READ_URLS = ("convert", "validate")
+# Weights are downloaded from such addresses, runs told to them: they are no paths.
+_NO_PATHS = ("http", "https", "tcp", "tls", "ucx")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 app = typer.Typer(
     name="posetools",
@@ -121,18 +92,33 @@ def _shown(message: object) -> str:
 _PLAIN_WARNING = warnings.showwarning
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
     if issubclass(category, PosetoolsWarning):
         print(f"warning: {_shown(message)}", file=sys.stderr)
     else:
-        _PLAIN_WARNING(message, category, filename, lineno, file, line)
+        _PLAIN_WARNING(message, category, *where, **named)
+
+
+def refuse_urls(arguments: Sequence[str]) -> None:
+    """Refuse URLs where a command takes local paths, which would else be looked for, or written, in a folder ``s3:``.
+
+    Raises:
+        RequestError: there is one.
+    """
+    command = next((text for text in arguments if not text.startswith("-")), "")
+    for before, text in zip(("", *arguments), arguments, strict=False):
+        option, _, value = text.partition("=") if text.startswith("--") else ("", "", text)
+        scheme = _URL.match(value)
+        if scheme is None or scheme[1].lower() in _NO_PATHS:
+            continue
+        option = option or (before if before.startswith("-") and "=" not in before else "")
+        if command not in _READ_URLS:
+            raise RequestError(
+                f"{value}: must be a local path, for `posetools {command}` reads and writes no URLs\n"
+                "  `posetools convert` and `posetools validate` read them; see docs/scale.md"
+            )
+        if option in ("--out", "-o", "--json", "--report", "--skeleton", "--mapping"):
+            raise RequestError(must_be(option, "a local path", value))
 
 
 def run() -> None:
@@ -145,12 +131,9 @@ def run() -> None:
         except PosetoolsError as exc:
             print(f"error: {_shown(exc)}", file=sys.stderr)
             sys.exit(stopped.status(exc.exit_status))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            # Typer makes a SystemExit of a KeyboardInterrupt, without a word.
+            if isinstance(exc, SystemExit) and exc.code != INTERRUPTED:
+                raise
             print("stopped", file=sys.stderr)
             sys.exit(stopped.status(INTERRUPTED))
-        except SystemExit as exc:
-            # What typer makes of a KeyboardInterrupt, without a word.
-            if exc.code == INTERRUPTED:
-                print("stopped", file=sys.stderr)
-                sys.exit(stopped.status(INTERRUPTED))
-            raise

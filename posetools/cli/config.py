@@ -4,160 +4,133 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from posetools.errors import printable
+from posetools.cli.console import console, escape
+from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from posetools.recipes.emit import ChosenPair
+    from posetools.recipes.recipe import Recipe
     from posetools.training.hooks import TrainListener
 
-_BOTH, _DET, _POSE = "Both models (a stage's own option wins)", "Detector (RTMDet)", "Pose (RTMPose)"
+_both = partial(typer.Option, rich_help_panel="Both models (a stage's own option wins)")
+_det = partial(typer.Option, rich_help_panel="Detector (RTMDet)")
+_pose = partial(typer.Option, rich_help_panel="Pose (RTMPose)")
 
-_Data: TypeAlias = Annotated[Path, typer.Argument(help="Folder of the data set, as `posetools convert` writes it.")]
-_Det: TypeAlias = Annotated[
-    Literal["tiny", "s", "m", "l", "x"] | None, typer.Option(help="Size of RTMDet.", show_default="m")
-]
-_Pose: TypeAlias = Annotated[
-    Literal["t", "s", "m", "l", "x"] | None, typer.Option(help="Size of RTMPose.", show_default="m")
-]
-_Out: TypeAlias = Annotated[Path, typer.Option(help="Folder to write the two files to.")]
-_Skeleton: TypeAlias = Annotated[
+_Data = Annotated[Path, typer.Argument(help="Folder of the data set, as `posetools convert` writes it.")]
+_Det = Annotated[Literal["tiny", "s", "m", "l", "x"] | None, typer.Option(help="Size of RTMDet.", show_default="m")]
+_Pose = Annotated[Literal["t", "s", "m", "l", "x"] | None, typer.Option(help="Size of RTMPose.", show_default="m")]
+_Out = Annotated[Path, typer.Option(help="Folder to write the two files to.")]
+_Skeleton = Annotated[
     str | None, typer.Option(help="A built-in name or a YAML file.", show_default="the one in conversion.json")
 ]
-_Recipe: TypeAlias = Annotated[
+_Recipe = Annotated[
     Path | None,
     typer.Option(help="TOML file with these options and some more (docs/config.md); the command line wins over it."),
 ]
-_Explain: TypeAlias = Annotated[
+_Explain = Annotated[
     bool,
     typer.Option("--explain", help="Also print what was chosen and why: field, stock value, chosen value, reason."),
 ]
-_Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")]
 
-_InputSize: TypeAlias = Annotated[
+_InputSize = Annotated[
     str | None,
-    typer.Option(
+    _both(
         metavar="SIZE",
         help="Network input in pixels: a side or WIDTHxHEIGHT, multiples of 32.",
         show_default="what the pictures and boxes need",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Epochs: TypeAlias = Annotated[
-    int | None, typer.Option(help="Epochs in all.", show_default="by iterations, data and time", rich_help_panel=_BOTH)
-]
-_Stage2: TypeAlias = Annotated[
+_Epochs = Annotated[int | None, _both(help="Epochs in all.", show_default="by iterations, data and time")]
+_Stage2 = Annotated[
     int | None,
-    typer.Option(
+    _both(
         help="The last epochs, with weaker augmentation (det: no mosaic, no mixup); as many as --epochs means weak "
         "from the start.",
         show_default="a tenth, at most 20; all, in a short run",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Batch: TypeAlias = Annotated[
+_Batch = Annotated[
     str | None,
-    typer.Option(
+    _both(
         metavar="N|auto",
         help="Training batch on one device; auto: the largest that fits on the GPU, by a short trial.",
         show_default="by the GPU's memory; at most 8 det and 32 pose on a CPU",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Rate: TypeAlias = Annotated[
+_Rate = Annotated[
     float | None,
-    typer.Option(
+    _both(
         help="Learning rate at that batch.",
         show_default="the stock 0.004, for batches of 256 det and 1024 pose, times the square root of the ratio, "
         "0.0005 at least; half of that where all layers are pretrained",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Interval: TypeAlias = Annotated[
-    int | None,
-    typer.Option(help="Epochs between evaluations.", show_default="a tenth, at most 10", rich_help_panel=_BOTH),
-]
-_Backbone: TypeAlias = Annotated[
+_Interval = Annotated[int | None, _both(help="Epochs between evaluations.", show_default="a tenth, at most 10")]
+_Backbone = Annotated[
     str | None,
-    typer.Option(
+    _both(
         metavar="stock|none|FILE|URL",
         help="What the backbones start from.",
         show_default="stock, downloaded when training starts",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Pretrained: TypeAlias = Annotated[
+_Pretrained = Annotated[
     Literal["coco", "imagenet", "none"] | None,
-    typer.Option(
+    _both(
         help="What the models start from: coco, the stock recipes' own checkpoints; imagenet, --backbone stock; none, "
         "random weights. Nothing is downloaded before training starts.",
         show_default="coco det, the stock backbone pose",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Freeze: TypeAlias = Annotated[
-    Literal["none", "backbone"] | None,
-    typer.Option(help="backbone: its weights and BN statistics stay as they are.", rich_help_panel=_BOTH),
+_Freeze = Annotated[
+    Literal["none", "backbone"] | None, _both(help="backbone: its weights and BN statistics stay as they are.")
 ]
-_Augmentation: TypeAlias = Annotated[
+_Augmentation = Annotated[
     Literal["strong", "light"] | None,
-    typer.Option(
+    _both(
         help="strong: the stock recipe's; light: no mosaic, mixup or cut-outs, small changes of scale.",
         show_default="light below 6000 iterations",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Minutes: TypeAlias = Annotated[
+_Minutes = Annotated[
     float | None,
-    typer.Option(
+    _both(
         help="How long both trainings together may take: some iterations of each are timed, then epochs chosen.",
         show_default="60 on a CPU, estimated; no limit on a GPU",
-        rich_help_panel=_BOTH,
     ),
 ]
-_Workers: TypeAlias = Annotated[
-    int | None, typer.Option(help="Processes that load data.", show_default="by the cores", rich_help_panel=_BOTH)
-]
-_Seed: TypeAlias = Annotated[int | None, typer.Option(help="Of training.", show_default="21", rich_help_panel=_BOTH)]
+_Workers = Annotated[int | None, _both(help="Processes that load data.", show_default="by the cores")]
+_Seed = Annotated[int | None, _both(help="Of training.", show_default="21")]
 
-_DetInput: TypeAlias = Annotated[
-    str | None, typer.Option(help="--input-size of RTMDet alone.", metavar="SIZE", rich_help_panel=_DET)
-]
-_DetEpochs: TypeAlias = Annotated[int | None, typer.Option(help="--epochs of RTMDet alone.", rich_help_panel=_DET)]
-_DetBatch: TypeAlias = Annotated[
-    str | None, typer.Option(help="--batch-size of RTMDet alone.", metavar="N|auto", rich_help_panel=_DET)
-]
-_DetRate: TypeAlias = Annotated[float | None, typer.Option(help="--lr of RTMDet alone.", rich_help_panel=_DET)]
-_DetLoad: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help="What the whole RTMDet starts from.", metavar="coco|none|FILE|URL", rich_help_panel=_DET),
-]
-_PoseInput: TypeAlias = Annotated[
-    str | None, typer.Option(help="--input-size of RTMPose alone.", metavar="SIZE", rich_help_panel=_POSE)
-]
-_PoseEpochs: TypeAlias = Annotated[int | None, typer.Option(help="--epochs of RTMPose alone.", rich_help_panel=_POSE)]
-_PoseBatch: TypeAlias = Annotated[
-    str | None, typer.Option(help="--batch-size of RTMPose alone.", metavar="N|auto", rich_help_panel=_POSE)
-]
-_PoseRate: TypeAlias = Annotated[float | None, typer.Option(help="--lr of RTMPose alone.", rich_help_panel=_POSE)]
-_Rotation: TypeAlias = Annotated[
+_DetInput = Annotated[str | None, _det(help="--input-size of RTMDet alone.", metavar="SIZE")]
+_DetEpochs = Annotated[int | None, _det(help="--epochs of RTMDet alone.")]
+_DetBatch = Annotated[str | None, _det(help="--batch-size of RTMDet alone.", metavar="N|auto")]
+_DetRate = Annotated[float | None, _det(help="--lr of RTMDet alone.")]
+_DetLoad = Annotated[str | None, _det(help="What the whole RTMDet starts from.", metavar="coco|none|FILE|URL")]
+_PoseInput = Annotated[str | None, _pose(help="--input-size of RTMPose alone.", metavar="SIZE")]
+_PoseEpochs = Annotated[int | None, _pose(help="--epochs of RTMPose alone.")]
+_PoseBatch = Annotated[str | None, _pose(help="--batch-size of RTMPose alone.", metavar="N|auto")]
+_PoseRate = Annotated[float | None, _pose(help="--lr of RTMPose alone.")]
+_Rotation = Annotated[
     int | None,
-    typer.Option(
+    _pose(
         min=0,
         max=180,
         metavar="DEGREES",
         help="Largest angle that RTMPose's training images are turned by; 180: all angles.",
         show_default="the skeleton file's; 30, 15 in a short run, more where the objects are turned more",
-        rich_help_panel=_POSE,
     ),
 ]
-_PoseLoad: TypeAlias = Annotated[
-    str | None,
-    typer.Option(help="What the whole RTMPose starts from.", metavar="coco|none|FILE|URL", rich_help_panel=_POSE),
-]
+_PoseLoad = Annotated[str | None, _pose(help="What the whole RTMPose starts from.", metavar="coco|none|FILE|URL")]
 
 
 def config(
@@ -201,7 +174,6 @@ def config(
     needs neither package.
     """
     stated = _stated(locals())
-    from posetools.cli.config_table import print_pair
     from posetools.cli.train_display import display
     from posetools.core.folder import skeleton_of
     from posetools.recipes.options import build_options
@@ -211,7 +183,7 @@ def config(
     shown: AbstractContextManager[TrainListener | None] = nullcontext() if options.minutes is None else display()
     with shown as listener:
         pair = emit_fitting(data, skeleton_of(data, skeleton), options, out, overwrite=overwrite, listener=listener)
-    print_pair(pair, explain=explain)
+    _print(pair, explain=explain)
     elsewhere = "" if out == Path("configs") else f" --configs {out}"
     print(printable(f"next: posetools train --stage all {data}{elsewhere}"))
 
@@ -222,9 +194,11 @@ _PRETRAINED = {"coco": ("coco", None), "imagenet": ("none", "stock"), "none": ("
 
 def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
     """Return what the command line states, by the TOML's tables; None is what it does not."""
+    from posetools.core.stages import STAGES
+
     load_from, backbone = _PRETRAINED[given["pretrained"]]
     stated: dict[str, dict[str, object]] = {"": {name: given[name] for name in ("minutes", "workers", "seed")}}
-    for stage in ("det", "pose"):
+    for stage in STAGES:
         both = ("stage2_epochs", "val_interval", "augmentation", "freeze")
         table: dict[str, object] = {name: given[name] for name in both}
         for name in ("input_size", "epochs", "lr", "batch_size"):
@@ -242,3 +216,36 @@ def _stated(given: Mapping[str, Any]) -> dict[str, dict[str, object]]:
 def _own(own: object, shared: object) -> object:
     """Return what was stated for one stage, else what was stated for both."""
     return shared if own is None else own
+
+
+_TITLES = {"det": "RTMDet", "pose": "RTMPose", "": "both"}
+
+
+def _print(pair: ChosenPair, *, explain: bool) -> None:
+    out = console()
+    if explain:
+        out.print(printable(f"data: {pair.facts.shapes}"), markup=False)
+        for stage in _TITLES:
+            out.print(_table(pair.recipe, stage))
+    for path in (pair.det, pair.pose):
+        print(printable(str(path)))
+    for note in pair.notes:
+        print(printable_lines(f"  {note}"))
+
+
+def _table(recipe: Recipe, stage: str) -> Table:
+    """Return the table of one stage, which fits 80 columns."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=_TITLES[stage], title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, width=80)
+    table.add_column("field", no_wrap=True)
+    table.add_column("stock", no_wrap=True, style="dim")
+    table.add_column("chosen", max_width=16, overflow="fold")
+    table.add_column("reason", ratio=1)
+    for row in recipe.choices:
+        if row.stage == stage:
+            # Above all the reader wants to see which values are their own.
+            chosen, reason = escape(row.chosen), escape(row.reason)
+            table.add_row(row.field, row.stock, f"[bold]{chosen}[/]", f"[cyan]{reason}[/]" if row.stated else reason)
+    return table

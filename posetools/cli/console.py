@@ -1,32 +1,23 @@
-"""What the commands print with: tables of findings, and progress as a bar on a terminal or plain lines elsewhere."""
+"""What the commands print with: tables, lists, findings, counts, and progress as a bar or as plain lines."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.markup import escape as as_markup
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from posetools.cli.hints import in_own_words
-from posetools.errors import printable
+from posetools.errors import first_lines, printable, quoted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import ProgressColumn
+    from rich.table import Table
+
     from posetools.core.findings import Finding
+    from posetools.core.record import SplitCounts
     from posetools.progress import Progress as Report
 
 # Findings of one code beyond this are counted, not listed; --json and conversion.json hold all of them.
@@ -37,24 +28,58 @@ _DETAILS = LISTED_PER_CODE + 1
 
 def console() -> Console:
     """Return a console on stdout; off a terminal lines are not cut to 80 columns."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def escape(text: str) -> str:
     """Return a text, which may have others' names in it, so that rich prints it as it is, on one line."""
-    return as_markup(printable(text))
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
-class _Rate(ProgressColumn):
-    """How many are done in a second."""
+def say(text: str) -> None:
+    """Print a line, which may have others' names in it."""
+    print(printable(text))
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        super().__init__()
 
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} {self._unit}" if speed else "")
+def table_of(rows: Iterable[Sequence[str]], *columns: str, right: bool = False, **style: Any) -> Table:
+    """Return a table of texts, each shown as it is.
+
+    Args:
+        rows: its rows, from left to right.
+        columns: the heads of its columns; none for a table without heads.
+        right: whether all columns but the first are aligned to the right.
+        style: what rich's Table takes.
+    """
+    from rich.table import Table
+
+    table = Table(*columns, show_header=bool(columns), **style)
+    for column in table.columns[1:] if right else ():
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def listed(what: str, lines: Sequence[str], most: int, rest: str) -> list[str]:
+    """Return a heading and lines under it, none without any; ``rest`` says where those beyond ``most`` are."""
+    return [what, *first_lines([f"  {line}" for line in lines], most, f"  ... and {{}} more{rest}")] if lines else []
+
+
+def _rate(unit: str) -> ProgressColumn:
+    """Return a column that says how many are done in a second."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.1f} {unit}" if speed else "")
+
+    return Rate()
 
 
 @contextmanager
@@ -67,8 +92,11 @@ def progress(rate: str = "") -> Iterator[Report]:
     if not sys.stderr.isatty():
         yield _plain_lines()
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
     columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    columns += [_Rate(rate)] if rate else []
+    columns += [_rate(rate)] if rate else []
     columns.append(TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, TaskID] = {}
@@ -96,9 +124,11 @@ def _plain_lines() -> Report:
 
 
 def print_findings(findings: Sequence[Finding], out: Console) -> None:
-    """Print the findings, grouped by code, then a table of counts."""
+    """Print the findings, grouped by code, then a table of counts; nothing where there are none."""
     from posetools.core.findings import RULES, count_by_code
 
+    if not findings:
+        return
     counts = count_by_code(findings)
     for code in counts:
         of_code = [finding for finding in findings if finding.code == code]
@@ -106,15 +136,38 @@ def print_findings(findings: Sequence[Finding], out: Console) -> None:
         out.print(f"[bold {colour}]{code} {RULES[code].title}[/] ({len(of_code)})")
         for finding in of_code[:LISTED_PER_CODE]:
             out.print(f"  {escape(finding.where)}: {escape(finding.message)}")
-            for line in finding.details[:_DETAILS]:
+            for line in first_lines(finding.details, _DETAILS):
                 out.print(f"    {escape(in_own_words(line))}")
-            if len(finding.details) > _DETAILS:
-                out.print(f"    ... and {len(finding.details) - _DETAILS} more")
             if finding.hint:
                 out.print(f"    [dim]{escape(in_own_words(finding.hint))}[/]")
         if len(of_code) > LISTED_PER_CODE:
             out.print(f"  ... and {len(of_code) - LISTED_PER_CODE} more")
-    table = Table("code", "rule", "severity", "count", title="findings")
-    for code, number in counts.items():
-        table.add_row(code, RULES[code].title, "error" if code.startswith("E") else "warning", str(number))
+    rows = [
+        (code, RULES[code].title, "error" if code.startswith("E") else "warning", str(number))
+        for code, number in counts.items()
+    ]
+    out.print(table_of(rows, "code", "rule", "severity", "count", title="findings"))
+
+
+def print_next(out: Path, splits: Collection[str]) -> None:
+    """Print the command that checks what was written, and the one that makes it fit for training."""
+    from posetools.core.folder import SPLITS, split_command
+
+    print(printable(f"next: posetools validate {quoted(out)}"))
+    if len(set(SPLITS) & set(splits)) == 1:
+        print(printable(f"      {split_command(out)}  (training needs train and val)"))
+
+
+def print_counts(counts: Mapping[str, SplitCounts], how: str, notes: Sequence[str]) -> None:
+    """Print pictures, objects, and per keypoint visible / hidden / not labelled, a column per split."""
+    out = console()
+    each = list(counts.values())
+    rows = [("pictures", *(str(one.pictures) for one in each)), ("instances", *(str(one.instances) for one in each))]
+    for name in each[0].keypoints:
+        points = [one.keypoints[name] for one in each]
+        rows.append((name, *(f"{visible} / {hidden} / {missing}" for missing, hidden, visible in points)))
+    table = table_of(rows, "", *counts, right=True, title="per keypoint: visible / hidden / not labelled")
+    table.rows[1].end_section = True
     out.print(table)
+    for line in (how, *notes):
+        out.print(escape(in_own_words(line)))

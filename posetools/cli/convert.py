@@ -6,21 +6,24 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from posetools.cli.urls import source_path
-from posetools.errors import RequestError, must_be, printable
+from posetools.cli.console import console, print_counts, print_findings, print_next, progress, say
+from posetools.cli.hints import in_own_words
+from posetools.cli.options import Out, pairs, source_path
+from posetools.errors import RequestError, counted, must_be
 
 if TYPE_CHECKING:
     from posetools.datasets.convert import ConvertRequest, ConvertResult
     from posetools.formats.base import ReadOptions
 
-_SOURCE = "What the source says"
-_SPLIT = "The split"
-_OUTPUT = "The output"
+_source = partial(typer.Option, rich_help_panel="What the source says")
+_split = partial(typer.Option, rich_help_panel="The split")
+_output = partial(typer.Option, rich_help_panel="The output")
 _FORMATS = "labelme, yolo-pose, coco, cvat, label-studio, via, deeplabcut, sleap"
 
 Sources = Annotated[
@@ -32,7 +35,6 @@ Sources = Annotated[
         "docs/scale.md).",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 From = Annotated[
     str | None,
     typer.Option("--from", metavar="FORMAT", help=f"{_FORMATS} or custom; left out: told by unmistakable signs."),
@@ -48,27 +50,20 @@ SkeletonName = Annotated[
 ]
 Val = Annotated[
     float | None,
-    typer.Option(
-        help="The share of the pictures that is for evaluation. Left out: 0.1, or the source's own train and val.",
-        rich_help_panel=_SPLIT,
-    ),
+    _split(help="The share of the pictures that is for evaluation. Left out: 0.1, or the source's own train and val."),
 ]
-Seed = Annotated[int, typer.Option(help="Another seed, another split.", rich_help_panel=_SPLIT)]
+Seed = Annotated[int, _split(help="Another seed, another split.")]
 SplitBy = Annotated[
     str | None,
-    typer.Option(
+    _split(
         metavar="picture|parent|REGEX",
         help="What stays together: nothing, the pictures of a folder, or those whose names match a regular expression "
         "alike (its first group, or the whole match). Left out: clips, when the names look like frames of clips.",
-        rich_help_panel=_SPLIT,
     ),
 ]
 Images = Annotated[
     Literal["copy", "hardlink", "symlink", "none"],
-    typer.Option(
-        help="How the pictures come into the output, byte for byte; 'none' leaves them where they are.",
-        rich_help_panel=_OUTPUT,
-    ),
+    _output(help="How the pictures come into the output, byte for byte; 'none' leaves them where they are."),
 ]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that read in parallel; the output is the same.")]
 ClusterAddress = Annotated[
@@ -82,167 +77,118 @@ ClusterAddress = Annotated[
 ]
 ImageRoot = Annotated[
     list[Path] | None,
-    typer.Option(
+    _source(
         parser=source_path,
         metavar="DIR",
         help="A further folder or zip file with images; the longest common end of the path decides. Can be repeated.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 Map = Annotated[
     list[str] | None,
-    typer.Option(
+    _source(
         "--map",
         metavar="OLD=NEW",
         help="A label in the source and the skeleton's name for it; * and ? in the label are wildcards. Can be "
         "repeated.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 Ignore = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="LABEL",
-        help="A label to leave out and count; * and ? are wildcards. Can be repeated.",
-        rich_help_panel=_SOURCE,
-    ),
+    _source(metavar="LABEL", help="A label to leave out and count; * and ? are wildcards. Can be repeated."),
 ]
 Categories = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,...",
-        help="Read only objects with these labels; leave out and count all others.",
-        rich_help_panel=_SOURCE,
-    ),
+    str | None, _source(metavar="A,B,...", help="Read only objects with these labels; leave out and count all others.")
 ]
 OneObject = Annotated[
     bool,
-    typer.Option(
-        "--one-object-per-image",
-        help="Every image shows one object: all of its points are the object's keypoints.",
-        rich_help_panel=_SOURCE,
+    _source(
+        "--one-object-per-image", help="Every image shows one object: all of its points are the object's keypoints."
     ),
 ]
 KeypointsFrom = Annotated[
     Literal["annotation", "categories"],
-    typer.Option(
-        help="'categories' joins keypoints that are objects of a category each (coco), or boxes around a keypoint.",
-        rich_help_panel=_SOURCE,
+    _source(
+        help="'categories' joins keypoints that are objects of a category each (coco), or boxes around a keypoint."
     ),
 ]
-DropCrowds = Annotated[
-    bool,
-    typer.Option(
-        "--drop-crowds", help="coco: leave out and count groups of objects (iscrowd).", rich_help_panel=_SOURCE
-    ),
-]
+DropCrowds = Annotated[bool, _source("--drop-crowds", help="coco: leave out and count groups of objects (iscrowd).")]
 Encoding = Annotated[
     str | None,
-    typer.Option(
+    _source(
         metavar="NAME",
         help="The encoding of labelme files and of names in zip files that are not UTF-8, such as gbk or cp437.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 BoxFrom = Annotated[
     Literal["annotation", "keypoints", "outlines"],
-    typer.Option(
+    _source(
         help="Where the box of an object without one comes from: nowhere (an error), or its labelled keypoints. "
-        "'outlines' takes polygons with as many corners as there are keypoints as outlines of objects too.",
-        rich_help_panel=_SOURCE,
+        "'outlines' takes polygons with as many corners as there are keypoints as outlines of objects too."
     ),
 ]
 BoxMargin = Annotated[
     str,
-    typer.Option(
+    _source(
         metavar="FRACTION|PIXELSpx",
         help="How far a box from keypoints extends beyond them: a fraction of its sides (0.1), or pixels (20px).",
-        rich_help_panel=_SOURCE,
     ),
 ]
 LabelPattern = Annotated[
     str | None,
-    typer.Option(
+    _source(
         metavar="REGEX",
         help="labelme: a regular expression on labels with the groups 'name' and, if wanted, 'instance' and "
         "'visibility'.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 HiddenFlag = Annotated[
     list[str] | None,
-    typer.Option(
+    _source(
         metavar="NAME",
         help="A flag or word that means 'labelled but hidden', besides occluded and hidden. Can be repeated.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 KptShape = Annotated[
-    str | None,
-    typer.Option(
-        metavar="K,2|K,3", help="yolo-pose: kpt_shape, when data.yaml does not say it.", rich_help_panel=_SOURCE
-    ),
+    str | None, _source(metavar="K,2|K,3", help="yolo-pose: kpt_shape, when data.yaml does not say it.")
 ]
 KptOrder = Annotated[
     str | None,
-    typer.Option(
-        metavar="A,B,...",
-        help="The keypoints in the order in which the source has them, where it does not name them.",
-        rich_help_panel=_SOURCE,
+    _source(
+        metavar="A,B,...", help="The keypoints in the order in which the source has them, where it does not name them."
     ),
 ]
 AssumeVisible = Annotated[
-    bool,
-    typer.Option(
-        "--assume-visible",
-        help="Take every point of a source without visibility as visible.",
-        rich_help_panel=_SOURCE,
-    ),
+    bool, _source("--assume-visible", help="Take every point of a source without visibility as visible.")
 ]
 Attribute = Annotated[
     list[str] | None,
-    typer.Option(
+    _source(
         metavar="ROLE=NAME",
         help="via: the region attribute that holds the label, the object or the visibility; several, separated by "
         "commas: the first that says something. Can be repeated.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 Mapping = Annotated[
     Path | None,
-    typer.Option(
+    _source(
         metavar="FILE",
         help="custom: a TOML file that says which column of a table is what; --from custom is then the default.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 TrustSizes = Annotated[
     bool,
-    typer.Option(
+    _source(
         "--trust-sizes",
         help="labelme, coco: believe the pictures' sizes in the annotations and open no picture; with --images none "
         "the pictures need not be there.",
-        rich_help_panel=_SOURCE,
     ),
 ]
 BakeRotation = Annotated[
     bool,
-    typer.Option(
-        "--bake-rotation",
-        help="Rewrite images that state an EXIF orientation as training sees them, without it.",
-        rich_help_panel=_OUTPUT,
-    ),
+    _output("--bake-rotation", help="Rewrite images that state an EXIF orientation as training sees them, without it."),
 ]
-KeepGoing = Annotated[
-    bool,
-    typer.Option(
-        "--keep-going", help="Write what could be read although something could not.", rich_help_panel=_OUTPUT
-    ),
-]
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace the data set that is in --out.", rich_help_panel=_OUTPUT),
-]
+KeepGoing = Annotated[bool, _output("--keep-going", help="Write what could be read although something could not.")]
+Overwrite = Annotated[bool, _output("--overwrite", help="Replace the data set that is in --out.")]
 
 
 def convert(
@@ -284,7 +230,6 @@ def convert(
     An object that cannot be read is an error with its file and place: nothing is written then, unless --keep-going.
     Exit status: 0 written, 1 errors found, 2 could not run.
     """
-    from posetools.cli.console import progress
     from posetools.datasets.convert import ConvertRequest, convert
     from posetools.scale.cluster import engine_of
 
@@ -304,49 +249,27 @@ def convert(
 
 def _print(result: ConvertResult, request: ConvertRequest) -> int:
     """Print what came of it; return the exit status."""
-    from posetools.cli.console import console, print_findings
-    from posetools.cli.counts import print_counts, print_next
-    from posetools.cli.hints import in_own_words
     from posetools.core.findings import Severity
 
-    if result.findings:
-        print_findings(result.findings, console())
+    print_findings(result.findings, console())
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     if not result.written or result.split is None:
         more = "" if request.keep_going else in_own_words("; --keep-going writes what could be read")
-        print(printable(f"nothing was written: {errors} error{'s' if errors > 1 else ''}{more}"))
+        say(f"nothing was written: {counted(errors, 'error')}{more}")
         return 1
     notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
-    plural = "" if result.files == 1 else "s"
     if result.left_out:
-        images = "1 image" if result.left_out == 1 else f"{result.left_out} images"
-        notes.append(f"left out: {images} with an object that could not be read")
-    notes.append(f"read {result.files} {result.source_format} annotation file{plural}, wrote {request.out}")
+        notes.append(f"left out: {counted(result.left_out, 'image')} with an object that could not be read")
+    files = counted(result.files, f"{result.source_format} annotation file")
+    notes.append(f"read {files}, wrote {request.out}")
     notes += [loss.text for loss in result.lost]
     notes += [f"warning: {each}" for each in result.split.warnings]
     if errors:
-        notes.append(f"{errors} error{'s' if errors > 1 else ''}: what they name is not in {request.out}")
+        notes.append(f"{counted(errors, 'error')}: what they name is not in {request.out}")
     print_counts(result.counts, f"split: {result.split.reason}", notes)
     if request.target_format == "coco":
         print_next(request.out, result.counts)
     return 1 if errors else 0
-
-
-def pairs(texts: Sequence[str]) -> dict[str, str]:
-    """Return the pairs of ``--map OLD=NEW``.
-
-    Raises:
-        RequestError: one is none, or a label is given twice.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        # An empty label is that of what has none.
-        old, separator, new = text.rpartition("=")
-        if not separator or not new:
-            raise RequestError(must_be("--map", "OLD=NEW, a label in the source and the skeleton's name for it", text))
-        if found.setdefault(old, new) != new:
-            raise RequestError(must_be("--map", f"given once per label, and {old!r} is {found[old]!r} already", text))
-    return found
 
 
 def _labels(

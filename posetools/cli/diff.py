@@ -7,26 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.errors import printable
+from posetools.cli.console import console, escape, listed, progress, say, table_of
+from posetools.cli.options import LABELLING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from posetools.datasets.diff import DiffResult, Moves
 
 _LISTED = 10
 
-_HELP = "a data set folder, a COCO file, or a folder or file that `posetools convert` reads."
-A = Annotated[Path, typer.Argument(metavar="A", help=f"What was: {_HELP}")]
+A = Annotated[Path, typer.Argument(metavar="A", help=f"What was: {LABELLING}")]
 B = Annotated[Path, typer.Argument(metavar="B", help="What is: likewise.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all of it, with every change, here.")]
-MatchIou = Annotated[float, typer.Option(help="Objects are the same when the IoU of their boxes is at least this.")]
 Threshold = Annotated[
     float, typer.Option(metavar="PX", help="A point or box that moves by no more than this has not moved.")
-]
-SkeletonName = Annotated[
-    str | None,
-    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B"),
 ]
 ExitCode = Annotated[bool, typer.Option("--exit-code", help="End with exit status 1 when something differs.")]
 
@@ -37,14 +30,13 @@ def diff(
     json: Json = None,
     match_iou: MatchIou = 0.5,
     threshold: Threshold = 0.5,
-    skeleton: SkeletonName = None,
+    skeleton: SkeletonOfTwo = None,
     exit_code: ExitCode = False,
 ) -> None:
     """Tell what differs between two labellings of the same pictures: pictures, objects, boxes, and every keypoint.
 
     Exit status: 0 compared, 1 something differs (with --exit-code only), 2 could not run.
     """
-    from posetools.cli.console import progress
     from posetools.datasets.diff import diff
     from posetools.files.disk import write_json
 
@@ -53,29 +45,26 @@ def diff(
     _print(result)
     if json is not None:
         write_json(json, result.as_dict())
-        print(printable(f"wrote {json}"))
+        say(f"wrote {json}")
     raise typer.Exit(1 if exit_code and result.differs else 0)
 
 
 def _print(result: DiffResult) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import console, escape
-
     out = console()
-    counts = Table(
-        "", "in A", "in B", "added", "removed", "relabelled", "visibility", title="points of matched objects"
-    )
-    moves = Table("", "moved", "mean", "median", "max", "of diag.", "corrected", title="of these, moved: in pixels")
     rows = [*result.points.items(), ("all", result.overall)]
-    for number, (name, each) in enumerate(rows, start=1):
+    counts = []
+    for name, each in rows:
         changed = (each.added, each.removed, sum(each.relabelled.values()), each.visibility_changed)
-        last = number == len(result.points)
-        counts.add_row(escape(name), *map(str, (*each.labelled, *changed)), end_section=last)
-        moves.add_row(escape(name), *_cells(each.moved), _share(each.corrected_share), end_section=last)
-    out.print(counts)
+        counts.append((name, *map(str, (*each.labelled, *changed))))
+    heads = ("", "in A", "in B", "added", "removed", "relabelled", "visibility")
+    moves = [(name, *_cells(each.moved), _share(each.corrected_share)) for name, each in rows]
+    columns = ("", "moved", "mean", "median", "max", "of diag.", "corrected")
+    tables = [table_of(counts, *heads, title="points of matched objects")]
     if result.overall.moved.number or result.overall.corrected_share:
-        out.print(moves)
+        tables.append(table_of(moves, *columns, title="of these, moved: in pixels"))
+    for table in tables:
+        table.rows[-2].end_section = True
+        out.print(table)
     pairs = [f"{old} is {new} ({n})" for old, each in result.points.items() for new, n in each.relabelled.items()]
     names = ("not labelled", "hidden", "visible")
     seen = [
@@ -84,7 +73,17 @@ def _print(result: DiffResult) -> None:
         for j, number in enumerate(row)
         if i != j and number
     ]
-    for line in (*_head(result), *_listed("relabelled", pairs), *_listed("visibility", seen)):
+    lists = {
+        "pictures added": result.pictures_added,
+        "pictures removed": result.pictures_removed,
+        "in another split": [f"{name}: {old} to {new}" for name, old, new in result.split_changed],
+        "objects added": [place for _, place in result.objects_added],
+        "objects removed": [place for _, place in result.objects_removed],
+        "relabelled": pairs,
+        "visibility": seen,
+    }
+    lines = [line for what, each in lists.items() for line in listed(f"{what}:", each, _LISTED, "; --json lists all")]
+    for line in (*_head(result), *lines):
         out.print(escape(line))
 
 
@@ -96,19 +95,7 @@ def _head(result: DiffResult) -> list[str]:
         f"removed: {len(result.pictures_removed)}, in another split: {len(result.split_changed)}",
         f"objects in both: {result.objects}, added: {len(result.objects_added)}, "
         f"removed: {len(result.objects_removed)}, boxes moved: {moved.number}{how_far}",
-        *_listed("pictures added", result.pictures_added),
-        *_listed("pictures removed", result.pictures_removed),
-        *_listed("in another split", [f"{name}: {old} to {new}" for name, old, new in result.split_changed]),
-        *_listed("objects added", [place for _, place in result.objects_added]),
-        *_listed("objects removed", [place for _, place in result.objects_removed]),
     ]
-
-
-def _listed(what: str, lines: Sequence[str]) -> list[str]:
-    if not lines:
-        return []
-    more = [f"  ... and {len(lines) - _LISTED} more; --json lists all"] if len(lines) > _LISTED else []
-    return [f"{what}:", *(f"  {line}" for line in lines[:_LISTED]), *more]
 
 
 def _cells(moves: Moves) -> list[str]:

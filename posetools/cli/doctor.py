@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.errors import counted
+
 if TYPE_CHECKING:
     from posetools.mm.environment import Check
 
@@ -51,7 +53,7 @@ def _print_checks(checks: Sequence[Check]) -> None:
         out.print(f"[bold red]{escape(check.name)}[/]: {said}", soft_wrap=True)
         out.print(f"  fix: {escape(check.fix)}", soft_wrap=True)
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        count = counted(len(problems), "problem")
         out.print(f"{count}: this environment cannot train. Run uv and make in the checkout; see docs/doctor.md.")
     else:
         out.print("This environment can train.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, progress, table_of
 from posetools.cli.models import Det, Named, Pose, Run, check_models
-from posetools.errors import RequestError, printable_lines
+from posetools.errors import RequestError, counted, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,44 +19,39 @@ if TYPE_CHECKING:
     from posetools.pairs.find import Pair
     from posetools.runtime.manifest import Precision
 
-_Out: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--out", help="The bundle to write, a zip.", show_default="the run's name, here: DIR.zip"),
+_Out = Annotated[
+    Path | None, typer.Option("--out", help="The bundle to write, a zip.", show_default="the run's name, here: DIR.zip")
 ]
-_Data: TypeAlias = Annotated[
+_Data = Annotated[
     Path | None,
     typer.Option(
         help="A labelled data set to compare on, and to measure the bundle on.",
         show_default="the config's, if it is there, to compare on",
     ),
 ]
-_Split: TypeAlias = Annotated[str, typer.Option(help="Which split of it.")]
-_Pictures: TypeAlias = Annotated[
+_Split = Annotated[str, typer.Option(help="Which split of it.")]
+_Pictures = Annotated[
     list[str] | None,
     typer.Option(metavar="PATH", help="Pictures, a folder or a glob to compare on and take samples from instead."),
 ]
-_Samples: TypeAlias = Annotated[
-    int, typer.Option(min=0, max=64, help="Pictures kept in the bundle with what it finds in them.")
-]
-_BboxThr: TypeAlias = Annotated[
-    float, typer.Option(min=0, max=1, help="The bundle's own default: boxes need a higher score.")
-]
-_NmsThr: TypeAlias = Annotated[
+_Samples = Annotated[int, typer.Option(min=0, max=64, help="Pictures kept in the bundle with what it finds in them.")]
+_BboxThr = Annotated[float, typer.Option(min=0, max=1, help="The bundle's own default: boxes need a higher score.")]
+_NmsThr = Annotated[
     float, typer.Option(min=0, max=1, help="Likewise: boxes that overlap a surer one by more (IoU) go.")
 ]
-_KptThr: TypeAlias = Annotated[float, typer.Option(min=0, help="Likewise: keypoints with a lower score are not drawn.")]
-_Half: TypeAlias = Annotated[bool, typer.Option("--half", help="float16: half the size; what it loses is measured.")]
-_Int8: TypeAlias = Annotated[
+_KptThr = Annotated[float, typer.Option(min=0, help="Likewise: keypoints with a lower score are not drawn.")]
+_Half = Annotated[bool, typer.Option("--half", help="float16: half the size; what it loses is measured.")]
+_Int8 = Annotated[
     bool, typer.Option("--int8", help="int8: a third of the size; needs labelled data; what it loses is measured.")
 ]
-_FlipTest: TypeAlias = Annotated[
+_FlipTest = Annotated[
     bool,
     typer.Option(
         "--flip-test", help="Build in MMPose's average with the mirrored crop: a little better, at twice the time."
     ),
 ]
-_Device: TypeAlias = Annotated[str, typer.Option(help="For the PyTorch models: auto, cpu, cuda or cuda:N.")]
-_Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
+_Device = Annotated[str, typer.Option(help="For the PyTorch models: auto, cpu, cuda or cuda:N.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")]
 
 
 def export(
@@ -80,7 +76,6 @@ def export(
 
     The ONNX files are compared with the PyTorch models on pictures first; when they differ, nothing is written.
     """
-    from posetools.cli.console import console, progress
     from posetools.exporting.export import ExportRequest
     from posetools.exporting.export import export as run_export
 
@@ -134,8 +129,6 @@ def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
 
 
 def _print(result: Exporting, out: Console) -> None:
-    from posetools.cli.console import escape
-
     skeleton = result.manifest.skeleton
     out.print(
         f"[bold]{escape(str(result.out))}[/]: {skeleton.name}, {skeleton.num_keypoints} keypoints of "
@@ -156,17 +149,14 @@ def _print(result: Exporting, out: Console) -> None:
 
 
 def _print_parity(parity: Parity, material: str, out: Console) -> None:
-    from rich.table import Table
-
-    many = "s" if parity.pictures > 1 else ""
-    table = Table(title=f"ONNX (float32) and PyTorch on {parity.pictures} picture{many}: {material}")
-    for column in ("largest difference of", "is", "may be", "compared", "tied"):
-        table.add_column(column, justify="left" if column.startswith("largest") else "right")
+    rows = []
     for row in parity.rows:
         unit = row.unit and f" {row.unit}"
-        tied = str(row.left_out) if row.left_out else ""
-        table.add_row(row.what, f"{row.largest:.2g}{unit}", f"{row.limit:g}{unit}", str(row.compared), tied)
-    out.print(table)
+        numbers = (f"{row.largest:.2g}{unit}", f"{row.limit:g}{unit}", str(row.compared), str(row.left_out or ""))
+        rows.append((row.what, *numbers))
+    title = f"ONNX (float32) and PyTorch on {counted(parity.pictures, 'picture')}: {material}"
+    heads = ("largest difference of", "is", "may be", "compared", "tied")
+    out.print(table_of(rows, *heads, right=True, title=title))
     if any(row.left_out for row in parity.rows):
         out.print("tied: left out, since a difference in the last bits decides between two equal answers.")
     if parity.turned:
@@ -186,20 +176,17 @@ _SHOWN = {
 
 
 def _print_measured(measured: tuple[Measured, ...], out: Console) -> None:
-    from rich.table import Table
-
-    table = Table("", *(one.precision for one in measured), *(["change"] if len(measured) > 1 else []))
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for i, name in enumerate(("detector", "pose estimator")):
-        table.add_row(f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
-    table.add_row("time of a picture here", *(f"{one.milliseconds:.1f} ms" for one in measured))
-    for key, name in _SHOWN.items():
+    rows = [
+        (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
+        for i, name in enumerate(("detector", "pose estimator"))
+    ]
+    rows.append(("time of a picture here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
+    for key, name in _SHOWN.items() if any(one.metrics for one in measured) else ():
         values = [one.metrics.get(key) for one in measured]
-        if any(one.metrics for one in measured):
-            change = "" if None in values or len(values) < 2 else f"{values[1] - values[0]:+.3f}"  # type: ignore[operator]
-            table.add_row(name, *("n/a" if value is None else f"{value:.3f}" for value in values), change)
-    out.print(table)
+        change = "" if None in values or len(values) < 2 else f"{values[1] - values[0]:+.3f}"  # type: ignore[operator]
+        rows.append((name, *("n/a" if value is None else f"{value:.3f}" for value in values), change))
+    heads = (*(one.precision for one in measured), *(["change"] if len(measured) > 1 else []))
+    out.print(table_of(rows, "", *heads, right=True))
     if len(measured) > 1 and not measured[1].metrics:
         out.print("[yellow]what it loses was not measured:[/] --data DIR names labelled pictures")
 

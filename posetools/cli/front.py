@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from posetools import __version__
 from posetools.cli.commands import COMMANDS
@@ -40,6 +40,7 @@ SETTINGS = (
     "_TYPER_FORCE_DISABLE_TERMINAL",
     "_POSETOOLS_COMPLETE",
 )
+_PAINT = re.compile(r"\x1b\[[0-9;]*m")
 _BOLD, _DIM, _NAME, _SHORT, _USAGE = "1", "2", "1;36", "1;32", "1;33"
 
 
@@ -58,7 +59,7 @@ def front_page(words: Sequence[str], *, encoding: str, terminal: bool) -> str | 
         return f"posetools {__version__}\n"
     if len(words) > 1 or (words and words[0] not in HELP_OPTIONS):
         return None
-    width = _width(os.environ)
+    width = _width()
     plain_terminal = os.name == "posix" and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
     unusual = any(name in os.environ for name in SETTINGS) or (terminal and not plain_terminal)
     if unusual or width < _LEAST_WIDTH or encoding.lower().replace("-", "") != "utf8":
@@ -68,25 +69,23 @@ def front_page(words: Sequence[str], *, encoding: str, terminal: bool) -> str | 
 
 def help_page(width: int, *, colours: bool = False) -> str:
     """Return the help of posetools itself for lines of this width."""
-    lines = [
-        "",
-        f" {_paint('Usage:', _USAGE, colours)} {_paint('posetools', _BOLD, colours)} [OPTIONS] COMMAND [ARGS]...",
-    ]
+    lines = ["", f" {_paint('Usage:', _USAGE)} {_paint('posetools', _BOLD)} [OPTIONS] COMMAND [ARGS]..."]
     lines += ["", *(f" {line}" for line in _wrapped(SUMMARY, width - 2)), ""]
     names = max(len(name) for name, _, _ in OPTIONS)
     options: list[tuple[str, str]] = []
     for name, short, help_text in OPTIONS:
-        head = _paint(name.ljust(names), _NAME, colours) + "  " + _paint(short.ljust(2), _SHORT, colours)
+        head = _paint(name.ljust(names), _NAME) + "  " + _paint(short.ljust(2), _SHORT)
         options += _row(head, names + 4, help_text, width)
-    lines += _panel("Options", options, width, colours)
+    lines += _panel("Options", options, width)
     names = max(len(command.name) for command in COMMANDS)
     for panel in dict.fromkeys(command.panel for command in COMMANDS if command.panel):
         rows: list[tuple[str, str]] = []
         for command in COMMANDS:
             if command.panel == panel:
-                rows += _row(_paint(command.name.ljust(names), _NAME, colours), names, command.summary, width)
-        lines += _panel(panel, rows, width, colours)
-    return "\n".join([*lines, ""]) + "\n"
+                rows += _row(_paint(command.name.ljust(names), _NAME), names, command.summary, width)
+        lines += _panel(panel, rows, width)
+    page = "\n".join([*lines, ""]) + "\n"
+    return page if colours else _PAINT.sub("", page)
 
 
 def _row(head: str, head_width: int, text: str, width: int) -> Iterator[tuple[str, str]]:
@@ -96,12 +95,12 @@ def _row(head: str, head_width: int, text: str, width: int) -> Iterator[tuple[st
         yield (head if number == 0 else " " * head_width) + "  ", line.ljust(room)
 
 
-def _panel(title: str, rows: Sequence[tuple[str, str]], width: int, colours: bool) -> Iterator[str]:
-    edge = _paint("│", _DIM, colours)
-    yield _paint(f"╭─ {title} {'─' * (width - len(title) - 5)}╮", _DIM, colours)
+def _panel(title: str, rows: Sequence[tuple[str, str]], width: int) -> Iterator[str]:
+    edge = _paint("│", _DIM)
+    yield _paint(f"╭─ {title} {'─' * (width - len(title) - 5)}╮", _DIM)
     for left, right in rows:
         yield f"{edge} {left}{right} {edge}"
-    yield _paint(f"╰{'─' * (width - 2)}╯", _DIM, colours)
+    yield _paint(f"╰{'─' * (width - 2)}╯", _DIM)
 
 
 def _wrapped(text: str, room: int) -> list[str]:
@@ -109,13 +108,13 @@ def _wrapped(text: str, room: int) -> list[str]:
     return [line.rstrip() for line in re.findall(rf".{{1,{room}}}(?:\s+|$)", text)]
 
 
-def _paint(text: str, style: str, colours: bool) -> str:
-    return f"\x1b[{style}m{text}\x1b[0m" if colours else text
+def _paint(text: str, style: str) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m"
 
 
-def _width(environ: Mapping[str, str]) -> int:
+def _width() -> int:
     """Return how wide lines are: what COLUMNS says, or the terminal, or 80."""
-    columns = environ.get("COLUMNS", "")
+    columns = os.environ.get("COLUMNS", "")
     if columns.isdigit():
         return int(columns)
     for stream in (0, 1, 2):

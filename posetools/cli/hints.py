@@ -10,6 +10,8 @@ import re
 import sys
 from functools import cache
 
+from posetools.cli.commands import COMMANDS
+
 # What shared code names in hints, and whose options these are.
 _OWNERS = {
     "convert": (
@@ -63,10 +65,7 @@ def _attributed(part: str, own: frozenset[str]) -> str:
 @cache
 def _options_of(words: tuple[str, ...]) -> frozenset[str]:
     """Return the options of the command that these words call; none when they call none."""
-    from posetools.cli.app import as_click
-    from posetools.cli.commands import COMMANDS
-
     command = next((each for word in words for each in COMMANDS if each.name == word), None)
     if command is None:
         return frozenset()
-    return frozenset(text for each in as_click(command).params for text in (*each.opts, *each.secondary_opts))
+    return frozenset(text for each in command.as_click().params for text in (*each.opts, *each.secondary_opts))

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.console import console, listed, print_counts, print_findings, print_next, progress
+from posetools.cli.options import Images, Out, Overwrite, pairs
+
 if TYPE_CHECKING:
     from posetools.datasets.merge import MergeResult
 
 _LISTED = 10
 
 Data = Annotated[list[Path], typer.Argument(metavar="DATA DATA...", help="Data set folders, as convert writes them.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 SkeletonName = Annotated[
     str | None,
     typer.Option(
@@ -27,17 +29,12 @@ Map = Annotated[
     typer.Option("--map", metavar="OLD=NEW", help="A name in a data set and the skeleton's name for it."),
 ]
 Ignore = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="A keypoint or category to leave out and count."),
+    list[str] | None, typer.Option(metavar="NAME", help="A keypoint or category to leave out and count.")
 ]
 KeepIn = Annotated[
     Literal["train", "val"] | None,
     typer.Option(help="Where a picture stays that is in train of one data set and in val of another."),
 ]
-Images = Annotated[
-    Literal["copy", "hardlink", "symlink"], typer.Option(help="How the pictures come into the output, byte for byte.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set that is in --out.")]
 
 
 def merge(
@@ -55,8 +52,6 @@ def merge(
     Pictures that two data sets share are kept once; with other labels, or in another split, nothing is written.
     Exit status: 0 written, 2 could not run.
     """
-    from posetools.cli.console import progress
-    from posetools.cli.convert import pairs
     from posetools.datasets.merge import MergeRequest, merge
 
     request = MergeRequest(
@@ -75,24 +70,16 @@ def merge(
 
 
 def _print(result: MergeResult, out: Path) -> None:
-    from posetools.cli.console import console, print_findings
-    from posetools.cli.counts import print_counts, print_next
     from posetools.core.record import count
 
-    if result.findings:
-        print_findings(result.findings, console())
+    print_findings(result.findings, console())
     notes = [f"left out on purpose: {label} ({times})" for label, times in result.ignored.items()]
     notes += result.notes
-    notes += _listed("renamed", [f"{source}: {old} is {new}" for source, old, new in result.renamed])
-    notes += _listed("in two data sets, kept once", [f"{gone} = {kept}" for gone, kept in result.doubles])
+    renamed = [f"{source}: {old} is {new}" for source, old, new in result.renamed]
+    doubles = [f"{gone} = {kept}" for gone, kept in result.doubles]
+    for what, lines in (("renamed", renamed), ("in two data sets, kept once", doubles)):
+        notes += listed(f"{what}: {len(lines)}", lines, _LISTED, "; conversion.json lists all")
     notes.append(f"wrote {out}")
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     print_counts(counts, "split: as in the data sets (`posetools split` makes another)", notes)
     print_next(out, counts)
-
-
-def _listed(what: str, lines: list[str]) -> list[str]:
-    if not lines:
-        return []
-    more = [f"  ... and {len(lines) - _LISTED} more; conversion.json lists all"] if len(lines) > _LISTED else []
-    return [f"{what}: {len(lines)}", *(f"  {line}" for line in lines[:_LISTED]), *more]

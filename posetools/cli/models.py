@@ -16,30 +16,36 @@ if TYPE_CHECKING:
 # What the user typed: a config and a checkpoint.
 Named: TypeAlias = tuple[str, str]
 
-Det: TypeAlias = Annotated[
+Det = Annotated[
     Named | None,
     typer.Option(
         metavar="CONFIG CHECKPOINT", help="A detector: file or name of an MMDet config; file or URL of its weights."
     ),
 ]
-Pose: TypeAlias = Annotated[
+Pose = Annotated[
     Named | None,
     typer.Option(metavar="CONFIG CHECKPOINT", help="A pose estimator: likewise, an MMPose top-down model."),
 ]
-Run: TypeAlias = Annotated[
+Run = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Or: the folder with the runs of a pair that posetools trained.")
 ]
-Bundle: TypeAlias = Annotated[
+Bundle = Annotated[
     Path | None, typer.Option(metavar="ZIP", help="Or: a bundle of `posetools export`; needs no OpenMMLab.")
 ]
-Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-BboxThr: TypeAlias = Annotated[
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+BboxThr = Annotated[
     float | None, typer.Option(min=0, max=1, help="Boxes need a higher score.", show_default="0.3, or the bundle's")
 ]
-KptThr: TypeAlias = Annotated[
+KptThr = Annotated[
     float | None,
     typer.Option(
         min=0, help="Keypoints with a lower score are not drawn (labelme: hidden).", show_default="0.3, or the bundle's"
+    ),
+]
+NmsThr = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Boxes that overlap a surer one by more (IoU) go.", show_default="0.3, or the bundle's"
     ),
 ]
 
@@ -73,21 +79,16 @@ def load_pipeline(
     Raises:
         PosetoolsError: as the constructors of PosePipeline.
     """
-    pipeline = _pipeline(det, pose, run, bundle, options)
-    for doubt in pipeline.doubts:
-        print(printable_lines(f"warning: {doubt}"), file=sys.stderr)
-    return pipeline
-
-
-def _pipeline(
-    det: Named | None, pose: Named | None, run: Path | None, bundle: Path | None, options: PipelineOptions
-) -> PosePipeline:
     from posetools.pairs.pipeline import PosePipeline
 
     if bundle:
-        return PosePipeline.from_bundle(bundle, options)
-    if run:
-        return PosePipeline.from_run(run, options)
-    if det is None or pose is None:
+        pipeline = PosePipeline.from_bundle(bundle, options)
+    elif run:
+        pipeline = PosePipeline.from_run(run, options)
+    elif det and pose:
+        pipeline = PosePipeline.from_configs(det, pose, options)
+    else:
         raise RequestError("--det and --pose go together")
-    return PosePipeline.from_configs(det, pose, options)
+    for doubt in pipeline.doubts:
+        print(printable_lines(f"warning: {doubt}"), file=sys.stderr)
+    return pipeline

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, table_of
 from posetools.errors import printable
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def plot(
     ] = 1,
 ) -> None:
     """Draw the learning curves that runs logged: losses, metrics, learning rate."""
-    from posetools.cli.console import console
     from posetools.mm.run_log import find_runs, read_run
     from posetools.training.curves import draw_curves, run_names
 
@@ -48,39 +48,32 @@ def plot(
     screen = console()
     names = run_names([run.work_dir for run in runs])
     screen.print(_table(runs, names))
-    for note in _notes(runs, names):
-        screen.print(printable(note), markup=False)
-    for path in files:
-        screen.print(printable(f"wrote {path}"), markup=False)
+    for line in (*_notes(runs, names), *(f"wrote {path}" for path in files)):
+        screen.print(printable(line), markup=False)
 
 
 def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
 
-    from posetools.cli.console import escape
-
-    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
-    table.add_column("run", overflow="fold")
-    for name in ("epochs", "s/iteration"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
-    for name in ("last", "best", "at epoch"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for run, name in zip(runs, names, strict=True):
         seconds = run.seconds_per_iteration
         epochs = "n/a" if run.epochs is None else str(run.epochs)
-        time = "n/a" if seconds is None else f"{seconds:.3g}"
-        head = (escape(name), epochs, time)
+        head = (name, epochs, "n/a" if seconds is None else f"{seconds:.3g}")
         for row in _metric_rows(run):
-            table.add_row(*head, *row)
+            rows.append((*head, *row))
             head = ("", "", "")
+    heads = ("run", "epochs", "s/iteration", "metric", "last", "best", "at epoch")
+    table = table_of(rows, *heads, right=True, box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    table.columns[3].justify = "left"
     return table
 
 
 def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
     """Return name, last, best, and when that was, of the loss and of each metric without its variants."""
-    from posetools.cli.console import escape
     from posetools.mm.run_log import best_of
     from posetools.training.curves import family_of
 
@@ -92,7 +85,7 @@ def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
         best = best_of(tag, curve)
         last = "n/a" if curve.last is None else _number(curve.last)
         at = ("n/a", "") if best is None else (_number(best[1]), run.when(best[0]).removeprefix("epoch "))
-        rows.append((escape(tag), last, *at))
+        rows.append((tag, last, *at))
     return rows or [("nothing logged", "", "", "")]
 
 

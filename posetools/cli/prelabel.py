@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
-from posetools.errors import printable
+from posetools.cli.console import progress, say
+from posetools.cli.models import BboxThr, Bundle, Det, Device, NmsThr, Pose, Run, check_models, load_pipeline
+from posetools.errors import counted
 
 if TYPE_CHECKING:
     from posetools.labeling.prelabel import PrelabelReport
@@ -33,12 +34,7 @@ def prelabel(
             show_default="0.3, or the bundle's",
         ),
     ] = None,
-    nms_thr: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Boxes that overlap a surer one by more (IoU) go.", show_default="0.3, or the bundle's"
-        ),
-    ] = None,
+    nms_thr: NmsThr = None,
     device: Device = "auto",
 ) -> None:
     """Write what a trained pair finds beside the pictures, as labelme files; a file that a person saved stays.
@@ -46,7 +42,6 @@ def prelabel(
     Exit status: 0 done, 1 a picture could not be read or its file not be written over (the others are done), 2 could
     not run.
     """
-    from posetools.cli.console import progress
     from posetools.labeling.prelabel import PrelabelReport, plan_prelabels
     from posetools.labeling.prelabel import prelabel as write_all
     from posetools.pairs.pipeline import PipelineOptions
@@ -65,18 +60,11 @@ def prelabel(
 
 
 def _print(report: PrelabelReport, folder: Path) -> None:
-    for problem in report.problems:
-        print(printable(problem))
     kinds = [f"{report.new} new", f"{report.renewed} renewed"]
     kinds += [f"{report.replaced} of a person replaced"] if report.replaced else []
-    files = f"{report.written} labelme file{'' if report.written == 1 else 's'}"
-    objects = f"{report.objects} object{'' if report.objects == 1 else 's'}"
-    print(
-        printable(
-            f"wrote {files} with {objects} ({', '.join(kinds)}); {report.kept} that a person saved stay as they are"
-        )
-    )
-    if report.skeleton is not None:
-        print(printable(f"wrote {report.skeleton}: the keypoints, for annotate and convert"))
-    if report.written:
-        print(printable(f"next: posetools annotate {folder}"))
+    wrote = f"{counted(report.written, 'labelme file')} with {counted(report.objects, 'object')} ({', '.join(kinds)})"
+    lines = [*report.problems, f"wrote {wrote}; {report.kept} that a person saved stay as they are"]
+    lines += [f"wrote {report.skeleton}: the keypoints, for annotate and convert"] if report.skeleton else []
+    lines += [f"next: posetools annotate {folder}"] if report.written else []
+    for line in lines:
+        say(line)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, table_of
 from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -42,19 +43,16 @@ def publish(
 
 
 def _print(done: Published, checkpoint: Path) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import console, escape
-
     screen = console()
-    table = Table(show_header=False, title="published")
-    table.add_row("checkpoint", f"{escape(str(checkpoint))}, {_size(done.size_before)}")
-    table.add_row("file", f"{escape(str(done.path))}, {_size(done.size)}")
-    table.add_row("weights", "averages of the EMAHook" if done.averaged else "as trained; the run kept no averages")
     dropped = [f"{name} ({_size(size)})" if size else name for name, size in done.dropped.items()]
-    table.add_row("dropped", escape(", ".join(dropped)) or "nothing")
-    table.add_row("with them", escape(", ".join(sorted(done.meta))))
-    screen.print(table)
+    rows = {
+        "checkpoint": f"{checkpoint}, {_size(done.size_before)}",
+        "file": f"{done.path}, {_size(done.size)}",
+        "weights": "averages of the EMAHook" if done.averaged else "as trained; the run kept no averages",
+        "dropped": ", ".join(dropped) or "nothing",
+        "with them": ", ".join(sorted(done.meta)),
+    }
+    screen.print(table_of(rows.items(), title="published"))
     screen.print(f"SHA-256 {done.sha256}")
     for note in done.notes:
         screen.print(printable_lines(note), markup=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.console import console, progress, say, table_of
 from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
-from posetools.errors import RequestError, printable
+from posetools.errors import RequestError
 
 if TYPE_CHECKING:
     from posetools.labeling.review.choose import ReviewResult
@@ -17,15 +18,12 @@ if TYPE_CHECKING:
 _LISTED = 20
 
 
-Data: TypeAlias = Annotated[
+Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="A folder of pictures, labelled or not, or a data set folder.")
 ]
-PredictionsFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Or: a file of `posetools predict`."),
-]
-Next: TypeAlias = Annotated[int, typer.Option("--next", min=1, help="How many pictures.")]
-By: TypeAlias = Annotated[
+PredictionsFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Or: a file of `posetools predict`.")]
+Next = Annotated[int, typer.Option("--next", min=1, help="How many pictures.")]
+By = Annotated[
     str | None,
     typer.Option(
         metavar="TERM,...",
@@ -33,22 +31,20 @@ By: TypeAlias = Annotated[
         show_default="all that can",
     ),
 ]
-Variety: TypeAlias = Annotated[
-    float, typer.Option(min=0, help="How much it counts that a picture differs from those before it.")
-]
-Only: TypeAlias = Annotated[
+Variety = Annotated[float, typer.Option(min=0, help="How much it counts that a picture differs from those before it.")]
+Only = Annotated[
     Literal["all", "labelled", "unlabelled"],
     typer.Option(help="Choose among all pictures, or those with or without a person's labels."),
 ]
-Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
-LinkHow: TypeAlias = Annotated[
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
+LinkHow = Annotated[
     Literal["symlink", "copy"] | None,
     typer.Option(help="How the pictures come into the folder.", show_default="symlink; copy from a data set"),
 ]
-SkeletonName: TypeAlias = Annotated[
+SkeletonName = Annotated[
     str | None, typer.Option(help="A built-in skeleton or a YAML file.", show_default="the data's or the models'")
 ]
-Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace the folder in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder in --out.")]
 
 
 def review(
@@ -75,7 +71,6 @@ def review(
     """
     from dataclasses import replace
 
-    from posetools.cli.console import progress
     from posetools.labeling.review.choose import BY, ReviewRequest, check_review
     from posetools.labeling.review.choose import review as choose
     from posetools.pairs.pipeline import PipelineOptions
@@ -97,18 +92,14 @@ def review(
 
 
 def _print(result: ReviewResult, out: Path) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import console, escape
-
-    screen = console()
-    table = Table("", "picture", "score", "why", title=f"{len(result.chosen)} of {result.among} pictures")
-    for rank, one in enumerate(result.chosen[:_LISTED], start=1):
-        table.add_row(str(rank), escape(one.candidate.image.file_name), f"{one.score:.2f}", escape(one.why))
-    screen.print(table)
+    rows = [
+        (str(rank), one.candidate.image.file_name, f"{one.score:.2f}", one.why)
+        for rank, one in enumerate(result.chosen[:_LISTED], start=1)
+    ]
+    title = f"{len(result.chosen)} of {result.among} pictures"
+    console().print(table_of(rows, "", "picture", "score", "why", title=title))
     if len(result.chosen) > _LISTED:
-        print(printable(f"... and {len(result.chosen) - _LISTED} more in {out / 'review.csv'}"))
-    for note in result.notes:
-        print(printable(note))
-    print(printable(f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/"))
-    print(printable(f"next: posetools annotate {out / 'pictures'}"))
+        say(f"... and {len(result.chosen) - _LISTED} more in {out / 'review.csv'}")
+    wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/"
+    for line in (*result.notes, wrote, f"next: posetools annotate {out / 'pictures'}"):
+        say(line)

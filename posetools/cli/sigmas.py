@@ -7,24 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.errors import printable
+from posetools.cli.console import console, escape, progress, say, table_of
+from posetools.cli.options import LABELLING, MatchIou, SkeletonOfTwo
 
 if TYPE_CHECKING:
     from posetools.datasets.sigmas import SigmasResult
 
-_HELP = "a data set folder, a COCO file, or a folder or file that `posetools convert` reads."
-A = Annotated[Path, typer.Argument(metavar="A", help=f"One person's labels: {_HELP}")]
+A = Annotated[Path, typer.Argument(metavar="A", help=f"One person's labels: {LABELLING}")]
 B = Annotated[Path, typer.Argument(metavar="B", help="Another person's labels of the same pictures: likewise.")]
 Update = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write the sigmas into this skeleton file; the rest of it stays as it is."),
 ]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the table to this file too.")]
-MatchIou = Annotated[float, typer.Option(help="Objects are the same when the IoU of their boxes is at least this.")]
-SkeletonName = Annotated[
-    str | None,
-    typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="that of A or B"),
-]
 
 
 def sigmas(
@@ -33,13 +28,12 @@ def sigmas(
     update: Update = None,
     json: Json = None,
     match_iou: MatchIou = 0.5,
-    skeleton: SkeletonName = None,
+    skeleton: SkeletonOfTwo = None,
 ) -> None:
     """Measure each keypoint's sigma, on which OKS and AP depend, from pictures that two people labelled.
 
     Needs at least 20 objects with a keypoint in both. Exit status: 0 measured, 2 could not run.
     """
-    from posetools.cli.console import progress
     from posetools.datasets.sigmas import sigmas, update_skeleton
     from posetools.files.disk import write_json
 
@@ -48,33 +42,30 @@ def sigmas(
     _print(result)
     if json is not None:
         write_json(json, result.as_dict())
-        print(printable(f"wrote {json}"))
+        say(f"wrote {json}")
     if update is not None:
         kept = update_skeleton(update, result)
-        print(printable(f"wrote {update}" + (f"; as before: {', '.join(kept)}" if kept else "")))
+        say(f"wrote {update}" + (f"; as before: {', '.join(kept)}" if kept else ""))
 
 
 def _print(result: SigmasResult) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import console, escape
     from posetools.datasets.sigmas import FEWEST
 
     out = console()
-    table = Table("keypoint", "objects", "sigma", "95 % interval", "offset", "so far", title="in units of sqrt(area)")
-    notes = []
+    rows, notes = [], []
     for name, each in result.points.items():
         numbers = ["-", "-", "-"]
         if each.sigma is not None:
             numbers = [f"{each.sigma:.4f}", f"{each.low:.4f} to {each.high:.4f}", f"{each.offset:.4f}"]
-        table.add_row(escape(name), str(each.objects), *numbers, f"{each.current:g}")
+        rows.append((name, str(each.objects), *numbers, f"{each.current:g}"))
         if each.sigma is None:
             notes.append(f"{name}: not measured, for it needs at least {FEWEST} objects, got {each.objects}")
         if each.relabelled:
             notes.append(f"{name}: {each.relabelled} left out, which changed places with another name in B")
         if each.sigma and each.offset and each.offset > each.sigma / 2:
             notes.append(f"{name}: much of it is a constant offset; agree on where the point is, and label anew")
-    out.print(table)
+    heads = ("keypoint", "objects", "sigma", "95 % interval", "offset", "so far")
+    out.print(table_of(rows, *heads, title="in units of sqrt(area)"))
     notes.append(
         f"objects in both: {result.objects} in {result.pictures} pictures; "
         f"in A only: {result.unmatched[0]}, in B only: {result.unmatched[1]}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, table_of
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
@@ -43,12 +45,8 @@ def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A skeleton 
     skeleton = read_skeleton(file)
     pairs = sum(point.swap is not None for point in skeleton.keypoints) // 2
     category = f"category {skeleton.category.name!r}"
-    print(
-        printable(
-            f"{file}: valid: {skeleton.name}, {category}, {skeleton.num_keypoints} keypoints, "
-            f"{pairs} left/right pairs, {len(skeleton.links)} links"
-        )
-    )
+    points = f"{skeleton.num_keypoints} keypoints, {pairs} left/right pairs, {len(skeleton.links)} links"
+    print(printable(f"{file}: valid: {skeleton.name}, {category}, {points}"))
 
 
 @app.command()
@@ -74,7 +72,7 @@ def new(
 ) -> None:
     """Write a commented skeleton file to start from."""
     from posetools.core.skeleton import load_skeleton
-    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found, rename_skeleton
+    from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, pairs_found
     from posetools.files.disk import write_text
 
     if start is not None and (names is not None or category is not None):
@@ -83,7 +81,7 @@ def new(
         raise RequestError(f"{file}: exists already, and is left as it is; choose another name")
     name = check_name(file)
     if start is not None:
-        skeleton = rename_skeleton(load_skeleton(start), name)
+        skeleton = load_skeleton(start).model_copy(update={"name": name})
     else:
         names, category = (names, category) if names is not None else _ask(file, name, category)
         skeleton = draft_skeleton(
@@ -114,22 +112,20 @@ def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
 
 
 def _print_table(skeleton: Skeleton) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import console, escape
-
     category = skeleton.category
     title = f"{skeleton.name}: category {category.name!r} (id {category.id}), {skeleton.num_keypoints} keypoints"
-    points = Table("", "keypoint", "swap", "sigma", "weight", "color (RGB)", title=escape(title))
-    for i, (point, sigma, weight) in enumerate(
-        zip(skeleton.keypoints, skeleton.sigmas, skeleton.joint_weights, strict=True)
-    ):
-        color = ", ".join(str(channel) for channel in point.color)
-        points.add_row(str(i), escape(point.name), escape(point.swap or "-"), f"{sigma:g}", f"{weight:g}", color)
-    links = Table("", "link", "color (RGB)")
-    for i, link in enumerate(skeleton.links):
-        links.add_row(str(i), escape(" - ".join(link.points)), ", ".join(str(channel) for channel in link.color))
+    each = enumerate(zip(skeleton.keypoints, skeleton.sigmas, skeleton.joint_weights, strict=True))
+    points = [
+        (str(i), point.name, point.swap or "-", f"{sigma:g}", f"{weight:g}", _rgb(point.color))
+        for i, (point, sigma, weight) in each
+    ]
+    links = [(str(i), " - ".join(link.points), _rgb(link.color)) for i, link in enumerate(skeleton.links)]
     out = console()
-    out.print(points)
-    if skeleton.links:
-        out.print(links)
+    heads = ("", "keypoint", "swap", "sigma", "weight", "color (RGB)")
+    out.print(table_of(points, *heads, title=escape(title)))
+    if links:
+        out.print(table_of(links, "", "link", "color (RGB)"))
+
+
+def _rgb(color: Sequence[int]) -> str:
+    return ", ".join(map(str, color))

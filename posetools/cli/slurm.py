@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
 from posetools.errors import RequestError, printable
 
-_Train: TypeAlias = Annotated[
+_Train = Annotated[
     list[str],
     typer.Argument(
         metavar="TRAIN", help="After --, what follows `posetools train`: --stage, DATA, --work-dir and so on."
     ),
 ]
-_Out: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="The job file.")]
-_Nodes: TypeAlias = Annotated[int, typer.Option(min=1, help="Machines.")]
-_Gpus: TypeAlias = Annotated[int, typer.Option(min=1, help="GPUs of each machine.")]
-_Time: TypeAlias = Annotated[
-    str, typer.Option(metavar="TIME", help="When Slurm ends it: MINUTES, HH:MM:SS or DAYS-HH:MM:SS.")
-]
-_Cpus: TypeAlias = Annotated[int, typer.Option(min=1, help="Cores for each GPU; they load its data.")]
-_Memory: TypeAlias = Annotated[
+_Out = Annotated[Path, typer.Option("--out", "-o", help="The job file.")]
+_Nodes = Annotated[int, typer.Option(min=1, help="Machines.")]
+_Gpus = Annotated[int, typer.Option(min=1, help="GPUs of each machine.")]
+_Time = Annotated[str, typer.Option(metavar="TIME", help="When Slurm ends it: MINUTES, HH:MM:SS or DAYS-HH:MM:SS.")]
+_Cpus = Annotated[int, typer.Option(min=1, help="Cores for each GPU; they load its data.")]
+_Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory of each machine, such as 64G.", show_default="Slurm's")
 ]
-_Partition: TypeAlias = Annotated[str | None, typer.Option(help="Where it is queued.", show_default="Slurm's")]
-_Account: TypeAlias = Annotated[str | None, typer.Option(help="Who pays.", show_default="Slurm's")]
-_Name: TypeAlias = Annotated[str | None, typer.Option(help="Of the job.", show_default="posetools-STAGE")]
-_NoRequeue: TypeAlias = Annotated[
+_Partition = Annotated[str | None, typer.Option(help="Where it is queued.", show_default="Slurm's")]
+_Account = Annotated[str | None, typer.Option(help="Who pays.", show_default="Slurm's")]
+_Name = Annotated[str | None, typer.Option(help="Of the job.", show_default="posetools-STAGE")]
+_NoRequeue = Annotated[
     bool, typer.Option("--no-requeue", help="End with the time, instead of going back into the queue.")
 ]
-_Warning: TypeAlias = Annotated[
+_Warning = Annotated[
     int, typer.Option(min=1, metavar="SECONDS", help="How long before its time is up the training is stopped.")
 ]
-_Setup: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(metavar="LINE", help="Shell that comes first, such as 'source .venv/bin/activate'."),
+_Setup = Annotated[
+    list[str] | None, typer.Option(metavar="LINE", help="Shell that comes first, such as 'source .venv/bin/activate'.")
 ]
-_Overwrite: TypeAlias = Annotated[bool, typer.Option("--overwrite", help="Replace the job file.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the job file.")]
 
 
 def slurm(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from posetools.cli.console import console, print_counts, print_next, table_of
+from posetools.cli.options import Data
 
 if TYPE_CHECKING:
     from posetools.datasets.resplit import ResplitResult
 
 
 def split(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder, as convert writes it.")],
+    data: Data,
     val: Annotated[float, typer.Option(help="Fraction of images for validation; 0: all for training.")] = 0.1,
     seed: Annotated[int, typer.Option(help="Another seed, another split; the same seed, the same split.")] = 0,
     split_by: Annotated[
@@ -37,7 +39,6 @@ def split(
     Rewrites train_coco.json and val_coco.json together (with --val 0 the first alone is left); pictures, unknown keys
     and ids stay as they are, and so does a test set.
     """
-    from posetools.cli.counts import print_counts, print_next
     from posetools.datasets.resplit import resplit
 
     result = resplit(data, val=val, seed=seed, by=split_by, stratify=stratify)
@@ -52,12 +53,9 @@ def split(
 
 
 def _print_strata(result: ResplitResult) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import console
-
     pictures = {split: each.pictures for split, each in result.counts.items()}
-    table = Table("", "train", "val", "share of val")
-    for name, (total, in_val) in {"pictures": (sum(pictures.values()), pictures["val"]), **result.strata}.items():
-        table.add_row(name, str(total - in_val), str(in_val), f"{100 * in_val / total:.1f} %")
-    console().print(table)
+    rows = [
+        (name, str(total - in_val), str(in_val), f"{100 * in_val / total:.1f} %")
+        for name, (total, in_val) in {"pictures": (sum(pictures.values()), pictures["val"]), **result.strata}.items()
+    ]
+    console().print(table_of(rows, "", "train", "val", "share of val"))

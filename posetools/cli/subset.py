@@ -2,77 +2,48 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from posetools.cli.console import console, print_counts, print_findings, print_next, progress
+from posetools.cli.options import Data, Images, Out, Overwrite, SkeletonOfData
+
 if TYPE_CHECKING:
     from posetools.datasets.subset import SubsetRequest, SubsetResult
 
-_CHOICE = "What is kept"
+_choice = partial(typer.Option, rich_help_panel="What is kept")
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="The data set's folder, as convert writes it.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
-Split = Annotated[
-    list[str] | None,
-    typer.Option(metavar="train|val|...", help="Only this split.", show_default="all", rich_help_panel=_CHOICE),
-]
+Split = Annotated[list[str] | None, _choice(metavar="train|val|...", help="Only this split.", show_default="all")]
 Finding = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="CODE", help="Only pictures with such a finding of `posetools validate`.", rich_help_panel=_CHOICE
-    ),
+    list[str] | None, _choice(metavar="CODE", help="Only pictures with such a finding of `posetools validate`.")
 ]
-Without = Annotated[
-    list[str] | None,
-    typer.Option(metavar="CODE", help="Only pictures without such a finding.", rich_help_panel=_CHOICE),
-]
+Without = Annotated[list[str] | None, _choice(metavar="CODE", help="Only pictures without such a finding.")]
 Names = Annotated[
     str | None,
-    typer.Option(
+    _choice(
         metavar="FILE|PATTERN",
         help="Only these pictures: a file of names, one per line, seen from images/; or a pattern such as 'night/*'.",
-        rich_help_panel=_CHOICE,
     ),
 ]
 MinSize = Annotated[
-    float | None,
-    typer.Option(
-        metavar="PX", help="Only pictures with an object whose longer side is at least this.", rich_help_panel=_CHOICE
-    ),
+    float | None, _choice(metavar="PX", help="Only pictures with an object whose longer side is at least this.")
 ]
-MaxSize = Annotated[
-    float | None,
-    typer.Option(metavar="PX", help="Likewise, at most this: in one object, with --min-size.", rich_help_panel=_CHOICE),
-]
+MaxSize = Annotated[float | None, _choice(metavar="PX", help="Likewise, at most this: in one object, with --min-size.")]
 Size = Annotated[
     Literal["small", "medium", "large"] | None,
-    typer.Option(
-        help="Only pictures with an object of this COCO size class: area below 32x32, below 96x96, or more.",
-        rich_help_panel=_CHOICE,
-    ),
+    _choice(help="Only pictures with an object of this COCO size class: area below 32x32, below 96x96, or more."),
 ]
-Limit = Annotated[
-    int | None,
-    typer.Option(metavar="N", min=1, help="At most so many pictures, by lot.", rich_help_panel=_CHOICE),
-]
-Seed = Annotated[int, typer.Option(help="Of the lot: another seed, another choice.", rich_help_panel=_CHOICE)]
+Limit = Annotated[int | None, _choice(metavar="N", min=1, help="At most so many pictures, by lot.")]
+Seed = Annotated[int, _choice(help="Of the lot: another seed, another choice.")]
 Objects = Annotated[
     bool,
-    typer.Option(
+    _choice(
         "--objects",
         help="Drop single objects too: those of another size, those without --finding, those with --without-finding.",
-        rich_help_panel=_CHOICE,
     ),
 ]
-SkeletonName = Annotated[
-    str | None, typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="the data's own")
-]
-Images = Annotated[
-    Literal["copy", "hardlink", "symlink"], typer.Option(help="How the pictures come into the output, byte for byte.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the data set that is in --out.")]
 
 
 def subset(
@@ -88,7 +59,7 @@ def subset(
     limit: Limit = None,
     seed: Seed = 0,
     objects: Objects = False,
-    skeleton: SkeletonName = None,
+    skeleton: SkeletonOfData = None,
     images: Images = "copy",
     overwrite: Overwrite = False,
 ) -> None:
@@ -98,7 +69,6 @@ def subset(
     """
     from dataclasses import replace
 
-    from posetools.cli.console import progress
     from posetools.datasets.subset import SubsetRequest, subset
 
     request = SubsetRequest(data=data, out=out, splits=tuple(split or ()), names=names, skeleton=skeleton)
@@ -112,12 +82,9 @@ def subset(
 
 
 def _print(result: SubsetResult, request: SubsetRequest) -> None:
-    from posetools.cli.console import console, print_findings
-    from posetools.cli.counts import print_counts, print_next
     from posetools.core.record import count
 
-    if result.findings:
-        print_findings(result.findings, console())
+    print_findings(result.findings, console())
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     kept = []
     for split, each in counts.items():

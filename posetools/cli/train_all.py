@@ -12,11 +12,12 @@ from rich.table import Table
 from posetools.cli.console import console, escape
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
+from posetools.core.stages import STAGES
 from posetools.evaluation.scoring import pck_of
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
 from posetools.training.dry_run import DryRun, StageEstimate, dry_run, size_text, summary
-from posetools.training.pair import EVALUATION, STAGES, TrainAllResult, stage_requests, train_all
+from posetools.training.pair import EVALUATION, TrainAllResult, stage_requests, train_all
 from posetools.training.train import TrainRequest, TrainResult
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from posetools.cli.console import console, escape
+from posetools.core.stages import Stage
 from posetools.errors import printable_lines
-from posetools.mm.configs import Stage
 from posetools.recipes.budget import BOX_AP50, OKS_AP50, verdict
 from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.train import TrainResult

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.cli.urls import refuse_url, source_path
-from posetools.errors import printable
+from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings, progress, table_of
+from posetools.cli.hints import in_own_words
+from posetools.cli.options import refuse_url, source_path
+from posetools.errors import first_lines, printable
 
 if TYPE_CHECKING:
     from posetools.checks.validate import ValidationReport
@@ -84,26 +86,27 @@ def validate(
     What each code means: docs/findings.md.
     """
     from posetools.checks.validate import validate as check
-    from posetools.cli.console import progress
     from posetools.files.disk import write_json
     from posetools.pages.sealed import check_target
-    from posetools.pages.validation.material import add_near_duplicates, check_near_request, read_material
     from posetools.pages.validation.page import write_report
     from posetools.scale.cluster import engine_of
 
     if report:
         check_target(report)
-    if near_duplicates:
-        check_near_request(pictures=pictures)
     refuse_url(data, {"--report": bool(report), "--near-duplicates": near_duplicates})
     engine = engine_of(cluster, workers)
     with progress() as tell:
-        found = check(data, skeleton=skeleton, pictures=pictures, fix=fix, progress=tell, engine=engine)
-        material = read_material(found, skeleton) if near_duplicates or report else None
-        if near_duplicates and material:
-            found = add_near_duplicates(found, material, tell)
+        found = check(
+            data,
+            skeleton=skeleton,
+            pictures=pictures,
+            near_duplicates=near_duplicates,
+            fix=fix,
+            progress=tell,
+            engine=engine,
+        )
         if report:
-            write_report(found, report, material=material, skeleton=skeleton, progress=tell)
+            write_report(found, report, progress=tell)
     if json:
         write_json(json, found.as_dict())
     _print(found)
@@ -113,26 +116,20 @@ def validate(
 
 
 def _print(report: ValidationReport) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import LISTED_PER_CODE, console, escape, print_findings
-    from posetools.cli.hints import in_own_words
-
     out = console()
-    for fixed in report.fixed:
-        out.print(f"fixed {escape(str(fixed.path))} (changes: {len(fixed.repairs)})")
-        for done in fixed.repairs[:LISTED_PER_CODE]:
-            out.print(f"  {done.code} {escape(done.place)}: {escape(done.message)}")
-        if len(fixed.repairs) > LISTED_PER_CODE:
-            out.print(f"  ... and {len(fixed.repairs) - LISTED_PER_CODE} more; --json lists all")
-    if report.findings:
-        print_findings(report.findings, out)
-    table = Table("split", "pictures", "objects", "visible", "hidden", "not labelled", title=escape(str(report.data)))
+    for path, repairs in report.fixed.items():
+        out.print(f"fixed {escape(str(path))} (changes: {len(repairs)})")
+        lines = [f"  {done.code} {done.place}: {done.message}" for done in repairs]
+        for line in first_lines(lines, LISTED_PER_CODE, "  ... and {} more; --json lists all"):
+            out.print(escape(line))
+    print_findings(report.findings, out)
+    rows = []
     for split in report.splits:
         unlabelled, hidden, visible = report.keypoints[split]
         numbers = (report.images[split], report.instances[split], visible, hidden, unlabelled)
-        table.add_row(escape(split), *map(str, numbers))
-    out.print(table)
+        rows.append((split, *map(str, numbers)))
+    heads = ("split", "pictures", "objects", "visible", "hidden", "not labelled")
+    out.print(table_of(rows, *heads, title=escape(str(report.data))))
     for note in report.notes:
         out.print(escape(note))
     fixable = sum(finding.fixable for finding in report.findings)

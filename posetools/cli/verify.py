@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, table_of
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,6 @@ def verify(
 
     Exit status: 0 when it does, 1 when it does not, 2 when the bundle cannot be opened.
     """
-    from posetools.cli.console import console
     from posetools.pairs.pipeline import PipelineOptions, PosePipeline
     from posetools.runtime.archive import Archive
     from posetools.runtime.verify import verify as compare_samples
@@ -37,30 +38,23 @@ def verify(
 
 
 def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import escape
-
     skeleton, thresholds = manifest.skeleton, manifest.thresholds
     sizes = ["x".join(map(str, network.input_size)) for network in manifest.networks]
-    table = Table("bundle", escape(str(bundle)))
-    table.add_row("made by", escape(manifest.made_by))
-    table.add_row("precision", manifest.precision)
-    table.add_row("skeleton", escape(f"{skeleton.name}: {skeleton.category.name}, {skeleton.num_keypoints} keypoints"))
-    table.add_row("detector", escape(f"{sizes[0]}, finds {', '.join(manifest.det.classes)}"))
-    table.add_row("pose estimator", f"{sizes[1]}, boxes times {manifest.pose.padding:g}")
-    table.add_row(
-        "thresholds", f"box {thresholds.bbox_thr:g}, NMS {thresholds.nms_thr:g}, keypoint {thresholds.kpt_thr:g}"
-    )
-    for name, value in manifest.metrics.items():
-        table.add_row(escape(name), "n/a" if value is None else f"{value:.3f}")
-    out.print(table)
+    rows = {
+        "made by": manifest.made_by,
+        "precision": manifest.precision,
+        "skeleton": f"{skeleton.name}: {skeleton.category.name}, {skeleton.num_keypoints} keypoints",
+        "detector": f"{sizes[0]}, finds {', '.join(manifest.det.classes)}",
+        "pose estimator": f"{sizes[1]}, boxes times {manifest.pose.padding:g}",
+        "thresholds": f"box {thresholds.bbox_thr:g}, NMS {thresholds.nms_thr:g}, keypoint {thresholds.kpt_thr:g}",
+    }
+    metrics = [(name, "n/a" if value is None else f"{value:.3f}") for name, value in manifest.metrics.items()]
+    out.print(table_of([*rows.items(), *metrics], "bundle", escape(str(bundle))))
 
 
 def _print_samples(report: VerifyReport, out: Console) -> None:
     from rich.table import Table
 
-    from posetools.cli.console import escape
     from posetools.runtime.verify import PIXELS, SCORE
 
     if not report.samples:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from posetools.errors import RequestError, must_be, printable
+from posetools.cli.console import progress, say
+from posetools.cli.options import SkeletonOfData
+from posetools.errors import RequestError, must_be
 
-_CHOICE = "What is shown"
-_LOOKS = "How it looks"
+_choice = partial(typer.Option, rich_help_panel="What is shown")
+_looks = partial(typer.Option, rich_help_panel="How it looks")
 
 Data = Annotated[
     Path, typer.Argument(help="A data set folder, or a folder or file that `posetools convert` reads.", metavar="DATA")
@@ -22,64 +25,39 @@ Out = Annotated[
         "--out", "-o", help="The file of the sheet, or the folder.", show_default="view.png; view/ with --each"
     ),
 ]
-Split = Annotated[
-    str | None,
-    typer.Option(metavar="train|val|...", help="Only this split.", show_default="all", rich_help_panel=_CHOICE),
-]
+Split = Annotated[str | None, _choice(metavar="train|val|...", help="Only this split.", show_default="all")]
 FindingCode = Annotated[
     str | None,
-    typer.Option(
+    _choice(
         metavar="CODE",
         help="Only pictures with such a finding of `posetools validate`; the objects that it names are marked.",
-        rich_help_panel=_CHOICE,
     ),
 ]
 Predictions = Annotated[
     Path | None,
-    typer.Option(
+    _choice(
         metavar="FILE",
         help="A file of `posetools predict`: each picture that it has with its labels on the left and the predictions "
         "on the right.",
-        rich_help_panel=_CHOICE,
     ),
 ]
-Number = Annotated[
-    int, typer.Option("--n", "-n", min=1, help="How many pictures, or objects, at most.", rich_help_panel=_CHOICE)
-]
+Number = Annotated[int, _choice("--n", "-n", min=1, help="How many pictures, or objects, at most.")]
 Seed = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Choose by lot; the same seed, the same choice.",
-        show_default="spread evenly",
-        rich_help_panel=_CHOICE,
-    ),
+    int | None, _choice(min=0, help="Choose by lot; the same seed, the same choice.", show_default="spread evenly")
 ]
-Objects = Annotated[
-    bool,
-    typer.Option("--objects", help="Show each object by itself, cut out: for small ones.", rich_help_panel=_CHOICE),
-]
+Objects = Annotated[bool, _choice("--objects", help="Show each object by itself, cut out: for small ones.")]
 Each = Annotated[
     bool, typer.Option("--each", help="Write single pictures, in full resolution, into a new folder: no sheet.")
 ]
-Names = Annotated[bool, typer.Option("--names", help="Write each point's name beside it.", rich_help_panel=_LOOKS)]
-Indices = Annotated[
-    bool, typer.Option("--indices", help="Write each point's number, from 0, beside it.", rich_help_panel=_LOOKS)
-]
-SkeletonName = Annotated[
-    str | None, typer.Option("--skeleton", help="A built-in skeleton or a YAML file.", show_default="the data's own")
-]
-Columns = Annotated[
-    int | None,
-    typer.Option(min=1, help="Pictures in a row of the sheet.", show_default="by their shape", rich_help_panel=_LOOKS),
-]
+Names = Annotated[bool, _looks("--names", help="Write each point's name beside it.")]
+Indices = Annotated[bool, _looks("--indices", help="Write each point's number, from 0, beside it.")]
+Columns = Annotated[int | None, _looks(min=1, help="Pictures in a row of the sheet.", show_default="by their shape")]
 Tile = Annotated[
     str | None,
-    typer.Option(
+    _looks(
         metavar="W|WxH",
         help="The size of a picture in the sheet, in pixels.",
         show_default="320 to 1280 wide, by their number",
-        rich_help_panel=_LOOKS,
     ),
 ]
 
@@ -96,7 +74,7 @@ def view(
     each: Each = False,
     names: Names = False,
     indices: Indices = False,
-    skeleton: SkeletonName = None,
+    skeleton: SkeletonOfData = None,
     columns: Columns = None,
     tile: Tile = None,
 ) -> None:
@@ -106,7 +84,6 @@ def view(
     """
     from dataclasses import replace
 
-    from posetools.cli.console import progress
     from posetools.imaging.drawing import Style
     from posetools.labeling.view import ViewRequest
     from posetools.labeling.view import view as show
@@ -118,9 +95,9 @@ def view(
     with progress() as report:
         result = show(request, report)
     for note in result.notes:
-        print(printable(note))
+        say(note)
     if result.out:
-        print(printable(f"wrote {result.out}: {result.shown} of {result.among} {'objects' if objects else 'pictures'}"))
+        say(f"wrote {result.out}: {result.shown} of {result.among} {'objects' if objects else 'pictures'}")
 
 
 def _size(text: str | None) -> tuple[int, int | None] | None:

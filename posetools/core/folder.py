@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from posetools.core.coco_document import read_document
 from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
 from posetools.errors import InputError, RequestError, from_validation, quoted
 from posetools.files.disk import check_free, is_empty, is_zip_name, read_bytes, read_json, zip_at
@@ -42,6 +43,11 @@ def split_folder(name: str) -> str | None:
 def ann_file(data_root: Path, split: str) -> Path:
     """Return the COCO file of a split."""
     return data_root / f"{split}_coco.json"
+
+
+def is_data_set(folder: Path) -> bool:
+    """Return whether a folder holds the COCO file of a split."""
+    return any(folder.glob("*_coco.json"))
 
 
 def split_command(data_root: Path) -> str:
@@ -201,7 +207,7 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
     names: tuple[str, ...] = ()
     category = ""
     for split in splits_of(data_root):
-        category, names = _category(ann_file(data_root, split)) or (category, names)
+        category, names = read_document(ann_file(data_root, split)).keypoints or (category, names)
         for built_in in BUILT_IN:
             skeleton = load_skeleton(built_in)
             if names == skeleton.names:
@@ -226,16 +232,3 @@ def _recorded_skeleton(path: Path) -> Skeleton:
         built_in = load_skeleton(recorded.name)
         return built_in if built_in.model_copy(update={"template": None}) == recorded else recorded
     return recorded
-
-
-def _category(path: Path) -> tuple[str, tuple[str, ...]] | None:
-    """Return the name and the keypoints of the first category that has some."""
-    document = read_json(path)
-    categories = document.get("categories") if isinstance(document, dict) else None
-    if not isinstance(categories, list):
-        return None
-    for category in categories:
-        if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
-            name = category.get("name")
-            return name if isinstance(name, str) else "", tuple(map(str, category["keypoints"]))
-    return None

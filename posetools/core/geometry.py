@@ -7,7 +7,8 @@ convention is a named pair of functions here.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,18 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+SizeClass: TypeAlias = Literal["small", "medium", "large"]
 
 # Normalised coordinates come back from text with an error near 1e-13 of the picture, and a box's far corner as a sum
 # (COCO) with one of 1e-13 px: boxes are kept to 1e-9 px, so that every format gives them back exactly.
 DECIMALS = 9
+
+# COCO's size classes: from which area, in square pixels, up to which.
+SIZE_CLASSES: Mapping[SizeClass, tuple[float, float]] = {
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, np.inf),
+}
 
 
 def xywh_from_xyxy(boxes: Floats) -> Floats:
@@ -70,19 +79,30 @@ def box_from_corners(points: Floats) -> Floats:
 
 
 def box_area(boxes: Floats) -> Floats:
-    """Return the (N,) areas of (N, 4) boxes, in square pixels."""
-    sides = boxes[:, 2:] - boxes[:, :2]
-    area: Floats = sides[:, 0] * sides[:, 1]
+    """Return the (...) areas of (..., 4) boxes, in square pixels."""
+    sides = boxes[..., 2:] - boxes[..., :2]
+    area: Floats = sides[..., 0] * sides[..., 1]
     return area
+
+
+def box_overlap(a: Floats, b: Floats) -> Floats:
+    """Return the (...) areas, in square pixels, that (..., 4) boxes have in common; both are broadcast."""
+    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0.0, None)
+    overlap: Floats = sides[..., 0] * sides[..., 1]
+    return overlap
+
+
+def box_iou(a: Floats, b: Floats) -> Floats:
+    """Return the (...) intersections over unions of (..., 4) boxes, 0 where both are empty; both are broadcast."""
+    overlap = box_overlap(a, b)
+    union = box_area(a) + box_area(b) - overlap
+    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou
 
 
 def pairwise_iou(a: Floats, b: Floats) -> Floats:
     """Return the (N, M) intersections over unions of (N, 4) and (M, 4) boxes; 0 where both are empty."""
-    sides = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0.0, None)
-    overlap = sides[..., 0] * sides[..., 1]
-    union = box_area(a)[:, None] + box_area(b)[None, :] - overlap
-    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return iou
+    return box_iou(a[:, None], b[None])
 
 
 def clip_boxes(boxes: Floats, size: tuple[int, int]) -> Floats:

@@ -60,11 +60,6 @@ def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skelet
         ) from exc
 
 
-def rename_skeleton(skeleton: Skeleton, name: str) -> Skeleton:
-    """Return the same skeleton under another name."""
-    return skeleton.model_copy(update={"name": name})
-
-
 def check_name(path: Path) -> str:
     """Return the skeleton name that a file's name gives.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 _OPPOSITE = {"left": "right", "l": "r", "right": "left", "r": "l"}
 _WORD = re.compile(r"[^-_. /]+")
@@ -23,7 +24,7 @@ _REST = 3
 def swaps(names: Sequence[str]) -> dict[str, str]:
     """Return the partner of each keypoint that has one."""
     found: dict[str, str] = {}
-    for variants in (_by_words, _by_camel_case, _by_parts, _by_letters):
+    for variants in (partial(_by, _WORD), partial(_by, _CAMEL), partial(_by, _SIDE), _by_letters):
         free = [name for name in names if name not in found]
         wanted = {name: _partner(name, variants, free) for name in free}
         found |= {name: other for name, other in wanted.items() if other and wanted[other] == name}
@@ -33,8 +34,7 @@ def swaps(names: Sequence[str]) -> dict[str, str]:
 def without_partner(names: Sequence[str]) -> tuple[str, ...]:
     """Return the keypoints whose names have a word for a side, but no partner among them."""
     found = swaps(names)
-    sided = (_by_words, _by_camel_case)
-    return tuple(name for name in names if name not in found and any(any(variants(name)) for variants in sided))
+    return tuple(name for name in names if name not in found and (_by(_WORD, name) or _by(_CAMEL, name)))
 
 
 def is_left(name: str, partner: str) -> bool | None:
@@ -59,16 +59,10 @@ def _partner(name: str, variants: Callable[[str], Iterable[str]], names: Sequenc
     return found[0] if len(found) == 1 and found[0] != name else None
 
 
-def _by_words(name: str) -> Iterator[str]:
-    yield from _unless_same(name, mirror_name(name))
-
-
-def _by_camel_case(name: str) -> Iterator[str]:
-    yield from _unless_same(name, _CAMEL.sub(_exchanged, name))
-
-
-def _by_parts(name: str) -> Iterator[str]:
-    yield from _unless_same(name, _SIDE.sub(_exchanged, name))
+def _by(part: re.Pattern[str], name: str) -> tuple[str, ...]:
+    """Return the name with its parts of a kind exchanged, where that is another one."""
+    other = part.sub(_exchanged, name)
+    return (other,) if other != name else ()
 
 
 def _by_letters(name: str) -> Iterator[str]:
@@ -79,11 +73,6 @@ def _by_letters(name: str) -> Iterator[str]:
             is_long = len(word) > _REST or (len(word) == 2 and word.isupper())
             if other != word and is_long and not {word.lower(), other.lower()} & _OPPOSITE.keys():
                 yield name[: match.start()] + other + name[match.end() :]
-
-
-def _unless_same(name: str, other: str) -> Iterator[str]:
-    if other != name:
-        yield other
 
 
 def _exchanged(match: re.Match[str]) -> str:

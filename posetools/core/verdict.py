@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from posetools.core.findings import RULES, Finding, Severity, count_by_code
+from posetools.errors import counted
 
 Level: TypeAlias = Literal["good", "warning", "error"]
 
@@ -63,18 +64,14 @@ def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, pictures
         fixable = sum(each.fixable and each.severity is Severity.ERROR for each in findings)
         them = "it" if total == 1 else "all of them" if fixable == total else f"{fixable:,} of them"
         mends = f"; --fix can fix {them}" if fixable else ""
-        return Verdict("error", f"not ready to train: {_count(total, 'error')} to fix first{mends}", things)
+        return Verdict("error", f"not ready to train: {counted(f'{total:,}', 'error')} to fix first{mends}", things)
     ready = "ready to train" if {"train", "val"} <= set(splits) else "no errors"
     unchecked = "" if pictures else " (image files not checked)"
     if warnings:
-        look = f"{_count(len(warnings), 'thing')} to look at first"
+        look = f"{counted(f'{len(warnings):,}', 'thing')} to look at first"
         return Verdict("warning", f"{ready}{unchecked}; {look}", things)
     return Verdict("good", f"{ready}{unchecked}; nothing was found")
 
 
 def _rank(code: str) -> tuple[int, str]:
     return (_FIRST.index(code) if code in _FIRST else len(_FIRST)), code
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from posetools import __version__
+from posetools.checks.across import leaks
 from posetools.core.findings import Finding, has_errors, sort_findings
 from posetools.core.folder import CONVERSION, SPLITS, check_out
 from posetools.core.record import SplitCounts, count, findings_sections
 from posetools.core.skeleton import BUILT_IN, Skeleton
-from posetools.datasets.leaks import leaks
 from posetools.datasets.own_skeleton import source_skeleton
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable

@@ -1,7 +1,7 @@
-"""Data sets made of data sets: what ``merge`` and ``subset`` share.
+"""Data sets made of data sets: what the commands that read and write them share.
 
-Both read whole data set folders, as for training: the pictures are not opened. Both write a new folder with a
-conversion.json of its own, and leave what they read as it is.
+``merge`` and ``subset`` read whole data set folders, as for training: the pictures are not opened. Both write a new
+folder with a conversion.json of its own, and leave what they read as it is.
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ from typing import Any
 from posetools import __version__
 from posetools.core.dataset import Dataset
 from posetools.core.findings import Finding, Severity
-from posetools.core.folder import CONVERSION, IMAGES, ann_file, splits_of
+from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, splits_of
 from posetools.core.record import count, findings_sections
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, quoted
+from posetools.errors import InputError, RequestError, counted, quoted
 from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
-from posetools.formats.coco.read import read_file, shards_of
-from posetools.formats.coco.sources import TrustedPictures
-from posetools.formats.result import join
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +52,13 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
     seen: dict[str, str] = {}
     for split in splits_of(data_root):
         path = ann_file(data_root, split)
-        lookup = TrustedPictures(path, data_root / IMAGES)
-        read = join(shards_of([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton), skeleton)
+        read = coco.read_split(path, data_root / IMAGES, skeleton, options)
         for image in read.dataset.images:
             other = seen.setdefault(image.file_name, split)
             if other != split:
                 problem = f"file_name must be in one split only, got {image.file_name!r}, which {other} has too"
-                raise InputError(
-                    path,
-                    "",
-                    problem,
-                    hint=f"`posetools validate {quoted(data_root)}` lists all such pictures",
-                )
+                hint = f"`posetools validate {quoted(data_root)}` lists all such pictures"
+                raise InputError(path, "", problem, hint=hint)
         images = tuple(replace(image, split=split) for image in read.dataset.images)
         splits[split] = replace(read.dataset, images=images)
         findings += read.findings
@@ -83,43 +75,46 @@ def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     if errors:
         first, *rest = errors
-        more = f" (and {len(rest)} more error{'s' if len(rest) > 1 else ''} in {path})" if rest else ""
+        more = f" (and {counted(len(rest), 'more error')} in {path})" if rest else ""
         hint = "\n  ".join(text for text in (first.hint, advice) if text)
         raise InputError(first.file, first.place, f"{first.message} [{first.code}]{more}", hint=hint)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SetOrigin:
-    """What conversion.json tells of where a data set comes from.
+def check_source(path: Path) -> None:
+    """Refuse what is neither a data set folder nor a labelled source.
 
-    Attributes:
-        command: ``merge`` or ``subset``.
-        sources: the data set folders that were read.
-        options: what the user said.
-        ignored: label -> how many were left out on purpose.
-        findings: what is odd in the sources.
-        more: further sections.
+    Raises:
+        RequestError: nothing is there, or it is a zip file.
     """
-
-    command: str
-    sources: Sequence[Path]
-    options: Mapping[str, Any]
-    ignored: Mapping[str, int]
-    findings: Sequence[Finding]
-    more: Mapping[str, Any]
+    refuse_zip(path)
+    if not path.exists():
+        raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
 
 
 def write_set(
-    splits: Mapping[str, Dataset], out: Path, origin: SetOrigin, *, images: Transfer, overwrite: bool
+    splits: Mapping[str, Dataset],
+    out: Path,
+    *,
+    command: str,
+    sources: Sequence[Path],
+    options: Mapping[str, Any],
+    sections: Mapping[str, Any],
+    findings: Sequence[Finding],
+    images: Transfer,
+    overwrite: bool,
+    ignored: Mapping[str, int] | None = None,
 ) -> None:
     """Write a data set folder with its conversion.json, as a whole or not at all.
+
+    The record says which ``command`` made it of which ``sources`` with which ``options``, how many labels of each name
+    were ``ignored`` on purpose, and the ``findings`` on the sources; ``sections`` are what else it says.
 
     Raises:
         InputError: a picture has a name that leaves the folder.
         OutputError: it cannot be written; ``out`` is as it was.
     """
     skeleton = next(iter(splits.values())).skeleton
-    reason = f"as in what was read ({origin.command})"
+    reason = f"as in what was read ({command})"
     with staged_folder(out, overwrite=overwrite) as folder:
         coco.write(splits, folder, images)
         write_json(
@@ -127,17 +122,17 @@ def write_set(
             {
                 "posetools": __version__,
                 "source": {
-                    "format": origin.command,
-                    "paths": [path.as_posix() for path in origin.sources],
-                    "files": sum(len(splits_of(path)) for path in origin.sources),
-                    "ignored": dict(origin.ignored),
+                    "format": command,
+                    "paths": [path.as_posix() for path in sources],
+                    "files": sum(len(splits_of(path)) for path in sources),
+                    "ignored": dict(ignored or {}),
                 },
                 "format": "coco",
                 "splits": {split: count(dataset).as_dict() for split, dataset in splits.items()},
                 "split": {"by": "declared", "val": None, "seed": None, "groups": None, "reason": reason},
-                "options": dict(origin.options),
-                **origin.more,
-                **findings_sections(origin.findings),
+                "options": dict(options),
+                **sections,
+                **findings_sections(findings),
                 "skeleton": skeleton.model_dump(mode="json"),
             },
         )

@@ -26,7 +26,7 @@ import numpy as np
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.core.skeleton import Skeleton
-from posetools.datasets.matching import DEFAULT_IOU, Matched, match, read_two, relabelled
+from posetools.datasets.matching import DEFAULT_IOU, Matched, match, relabelled
 from posetools.errors import RequestError, must_be
 from posetools.progress import Progress, silent
 
@@ -202,7 +202,7 @@ def diff(
     """
     if not (0 <= threshold < np.inf):
         raise RequestError(must_be("--threshold", "0 or more pixels", threshold))
-    matched = match(*read_two(a, b, skeleton=skeleton, progress=progress), iou=iou, progress=progress)
+    matched = match(a, b, skeleton=skeleton, iou=iou, progress=progress)
     points = _points(matched, threshold)
     corners = _box_moves(matched)
     known, every = matched.a.skeleton, matched.pictures
@@ -290,12 +290,8 @@ def _places(dataset: Dataset, rows: Ints) -> tuple[tuple[str, str], ...]:
 
 
 def _split_changes(matched: Matched) -> list[tuple[str, str, str]]:
-    changes = []
-    for i, j in matched.pictures.tolist():
-        image, other = matched.a.images[i], matched.b.images[j]
-        if image.split and other.split and image.split != other.split:
-            changes.append((image.file_name, image.split, other.split))
-    return changes
+    pairs = [(matched.a.images[i], matched.b.images[j]) for i, j in matched.pictures.tolist()]
+    return [(a.file_name, a.split, b.split) for a, b in pairs if a.split and b.split and a.split != b.split]
 
 
 def _changes(matched: Matched, points: _Points, corners: Floats, threshold: float) -> list[dict[str, Any]]:

@@ -16,17 +16,17 @@ sets and COCO files are not opened for their labels.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from posetools.core.dataset import Dataset, concatenate
-from posetools.core.folder import CONVERSION, refuse_zip, skeleton_of
+from posetools.core.folder import CONVERSION, is_data_set, skeleton_of
 from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
+from posetools.core.matching import first_come
 from posetools.core.skeleton import Skeleton, load_skeleton
-from posetools.datasets.derived import read_set, refuse_errors
+from posetools.datasets.derived import check_source, read_set, refuse_errors
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import told_format
@@ -75,28 +75,34 @@ class Matched:
         return diagonals
 
 
-def read_two(
-    a: Path, b: Path, *, skeleton: str | Path | None = None, progress: Progress = silent
-) -> tuple[Dataset, Dataset]:
-    """Read two labellings with one skeleton.
+def match(
+    a: Path,
+    b: Path,
+    *,
+    skeleton: str | Path | None = None,
+    iou: float = DEFAULT_IOU,
+    progress: Progress = silent,
+) -> Matched:
+    """Read two labellings with one skeleton, and match their pictures and objects.
 
     Args:
         a: a data set folder, a COCO file, or a source that convert reads.
         b: likewise.
         skeleton: a built-in name or a file; None for that of A or B, whichever says it, else the one of their labels.
+        iou: what the boxes of two objects must reach to be the same object, above 0.
         progress: told how far it is.
 
     Raises:
-        RequestError: one is not there, its format cannot be told, or their keypoints are not the same.
+        RequestError: one is not there, its format cannot be told, their keypoints are not the same, ``iou`` is out of
+            range, or no picture is in both.
         InputError: something in one of them cannot be read.
     """
     for path in (a, b):
-        refuse_zip(path)
-        if not path.exists():
-            raise RequestError(f"{path}: must be a data set folder or a labelled source, but there is none")
+        check_source(path)
     known = load_skeleton(skeleton) if skeleton is not None else _common_skeleton(a, b)
     option = "" if skeleton is None else f" --skeleton {quoted(skeleton)}"
-    return _read(a, known, progress, option), _read(b, known, progress, option)
+    one, other = (_read(path, known, progress, option) for path in (a, b))
+    return match_datasets(one, other, iou=iou, progress=progress)
 
 
 def _common_skeleton(a: Path, b: Path) -> Skeleton:
@@ -112,18 +118,14 @@ def _common_skeleton(a: Path, b: Path) -> Skeleton:
 
 def _own_skeleton(path: Path) -> Skeleton | None:
     folder = path if path.is_dir() else path.parent
-    known = (folder / CONVERSION).is_file() or any(folder.glob("*_coco.json"))
-    return skeleton_of(folder) if known else None
+    return skeleton_of(folder) if (folder / CONVERSION).is_file() or is_data_set(folder) else None
 
 
 def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Dataset:
-    if path.is_dir() and any(path.glob("*_coco.json")):
+    if is_data_set(path):
         read = read_set(path, skeleton)
-        refuse_errors(
-            read.findings,
-            path,
-            f"`posetools validate {quoted(path)}{option}` lists everything that is wrong with it",
-        )
+        advice = f"`posetools validate {quoted(path)}{option}` lists everything that is wrong with it"
+        refuse_errors(read.findings, path, advice)
         return concatenate(list(read.splits.values()))
     told = told_format([path], "a data set folder, or of a format that is told by its signs")
     if told is coco.FORMAT and path.is_file():
@@ -137,18 +139,8 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Da
     return result.dataset
 
 
-def match(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progress = silent) -> Matched:
-    """Match the pictures and the objects of two Datasets of one skeleton.
-
-    Args:
-        a: the first.
-        b: the second.
-        iou: what the boxes of two objects must reach to be the same object, above 0.
-        progress: told how far it is.
-
-    Raises:
-        RequestError: ``iou`` is out of range, or no picture is in both.
-    """
+def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progress = silent) -> Matched:
+    """Match the pictures and the objects of two Datasets of one skeleton, as ``match`` does."""
     if not 0 < iou <= 1:
         raise RequestError(must_be("--match-iou", "greater than 0 and at most 1", iou))
     pictures = match_pictures(a, b)
@@ -160,23 +152,16 @@ def match(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progres
     rows, only_a, only_b = [], [], []
     of_a, of_b = a.rows_of_images(), b.rows_of_images()
     for done, (i, j) in enumerate(pictures.tolist(), start=1):
-        pairs = match_boxes(a.boxes[_slice(of_a[i])], b.boxes[_slice(of_b[j])], iou, _crowds(a, of_a[i], b, of_b[j]))
-        rows += [(of_a[i][x], of_b[j][y]) for x, y in pairs]
-        only_a += sorted(set(of_a[i]) - {of_a[i][x] for x, _ in pairs})
-        only_b += sorted(set(of_b[j]) - {of_b[j][y] for _, y in pairs})
+        in_a, in_b = list(of_a[i]), list(of_b[j])
+        # A crowd is matched with a crowd only.
+        allowed = a.iscrowd[in_a, None] == b.iscrowd[None, in_b]
+        pairs = match_boxes(a.boxes[in_a], b.boxes[in_b], iou, allowed)
+        rows += [(in_a[x], in_b[y]) for x, y in pairs]
+        only_a += sorted(set(in_a) - {in_a[x] for x, _ in pairs})
+        only_b += sorted(set(in_b) - {in_b[y] for _, y in pairs})
         progress("matching objects", done, len(pictures))
     matched = np.array(rows, dtype=np.int64).reshape(-1, 2)
     return Matched(a, b, pictures, matched, np.array(only_a, dtype=np.int64), np.array(only_b, dtype=np.int64))
-
-
-def _slice(rows: range) -> slice:
-    return slice(rows.start, rows.stop)
-
-
-def _crowds(a: Dataset, of_a: range, b: Dataset, of_b: range) -> Bools:
-    """Return for each pair of objects whether both or neither are crowds: (n, m)."""
-    same: Bools = a.iscrowd[_slice(of_a), None] == b.iscrowd[None, _slice(of_b)]
-    return same
 
 
 def match_pictures(a: Dataset, b: Dataset) -> Ints:
@@ -191,16 +176,10 @@ def match_pictures(a: Dataset, b: Dataset) -> Ints:
 
 
 def _unique_contents(dataset: Dataset, indices: set[int]) -> dict[str, int]:
-    found = list(_contents(dataset, sorted(indices)))
+    paths = {index: dataset.images[index].path for index in sorted(indices)}
+    found = [(content_hash(path), index) for index, path in paths.items() if path is not None and path.is_file()]
     times = Counter(digest for digest, _ in found)
     return {digest: index for digest, index in found if times[digest] == 1}
-
-
-def _contents(dataset: Dataset, indices: Sequence[int]) -> Iterator[tuple[str, int]]:
-    for index in indices:
-        path = dataset.images[index].path
-        if path is not None and path.is_file():
-            yield content_hash(path), index
 
 
 def match_boxes(a: Floats, b: Floats, threshold: float, allowed: Bools) -> list[tuple[int, int]]:
@@ -214,14 +193,8 @@ def match_boxes(a: Floats, b: Floats, threshold: float, allowed: Bools) -> list[
     """
     iou = np.where(allowed, pairwise_iou(a, b), 0.0)
     rows, columns = np.nonzero(iou >= threshold)
-    pairs, taken_a, taken_b = [], set(), set()
-    for at in np.argsort(-iou[rows, columns], kind="stable").tolist():
-        row, column = int(rows[at]), int(columns[at])
-        if row not in taken_a and column not in taken_b:
-            pairs.append((row, column))
-            taken_a.add(row)
-            taken_b.add(column)
-    return sorted(pairs)
+    order = np.argsort(-iou[rows, columns], kind="stable")
+    return sorted((row, column) for row, column in first_come(np.stack([rows, columns], axis=1)[order]).tolist())
 
 
 def relabelled(matched: Matched, threshold: float, near: float = NEAR) -> Ints:

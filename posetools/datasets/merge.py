@@ -27,8 +27,8 @@ from posetools.core.findings import Finding, sort_findings
 from posetools.core.folder import SPLITS, check_out, skeleton_of
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, load_skeleton
-from posetools.datasets.derived import SetOrigin, SetReading, read_set, refuse_errors, write_set
-from posetools.errors import InputError, RequestError, must_be, printable, quoted
+from posetools.datasets.derived import SetReading, read_set, refuse_errors, write_set
+from posetools.errors import InputError, RequestError, counted, first_lines, must_be, printable, quoted
 from posetools.files.disk import Transfer
 from posetools.files.names import unique_names
 from posetools.formats.base import ReadOptions
@@ -68,13 +68,36 @@ class MergeRequest:
     overwrite: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One picture of one data set: which data set, which of its splits, and which picture there."""
+@dataclass(frozen=True, eq=False, slots=True)
+class SourceImage:
+    """One picture of one data set: the data set's folder, the Dataset of its split, and the picture's index there."""
 
-    source: int
-    split: str
+    source: Path
+    dataset: Dataset
     index: int
+
+    def __str__(self) -> str:
+        return f"{self.source} ({self.image.split}): {self.image.file_name}"
+
+    @property
+    def image(self) -> Image:
+        """The picture itself, which says its split."""
+        return self.dataset.images[self.index]
+
+    @property
+    def path(self) -> Path:
+        """Where the picture lies."""
+        return self.image.path or Path(self.image.file_name)
+
+    def labels(self) -> Floats:
+        """Return (M, 5 + 3K) box, iscrowd and keypoints of the picture's objects, sorted."""
+        of_set = self.dataset
+        rows = slice(*np.searchsorted(of_set.image_index, [self.index, self.index + 1]).tolist())
+        boxes, crowds = of_set.boxes[rows], of_set.iscrowd[rows, None]
+        points = of_set.keypoints[rows].reshape(len(boxes), 3 * of_set.skeleton.num_keypoints)
+        table: Floats = np.concatenate([boxes, crowds, points], axis=1)
+        ordered: Floats = table[np.lexsort(table.T[::-1].round(2))]
+        return ordered
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,38 +133,35 @@ def merge(request: MergeRequest, progress: Progress = silent) -> MergeResult:
     """
     _check(request)
     skeleton, notes = _skeleton(request)
-    options = ReadOptions(names=request.names, ignore=request.ignore)
-    options = settled(skeleton, options)
-    sets: list[SetReading] = []
+    options = settled(skeleton, ReadOptions(names=request.names, ignore=request.ignore))
+    sets: dict[Path, SetReading] = {}
     for done, path in enumerate(request.sources, start=1):
-        sets.append(read_set(path, skeleton, options))
-        refuse_errors(
-            sets[-1].findings,
-            path,
-            f"`posetools validate {quoted(path)}` lists everything that is wrong with it",
-        )
+        sets[path] = read_set(path, skeleton, options)
+        advice = f"`posetools validate {quoted(path)}` lists everything that is wrong with it"
+        refuse_errors(sets[path].findings, path, advice)
         progress("reading data sets", done, len(request.sources))
-    doubles = _doubles(request, sets, progress)
-    left_out = set(doubles)
-    entries = [entry for entry in _entries(sets) if entry not in left_out]
-    origins = [(request.sources[entry.source].resolve().name, _image(sets, entry).file_name) for entry in entries]
-    names = dict(zip(entries, unique_names(origins), strict=True))
-    renamed = [(entry, name) for entry, name in names.items() if name != _image(sets, entry).file_name]
-    ignored = Counter[str]()
-    for each in sets:
-        ignored.update(each.ignored)
+    pictures = [
+        SourceImage(source, dataset, index)
+        for source, each in sets.items()
+        for dataset in each.splits.values()
+        for index in range(len(dataset.images))
+    ]
+    doubles = _doubles(request, pictures, progress)
+    kept = [entry for entry in pictures if entry not in doubles]
+    new_names = unique_names([(entry.source.resolve().name, entry.image.file_name) for entry in kept])
+    names = dict(zip(kept, new_names, strict=True))
     result = MergeResult(
-        datasets=_joined(sets, names),
-        findings=sort_findings(finding for each in sets for finding in each.findings),
-        renamed=tuple((str(request.sources[e.source]), _image(sets, e).file_name, name) for e, name in renamed),
-        doubles=tuple((_shown(request, sets, e), _shown(request, sets, kept)) for e, kept in doubles.items()),
-        ignored=dict(sorted(ignored.items())),
+        datasets=_joined(list(sets.values()), names),
+        findings=sort_findings(finding for each in sets.values() for finding in each.findings),
+        renamed=tuple(
+            (str(e.source), e.image.file_name, name) for e, name in names.items() if name != e.image.file_name
+        ),
+        doubles=tuple((str(entry), str(kept)) for entry, kept in doubles.items()),
+        ignored=dict(sorted(sum((Counter(each.ignored) for each in sets.values()), Counter[str]()).items())),
         notes=notes,
     )
     progress("writing", 0, 1)
-    write_set(
-        result.datasets, request.out, _origin(request, result), images=request.images, overwrite=request.overwrite
-    )
+    _write(request, result)
     progress("writing", 1, 1)
     return result
 
@@ -189,82 +209,60 @@ def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skele
         raise RequestError(f"{path}: swaps must be those of {first} ({skeleton.name}), but they differ\n{advice}")
 
 
-def _entries(sets: Sequence[SetReading]) -> list[Entry]:
-    return [
-        Entry(source, split, index)
-        for source, each in enumerate(sets)
-        for split, dataset in each.splits.items()
-        for index in range(len(dataset.images))
-    ]
-
-
-def _image(sets: Sequence[SetReading], entry: Entry) -> Image:
-    return sets[entry.source].splits[entry.split].images[entry.index]
-
-
-def _shown(request: MergeRequest, sets: Sequence[SetReading], entry: Entry) -> str:
-    return f"{request.sources[entry.source]} ({entry.split}): {_image(sets, entry).file_name}"
-
-
-def _doubles(request: MergeRequest, sets: Sequence[SetReading], progress: Progress) -> dict[Entry, Entry]:
+def _doubles(
+    request: MergeRequest, pictures: Sequence[SourceImage], progress: Progress
+) -> dict[SourceImage, SourceImage]:
     """Return the pictures to leave out -> the one with the same content that is kept.
 
     Raises:
         RequestError: such pictures are in two splits, or their labels differ.
     """
-    doubles: dict[Entry, Entry] = {}
+    doubles: dict[SourceImage, SourceImage] = {}
     leaks, conflicts = [], []
-    for group in _same_content(sets, progress):
+    for group in _same_content(pictures, progress):
         first = group[0]
-        across = [entry for entry in group if entry.split != first.split]
+        across = [entry for entry in group if entry.image.split != first.image.split]
         if across:
-            keeper = next((entry for entry in group if entry.split == request.keep_in), None)
+            keeper = next((entry for entry in group if entry.image.split == request.keep_in), None)
             if keeper is None:
-                leaks.append(f"{_shown(request, sets, first)} and {_shown(request, sets, across[0])}")
+                leaks.append(f"{first} and {across[0]}")
                 continue
             first = keeper
         for entry in group:
             # What one data set has twice is left as it is, unless the pair is in two splits.
-            if entry is first or (entry.source == first.source and entry.split == first.split):
+            if entry.dataset is first.dataset:
                 continue
-            if not _agree(sets, first, entry):
-                conflicts.append(f"{_shown(request, sets, first)} and {_shown(request, sets, entry)}")
+            if not _agree(first, entry):
+                conflicts.append(f"{first} and {entry}")
             doubles[entry] = first
     keep = "--keep-in train or --keep-in val says which of them stays"
     _refuse(leaks, "a picture must be in one split, but {} in two data sets are not", keep)
-    _refuse(
-        conflicts, "the labels of one picture must be the same, but those of {} differ", "`posetools diff` shows how"
-    )
+    rule = "the labels of one picture must be the same, but those of {} differ"
+    _refuse(conflicts, rule, "`posetools diff` shows how")
     return doubles
 
 
 def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
     if pairs:
-        listed = "\n".join(f"  {printable(pair)}" for pair in pairs[:_LISTED])
-        more = f"\n  ... and {len(pairs) - _LISTED} more" if len(pairs) > _LISTED else ""
-        number = f"{len(pairs)} picture{'s' if len(pairs) > 1 else ''}"
-        raise RequestError(f"{rule.format(number)}:\n{listed}{more}\n  {advice}")
+        listed = first_lines(list(map(printable, pairs)), _LISTED)
+        raise RequestError("\n  ".join([f"{rule.format(counted(len(pairs), 'picture'))}:", *listed, advice]))
 
 
-def _same_content(sets: Sequence[SetReading], progress: Progress) -> Iterable[list[Entry]]:
+def _same_content(pictures: Sequence[SourceImage], progress: Progress) -> Iterable[list[SourceImage]]:
     """Yield the pictures of several data sets whose files are the same, byte for byte."""
-    by_size: dict[int, list[Entry]] = {}
-    for entry in _entries(sets):
-        by_size.setdefault(_size(_path(sets, entry)), []).append(entry)
+    by_size: dict[int, list[SourceImage]] = {}
+    for entry in pictures:
+        by_size.setdefault(_size(entry.path), []).append(entry)
     # Files of different sizes differ: only the others are read.
-    candidates = [entries for entries in by_size.values() if len({entry.source for entry in entries}) > 1]
+    candidates = [group for group in by_size.values() if len({entry.source for entry in group}) > 1]
     total, done = sum(map(len, candidates)), 0
-    for entries in candidates:
-        by_hash: dict[str, list[Entry]] = {}
-        for entry in entries:
-            by_hash.setdefault(content_hash(_path(sets, entry)), []).append(entry)
+    for group in candidates:
+        by_hash: dict[str, list[SourceImage]] = {}
+        for entry in group:
+            by_hash.setdefault(content_hash(entry.path), []).append(entry)
             done += 1
             progress("comparing pictures", done, total)
-        yield from (group for group in by_hash.values() if len({entry.source for entry in group}) > 1)
-
-
-def _path(sets: Sequence[SetReading], entry: Entry) -> Path:
-    return _image(sets, entry).path or Path(_image(sets, entry).file_name)
+        yield from (same for same in by_hash.values() if len({entry.source for entry in same}) > 1)
 
 
 def _size(path: Path) -> int:
@@ -274,58 +272,50 @@ def _size(path: Path) -> int:
         raise InputError(path, "", f"picture cannot be read: {exc.strerror or exc}") from exc
 
 
-def _agree(sets: Sequence[SetReading], a: Entry, b: Entry) -> bool:
-    """Return whether two entries of one picture have the same labels, in whatever order."""
-    labels = [_labels(sets[entry.source].splits[entry.split], entry.index) for entry in (a, b)]
-    return labels[0].shape == labels[1].shape and bool(np.allclose(labels[0], labels[1], rtol=0.0, atol=_SAME))
+def _agree(a: SourceImage, b: SourceImage) -> bool:
+    """Return whether a picture has the same labels in two data sets, in whatever order."""
+    one, other = a.labels(), b.labels()
+    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0.0, atol=_SAME))
 
 
-def _labels(dataset: Dataset, index: int) -> Floats:
-    """Return (M, 5 + 3K) box, iscrowd and keypoints of one picture's objects, sorted."""
-    rows = slice(*np.searchsorted(dataset.image_index, [index, index + 1]).tolist())
-    boxes, crowds = dataset.boxes[rows], dataset.iscrowd[rows, None]
-    points = dataset.keypoints[rows].reshape(len(boxes), 3 * dataset.skeleton.num_keypoints)
-    table: Floats = np.concatenate([boxes, crowds, points], axis=1)
-    ordered: Floats = table[np.lexsort(table.T[::-1].round(2))]
-    return ordered
-
-
-def _joined(sets: Sequence[SetReading], names: Mapping[Entry, str]) -> dict[str, Dataset]:
+def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dict[str, Dataset]:
     """Return split -> one Dataset of the pictures that are kept, under their new names."""
     splits = dict.fromkeys(split for each in sets for split in each.splits)
+    kept: dict[int, list[SourceImage]] = {}
+    for entry in names:
+        kept.setdefault(id(entry.dataset), []).append(entry)
     joined = {}
     for split in sorted(splits, key=lambda name: (name not in SPLITS, name)):
         parts = []
-        for source, each in enumerate(sets):
-            dataset = each.splits.get(split)
-            if dataset is None:
-                continue
-            kept = [index for index in range(len(dataset.images)) if Entry(source, split, index) in names]
-            part = dataset.select_images(kept)
-            images = [
-                replace(image, file_name=names[Entry(source, split, index)])
-                for index, image in zip(kept, part.images, strict=True)
-            ]
-            parts.append(part.with_images(images))
+        for dataset in (each.splits[split] for each in sets if split in each.splits):
+            mine = kept.get(id(dataset), [])
+            images = [replace(entry.image, file_name=names[entry]) for entry in mine]
+            parts.append(dataset.select_images(entry.index for entry in mine).with_images(images))
         joined[split] = concatenate(parts)
     return joined
 
 
-def _origin(request: MergeRequest, result: MergeResult) -> SetOrigin:
-    return SetOrigin(
+def _write(request: MergeRequest, result: MergeResult) -> None:
+    options = {
+        "skeleton": None if request.skeleton is None else Path(request.skeleton).as_posix(),
+        "map": dict(sorted(request.names.items())),
+        "ignore": sorted(request.ignore),
+        "keep_in": request.keep_in,
+        "images": request.images,
+    }
+    sections = {
+        "renamed": [{"source": source, "from": old, "to": new} for source, old, new in result.renamed],
+        "left_out": [{"picture": gone, "same_as": kept} for gone, kept in result.doubles],
+    }
+    write_set(
+        result.datasets,
+        request.out,
         command="merge",
         sources=request.sources,
-        options={
-            "skeleton": None if request.skeleton is None else Path(request.skeleton).as_posix(),
-            "map": dict(sorted(request.names.items())),
-            "ignore": sorted(request.ignore),
-            "keep_in": request.keep_in,
-            "images": request.images,
-        },
+        options=options,
         ignored=result.ignored,
         findings=result.findings,
-        more={
-            "renamed": [{"source": source, "from": old, "to": new} for source, old, new in result.renamed],
-            "left_out": [{"picture": gone, "same_as": kept} for gone, kept in result.doubles],
-        },
+        sections=sections,
+        images=request.images,
+        overwrite=request.overwrite,
     )

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from posetools.core.findings import Finding
-from posetools.core.folder import CONVERSION, is_record, skeleton_of
+from posetools.core.folder import CONVERSION, is_data_set, is_record, skeleton_of
 from posetools.core.skeleton import (
     BUILT_IN,
     DEFAULT,
@@ -25,7 +25,7 @@ from posetools.core.skeleton import (
     new_command,
     read_skeleton,
 )
-from posetools.errors import InputError, RequestError, show_value
+from posetools.errors import InputError, RequestError, first_names, show_value
 from posetools.files.disk import read_bytes, write_text
 from posetools.files.urls import is_url
 from posetools.files.walking import files_ending
@@ -53,31 +53,6 @@ class OwnSkeleton:
     skeleton: Skeleton
     option: str
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class LabelNames:
-    """The labels in some labelme files.
-
-    Attributes:
-        points: labels of points, in the order in which they were met.
-        boxes: label of rectangles -> how many have it.
-        others: labels of other shapes.
-    """
-
-    points: dict[str, None] = field(default_factory=dict)
-    boxes: Counter[str] = field(default_factory=Counter)
-    others: dict[str, None] = field(default_factory=dict)
-
-    @property
-    def all(self) -> frozenset[str]:
-        """Every label."""
-        return frozenset(self.points) | frozenset(self.boxes) | frozenset(self.others)
-
-    @property
-    def category(self) -> str:
-        """What the object is called, as far as rectangles say it."""
-        return self.boxes.most_common(1)[0][0] if self.boxes else ""
 
 
 def own_skeleton(
@@ -109,18 +84,19 @@ def own_skeleton(
     for path in local:
         if (recorded := _recorded(path if path.is_dir() else path.parent)) is not None:
             return recorded
-    labels = labels_in(local if by_labels else (), names or {}, ignore, encoding)
+    shapes = _shapes_in(local if by_labels else (), names or {}, ignore, encoding)
+    labels = {label for _, label in shapes}
     for path in local:
         recorded = _recorded(_around(path)) if path.is_dir() else None
-        if recorded is not None and fits(labels.all, recorded.skeleton):
+        if recorded is not None and fits(labels, recorded.skeleton):
             return recorded
-    if not labels.all:
+    if not labels:
         return OwnSkeleton(load_skeleton(DEFAULT), DEFAULT, "the default, as nothing says another")
     for name in BUILT_IN:
         skeleton = load_skeleton(name)
-        if fits(labels.all, skeleton):
+        if fits(labels, skeleton):
             return OwnSkeleton(skeleton, name, f"as the labels in {paths[0]} are its names")
-    raise RequestError(_ask(paths[0], labels))
+    raise RequestError(_ask(paths[0], shapes))
 
 
 def source_skeleton(
@@ -179,7 +155,7 @@ def _recorded(folder: Path) -> OwnSkeleton | None:
     if file.is_file():
         return OwnSkeleton(read_skeleton(file), str(file), f"of {file}")
     record = folder / CONVERSION
-    if (record.is_file() and is_record(record)) or any(folder.glob("*_coco.json")):
+    if (record.is_file() and is_record(record)) or is_data_set(folder):
         return OwnSkeleton(skeleton_of(folder), str(folder), f"of the data set {folder}")
     return None
 
@@ -189,33 +165,24 @@ def _around(folder: Path) -> Path:
     return folder.resolve().parent if folder.name in ("", "..") else folder.parent
 
 
-def labels_in(
-    paths: Sequence[Path], names: Mapping[str, str], ignore: Collection[str], encoding: str | None = None
-) -> LabelNames:
-    """Return the labels of the first labelme files in some folders, or of some files, as far as they can be read.
+def _shapes_in(
+    paths: Sequence[Path], names: Mapping[str, str], ignore: Collection[str], encoding: str | None
+) -> list[tuple[str, str]]:
+    """Return (type, label) of the shapes in the first labelme files of some folders, as far as they can be read.
 
     Of a file whose encoding is not known these are the labels in ASCII, which are the same in all encodings.
     """
-    found = LabelNames()
+    found = []
     for file in islice(_json_files(paths), _FILES):
         try:
             data = read_bytes(file)
         except InputError:
             continue
         document = some_reading(data, str(file), encoding)
-        if isinstance(document, Finding):
-            continue
-        for shape in document.shapes:
+        for shape in () if isinstance(document, Finding) else document.shapes:
             label = shape.label
-            if not label or label in ignore or not (encoding or label.isascii() or is_utf8(data)):
-                continue
-            label = names.get(label, label)
-            if isinstance(shape, BadShape):
-                found.others[label] = None
-            elif shape.shape_type == "rectangle":
-                found.boxes[label] += 1
-            else:
-                (found.points if shape.shape_type == "point" else found.others)[label] = None
+            if label and label not in ignore and (encoding or label.isascii() or is_utf8(data)):
+                found.append(("" if isinstance(shape, BadShape) else shape.shape_type, names.get(label, label)))
     return found
 
 
@@ -227,10 +194,11 @@ def _json_files(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _ask(path: Path, labels: LabelNames) -> str:
-    known = sorted(labels.all)
-    listed = ", ".join(known[:_LISTED]) + (", ..." if len(known) > _LISTED else "")
-    command = new_command(labels.points, labels.category)
+def _ask(path: Path, shapes: Sequence[tuple[str, str]]) -> str:
+    listed = first_names(sorted({label for _, label in shapes}), _LISTED)
+    points = dict.fromkeys(label for kind, label in shapes if kind == "point")
+    boxes = Counter(label for kind, label in shapes if kind == "rectangle").most_common(1)
+    command = new_command(points, boxes[0][0] if boxes else "")
     file = command.split()[3]
     return (
         f"{path}: labels must be names of a built-in skeleton ({', '.join(BUILT_IN)}) where --skeleton is left out, "

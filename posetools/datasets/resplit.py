@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from posetools.core.coco_document import HINT, CocoDocument, read_document
 from posetools.core.folder import CONVERSION, SPLITS, ann_file, splits_of
+from posetools.core.geometry import SIZE_CLASSES
 from posetools.core.journal import finish, write_together
 from posetools.core.record import SplitCounts, count_annotations
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, SplitPlan, plan_split
-from posetools.datasets.stratify import SIZE_BOUNDS, Strata, Stratify
+from posetools.datasets.stratify import Strata, Stratify
 from posetools.errors import InputError, RequestError, must_be, show_value
 from posetools.files.disk import dump_json, read_json
 from posetools.files.locks import only_one_in
-
-_HINT = "`posetools validate` lists everything that is wrong with the file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,6 @@ class ResplitResult:
     untouched: tuple[str, ...]
     strata: Mapping[str, tuple[int, int]]
     finished: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """One COCO file, checked as far as splitting needs it."""
-
-    path: Path
-    content: dict[str, Any]
-    images: list[dict[str, Any]]
-    annotations: list[dict[str, Any]]
 
 
 def resplit(
@@ -135,33 +125,25 @@ def _check_both_sides(data_root: Path, plan: SplitPlan, objects: Sequence[int]) 
         raise RequestError(f"{data_root}: objects must be in both splits, got none in {side}\n  fix: {hint}")
 
 
-def _read(path: Path) -> _Document:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise InputError(path, "", must_be("a COCO file", "an object", content), hint=_HINT)
-    images = _objects(path, content, "images")
-    annotations = _objects(path, content, "annotations")
+def _read(path: Path) -> CocoDocument:
+    document = read_document(path)
+    if not isinstance(document.content, dict):
+        raise InputError(path, "", must_be("a COCO file", "an object", document.content), hint=HINT)
+    images, annotations = document.objects("images"), document.objects("annotations")
     for i, image in enumerate(images):
         if not isinstance(image.get("file_name"), str):
             problem = must_be("file_name", "a text", image.get("file_name"))
-            raise InputError(path, f"images[{i}]", problem, hint=_HINT)
+            raise InputError(path, f"images[{i}]", problem, hint=HINT)
     ids = _unique_ids(path, images, "images")
     _unique_ids(path, annotations, "annotations")
-    numbers = 3 * len(_keypoint_names_of(content))
+    numbers = 3 * len(_keypoint_names(document))
     for i, annotation in enumerate(annotations):
         place = f"annotations[{i}] (id {annotation['id']})"
         if annotation.get("image_id") not in ids:
             problem = must_be("image_id", "the id of a picture in this file", annotation.get("image_id"))
-            raise InputError(path, place, problem, hint=_HINT)
+            raise InputError(path, place, problem, hint=HINT)
         _check_keypoints(path, place, annotation.get("keypoints"), numbers)
-    return _Document(path, content, images, annotations)
-
-
-def _objects(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    entries = content.get(key)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(path, key, must_be(key, "a list of objects", entries), hint=_HINT)
-    return entries
+    return document
 
 
 def _unique_ids(path: Path, entries: Sequence[Mapping[str, Any]], key: str) -> set[int | str]:
@@ -169,9 +151,9 @@ def _unique_ids(path: Path, entries: Sequence[Mapping[str, Any]], key: str) -> s
     for i, entry in enumerate(entries):
         number = entry.get("id")
         if not isinstance(number, int | str):
-            raise InputError(path, f"{key}[{i}]", must_be("id", "a whole number", number), hint=_HINT)
+            raise InputError(path, f"{key}[{i}]", must_be("id", "a whole number", number), hint=HINT)
         if number in seen:
-            raise InputError(path, f"{key}[{i}]", must_be("id", "unique in this file", number), hint=_HINT)
+            raise InputError(path, f"{key}[{i}]", must_be("id", "unique in this file", number), hint=HINT)
         seen.add(number)
     return seen
 
@@ -180,35 +162,29 @@ def _check_keypoints(path: Path, place: str, keypoints: object, numbers: int) ->
     if keypoints is None:
         return
     if not isinstance(keypoints, list) or not all(isinstance(number, int | float) for number in keypoints):
-        raise InputError(path, place, must_be("keypoints", "a list of numbers", keypoints), hint=_HINT)
+        raise InputError(path, place, must_be("keypoints", "a list of numbers", keypoints), hint=HINT)
     if numbers and len(keypoints) not in (0, numbers):
         problem = must_be("keypoints", f"{numbers} numbers, as the category says", len(keypoints))
-        raise InputError(path, place, problem, hint=_HINT)
+        raise InputError(path, place, problem, hint=HINT)
 
 
-def _check_same_categories(a: _Document, b: _Document) -> None:
+def _check_same_categories(a: CocoDocument, b: CocoDocument) -> None:
     if a.content.get("categories") != b.content.get("categories"):
         problem = f"categories must be those of {a.path.name}, got {show_value(b.content.get('categories'))}"
-        raise InputError(b.path, "categories", problem, hint="objects move between the two files; " + _HINT)
+        raise InputError(b.path, "categories", problem, hint="objects move between the two files; " + HINT)
 
 
-def _keypoint_names(document: _Document) -> tuple[str, ...]:
-    return _keypoint_names_of(document.content)
+def _keypoint_names(document: CocoDocument) -> tuple[str, ...]:
+    return document.keypoints[1] if document.keypoints else ()
 
 
-def _keypoint_names_of(content: Mapping[str, Any]) -> tuple[str, ...]:
-    categories = content.get("categories")
-    for category in categories if isinstance(categories, list) else ():
-        if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
-            return tuple(str(name) for name in category["keypoints"])
-    return ()
-
-
-def _merge(documents: Sequence[_Document]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
+def _merge(documents: Sequence[CocoDocument]) -> tuple[list[dict[str, Any]], list[dict[str, Any]], tuple[str, ...]]:
     """Return all pictures, all annotations, and which of the two got new ids because theirs stood in two files."""
     renumbered = []
-    images = [(number, image) for number, document in enumerate(documents) for image in document.images]
-    annotations = [(number, entry) for number, document in enumerate(documents) for entry in document.annotations]
+    images = [(number, image) for number, document in enumerate(documents) for image in document.entries("images")]
+    annotations = [
+        (number, entry) for number, document in enumerate(documents) for entry in document.entries("annotations")
+    ]
     new_id = {(number, image["id"]): image["id"] for number, image in images}
     if _clash(images):
         renumbered.append("images")
@@ -229,7 +205,7 @@ def _dump(data_root: Path, content: Mapping[str, Any]) -> str:
     try:
         return dump_json(content)
     except ValueError as exc:
-        raise InputError(data_root, "", "numbers must be finite, got NaN or infinity", hint=_HINT) from exc
+        raise InputError(data_root, "", "numbers must be finite, got NaN or infinity", hint=HINT) from exc
 
 
 def _strata(
@@ -249,8 +225,8 @@ def _strata(
         held = _sizes(data_root, entry) if by_size else _visibilities(data_root, entry, num_keypoints)
         counts[row_of[entry["image_id"]], :3] += held
     counts[:, 3] = counts[:, :3].sum(axis=1) == 0
-    sizes, points = ("small", "medium", "large"), ("points not labelled", "hidden points", "visible points")
-    labels = [f"{each} objects" for each in sizes] if by_size else points
+    points = ("points not labelled", "hidden points", "visible points")
+    labels = [f"{each} objects" for each in SIZE_CLASSES] if by_size else points
     return Strata(stratify, (*labels, "pictures without objects"), counts)
 
 
@@ -259,8 +235,7 @@ def _sizes(data_root: Path, entry: Mapping[str, Any]) -> list[int]:
     if not isinstance(area, int | float) or isinstance(area, bool) or not 0 < area < float("inf"):
         problem = must_be("area", "a number of square pixels for --stratify size", area)
         raise InputError(data_root, f"annotation {entry['id']}", problem, hint="`posetools validate --fix` mends areas")
-    number = sum(area >= bound for bound in SIZE_BOUNDS)
-    return [int(number == size) for size in range(3)]
+    return [int(low <= area < high) for low, high in SIZE_CLASSES.values()]
 
 
 def _visibilities(data_root: Path, entry: Mapping[str, Any], num_keypoints: int) -> list[int]:
@@ -268,7 +243,7 @@ def _visibilities(data_root: Path, entry: Mapping[str, Any], num_keypoints: int)
     numbers = [seen.count(value) for value in range(3)]
     if sum(numbers) != len(seen):
         problem = must_be("visibility", "0, 1 or 2 for --stratify visibility", seen)
-        raise InputError(data_root, f"annotation {entry['id']}", problem, hint=_HINT)
+        raise InputError(data_root, f"annotation {entry['id']}", problem, hint=HINT)
     return numbers
 
 

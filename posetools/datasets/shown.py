@@ -8,20 +8,21 @@ split, for the same name may stand in two of them: that is a finding itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.checks.validate import validate
+from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.dataset import Dataset, Image
 from posetools.core.findings import Finding, Severity
-from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, skeleton_of, splits_of
+from posetools.core.folder import CONVERSION, IMAGES, ann_file, is_data_set, skeleton_of, splits_of
 from posetools.core.geometry import Floats
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
+from posetools.datasets.derived import check_source
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be
-from posetools.files.disk import read_json
 from posetools.formats import told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
@@ -102,12 +103,9 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
         RequestError: there is no such data or split, or its format cannot be told.
         InputError: a file that is needed cannot be read.
     """
-    refuse_zip(data)
-    if not data.exists():
-        raise RequestError(f"{data}: must be a data set folder or a labelled source, but there is none")
-    folder = data if data.is_dir() else data.parent
-    is_set = data.is_dir() and any(data.glob("*_coco.json"))
-    own = is_set or skeleton is not None or (folder / CONVERSION).is_file() or any(folder.glob("*_coco.json"))
+    check_source(data)
+    folder, is_set = data if data.is_dir() else data.parent, is_data_set(data)
+    own = skeleton is not None or (folder / CONVERSION).is_file() or is_data_set(folder)
     known = skeleton_of(folder, skeleton) if own else own_skeleton([data]).skeleton
     labels = _of_set(data, split, known, skeleton, progress) if is_set else _of_source(data, split, known, progress)
     if not labels.pictures:
@@ -124,7 +122,7 @@ def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path
     errors = 0
     for done, file in enumerate(files, start=1):
         read = coco.read_split(file, data / IMAGES, skeleton)
-        pictures += _pictures(read.dataset, str(file))
+        pictures += labelled(read.dataset, str(file))
         errors += _errors(read.findings)
         progress("reading COCO files", done, len(files))
 
@@ -145,7 +143,7 @@ def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Prog
     _check_split(data, split, sorted(declared))
     # A COCO file's places name the file; elsewhere each picture has a file of its own.
     many = str(data) if data.is_file() and told is coco.FORMAT else ""
-    pictures = [each for each in _pictures(read.dataset, many) if split in (None, each.image.split)]
+    pictures = [each for each in labelled(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
     return Labels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)
 
@@ -156,7 +154,8 @@ def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
         raise RequestError(must_be("--split", rule, split))
 
 
-def _pictures(dataset: Dataset, file: str) -> Iterator[Labelled]:
+def labelled(dataset: Dataset, file: str = "") -> Iterator[Labelled]:
+    """Yield the pictures of a Dataset with their objects; ``file`` is the annotation file of all, if any."""
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
         yield Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part], file)
@@ -168,7 +167,7 @@ def _errors(findings: Iterable[Finding]) -> int:
 
 def mark_pictures(findings: Iterable[Finding], pictures: Sequence[Labelled]) -> tuple[dict[int, Mark], list[Finding]]:
     """Return what is found in which picture, by its index, and the findings that name no picture."""
-    finder = _Finder(pictures)
+    finder = Finder(pictures)
     marks: dict[int, list[tuple[frozenset[int], str]]] = {}
     elsewhere = []
     for finding in findings:
@@ -180,7 +179,7 @@ def mark_pictures(findings: Iterable[Finding], pictures: Sequence[Labelled]) -> 
     return {index: Mark(tuple(found)) for index, found in sorted(marks.items())}, elsewhere
 
 
-class _Finder:
+class Finder:
     """Finds the picture that a finding is about, and the objects in it."""
 
     def __init__(self, pictures: Sequence[Labelled]) -> None:
@@ -190,7 +189,7 @@ class _Finder:
         self._paths = {str(each.image.path): i for i, each in enumerate(pictures)}
         self._stems = _grouped((each.image.path.stem, i) for i, each in enumerate(pictures) if each.image.path)
         self._files = _grouped((origin.file, i) for origin, (i, _) in self._objects.items())
-        self._entries: dict[str, tuple[list[str | None], list[str | None]]] = {}
+        self._documents: dict[str, CocoDocument] = {}
 
     def find(self, finding: Finding) -> dict[int, frozenset[int]]:
         """Return index of the picture -> rows of its objects; empty for what is about no picture."""
@@ -227,10 +226,9 @@ class _Finder:
 
     def _name(self, file: str, kind: str, position: int) -> str | None:
         """Return the file name of the picture of an entry in a COCO file, also of one that could not be read."""
-        if file not in self._entries:
-            self._entries[file] = _entries(Path(file))
-        names, pictures_of = self._entries[file]
-        return names[position] if kind == "images" else pictures_of[position]
+        if file not in self._documents:
+            self._documents[file] = read_document(Path(file))
+        return self._documents[file].image_name(kind, position)
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
@@ -238,14 +236,3 @@ def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:
     for name, index in pairs:
         groups.setdefault(name, set()).add(index)
     return groups
-
-
-def _entries(path: Path) -> tuple[list[str | None], list[str | None]]:
-    """Return of a COCO file the name of each picture, and of each annotation the name of its picture, where known."""
-    document = read_json(path)
-    images, annotations = (
-        [entry if isinstance(entry, Mapping) else {} for entry in document[kind]] for kind in ("images", "annotations")
-    )
-    names = [name if isinstance(name := image.get("file_name"), str) else None for image in images]
-    by_id = {str(image.get("id")): name for image, name in zip(images, names, strict=True)}
-    return names, [by_id.get(str(annotation.get("image_id"))) for annotation in annotations]

@@ -31,7 +31,7 @@ import yaml
 
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, read_skeleton
-from posetools.datasets.matching import DEFAULT_IOU, Matched, match, read_two, relabelled
+from posetools.datasets.matching import DEFAULT_IOU, Matched, match, relabelled
 from posetools.errors import InputError, RequestError
 from posetools.files.disk import read_text, write_text
 from posetools.progress import Progress, silent
@@ -128,7 +128,7 @@ def sigmas(
         RequestError: one is not there, they have nothing in common, or no keypoint has enough objects.
         InputError: something in one of them cannot be read.
     """
-    matched = match(*read_two(a, b, skeleton=skeleton, progress=progress), iou=iou, progress=progress)
+    matched = match(a, b, skeleton=skeleton, iou=iou, progress=progress)
     points = measure(matched)
     most = max((each.objects for each in points.values()), default=0)
     if most < FEWEST:
@@ -160,10 +160,10 @@ def measure(matched: Matched) -> dict[str, Sigma]:
     usable = (in_a[:, :, 2] > 0) & (in_b[:, :, 2] > 0) & ~mistaken & (areas > 0)[:, None]
     # Areas of 0 are not usable; the 1 keeps the division silent.
     scaled = (in_b[:, :, :2] - in_a[:, :, :2]) / np.sqrt(np.where(areas > 0, areas, 1.0))[:, None, None]
-    found = {}
-    for k, name in enumerate(skeleton.names):
-        found[name] = _sigma(scaled[usable[:, k], k], int(mistaken[:, k].sum()), skeleton.sigmas[k])
-    return found
+    return {
+        name: _sigma(scaled[usable[:, k], k], int(mistaken[:, k].sum()), skeleton.sigmas[k])
+        for k, name in enumerate(skeleton.names)
+    }
 
 
 def _sigma(differences: Floats, left_out: int, current: float) -> Sigma:
@@ -217,15 +217,10 @@ def update_skeleton(path: Path, result: SigmasResult) -> tuple[str, ...]:
             "  is B a copy of A? Each person must label without seeing the other's labels"
         )
     measured = [result.points[name].sigma for name in before.names]
-    new = [old if value is None else _rounded(value) for old, value in zip(before.sigmas, measured, strict=True)]
-    text = read_text(path)
-    changed = _with_sigmas(path, text, new)
-    write_text(path, changed)
+    both = zip(before.sigmas, measured, strict=True)
+    new = [old if value is None else float(f"{value:.{_DIGITS}g}") for old, value in both]
+    write_text(path, _with_sigmas(path, read_text(path), new))
     return tuple(name for name, value in zip(before.names, measured, strict=True) if value is None)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
 
 
 def _with_sigmas(path: Path, text: str, values: list[float]) -> str:

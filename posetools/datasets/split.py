@@ -36,7 +36,7 @@ import numpy as np
 
 from posetools.core.originals import original_name
 from posetools.datasets.stratify import Strata, balance
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, first_names, must_be
 
 DEFAULT_VAL = 0.1
 DEFAULT_SEED = 0
@@ -181,20 +181,16 @@ def _keys(names: Sequence[str], originals: Sequence[str], by: str | None) -> tup
 
 def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
     pattern = re.compile(expression)
-    keys, unmatched = [], []
-    for name in names:
-        match = pattern.search(name)
-        key = match and (match[1] if pattern.groups else match[0])
-        keys.append(key or "")
-        if key is None:
-            unmatched.append(name)
+    found = [pattern.search(name) for name in names]
+    keys = [match and (match[1] if pattern.groups else match[0]) for match in found]
+    unmatched = sorted(name for name, key in zip(names, keys, strict=True) if key is None)
     if unmatched:
-        listed = ", ".join(sorted(unmatched)[:_LISTED]) + (", ..." if len(unmatched) > _LISTED else "")
+        listed = first_names(unmatched, _LISTED)
         raise RequestError(
             f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
             f"{len(names)}: {listed}\n  the expression is searched in the name under images/, folders included"
         )
-    return keys
+    return [key or "" for key in keys]
 
 
 def _clip_keys(names: Sequence[str]) -> list[str] | None:
@@ -289,15 +285,7 @@ def _choose(sizes: Mapping[str, int], val: float, seed: int) -> set[str]:
 
 
 def _share_objects(chosen: set[str], sizes: Mapping[str, int], holders: set[str], val: float, seed: int) -> set[str]:
-    """Return a choice that leaves objects on both sides, where there are two groups that hold some.
-
-    Args:
-        chosen: the keys of the groups for evaluation.
-        sizes: key of a group -> its number of pictures.
-        holders: the keys of the groups that hold objects.
-        val: the share that is for evaluation.
-        seed: of the order in which groups are looked at.
-    """
+    """Return a choice that leaves objects on both sides, where there are two groups that hold some."""
     if len(holders) < 2 or 0 < len(holders & chosen) < len(holders):
         return chosen
     val_lacks = not holders & chosen

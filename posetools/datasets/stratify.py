@@ -21,8 +21,6 @@ import numpy as np
 from posetools.core.geometry import Bools, Floats, Ints
 
 Stratify: TypeAlias = Literal["size", "visibility"]
-STRATIFY: tuple[Stratify, ...] = ("size", "visibility")
-SIZE_BOUNDS = (32.0**2, 96.0**2)
 
 _PASSES = 10
 # Of very many groups a lot is enough to find good exchanges among.

@@ -27,20 +27,13 @@ from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset
 from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
-from posetools.core.geometry import Bools
-from posetools.datasets.derived import SetOrigin, read_set, refuse_errors, write_set
-from posetools.datasets.shown import Labelled, Mark, mark_pictures
-from posetools.datasets.stratify import SIZE_BOUNDS
-from posetools.errors import RequestError, must_be, quoted
+from posetools.core.geometry import SIZE_CLASSES, Bools, SizeClass
+from posetools.datasets.derived import read_set, refuse_errors, write_set
+from posetools.datasets.shown import Finder, Labelled, Mark, labelled, mark_pictures
+from posetools.errors import RequestError, first_names, must_be, quoted
 from posetools.files.disk import Transfer, read_text
 from posetools.progress import Progress, silent
 
-# COCO's, from the lower bound to below the upper one, in square pixels.
-SIZE_CLASSES: Mapping[str, tuple[float, float]] = {
-    "small": (0.0, SIZE_BOUNDS[0]),
-    "medium": SIZE_BOUNDS,
-    "large": (SIZE_BOUNDS[1], np.inf),
-}
 _LISTED = 5
 
 
@@ -74,7 +67,7 @@ class SubsetRequest:
     names: str | None = None
     min_size: float | None = None
     max_size: float | None = None
-    size_class: str | None = None
+    size_class: SizeClass | None = None
     limit: int | None = None
     seed: int = 0
     objects: bool = False
@@ -120,7 +113,9 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
     _check(request)
     skeleton = skeleton_of(request.data, request.skeleton)
     read = read_set(request.data, skeleton)
-    _check_splits(request, tuple(read.splits))
+    for split in request.splits:
+        if split not in read.splits:
+            raise RequestError(must_be("--split", f"one of {', '.join(read.splits)}", split))
     splits = {split: each for split, each in read.splits.items() if not request.splits or split in request.splits}
     wanted = _wanted_names(request, splits)
     marks, notes = _marks(request, splits, progress)
@@ -144,7 +139,7 @@ def subset(request: SubsetRequest, progress: Progress = silent) -> SubsetResult:
         findings=sort_findings(findings),
         notes=tuple(notes),
     )
-    write_set(datasets, request.out, _origin(request, result), images=request.images, overwrite=request.overwrite)
+    _write(request, result)
     return result
 
 
@@ -171,12 +166,6 @@ def _asks_size(request: SubsetRequest) -> bool:
     return (request.min_size, request.max_size, request.size_class) != (None, None, None)
 
 
-def _check_splits(request: SubsetRequest, known: Sequence[str]) -> None:
-    for split in request.splits:
-        if split not in known:
-            raise RequestError(must_be("--split", f"one of {', '.join(known)}", split))
-
-
 def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> frozenset[str] | None:
     """Return the file names that were asked for, or None for all.
 
@@ -197,7 +186,7 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
     wanted = frozenset(line for line in listed if line)
     unknown = sorted(wanted - set(known))
     if unknown or not wanted:
-        shown = ", ".join(unknown[:_LISTED]) + (", ..." if len(unknown) > _LISTED else "")
+        shown = first_names(unknown, _LISTED)
         problem = f"{len(unknown)} are not: {shown}" if unknown else "it is empty"
         rule = f"the names of pictures of {request.data}, one per line, as seen from images/"
         raise RequestError(f"{request.names}: must hold {rule}, but {problem}")
@@ -206,14 +195,11 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
 
 def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[Labelled], list[tuple[str, int]]]:
     """Return the pictures of all splits, and of each its split and its index there."""
-    pictures, keys = [], []
+    pictures: list[Labelled] = []
+    keys: list[tuple[str, int]] = []
     for split, dataset in splits.items():
-        file = str(ann_file(data, split))
-        for index, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
-            part = slice(rows.start, rows.stop)
-            boxes, keypoints = dataset.boxes[part], dataset.keypoints[part]
-            pictures.append(Labelled(image, boxes, keypoints, dataset.origins[part], file))
-            keys.append((split, index))
+        pictures += labelled(dataset, str(ann_file(data, split)))
+        keys += [(split, index) for index in range(len(dataset.images))]
     return pictures, keys
 
 
@@ -305,16 +291,12 @@ def _of_kept(
     errors = [finding for finding in mine if finding.severity is Severity.ERROR]
     pictures, keys = _pictures(request.data, splits)
     kept = {(split, index) for split, each in chosen.items() for index in each.pictures}
-    marks, elsewhere = mark_pictures(errors, pictures) if errors else ({}, [])
-    said = {message for index, mark in marks.items() if keys[index] in kept for message in mark.messages()}
-    concerned = [finding for finding in elsewhere if finding.code not in request.without]
-    for finding in errors:
-        # Two pictures may have errors of the same words: each is asked for by itself.
-        if finding.message in said and any(keys[index] in kept for index in mark_pictures([finding], pictures)[0]):
-            concerned.append(finding)
-    advice = (
-        f"`posetools validate {quoted(request.data)}` lists everything; --without-finding CODE leaves such pictures out"
-    )
+    finder = Finder(pictures)
+    places = [(finding, finder.find(finding)) for finding in errors]
+    concerned = [finding for finding, found in places if not found and finding.code not in request.without]
+    concerned += [finding for finding, found in places if any(keys[index] in kept for index in found)]
+    listing = f"`posetools validate {quoted(request.data)}` lists everything"
+    advice = f"{listing}; --without-finding CODE leaves such pictures out"
     refuse_errors(concerned, request.data, advice)
     return [finding for finding in mine if finding.severity is not Severity.ERROR]
 
@@ -324,25 +306,29 @@ def _without_objects(dataset: Dataset, fits: Bools) -> Dataset:
     return dataset.take(dataset.images, rows, dataset.image_index[rows])
 
 
-def _origin(request: SubsetRequest, result: SubsetResult) -> SetOrigin:
-    return SetOrigin(
+def _write(request: SubsetRequest, result: SubsetResult) -> None:
+    options = {
+        "splits": list(request.splits),
+        "finding": sorted(request.findings),
+        "without_finding": sorted(request.without),
+        "names": request.names,
+        "min_size": request.min_size,
+        "max_size": request.max_size,
+        "size": request.size_class,
+        "limit": request.limit,
+        "seed": request.seed,
+        "objects": request.objects,
+        "skeleton": None if request.skeleton is None else Path(request.skeleton).as_posix(),
+        "images": request.images,
+    }
+    write_set(
+        result.datasets,
+        request.out,
         command="subset",
         sources=[request.data],
-        options={
-            "splits": list(request.splits),
-            "finding": sorted(request.findings),
-            "without_finding": sorted(request.without),
-            "names": request.names,
-            "min_size": request.min_size,
-            "max_size": request.max_size,
-            "size": request.size_class,
-            "limit": request.limit,
-            "seed": request.seed,
-            "objects": request.objects,
-            "skeleton": None if request.skeleton is None else Path(request.skeleton).as_posix(),
-            "images": request.images,
-        },
-        ignored={},
+        options=options,
+        sections={"before": {s: {"pictures": n, "instances": m} for s, (n, m) in result.before.items()}},
         findings=result.findings,
-        more={"before": {s: {"pictures": n, "instances": m} for s, (n, m) in result.before.items()}},
+        images=request.images,
+        overwrite=request.overwrite,
     )

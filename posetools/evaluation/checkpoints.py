@@ -12,6 +12,7 @@ from typing import Any
 from posetools.core.dataset import Dataset
 from posetools.core.folder import IMAGES, ann_file, skeleton_of
 from posetools.core.skeleton import Skeleton, load_skeleton, read_skeleton
+from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.metrics import BoxScores
 from posetools.evaluation.remarks import Remark
@@ -30,7 +31,7 @@ from posetools.evaluation.scoring import BBOX_THR, PoseScores, read_truth, score
 from posetools.evaluation.signs import box_signs, pose_signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
-from posetools.mm.configs import Stage, check_stage, config_of_run, data_root_of, load_config
+from posetools.mm.configs import check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
 from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
@@ -39,7 +40,7 @@ from posetools.mm.runtime import prepare
 from posetools.pairs.find import pair_of_run, skeleton_of_pair
 from posetools.pairs.given import check_split
 from posetools.progress import Progress, silent
-from posetools.recipes.find import data_root_in
+from posetools.recipes.emit import data_root_in
 from posetools.runtime.results import label_of
 
 

@@ -23,23 +23,22 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from posetools.core.dataset import Dataset
-from posetools.core.geometry import Bools, Floats, Ints, box_area
+from posetools.core.geometry import SIZE_CLASSES, Bools, Floats, Ints, SizeClass, box_area
 from posetools.evaluation.coco_match import box_similarity, candidates, greedy, oks_similarity, ranked
 
 if TYPE_CHECKING:
     from posetools.evaluation.metrics import Predictions
 
 Kind: TypeAlias = Literal["bbox", "keypoints"]
-Range: TypeAlias = Literal["all", "small", "medium", "large"]
+Range: TypeAlias = Literal["all"] | SizeClass
 
 # Written as COCOeval writes them: their last bits decide ties.
 THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
+_LARGEST = 1e10
 RANGES: Mapping[Range, tuple[float, float]] = {
-    "all": (0.0, 1e10),
-    "small": (0.0, 32.0**2),
-    "medium": (32.0**2, 96.0**2),
-    "large": (96.0**2, 1e10),
+    "all": (0.0, _LARGEST),
+    **{name: (low, min(high, _LARGEST)) for name, (low, high) in SIZE_CLASSES.items()},
 }
 RANGES_OF: Mapping[Kind, tuple[Range, ...]] = {"bbox": tuple(RANGES), "keypoints": ("all", "medium", "large")}
 MAX_DETS: Mapping[Kind, int] = {"bbox": 100, "keypoints": 20}

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from posetools.core.dataset import Dataset
+from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.remarks import Remark
 from posetools.evaluation.scoring import BBOX_THR, score_boxes, score_poses
 from posetools.evaluation.undertrained import ZERO_AP, Training, undertrained
-from posetools.mm.configs import Stage
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_log import METRICS, read_run
 from posetools.progress import Progress

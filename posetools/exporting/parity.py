@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from posetools.core.geometry import Bools, Floats, Ints, pairwise_iou
+from posetools.core.matching import best_free
 from posetools.errors import RunError
 from posetools.exporting.onnx import det_module, is_rgb, pose_module
 from posetools.imaging.header import Picture
@@ -233,12 +234,10 @@ def _compare_boxes(
 ) -> None:
     pixels = np.abs(ours.boxes[:, None] - theirs.boxes[None]).max(axis=2)
     scores = np.abs(ours.scores[:, None] - theirs.scores[None])
-    partner = _partners(np.where(_alike(ours, theirs), pixels, np.inf))
-    rows = np.flatnonzero(partner >= 0)
-    columns = partner[rows]
+    rows, columns = best_free(np.where(_alike(ours, theirs), -pixels, -np.inf)).T
     parity.boxes.add(pixels[rows, columns], lambda i: f"{name}, box {rows[i]}")
     parity.box_scores.add(scores[rows, columns], lambda i: f"{name}, box {rows[i]}")
-    lone = np.flatnonzero(partner < 0), np.setdiff1d(np.arange(len(theirs)), columns)
+    lone = np.setdiff1d(np.arange(len(ours)), rows), np.setdiff1d(np.arange(len(theirs)), columns)
     if not len(lone[0]) and not len(lone[1]):
         return
     sides = _Side(ours, lone[0], candidates()[0]), _Side(theirs, lone[1], candidates()[1])
@@ -322,17 +321,6 @@ def _all_candidates(detector: Detector, exported: Exported, picture: Picture) ->
     batch, scales = exported.detector.preprocess([picture])
     dets = exported.detector.run(batch)[0]
     return ours, detections(dets, scales[0], every, np.float32(every.score_thr))
-
-
-def _partners(distance: Floats) -> Ints:
-    """Return for each row the column that is its own: the nearest that no earlier row has taken, -1 for none."""
-    partner = np.full(len(distance), -1, dtype=np.int64)
-    free = distance.copy()
-    for row in range(len(distance)):
-        if free.shape[1] and np.isfinite(free[row].min()):
-            partner[row] = free[row].argmin()
-            free[:, partner[row]] = np.inf
-    return partner
 
 
 def _compare_simcc(parity: Parity, name: str, ours: Sequence[Singles], exported: Exported, inputs: Any) -> Bools:

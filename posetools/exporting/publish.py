@@ -34,12 +34,13 @@ from typing import Any
 
 from posetools import __version__
 from posetools.core.skeleton import dump_skeleton, read_skeleton
+from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, join_place, must_be
 from posetools.files.disk import read_json, sweep, write_files
 from posetools.files.locks import only_one
 from posetools.mm.averages import VERSION, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
-from posetools.mm.configs import SCOPES, Stage, config_of_run, scope_in
+from posetools.mm.configs import SCOPES, config_of_run, scope_in
 from posetools.mm.extra import require_train
 from posetools.mm.metainfo import skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON

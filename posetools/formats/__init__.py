@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, first_names, must_be
 
 if TYPE_CHECKING:
     from posetools.files.disk import Transfer
@@ -74,7 +74,7 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
         seen = signs_of(fitting, sources) if fitting else what_is_seen(sources, list(known.values()))
         lines = list(islice(seen, _LINES))
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-    named = ", ".join(str(path) for path in sources[:_NAMED]) + (", ..." if len(sources) > _NAMED else "")
+    named = first_names([str(path) for path in sources], _NAMED)
     if not fitting:
         lines.append(f"docs/convert.md says how each format is recognized: {', '.join(known)}")
     lines += [hint] if hint else []

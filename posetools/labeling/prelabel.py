@@ -38,7 +38,7 @@ from posetools.formats.labelme.write import flat_boxes, labelme_document, predic
 from posetools.imaging.frames import ahead, read_picture
 from posetools.imaging.header import Picture, is_picture
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.predictions import check_labelme_names
+from posetools.prediction.write import check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 

@@ -22,7 +22,7 @@ from posetools.files.names import unique_names
 from posetools.imaging.drawing import DEFAULT_STYLE, Style
 from posetools.imaging.header import save_picture
 from posetools.labeling.view_draw import View, draw_sheet, draw_view
-from posetools.prediction.predictions import PicturePredictions, image_ids_of, read_predictions
+from posetools.prediction.read import PicturePredictions, image_ids_of, read_predictions
 from posetools.progress import Progress, silent
 
 DEFAULT_NUMBER = 25

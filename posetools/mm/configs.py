@@ -9,11 +9,10 @@ import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
+from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError
-
-Stage: TypeAlias = Literal["det", "pose"]
 
 # The registry scope that a config of each stage names.
 SCOPES: Mapping[Stage, str] = {"det": "mmdet", "pose": "mmpose"}

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
-from posetools.mm.configs import SCOPES, Stage
+from posetools.mm.configs import SCOPES
 from posetools.mm.quiet import failures, quiet
 
 Shape: TypeAlias = tuple[int, ...]

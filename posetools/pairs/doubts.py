@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from posetools.core.stages import MODEL_NAMES
 from posetools.errors import InputError
 from posetools.files.disk import read_json
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
@@ -14,7 +15,6 @@ from posetools.mm.run_log import METRICS
 # AP by the names of OpenMMLab's evaluators, and by those of a bundle's manifest, which are of the whole pair.
 _AP = {"det": ("bbox/AP", "coco/bbox_mAP"), "pose": ("labelled_boxes/OKS/AP", "coco/AP")}
 _BOXES = ("bbox", "coco/bbox")
-_NAMES = {"det": "detector", "pose": "pose estimator"}
 # What a table shows as 0.000.
 _ZERO = 0.0005
 _WHY = "  fix: `posetools eval` says why"
@@ -68,7 +68,7 @@ def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple
         if not measured or (values and values[0] < _ZERO):
             what = f"had AP {values[0]:.3f}" if values else "was never measured"
             advice = f"`posetools eval --bundle {bundle} --data DIR` measures it"
-            found.append(f"{bundle}: its {_NAMES[stage]} {what} when it was exported\n  fix: {advice}")
+            found.append(f"{bundle}: its {MODEL_NAMES[stage]} {what} when it was exported\n  fix: {advice}")
     return tuple(found)
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_skeleton, read_skeleton
+from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, from_validation
 from posetools.files.disk import read_json, read_text
-from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config, scope_in
+from posetools.mm.configs import SCOPES, config_of_run, load_config, scope_in
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON, best_in, last_in
 from posetools.mm.run_log import METRICS, parse_best

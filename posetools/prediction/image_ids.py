@@ -14,7 +14,7 @@ from pathlib import Path
 from posetools.core.folder import IMAGES, ann_file, splits_of
 from posetools.errors import InputError, RequestError
 from posetools.imaging.frames import Source
-from posetools.prediction.predictions import image_ids_of
+from posetools.prediction.read import image_ids_of
 
 
 @dataclass(frozen=True, slots=True)

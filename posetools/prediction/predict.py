@@ -28,13 +28,8 @@ from posetools.imaging.header import Picture, save_picture
 from posetools.imaging.video import VideoWriter, opencv
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.image_ids import ImageIds, ids_of_data_set
-from posetools.prediction.predictions import (
-    CocoWriter,
-    DocumentWriter,
-    LabelmeWriter,
-    check_labelme_names,
-    image_ids_of,
-)
+from posetools.prediction.read import image_ids_of
+from posetools.prediction.write import CocoWriter, DocumentWriter, LabelmeWriter, check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 

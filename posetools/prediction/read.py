@@ -1,4 +1,18 @@
-"""Reading predictions; posetools/prediction/predictions.py describes the two forms."""
+"""Reading predictions from files in two forms, a readable JSON document and COCO's results format.
+
+The readable document::
+
+    {"posetools": "0.1.0", "skeleton": "car8", "category": "car", "keypoint_names": [...], "thresholds": {...},
+     "pictures": [{"file_name": "a.jpg", "width": 640, "height": 480, "instances": [
+         {"box": [x1, y1, x2, y2], "score": 0.93, "keypoints": {name: [x, y]}, "keypoint_scores": {name: 0.8}}]}]}
+
+Pixels to 2 decimals, scores to 4. A frame of a video has the video's ``file_name`` and its number, ``frame``, from 0. A
+picture that could not be read has ``problem`` and neither size nor objects.
+
+COCO's results format is a list with an entry per object, which pycocotools' ``loadRes`` opens: ``image_id``,
+``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``, which is the box's
+times the mean of the surer keypoints', as in the evaluation. So a box's own score is not in it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from posetools.core.coco_document import read_document
 from posetools.core.geometry import Floats, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton, new_command
 from posetools.errors import InputError, RequestError, from_validation, must_be
@@ -103,7 +118,7 @@ def image_ids_of(ann_file: Path) -> dict[str, int]:
         InputError: it cannot be read, or a name or an id stands twice.
     """
     try:
-        images = _AnnFile.model_validate(read_json(ann_file)).images
+        images = _AnnFile.model_validate(read_document(ann_file).content).images
     except ValidationError as exc:
         raise from_validation(ann_file, exc) from exc
     ids: dict[str, int] = {}

@@ -1,6 +1,6 @@
 """Writing predictions: as the readable document, as COCO's results, as labelme files for a human to correct.
 
-predictions.py describes the first two. Both are written as they come, beside their target, and moved over it
+read.py describes the first two. Both are written as they come, beside their target, and moved over it
 at the end: a video of any length needs no memory.
 
 A labelme file stands beside a copy of its picture. All points of an object are drawn; those with a low score carry the

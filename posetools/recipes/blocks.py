@@ -25,7 +25,7 @@ _NEARLY = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageConfig:
     """What the shared parts of one config are made from.
 
     Attributes:
@@ -81,7 +81,7 @@ def header(what: str, base: str, tools: str) -> Lines:
     ]
 
 
-def assigned(stage: Stage, name: str, field: str, note: str = "") -> Lines:
+def assigned(stage: StageConfig, name: str, field: str, note: str = "") -> Lines:
     """Return the line that gives a chosen value a name, with the reason beside it, or above where it is long.
 
     Args:
@@ -112,7 +112,7 @@ def item(text: str) -> Lines:
     return [f"# {line}" for line in wrap(text, _WIDTH, initial_indent="- ", subsequent_indent="  ")]
 
 
-def schedule_numbers(stage: Stage) -> Lines:
+def schedule_numbers(stage: StageConfig) -> Lines:
     """Return the numbers that everything else in the config follows from."""
     repeat, samples = stage.recipe.repeat, f"{stage.samples} {stage.sample}"
     repeated = " * repeat" if repeat > 1 else ""
@@ -138,7 +138,7 @@ def schedule_numbers(stage: Stage) -> Lines:
     ]
 
 
-def _enough(stage: Stage) -> Lines:
+def _enough(stage: StageConfig) -> Lines:
     """Return the line by which ``posetools train`` judges a run whose length was chosen by time."""
     enough = enough_iterations(stage.samples, stage.recipe.batch_size)
     # Whole epochs seldom make exactly as many.
@@ -147,7 +147,7 @@ def _enough(stage: Stage) -> Lines:
     return [f"enough_iterations = {enough}  # what the recipe aims at where time does not limit it"]
 
 
-def rate(stage: Stage) -> Lines:
+def rate(stage: StageConfig) -> Lines:
     """Return the learning rate."""
     if "lr" in stage.recipe.stated:
         return [f"base_lr = {stage.recipe.lr!r}  # as stated; stock is {BASE_LR}, for batches of {stage.stock_batch}"]
@@ -158,7 +158,7 @@ def rate(stage: Stage) -> Lines:
     ]
 
 
-def schedule(stage: Stage, *, dynamic: bool, metric: str, keep: int | None, seed: int | None) -> Lines:
+def schedule(stage: StageConfig, *, dynamic: bool, metric: str, keep: int | None, seed: int | None) -> Lines:
     """Return loop, optimizer, learning rate, checkpoints, seed and starting weights.
 
     Args:
@@ -225,7 +225,7 @@ def loader(split: str, dataset: Sequence[str], *, repeated: str = "") -> Lines:
     ]
 
 
-def hooks(stage: Stage, *, scope: str, pipeline: str) -> Lines:
+def hooks(stage: StageConfig, *, scope: str, pipeline: str) -> Lines:
     """Return ``custom_hooks``, which a config can only replace as a whole.
 
     Args:
@@ -251,7 +251,7 @@ def hooks(stage: Stage, *, scope: str, pipeline: str) -> Lines:
     return [why, "custom_hooks = [", *lines, "]", ""]
 
 
-def init_cfg(stage: Stage, *, stock: str | None = None) -> Lines:
+def init_cfg(stage: StageConfig, *, stock: str | None = None) -> Lines:
     """Return the arguments of the backbone that say what it starts from and whether it learns; none where as stock.
 
     Args:

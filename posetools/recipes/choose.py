@@ -1,8 +1,8 @@
 """The rules that choose a recipe: data and machine in, values with their reasons out.
 
 Each rule is a small function of a Case; it may look at what earlier rules chose (RULES is in their order) and gives the
-value with a sentence that names the numbers it comes from. What the user states never gets here. All numbers that
-somebody may want to tune stand in the block below.
+value with a sentence that names the numbers it comes from. What the user states wins: `choose` puts both together.
+All numbers that somebody may want to tune stand in the block below.
 """
 
 from __future__ import annotations
@@ -10,14 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, floor, log2, sqrt
 
+from posetools.core.skeleton import Skeleton
+from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.recipes.budget import ITERATIONS, PASSES, enough_iterations
-from posetools.recipes.costs import GPU_SHARE, UNKNOWN_GIB, StageName, cpu_seconds, sample_gib
+from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import GIB, Machine
-from posetools.recipes.options import NONE, STOCK, STRIDE, DetOptions, PoseOptions
+from posetools.recipes.options import COCO, NONE, STOCK, STRIDE, DetOptions, PoseOptions, RecipeOptions
 from posetools.recipes.recipe import (
+    GPU_SHARE,
+    STATED,
+    UNKNOWN_GIB,
     Because,
     Case,
+    Choice,
+    Measured,
+    Recipe,
+    StageRecipe,
+    as_text,
+    choice,
+    cpu_seconds,
+    sample_gib,
+    stated_values,
 )
 from posetools.recipes.stock import (
     BASE_LR,
@@ -26,6 +40,8 @@ from posetools.recipes.stock import (
     EMA_MOMENTUM,
     POSE,
     POSE_BATCH,
+    SEED,
+    STOCK_TEXT,
     WARMUP_ITERS,
 )
 
@@ -36,16 +52,16 @@ CPU_DET_SIDE_LEAST, CPU_DET_OBJECT = 256, 32
 POSE_SIDES, CPU_POSE_SIDE_MOST, POSE_OBLONG = (128, 160, 192, 224, 256), 160, 1.5
 # The margin that MMPose adds around a box (GetBBoxCenterScale).
 BOX_PADDING = 1.25
-CPU_BATCH: dict[StageName, int] = {"det": 8, "pose": 32}
+CPU_BATCH: dict[Stage, int] = {"det": 8, "pose": 32}
 # On a CPU a small set gets small batches, for more iterations in the same time: 54 cars in batches of 32 left the
 # plateau that RTMPose begins on (300 iterations) in one of two runs of two minutes.
 BATCHES_LEAST, CPU_BATCH_LEAST = 4, 8
-GPU_BATCHES: dict[StageName, tuple[int, int]] = {"det": (4, 32), "pose": (32, 256)}
-VAL_BATCH: dict[StageName, int] = {"det": 8, "pose": 64}
+GPU_BATCHES: dict[Stage, tuple[int, int]] = {"det": (4, 32), "pose": (32, 256)}
+VAL_BATCH: dict[Stage, int] = {"det": 8, "pose": 64}
 # How long (budget.py has the iterations aimed at): bounded by epochs, and on a CPU by time.
 EPOCHS_LEAST = 12
 CPU_MINUTES = 60.0
-SHARE: dict[StageName, float] = {"det": 0.5, "pose": 0.5}
+SHARE: dict[Stage, float] = {"det": 0.5, "pose": 0.5}
 FEWEST_ITERATIONS = 300
 # A run of fewer iterations has no time to learn from mosaics, cut-outs and large changes of scale (from random weights,
 # 3,776 light ones took RTMDet-tiny to a bbox mAP of 0.84 on rendered cars).
@@ -367,3 +383,82 @@ RULES: dict[str, Callable[[Case], Because]] = {
     "warmup_iters": _warmup_iters,
     "ema_momentum": _ema_momentum,
 }
+
+
+def choose(
+    options: RecipeOptions,
+    facts: DataFacts,
+    machine: Machine,
+    skeleton: Skeleton,
+    measured: dict[Stage, Measured] | None = None,
+) -> Recipe:
+    """Return the whole recipe: what the user stated, and for the rest what fits the data and the machine.
+
+    Raises:
+        RequestError: what was stated does not go together.
+    """
+    known = measured or {}
+    said: dict[Stage, DetOptions | PoseOptions] = {"det": options.det, "pose": options.pose}
+    cases = [
+        Case(each, options.minutes, facts, machine, skeleton, known.get(stage, Measured()))
+        for stage, each in said.items()
+    ]
+    det, pose = (_stage(case) for case in cases)
+    loaders = Because(options.workers, STATED) if options.workers is not None else workers(machine)
+    seed = Because(options.seed, STATED) if options.seed is not None else Because(SEED, "so that a run can be repeated")
+    shared = [
+        Choice("", name, STOCK_TEXT[""][name], as_text(found.value), found.reason, found.reason == STATED)
+        for name, found in (("workers", loaders), ("seed", seed))
+    ]
+    table = [row for case in cases for row in (_size(case), *(choice(case, name) for name in case.because))]
+    return Recipe(det, pose, loaders.value, seed.value, (*table, *shared))
+
+
+def _size(case: Case) -> Choice:
+    stated = "size" in case.said.model_fields_set
+    reason = STATED if stated else f"the default; --{case.stage} chooses another"
+    return Choice(case.stage, "size", "", case.said.size, reason, stated)
+
+
+def _stage(case: Case) -> StageRecipe:
+    for name, rule in RULES.items():
+        case.because[name] = _stated(case, name) or rule(case)
+    _check(case)
+    case.because["iterations"] = iterations(case)
+    if case.stage == "pose":
+        case.because["rotation"] = _stated(case, "rotation") or rotation(case)
+        case.because["flip"] = flip(case)
+    values = {name: case[name] for name in RULES}
+    return StageRecipe(**values, because=case.because, stated=stated_values(case.said))
+
+
+def _stated(case: Case, name: str) -> Because | None:
+    """Return what the user stated for a field, with words turned into what they stand for."""
+    value = getattr(case.said, name, None)
+    if name == "ema_momentum" and case.said.ema is False:
+        return Because(None, STATED)
+    if not case.states(name):
+        return None
+    if name == "load_from" and value == COCO:
+        return Because(coco_weights(case), f"{STATED}: the stock recipe's own weights, of COCO")
+    return Because(None if name == "load_from" and value == NONE else value, STATED)
+
+
+def _check(case: Case) -> None:
+    """Refuse what cannot work together."""
+    if case["repeat"] > 1 and 0 < case["stage2_epochs"] < case["epochs"]:
+        raise RequestError(
+            f"{case.stage}.repeat: must be 1 where augmentation changes on the way, got {case['repeat']}: "
+            "the switch to stage 2 does not reach into a RepeatDataset\n"
+            '  more epochs do the same; or augmentation = "light"'
+        )
+    if case["freeze"] == "backbone" and case["load_from"] is None and not _has_backbone_weights(case):
+        raise RequestError(
+            f"--freeze ({case.stage}): backbone needs weights that are worth keeping, but this one starts at random\n"
+            f"  --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE gives it some"
+        )
+
+
+def _has_backbone_weights(case: Case) -> bool:
+    stock = not isinstance(case.said, DetOptions) or DET[case.said.size].pretrained
+    return case["backbone"] != NONE and (case["backbone"] != STOCK or stock)

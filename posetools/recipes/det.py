@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
-from posetools.recipes.blocks import Lines, Stage, indent, title
+from posetools.recipes.blocks import Lines, StageConfig, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import NONE, STOCK, STRIDE, DetSize
 from posetools.recipes.recipe import Recipe
@@ -16,12 +16,12 @@ _LIGHT_SCALES = (0.8, 1.25)
 _PALETTE = (0, 127, 255)
 
 
-def det_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> Stage:
+def det_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> StageConfig:
     """Return what the shared parts of the config are made from; a sample is a picture, empty or not."""
-    return Stage(recipe.det, data_root, facts.train.pictures, "pictures", DET_BATCH, recipe.workers)
+    return StageConfig(recipe.det, data_root, facts.train.pictures, "pictures", DET_BATCH, recipe.workers)
 
 
-def det_config(stage: Stage, size: DetSize, skeleton: Skeleton, facts: DataFacts, seed: int) -> str:
+def det_config(stage: StageConfig, size: DetSize, skeleton: Skeleton, facts: DataFacts, seed: int) -> str:
     """Return the config that trains RTMDet on one category."""
     stock = DET[size]
     negatives = facts.train.negatives
@@ -47,7 +47,7 @@ def _name(pipeline: str, *, restated: bool) -> str:
     return pipeline if restated else f"_base_.{pipeline}"
 
 
-def _data(stage: Stage, category: str, *, size: bool) -> Lines:
+def _data(stage: StageConfig, category: str, *, size: bool) -> Lines:
     return [
         title("data"),
         f"data_root = {stage.data_root!r}  # seen from the folder in which training is started",
@@ -58,7 +58,7 @@ def _data(stage: Stage, category: str, *, size: bool) -> Lines:
     ]
 
 
-def _model(stage: Stage, stock: DetStock) -> Lines:
+def _model(stage: StageConfig, stock: DetStock) -> Lines:
     recipe, init, note = stage.recipe, blocks.init_cfg(stage), []
     if recipe.backbone == NONE and not stock.pretrained:
         init = init[1:]
@@ -78,7 +78,7 @@ def _model(stage: Stage, stock: DetStock) -> Lines:
     ]
 
 
-def _pipelines(stage: Stage, stock: DetStock, negatives: bool) -> Lines:
+def _pipelines(stage: StageConfig, stock: DetStock, negatives: bool) -> Lines:
     crop = "crop_size=input_size" + (", allow_negative_crop=True" if negatives else "")
     mosaic = f"img_scale=input_size, pad_val=114.0{', ' + stock.mosaic if stock.mosaic else ''}"
     load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
@@ -153,7 +153,7 @@ def _list(name: str, entries: Lines) -> Lines:
     return [f"{name} = [", *indent(entries, 4), "]"]
 
 
-def _loaders(stage: Stage, negatives: int, *, restated: bool) -> Lines:
+def _loaders(stage: StageConfig, negatives: int, *, restated: bool) -> Lines:
     train, repeated = [], stage.recipe.repeat > 1
     if negatives:
         train.append(f"# {negatives} pictures without an object stay in: they teach what is none.")

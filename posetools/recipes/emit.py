@@ -1,27 +1,31 @@
-"""Emitting a pair: one RTMDet and one RTMPose config that belong to one data set."""
+"""The pair of a data set, one RTMDet and one RTMPose config that belong together: emitted, and found again."""
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from posetools.core.skeleton import Skeleton
+from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.files.disk import read_text, write_texts
-from posetools.recipes.assemble import choose
-from posetools.recipes.blocks import Stage
+from posetools.recipes.blocks import StageConfig
 from posetools.recipes.budget import counted, too_few
-from posetools.recipes.choose import SHARE
-from posetools.recipes.costs import Measured, StageName, cpu_seconds, flops
+from posetools.recipes.choose import SHARE, choose
 from posetools.recipes.det import det_config, det_stage
 from posetools.recipes.facts import DataFacts, read_facts
 from posetools.recipes.machine import Machine, read_machine
 from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
 from posetools.recipes.pose import pose_config, pose_stage
-from posetools.recipes.recipe import Recipe
+from posetools.recipes.recipe import Measured, Recipe, cpu_seconds, flops
 
 _FEW_ITERATIONS = 2000
+_SCOPES = {"mmdet": "det", "mmpose": "pose"}
+_BASE = re.compile(r"^_base_ = '(\w+)::", re.MULTILINE)
+_DATA_ROOT = re.compile(r"^data_root = ('[^'\n]*'|\"[^\"\n]*\")", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def emit_pair(
     *,
     overwrite: bool = False,
     machine: Machine | None = None,
-    measured: dict[StageName, Measured] | None = None,
+    measured: dict[Stage, Measured] | None = None,
 ) -> ChosenPair:
     """Write ``rtmdet_<size>_<skeleton>.py`` and ``rtmpose-<size>_<skeleton>.py`` into ``out``.
 
@@ -121,8 +125,8 @@ def check_absent(paths: Sequence[Path]) -> None:
 
 
 def _note(
-    name: StageName,
-    stage: Stage,
+    name: Stage,
+    stage: StageConfig,
     said: DetOptions | PoseOptions,
     machine: Machine,
     measured: Measured,
@@ -154,7 +158,9 @@ def _note(
     return text
 
 
-def _minutes(said: DetOptions | PoseOptions, stage: Stage, machine: Machine, measured: Measured) -> tuple[float, str]:
+def _minutes(
+    said: DetOptions | PoseOptions, stage: StageConfig, machine: Machine, measured: Measured
+) -> tuple[float, str]:
     recipe, source = stage.recipe, "measured"
     if measured.seconds is not None:
         seconds = measured.seconds * recipe.batch_size / measured.seconds_batch
@@ -182,3 +188,38 @@ def _check_free(texts: dict[Path, str]) -> None:
                 f"{path}: exists and is not what would be written (edited, or made with other options)\n"
                 "  `posetools config --overwrite` replaces it, and `posetools config --out DIR` writes elsewhere"
             )
+
+
+def data_root_in(text: str) -> Path | None:
+    """Return the data set's folder that the text of a config names in a line of its own, or None."""
+    found = _DATA_ROOT.search(text)
+    return Path(ast.literal_eval(found[1])) if found else None
+
+
+def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
+    """Return the pair in ``configs`` whose ``data_root`` is this data set, or None when there is none.
+
+    Raises:
+        RequestError: there are several, or only one half.
+    """
+    found: dict[str, list[Path]] = {"det": [], "pose": []}
+    for path in sorted(configs.glob("*.py")):
+        text = read_text(path)
+        base, root = _BASE.search(text), data_root_in(text)
+        if base is None or root is None or base[1] not in _SCOPES:
+            continue
+        if root.resolve() == data_root.resolve():
+            found[_SCOPES[base[1]]].append(path)
+    det, pose = found["det"], found["pose"]
+    if not det and not pose:
+        return None
+    if len(det) == len(pose) == 1:
+        return EmittedPair(det[0], pose[0])
+    listed = ", ".join(str(path) for path in [*det, *pose])
+    if det and pose:
+        raise RequestError(f"{configs}: has several configs for {data_root}: {listed}\n  --config says which one")
+    missing = "pose" if det else "det"
+    raise RequestError(
+        f"{configs}: has {listed} for {data_root}, but no {missing} config\n"
+        "  --config says which one to use; `posetools config` emits a pair"
+    )

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.folder import ann_file, check_both, refuse_zip
+from posetools.core.geometry import SIZE_CLASSES, Floats
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
-from posetools.files.disk import read_json
 from posetools.recipes.orientation import Orientation, orientation_of
-from posetools.recipes.shapes import Shapes, shapes_of
 
-_Entries = list[dict[str, Any]]
+# The side of a square that is no small object any more.
+SMALL_SIDE = math.sqrt(SIZE_CLASSES["medium"][0])
+
+_Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,46 @@ class SplitFacts:
     negatives: int
     objects: int
     posed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """Sizes in pixels, and counts of keypoints, of a training split; crowds are left out.
+
+    Attributes:
+        width: median width of the pictures.
+        height: median height of the pictures.
+        aspect: median of width / height of the pictures.
+        portrait: share of the pictures that are higher than wide.
+        side: sqrt(width x height) of the objects' boxes: 10th percentile, median, 90th percentile.
+        relative_side: 10th percentile of that over the longer side of the object's picture.
+        small: share of the objects smaller than 32 x 32 pixels.
+        box_long: median of the longer side of the boxes.
+        box_aspect: median of width / height of the boxes.
+        points: keypoints of an object that are visible, labelled but hidden, and not labelled, on average.
+    """
+
+    width: float
+    height: float
+    aspect: float
+    portrait: float
+    side: tuple[float, float, float]
+    relative_side: float
+    small: float
+    box_long: float
+    box_aspect: float
+    points: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        low, middle, high = self.side
+        visible, hidden, missing = self.points
+        return (
+            f"pictures {self.width:.0f} x {self.height:.0f} (median); objects {middle:.0f} px (median of the square "
+            f"root of the area; 80 % lie between {low:.0f} and {high:.0f}), {100 * self.small:.0f} % of them below "
+            f"{SMALL_SIDE:.0f} px; boxes {self.box_aspect:.2f} times as wide as high; keypoints of an object: "
+            f"{visible:.1f} visible, {hidden:.1f} hidden, {missing:.1f} not labelled"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +109,18 @@ def read_facts(data_root: Path, skeleton: Skeleton) -> DataFacts:
         refuse_zip(data_root)
         raise RequestError(f"{data_root}: must be a data set folder, but there is no such folder")
     check_both(data_root)
-    path = ann_file(data_root, "train")
-    train, images, objects = _read_split(path, skeleton)
-    shapes = shapes_of(path, images, objects)
-    orientation = _orientation(path, objects)
+    train, document = _read_split(ann_file(data_root, "train"), skeleton)
+    shapes, orientation = _shapes(document), _orientation(document)
     # Two documents at a time would be twice the memory.
-    del images, objects
-    val, _, _ = _read_split(ann_file(data_root, "val"), skeleton)
+    del document
+    val, _ = _read_split(ann_file(data_root, "val"), skeleton)
     return DataFacts(train=train, val=val, shapes=shapes, orientation=orientation)
 
 
-def _orientation(path: Path, objects: _Entries) -> Orientation:
-    try:
-        return orientation_of([entry for entry in objects if not entry.get("iscrowd", 0)])
-    except (KeyError, TypeError, ValueError) as exc:
-        hint = f"`posetools validate {path.parent}` lists all problems"
-        raise InputError(path, "annotations", "keypoints must be lists of 3 numbers per keypoint", hint=hint) from exc
-
-
-def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, _Entries, _Entries]:
-    document = read_json(path)
-    _check_category(path, _entries(path, document, "categories"), skeleton)
-    images = _entries(path, document, "images")
-    objects = _entries(path, document, "annotations")
+def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, CocoDocument]:
+    document = read_document(path)
+    _check_category(path, document.objects("categories", _hint(path)), skeleton)
+    images, objects = document.objects("images", _hint(path)), document.objects("annotations", _hint(path))
     posed = sum(1 for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0))
     if not images or not posed:
         raise RequestError(
@@ -92,15 +128,7 @@ def _read_split(path: Path, skeleton: Skeleton) -> tuple[SplitFacts, _Entries, _
             f"got {len(images)} pictures and {posed} such objects"
         )
     negatives = len({entry.get("id") for entry in images} - {entry.get("image_id") for entry in objects})
-    return SplitFacts(len(images), negatives, len(objects), posed), images, objects
-
-
-def _entries(path: Path, document: object, key: str) -> _Entries:
-    value = document.get(key) if isinstance(document, dict) else None
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        problem = must_be(key, "a list of objects, as in a COCO file", value)
-        raise InputError(path, key, problem, hint=f"`posetools validate {quoted(path.parent)}` lists all problems")
-    return value
+    return SplitFacts(len(images), negatives, len(objects), posed), document
 
 
 def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: Skeleton) -> None:
@@ -114,3 +142,79 @@ def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: 
     if keypoints != list(skeleton.names):
         rule = f"the {skeleton.num_keypoints} names of skeleton {skeleton.name}, in its order"
         raise InputError(path, place, must_be("keypoints", rule, keypoints), hint=hint)
+
+
+def _shapes(document: CocoDocument) -> Shapes:
+    """Return the shapes of a split, which has an object without iscrowd.
+
+    Raises:
+        InputError: a size, a box or a list of keypoints is missing or wrong.
+    """
+    images = dict(enumerate(document.entries("images")))
+    objects = {at: entry for at, entry in enumerate(document.entries("annotations")) if not entry.get("iscrowd", 0)}
+    sizes = _table(document, "images", images, lambda entry: [entry.get("width"), entry.get("height")], 2)
+    extents = _table(document, "annotations", objects, lambda entry: entry.get("bbox"), 4)[:, 2:]
+    row_of = {entry.get("id"): row for row, entry in images.items()}
+    rows = [row_of.get(entry.get("image_id"), -1) for entry in objects.values()]
+    if -1 in rows:
+        place = f"annotations[{list(objects)[rows.index(-1)]}].image_id"
+        raise InputError(document.path, place, "must be the id of a picture", hint=_hint(document.path))
+    aspects, side = sizes[:, 0] / sizes[:, 1], np.sqrt(extents.prod(axis=1))
+    low, middle, high = (float(value) for value in np.percentile(side, (10, 50, 90)))
+    return Shapes(
+        width=float(np.median(sizes[:, 0])),
+        height=float(np.median(sizes[:, 1])),
+        aspect=float(np.median(aspects)),
+        portrait=float(np.mean(aspects < 1)),
+        side=(low, middle, high),
+        relative_side=float(np.percentile(side / sizes[rows].max(axis=1), 10)),
+        small=float(np.mean(side < SMALL_SIDE)),
+        box_long=float(np.median(extents.max(axis=1))),
+        box_aspect=float(np.median(extents[:, 0] / extents[:, 1])),
+        points=_points(document.path, objects.values()),
+    )
+
+
+def _table(document: CocoDocument, kind: str, entries: Mapping[int, _Entry], of: Any, width: int) -> Floats:
+    """Return (N, width) numbers of entries, by their index in the file; the last two are sizes above 0."""
+    table: Floats = np.array([_numbers(of(entry), width) for entry in entries.values()], dtype=np.float64)
+    good = np.isfinite(table).all(axis=1) & (table[:, -2:] > 0).all(axis=1)
+    if not good.all():
+        at = list(entries)[int(good.argmin())]
+        problem = f"{'width and height' if kind == 'images' else 'bbox'} must be numbers, the sizes above 0"
+        raise InputError(
+            document.path, f"{kind}[{at}] (id {entries[at].get('id')})", problem, hint=_hint(document.path)
+        )
+    return table
+
+
+def _numbers(values: Any, width: int) -> list[float]:
+    """Return a list of so many numbers, NaN where it is none."""
+    try:
+        numbers = list(map(float, values)) if isinstance(values, list) else []
+    except (TypeError, ValueError, OverflowError):
+        numbers = []
+    return numbers if len(numbers) == width else [math.nan] * width
+
+
+def _points(path: Path, objects: Iterable[_Entry]) -> tuple[float, float, float]:
+    """Return how many points of an object are visible, hidden and not labelled, on average."""
+    posed = [entry for entry in objects if entry.get("num_keypoints", 0)]
+    try:
+        flags = np.fromiter(chain.from_iterable(entry["keypoints"][2::3] for entry in posed), dtype=np.int8)
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
+        raise InputError(path, "annotations", "keypoints must be lists of numbers", hint=_hint(path)) from exc
+    visible, hidden, missing = (float(np.count_nonzero(flags == value)) / len(posed) for value in (2, 1, 0))
+    return visible, hidden, missing
+
+
+def _orientation(document: CocoDocument) -> Orientation:
+    try:
+        return orientation_of([entry for entry in document.entries("annotations") if not entry.get("iscrowd", 0)])
+    except (KeyError, TypeError, ValueError) as exc:
+        problem, hint = "keypoints must be lists of 3 numbers per keypoint", _hint(document.path)
+        raise InputError(document.path, "annotations", problem, hint=hint) from exc
+
+
+def _hint(path: Path) -> str:
+    return f"`posetools validate {quoted(path.parent)}` lists all problems"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
+from posetools.errors import counted
+
 GIB = 2**30
 
 # NVIDIA's driver under Linux, and under the Windows subsystem for Linux.
@@ -54,7 +56,7 @@ class Machine:
 
     def __str__(self) -> str:
         """Return a few words, such as ``2 cores, no GPU``."""
-        cores = f"{self.cores} core{'' if self.cores == 1 else 's'}"
+        cores = counted(self.cores, "core")
         if self.gpu is None:
             return f"{cores}, no GPU"
         return f"{cores}, {len(self.gpus)} x {self.gpu}" if len(self.gpus) > 1 else f"{cores}, {self.gpu}"
@@ -86,7 +88,7 @@ def busy_text() -> str:
     if load <= cores:
         return ""
     return (
-        f"this machine is busy: a load of {load:.1f} on {cores} core{'' if cores == 1 else 's'}; what is measured now "
+        f"this machine is busy: a load of {load:.1f} on {counted(cores, 'core')}; what is measured now "
         "holds only while other work takes as much"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
-from posetools.recipes.blocks import Lines, Stage, indent, title
+from posetools.recipes.blocks import Lines, StageConfig, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import PoseOptions
 from posetools.recipes.recipe import Because, Recipe
@@ -15,12 +15,12 @@ _STOCK_SEED = 21
 _DATA_MODE = ["data_mode='topdown',"]
 
 
-def pose_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> Stage:
+def pose_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> StageConfig:
     """Return what the shared parts of the config are made from; a sample is an object with a labelled keypoint."""
-    return Stage(recipe.pose, data_root, facts.train.posed, "objects", POSE_BATCH, recipe.workers)
+    return StageConfig(recipe.pose, data_root, facts.train.posed, "objects", POSE_BATCH, recipe.workers)
 
 
-def pose_config(stage: Stage, options: PoseOptions, skeleton: Skeleton, seed: int) -> str:
+def pose_config(stage: StageConfig, options: PoseOptions, skeleton: Skeleton, seed: int) -> str:
     """Return the config that trains RTMPose on one skeleton."""
     what = f"RTMPose-{options.size} that finds the {skeleton.num_keypoints} keypoints of {skeleton.name}"
     lines = [
@@ -65,7 +65,7 @@ def _metainfo(skeleton: Skeleton) -> Lines:
     ]
 
 
-def _codec(stage: Stage, options: PoseOptions) -> Lines:
+def _codec(stage: StageConfig, options: PoseOptions) -> Lines:
     size = stage.recipe.input_size
     if options.sigma is None:
         sigma, why = codec_sigma(size), "# sqrt(side / 8), as in the stock recipes"
@@ -86,7 +86,7 @@ def _codec(stage: Stage, options: PoseOptions) -> Lines:
     ]
 
 
-def _model(stage: Stage, options: PoseOptions, skeleton: Skeleton) -> Lines:
+def _model(stage: StageConfig, options: PoseOptions, skeleton: Skeleton) -> Lines:
     x = options.size == "x"
     sizes = [f"deepen_factor={POSE_X.deepen_factor}, widen_factor={POSE_X.widen_factor},"] if x else []
     init = blocks.init_cfg(stage, stock=POSE_X.checkpoint if x else None)
@@ -119,7 +119,7 @@ def _model(stage: Stage, options: PoseOptions, skeleton: Skeleton) -> Lines:
     ]
 
 
-def _pipelines(stage: Stage, skeleton: Skeleton) -> Lines:
+def _pipelines(stage: StageConfig, skeleton: Skeleton) -> Lines:
     weighted = len(set(skeleton.joint_weights)) > 1
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
     rotation = stage.recipe.because["rotation"]
@@ -173,7 +173,7 @@ def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines
     ]
 
 
-def _loaders(stage: Stage) -> Lines:
+def _loaders(stage: StageConfig) -> Lines:
     repeated = stage.recipe.repeat > 1
     return [
         title("loaders and evaluation"),

@@ -131,44 +131,39 @@ POSE: dict[PoseSize, PoseStock] = {
 LIKE: dict[PoseSize, DetSize] = {"t": "tiny", "s": "s", "m": "m", "l": "l", "x": "x"}
 
 # What the stock recipes say, for the table of `posetools config --explain`.
+_BOTH = {
+    "load_from": "none",
+    "freeze": "none",
+    "augmentation": "strong",
+    "repeat": "1",
+    "val_interval": "10",
+    "lr": str(BASE_LR),
+    "warmup_iters": str(WARMUP_ITERS),
+    "ema_momentum": str(EMA_MOMENTUM),
+    "iterations": "by the data",
+}
 STOCK_TEXT: dict[str, dict[str, str]] = {
     "det": {
+        **_BOTH,
         "input_size": "640x640",
         "backbone": "ImageNet",
-        "load_from": "none",
-        "freeze": "none",
         "batch_size": "8 x 32",
         "val_batch_size": "5",
-        "augmentation": "strong",
-        "repeat": "1",
         "epochs": "300",
         "stage2_epochs": "20",
-        "val_interval": "10",
-        "lr": "0.004",
-        "warmup_iters": "1000",
-        "ema_momentum": "0.0002",
-        "iterations": "by the data",
     },
     "pose": {
+        **_BOTH,
         "input_size": "192x256",
         "backbone": "UDP",
-        "load_from": "none",
-        "freeze": "none",
         "batch_size": "8 x 256",
         "val_batch_size": "64",
-        "augmentation": "strong",
-        "repeat": "1",
         "epochs": "420",
         "stage2_epochs": "30",
-        "val_interval": "10",
-        "lr": "0.004",
-        "warmup_iters": "1000",
-        "ema_momentum": "0.0002",
-        "iterations": "by the data",
         "rotation": "80, 60",
         "flip": "on",
     },
-    "": {"workers": "10", "seed": "21"},
+    "": {"workers": "10", "seed": str(SEED)},
 }
 
 

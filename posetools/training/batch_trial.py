@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError
-from posetools.recipes.costs import GPU_SHARE, Measured, StageName
 from posetools.recipes.machine import GIB
+from posetools.recipes.recipe import GPU_SHARE, Measured
 
-SMALLEST: dict[StageName, int] = {"det": 2, "pose": 8}
+SMALLEST: dict[Stage, int] = {"det": 2, "pose": 8}
 # More than this no recipe of these models uses on one GPU.
-LARGEST: dict[StageName, int] = {"det": 128, "pose": 1024}
+LARGEST: dict[Stage, int] = {"det": 128, "pose": 1024}
 # The second iteration is the first with the optimizer's own numbers in memory.
 _ITERATIONS = 2
 
@@ -61,7 +62,7 @@ def largest_batch(peak: Peak, limit: float, *, smallest: int, largest: int) -> F
         batch = min(2 * batch, largest)
 
 
-def on_gpu(stage: StageName, config: Path, samples: int) -> Measured:
+def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
     """Return the largest batch for the first GPU, with how it was found.
 
     Args:
@@ -100,7 +101,7 @@ def note(found: Found, total: int) -> str:
     return f"measured ({tried}); {100 * GPU_SHARE:.0f} % of {total / GIB:.0f} GiB may be filled"
 
 
-def gpu_peak(stage: StageName, config: Path, batch: int) -> int | None:
+def gpu_peak(stage: Stage, config: Path, batch: int) -> int | None:
     """Return the bytes that a training with this batch takes on the GPU at most, or None when there are too few.
 
     Raises:
@@ -119,7 +120,7 @@ def gpu_peak(stage: StageName, config: Path, batch: int) -> int | None:
         torch.cuda.empty_cache()
 
 
-def trial(stage: StageName, config: Path, batch: int) -> Trial:
+def trial(stage: Stage, config: Path, batch: int) -> Trial:
     """Run a few iterations with this batch and return what they needed.
 
     Args:

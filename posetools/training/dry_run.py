@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError, StoppedError
-from posetools.mm.configs import Stage
 from posetools.mm.evaluations import is_due
 from posetools.mm.extra import require_train
 from posetools.mm.runtime import prepare
@@ -346,7 +346,7 @@ def _temporary() -> Iterator[Path]:
 
 def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) -> TrainRequest:
     """Return the request with another place for configs, where the run would have to emit the default pair."""
-    from posetools.recipes.find import find_pair
+    from posetools.recipes.emit import find_pair
 
     if request.config is not None or request.data is None or find_pair(request.data, request.configs) is not None:
         return request

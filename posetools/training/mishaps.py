@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from posetools.core.stages import Stage
 from posetools.errors import RunError
 from posetools.imaging.header import SUFFIXES
-from posetools.mm.configs import Stage, data_root_of
+from posetools.mm.configs import data_root_of
 from posetools.mm.run_folder import last_in, numbered_in
 from posetools.training.advice import FULL, after_divergence, fewer_workers, less_memory, more_room
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posetools.core.stages import MODEL_NAMES, STAGES, Stage
 from posetools.errors import OutputError, RequestError, RunError, StoppedError
 from posetools.evaluation.checkpoints import evaluate_run
 from posetools.evaluation.run import SplitRequest, as_document
 from posetools.files.disk import write_json
-from posetools.mm.configs import SCOPES, Stage, check_options, config_of_run, data_root_of, load_config
+from posetools.mm.configs import SCOPES, check_options, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, check_device
 from posetools.mm.extra import require_train
 from posetools.mm.runtime import prepare
@@ -45,10 +46,8 @@ if TYPE_CHECKING:
 
 EVALUATION = "evaluation.json"
 
-STAGES: tuple[Stage, ...] = ("det", "pose")
 _PARTS = len(STAGES) + 1
 _RESTARTS = "restarts this model"
-_NAMES: Mapping[Stage, str] = {"det": "detector", "pose": "pose estimator"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,7 +246,7 @@ def _keep_configs(planned: Mapping[Stage, Planned]) -> None:
 def _train(number: int, stage: Stage, request: TrainRequest, planned: Planned, listener: StepListener) -> TrainResult:
     how = ("--resume",) if request.resume else ("--config", planned.config.filename)
     words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
-    listener.step(f"the {_NAMES[stage]} (part {number} of {_PARTS})", shlex.join(words))
+    listener.step(f"the {MODEL_NAMES[stage]} (part {number} of {_PARTS})", shlex.join(words))
     with listener.training() as told:
         return execute(planned, told)
 

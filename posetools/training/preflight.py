@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posetools.core.coco_document import read_document
 from posetools.core.findings import Severity
 from posetools.core.folder import SPLITS, ann_file, split_command
 from posetools.core.skeleton import Skeleton
+from posetools.core.stages import Stage
 from posetools.errors import PosetoolsError, RequestError, must_be, quoted
-from posetools.files.disk import read_json
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
-from posetools.mm.configs import SCOPES, Stage, ann_file_of, data_root_of, inner_dataset, pretrained_parts
+from posetools.mm.configs import SCOPES, ann_file_of, data_root_of, inner_dataset, pretrained_parts
 from posetools.mm.device import resolve_device
 from posetools.mm.quiet import failures, quiet
 from posetools.mm.weights import check_weights
@@ -137,12 +138,13 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
         yield Problem(f"{split}: {file} does not exist: training needs a train and a val split", fix)
     for split, dataset in there.items():
         try:
-            document = read_json(ann_file_of(dataset))
+            entries = read_document(ann_file_of(dataset)).entries("categories")
         except PosetoolsError as exc:
             yield Problem(str(exc), "`posetools convert` writes such files anew")
             continue
         check = _classes if stage == "det" else _keypoints
-        yield from check(config, split, dataset, _categories(document), skeleton)
+        categories = [entry for entry in entries if isinstance(entry, dict)]
+        yield from check(config, split, dataset, categories, skeleton)
     root = data_root_of(config)
     # A config with annotation files of other names is of a data set that is not laid out as validate expects.
     if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(root, split) for split in SPLITS]:
@@ -152,11 +154,6 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
 def _dataset(config: Any, split: str) -> Any:
     loader = config.get(f"{split}_dataloader")
     return inner_dataset(loader) if loader else None
-
-
-def _categories(document: object) -> Sequence[Mapping[str, Any]]:
-    entries = document.get("categories") if isinstance(document, dict) else None
-    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _classes(
@@ -210,9 +207,9 @@ def _keypoints(
 
 
 def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
-    from posetools.checks.validate import validate_folder
+    from posetools.checks.validate import validate
 
-    report = validate_folder(root, skeleton)
+    report = validate(root, skeleton=skeleton)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for finding in errors[:_LISTED]:
         fix = finding.hint or f"`posetools validate {quoted(root)}` says more"

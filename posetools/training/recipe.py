@@ -11,15 +11,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from posetools.core.skeleton import Skeleton
+from posetools.core.stages import STAGES, Stage
 from posetools.mm.machine import this_machine
 from posetools.mm.runtime import prepare
-from posetools.recipes.costs import Measured, StageName
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
 from posetools.recipes.machine import Machine, busy_text
 from posetools.recipes.options import AUTO, RecipeOptions
+from posetools.recipes.recipe import Measured
 from posetools.training.hooks import SilentListener, TrainListener
 
-STAGES: tuple[StageName, ...] = ("det", "pose")
 _NO_GPU = "auto measures on a GPU, and there is none here"
 
 
@@ -66,7 +66,7 @@ def emit_fitting(
 
 
 def _largest_batch(
-    stage: StageName, data_root: Path, skeleton: Skeleton, options: RecipeOptions, machine: Machine
+    stage: Stage, data_root: Path, skeleton: Skeleton, options: RecipeOptions, machine: Machine
 ) -> Measured:
     from posetools.training.batch_trial import on_gpu
 
@@ -88,9 +88,9 @@ def _timed(
     skeleton: Skeleton,
     options: RecipeOptions,
     machine: Machine,
-    measured: dict[StageName, Measured],
+    measured: dict[Stage, Measured],
     told: TrainListener,
-) -> dict[StageName, Measured]:
+) -> dict[Stage, Measured]:
     """Return what was measured with the time of an iteration; a stage whose epochs are stated is not timed."""
     from posetools.training.dry_run import dry_run
     from posetools.training.train import NO_WEIGHTS, TrainRequest

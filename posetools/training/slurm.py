@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from posetools.core.stages import STAGES
 from posetools.errors import RequestError, must_be
 
 _TIME = re.compile(r"\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+|\d+-\d+:\d\d|\d+-\d+:\d\d:\d\d")
 _MEMORY = re.compile(r"\d+[KMGT]?")
 _NAME = re.compile(r"[\w.,@+:/-]+")
-_STAGES = ("det", "pose", "all")
+_STAGES = (*STAGES, "all")
 _OURS = ("--gpus", "--processes", "--launcher", "--resume", "--device", "--dry-run")
 
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from posetools.core.stages import Stage
 from posetools.errors import RunError, StoppedError
-from posetools.mm.configs import Stage
 from posetools.mm.evaluations import Evaluations, early_stopping_of, evaluations_of, is_due, is_enough, resume_hook
 from posetools.mm.plain import plain_hook
 from posetools.mm.quiet import failures, quiet

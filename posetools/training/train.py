@@ -15,11 +15,11 @@ from typing import Any
 
 from posetools.core.folder import skeleton_of
 from posetools.core.skeleton import Skeleton, dump_skeleton
+from posetools.core.stages import Stage
 from posetools.errors import RequestError, quoted
 from posetools.files.disk import write_json, write_text
 from posetools.files.locks import only_one_in
 from posetools.mm.configs import (
-    Stage,
     apply_options,
     check_stage,
     config_of_run,
@@ -282,7 +282,7 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
 
 
 def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
-    from posetools.recipes.find import find_pair
+    from posetools.recipes.emit import find_pair
     from posetools.recipes.options import RecipeOptions
     from posetools.training.recipe import emit_fitting
 

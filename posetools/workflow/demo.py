@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from posetools.checks.validate import validate_folder
+from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset
 from posetools.core.folder import IMAGES, ann_file, skeleton_of
+from posetools.core.stages import MODEL_NAMES, STAGES, Stage
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import RequestError, RunError, must_be
 from posetools.files.disk import write_text
@@ -49,10 +50,6 @@ if TYPE_CHECKING:
     from posetools.training.train import TrainResult
 
 _Result = TypeVar("_Result")
-_Stage = Literal["det", "pose"]
-
-_STAGES: tuple[_Stage, ...] = ("det", "pose")
-_NAMES = {"det": "detector", "pose": "pose estimator"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +164,8 @@ class DemoResult:
     det: DetReport
     pose: PoseReport
     seconds: Mapping[str, float]
-    plans: Mapping[_Stage, Plan]
-    iterations: Mapping[_Stage, int]
+    plans: Mapping[Stage, Plan]
+    iterations: Mapping[Stage, int]
     files: Mapping[Path, str]
 
 
@@ -213,8 +210,8 @@ class _Run:
         self._labelme, self._data, self._recipe = (request.out / name for name in (LABELME, DATA, RECIPE))
         self._configs, self._work_dirs = request.out / CONFIGS, request.out / WORK_DIRS
         self._seconds: dict[str, float] = {}
-        self._plans: dict[_Stage, Plan] = {stage: Plan(1) for stage in _STAGES}
-        self._iterations: dict[_Stage, int] = {}
+        self._plans: dict[Stage, Plan] = {stage: Plan(1) for stage in STAGES}
+        self._iterations: dict[Stage, int] = {}
 
     def timed(self, name: str, work: Callable[[], _Result]) -> _Result:
         """Return what ``work`` returns, and note how long it took."""
@@ -256,7 +253,7 @@ class _Run:
         """Check the data set."""
         self._step("validating the data set", "validate", self._data)
         with self._listener.progress() as progress:
-            report = validate_folder(self._data, skeleton_of(self._data), progress=progress)
+            report = validate(self._data, skeleton=skeleton_of(self._data), progress=progress)
         if not report.ok():
             raise RunError(f"{report.findings[0].where}: {report.findings[0].message}")
         self._listener.say(f"no errors, {count(len(report.findings), 'warning')}")
@@ -269,12 +266,12 @@ class _Run:
             )
             with TemporaryDirectory(dir=self._request.out, prefix=TIMING) as folder:
                 pair = self._emit(Path(folder) / RECIPE, Path(folder))
-                self._plans = {stage: self._plan(stage, pair, Path(folder)) for stage in _STAGES}
+                self._plans = {stage: self._plan(stage, pair, Path(folder)) for stage in STAGES}
         words = ("config", self._data, "--recipe", self._recipe, "--out", self._configs)
         self._step(f"emitting a config for each stage, with the options in {self._recipe}", *words)
         return self._emit(self._recipe, self._configs)
 
-    def train(self, stage: _Stage, config: Path) -> TrainResult:
+    def train(self, stage: Stage, config: Path) -> TrainResult:
         """Train one stage."""
         from posetools.training.train import TrainRequest, train
 
@@ -282,7 +279,9 @@ class _Run:
         options = plan.cfg_options
         words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
         more = ("--cfg-options", *options) if options else ()
-        self._step(f"training the {_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more)
+        self._step(
+            f"training the {MODEL_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more
+        )
         request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=options)
         with self._listener.training() as listener:
             counter = Counter(listener)
@@ -347,7 +346,7 @@ class _Run:
         write_record(out, {"finished": True, **record, **trained, **reports})
         return result
 
-    def _plan(self, stage: _Stage, pair: EmittedPair, folder: Path) -> Plan:
+    def _plan(self, stage: Stage, pair: EmittedPair, folder: Path) -> Plan:
         """Return how long a stage can be trained in its share of the time, from timing a few iterations."""
         settings = self._stage(stage)
         seconds = seconds_per_iteration(
@@ -366,7 +365,7 @@ class _Run:
     def _emit(self, recipe: Path, out: Path) -> EmittedPair:
         shared = {"seed": self._request.seed, "workers": self._settings.loaders}
         stages: dict[str, dict[str, object]] = {}
-        for stage in _STAGES:
+        for stage in STAGES:
             settings, epochs = self._stage(stage), self._plans[stage].epochs
             stages[stage] = stage_options(
                 settings.size, settings.input_size, epochs=epochs, batch_size=settings.batch_size, lr=settings.lr
@@ -374,7 +373,7 @@ class _Run:
         write_text(recipe, recipe_text(shared, stages))
         return emit_pair(self._data, skeleton_of(self._data), build_options(recipe, {}), out)
 
-    def _stage(self, stage: _Stage) -> StageSettings:
+    def _stage(self, stage: Stage) -> StageSettings:
         return self._settings.det if stage == "det" else self._settings.pose
 
     def _step(self, title: str, *words: object) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from posetools.recipes.budget import enough_iterations
 
 if TYPE_CHECKING:
-    from posetools.mm.configs import Stage
+    from posetools.core.stages import Stage
     from posetools.training.hooks import TrainListener, TrainStatus
 
 

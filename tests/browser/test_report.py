@@ -229,7 +229,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
         splits[split] = builder.build()
     coco.write(splits, folder / "dogs", "copy")
     found = validate(folder / "dogs", skeleton=folder / "dog.yaml")
-    write_report(found, folder / "many.html", skeleton=folder / "dog.yaml")
+    write_report(found, folder / "many.html")
     return folder / "many.html"
 
 

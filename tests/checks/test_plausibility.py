@@ -200,7 +200,7 @@ def test_double_boxes_may_lie_half_a_pixel_apart(x: float) -> None:
 
 
 def test_boxes_whose_left_edges_are_far_apart_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plausibility, "_iou", None)
+    monkeypatch.setattr(plausibility, "box_iou", None)
     assert list(check_boxes(objects_of([(0, (20.0 + 2 * i, 5, 20, 20)) for i in range(30)]))) == []
 
 

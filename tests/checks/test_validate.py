@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from posetools.checks.validate import ValidationReport, validate, validate_file, validate_folder
+from posetools.checks.validate import ValidationReport, validate
 from posetools.core.findings import RULES, Finding
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
@@ -32,7 +32,7 @@ Change = Callable[[Document], object]
 
 
 def check(folder: Path, **options: Any) -> ValidationReport:
-    return validate_folder(folder, CAR8, **options)
+    return validate(folder, skeleton=CAR8, **options)
 
 
 def beyond(report: ValidationReport) -> list[Finding]:
@@ -455,7 +455,7 @@ def test_one_coco_file_is_checked_alone(cars: Path, tmp_path: Path) -> None:
     (release / "annotations").mkdir(parents=True)
     shutil.copy(cars / VAL, release / "annotations/cars_val2017.json")
     shutil.copytree(cars / "images", release / "val2017")
-    report = validate_file(release / "annotations/cars_val2017.json", CAR8)
+    report = validate(release / "annotations/cars_val2017.json", skeleton=CAR8)
     assert (report.splits, report.findings) == (("val",), ())
     with pytest.raises(RequestError, match="--skeleton says it"):
         validate(release / "annotations/cars_val2017.json")
@@ -493,9 +493,9 @@ def test_fix_mends_the_set_and_says_what_it_changed(cars: Path) -> None:
     val = _written(cars / VAL)
     report = validate(cars, fix=True)
     assert beyond(report) == []
-    (fixed,) = report.fixed
-    assert fixed.path == cars / TRAIN
-    assert [(done.code, done.place, done.message) for done in fixed.repairs] == [
+    ((path, repairs),) = report.fixed.items()
+    assert path == cars / TRAIN
+    assert [(done.code, done.place, done.message) for done in repairs] == [
         (
             "W201",
             "annotations[0] (id 1)",
@@ -519,7 +519,7 @@ def test_fix_does_not_rewrite_what_needs_nothing_and_is_done_after_one_run(cars:
     edit(cars / TRAIN, spoil_all)
     validate(cars, fix=True)
     before = _written(cars / TRAIN)
-    assert validate(cars, fix=True).fixed == ()
+    assert validate(cars, fix=True).fixed == {}
     assert _written(cars / TRAIN) == before
 
 
@@ -540,7 +540,7 @@ def test_fix_leaves_alone_what_has_more_than_one_answer(cars: Path) -> None:
     edit(cars / TRAIN, spoil)
     before = (cars / TRAIN).read_bytes()
     report = validate(cars, fix=True)
-    assert report.fixed == ()
+    assert report.fixed == {}
     assert (cars / TRAIN).read_bytes() == before
     assert not any(finding.fixable for finding in report.findings)
 

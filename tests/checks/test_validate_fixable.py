@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from posetools.checks.validate import validate_file
+from posetools.checks.validate import validate
 from posetools.core.findings import Finding
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import repair as coco_repair
-from posetools.formats.coco.prepare import prepare
+from posetools.formats.coco.repair import prepare
 from tests.cli.run import run
 from tests.coco_sample import write_sample
 
@@ -55,7 +55,7 @@ def test_fixable_is_what_fix_mends(tmp_path: Path, document: dict[str, Any], num
         del content["categories"]
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
-    findings = validate_file(path, CAR8, pictures=False).findings
+    findings = validate(path, skeleton=CAR8, pictures=False).findings
     mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
     assert {_key(one) for one in findings if one.fixable} == {_key(one) for one in findings} & mended
 
@@ -68,7 +68,7 @@ def test_without_a_list_of_pictures(tmp_path: Path, document: dict[str, Any], im
         content["images"] = images
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
-    findings = validate_file(path, CAR8, pictures=False).findings
+    findings = validate(path, skeleton=CAR8, pictures=False).findings
     mended = {(done.code, done.place) for done in coco_repair.repair(content)[1]}
     assert mended and {_key(one) for one in findings if one.fixable} == mended
     assert any("images" in f"{one.place} {one.message}" for one in findings)
@@ -85,7 +85,7 @@ def test_no_box_is_cut_to_a_picture_of_no_size(tmp_path: Path, document: dict[st
     assert "W201" not in {done.code for done in coco_repair.repair(content)[1]}
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
-    findings = validate_file(path, CAR8, pictures=False).findings
+    findings = validate(path, skeleton=CAR8, pictures=False).findings
     assert any(one.place.startswith("images[0]") and "width" in one.message for one in findings), findings
 
 

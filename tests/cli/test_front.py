@@ -14,7 +14,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from posetools import __version__
-from posetools.cli.app import app, load
+from posetools.cli.app import app
 from posetools.cli.commands import COMMANDS, Command
 from posetools.cli.front import OPTIONS, SETTINGS, front_page, help_page
 from tests.cli.run import run
@@ -39,7 +39,7 @@ def _of_typer(width: int) -> list[str]:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_the_table_says_what_the_commands_say_of_themselves(command: Command) -> None:
-    loaded = load(command)
+    loaded = command.load()
     said = loaded.info.help if isinstance(loaded, typer.Typer) else (inspect.getdoc(loaded) or "").splitlines()[0]
     assert said is not None
     if command.panel:

@@ -9,7 +9,7 @@ import pytest
 
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import PlainDisplay, print_result
-from posetools.mm.configs import Stage
+from posetools.core.stages import Stage
 from posetools.training.train import TrainResult
 
 

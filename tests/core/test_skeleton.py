@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from posetools.core.skeleton import BUILT_IN, Skeleton, built_in_path, dump_skeleton, load_skeleton, read_skeleton
-from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton, rename_skeleton
+from posetools.core.skeleton_draft import check_name, commented_yaml, draft_skeleton
 from posetools.core.skeleton_pairs import mirror_name
 from posetools.errors import InputError, RequestError
 
@@ -258,7 +258,7 @@ def test_draft_derives_swaps_only_where_both_sides_are_there(tmp_path: Path) -> 
 
 def test_commented_copy_of_a_built_in_is_the_built_in_under_its_own_name(tmp_path: Path) -> None:
     path = tmp_path / "van.yaml"
-    path.write_text(commented_yaml(rename_skeleton(load_skeleton(), check_name(path))), encoding="utf-8")
+    path.write_text(commented_yaml(load_skeleton().model_copy(update={"name": check_name(path)})), encoding="utf-8")
     assert read_skeleton(path).model_dump() == {**load_skeleton().model_dump(), "name": "van"}
 
 

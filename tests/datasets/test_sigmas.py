@@ -16,7 +16,7 @@ from posetools.core.geometry import Floats
 from posetools.core.place import Origin
 from posetools.core.skeleton import built_in_path, dump_skeleton, load_skeleton, read_skeleton
 from posetools.core.skeleton_draft import commented_yaml
-from posetools.datasets.matching import match
+from posetools.datasets.matching import match_datasets
 from posetools.datasets.sigmas import SigmasResult, measure, sigmas, update_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats.coco.format import write_split
@@ -59,7 +59,7 @@ def test_planted_noise_is_recovered_within_the_interval() -> None:
     """Of 8 sigmas in 10 labellings nearly all lie in their 95 % intervals, and the intervals are not wide."""
     cars, hits = _cars(200), 0
     for seed in range(10):
-        found = measure(match(cars, _labelled_again(cars, PLANTED, seed=seed)))
+        found = measure(match_datasets(cars, _labelled_again(cars, PLANTED, seed=seed)))
         for planted, each in zip(PLANTED, found.values(), strict=True):
             assert each.objects == 200
             assert each.sigma == pytest.approx(planted, rel=0.2)
@@ -74,7 +74,7 @@ def test_planted_noise_is_recovered_within_the_interval() -> None:
 def test_two_noisy_people_add_up_and_may_change_places() -> None:
     truth = _cars(400)
     a, b = (_labelled_again(truth, PLANTED, seed=seed) for seed in (1, 2))
-    found, back = measure(match(a, b)), measure(match(b, a))
+    found, back = measure(match_datasets(a, b)), measure(match_datasets(b, a))
     for name, planted in zip(CAR8.names, PLANTED, strict=True):
         assert found[name].sigma == pytest.approx(math.sqrt(2) * planted, rel=0.12)
         assert back[name].sigma == pytest.approx(found[name].sigma)
@@ -86,7 +86,7 @@ def test_the_formula_by_hand() -> None:
     keypoints[:, 0, :2] += (3.0, 4.0)
     areas = np.full(25, 10_000.0)
     same, moved = replace(a, areas=areas), replace(a, areas=areas, keypoints=keypoints)
-    found = measure(match(same, moved))["left-front-bumper"]
+    found = measure(match_datasets(same, moved))["left-front-bumper"]
     # d is 5 px and sqrt(area) is 100 px for each, all of it a constant offset.
     for each in (found.sigma, found.offset, found.low, found.high):
         assert each == pytest.approx(0.05)
@@ -98,8 +98,8 @@ def test_exchanged_names_are_left_out_and_counted() -> None:
     again = _labelled_again(cars, PLANTED)
     keypoints = again.keypoints.copy()
     keypoints[:7, [2, 3]] = keypoints[:7, [3, 2]]
-    found = measure(match(cars, replace(again, keypoints=keypoints)))
-    clean = measure(match(cars, again))
+    found = measure(match_datasets(cars, replace(again, keypoints=keypoints)))
+    clean = measure(match_datasets(cars, again))
     for name in ("left-front-tire", "left-rear-tire"):
         assert (found[name].relabelled, found[name].objects) == (7, 53)
         assert found[name].sigma == pytest.approx(clean[name].sigma, rel=0.1)

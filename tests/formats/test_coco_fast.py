@@ -19,10 +19,8 @@ from pydantic import ValidationError
 from posetools.errors import InputError
 from posetools.files.disk import read_json, read_text
 from posetools.formats.coco.columns import AnnotationColumns, ImageColumns
-from posetools.formats.coco.entries import split_text
-from posetools.formats.coco.errors import finding_from
-from posetools.formats.coco.model import CocoFile
-from posetools.formats.coco.table import CocoTable, read_table, table_from
+from posetools.formats.coco.model import CocoFile, finding_from
+from posetools.formats.coco.table import CocoTable, read_table, split_text, table_from
 
 CASES = int(os.environ.get("POSETOOLS_CASES", "1500"))
 AT_ONCE = 250

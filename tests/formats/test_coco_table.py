@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from posetools.checks.validate import validate_folder
+from posetools.checks.validate import validate
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError
 from posetools.formats.coco.model import CocoFile
@@ -121,5 +121,5 @@ def _problems(document: Any) -> list[tuple[Any, ...]]:
 def test_an_id_of_more_than_64_bits_is_a_finding(tmp_path: Path, kind: str) -> None:
     write_sample(tmp_path / "cars")
     edit(tmp_path / "cars/train_coco.json", lambda document: document[kind][0].update(id=10**30))
-    findings = validate_folder(tmp_path / "cars", load_skeleton()).findings
+    findings = validate(tmp_path / "cars", skeleton=load_skeleton()).findings
     assert any(f.code == "E102" and f.place.startswith(f"{kind}[0]") and "at most" in f.message for f in findings)

@@ -26,7 +26,7 @@ from posetools.labeling.review.choose import ReviewRequest, ReviewResult, check_
 from posetools.labeling.review.geometry import by_geometry
 from posetools.labeling.review.links import bring_back
 from posetools.labeling.review.scores import Material, Term, by_boxes, by_confidence, by_labels, choose, priorities
-from posetools.prediction.predictions import PicturePredictions
+from posetools.prediction.read import PicturePredictions
 from tests.build import make_dataset, make_picture
 from tests.cli.run import run
 from tests.finding import Told, make_pipeline
@@ -191,7 +191,7 @@ def test_without_models_pictures_are_chosen_by_variety(tmp_path: Path) -> None:
 
 
 def predict(data: Path, out: Path, names: list[str]) -> Path:
-    from posetools.prediction.predictions import DocumentWriter
+    from posetools.prediction.write import DocumentWriter
 
     pipeline = make_pipeline(Told(objects=2))
     with DocumentWriter(out, CAR8, {"bbox_thr": 0.3}) as writer:

@@ -9,8 +9,8 @@ import pytest
 
 from posetools.core.folder import IMAGES, ann_file
 from posetools.core.skeleton import load_skeleton
+from posetools.core.stages import Stage
 from posetools.formats.coco.format import write_split
-from posetools.mm.configs import Stage
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
 from posetools.training.hooks import TrainStatus

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from posetools.core.skeleton import load_skeleton
+from posetools.core.stages import Stage
 from posetools.errors import PosetoolsWarning
 from posetools.exporting.publish import publish
 from posetools.mm.averages import is_stale, raw_weights
 from posetools.mm.checkpoint import load_checkpoint
-from posetools.mm.configs import Stage
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_folder import best_in, last_in, resumable
 from posetools.pairs.doubts import doubt_of_checkpoint

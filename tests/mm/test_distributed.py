@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from posetools.core.folder import IMAGES, ann_file
+from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError, StoppedError
 from posetools.formats.coco.format import write_split
-from posetools.mm.configs import Stage, config_of_run, load_config
+from posetools.mm.configs import config_of_run, load_config
 from posetools.mm.device import runner_device
 from posetools.mm.quiet import quiet
 from posetools.mm.runtime import prepare

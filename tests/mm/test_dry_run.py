@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError
-from posetools.mm.configs import Stage, load_config, set_epochs
+from posetools.mm.configs import load_config, set_epochs
 from posetools.training.dry_run import (
     DryRun,
     Measured,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from posetools.core.skeleton import load_skeleton
+from posetools.core.stages import Stage
 from posetools.errors import RunError
 from posetools.mm import machine as mm_machine
-from posetools.mm.configs import Stage
 from posetools.mm.machine import this_machine
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.machine import GIB

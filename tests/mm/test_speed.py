@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from posetools.mm.configs import Stage, drop_pretrained, load_config
+from posetools.core.stages import Stage
+from posetools.mm.configs import drop_pretrained, load_config
 from posetools.mm.device import runner_device
 from posetools.mm.quiet import quiet
 from posetools.mm.runtime import prepare

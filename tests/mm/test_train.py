@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from posetools.core.skeleton import load_skeleton, read_skeleton
+from posetools.core.stages import Stage
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
 from posetools.files.locks import only_one_in
-from posetools.mm.configs import Stage, set_epochs
+from posetools.mm.configs import set_epochs
 from posetools.training.hooks import TrainStatus
 from posetools.training.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Run, Tiny, make_tiny

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from posetools.core.folder import IMAGES
+from posetools.core.stages import Stage
 from posetools.errors import RunError
-from posetools.mm.configs import Stage
 from posetools.mm.run_folder import resumable
 from posetools.training.hooks import TrainStatus
 from posetools.training.mishaps import first_not_finite

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from posetools.core.stages import Stage
 from posetools.errors import RequestError
-from posetools.mm.configs import Stage, config_of_run
+from posetools.mm.configs import config_of_run
 from posetools.mm.run_folder import last_in, resumable
 from posetools.training.train import TrainRequest, train
 from tests.mm.conftest import Recorder, Run, Tiny

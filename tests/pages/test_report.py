@@ -21,7 +21,6 @@ from posetools.core.findings import Finding
 from posetools.errors import RequestError
 from posetools.pages.validation.crops import Cropper, region_of
 from posetools.pages.validation.figures import CELLS, EDGE, figures_of
-from posetools.pages.validation.material import read_material
 from posetools.pages.validation.page import SHOWN_PER_CODE, write_report
 from tests.coco_sample import edit, write_sample
 
@@ -222,7 +221,7 @@ def test_a_crop_shows_the_object_and_its_points(cars: Path) -> None:
     edit(cars / TRAIN, spoil)
     report = validate(cars)
     (finding,) = [each for each in report.findings if each.code == "W202"]
-    cropper = Cropper(read_material(report))
+    cropper = Cropper(report.checked)
     ringed, plain = (
         np.array(Pillow.open(io.BytesIO(base64.b64decode(crop.uri.partition(",")[2]))).convert("RGB")).astype(int)
         for each in (finding, replace(finding, message="names no point"))
@@ -251,7 +250,7 @@ def test_what_a_crop_shows_holds_box_and_points_inside_the_picture() -> None:
 
 
 def test_findings_about_no_picture_have_none(cars: Path) -> None:
-    cropper = Cropper(read_material(validate(cars)))
+    cropper = Cropper(validate(cars).checked)
     for file, place in ((str(cars), ""), (str(cars / TRAIN), "categories[0] (id 1, car)"), ("other", "images[0]")):
         assert cropper.crops(Finding("W212", file, place, "x")) == ()
     for place in ("images[99]", "annotations[99]"):
@@ -268,7 +267,7 @@ def test_figures_count_every_labelled_point_in_its_cell(cars: Path) -> None:
         ]
 
     edit(cars / TRAIN, place)
-    material = read_material(validate(cars))
+    material = validate(cars).checked
     figures = figures_of({"train": material.objects["train"]}, material.skeleton)
     names = material.skeleton.names
     assert [figures.keypoints[name]["train"] for name in names[:4]] == [(0, 0, 1), (0, 1, 0), (0, 0, 1), (1, 0, 0)]

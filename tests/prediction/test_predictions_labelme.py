@@ -14,7 +14,7 @@ import posetools.formats.labelme.format as labelme
 from posetools.errors import OutputError, RequestError
 from posetools.formats.base import ReadOptions
 from posetools.imaging.frames import read_picture
-from posetools.prediction.predictions import LabelmeWriter, check_labelme_names, write_labelme
+from posetools.prediction.write import LabelmeWriter, check_labelme_names, write_labelme
 from posetools.runtime.results import PoseResult
 from tests.build import make_picture
 from tests.prediction.test_predictions import CAR8, SIZE, make_result

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from posetools.core.skeleton import load_skeleton
-from posetools.recipes.assemble import choose
-from posetools.recipes.costs import Measured, StageName, cpu_seconds
-from posetools.recipes.facts import DataFacts, SplitFacts
+from posetools.core.stages import Stage
+from posetools.recipes.choose import choose
+from posetools.recipes.facts import DataFacts, Shapes, SplitFacts
 from posetools.recipes.machine import GIB, Gpu, Machine
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
-from posetools.recipes.recipe import Because, Choice, Recipe
-from posetools.recipes.shapes import Shapes
+from posetools.recipes.recipe import Because, Choice, Measured, Recipe, cpu_seconds
 
 CAR8 = load_skeleton("car8")
 CPU, A10, H200 = Machine(2), Machine(16, (Gpu("A10", 24 * GIB),)), Machine(16, (Gpu("H200", 139 * GIB),))
@@ -47,7 +46,7 @@ def facts(
 def recipe(
     data: DataFacts | None = None,
     machine: Machine = A10,
-    measured: dict[StageName, Measured] | None = None,
+    measured: dict[Stage, Measured] | None = None,
     **options: Any,
 ) -> Recipe:
     return choose(RecipeOptions.model_validate(options), data or facts(), machine, CAR8, measured)
@@ -123,10 +122,10 @@ def test_a_small_set_gets_small_batches_on_a_cpu(objects: int, batch: int) -> No
 
 
 def test_a_measured_batch_wins_over_the_estimate_and_no_gpu_is_said() -> None:
-    seen: dict[StageName, Measured] = {"det": Measured(batch=64, batch_note="measured (64: 18.0 GiB)")}
+    seen: dict[Stage, Measured] = {"det": Measured(batch=64, batch_note="measured (64: 18.0 GiB)")}
     found = recipe(measured=seen, det={"batch_size": "auto"}).det
     assert (found.batch_size, found.because["batch_size"].reason) == (64, "measured (64: 18.0 GiB)")
-    none: dict[StageName, Measured] = {"det": Measured(batch_note="auto measures on a GPU, and there is none here")}
+    none: dict[Stage, Measured] = {"det": Measured(batch_note="auto measures on a GPU, and there is none here")}
     found = recipe(machine=CPU, measured=none, det={"batch_size": "auto"}).det
     assert found.batch_size == 8
     assert "auto measures on a GPU, and there is none here" in found.because["batch_size"].reason
@@ -165,7 +164,7 @@ def test_the_estimate_is_what_was_measured() -> None:
 
 
 def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
-    seen: dict[StageName, Measured] = {
+    seen: dict[Stage, Measured] = {
         "det": Measured(seconds=2.0, seconds_batch=8, start_up=300),
         "pose": Measured(seconds=1.0, seconds_batch=32),
     }

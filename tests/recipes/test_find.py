@@ -6,8 +6,7 @@ import pytest
 
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
-from posetools.recipes.emit import emit_pair
-from posetools.recipes.find import find_pair
+from posetools.recipes.emit import emit_pair, find_pair
 from posetools.recipes.options import RecipeOptions
 from tests.recipes.sample import write_coco
 

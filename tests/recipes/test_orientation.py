@@ -12,7 +12,7 @@ from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import InputError
-from posetools.recipes.assemble import choose
+from posetools.recipes.choose import choose
 from posetools.recipes.facts import read_facts
 from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import RecipeOptions

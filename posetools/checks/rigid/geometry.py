@@ -302,23 +302,21 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
     names = "the names"
     if one.exchange.pair is not None:
         names = " and ".join(skeleton.names[k] for k in one.exchange.pair)
+    exchanged = "the two exchanged" if one.exchange.pair else _ALL[one.exchange.kind]
     before, after = one.turned_away
     seen = f" and {before} visible on sides turned away" if before > after else ""
     kept = f" and {after}" if before > after else ""
     message = (
         f"{names} must be those of a rigid {skeleton.category.name}, got points {one.labelled:.1f} px (rms) off{seen} "
-        f"as labelled, {one.explained:.1f} px{kept} with {_EXCHANGED[one.exchange.kind, one.exchange.pair is None]}"
+        f"as labelled, {one.explained:.1f} px{kept} with {exchanged}"
     )
     return objects.finding(_CODES[one.exchange.kind], one.index, message, _HINTS[one.exchange.pair is None])
 
 
-_EXCHANGED = {
-    ("sides", True): "left and right exchanged, or front and rear",
-    ("ends", True): "front and rear exchanged",
-    ("neighbours", True): "all neighbours exchanged",
-    ("sides", False): "the two exchanged",
-    ("ends", False): "the two exchanged",
-    ("neighbours", False): "the two exchanged",
+_ALL = {
+    "sides": "left and right exchanged, or front and rear",
+    "ends": "front and rear exchanged",
+    "neighbours": "all neighbours exchanged",
 }
 _HINTS = {
     True: "look at the picture: give left and right each other's names, or, when the front is where the rear is "

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from posetools.core.dataset import Dataset
-from posetools.core.geometry import Floats, Ints, box_area
+from posetools.core.geometry import Ints, box_iou
 from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects
 from posetools.evaluation.diagnosis.mend import Errors, Gain, gains, plural, rest, sentences
 from posetools.evaluation.metrics import Predictions, box_scores
@@ -112,7 +112,7 @@ def diagnose_boxes(truth: Dataset, predicted: Predictions) -> BoxDiagnosis:
         absent=own["no_box"],
         boxes={kind: own[kind] for kind in ("box_shifted", "inexact")},
         points={},
-        quality=lambda predictions, rows: _iou(predictions.boxes, truth.boxes[rows]),
+        quality=lambda predictions, rows: box_iou(predictions.boxes, truth.boxes[rows]),
     )
     ap, gained = gains(errors, BOX_ERROR_KINDS, lambda predictions: box_scores(truth, predictions).ap)
     extra = {role.name.lower(): int((matches.roles == role).sum()) for role in (Role.DUPLICATE, Role.BACKGROUND)}
@@ -140,12 +140,3 @@ def _kinds(matches: Matches) -> Ints:
     code = {kind: i for i, kind in enumerate(BOX_KINDS)}
     rules = [matches.predicted < 0, matches.iou >= GOOD_IOU, matches.iou >= SAME_IOU]
     return np.select(rules, [code["no_box"], code["good"], code["inexact"]], code["box_shifted"])
-
-
-def _iou(one: Floats, other: Floats) -> Floats:
-    """Return the (M,) IoUs of (M, 4) boxes with the ones in the same rows."""
-    sides = np.clip(np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]), 0.0, None)
-    overlap = sides.prod(axis=1)
-    union = box_area(one) + box_area(other) - overlap
-    iou: Floats = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return iou

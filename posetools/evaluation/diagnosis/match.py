@@ -22,7 +22,8 @@ from enum import IntEnum
 import numpy as np
 
 from posetools.core.dataset import Dataset
-from posetools.core.geometry import Bools, Floats, Ints, box_area, pairwise_iou
+from posetools.core.geometry import Bools, Floats, Ints, box_area, box_overlap, pairwise_iou
+from posetools.core.matching import best_free
 from posetools.evaluation.metrics import Predictions
 
 # A box is right from this IoU on, as for COCO's AP50; it is shifted from the second one on, as for TIDE (Bolya et al.,
@@ -110,11 +111,11 @@ def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, bo
         oks = _oks(truth, rows, predicted.keypoints[found]) if by_points else np.zeros_like(overlap)
         if boxes_are_labels:
             size = truth.images[image].size
-            chosen = _greedy([_of_box(predicted.boxes[found], truth.boxes[rows], size, oks)])
+            chosen = best_free(_of_box(predicted.boxes[found], truth.boxes[rows], size, oks))
         else:
-            chosen = _greedy(_passes(overlap, oks))
+            chosen = best_free(*_passes(overlap, oks))
         roles[found] = _leftovers(overlap, unlabelled[rows], predicted.boxes[found], truth.boxes[crowds])
-        for one, at in chosen:
+        for one, at in chosen.tolist():
             own[rows[at]], iou[rows[at]] = found[one], overlap[one, at]
             roles[found[one]] = Role.IGNORED if unlabelled[rows[at]] else Role.MATCHED
     return Matches(own, iou, roles)
@@ -144,27 +145,6 @@ def _of_box(found: Floats, labelled: Floats, size: tuple[int, int], oks: Floats)
     return np.where(apart <= _SAME_BOX, oks - 1000 * apart, -np.inf)
 
 
-def _greedy(passes: Sequence[Floats]) -> list[tuple[int, int]]:
-    """Return the pairs (prediction, object): pass by pass, from the first prediction on, each takes the best left."""
-    pairs: list[tuple[int, int]] = []
-    number, objects = passes[0].shape
-    waiting, free = list(range(number)), np.ones(objects, dtype=np.bool_)
-    for fit in passes:
-        # A detector gives hundreds of boxes that fit nothing: only the others are looked at one by one.
-        fits = (fit > -np.inf).any(axis=1)
-        left = [one for one in waiting if not fits[one]]
-        for one in (one for one in waiting if fits[one]):
-            allowed = np.where(free, fit[one], -np.inf)
-            best = int(allowed.argmax())
-            if allowed[best] > -np.inf:
-                pairs.append((one, best))
-                free[best] = False
-            else:
-                left.append(one)
-        waiting = sorted(left)
-    return pairs
-
-
 def _leftovers(overlap: Floats, unlabelled: Bools, boxes: Floats, crowds: Floats) -> Ints:
     """Return the (c,) roles that predictions have if they are matched to nothing."""
     roles = np.full(len(boxes), int(Role.BACKGROUND), dtype=np.int64)
@@ -173,9 +153,6 @@ def _leftovers(overlap: Floats, unlabelled: Bools, boxes: Floats, crowds: Floats
         ignored = unlabelled[overlap.argmax(axis=1)]
         roles[near] = np.where(ignored, int(Role.IGNORED), int(Role.DUPLICATE))[near]
     if len(crowds):
-        inside = np.minimum(boxes[:, None, 2:], crowds[None, :, 2:]) - np.maximum(
-            boxes[:, None, :2], crowds[None, :, :2]
-        )
-        share = np.clip(inside, 0.0, None).prod(axis=2) / np.maximum(box_area(boxes), np.spacing(1))[:, None]
+        share = box_overlap(boxes[:, None], crowds[None]) / np.maximum(box_area(boxes), np.spacing(1))[:, None]
         roles[(share >= _IN_CROWD).any(axis=1)] = Role.IGNORED
     return roles

@@ -10,13 +10,13 @@ import itertools
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.formats.coco.errors import place_of
+from posetools.formats.coco.model import CocoAnnotation, CocoImage, place_of
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -100,40 +100,6 @@ class AnnotationColumns:
         return place_of("annotations", int(self.position[row]), int(self.ids[row]))
 
 
-class ImageRow(Protocol):
-    """One picture that keeps to the model, whoever decoded it."""
-
-    @property
-    def id(self) -> int: ...  # noqa: D102
-    @property
-    def file_name(self) -> str: ...  # noqa: D102
-    @property
-    def width(self) -> int: ...  # noqa: D102
-    @property
-    def height(self) -> int: ...  # noqa: D102
-
-
-class AnnotationRow(Protocol):
-    """One annotation that keeps to the model, whoever decoded it."""
-
-    @property
-    def id(self) -> int: ...  # noqa: D102
-    @property
-    def image_id(self) -> int: ...  # noqa: D102
-    @property
-    def category_id(self) -> int: ...  # noqa: D102
-    @property
-    def bbox(self) -> tuple[float, float, float, float]: ...  # noqa: D102
-    @property
-    def area(self) -> float: ...  # noqa: D102
-    @property
-    def iscrowd(self) -> int: ...  # noqa: D102
-    @property
-    def num_keypoints(self) -> int: ...  # noqa: D102
-    @property
-    def keypoints(self) -> Sequence[float]: ...  # noqa: D102
-
-
 class ImageRows:
     """Collects ImageColumns."""
 
@@ -141,8 +107,8 @@ class ImageRows:
         self._position, self._ids, self._sizes = array("q"), array("q"), array("q")
         self._names: list[str] = []
 
-    def add(self, position: Sequence[int], rows: Sequence[ImageRow]) -> None:
-        """Add rows, with their indices in the file's list."""
+    def add(self, position: Sequence[int], rows: Sequence[CocoImage]) -> None:
+        """Add rows, as models or their structs, with their indices in the file's list."""
         self._position.extend(position)
         self._ids.extend([row.id for row in rows])
         self._sizes.extend(itertools.chain.from_iterable([(row.width, row.height) for row in rows]))
@@ -163,8 +129,8 @@ class AnnotationRows:
         # An array grows in place, by a sixteenth at a time: the numbers are never in memory twice.
         self._numbers, self._lengths = array("d"), array("q")
 
-    def add(self, position: Sequence[int], rows: Sequence[AnnotationRow]) -> None:
-        """Add rows, with their indices in the file's list."""
+    def add(self, position: Sequence[int], rows: Sequence[CocoAnnotation]) -> None:
+        """Add rows, as models or their structs, with their indices in the file's list."""
         self._position.extend(position)
         self._ids.extend([row.id for row in rows])
         self._images.extend([row.image_id for row in rows])

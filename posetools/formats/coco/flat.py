@@ -13,10 +13,9 @@ from typing import Any
 
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
-from posetools.errors import show_value
+from posetools.errors import first_names, show_value
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco.errors import Note, raw_place
-from posetools.formats.coco.model import drawn_box
+from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.plain_numbers import number_in
 
 # A keypoint's own box is this small beside that of its object; a larger one is no point.
@@ -36,7 +35,9 @@ class _Box:
     corners: tuple[float, float, float, float]
 
 
-def join_categories(document: Any, skeleton: Skeleton, options: ReadOptions) -> tuple[Any, tuple[Note, ...]]:
+def join_categories(
+    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions
+) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a document whose objects have their keypoints, and what is to be said; one of the usual kind stays.
 
     Args:
@@ -44,10 +45,6 @@ def join_categories(document: Any, skeleton: Skeleton, options: ReadOptions) -> 
         skeleton: its keypoints are looked for among the categories.
         options: names, and whether such keypoints are joined.
     """
-    if not isinstance(document, dict) or not all(
-        isinstance(document.get(name), list) for name in ("annotations", "categories")
-    ):
-        return document, ()
     points, ours = _roles(document["categories"], skeleton, options)
     if len(points) < 2:
         return document, ()
@@ -97,7 +94,7 @@ def _roles(categories: Sequence[Any], skeleton: Skeleton, options: ReadOptions) 
 
 def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
     names = list(dict.fromkeys(points.values()))
-    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    listed = first_names(names, _SHOWN)
     message = f"keypoints were exported as objects of a category each: {len(names)} of the categories are {listed}"
     hint = (
         f"`posetools convert --keypoints-from categories` joins them, where each is in exactly one box of category "
@@ -109,7 +106,7 @@ def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
 
 def _joined(
     document: Mapping[str, Any], points: Mapping[int, str], ours: set[int], skeleton: Skeleton, *, one_object: bool
-) -> tuple[Any, tuple[Note, ...]]:
+) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     annotations: list[Any] = document["annotations"]
     boxes = list(_boxes(annotations, ours, one_object=one_object))
     found: dict[int, dict[str, _Point]] = {box.index: {} for box in boxes}
@@ -213,7 +210,7 @@ def _point(entry: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, 
 
 
 def _problem(what: str, places: Sequence[str], skeleton: Skeleton) -> Note:
-    listed = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
+    listed = first_names(places, 3)
     message = f"{what}: {len(places)} of them ({listed})"
     hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT}"
     if what.endswith("got none"):

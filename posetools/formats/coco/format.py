@@ -82,16 +82,17 @@ def _lookup(path: Path, root: Path, options: ReadOptions) -> PictureLookup:
     return PictureLookup(path, root, options.image_roots, trust=options.trust_sizes, needed=options.need_pictures)
 
 
-def read_split(path: Path, images_folder: Path, skeleton: Skeleton) -> ReadResult:
+def read_split(path: Path, images_folder: Path, skeleton: Skeleton, options: ReadOptions | None = None) -> ReadResult:
     """Return one COCO file of a data set that posetools made; its pictures are not opened.
 
     Args:
         path: the file.
         images_folder: the folder that the file names are seen from; links in it may lead anywhere.
         skeleton: what the keypoints are.
+        options: other names, and what to ignore; None for neither.
     """
-    reading = read_file(path, skeleton, ReadOptions(), TrustedPictures(path, images_folder))
-    return join(shards_of([reading], skeleton), skeleton)
+    lookup = TrustedPictures(path, images_folder)
+    return join(shards_of([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton), skeleton)
 
 
 FORMAT = Format(

@@ -1,4 +1,4 @@
-"""The COCO keypoint file as pydantic models: the schema of record.
+"""The COCO keypoint file as pydantic models, the schema of record, and what they say as findings.
 
 ``schemas/coco_keypoints.schema.json`` is generated from CocoFile. COCO is a foreign format: unknown keys are allowed
 and kept. What a model cannot say, because it needs the skeleton or another entry of the file (3K numbers, the ids that
@@ -7,9 +7,18 @@ an annotation refers to, visibility, num_keypoints), posetools/checks/structure.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
+
+from posetools.core.findings import Finding
+from posetools.errors import join_place, must_be
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # No picture is larger; below it, float64 holds every coordinate to 1e-9 pixel.
 MAX_COORDINATE = 1_000_000
@@ -79,6 +88,24 @@ class CocoFile(_Entry):
     categories: list[CocoCategory]
 
 
+def struct_of(model: type[BaseModel]) -> type[Any]:
+    """Return a struct of msgspec's that asks the same of the fields that must be there: numbers, texts, lists."""
+    fields = model.model_fields.items()
+    required = [(name, _as_msgspec(field.annotation, field.metadata)) for name, field in fields if field.is_required()]
+    return msgspec.defstruct(model.__name__, required, frozen=True, gc=False)
+
+
+def _as_msgspec(kind: Any, limits: Sequence[Any]) -> Any:
+    if get_origin(kind) is Annotated:
+        kind, *given = get_args(kind)
+        limits = [limit for each in given for limit in each.metadata]
+    if of := get_args(kind):
+        kind = get_origin(kind)[tuple(_as_msgspec(each, ()) for each in of)]
+    names = ("ge", "gt", "le", "lt", "min_length")
+    bounds = {name: getattr(limit, name) for limit in limits for name in names if hasattr(limit, name)}
+    return Annotated[kind, msgspec.Meta(**bounds)] if bounds else kind
+
+
 def plain_number(value: float) -> float | int:
     """Return a number as JSON text shows it best: 3 instead of 3.0."""
     return int(value) if value.is_integer() else value
@@ -86,7 +113,7 @@ def plain_number(value: float) -> float | int:
 
 def drawn_box(value: object) -> tuple[float, float, float, float] | None:
     """Return x, y, width, height in pixels of an annotation's ``bbox``, where it is a box with a size; else None."""
-    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_coordinate, value)):
+    if not isinstance(value, list) or len(value) != 4 or not all(map(is_coordinate, value)):
         return None
     x, y, width, height = value
     return (x, y, width, height) if width > 0 and height > 0 else None
@@ -94,8 +121,208 @@ def drawn_box(value: object) -> tuple[float, float, float, float] | None:
 
 def lacks_size(value: object) -> bool:
     """Return whether an annotation's ``bbox`` is one of width or height 0, as programs write it round one point."""
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_coordinate, value)) and min(value[2:]) == 0
+    return isinstance(value, list) and len(value) == 4 and all(map(is_coordinate, value)) and min(value[2:]) == 0
 
 
-def _is_coordinate(value: object) -> bool:
+def is_coordinate(value: object) -> bool:
+    """Return whether a value is a number of pixels that the models take."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE
+
+
+# What each field must be; the models say the same to pydantic.
+_RULES: dict[tuple[str, str], str] = {
+    ("images", "id"): "an integer of at least 0",
+    ("images", "file_name"): "a path inside images/, as text",
+    ("images", "width"): "an integer of at least 1 (pixels)",
+    ("images", "height"): "an integer of at least 1 (pixels)",
+    ("annotations", "id"): "an integer of at least 0",
+    ("annotations", "image_id"): "the id of an entry in images, an integer",
+    ("annotations", "category_id"): "the id of an entry in categories, an integer",
+    ("annotations", "bbox"): "4 numbers (x, y, width, height in pixels), width and height greater than 0",
+    ("annotations", "area"): f"a number greater than {MIN_AREA} (square pixels)",
+    ("annotations", "iscrowd"): "0 or 1",
+    ("annotations", "num_keypoints"): "the number of keypoints with a visibility of 1 or 2",
+    ("annotations", "keypoints"): "a list of numbers: x, y and visibility of each keypoint",
+    ("categories", "id"): "an integer of at least 0",
+    ("categories", "name"): "text that is not empty",
+    ("categories", "supercategory"): "text",
+    ("categories", "keypoints"): "a list of names",
+    ("categories", "skeleton"): "a list of pairs of 1-based indices into keypoints",
+}
+_ITEM_RULES: dict[tuple[str, str], str] = {
+    ("annotations", "bbox"): "a number of pixels",
+    ("annotations", "keypoints"): "a number",
+    ("categories", "keypoints"): "a name, as text",
+    ("categories", "skeleton"): "a pair of 1-based indices into keypoints",
+}
+_TOP_RULES = {"info": "an object", "licenses": "a list"}
+# The code of a value of the right type that is out of range.
+_RANGE_CODES: dict[tuple[str, str], str] = {
+    ("images", "file_name"): "E125",
+    ("images", "width"): "E123",
+    ("images", "height"): "E123",
+    ("annotations", "image_id"): "E110",
+    ("annotations", "category_id"): "E111",
+    ("annotations", "area"): "E104",
+    ("annotations", "num_keypoints"): "E105",
+    ("annotations", "iscrowd"): "E115",
+    ("categories", "skeleton"): "E114",
+}
+_MISSING_CODES = {"area": "E104", "num_keypoints": "E105", "iscrowd": "E115"}
+_LOWER_TYPES = frozenset({"greater_than", "greater_than_equal", "string_too_short"})
+_UPPER_TYPES = frozenset({"less_than", "less_than_equal"})
+
+AREA_HINT = (
+    "OKS divides by area: with an area of 0 or 1, AP is 0 for predictions that are a pixel off, and AP(M) = AP(L) = -1 "
+    "for all; without one evaluation stops with KeyError: 'area'. `posetools validate --fix` writes the box's width "
+    "times height"
+)
+COUNT_HINT = (
+    "MMPose drops objects whose num_keypoints is 0, and COCO's evaluation ignores them; `posetools validate --fix` "
+    "counts them"
+)
+EDGES_HINT = (
+    "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
+)
+_REDRAW = "draw it again, or take the annotation out"
+_HINTS = {
+    "E101": "COCO's readers stop with a KeyError here, or drop the entry without a word",
+    "E103": "JSON has no NaN and no infinity; label the object again, or take the annotation out",
+    "E104": AREA_HINT,
+    "E105": COUNT_HINT,
+    "E108": f"MMDet and MMPose drop such a box without a word; {_REDRAW}",
+    "E110": "add the picture to images, or take the annotation out",
+    "E114": EDGES_HINT,
+    "E115": "0 is an object, 1 a group of them; `posetools validate --fix` writes 0 where it is missing",
+    "E123": "width and height are those of the upright picture",
+    "E125": "write the path as seen from images/",
+}
+# `posetools convert` repairs what the box or the keypoints say: what it still refuses, --fix cannot mend either.
+_READING_HINTS = {
+    "E104": "OKS divides by area, and that of the box is no more than 1: draw it again, or take the annotation out",
+    "E105": "correct the keypoints: the count is made from them",
+    "E115": "0 is an object, 1 a group of them",
+}
+# A field -> the one that it is made from where it is missing or of no use.
+_MADE_FROM = {"area": "bbox", "num_keypoints": "keypoints"}
+_BBOX_HINT = "`posetools convert --box-from keypoints` makes boxes from the labeled keypoints"
+_ID_HINT = "ids are integers; text or fractions fail in the evaluation: number the entries 1, 2, 3, ..."
+
+# What a step of reading says of a file: code, place, message, hint.
+Note = tuple[str, str, str, str]
+
+
+def own_errors(errors: Sequence[ErrorDetails]) -> list[tuple[ErrorDetails, int]]:
+    """Return the first thing that pydantic said of each field of an annotation, and how many more there are of it.
+
+    What is said of a field that is made from another one is left out where that one is refused too.
+    """
+    fields: dict[object, list[ErrorDetails]] = {}
+    for error in errors:
+        fields.setdefault(error["loc"][0] if error["loc"] else None, []).append(error)
+    return [
+        (found[0], len(found) - 1)
+        for field, found in fields.items()
+        if _MADE_FROM.get(str(field)) not in fields or found[0]["type"] not in ("missing", *_LOWER_TYPES)
+    ]
+
+
+def finding_from(
+    error: ErrorDetails,
+    loc: tuple[int | str, ...],
+    found: object,
+    path: Path,
+    *,
+    reading: bool = False,
+    more: int = 0,
+) -> Finding:
+    """Return the finding for one error of pydantic's in a COCO file.
+
+    Args:
+        error: what pydantic said.
+        loc: where it is in the file: list, index, field, index in it, as far as it goes.
+        found: the entry that it is in, or the whole file when it is in none.
+        path: the file.
+        reading: whether `posetools convert` reads the file, rather than `validate` checks it.
+        more: how many more values of the field are wrong.
+    """
+    if len(loc) < 3:
+        return _without_field(error, loc, found, path)
+    kind, position, field = str(loc[0]), int(loc[1]), str(loc[2])
+    code, name, rule = _field_problem(error, loc)
+    if error["type"] == "missing" and len(loc) == 3:
+        message = f"{field} must be {rule}, but is missing"
+    else:
+        message = must_be(name, rule, error["input"])
+    message += f" (and {more} more of its numbers)" if more else ""
+    hint = _ID_HINT if code == "E102" and field.endswith("id") else _HINTS.get(code, "")
+    if reading:
+        hint = _READING_HINTS.get(code, hint)
+    if field == "bbox" and ((reading and _box_can_be_made(found)) or (not reading and code == "E101")):
+        hint = f"{_BBOX_HINT}; else {_REDRAW}" if code == "E108" else _BBOX_HINT
+    return Finding(code, str(path), raw_place(kind, position, found), message, hint)
+
+
+def _box_can_be_made(entry: object) -> bool:
+    """Return whether an annotation has no box, or one without size, and a labeled keypoint to make one from."""
+    if not isinstance(entry, Mapping):
+        return False
+    box, keypoints = entry.get("bbox"), entry.get("keypoints")
+    return (
+        (not box or lacks_size(box))
+        and isinstance(keypoints, list)
+        and any(seen in LABELED for seen in keypoints[2::3] if isinstance(seen, int | float))
+    )
+
+
+def raw_place(kind: str, position: int, entry: object) -> str:
+    """Return the place of an entry, with its id and name where they are what they should be."""
+    if not isinstance(entry, Mapping):
+        return place_of(kind, position, None)
+    number, name = entry.get("id"), entry.get({"images": "file_name", "categories": "name"}.get(kind, ""))
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    return place_of(kind, position, number if whole else None, name if isinstance(name, str) else "")
+
+
+def place_of(kind: str, position: int, number: int | None, name: str = "") -> str:
+    """Return a place as ``images[2] (id 5, a.jpg)``."""
+    known = [*([] if number is None else [f"id {number}"]), *([name] if name else [])]
+    return f"{kind}[{position}]" + (f" ({', '.join(known)})" if known else "")
+
+
+def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: object, path: Path) -> Finding:
+    if error["type"] == "missing":
+        hint = "a COCO file is an object with the lists images, annotations and categories"
+        return Finding("E101", str(path), "", f"{loc[0]} must be a list, but is missing", hint)
+    if not loc:
+        rule = "an object with the lists images, annotations and categories"
+        hint = "give the COCO file itself, or the folder that it is in"
+        return Finding("E102", str(path), "", must_be("the file", rule, document), hint)
+    place = join_place(loc)
+    rule = "an object" if len(loc) == 2 else _TOP_RULES.get(place, "a list")
+    return Finding(
+        "E102", str(path), place, must_be(place, rule, error["input"]), "correct the file, or export it again"
+    )
+
+
+def _field_problem(error: ErrorDetails, loc: tuple[int | str, ...]) -> tuple[str, str, str]:
+    """Return the code, the field's name with the index in it, and its rule."""
+    of, kind, field = error["type"], str(loc[0]), str(loc[2])
+    whole, is_item = _RULES[kind, field], len(loc) > 3
+    name = join_place(loc[2:])
+    if of == "missing" and not is_item:
+        return _MISSING_CODES.get(field, "E101"), field, whole
+    if of in ("missing", "too_long"):
+        # A missing number is told at its own index, one too many at the list.
+        listed = join_place(loc[2:-1]) if of == "missing" else name
+        return ("E114", listed, _ITEM_RULES[kind, field]) if field == "skeleton" else ("E102", listed, whole)
+    if of == "finite_number":
+        return "E103", name, "a finite number"
+    if of in _UPPER_TYPES and field != "iscrowd":
+        return "E102", name, f"at most {error['ctx'].get('le', error['ctx'].get('lt'))}"
+    if of in _LOWER_TYPES and is_item and kind == "annotations":
+        side = field == "bbox" and of == "greater_than"
+        return ("E108", name, "greater than 0") if side else ("E102", name, f"at least -{MAX_COORDINATE}")
+    if of in _LOWER_TYPES or of in _UPPER_TYPES:
+        return _RANGE_CODES.get((kind, field), "E102"), name, whole
+    return "E102", name, _ITEM_RULES.get((kind, field), whole) if is_item else whole

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,32 +22,30 @@ from posetools.files.disk import read_json
 from posetools.files.urls import heads
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.columns import AnnotationColumns
-from posetools.formats.coco.errors import Note
 from posetools.formats.coco.flat import join_categories
-from posetools.formats.coco.model import LABELED
-from posetools.formats.coco.names import name_keypoints
-from posetools.formats.coco.prepare import Prepared, prepare
-from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, split_of
-from posetools.formats.coco.table import LISTS, CategoryRow, CocoTable, strict_table, table_from, unreadable_table
+from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
+from posetools.formats.coco.model import LABELED, Note
+from posetools.formats.coco.repair import Prepared, prepare
+from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, PictureLookup, TrustedPictures, split_of
+from posetools.formats.coco.table import (
+    LISTS,
+    CategoryRow,
+    CocoTable,
+    clean_table,
+    has_lists,
+    table_from,
+    unreadable_table,
+)
 from posetools.formats.coco.values import NOT_FOUND, plain_values
-from posetools.formats.coco.visibility import assume_visible, has_marks, has_visibility, in_fractions
 from posetools.formats.joined import Repeated
 from posetools.formats.labels import unknown_label
 from posetools.formats.shards import ImageSource, ShardReading
 from posetools.scale.shards import SHARD, cut
 
+# What finds the pictures of a file.
+Lookup: TypeAlias = PictureLookup | TrustedPictures
 # Places that are listed in one finding.
 _SHOWN = 5
-
-
-class Lookup(Protocol):
-    """Finds the pictures of one COCO file."""
-
-    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
-        """Return the picture, or why it cannot be used."""
-
-    def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
-        """Yield the paths at URLs where these pictures probably are."""
 
 
 class Columns(NamedTuple):
@@ -115,7 +113,10 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         return Reading(table, None, findings=list(table.findings))
     if isinstance(document, dict) and document.get("categories") is None and "annotations" in document:
         document = {**document, "categories": []}
-    strict = strict_table(document, path)
+    if not has_lists(document):
+        table = table_from(document, path)
+        return Reading(table, None, findings=list(table.findings))
+    strict = clean_table(document, path)
     measured: dict[int, Found | Finding] = {}
     taken: tuple[Note, ...] = ()
     original = document
@@ -146,8 +147,8 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
 
 
 def _settled(
-    document: Any, skeleton: Skeleton, options: ReadOptions, *, complete: bool
-) -> tuple[Any, tuple[Note, ...]]:
+    document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions, *, complete: bool
+) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a document whose objects have keypoints with names and visibility, and what was done or must be asked.
 
     Args:
@@ -167,10 +168,11 @@ def _settled(
     return document, (*joined, *seen, *unnamed)
 
 
-def _leave_unlabeled(reading: Reading, document: Any) -> None:
+def _leave_unlabeled(reading: Reading, document: Mapping[str, Any]) -> None:
     """Leave out images without objects that the file says nobody labeled (PoseTrack's ``is_labeled``)."""
-    entries = document["images"] if reading.table.readable else []
-    said = {i for i, entry in enumerate(entries) if isinstance(entry, dict) and entry.get("is_labeled") is False}
+    said = {
+        i for i, entry in enumerate(document["images"]) if isinstance(entry, dict) and entry.get("is_labeled") is False
+    }
     if not said:
         return
     used = set(reading.table.annotations.image_ids.tolist())

@@ -1,16 +1,23 @@
 """One COCO file as columns: every entry that keeps to the models, and a finding for every one that does not.
 
 Checks and the reader work on these arrays. A file is read once, and its entries are objects only a batch at a time;
-places and messages are made only for what is wrong.
+places and messages are made only for what is wrong. The structs that model.py makes of its models are several times as
+fast as these; an entry that a struct refuses goes to the model, whose word counts. So an entry with a mistake costs its
+own time only, and nothing is judged by the structs alone that the models would judge otherwise: a test compares the two
+on generated files.
 """
 
 from __future__ import annotations
 
+import codecs
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
@@ -21,22 +28,45 @@ from posetools.core.geometry import Ints
 from posetools.errors import InputError
 from posetools.files.disk import read_bytes, read_json
 from posetools.formats.coco.columns import AnnotationColumns, AnnotationRows, ImageColumns, ImageRows
-from posetools.formats.coco.entries import (
-    AnnotationEntry,
-    ImageEntry,
-    RawFile,
-    Refused,
-    parse,
-    read_parsed,
-    read_raw,
-    read_strict,
-    split_text,
+from posetools.formats.coco.model import (
+    MAX_ID,
+    CocoAnnotation,
+    CocoCategory,
+    CocoFile,
+    CocoImage,
+    finding_from,
+    own_errors,
+    place_of,
+    struct_of,
 )
-from posetools.formats.coco.errors import place_of
-from posetools.formats.coco.model import CocoAnnotation, CocoCategory, CocoFile, CocoImage
 from posetools.scale.shards import no_collection
 
 LISTS = ("images", "annotations", "categories")
+
+_Model = type[CocoImage | CocoAnnotation | CocoCategory]
+_STRUCTS: dict[_Model, type[Any]] = {model: struct_of(model) for model in (CocoImage, CocoAnnotation)}
+# What refuses: msgspec and the models values, both of them text that is no JSON, nesting, integers of too many digits.
+_REFUSED = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
+# Entries that are objects at once; more do not stay in the processor's caches.
+_BATCH = 1024
+_CHUNK = 1 << 20
+_STRIDE = 64
+_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+
+
+def has_lists(document: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether a parsed document has the three lists of a COCO file."""
+    return isinstance(document, Mapping) and all(isinstance(document.get(name), list) for name in LISTS)
+
+
+class RawFile(msgspec.Struct, frozen=True, gc=False):
+    """A COCO file whose entries are still text; what may be missing is UNSET."""
+
+    images: list[msgspec.Raw]
+    annotations: list[msgspec.Raw]
+    categories: list[msgspec.Raw]
+    info: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    licenses: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,44 +138,14 @@ def read_table(path: Path) -> CocoTable:
     """
     raw = split_text(read_bytes(path))
     if raw is not None:
+        beside = {"info": raw.info, "licenses": raw.licenses}
         try:
-            return _from_raw(raw, path)
+            head = {name: parse(text) for name, text in beside.items() if isinstance(text, msgspec.Raw)}
+            return _Reading(path).table(head, {name: getattr(raw, name) for name in LISTS}, raw=True)
         except RecursionError:
             # An entry that is nested more deeply than Python's json goes.
             pass
     return table_from(read_json(path), path)
-
-
-def _from_raw(raw: RawFile, path: Path) -> CocoTable:
-    found = _Found(path)
-    beside = {"info": raw.info, "licenses": raw.licenses}
-    found.check_head({name: parse(text) for name, text in beside.items() if isinstance(text, msgspec.Raw)})
-    with no_collection():
-        read_raw("images", raw.images, (ImageEntry, CocoImage), found.images, found.refused)
-        read_raw("annotations", raw.annotations, (AnnotationEntry, CocoAnnotation), found.annotations, found.refused)
-        read_parsed("categories", [parse(text) for text in raw.categories], CocoCategory, found, found.refused)
-    return found.table({name: len(getattr(raw, name)) for name in LISTS})
-
-
-def strict_table(document: object, path: Path) -> CocoTable | None:
-    """Return a parsed COCO document as columns where all of it keeps to the models; None at the first entry that fails.
-
-    What it returns has values of the models' types alone, so that no other meaning needs to be looked for.
-    """
-    if not isinstance(document, Mapping) or not all(isinstance(document.get(name), list) for name in LISTS):
-        return None
-    found = _Found(path)
-    found.check_head(document)
-    if found.refused.findings:
-        return None
-    try:
-        with no_collection():
-            read_strict(document["images"], CocoImage, found.images)
-            read_strict(document["annotations"], CocoAnnotation, found.annotations)
-            read_strict(document["categories"], CocoCategory, found)
-    except ValidationError:
-        return None
-    return found.table({name: len(document[name]) for name in LISTS})
 
 
 def table_from(document: object, path: Path, *, reading: bool = False) -> CocoTable:
@@ -156,24 +156,26 @@ def table_from(document: object, path: Path, *, reading: bool = False) -> CocoTa
         path: the file, for the findings.
         reading: whether it is read to be converted: findings then leave out what the reader makes from other fields.
     """
-    found = _Found(path, reading=reading)
-    if not isinstance(document, Mapping) or not all(isinstance(document.get(name), list) for name in LISTS):
-        found.check_whole(document)
-        return found.table(dict.fromkeys(LISTS, 0), readable=False)
-    found.check_head(document)
-    with no_collection():
-        read_parsed("images", document["images"], CocoImage, found.images, found.refused)
-        read_parsed("annotations", document["annotations"], CocoAnnotation, found.annotations, found.refused)
-        read_parsed("categories", document["categories"], CocoCategory, found, found.refused)
-    return found.table({name: len(document[name]) for name in LISTS})
+    return _Reading(path, reading=reading).of_document(document)
+
+
+def clean_table(document: object, path: Path) -> CocoTable | None:
+    """Return a parsed COCO document as columns where all of it keeps to the models; None at the first entry that fails.
+
+    What it returns has values of the models' types alone, so that no other meaning needs to be looked for.
+    """
+    try:
+        return _Reading(path, strict=True).of_document(document)
+    except ValidationError:
+        return None
 
 
 def unreadable_table(path: Path, error: InputError) -> CocoTable:
     """Return the table without rows of a file that cannot be read, with the finding that says why."""
-    found = _Found(path)
+    found = _Reading(path)
     hint = "write the file again with the tool that it comes from"
-    found.refused.findings.append(Finding("E310", str(path), error.place, error.problem, hint))
-    return found.table(dict.fromkeys(LISTS, 0), readable=False)
+    found.findings.append(Finding("E310", str(path), error.place, error.problem, hint))
+    return found.empty()
 
 
 def read_entries(path: Path, wanted: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, int, Any]]:
@@ -194,15 +196,144 @@ def read_entries(path: Path, wanted: Mapping[str, Sequence[int]]) -> Iterator[tu
             yield kind, at, entries[at] if raw is None else parse(entries[at])
 
 
-class _Found:
-    """What has been read of a file so far."""
+def split_text(content: bytes) -> RawFile | None:
+    """Return the lists of a COCO file, or None for what msgspec refuses, or reads though Python's json would not."""
+    if not (content.isascii() or _is_utf8(content)) or _has_long_number(content):
+        return None
+    start = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    try:
+        return msgspec.json.decode(memoryview(content)[start:], type=RawFile)
+    except _REFUSED:
+        return None
 
-    def __init__(self, path: Path, *, reading: bool = False) -> None:
-        self.images, self.annotations, self.refused = ImageRows(), AnnotationRows(), Refused(path, reading=reading)
+
+def _is_utf8(content: bytes) -> bool:
+    # In pieces, for as text it may take four times the memory. msgspec looks only into the strings that it keeps.
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(content), _CHUNK):
+            decoder.decode(content[start : start + _CHUNK], start + _CHUNK >= len(content))
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _has_long_number(content: bytes) -> bool:
+    """Return whether there may be an integer of more digits than Python makes an int of, in a key that is skipped."""
+    # So long a run of digits shows in every 64th byte too.
+    longest = sys.get_int_max_str_digits() // _STRIDE
+    return bool(longest) and b"0" * longest in content[::_STRIDE].translate(_AS_ZEROS)
+
+
+def parse(raw: msgspec.Raw) -> Any:
+    """Return what a piece of text that ``split_text`` gave holds."""
+    try:
+        return msgspec.json.decode(raw)
+    except _REFUSED:
+        # A number like 1e400 is infinite for Python.
+        return json.loads(str(memoryview(raw), "utf-8"))
+
+
+class _Reading:
+    """What has been read of a file so far: what keeps to the models in rows, and findings of the rest."""
+
+    def __init__(self, path: Path, *, reading: bool = False, strict: bool = False) -> None:
+        """Begin to read.
+
+        Args:
+            path: the file.
+            reading: whether it is read to be converted, rather than checked.
+            strict: raise what the models say first, a ValidationError, rather than collect findings.
+        """
+        self.path, self._reading, self._strict = path, reading, strict
+        self.findings: list[Finding] = []
+        self._refused: dict[int, tuple[Finding, ...]] = {}
+        self._images, self._annotations = ImageRows(), AnnotationRows()
         self._categories: list[CategoryRow] = []
+        # The list's name -> the ids of its entries with findings, where they are integers.
+        self._ids: dict[str, set[int]] = defaultdict(set)
 
-    def add(self, position: Sequence[int], rows: Sequence[CocoCategory]) -> None:
-        """Add categories, with their indices in the file's list."""
+    def of_document(self, document: Any) -> CocoTable:
+        """Return a parsed document as columns."""
+        if has_lists(document):
+            return self.table(document, {name: document[name] for name in LISTS}, raw=False)
+        self._check(document, document)
+        return self.empty()
+
+    def empty(self) -> CocoTable:
+        """Return the columns of a file without the three lists."""
+        return self._made(dict.fromkeys(LISTS, 0), readable=False)
+
+    def table(self, head: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], *, raw: bool) -> CocoTable:
+        """Return the columns of three lists.
+
+        Args:
+            head: what else is in the file, as parsed.
+            lists: the entries by the list's name.
+            raw: whether these are still text.
+        """
+        self._check({**head, **{name: [] for name in LISTS}}, head)
+        with no_collection():
+            self._read("images", lists["images"], CocoImage, self._images.add, raw=raw)
+            self._read("annotations", lists["annotations"], CocoAnnotation, self._annotations.add, raw=raw)
+            self._read("categories", lists["categories"], CocoCategory, self._add_categories, raw=raw)
+        return self._made({name: len(lists[name]) for name in LISTS})
+
+    def _check(self, part: object, document: object) -> None:
+        """Check what is beside the lists of a document, or why it is no COCO file."""
+        try:
+            CocoFile.model_validate(part)
+        except ValidationError as exc:
+            if self._strict:
+                raise
+            errors = exc.errors(include_url=False)
+            self.findings += [finding_from(one, one["loc"], _at(document, one["loc"]), self.path) for one in errors]
+
+    def _read(
+        self,
+        kind: str,
+        entries: Sequence[Any],
+        model: _Model,
+        add: Callable[[Sequence[int], Sequence[Any]], None],
+        *,
+        raw: bool,
+    ) -> None:
+        """Add the entries of one list that keep to the model, a batch at a time."""
+        decode = _decoder(model, raw=raw)
+        for start in range(0, len(entries), _BATCH):
+            batch = entries[start : start + _BATCH]
+            try:
+                rows = dict(enumerate(map(decode, batch), start))
+            except _REFUSED:
+                rows = {}
+                for at, entry in enumerate(batch, start):
+                    try:
+                        rows[at] = decode(entry)
+                    except _REFUSED:
+                        self._judge(kind, at, parse(entry) if raw else entry, model, rows)
+            add(list(rows), list(rows.values()))
+
+    def _judge(self, kind: str, position: int, entry: object, model: _Model, rows: dict[int, Any]) -> None:
+        """Put an entry that a struct refused into the rows, if the model does not refuse it too."""
+        try:
+            rows[position] = model.model_validate(entry)
+        except ValidationError as exc:
+            if self._strict:
+                raise
+            errors = exc.errors(include_url=False)
+            told = own_errors(errors) if self._reading and kind == "annotations" else [(one, 0) for one in errors]
+            found = tuple(
+                finding_from(one, (kind, position, *one["loc"]), entry, self.path, reading=self._reading, more=more)
+                for one, more in told
+            )
+            self.findings += found
+            if kind == "annotations":
+                self._refused[position] = found
+            number = entry.get("id") if isinstance(entry, Mapping) else None
+            if isinstance(number, int) and 0 <= number <= MAX_ID:
+                self._ids[kind].add(int(number))
+
+    def _add_categories(self, position: Sequence[int], rows: Sequence[CocoCategory]) -> None:
         for at, category in zip(position, rows, strict=True):
             self._categories.append(
                 CategoryRow(
@@ -214,34 +345,43 @@ class _Found:
                 )
             )
 
-    def check_head(self, document: Mapping[str, Any]) -> None:
-        """Check what stands in a document beside the three lists."""
-        self._check({**document, **{name: [] for name in LISTS}}, document)
-
-    def check_whole(self, document: object) -> None:
-        """Check a document that is no COCO file."""
-        self._check(document, document)
-
-    def _check(self, part: object, document: object) -> None:
-        try:
-            CocoFile.model_validate(part)
-        except ValidationError as exc:
-            self.refused.add_of_file(document, exc)
-
-    def table(self, numbers: Mapping[str, int], *, readable: bool = True) -> CocoTable:
-        """Return all of it, given how many entries each list has."""
-        images = self.images.columns()
+    def _made(self, numbers: Mapping[str, int], *, readable: bool = True) -> CocoTable:
+        images = self._images.columns()
         return CocoTable(
-            path=self.refused.path,
-            findings=tuple(self.refused.findings),
-            refused=self.refused.annotations,
+            path=self.path,
+            findings=tuple(self.findings),
+            refused=self._refused,
             readable=readable,
             images=images,
-            annotations=self.annotations.columns(),
+            annotations=self._annotations.columns(),
             categories=tuple(self._categories),
-            image_ids=frozenset(images.ids.tolist()) | self.refused.ids["images"],
-            category_ids=frozenset(category.id for category in self._categories) | self.refused.ids["categories"],
+            image_ids=frozenset(images.ids.tolist()) | self._ids["images"],
+            category_ids=frozenset(category.id for category in self._categories) | self._ids["categories"],
             num_images=numbers["images"],
             num_annotations=numbers["annotations"],
             num_categories=numbers["categories"],
         )
+
+
+def _decoder(model: _Model, *, raw: bool) -> Callable[[Any], Any]:
+    """Return what makes an object of an entry, text or parsed, or refuses it."""
+    struct = _STRUCTS.get(model)
+    if struct is None:
+        return (lambda entry: model.model_validate(parse(entry))) if raw else model.model_validate
+    if raw:
+        return msgspec.json.Decoder(struct).decode
+
+    def converted(entry: object) -> Any:
+        row = msgspec.convert(entry, struct)
+        if model is CocoImage:
+            # Half of a surrogate pair, which JSON can hold, is no text: UnicodeEncodeError.
+            row.file_name.encode()
+        return row
+
+    return converted
+
+
+def _at(document: object, loc: tuple[int | str, ...]) -> object:
+    """Return the entry that a place is in, or the document when it is in none."""
+    entry: object = document[loc[0]][loc[1]] if isinstance(document, Mapping) and len(loc) > 1 else document
+    return entry

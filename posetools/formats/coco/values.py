@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from posetools.formats.coco.errors import Note, raw_place
-from posetools.formats.coco.model import LABELED, MAX_ID
+from posetools.formats.coco.model import LABELED, MAX_ID, Note, raw_place
 from posetools.formats.plain_numbers import number_in, whole_number
 
 # The index of an entry in images, its file name and its place -> the image's size, or None when no image is opened.
@@ -49,17 +48,13 @@ class _Counted:
             yield "W324", place, told, _HINT
 
 
-def plain_values(document: Any, measure: Measure) -> tuple[Any, tuple[Note, ...]]:
+def plain_values(document: Mapping[str, Any], measure: Measure) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
     """Return a COCO document with such values as what they mean, and what was taken for what.
 
     Args:
         document: the file, as parsed; it stays as it is.
         measure: finds the size of an image that the file gives no size of.
     """
-    if not isinstance(document, dict) or not all(
-        isinstance(document.get(name), list) for name in ("images", "annotations", "categories")
-    ):
-        return document, ()
     counted = _Counted()
     images = [_image(entry, i, measure, counted) for i, entry in enumerate(document["images"])]
     categories = _categories(document, counted)

@@ -7,6 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
+from posetools.core.geometry import pairwise_iou
 from posetools.formats.joining.boxes_and_points import Box, overlap
 from posetools.formats.joining.shape_labels import Group
 from posetools.formats.labelme.model import SoundShape
@@ -92,7 +95,11 @@ def settle(outlines: Sequence[Box], rectangles: Sequence[Box], pointed: Collecti
     result = Outlined([], [], [])
     joined: dict[Group, int] = {}
     grouped = {box.group for box in rectangles} - {None}
-    alike = {one.index: [box.index for box in rectangles if _iou(one, box) >= _SAME] for one in outlines}
+    corners = [np.array([_corners(box) for box in boxes]).reshape(-1, 4) for boxes in (outlines, rectangles)]
+    same = pairwise_iou(*corners) >= _SAME
+    alike = {
+        one.index: [rectangles[at].index for at in np.flatnonzero(row)] for one, row in zip(outlines, same, strict=True)
+    }
     taken = [index for found in alike.values() for index in found]
     for one in outlines:
         mine = alike[one.index]
@@ -121,10 +128,3 @@ def _corners(box: Box) -> Corners:
 def _around_both(one: Box, other: Box) -> Corners:
     (x1, y1, x2, y2), (u1, v1, u2, v2) = _corners(one), _corners(other)
     return min(x1, u1), min(y1, v1), max(x2, u2), max(y2, v2)
-
-
-def _iou(one: Box, other: Box) -> float:
-    (x1, y1, x2, y2), (u1, v1, u2, v2) = _corners(one), _corners(other)
-    shared = max(min(x2, u2) - max(x1, u1), 0.0) * max(min(y2, v2) - max(y1, v1), 0.0)
-    union = one.area + other.area - shared
-    return shared / union if union else 0.0

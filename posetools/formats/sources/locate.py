@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from posetools.core.findings import Finding
-from posetools.errors import InputError, must_be, quoted
+from posetools.errors import InputError, first_names, must_be, quoted
 from posetools.files.disk import portable_path
 from posetools.files.urls import real
 from posetools.formats.joined import OneOfMany, SameCause
@@ -92,7 +92,7 @@ class FoundAs(OneOfMany):
         """Return how many images were found so, and the first of them."""
         first, number = same[0], len(same)
         examples = list(dict.fromkeys(each.example for each in same))
-        listed = ", ".join(examples[:_LISTED]) + (", ..." if len(examples) > _LISTED else "")
+        listed = first_names(examples, _LISTED)
         images = "1 image is" if number == 1 else f"{number} images are"
         return Finding(first.code, first.source, "", f"{first.sentence.format(images=images)}: {listed}", first.hint)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from posetools.errors import InputError, RequestError, printable, quoted, show_value
+from posetools.errors import InputError, RequestError, first_names, printable, quoted, show_value
 from posetools.files.disk import is_zip_name, read_bytes, read_json, read_text
 from posetools.files.urls import is_url
 from posetools.files.walking import files_to_detect, walk
@@ -261,7 +261,7 @@ def _of_text(path: Path) -> str:
 
 def _of_archives(source: Path, ending: str) -> Iterator[str]:
     names = [path.relative_to(source).as_posix() for path in files_to_detect(source, ending, widely=True)]
-    listed = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    listed = first_names(names, _NAMED)
     yield f"{listed}: in the folder; " + ("give it as SRC" if ending == ".zip" else "unpack it, and give that folder")
 
 

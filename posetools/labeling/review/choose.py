@@ -35,7 +35,7 @@ from posetools.labeling.review.scores import Material, Term, by_boxes, by_confid
 from posetools.labeling.sheet import HIDDEN
 from posetools.labeling.view_draw import View, draw_sheet
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.predictions import check_labelme_names
+from posetools.prediction.write import check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 

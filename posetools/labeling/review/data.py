@@ -18,7 +18,7 @@ from posetools.core.folder import refuse_zip
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.own_skeleton import own_skeleton
-from posetools.datasets.shown import Labelled, read_labels
+from posetools.datasets.shown import Labelled, labelled, read_labels
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
@@ -29,7 +29,7 @@ from posetools.formats.labelme.mark import is_untouched
 from posetools.imaging.frames import ahead, read_picture
 from posetools.imaging.header import Picture, is_picture, open_decoded, read_header
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.predictions import PicturePredictions, image_ids_of, read_predictions
+from posetools.prediction.read import PicturePredictions, image_ids_of, read_predictions
 from posetools.progress import Progress
 
 _TOGETHER = 4
@@ -104,10 +104,10 @@ def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidat
     files = [path for path in walk_files(folder) if is_picture(path)]
     if not files:
         raise RequestError(must_be(str(folder), "a folder with pictures, or a data set", "no picture in it"))
-    labelled, notes = _labelled_in(folder, skeleton, progress)
+    known_in, notes = _labelled_in(folder, skeleton, progress)
     pictures = []
     for done, path in enumerate(files, start=1):
-        known = labelled.get(os.path.realpath(path))
+        known = known_in.get(os.path.realpath(path))
         if known is not None and _is_prediction(path):
             known = None
         try:
@@ -128,13 +128,7 @@ def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[
     read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
     notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
-    found = {}
-    dataset = read.dataset
-    for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
-        part = slice(rows.start, rows.stop)
-        if image.path is not None:
-            one = Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part])
-            found[os.path.realpath(image.path)] = one
+    found = {os.path.realpath(one.image.path): one for one in labelled(read.dataset) if one.image.path is not None}
     return found, notes
 
 

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from posetools.core.geometry import Floats, pairwise_iou
+from posetools.core.matching import best_free
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.shown import Labelled
-from posetools.prediction.predictions import PicturePredictions
+from posetools.prediction.read import PicturePredictions
 
 # What a picture counts in which nothing was found: it may show nothing, or all of it may be missed.
 NOTHING_FOUND = 0.5
@@ -127,12 +128,10 @@ def _difference(labels: Labelled, found: PicturePredictions, skeleton: Skeleton)
 def _matched(boxes: Floats, found: PicturePredictions) -> list[int]:
     """Return for each labelled box the predicted one, or -1: as COCO matches, from the surest down."""
     matched = [-1] * len(boxes)
-    iou = pairwise_iou(found.boxes, boxes)
-    for i in np.argsort(-found.scores, kind="stable").tolist():
-        if len(boxes) and iou[i].max() >= _SAME_OBJECT:
-            best = int(iou[i].argmax())
-            matched[best] = i
-            iou[:, best] = 0.0
+    order = np.argsort(-found.scores, kind="stable")
+    iou = pairwise_iou(found.boxes[order], boxes)
+    for at, best in best_free(np.where(iou >= _SAME_OBJECT, iou, -np.inf)).tolist():
+        matched[best] = int(order[at])
     return matched
 
 

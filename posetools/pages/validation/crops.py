@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,17 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
+from posetools.checks.validate import CheckedData
+from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.findings import Finding
 from posetools.core.geometry import Floats, xyxy_from_xywh
 from posetools.core.skeleton import Color
 from posetools.errors import InputError
-from posetools.files.disk import read_json
 from posetools.formats.coco.sources import safe_name
 from posetools.formats.coco.table import CocoTable
 from posetools.imaging.drawing import Style, draw_instances, fitting_size
 from posetools.imaging.header import open_decoded
 from posetools.pages.sealed import data_uri
-from posetools.pages.validation.material import Material
 
 # A picture in the page has at most this width and height.
 TILE = 340, 255
@@ -70,14 +70,14 @@ class _Spot:
 class Cropper:
     """Draws what findings are about."""
 
-    def __init__(self, material: Material) -> None:
-        self._material = material
-        self._splits = {str(table.path): split for split, table in material.tables.items()}
-        self._entries: dict[str, tuple[list[Any], dict[str, Any]]] = {}
+    def __init__(self, checked: CheckedData) -> None:
+        self._checked = checked
+        self._splits = {str(table.path): split for split, table in checked.tables.items()}
+        self._documents: dict[str, CocoDocument] = {}
 
     def crops(self, finding: Finding) -> tuple[Crop, ...]:
         """Return pictures of what a finding is about: none, one, or the two that are alike."""
-        names = [name for name in self._material.skeleton.names if _mentions(finding.message, name)]
+        names = [name for name in self._checked.skeleton.names if _mentions(finding.message, name)]
         ringed = names if len(names) <= _MOST_RINGED else []
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
@@ -87,8 +87,8 @@ class Cropper:
         return self._draw(self._object(split, row), [])
 
     def _object(self, split: str, row: int) -> _Spot:
-        objects = self._material.objects[split]
-        name = self._material.tables[split].images.file_names[int(objects.images[row])]
+        objects = self._checked.objects[split]
+        name = self._checked.tables[split].images.file_names[int(objects.images[row])]
         return _Spot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
 
     def _spots(self, finding: Finding) -> Iterator[_Spot]:
@@ -100,13 +100,13 @@ class Cropper:
             yield first
         other = _OTHER.search(finding.message) if finding.code in _PAIRS else None
         if other:
-            files = {table.path.name: each for each, table in self._material.tables.items()}
+            files = {table.path.name: each for each, table in self._checked.tables.items()}
             second = self._spot(files.get(other[1] or "", split), "images", int(other[2]))
             if second:
                 yield second
 
     def _spot(self, split: str, kind: str, position: int) -> _Spot | None:
-        table, objects = self._material.tables[split], self._material.objects[split]
+        table, objects = self._checked.tables[split], self._checked.objects[split]
         if kind == "images":
             row = _row(table.images.position, position)
             if row is None:
@@ -122,15 +122,13 @@ class Cropper:
 
     def _raw(self, split: str, table: CocoTable, position: int) -> _Spot | None:
         """Return the place of an annotation that breaks the model, as far as the file tells it."""
-        key = str(table.path)
-        if key not in self._entries:
-            self._entries[key] = _entries(read_json(table.path))
-        entries, names = self._entries[key]
-        entry = entries[position] if position < len(entries) else None
-        name = names.get(str(entry.get("image_id"))) if isinstance(entry, Mapping) else None
-        if not isinstance(name, str) or not isinstance(entry, Mapping):
+        if split not in self._documents:
+            self._documents[split] = read_document(table.path)
+        name = self._documents[split].image_name("annotations", position)
+        if name is None:
             return None
-        k = self._material.skeleton.num_keypoints
+        entry = self._documents[split].entries("annotations")[position]
+        k = self._checked.skeleton.num_keypoints
         box, points = _numbers(entry.get("bbox"), 4), _numbers(entry.get("keypoints"), 3 * k)
         if box is None:
             return _Spot(split, name, np.zeros((0, 4)), np.zeros((0, k, 3)), True)
@@ -139,7 +137,7 @@ class Cropper:
 
     def _draw(self, spot: _Spot, ringed: list[str]) -> Crop | None:
         name = safe_name(spot.name)
-        opened = open_upright(self._material.folder / name) if name else None
+        opened = open_upright(self._checked.folder / name) if name else None
         if opened is None:
             return None
         picture, scale = opened
@@ -152,18 +150,9 @@ class Cropper:
         corner = np.array(region[:2])
         points[:, :, :2] = (points[:, :, :2] - corner) * factor
         placed = (boxes - np.tile(corner, 2)) * factor
-        drawn = draw_instances(cut, placed, points, self._material.skeleton, style=_STYLE)
-        _ring(drawn, points, [self._material.skeleton.index[each] for each in ringed])
+        drawn = draw_instances(cut, placed, points, self._checked.skeleton, style=_STYLE)
+        _ring(drawn, points, [self._checked.skeleton.index[each] for each in ringed])
         return Crop(data_uri(drawn), f"{spot.split}: {spot.name}")
-
-
-def _entries(document: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Return a file's annotations, and the file names of its pictures by id, of whatever a broken file has of them."""
-    images, annotations = (
-        value if isinstance(value := document.get(key) if isinstance(document, Mapping) else None, list) else []
-        for key in ("images", "annotations")
-    )
-    return annotations, {str(each.get("id")): each.get("file_name") for each in images if isinstance(each, Mapping)}
 
 
 def _mentions(message: str, name: str) -> bool:

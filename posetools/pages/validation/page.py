@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from posetools.checks.validate import ValidationReport
+from posetools.checks.validate import CheckedData, ValidationReport
 from posetools.core.findings import RULES, Finding, count_by_code
 from posetools.core.verdict import Thing
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.pages.validation import charts
 from posetools.pages.validation.crops import Crop, Cropper
 from posetools.pages.validation.figures import Figures, figures_of
-from posetools.pages.validation.material import Material, read_material
 from posetools.progress import Progress, silent
 
 # So many kinds of findings are shown right below the verdict.
@@ -71,45 +70,33 @@ class Section:
     items: tuple[Item, ...]
 
 
-def write_report(
-    report: ValidationReport,
-    path: Path,
-    *,
-    material: Material | None = None,
-    skeleton: str | Path | None = None,
-    progress: Progress = silent,
-) -> None:
+def write_report(report: ValidationReport, path: Path, *, progress: Progress = silent) -> None:
     """Write what validation found as one HTML page, atomically; the same findings give the same bytes.
 
     Args:
         report: what validation found.
         path: the page; it ends with ``.html``.
-        material: the data set, when it has been read already.
-        skeleton: a built-in name or a file, as validation was told; None for the data set's own.
         progress: told how far it is.
 
     Raises:
-        RequestError: ``path`` is no name for a page, or the data set is not there any more.
-        InputError: the skeleton cannot be read.
+        RequestError: ``path`` is no name for a page.
         OutputError: the page cannot be written.
     """
     check_target(path)
-    material = material or read_material(report, skeleton)
-    write_page(path, render(report, material, progress))
+    write_page(path, render(report, progress))
 
 
-def render(report: ValidationReport, material: Material, progress: Progress = silent) -> str:
+def render(report: ValidationReport, progress: Progress = silent) -> str:
     """Return the page.
 
     Args:
         report: what validation found.
-        material: the data set.
         progress: told how far it is.
     """
-    figures = figures_of(material.objects, material.skeleton)
-    cropper = Cropper(material)
+    figures = figures_of(report.checked.objects, report.checked.skeleton)
+    cropper = Cropper(report.checked)
     sections = tuple(_sections(report.findings, cropper, progress))
-    outliers = _outliers(figures, material, cropper)
+    outliers = _outliers(figures, report.checked, cropper)
     links = {place: shown.id for place, shown in outliers.items()}
     values: dict[str, Any] = {
         "report": report,
@@ -145,7 +132,7 @@ def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First,
     return tuple(first)
 
 
-def _outliers(figures: Figures, material: Material, cropper: Cropper) -> dict[tuple[str, int], Shown]:
+def _outliers(figures: Figures, checked: CheckedData, cropper: Cropper) -> dict[tuple[str, int], Shown]:
     """Return the objects that charts link to, by split and row."""
     found = [outlier for chart in figures.histograms for _, outlier in chart.outliers]
     found += [outlier for of_keypoint in figures.outliers.values() for outlier in of_keypoint]
@@ -154,7 +141,7 @@ def _outliers(figures: Figures, material: Material, cropper: Cropper) -> dict[tu
         texts.setdefault((outlier.split, outlier.row), []).append(outlier.text)
     shown = {}
     for number, ((split, row), of_object) in enumerate(texts.items(), start=1):
-        table, objects = material.tables[split], material.objects[split]
+        table, objects = checked.tables[split], checked.objects[split]
         where = f"{table.path}: {table.annotations.place(int(objects.rows[row]))}"
         shown[split, row] = Shown(f"outlier-{number}", tuple(of_object), where, cropper.object_crop(split, row))
     return shown

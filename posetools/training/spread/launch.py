@@ -25,7 +25,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError
+from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError, counted
 from posetools.mm.configs import config_of_run
 from posetools.mm.device import AUTO
 from posetools.mm.extra import require_train
@@ -88,7 +88,7 @@ def _check_gpus(number: int, device: str) -> None:
     there = torch.cuda.device_count()
     if number > there:
         cores = os.cpu_count() or 1
-        gpus = f"{there or 'no'} GPU{'' if there == 1 else 's'}"
+        gpus = counted(there or "no", "GPU")
         raise RequestError(
             f"--gpus {number}: this environment has {gpus} that torch can use, and {cores} CPU cores\n"
             f"  --processes {min(number, cores)} --device cpu trains with processes on the CPU; `posetools doctor` "

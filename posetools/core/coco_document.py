@@ -1,0 +1,77 @@
+"""The COCO files of a data set as documents: every entry and key as it is written, also of a file with mistakes.
+
+Whoever needs arrays, and findings on what breaks the format, reads posetools/formats/coco/table.py instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from posetools.errors import InputError, must_be
+from posetools.files.disk import read_json
+
+HINT = "`posetools validate` lists everything that is wrong with the file"
+
+
+@dataclass(frozen=True, eq=False)
+class CocoDocument:
+    """One COCO file, as parsed.
+
+    Attributes:
+        path: the file.
+        content: what is in it.
+    """
+
+    path: Path
+    content: Any
+
+    def entries(self, kind: str) -> list[Any]:
+        """Return ``images``, ``annotations`` or ``categories`` as far as it is there, whatever is in it."""
+        value = self.content.get(kind) if isinstance(self.content, dict) else None
+        return value if isinstance(value, list) else []
+
+    def objects(self, kind: str, hint: str = HINT) -> list[dict[str, Any]]:
+        """Return one of the three lists.
+
+        Raises:
+            InputError: it is no list of objects.
+        """
+        value = self.content.get(kind) if isinstance(self.content, dict) else None
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise InputError(self.path, kind, must_be(kind, "a list of objects", value), hint=hint)
+        return value
+
+    def image_name(self, kind: str, position: int) -> str | None:
+        """Return the file name of an entry in ``images``, or that of an annotation's image; None: unknown."""
+        entries = self.entries(kind)
+        entry = entries[position] if position < len(entries) else None
+        if not isinstance(entry, dict):
+            return None
+        name = entry.get("file_name") if kind == "images" else self._names.get(str(entry.get("image_id")))
+        return name if isinstance(name, str) else None
+
+    @cached_property
+    def _names(self) -> dict[str, Any]:
+        images = (entry for entry in self.entries("images") if isinstance(entry, dict))
+        return {str(entry.get("id")): entry.get("file_name") for entry in images}
+
+    @property
+    def keypoints(self) -> tuple[str, tuple[str, ...]] | None:
+        """The name and the keypoints of the first category that has some."""
+        for category in self.entries("categories"):
+            if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
+                name = category.get("name")
+                return name if isinstance(name, str) else "", tuple(map(str, category["keypoints"]))
+        return None
+
+
+def read_document(path: Path) -> CocoDocument:
+    """Return a COCO file.
+
+    Raises:
+        InputError: it cannot be read or is not JSON.
+    """
+    return CocoDocument(path, read_json(path))

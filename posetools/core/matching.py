@@ -1,0 +1,36 @@
+"""Greedy matching: which rows and columns belong together when each may be taken once and the better pairs come first.
+
+COCO's matching, which repeats this for many thresholds and ranges of area at once, is evaluation/coco_match.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from posetools.core.geometry import Floats, Ints
+
+
+def first_come(pairs: Ints) -> Ints:
+    """Return those of (P, 2) pairs, in their order, whose row and whose column no pair before them has taken."""
+    kept, rows, columns = [], set[int](), set[int]()
+    for row, column in pairs.tolist():
+        if row not in rows and column not in columns:
+            kept.append((row, column))
+            rows.add(row)
+            columns.add(column)
+    return np.array(kept, dtype=np.int64).reshape(-1, 2)
+
+
+def best_free(*fits: Floats) -> Ints:
+    """Return the (P, 2) pairs of a row and a column: row by row, each takes the free column that it fits best.
+
+    Args:
+        fits: (n, m) how well each row fits each column, minus infinity where it may not. Of several, what the first
+            leaves free goes on to the second, and so forth. Of equal ones the first column is taken.
+    """
+    found = []
+    for fit in fits:
+        rows, columns = np.nonzero(fit > -np.inf)
+        order = np.lexsort((columns, -fit[rows, columns], rows))
+        found.append(np.stack([rows[order], columns[order]], axis=1))
+    return first_come(np.concatenate(found))
