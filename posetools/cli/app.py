@@ -1,7 +1,8 @@
 """The commands as one typer app, and the one place where errors become text and an exit status.
 
-A command's module is imported when the command is asked for. It imports only the standard library, typer and
-posetools.errors; everything else is imported in the body of the command, so that its ``--help`` costs nothing.
+A command's module is imported when the command is asked for. It imports only the standard library, typer,
+posetools.errors and what of posetools.cli loads no more; everything else is imported in the body of the command, so
+that its ``--help`` costs nothing.
 
 Exit status: 0 done, 1 findings (or a run that ended early), 2 could not run, 130 stopped by Ctrl-C, 143 by SIGTERM.
 """

@@ -107,7 +107,6 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
         "posetools.cli.front",
         "posetools.cli.app",
         "posetools.cli.stopping",
-        "posetools.cli.urls",
         "posetools.core.findings",
     }, alone
 
