@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from posetools.core.findings import RULES, WAYS_ON
+from posetools.core.findings import RULES
 from tools.schemas import CHECKOUT, generated_files
+from tools.ways_on import WAYS_ON
 
 STALE = "is stale: `make generate` (python -m tools.schemas) writes it again"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from posetools.core.findings import RULES, WAYS_ON
+from posetools.core.findings import RULES
 from posetools.core.skeleton import Skeleton
 from posetools.files.disk import write_text
 from posetools.formats.coco.model import CocoFile
+from tools.ways_on import WAYS_ON
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 

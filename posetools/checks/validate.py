@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
-from posetools.checks.near import check_near, load_imagehash
+from posetools.checks.near import check_near, check_near_request
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
@@ -26,7 +25,7 @@ from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
 from posetools.errors import InputError, RequestError
-from posetools.files.disk import dump_json, read_text, sweep, write_texts
+from posetools.files.disk import dump_json, read_json, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import is_url
 from posetools.formats.coco.repair import ALL, Repair, repair, repairs_at
@@ -174,9 +173,7 @@ def validate(
         OutputError: a mended file cannot be written.
     """
     if near_duplicates:
-        if not pictures:
-            raise RequestError("--near-duplicates looks at the pictures: it cannot be had with --no-pictures")
-        load_imagehash()
+        check_near_request(pictures=pictures)
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     refuse_zip(data)
@@ -320,10 +317,10 @@ def _fix_locked(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
     texts: dict[str, str] = {}
     for path in paths:
         sweep(path)
-        document, repairs = repair(_parse(path, strict=False))
+        document, repairs = repair(read_json(path))
         if repairs:
             # Only now, for a file without anything to mend may hold what cannot be written.
-            _parse(path, strict=True)
+            _refuse_loss(path)
             fixed.append(FixedFile(path, repairs))
             texts[path.name] = dump_json(document)
     if len(texts) > 1:
@@ -333,8 +330,8 @@ def _fix_locked(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
     return tuple(fixed)
 
 
-def _parse(path: Path, *, strict: bool) -> Any:
-    """Return the document; ``strict`` refuses what would come out otherwise than it went in."""
+def _refuse_loss(path: Path) -> None:
+    """Refuse a file that would come out otherwise than it went in."""
 
     def refuse(constant: str) -> NoReturn:
         raise _refusal(path, f"numbers must be finite, got {constant}")
@@ -346,16 +343,7 @@ def _parse(path: Path, *, strict: bool) -> Any:
             raise _refusal(path, f"keys must be unique, got {next(k for k in keys if keys.count(k) > 1)!r} twice")
         return document
 
-    try:
-        if strict:
-            return json.loads(read_text(path), parse_constant=refuse, object_pairs_hook=keep_all)
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as exc:
-        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
-    except RecursionError as exc:
-        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
-    except ValueError as exc:
-        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+    read_json(path, parse_constant=refuse, object_pairs_hook=keep_all)
 
 
 def _refusal(path: Path, problem: str) -> InputError:

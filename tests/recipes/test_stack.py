@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -14,8 +14,11 @@ from posetools.core.skeleton import load_skeleton
 from posetools.recipes import stock
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.machine import REFERENCE
-from posetools.recipes.options import DET_SIZES, POSE_SIZES, DetSize, PoseSize, RecipeOptions
+from posetools.recipes.options import DetSize, PoseSize, RecipeOptions
 from tests.recipes.sample import write_coco
+
+DET_SIZES: tuple[DetSize, ...] = get_args(DetSize)
+POSE_SIZES: tuple[PoseSize, ...] = get_args(PoseSize)
 
 pytestmark = pytest.mark.train
 CAR8 = load_skeleton("car8")

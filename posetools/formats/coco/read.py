@@ -21,7 +21,6 @@ from posetools.files.disk import read_json
 from posetools.files.names import unique_names
 from posetools.files.urls import heads
 from posetools.formats.base import ReadOptions, ReadResult
-from posetools.formats.coco.columns import AnnotationColumns
 from posetools.formats.coco.flat import join_categories
 from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
 from posetools.formats.coco.model import LABELED, Note
@@ -332,7 +331,8 @@ def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, 
         if image not in reading.pictures:
             # The finding of an image that is listed has its objects.
             if int(table.image_ids[row]) not in reading.table.image_ids:
-                reading.findings.append(_unknown_image(reading, row))
+                message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
+                reading.add("E110", table.place(row), message, "add the image to images, or take the annotation out")
         elif int(table.category_ids[row]) not in reading.columns:
             reading.findings += _category_problem(reading, row, skeleton.category.name)
             reading.broken.add(int(table.image_ids[row]))
@@ -372,7 +372,9 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         stray += int(((mapped[:, :, 2] == 0) & (mapped[:, :, :2] != 0).any(axis=2)).sum())
         bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)
         for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
-            reading.findings.append(_visibility(reading, table, row, wrong))
+            index = int(np.flatnonzero(~np.isin(wrong, (0, 1, 2)))[0])
+            message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(wrong[index]))
+            reading.add("E107", table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
             reading.broken.add(int(table.image_ids[row]))
         usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
     if stray:
@@ -394,12 +396,6 @@ def _lengths(reading: Reading, rows: Ints, number: int) -> None:
         reading.add("E106", places[0], message, "the category's keypoints say how many there are")
 
 
-def _visibility(reading: Reading, table: AnnotationColumns, row: int, values: Floats) -> Finding:
-    index = int(np.flatnonzero(~np.isin(values, (0, 1, 2)))[0])
-    message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(values[index]))
-    return Finding("E107", str(reading.table.path), table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
-
-
 def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Finding]:
     """Yield what is wrong with an object that is not the skeleton's; the finding of its category itself has it."""
     table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
@@ -412,10 +408,3 @@ def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Fin
     elif number not in reading.table.category_ids:
         message = must_be("category_id", "the id of an entry in categories", number)
         yield Finding("E111", file, place, message, "add the category to categories")
-
-
-def _unknown_image(reading: Reading, row: int) -> Finding:
-    table = reading.table.annotations
-    message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
-    hint = "add the image to images, or take the annotation out"
-    return Finding("E110", str(reading.table.path), table.place(row), message, hint)
