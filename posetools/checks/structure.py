@@ -77,14 +77,15 @@ def check_against_skeleton(table: CocoTable, skeleton: Skeleton) -> Iterator[Fin
 
 def _unique_ids(table: CocoTable) -> Iterator[Finding]:
     file = str(table.path)
-    for kind, columns in (("images", table.images), ("annotations", table.annotations)):
-        for row, first in _repeated(columns.ids):
-            message = must_be("id", f"unique in {kind} ({columns.place(first)} has it)", int(columns.ids[row]))
-            yield Finding("E109", file, columns.place(row), message, "COCO's readers keep one of the two; number anew")
-    for row, first in _repeated(np.array([category.id for category in table.categories], dtype=np.int64)):
-        category, other = table.categories[row], table.categories[first]
-        message = must_be("id", f"unique in categories ({other.place} has it)", category.id)
-        yield Finding("E109", file, category.place, message, "COCO's readers keep one of the two; number anew")
+    categories = np.array([category.id for category in table.categories], dtype=np.int64)
+    for kind, ids, place in (
+        ("images", table.images.ids, table.images.place),
+        ("annotations", table.annotations.ids, table.annotations.place),
+        ("categories", categories, lambda row: table.categories[row].place),
+    ):
+        for row, first in _repeated(ids):
+            message = must_be("id", f"unique in {kind} ({place(first)} has it)", int(ids[row]))
+            yield Finding("E109", file, place(row), message, "COCO's readers keep one of the two; number anew")
     for row in np.flatnonzero(table.annotations.ids == 0):
         message = must_be("id", "an integer of at least 1", 0)
         hint = "pycocotools takes a match with annotation id 0 for no match; number from 1"

@@ -34,7 +34,6 @@ from posetools.errors import RequestError, must_be, quoted
 from posetools.files.disk import Transfer, read_text
 from posetools.progress import Progress, silent
 
-# COCO's, from the lower bound to below the upper one, in square pixels.
 _LISTED = 5
 
 
