@@ -37,6 +37,7 @@ Index = Annotated[int, Field(ge=0, lt=2**31)]
 # Strict tuples refuse the lists that JSON arrays become in Python; the numbers in them stay strict.
 Box = Annotated[tuple[Coordinate, Coordinate, Side, Side], Field(strict=False)]
 Edge = Annotated[tuple[Index, Index], Field(strict=False)]
+Edges = Annotated[tuple[Edge, ...], Field(strict=False)]
 
 
 class _Entry(BaseModel):
@@ -74,8 +75,8 @@ class CocoCategory(_Entry):
     id: Id
     name: Annotated[str, Field(min_length=1)]
     supercategory: str | None = None
-    keypoints: list[str] | None = None
-    skeleton: Annotated[list[Edge] | None, Field(description="the links as 1-based pairs of keypoints")] = None
+    keypoints: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    skeleton: Annotated[Edges | None, Field(description="the links as 1-based pairs of keypoints")] = None
 
 
 class CocoFile(_Entry):

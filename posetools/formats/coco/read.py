@@ -23,12 +23,11 @@ from posetools.files.urls import heads
 from posetools.formats.base import ReadOptions, ReadResult
 from posetools.formats.coco.flat import join_categories
 from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
-from posetools.formats.coco.model import LABELED, Note
+from posetools.formats.coco.model import LABELED, CocoCategory, Note
 from posetools.formats.coco.repair import Prepared, prepare
 from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, PictureLookup, TrustedPictures, split_of
 from posetools.formats.coco.table import (
     LISTS,
-    CategoryRow,
     CocoTable,
     clean_table,
     has_lists,
@@ -136,9 +135,9 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     _take_refused(reading, prepared)
     for code, place, message, hint in (*taken, *settled, *prepared.notes):
         reading.add(code, place, message, hint)
-    for category in table.categories:
+    for place, category in table.categories.items():
         if category.id in prepared.ours and category.id not in reading.columns:
-            reading.columns[category.id] = _columns(category, skeleton, options, reading)
+            reading.columns[category.id] = _columns(category, place, skeleton, options, reading)
     _find_pictures(reading, options, lookup)
     _leave_unlabeled(reading, prepared.document)
     return reading
@@ -236,11 +235,11 @@ def _take_refused(reading: Reading, prepared: Prepared) -> None:
         reading.broken |= {image} if isinstance(image, int) else set()
 
 
-def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
+def _columns(category: CocoCategory, place: str, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
     """Return how the file's keypoints map onto the skeleton's; names without a meaning become findings."""
     source: dict[int, int] = {}
     ignored: dict[int, str] = {}
-    file, place = str(reading.table.path), category.place
+    file = str(reading.table.path)
     for i, label in enumerate(category.keypoints or ()):
         name = options.names.get(label, label)
         if name not in skeleton.index and label in options.ignore:
@@ -400,7 +399,7 @@ def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Fin
     """Yield what is wrong with an object that is not the skeleton's; the finding of its category itself has it."""
     table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
     place, file = table.place(row), str(reading.table.path)
-    named = [row for row in reading.table.categories if row.id == number]
+    named = [each for each in reading.table.categories.values() if each.id == number]
     if named:
         rule = f"the skeleton's category {category!r}"
         found = unknown_label(named[0].name, (category,), file=file, place=place, field="category", rule=rule)
