@@ -287,17 +287,13 @@ def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Fin
     for finding in findings:
         if finding.code in codes and (entry := _ENTRY.match(finding.place)):
             wanted[entry[1]].add(int(entry[2]))
-    mended = _mended(table, {kind: sorted(at) for kind, at in wanted.items()}, codes) if wanted else frozenset()
+    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
+    pictures = range(table.num_images if "W201" in codes else 0)
+    entries = read_entries(table.path, {"images": pictures, **{kind: sorted(at) for kind, at in wanted.items()}})
+    mended = repairs_at(entries, codes) if wanted else frozenset()
     for one in findings:
         fixable = (one.code, one.place) in mended
         yield Finding(one.code, one.file, one.place, one.message, one.hint, fixable=True) if fixable else one
-
-
-def _mended(table: CocoTable, wanted: Mapping[str, Sequence[int]], codes: frozenset[str]) -> frozenset[tuple[str, str]]:
-    """Return the (code, place) of what can be mended in some entries of a COCO file, which is read again for them."""
-    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
-    pictures = range(table.num_images if "W201" in codes else 0)
-    return repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
 
 
 def _fix(paths: Sequence[Path]) -> tuple[FixedFile, ...]:
