@@ -5,7 +5,6 @@ What is repaired stands in posetools/formats/coco/repair.py. Keys, their order, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 
 from posetools.core.journal import write_together
 from posetools.errors import InputError
-from posetools.files.disk import dump_json, read_text, sweep, write_texts
+from posetools.files.disk import dump_json, read_json, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.formats.coco.repair import Repair, repair
 
@@ -74,16 +73,7 @@ def _parse(path: Path, *, strict: bool) -> Any:
             raise _refusal(path, f"keys must be unique, got {next(k for k in keys if keys.count(k) > 1)!r} twice")
         return document
 
-    try:
-        if strict:
-            return json.loads(read_text(path), parse_constant=refuse, object_pairs_hook=keep_all)
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as exc:
-        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
-    except RecursionError as exc:
-        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
-    except ValueError as exc:
-        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+    return read_json(path, parse_constant=refuse, object_pairs_hook=keep_all) if strict else read_json(path)
 
 
 def _refusal(path: Path, problem: str) -> InputError:

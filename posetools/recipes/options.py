@@ -37,7 +37,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from math import gcd
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -57,8 +57,6 @@ STRIDE = 32
 
 DetSize: TypeAlias = Literal["tiny", "s", "m", "l", "x"]
 PoseSize: TypeAlias = Literal["t", "s", "m", "l", "x"]
-DET_SIZES: tuple[DetSize, ...] = get_args(DetSize)
-POSE_SIZES: tuple[PoseSize, ...] = get_args(PoseSize)
 
 STOCK = "stock"
 NONE = "none"

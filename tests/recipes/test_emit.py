@@ -13,9 +13,10 @@ from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.recipes.costs import Measured
 from posetools.recipes.emit import ChosenPair, EmittedPair, emit_pair
-from posetools.recipes.machine import REFERENCE, Machine
+from posetools.recipes.machine import Machine
 from posetools.recipes.options import RecipeOptions
 from tests.recipes.sample import write_coco
+from tools.sample_data import REFERENCE
 
 CAR8 = load_skeleton("car8")
 GOLDEN = Path(__file__).parent / "golden"

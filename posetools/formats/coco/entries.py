@@ -22,8 +22,9 @@ from msgspec import Meta
 from pydantic import BaseModel, ValidationError
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.formats.coco.errors import finding_from, own_errors
-from posetools.formats.coco.model import MAX_COORDINATE, MAX_ID, MIN_AREA
+from posetools.formats.coco.model import MAX_ID, MIN_AREA
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

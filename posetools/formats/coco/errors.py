@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import join_place, must_be
-from posetools.formats.coco.model import LABELED, MAX_COORDINATE, MIN_AREA, lacks_size
+from posetools.formats.coco.model import LABELED, MIN_AREA, lacks_size
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from posetools.core.geometry import MAX_COORDINATE
+
 # No picture is larger; below it, float64 holds every coordinate to 1e-9 pixel.
-MAX_COORDINATE = 1_000_000
 # Any other visibility than these and 0 is an error (E107), which says nothing of the point.
 LABELED = (1, 2)
 MIN_AREA = 1
@@ -86,7 +87,7 @@ def plain_number(value: float) -> float | int:
 
 def drawn_box(value: object) -> tuple[float, float, float, float] | None:
     """Return x, y, width, height in pixels of an annotation's ``bbox``, where it is a box with a size; else None."""
-    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_coordinate, value)):
+    if not isinstance(value, list) or len(value) != 4 or not all(map(is_coordinate, value)):
         return None
     x, y, width, height = value
     return (x, y, width, height) if width > 0 and height > 0 else None
@@ -94,8 +95,9 @@ def drawn_box(value: object) -> tuple[float, float, float, float] | None:
 
 def lacks_size(value: object) -> bool:
     """Return whether an annotation's ``bbox`` is one of width or height 0, as programs write it round one point."""
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_coordinate, value)) and min(value[2:]) == 0
+    return isinstance(value, list) and len(value) == 4 and all(map(is_coordinate, value)) and min(value[2:]) == 0
 
 
-def _is_coordinate(value: object) -> bool:
+def is_coordinate(value: object) -> bool:
+    """Return whether a JSON value is a number of pixels that COCO files may hold."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE

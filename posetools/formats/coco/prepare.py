@@ -16,7 +16,7 @@ from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.errors import Note, raw_place
-from posetools.formats.coco.model import LABELED, MAX_COORDINATE, CocoAnnotation, CocoImage, drawn_box, lacks_size
+from posetools.formats.coco.model import LABELED, CocoAnnotation, CocoImage, drawn_box, is_coordinate, lacks_size
 from posetools.formats.coco.repair import OF_OBJECTS, Repair, image_sizes, repair
 from posetools.formats.joining.made_boxes import HINT, Completed, ThinBox, box_round, complete
 from posetools.formats.labels import is_category
@@ -143,7 +143,7 @@ def _outline(entry: Any) -> Corners | None:
     polygons = entry.get("segmentation") if isinstance(entry, dict) else None
     if not polygons or not isinstance(polygons, list) or not _lacks_box(entry):
         return None
-    if not all(isinstance(one, list) and not len(one) % 2 and all(map(_is_number, one)) for one in polygons):
+    if not all(isinstance(one, list) and not len(one) % 2 and all(map(is_coordinate, one)) for one in polygons):
         return None
     numbers = [polygon for polygon in polygons if len(polygon) > _LINE]
     if not numbers:
@@ -170,7 +170,7 @@ def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptio
     keypoints, size = entry["keypoints"], sizes.get(entry["image_id"])
     if size is None or not isinstance(keypoints, list) or len(keypoints) % 3:
         return None
-    if not all(map(_is_number, keypoints)):
+    if not all(map(is_coordinate, keypoints)):
         return None
     triples = zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True)
     points = [triple for triple in triples if triple[2] in LABELED]
@@ -225,10 +225,6 @@ def _lacks_box(entry: Mapping[str, Any]) -> bool:
 
 def _has_image(entry: Mapping[str, Any]) -> bool:
     return isinstance(entry.get("image_id"), int)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_COORDINATE
 
 
 def _not_carried(document: Mapping[str, Any], ours: frozenset[int]) -> Iterator[Note]:

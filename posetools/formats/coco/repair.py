@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeGuard
 
-from posetools.core.geometry import DECIMALS
+from posetools.core.geometry import DECIMALS, MAX_COORDINATE
 from posetools.errors import show_value
 from posetools.formats.coco.errors import raw_place
-from posetools.formats.coco.model import LABELED, MAX_COORDINATE, MIN_AREA, drawn_box, plain_number
+from posetools.formats.coco.model import LABELED, MIN_AREA, drawn_box, plain_number
 
 OF_OBJECTS = frozenset({"E104", "E105", "E115"})
 ALL = OF_OBJECTS | {"E114", "W201"}

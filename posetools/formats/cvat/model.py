@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import must_be
 from posetools.formats.cvat.values import exchanged, lenient_shape
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-_LIMIT = 1e6
 
-Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-_LIMIT, le=_LIMIT)]
+Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 
 
 def _pairs(text: object) -> object:
@@ -107,9 +107,9 @@ _RULES = {
     "occluded": _FLAG,
     "outside": _FLAG,
     "rotation": "a finite number of degrees",
-    "points": f"pairs x,y of finite numbers of at most {_LIMIT:.0f} px, with ; between them",
+    "points": f"pairs x,y of finite numbers of at most {MAX_COORDINATE} px, with ; between them",
 }
-_NUMBER = f"a finite number of at most {_LIMIT:.0f} px"
+_NUMBER = f"a finite number of at most {MAX_COORDINATE} px"
 
 
 @dataclass(frozen=True, slots=True)

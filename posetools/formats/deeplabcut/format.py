@@ -37,6 +37,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, Image, Visibility
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import Transfer, transfer
@@ -44,7 +45,6 @@ from posetools.files.walking import files_to_detect
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collection import collect
 from posetools.formats.deeplabcut.table import (
-    LARGEST,
     ONLY,
     Column,
     Table,
@@ -294,7 +294,7 @@ class _Rows:
             return None
         if x is None or y is None or math.isnan(x) or math.isnan(y):
             owner = f"{column.individual}: {column.bodypart}" if column.individual else column.bodypart
-            rule = f"two numbers of at most {LARGEST:.0f}, or both left empty"
+            rule = f"two numbers of at most {MAX_COORDINATE}, or both left empty"
             value = [row.values[column.x], row.values[column.y]]
             hint = "correct it in DeepLabCut, or remove the point there"
             findings.append(Finding("E311", self.file, row.place, must_be(f"{owner} (x, y)", rule, value), hint))

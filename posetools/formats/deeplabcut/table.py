@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import InputError, must_be
 from posetools.formats.deeplabcut.csv import ADVICE, Lines, begins_as_table, read_lines
 from posetools.formats.deeplabcut.h5 import read_frame
@@ -23,7 +24,6 @@ from posetools.formats.deeplabcut.h5 import read_frame
 # The animal of a file that has no line ``individuals``.
 ONLY = ""
 # Beyond it a number is no pixel.
-LARGEST = 1e6
 
 
 class Column(NamedTuple):
@@ -96,7 +96,7 @@ def number(value: str | float) -> float | None:
         parsed = float(value)
     except ValueError:
         return None
-    return parsed if math.isnan(parsed) or abs(parsed) <= LARGEST else None
+    return parsed if math.isnan(parsed) or abs(parsed) <= MAX_COORDINATE else None
 
 
 def _from_lines(lines: Lines, path: Path) -> Table | Finding:

@@ -21,15 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from pydantic_core import from_json
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import join_place, must_be
 from posetools.files.disk import unmarked
 from posetools.formats.labelme.values import lenient_shape
 from posetools.formats.plain_numbers import whole
 
-# Pixels; beyond the limit float64 has no fractions left to keep.
-_LIMIT = 1e6
-Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_LIMIT, le=_LIMIT)]
-Pixels = Annotated[int, Field(strict=True, gt=0, le=int(_LIMIT))]
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+Pixels = Annotated[int, Field(strict=True, gt=0, le=MAX_COORDINATE)]
 
 
 class Shape(BaseModel):
@@ -83,8 +82,8 @@ class BadShape:
 
 
 # The pydantic models again, for msgspec. What comes from JSON holds no cycles, and so needs no garbage collector.
-_Coordinate = Annotated[float, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
-_Pixels = Annotated[int, msgspec.Meta(gt=0, le=int(_LIMIT))]
+_Coordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+_Pixels = Annotated[int, msgspec.Meta(gt=0, le=MAX_COORDINATE)]
 _Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -239,7 +238,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
     sizes = {key: whole(value) for key, value in said.items()}
     for key, value in sizes.items():
         if value is not None and not _is_pixels(value):
-            rule = f"a positive integer of at most {_LIMIT:.0f} px (or both sizes null)"
+            rule = f"a positive integer of at most {MAX_COORDINATE} px (or both sizes null)"
             return Finding("E311", file, key, must_be(key, rule, said[key]), _ADVICE)
     width, height = sizes.values()
     if width is None or height is None:
@@ -253,7 +252,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
 
 
 def _is_pixels(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LIMIT
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_COORDINATE
 
 
 def _check_shape(raw: Any) -> AnyShape:
@@ -271,7 +270,7 @@ def _check_shape(raw: Any) -> AnyShape:
     at = join_place(location)
     value: Any = raw.get(str(location[0]))
     if len(location) == 2:
-        value, rule = value[location[1]], f"two finite numbers (x, y) of at most {_LIMIT:.0f} px"
+        value, rule = value[location[1]], f"two finite numbers (x, y) of at most {MAX_COORDINATE} px"
     else:
         rule = _RULES.get(at, "a list of (x, y) pairs")
     label = raw.get("label")

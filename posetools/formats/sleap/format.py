@@ -29,12 +29,12 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
 from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.coco.model import MAX_COORDINATE
 from posetools.formats.collection import collect
 from posetools.formats.deeplabcut.hdf5 import harmful_array
 from posetools.formats.joining.made_boxes import box_round

@@ -15,12 +15,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import must_be
 from posetools.formats.labelme.model import AnyShape
 from posetools.formats.labelme.values import coordinate
 from posetools.formats.plain_numbers import whole
 from posetools.formats.via.model import ADVICE, Entry, Parsed
-from posetools.formats.via.regions import LIMIT, RegionReader, bad, says
+from posetools.formats.via.regions import RegionReader, bad, says
 
 TABLES = ("attribute", "file", "view", "metadata")
 # What VIA calls the shapes and their numbers, by VIA 3's number of the shape; 8 and 9 are told by points of their edge.
@@ -187,7 +188,7 @@ def _named(shape: Any, numbers: Sequence[Any]) -> dict[str, Any] | None:
     xs, ys = numbers[::2], numbers[1::2]
     if shape in _LINES:
         return {"name": _LINES[shape], "all_points_x": xs, "all_points_y": ys}
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) <= LIMIT for n in numbers):
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) <= MAX_COORDINATE for n in numbers):
         return None
     if shape == _EXTREME_RECTANGLE:
         x, y = min(xs), min(ys)
