@@ -12,9 +12,9 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_deepla
 - The picture ``labeled-data/video/img.png`` is looked for in the project (the folder that holds labeled-data), beside
   the file, and as seen from the file. Its name in the data set is ``video/img.png``.
 - In a folder only files called CollectedData are read, and an .h5 file only where there is no .csv of that name: where
-  both are, they must hold the same (``deeplabcut_twins``). .h5 needs the extra ``deeplabcut``. It is read without
+  both are, they must hold the same (twins.py). .h5 needs the extra ``deeplabcut``. It is read without
   pandas, which would unpickle parts of it: no file can run code.
-- Lines of a .csv file that end early, semicolons and the like: ``deeplabcut_csv``.
+- Lines of a .csv file that end early, semicolons and the like: table.py.
 - Files with ``likelihood`` are predictions and refused.
 
 Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the pictures beside it, and the .h5 file where the

@@ -3,7 +3,7 @@
 The full export (JSON) is a list of tasks with ``annotations``, each with a list ``result``. JSON-MIN is a list of tasks
 whose regions stand beside the data, without ids. A region's entries in ``result`` share an ``id``: its shape with the
 label, and what was said of it (choices, a text). A region that breaks a rule loses itself only. Values in another type
-that have one meaning are read and counted (label_studio_values.py).
+that have one meaning are read and counted (values.py).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Ellipse(_Value):
 
 
 class Brush(_Value):
-    """What was painted, packed as label_studio_brush.py says."""
+    """What was painted, packed as shapes.py says."""
 
     rle: list[Annotated[int, Field(strict=True, ge=0, le=255)]] | None = None
 

@@ -36,12 +36,12 @@ from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
 from posetools.formats.base import Format, ReadOptions, ReadResult
 from posetools.formats.collection import collect
-from posetools.formats.deeplabcut.hdf5 import harmful_array
+from posetools.formats.deeplabcut.h5 import harmful_array
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import settled, unknown_label
 from posetools.formats.reading import FileReading, PointXYV, Row
+from posetools.formats.sleap.frames import Videos
 from posetools.formats.sleap.skeletons import Skeletons
-from posetools.formats.sleap.videos import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable
 

@@ -17,8 +17,7 @@ from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import RequestError, must_be
 from posetools.formats.joining.shapes import ellipse_corners
 from posetools.formats.joining.visibility_words import SCALE, SEEN, says_of_visibility
-from posetools.formats.labelme.model import AnyShape, BadShape, Shape
-from posetools.formats.labelme.values import coordinate, flag
+from posetools.formats.labelme.model import AnyShape, BadShape, Shape, coordinate, flag
 from posetools.formats.plain_numbers import whole
 
 # Role -> the attributes that are looked at, the first that says something decides; of the visibility all must agree.

@@ -59,8 +59,7 @@ from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.sources.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.yolo_pose.columns import Columns, declare_columns
-from posetools.formats.yolo_pose.data_yaml import Source
-from posetools.formats.yolo_pose.declared import IMAGES
+from posetools.formats.yolo_pose.data_yaml import IMAGES, Source
 from posetools.formats.yolo_pose.layout import (
     SPLITS,
     Listed,
