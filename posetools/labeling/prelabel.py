@@ -3,7 +3,7 @@
 Decisions:
 
 - A file that a person saved is never written over, unless that is asked for. A file as a model wrote it carries a mark
-  (posetools/formats/labelme/mark.py) and is renewed. Files without mark are a person's, whatever they hold.
+  (posetools/formats/labelme/write.py) and is renewed. Files without mark are a person's, whatever they hold.
 - Which files those are is known before models are loaded (``plan_prelabels``), and looked at once more before each is
   written: labelme may be open on the folder meanwhile.
 - A picture that a labelme file elsewhere in the folder names has its labels there, and gets no second file.
@@ -31,9 +31,15 @@ from posetools.errors import InputError, OutputError, RequestError, must_be, pri
 from posetools.files.disk import digest_of, portable_path, read_bytes, unmarked, write_text
 from posetools.files.locks import only_one_in
 from posetools.files.walking import walk_files
-from posetools.formats.labelme.mark import OWN_KEYS, is_untouched, marked_text
 from posetools.formats.labelme.model import parse_document
-from posetools.formats.labelme.write import flat_boxes, labelme_document, predicted_objects
+from posetools.formats.labelme.write import (
+    OWN_KEYS,
+    flat_boxes,
+    is_untouched,
+    labelme_document,
+    marked_text,
+    predicted_objects,
+)
 from posetools.imaging.frames import ahead, read_picture
 from posetools.imaging.header import Picture, is_picture
 from posetools.pairs.pipeline import PosePipeline

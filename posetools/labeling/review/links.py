@@ -27,7 +27,7 @@ from posetools.files.disk import (
     transfer,
     write_text,
 )
-from posetools.formats.labelme.mark import is_untouched
+from posetools.formats.labelme.write import is_untouched
 
 RECORD = "review.json"
 PICTURES = "pictures"
