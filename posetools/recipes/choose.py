@@ -1,7 +1,7 @@
 """The rules that choose a recipe: data and machine in, values with their reasons out.
 
-Each rule is a small function of a Case; it may look at what earlier rules chose (RULES is in their order) and gives the
-value with a sentence that names the numbers it comes from. What the user states never gets here. All numbers that
+Each rule is a small function of a Case; it may look at what earlier ones chose (in the order of RULES) and gives
+the value with a sentence that names the numbers it comes from. What the user states never gets here. All numbers that
 somebody may want to tune stand in the block below.
 """
 
