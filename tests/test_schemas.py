@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from posetools.core.findings import RULES
-from tools.schemas import CHECKOUT, generated_files
-from tools.ways_on import WAYS_ON
+from tools.schemas import CHECKOUT, WAYS_ON, generated_files
 
 STALE = "is stale: `make generate` (python -m tools.schemas) writes it again"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import TypeAlias
@@ -338,8 +338,3 @@ def _sorted(
         image_index=index[rows],
         places=tuple(places[row] for row in rows),
     )
-
-
-def without_split(images: Iterable[Image]) -> tuple[Image, ...]:
-    """Return the pictures without the split that their source declared."""
-    return tuple(replace(image, split=None) for image in images)

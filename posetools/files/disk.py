@@ -7,6 +7,7 @@ Whatever happens in between, the target is the old one or the new one.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import os
 import re
@@ -110,13 +111,18 @@ def read_text(path: Path) -> str:
         raise InputError(path, f"byte {exc.start}", f"text must be {named}, which this byte is not", hint=hint) from exc
 
 
+def digest_of(data: bytes) -> str:
+    """Return what tells whether a file has changed: the BLAKE2b digest of its content, 32 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def read_json(
     path: Path,
     *,
     parse_constant: Callable[[str], Any] | None = None,
     object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
 ) -> Any:
-    """Return the content of a JSON file; what takes NaN and infinities, and objects, is as in Python's json.
+    """Return the content of a JSON file; both functions are those of ``json.loads``.
 
     Raises:
         InputError: it cannot be read or is not JSON; the place is the line and column.

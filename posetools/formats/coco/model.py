@@ -15,13 +15,12 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import join_place, must_be
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# No picture is larger; below it, float64 holds every coordinate to 1e-9 pixel.
-MAX_COORDINATE = 1_000_000
 # Any other visibility than these and 0 is an error (E107), which says nothing of the point.
 LABELED = (1, 2)
 MIN_AREA = 1
