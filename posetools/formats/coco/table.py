@@ -284,15 +284,17 @@ class _Reading:
         for start in range(0, len(entries), _BATCH):
             batch = entries[start : start + _BATCH]
             try:
-                rows = dict(enumerate(map(decode, batch), start))
+                made = list(map(decode, batch))
             except _REFUSED:
-                rows = {}
+                rows: dict[int, Any] = {}
                 for at, entry in enumerate(batch, start):
                     try:
                         rows[at] = decode(entry)
                     except _REFUSED:
                         self._judge(kind, at, parse(entry) if raw else entry, model, rows)
-            add(list(rows), list(rows.values()))
+                add(list(rows), list(rows.values()))
+            else:
+                add(range(start, start + len(batch)), made)
 
     def _judge(self, kind: str, position: int, entry: object, model: _Model, rows: dict[int, Any]) -> None:
         """Put an entry that a struct refused into the rows, if the model does not refuse it too."""
