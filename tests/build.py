@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,11 @@ def make_picture(path: Path, size: tuple[int, int] = (320, 240), *, seed: int = 
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, exif=exif)
     return path
+
+
+def without_split(images: Iterable[Image]) -> tuple[Image, ...]:
+    """Return the images without the split that their source declared."""
+    return tuple(replace(image, split=None) for image in images)
 
 
 def make_dataset(

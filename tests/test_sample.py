@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from posetools.checks.validate import validate
-from posetools.core.dataset import Dataset, without_split
+from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.recipes.emit import emit_pair
-from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import RecipeOptions
+from tests.build import without_split
+from tools.sample_data import REFERENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from posetools.core.findings import RULES, WAYS_ON
-from tools.schemas import CHECKOUT, generated_files
+from posetools.core.findings import RULES
+from tools.schemas import CHECKOUT, WAYS_ON, generated_files
 
 STALE = "is stale: `make generate` (python -m tools.schemas) writes it again"
 

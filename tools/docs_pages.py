@@ -17,7 +17,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from posetools.cli.commands import COMMANDS
 from posetools.formats import FORMATS
-from posetools.formats.losses import PARTS, TITLES
+from posetools.formats.losses import TITLES
 from tools.layers import table
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -79,10 +79,10 @@ def formats_page() -> str:
     text = (DOCS / FORMATS_PAGE).read_text(encoding="utf-8")
     head, rest = text.split(FORMATS_BEGIN)
     tail = rest.partition(FORMATS_END)[2]
-    lines = [f"| written | {' | '.join(TITLES[part] for part in PARTS)} |", "|---" * (len(PARTS) + 1) + "|"]
+    lines = [f"| written | {' | '.join(TITLES[part] for part in TITLES)} |", "|---" * (len(TITLES) + 1) + "|"]
     for each in FORMATS.values():
         if each.write is not None:
-            cells = ["lost" if part in each.lacks else "kept" for part in PARTS]
+            cells = ["lost" if part in each.lacks else "kept" for part in TITLES]
             lines.append(f"| {each.title} | {' | '.join(cells)} |")
     return f"{head}{FORMATS_BEGIN}\n\n" + "\n".join(lines) + f"\n\n{FORMATS_END}{tail}"
 

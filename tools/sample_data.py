@@ -14,12 +14,14 @@ from posetools.datasets.convert import ConvertRequest, convert
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.recipes.emit import emit_pair
-from posetools.recipes.machine import REFERENCE
+from posetools.recipes.machine import GIB, Gpu, Machine
 from posetools.recipes.options import RecipeOptions
 from posetools.synth import render_set
 
 DATA = Path("data")
 CONFIGS = Path("configs")
+# What the configs of the sample set are written for, wherever they are written.
+REFERENCE = Machine(8, (Gpu("a GPU", 24 * GIB),))
 
 
 def main() -> None:

@@ -73,12 +73,12 @@ def check_same_categories(tables: Mapping[str, CocoTable]) -> Iterator[Finding]:
 
 
 def _identity(table: CocoTable) -> list[tuple[int, str, tuple[str, ...] | None]]:
-    return sorted(((c.id, c.name, c.keypoints) for c in table.categories), key=repr)
+    return sorted(((c.id, c.name, c.keypoints) for c in table.categories.values()), key=repr)
 
 
 def _shown(table: CocoTable, other: CocoTable) -> str:
     """Return what is different: ids and names, or else the keypoints."""
-    named = [[(c.id, c.name) for c in t.categories] for t in (table, other)]
+    named = [[(c.id, c.name) for c in t.categories.values()] for t in (table, other)]
     if sorted(named[0]) != sorted(named[1]):
         return ", ".join(f"{number} {name}" for number, name in named[0]) or "none"
     theirs = _identity(other)

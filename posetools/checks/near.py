@@ -30,7 +30,7 @@ import numpy.typing as npt
 from posetools.checks.pictures import Listed
 from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Ints
-from posetools.errors import InputError, MissingExtraError, must_be
+from posetools.errors import InputError, MissingExtraError, RequestError, must_be
 from posetools.imaging.header import content_hash, open_decoded
 from posetools.progress import Progress
 
@@ -77,6 +77,21 @@ def check_near(pictures: Sequence[Listed], folder: Path, progress: Progress) -> 
                         code, listed[row], listed[candidates[nearest]], int(apart[nearest]), len(candidates) - 1
                     )
         progress("comparing pictures by looks", stop, len(listed))
+
+
+def check_near_request(*, pictures: bool) -> None:
+    """Refuse a search that cannot be, before anything is checked.
+
+    Args:
+        pictures: whether the pictures are to be looked at.
+
+    Raises:
+        RequestError: they are not.
+        MissingExtraError: imagehash is not installed.
+    """
+    if not pictures:
+        raise RequestError("--near-duplicates looks at the pictures: it cannot be had with --no-pictures")
+    load_imagehash()
 
 
 def clip_of(name: str) -> str:

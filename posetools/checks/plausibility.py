@@ -171,7 +171,7 @@ def _rare_points(objects: SoundObjects, skeleton: Skeleton) -> Iterator[Finding]
 
 def check_categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
     """Yield the sign of keypoints that were exported as objects of categories of their own."""
-    names = [category.name for category in table.categories]
+    names = [category.name for category in table.categories.values()]
     points = {_plain(name) for name in skeleton.names}
     as_points = [name for name in names if _plain(name) in points]
     if len(as_points) > 1 or (len(names) == skeleton.num_keypoints + 1 and len(names) > 2):

@@ -11,8 +11,8 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Floats, Ints, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
-from posetools.formats.coco.model import COUNT_HINT, EDGES_HINT, LABELED
-from posetools.formats.coco.table import CategoryRow, CocoTable
+from posetools.formats.coco.model import COUNT_HINT, EDGES_HINT, LABELED, CocoCategory
+from posetools.formats.coco.table import CocoTable
 
 _LISTED = 20
 
@@ -77,14 +77,15 @@ def check_against_skeleton(table: CocoTable, skeleton: Skeleton) -> Iterator[Fin
 
 def _unique_ids(table: CocoTable) -> Iterator[Finding]:
     file = str(table.path)
-    for kind, columns in (("images", table.images), ("annotations", table.annotations)):
-        for row, first in _repeated(columns.ids):
-            message = must_be("id", f"unique in {kind} ({columns.place(first)} has it)", int(columns.ids[row]))
-            yield Finding("E109", file, columns.place(row), message, "COCO's readers keep one of the two; number anew")
-    for row, first in _repeated(np.array([category.id for category in table.categories], dtype=np.int64)):
-        category, other = table.categories[row], table.categories[first]
-        message = must_be("id", f"unique in categories ({other.place} has it)", category.id)
-        yield Finding("E109", file, category.place, message, "COCO's readers keep one of the two; number anew")
+    categories = np.array([category.id for category in table.categories.values()], dtype=np.int64)
+    for kind, ids, place in (
+        ("images", table.images.ids, table.images.place),
+        ("annotations", table.annotations.ids, table.annotations.place),
+        ("categories", categories, tuple(table.categories).__getitem__),
+    ):
+        for row, first in _repeated(ids):
+            message = must_be("id", f"unique in {kind} ({place(first)} has it)", int(ids[row]))
+            yield Finding("E109", file, place(row), message, "COCO's readers keep one of the two; number anew")
     for row in np.flatnonzero(table.annotations.ids == 0):
         message = must_be("id", "an integer of at least 1", 0)
         hint = "pycocotools takes a match with annotation id 0 for no match; number from 1"
@@ -118,27 +119,27 @@ def _references(table: CocoTable) -> Iterator[Finding]:
 
 def _categories(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
     file, name = str(table.path), skeleton.category.name
-    ours = [category for category in table.categories if category.name == name]
+    ours = [place for place, category in table.categories.items() if category.name == name]
     if not ours and len(table.categories) == table.num_categories:
         rule = f"a list with the category {name!r} of skeleton {skeleton.name}"
-        message = must_be("categories", rule, [category.name for category in table.categories])
+        message = must_be("categories", rule, [category.name for category in table.categories.values()])
         hint = f"`posetools convert --from coco --map OLD={name}` gives it this name"
         yield Finding("E111", file, "categories", message, hint)
-    for category in table.categories:
+    for place, category in table.categories.items():
         if category.name != name:
             message = must_be("name", f"{name!r}, the only category of skeleton {skeleton.name}", category.name)
             hint = f"`posetools convert --from coco --ignore '{category.name}'` leaves its objects out"
-            yield Finding("E111", file, category.place, message, hint)
-        elif category is not ours[0]:
-            message = must_be("name", f"unique in categories ({ours[0].place} has it)", name)
-            yield Finding("E111", file, category.place, message, "join the two categories")
+            yield Finding("E111", file, place, message, hint)
+        elif place != ours[0]:
+            message = must_be("name", f"unique in categories ({ours[0]} has it)", name)
+            yield Finding("E111", file, place, message, "join the two categories")
         else:
-            yield from _own_category(category, skeleton, file)
+            yield from _own_category(category, skeleton, file, place)
 
 
-def _own_category(category: CategoryRow, skeleton: Skeleton, file: str) -> Iterator[Finding]:
+def _own_category(category: CocoCategory, skeleton: Skeleton, file: str, place: str) -> Iterator[Finding]:
     def finding(code: str, message: str, hint: str) -> Finding:
-        return Finding(code, file, category.place, message, hint)
+        return Finding(code, file, place, message, hint)
 
     if category.id != skeleton.category.id:
         rule = f"{skeleton.category.id}, the category id of skeleton {skeleton.name}"
@@ -150,9 +151,9 @@ def _own_category(category: CategoryRow, skeleton: Skeleton, file: str) -> Itera
             "give another --skeleton"
         )
         yield finding("E113", _names_problem(category, skeleton), hint)
-    elif category.edges is None or _as_links(category.edges) != _as_links(skeleton.coco_edges):
+    elif category.skeleton is None or _as_links(category.skeleton) != _as_links(skeleton.coco_edges):
         rule = f"the links of skeleton {skeleton.name}, {skeleton.coco_edges}"
-        shown = None if category.edges is None else [list(edge) for edge in category.edges]
+        shown = None if category.skeleton is None else [list(edge) for edge in category.skeleton]
         yield finding("E114", must_be("skeleton", rule, shown), EDGES_HINT)
 
 
@@ -160,7 +161,7 @@ def _as_links(edges: object) -> set[frozenset[int]]:
     return {frozenset(edge) for edge in edges} if isinstance(edges, list | tuple) else set()
 
 
-def _names_problem(category: CategoryRow, skeleton: Skeleton) -> str:
+def _names_problem(category: CocoCategory, skeleton: Skeleton) -> str:
     rule = f"the {skeleton.num_keypoints} names of skeleton {skeleton.name} in its order"
     if category.keypoints is None or len(category.keypoints) != skeleton.num_keypoints:
         return must_be("keypoints", rule, None if category.keypoints is None else list(category.keypoints))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
-from posetools.checks.near import check_near, load_imagehash
+from posetools.checks.near import check_near, check_near_request
 from posetools.checks.pictures import Listed, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
@@ -26,7 +25,7 @@ from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
 from posetools.errors import InputError, RequestError
-from posetools.files.disk import dump_json, read_text, sweep, write_texts
+from posetools.files.disk import dump_json, read_json, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import is_url
 from posetools.formats.coco.repair import ALL, Repair, repair, repairs_at
@@ -161,9 +160,7 @@ def validate(
         OutputError: a mended file cannot be written.
     """
     if near_duplicates:
-        if not pictures:
-            raise RequestError("--near-duplicates looks at the pictures: it cannot be had with --no-pictures")
-        load_imagehash()
+        check_near_request(pictures=pictures)
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     refuse_zip(data)
@@ -277,7 +274,10 @@ def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Fin
     for finding in findings:
         if finding.code in codes and (entry := _ENTRY.match(finding.place)):
             wanted[entry[1]].add(int(entry[2]))
-    mended = _mended(table, {kind: sorted(at) for kind, at in wanted.items()}, codes) if wanted else frozenset()
+    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
+    pictures = range(table.num_images if "W201" in codes else 0)
+    entries = read_entries(table.path, {"images": pictures, **{kind: sorted(at) for kind, at in wanted.items()}})
+    mended = repairs_at(entries, codes) if wanted else frozenset()
     for one in findings:
         fixable = (one.code, one.place) in mended
         yield Finding(one.code, one.file, one.place, one.message, one.hint, fixable=True) if fixable else one
@@ -304,10 +304,10 @@ def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
     with only_one_in(folder):
         for path in paths:
             sweep(path)
-            document, repairs = repair(_parse(path, strict=False))
+            document, repairs = repair(read_json(path))
             if repairs:
                 # Only now, for a file without anything to mend may hold what cannot be written.
-                _parse(path, strict=True)
+                _refuse_loss(path)
                 fixed[path] = repairs
                 texts[path.name] = dump_json(document)
         if len(texts) > 1:
@@ -317,8 +317,8 @@ def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
     return fixed
 
 
-def _parse(path: Path, *, strict: bool) -> Any:
-    """Return the document; ``strict`` refuses what would come out otherwise than it went in."""
+def _refuse_loss(path: Path) -> None:
+    """Refuse a file that would come out otherwise than it went in."""
 
     def refuse(constant: str) -> NoReturn:
         raise _refusal(path, f"numbers must be finite, got {constant}")
@@ -330,16 +330,7 @@ def _parse(path: Path, *, strict: bool) -> Any:
             raise _refusal(path, f"keys must be unique, got {next(k for k in keys if keys.count(k) > 1)!r} twice")
         return document
 
-    try:
-        if strict:
-            return json.loads(read_text(path), parse_constant=refuse, object_pairs_hook=keep_all)
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as exc:
-        raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
-    except RecursionError as exc:
-        raise InputError(path, "", "is nested too deeply to be an annotation file") from exc
-    except ValueError as exc:
-        raise InputError(path, "", "holds a number of too many digits to be an annotation file") from exc
+    read_json(path, parse_constant=refuse, object_pairs_hook=keep_all)
 
 
 def _refusal(path: Path, problem: str) -> InputError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -332,8 +332,3 @@ class DatasetBuilder:
             image_index=np.array(self._image_index, dtype=np.int64),
             origins=Origins.of(self._origins),
         ).with_images(self._images)
-
-
-def without_split(images: Iterable[Image]) -> tuple[Image, ...]:
-    """Return the pictures without the split that their source declared."""
-    return tuple(replace(image, split=None) for image in images)

@@ -21,6 +21,8 @@ SizeClass: TypeAlias = Literal["small", "medium", "large"]
 # Normalised coordinates come back from text with an error near 1e-13 of the picture, and a box's far corner as a sum
 # (COCO) with one of 1e-13 px: boxes are kept to 1e-9 px, so that every format gives them back exactly.
 DECIMALS = 9
+# Pixels, and percent: no annotation is beyond, and float64 has few fractions left to keep there.
+MAX_COORDINATE = 1_000_000
 
 # COCO's size classes: from which area, in square pixels, up to which.
 SIZE_CLASSES: Mapping[SizeClass, tuple[float, float]] = {

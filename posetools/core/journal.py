@@ -9,13 +9,12 @@ one nor the new one was changed in between, and is not overwritten.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from posetools.core.folder import CONVERSION, SPLIT_JOURNAL
 from posetools.errors import InputError, OutputError
-from posetools.files.disk import read_json, read_text, sweep, write_json, write_texts
+from posetools.files.disk import digest_of, read_json, read_text, sweep, write_json, write_texts
 
 
 def write_together(folder: Path, texts: Mapping[str, str | None]) -> None:
@@ -29,7 +28,9 @@ def write_together(folder: Path, texts: Mapping[str, str | None]) -> None:
         OutputError: they cannot be written; the folder is as it was.
     """
     journal = folder / SPLIT_JOURNAL
-    before = {name: _digest(read_text(folder / name)) if (folder / name).is_file() else None for name in texts}
+    before = {
+        name: digest_of(read_text(folder / name).encode()) if (folder / name).is_file() else None for name in texts
+    }
     write_json(journal, {"before": before, "after": dict(texts)})
     try:
         write_texts({folder / name: text for name, text in texts.items()})
@@ -54,8 +55,8 @@ def finish(folder: Path) -> bool:
         sweep(folder / name)
     for name, text in after.items():
         path = folder / name
-        now = _digest(read_text(path)) if path.is_file() else None
-        if now not in (before.get(name), None if text is None else _digest(text)):
+        now = digest_of(read_text(path).encode()) if path.is_file() else None
+        if now not in (before.get(name), None if text is None else digest_of(text.encode())):
             problem = (
                 f"must be as an interrupted `posetools split` or `posetools validate --fix` left it, to be finished by "
                 f"{journal}, but was changed"
@@ -94,10 +95,6 @@ def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str | None]]:
 
 def _is_known(name: str) -> bool:
     return name == CONVERSION or (name.endswith("_coco.json") and Path(name).name == name)
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _remove(journal: Path) -> None:

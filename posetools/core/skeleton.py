@@ -1,19 +1,7 @@
 """The skeleton: which keypoints an object has, and everything that follows from their names.
 
-A skeleton is a YAML file. ``schemas/car8.yaml`` is the default, ``schemas/coco17.yaml`` the second built-in; any other
-is a file of the user's own::
-
-    name: car8
-    category: {name: car, id: 1}
-    keypoints:
-      - {name: left-front-bumper, swap: right-front-bumper, color: [0, 0, 255]}
-      ...
-    links:
-      - {points: [left-front-bumper, left-rear-bumper], color: [100, 150, 200]}
-    sigmas: [0.05, ...]             # one per keypoint, in their order
-    joint_weights: [1.0, ...]       # likewise
-    rotation: 180                   # optional: images are turned by up to so many degrees in training
-    template: ...                   # optional: where the keypoints of a rigid object are in space (docs/geometry.md)
+A skeleton is a YAML file: ``schemas/car8.yaml`` is the default, ``schemas/coco17.yaml`` the second built-in, any other
+is a file of the user's own. docs/skeletons.md explains every field.
 
 Keypoints go by name. Indices, flip pairs, YOLO's ``flip_idx``, COCO's 1-based edges and MMPose's metainfo are derived
 here and nowhere else.

@@ -29,10 +29,9 @@ from posetools.formats.joined import joined
 from posetools.formats.losses import Loss, losses
 from posetools.formats.result import ReadResult
 from posetools.formats.sources.code_pages import check_encoding
-from posetools.formats.sources.inside import check_inside
 from posetools.formats.sources.scratch import check_images, scratch_folder
 from posetools.formats.sources.seen import check_source
-from posetools.formats.sources.zip_sources import ZipSources, check_way_of_zips, in_zip, zip_sources
+from posetools.formats.sources.zip_sources import ZipSources, check_inside, check_way_of_zips, in_zip, zip_sources
 from posetools.formats.unknown_labels import UnknownLabel, one_table
 from posetools.imaging.header import is_picture, read_header, upright_bytes
 from posetools.progress import Progress, silent

@@ -7,6 +7,7 @@ Whatever happens in between, the target is the old one or the new one.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import secrets
 import shutil
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
@@ -110,15 +111,25 @@ def read_text(path: Path) -> str:
         raise InputError(path, f"byte {exc.start}", f"text must be {named}, which this byte is not", hint=hint) from exc
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file.
+def digest_of(data: bytes) -> str:
+    """Return what tells whether a file has changed: the BLAKE2b digest of its content, 32 hexadecimal digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def read_json(
+    path: Path,
+    *,
+    parse_constant: Callable[[str], Any] | None = None,
+    object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None,
+) -> Any:
+    """Return the content of a JSON file; both functions are those of ``json.loads``.
 
     Raises:
         InputError: it cannot be read or is not JSON; the place is the line and column.
     """
     text = read_text(path)
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=parse_constant, object_pairs_hook=object_pairs_hook)
     except json.JSONDecodeError as exc:
         raise InputError(path, f"line {exc.lineno}, column {exc.colno}", f"is not valid JSON: {exc.msg}") from exc
     except RecursionError as exc:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from posetools.core.skeleton import Skeleton
 from posetools.formats.entry import Format, Part
 from posetools.formats.target import slices
 
-PARTS: tuple[Part, ...] = get_args(Part)
 # As a heading of docs/formats.md.
 TITLES: Mapping[Part, str] = {
     "splits": "splits",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 from PIL import Image as Pillow
 
 from posetools.errors import InputError
+from posetools.imaging.orientation import tags_of
 
 _KINDS = frozenset({"BMP", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "SUN", "TIFF", "WEBP"})
 # TIFF compressions that OpenCV's libtiff lacks and Pillow's has.
@@ -31,7 +31,7 @@ def refuse_undecodable(path: Path | str, picture: Pillow.Image) -> None:
     Raises:
         InputError: it is one; the hint is the command that converts the file.
     """
-    kind, tags = picture.format or "", _tags(picture)
+    kind, tags = picture.format or "", tags_of(picture)
     script = _UPRIGHT
     if kind not in _KINDS:
         what = f"{kind} images"
@@ -61,7 +61,3 @@ def _command(path: Path | str, script: str) -> str:
     text = script.format(ascii(str(path)))
     # In double quotes it is the easier to read, where the name holds nothing that a shell would look at.
     return f"python -c {shlex.quote(text)}" if set(text) & set('"$`!\\') else f'python -c "{text}"'
-
-
-def _tags(picture: Pillow.Image) -> Any:
-    return getattr(picture, "tag_v2", {})

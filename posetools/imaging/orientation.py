@@ -45,7 +45,7 @@ def applied_orientation(picture: Pillow.Image, markers: Markers) -> int:
         picture: the image, open.
         markers: those of its file.
     """
-    return known_orientation(_tags(picture).get(TAG) if picture.format == "TIFF" else _in_exif(markers.exif))
+    return known_orientation(tags_of(picture).get(TAG) if picture.format == "TIFF" else _in_exif(markers.exif))
 
 
 def known_orientation(value: object) -> int:
@@ -55,7 +55,7 @@ def known_orientation(value: object) -> int:
 
 def stored_size(picture: Pillow.Image) -> tuple[int, int]:
     """Return (width, height) of the pixels as stored; newer versions of Pillow turn the size of a TIFF."""
-    tags = _tags(picture)
+    tags = tags_of(picture)
     return int(tags.get(_WIDTH, picture.width)), int(tags.get(_HEIGHT, picture.height))
 
 
@@ -69,13 +69,14 @@ def as_decoded(picture: Pillow.Image, orientation: int) -> Pillow.Image:
     for name in _STATING:
         picture.info.pop(name, None)
     # Pillow turns a TIFF itself as it loads it, also by XMP, which OpenCV does not read.
-    _tags(picture).pop(_XMP, None)
+    tags_of(picture).pop(_XMP, None)
     picture.load()
     turned = picture.format != "TIFF" and orientation in _TURNS
     return picture.transpose(_TURNS[orientation]) if turned else picture.copy()
 
 
-def _tags(picture: Pillow.Image) -> Any:
+def tags_of(picture: Pillow.Image) -> Any:
+    """Return the tags of a TIFF, to be changed in place; empty for other formats."""
     return getattr(picture, "tag_v2", {})
 
 

@@ -31,8 +31,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, RunError, must_be, quoted
 from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
-from posetools.formats.labelme.mark import is_untouched
-from posetools.formats.labelme.write import HIDDEN_FLAG
+from posetools.formats.labelme.write import HIDDEN_FLAG, is_untouched
 from posetools.imaging.drawing import BOX_COLOR
 from posetools.imaging.header import is_picture
 from posetools.labeling.prelabel import CHECKED

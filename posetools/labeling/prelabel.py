@@ -3,7 +3,7 @@
 Decisions:
 
 - A file that a person saved is never written over, unless that is asked for. A file as a model wrote it carries a mark
-  (posetools/formats/labelme/mark.py) and is renewed. Files without mark are a person's, whatever they hold.
+  (posetools/formats/labelme/write.py) and is renewed. Files without mark are a person's, whatever they hold.
 - Which files those are is known before models are loaded (``plan_prelabels``), and looked at once more before each is
   written: labelme may be open on the folder meanwhile.
 - A picture that a labelme file elsewhere in the folder names has its labels there, and gets no second file.
@@ -14,7 +14,6 @@ Decisions:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,12 +28,18 @@ from posetools.core.findings import Finding
 from posetools.core.folder import refuse_zip
 from posetools.datasets.own_skeleton import keep_skeleton
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
-from posetools.files.disk import portable_path, read_bytes, unmarked, write_text
+from posetools.files.disk import digest_of, portable_path, read_bytes, unmarked, write_text
 from posetools.files.locks import only_one_in
 from posetools.files.walking import walk_files
-from posetools.formats.labelme.mark import OWN_KEYS, is_untouched, marked_text
 from posetools.formats.labelme.model import parse_document
-from posetools.formats.labelme.write import flat_boxes, labelme_document, predicted_objects
+from posetools.formats.labelme.write import (
+    OWN_KEYS,
+    flat_boxes,
+    is_untouched,
+    labelme_document,
+    marked_text,
+    predicted_objects,
+)
 from posetools.imaging.frames import ahead, read_picture
 from posetools.imaging.header import Picture, is_picture
 from posetools.pairs.pipeline import PosePipeline
@@ -191,7 +196,7 @@ def _plan_one(picture: Path, *, replace: bool) -> Task | str | None:
     untouched = is_untouched(data)
     if not untouched and not replace:
         return None
-    return Task(picture, real, "renewed" if untouched else "replaced", _digest(data), _others(data))
+    return Task(picture, real, "renewed" if untouched else "replaced", digest_of(data), _others(data))
 
 
 def _others(data: bytes) -> dict[str, Any]:
@@ -199,10 +204,6 @@ def _others(data: bytes) -> dict[str, Any]:
     flags = raw.get("flags") if isinstance(raw.get("flags"), dict) else {}
     left = {name: on for name, on in flags.items() if name != CHECKED}
     return {"flags": left, **{key: value for key, value in raw.items() if key not in OWN_KEYS}}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = silent) -> PrelabelReport:
@@ -272,7 +273,7 @@ def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: Prela
 
 def _changed(task: Task) -> bool:
     try:
-        return _digest(task.file.read_bytes()) != task.digest
+        return digest_of(task.file.read_bytes()) != task.digest
     except FileNotFoundError:
         return bool(task.digest)
     except OSError as exc:

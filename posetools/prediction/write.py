@@ -27,8 +27,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import OutputError, RequestError, must_be, printable
 from posetools.evaluation.metrics import object_scores
 from posetools.files.disk import staged_folder, transfer
-from posetools.formats.labelme.mark import marked_text
-from posetools.formats.labelme.write import flat_boxes, labelme_document, predicted_objects
+from posetools.formats.labelme.write import flat_boxes, labelme_document, marked_text, predicted_objects
 from posetools.formats.target import put_text
 from posetools.runtime.results import PoseResult
 

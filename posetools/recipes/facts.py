@@ -16,7 +16,7 @@ from posetools.core.folder import ann_file, check_both, refuse_zip
 from posetools.core.geometry import SIZE_CLASSES, Floats
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
-from posetools.recipes.orientation import Orientation, orientation_of
+from posetools.recipes.orientation import FEWEST, MOST, Orientation, orientation
 
 # The side of a square that is no small object any more.
 SMALL_SIDE = math.sqrt(SIZE_CLASSES["medium"][0])
@@ -177,7 +177,13 @@ def _shapes(document: CocoDocument) -> Shapes:
 
 def _table(document: CocoDocument, kind: str, entries: Mapping[int, _Entry], of: Any, width: int) -> Floats:
     """Return (N, width) numbers of entries, by their index in the file; the last two are sizes above 0."""
-    table: Floats = np.array([_numbers(of(entry), width) for entry in entries.values()], dtype=np.float64)
+    rows = [of(entry) for entry in entries.values()]
+    try:
+        table: Floats = np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        table = np.empty(0)
+    if table.shape != (len(rows), width):
+        table = np.array([_numbers(row, width) for row in rows])
     good = np.isfinite(table).all(axis=1) & (table[:, -2:] > 0).all(axis=1)
     if not good.all():
         at = list(entries)[int(good.argmin())]
@@ -209,11 +215,19 @@ def _points(path: Path, objects: Iterable[_Entry]) -> tuple[float, float, float]
 
 
 def _orientation(document: CocoDocument) -> Orientation:
+    """Return the orientation of the objects: half a thousand of them are looked at."""
+    objects = document.entries("annotations")
+    posed = [entry for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0)]
+    chosen = [posed[i] for i in np.unique(np.linspace(0, len(posed) - 1, MOST).astype(int))]
+    if len(chosen) < FEWEST:
+        return Orientation(len(chosen))
     try:
-        return orientation_of([entry for entry in document.entries("annotations") if not entry.get("iscrowd", 0)])
+        keypoints = np.array([entry["keypoints"] for entry in chosen], dtype=np.float64).reshape(len(chosen), -1, 3)
     except (KeyError, TypeError, ValueError) as exc:
         problem, hint = "keypoints must be lists of 3 numbers per keypoint", _hint(document.path)
         raise InputError(document.path, "annotations", problem, hint=hint) from exc
+    _, image = np.unique([str(entry.get("image_id")) for entry in chosen], return_inverse=True)
+    return orientation(keypoints, image)
 
 
 def _hint(path: Path) -> str:

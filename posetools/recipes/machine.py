@@ -103,7 +103,3 @@ def has_gpu(environment: Mapping[str, str] = os.environ) -> bool:
 def read_machine() -> Machine:
     """Return this machine as far as it is known without torch: a GPU's name and memory are not."""
     return Machine(count_cores(), (Gpu("GPU of unknown size"),) if has_gpu() else ())
-
-
-# What the configs of the sample set are written for, wherever they are written.
-REFERENCE = Machine(8, (Gpu("a GPU", 24 * GIB),))

@@ -1,34 +1,8 @@
 """What a user may say about a recipe, from the command line or from a small TOML. What is not said is chosen.
 
-The TOML has one table per stage and keys that both share; every key may be left out, and recipes/choose.py then chooses
-a value that fits the data and the machine::
-
-    seed = 21
-    workers = 4             # processes that load data, per loader
-    minutes = 60            # of training, both stages together
-
-    [det]
-    size = "m"              # tiny, s, m, l, x
-    input_size = 640        # a square, or "WIDTHxHEIGHT"; multiples of 32
-    epochs = 200
-    repeat = 1              # how often an epoch goes through the data (RepeatDataset)
-    stage2_epochs = 20      # the last epochs, with weaker augmentation
-    augmentation = "strong" # strong or light
-    batch_size = 4          # or "auto": measured on the GPU
-    val_batch_size = 2
-    lr = 0.0005             # at this batch size
-    warmup_iters = 500
-    val_interval = 10       # epochs
-    ema = true              # evaluate an average of the weights
-    ema_momentum = 0.0002   # the share of the newest weights in it
-    backbone = "stock"      # stock, none, a file or a URL: what the backbone starts from
-    load_from = "coco"      # what the whole model starts from: coco, none, a file or a URL
-    freeze = "none"         # none or backbone
-
-    [pose]                  # the same keys (size: t, s, m, l, x) and
-    sigma = [5.66, 5.66]    # width of the SimCC target, in pixels of the input, (x, y)
-    simcc_split_ratio = 2.0
-    rotation = 30           # images are turned by up to so many degrees, 0 to 180
+The TOML has a table per stage, ``[det]`` and ``[pose]``, and keys that both share: the fields of the models here.
+docs/config.md shows one. Every key may be left out; recipes/choose.py then chooses a value that fits the data and the
+machine.
 """
 
 from __future__ import annotations
@@ -37,7 +11,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from math import gcd
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -57,8 +31,6 @@ STRIDE = 32
 
 DetSize: TypeAlias = Literal["tiny", "s", "m", "l", "x"]
 PoseSize: TypeAlias = Literal["t", "s", "m", "l", "x"]
-DET_SIZES: tuple[DetSize, ...] = get_args(DetSize)
-POSE_SIZES: tuple[PoseSize, ...] = get_args(PoseSize)
 
 STOCK = "stock"
 NONE = "none"

@@ -12,16 +12,14 @@ as upside down, so that a half turn says nothing about the image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from posetools.core.geometry import Bools, Floats, Ints
 
 # Objects that are compared with each other, evenly spread over the data set; fewer than the least say nothing.
-_MOST, FEWEST = 512, 30
+MOST, FEWEST = 512, 30
 # Of each object the nearest shapes count: this fraction of the others, and at least so many.
 _NEAREST, _NEAREST_LEAST = 0.1, 5
 # Keypoints in common that a fit needs: half of them, in these bounds (any two fit, and many three); and the part of
@@ -41,21 +39,6 @@ class Orientation:
 
     objects: int = 0
     spread: float | None = None
-
-
-def orientation_of(objects: Sequence[Mapping[str, Any]]) -> Orientation:
-    """Return the orientation of the annotations of a COCO file: half a thousand of them are looked at.
-
-    Raises:
-        ValueError, TypeError, KeyError: the keypoints of an annotation are not a list of numbers, three each.
-    """
-    posed = [entry for entry in objects if entry.get("num_keypoints", 0)]
-    chosen = [posed[i] for i in np.unique(np.linspace(0, len(posed) - 1, _MOST).astype(int))] if posed else []
-    if len(chosen) < FEWEST:
-        return Orientation(len(chosen))
-    keypoints = np.array([entry["keypoints"] for entry in chosen], dtype=np.float64).reshape(len(chosen), -1, 3)
-    _, image = np.unique([str(entry.get("image_id")) for entry in chosen], return_inverse=True)
-    return orientation(keypoints, image)
 
 
 def orientation(keypoints: Floats, image: Ints) -> Orientation:

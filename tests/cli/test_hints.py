@@ -38,6 +38,8 @@ NOT_PRINTED = {
     ("posetools.formats.sources.scratch.images_refused", "*"): "only convert leaves images out",
     ("posetools.files.disk.transfer", "review"): "it gives its own option for links",
     ("posetools.files.disk.transfer", "predict"): "a copy is asked for, and only links are refused so",
+    ("posetools.checks.near.check_near_request", "*"): "only who has --near-duplicates can ask for it",
+    ("posetools.checks.near.load_imagehash", "*"): "only who has --near-duplicates can ask for it",
     ("posetools.mm.inference._Model", "*"): "only who has --amp can ask for it",
     ("posetools.pairs.pipeline.PosePipeline", "*"): "only who has such an option can give it",
     ("posetools.formats.labels.unknown_label", "export"): "its data set is that of the run, of the run's skeleton",

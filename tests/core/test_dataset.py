@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate, without_split
+from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate
 from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import load_skeleton
-from tests.build import make_dataset
+from tests.build import make_dataset, without_split
 
 NAMES = ["b.jpg", "a/z.jpg", "a.jpg", "B.jpg"]
 

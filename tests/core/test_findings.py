@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posetools.core.findings import RULES, WAYS_ON, Finding, sort_findings
+from posetools.core.findings import RULES, Finding, sort_findings
 from tests.hints import ROOT, errors_of
+from tools.schemas import WAYS_ON
 
 
 def test_numbers_are_sorted_by_value_and_what_is_no_number_stays_text() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from posetools.core.dataset import Dataset, concatenate, without_split
+from posetools.core.dataset import Dataset, concatenate
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, OutputError, RequestError
@@ -26,7 +26,7 @@ from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.labelme import format as labelme
 from posetools.imaging.header import read_header
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_picture, without_split
 from tests.converting import NAMES, contents, convert_one, instances, labelme_source, write_source, written
 
 REAL_CARS = Path(__file__).resolve().parents[3] / "shared" / "real_cars"

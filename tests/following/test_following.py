@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import pytest
 
-from posetools.core.findings import WAYS_ON
 from tests import following
 from tests.cli.run import Done
 from tests.following.case import Case, Object, found
 from tests.hints import Message, commands_of, mentions, messages, options_of
+from tools.schemas import WAYS_ON
 
 TABLES: dict[str, list[Case]] = {
     module.name.removeprefix("of_"): importlib.import_module(f"{following.__name__}.{module.name}").CASES

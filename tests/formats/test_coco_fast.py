@@ -270,8 +270,8 @@ def plain(table: CocoTable) -> Plain:
         "images": plain_columns(table.images),
         "annotations": plain_columns(table.annotations),
         "categories": [
-            (int(row.place.split("[")[1].split("]")[0]), row.id, row.name, row.keypoints, row.edges)
-            for row in table.categories
+            (int(place.split("[")[1].split("]")[0]), row.id, row.name, *map(frozen, (row.keypoints, row.skeleton)))
+            for place, row in table.categories.items()
         ],
         "ids": [set(table.image_ids), set(table.category_ids)],
         "numbers": [table.num_images, table.num_annotations, table.num_categories],

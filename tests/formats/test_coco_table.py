@@ -71,7 +71,7 @@ def test_what_is_no_coco_file_has_findings_and_no_rows(tmp_path: Path, content: 
     table = read_table(tmp_path / "x.json")
     assert not table.readable
     assert table.findings
-    assert (len(table.images), len(table.annotations), table.categories) == (0, 0, ())
+    assert (len(table.images), len(table.annotations), table.categories) == (0, 0, {})
 
 
 def test_text_that_is_no_json_is_an_error_with_line_and_column(tmp_path: Path) -> None:

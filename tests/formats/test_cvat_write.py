@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import posetools.formats.cvat.format as cvat
-from posetools.core.dataset import Dataset, DatasetBuilder, Image, without_split
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.formats.deeplabcut.hdf5 import harmful_array
+from posetools.formats.deeplabcut.h5 import harmful_array
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("h5py") is None, reason="needs h5py")
 # How HDF5 describes a float64; the exponent bias of 1023 stands at its end.

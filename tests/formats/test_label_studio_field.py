@@ -16,9 +16,8 @@ import posetools.formats.label_studio.format as label_studio
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.base import ReadOptions
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.label_studio.brush import brush_extent
 from posetools.formats.label_studio.model import parse_document
-from posetools.formats.label_studio.shapes import shapes_of
+from posetools.formats.label_studio.shapes import brush_extent, shapes_of
 from tests.build import make_picture
 from tests.formats.test_cvat_field import convert, dog
 from tests.formats.test_label_studio import Json, choice, dot, entry, rect, task

@@ -15,7 +15,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Part
-from posetools.formats.losses import PARTS, losses
+from posetools.formats.losses import TITLES, losses
 from tests.build import make_dataset
 from tests.cli.run import run
 
@@ -109,7 +109,7 @@ def test_counts_are_those_of_the_data(source: dict[str, Dataset], name: str) -> 
     occluded = sum(int((each.visibility == Visibility.HIDDEN).sum()) for each in source.values())
     everything = {"splits": 9, "boxes": 12, "occluded": occluded, "areas": 6, "names": 9}
     everything |= {"links": 4, "pairs": 4, "sigmas": 8}
-    assert counts == {part: everything[part] for part in PARTS if part in FORMATS[name].lacks}
+    assert counts == {part: everything[part] for part in TITLES if part in FORMATS[name].lacks}
 
 
 @pytest.mark.parametrize("name", WRITTEN)

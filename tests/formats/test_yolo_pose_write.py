@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import posetools.formats.yolo_pose.format as yolo_pose
-from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate, without_split
+from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate
 from posetools.core.findings import Severity
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats.base import ReadOptions
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_picture, without_split
 from tests.formats.test_yolo_pose import LINE, declare, put, read
 
 CAR8 = load_skeleton("car8")

@@ -12,10 +12,11 @@ from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.recipes.emit import ChosenPair, EmittedPair, emit_pair
-from posetools.recipes.machine import REFERENCE, Machine
+from posetools.recipes.machine import Machine
 from posetools.recipes.options import RecipeOptions
 from posetools.recipes.recipe import Measured
 from tests.recipes.sample import write_coco
+from tools.sample_data import REFERENCE
 
 CAR8 = load_skeleton("car8")
 GOLDEN = Path(__file__).parent / "golden"

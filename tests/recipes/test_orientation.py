@@ -14,12 +14,12 @@ from posetools.core.skeleton_draft import draft_skeleton
 from posetools.errors import InputError
 from posetools.recipes.choose import choose
 from posetools.recipes.facts import read_facts
-from posetools.recipes.machine import REFERENCE
 from posetools.recipes.options import RecipeOptions
 from posetools.recipes.orientation import Orientation, orientation
 from posetools.recipes.recipe import Choice
 from tests.diagnosing import cars
 from tests.recipes.sample import write_coco
+from tools.sample_data import REFERENCE
 
 # Forwards, to the left, upwards. Neither is turned in an image when it is seen from the side or from the front.
 DOG = np.array(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -13,11 +13,13 @@ import yaml
 from posetools.core.skeleton import load_skeleton
 from posetools.recipes import stock
 from posetools.recipes.emit import emit_pair
-from posetools.recipes.machine import REFERENCE
-from posetools.recipes.options import DET_SIZES, POSE_SIZES, DetSize, PoseSize, RecipeOptions
+from posetools.recipes.options import DetSize, PoseSize, RecipeOptions
 from tests.recipes.sample import write_coco
+from tools.sample_data import REFERENCE
 
 pytestmark = pytest.mark.train
+DET_SIZES: tuple[DetSize, ...] = get_args(DetSize)
+POSE_SIZES: tuple[PoseSize, ...] = get_args(PoseSize)
 CAR8 = load_skeleton("car8")
 X_RECIPE = "mmpose::body_2d_keypoint/rtmpose/body8/rtmpose-x_8xb256-700e_body8-halpe26-384x288.py"
 

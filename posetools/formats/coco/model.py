@@ -15,13 +15,12 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import join_place, must_be
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-# No picture is larger; below it, float64 holds every coordinate to 1e-9 pixel.
-MAX_COORDINATE = 1_000_000
 # Any other visibility than these and 0 is an error (E107), which says nothing of the point.
 LABELED = (1, 2)
 MIN_AREA = 1
@@ -37,6 +36,7 @@ Index = Annotated[int, Field(ge=0, lt=2**31)]
 # Strict tuples refuse the lists that JSON arrays become in Python; the numbers in them stay strict.
 Box = Annotated[tuple[Coordinate, Coordinate, Side, Side], Field(strict=False)]
 Edge = Annotated[tuple[Index, Index], Field(strict=False)]
+Edges = Annotated[tuple[Edge, ...], Field(strict=False)]
 
 
 class _Entry(BaseModel):
@@ -74,8 +74,8 @@ class CocoCategory(_Entry):
     id: Id
     name: Annotated[str, Field(min_length=1)]
     supercategory: str | None = None
-    keypoints: list[str] | None = None
-    skeleton: Annotated[list[Edge] | None, Field(description="the links as 1-based pairs of keypoints")] = None
+    keypoints: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    skeleton: Annotated[Edges | None, Field(description="the links as 1-based pairs of keypoints")] = None
 
 
 class CocoFile(_Entry):

@@ -21,15 +21,13 @@ from posetools.errors import InputError, must_be, quoted
 from posetools.files.disk import read_json
 from posetools.files.urls import heads
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco.columns import AnnotationColumns
 from posetools.formats.coco.flat import join_categories
 from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
-from posetools.formats.coco.model import LABELED, Note
+from posetools.formats.coco.model import LABELED, CocoCategory, Note
 from posetools.formats.coco.repair import Prepared, prepare
 from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, PictureLookup, TrustedPictures, split_of
 from posetools.formats.coco.table import (
     LISTS,
-    CategoryRow,
     CocoTable,
     clean_table,
     has_lists,
@@ -138,9 +136,9 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
     _take_refused(reading, prepared)
     for code, place, message, hint in (*taken, *settled, *prepared.notes):
         reading.add(code, place, message, hint)
-    for category in table.categories:
+    for place, category in table.categories.items():
         if category.id in prepared.ours and category.id not in reading.columns:
-            reading.columns[category.id] = _columns(category, skeleton, options, reading)
+            reading.columns[category.id] = _columns(category, place, skeleton, options, reading)
     _find_pictures(reading, options, lookup)
     _leave_unlabeled(reading, prepared.document)
     return reading
@@ -226,11 +224,11 @@ def _take_refused(reading: Reading, prepared: Prepared) -> None:
         reading.broken |= {image} if isinstance(image, int) else set()
 
 
-def _columns(category: CategoryRow, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
+def _columns(category: CocoCategory, place: str, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
     """Return how the file's keypoints map onto the skeleton's; names without a meaning become findings."""
     source: dict[int, int] = {}
     ignored: dict[int, str] = {}
-    file, place = str(reading.table.path), category.place
+    file = str(reading.table.path)
     for i, label in enumerate(category.keypoints or ()):
         name = options.names.get(label, label)
         if name not in skeleton.index and label in options.ignore:
@@ -343,7 +341,8 @@ def _usable_rows(reading: Reading, skeleton: Skeleton, images: Ints, keypoints: 
         if int(images[row]) not in reading.pictures:
             # The finding of an image that is listed has its objects.
             if int(table.image_ids[row]) not in reading.table.image_ids:
-                reading.findings.append(_unknown_image(reading, row))
+                message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
+                reading.add("E110", table.place(row), message, "add the image to images, or take the annotation out")
         elif int(table.category_ids[row]) not in reading.columns:
             reading.findings += _category_problem(reading, row, skeleton.category.name)
             reading.broken.add(int(table.image_ids[row]))
@@ -376,7 +375,9 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         stray += int(((mapped[:, :, 2] == 0) & (mapped[:, :, :2] != 0).any(axis=2)).sum())
         bad = ~np.isin(points[:, :, 2], (0, 1, 2)).all(axis=1)
         for row, wrong in zip(rows[bad].tolist(), points[bad][:, :, 2], strict=True):
-            reading.findings.append(_visibility(reading, table, row, wrong))
+            index = int(np.flatnonzero(~np.isin(wrong, (0, 1, 2)))[0])
+            message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(wrong[index]))
+            reading.add("E107", table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
             reading.broken.add(int(table.image_ids[row]))
         usable |= dict(zip(rows[~bad].tolist(), mapped[~bad], strict=True))
     if stray:
@@ -398,17 +399,11 @@ def _lengths(reading: Reading, rows: Ints, number: int) -> None:
         reading.add("E106", places[0], message, "the category's keypoints say how many there are")
 
 
-def _visibility(reading: Reading, table: AnnotationColumns, row: int, values: Floats) -> Finding:
-    index = int(np.flatnonzero(~np.isin(values, (0, 1, 2)))[0])
-    message = must_be(f"keypoints[{3 * index + 2}]", "a visibility of 0, 1 or 2", float(values[index]))
-    return Finding("E107", str(reading.table.path), table.place(row), message, "0 not labelled, 1 hidden, 2 visible")
-
-
 def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Finding]:
     """Yield what is wrong with an object that is not the skeleton's; the finding of its category itself has it."""
     table, number = reading.table.annotations, int(reading.table.annotations.category_ids[row])
     place, file = table.place(row), str(reading.table.path)
-    named = [row for row in reading.table.categories if row.id == number]
+    named = [each for each in reading.table.categories.values() if each.id == number]
     if named:
         rule = f"the skeleton's category {category!r}"
         found = unknown_label(named[0].name, (category,), file=file, place=place, field="category", rule=rule)
@@ -416,10 +411,3 @@ def _category_problem(reading: Reading, row: int, category: str) -> Iterator[Fin
     elif number not in reading.table.category_ids:
         message = must_be("category_id", "the id of an entry in categories", number)
         yield Finding("E111", file, place, message, "add the category to categories")
-
-
-def _unknown_image(reading: Reading, row: int) -> Finding:
-    table = reading.table.annotations
-    message = must_be("image_id", "the id of an entry in images", int(table.image_ids[row]))
-    hint = "add the image to images, or take the annotation out"
-    return Finding("E110", str(reading.table.path), table.place(row), message, hint)

@@ -24,13 +24,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from posetools.core.geometry import DECIMALS, xywh_from_xyxy
+from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.model import (
     LABELED,
-    MAX_COORDINATE,
     MIN_AREA,
     CocoAnnotation,
     CocoImage,

@@ -69,25 +69,6 @@ class RawFile(msgspec.Struct, frozen=True, gc=False):
     licenses: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class CategoryRow:
-    """One category that keeps to the model.
-
-    Attributes:
-        place: its place in the file.
-        id: as in the file.
-        name: likewise.
-        keypoints: the names in their order, or None when the file has none.
-        edges: 1-based pairs, or None when the file has none.
-    """
-
-    place: str
-    id: int
-    name: str
-    keypoints: tuple[str, ...] | None
-    edges: tuple[tuple[int, int], ...] | None
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class CocoTable:
     """One COCO file.
@@ -99,7 +80,7 @@ class CocoTable:
         readable: whether the three lists are there; without them the columns are empty.
         images: the pictures.
         annotations: the objects.
-        categories: the categories.
+        categories: place in the file -> the category.
         image_ids: the ids of all pictures, those with findings included.
         category_ids: likewise of the categories.
         num_images: how many pictures the file lists, those with findings included.
@@ -113,7 +94,7 @@ class CocoTable:
     readable: bool
     images: ImageColumns
     annotations: AnnotationColumns
-    categories: tuple[CategoryRow, ...]
+    categories: Mapping[str, CocoCategory]
     image_ids: frozenset[int]
     category_ids: frozenset[int]
     num_images: int
@@ -249,7 +230,7 @@ class _Reading:
         self.findings: list[Finding] = []
         self._refused: dict[int, tuple[Finding, ...]] = {}
         self._images, self._annotations = ImageRows(), AnnotationRows()
-        self._categories: list[CategoryRow] = []
+        self._categories: dict[str, CocoCategory] = {}
         # The list's name -> the ids of its entries with findings, where they are integers.
         self._ids: dict[str, set[int]] = defaultdict(set)
 
@@ -303,15 +284,17 @@ class _Reading:
         for start in range(0, len(entries), _BATCH):
             batch = entries[start : start + _BATCH]
             try:
-                rows = dict(enumerate(map(decode, batch), start))
+                made = list(map(decode, batch))
             except _REFUSED:
-                rows = {}
+                rows: dict[int, Any] = {}
                 for at, entry in enumerate(batch, start):
                     try:
                         rows[at] = decode(entry)
                     except _REFUSED:
                         self._judge(kind, at, parse(entry) if raw else entry, model, rows)
-            add(list(rows), list(rows.values()))
+                add(list(rows), list(rows.values()))
+            else:
+                add(range(start, start + len(batch)), made)
 
     def _judge(self, kind: str, position: int, entry: object, model: _Model, rows: dict[int, Any]) -> None:
         """Put an entry that a struct refused into the rows, if the model does not refuse it too."""
@@ -335,15 +318,7 @@ class _Reading:
 
     def _add_categories(self, position: Sequence[int], rows: Sequence[CocoCategory]) -> None:
         for at, category in zip(position, rows, strict=True):
-            self._categories.append(
-                CategoryRow(
-                    place=place_of("categories", at, category.id, category.name),
-                    id=category.id,
-                    name=category.name,
-                    keypoints=None if category.keypoints is None else tuple(category.keypoints),
-                    edges=None if category.skeleton is None else tuple(category.skeleton),
-                )
-            )
+            self._categories[place_of("categories", at, category.id, category.name)] = category
 
     def _made(self, numbers: Mapping[str, int], *, readable: bool = True) -> CocoTable:
         images = self._images.columns()
@@ -354,9 +329,9 @@ class _Reading:
             readable=readable,
             images=images,
             annotations=self._annotations.columns(),
-            categories=tuple(self._categories),
+            categories=self._categories,
             image_ids=frozenset(images.ids.tolist()) | self._ids["images"],
-            category_ids=frozenset(category.id for category in self._categories) | self._ids["categories"],
+            category_ids=frozenset(category.id for category in self._categories.values()) | self._ids["categories"],
             num_images=numbers["images"],
             num_annotations=numbers["annotations"],
             num_categories=numbers["categories"],

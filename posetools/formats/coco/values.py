@@ -232,14 +232,14 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         change["keypoints"] = [value for point in values for value in point]
         return
     if not len(values) % 3 and MARK in values:
-        marked = _without_marks(values)
+        marked = _unlabeled(values, _is_mark)
         if marked is not values:
             values = change["keypoints"] = marked
             drop.append("num_keypoints")
             tell("keypoints at (-1, -1), the mark of a missing one, were taken for unlabeled")
     if len(values) % 3 or _are_plain(values):
         return
-    numbers = _without_coordinates(values)
+    numbers = _unlabeled(values, _lacks_coordinates)
     if numbers is not values:
         tell("keypoints without coordinates and with v = 0 were taken for unlabelled")
         change["keypoints"] = numbers
@@ -255,25 +255,23 @@ def _are_plain(values: list[Any]) -> bool:
     return set(map(type, values)) <= _PLAIN and all(map(operator.eq, values, values))
 
 
-def _without_marks(values: list[Any]) -> list[Any]:
-    """Return the numbers with 0, 0, 0 for points at (-1, -1) that are said to be labeled."""
-    numbers = values
+def _unlabeled(values: list[Any], is_none: Callable[[Any, Any, Any], bool]) -> list[Any]:
+    """Return the numbers with 0, 0, 0 for the points that are none; the same list where all are."""
+    numbers = list(values)
     for at in range(0, len(values), 3):
-        if values[at] == values[at + 1] == MARK and values[at + 2] != 0:
-            numbers = list(values) if numbers is values else numbers
+        if is_none(*values[at : at + 3]):
             numbers[at : at + 3] = [0, 0, 0]
-    return numbers
+    return values if numbers == values else numbers
 
 
-def _without_coordinates(values: list[Any]) -> list[Any]:
-    """Return the numbers with 0, 0 for the coordinates of points of visibility 0 that have none (null, NaN)."""
-    numbers = values
-    for at in range(0, len(values), 3):
-        *point, seen = values[at : at + 3]
-        if number_in(seen) == 0 and any(number_in(value) is None for value in point) and all(map(_is_nothing, point)):
-            numbers = list(values) if numbers is values else numbers
-            numbers[at : at + 3] = [0, 0, 0]
-    return numbers
+def _is_mark(x: Any, y: Any, seen: Any) -> bool:
+    """Return whether a point is at (-1, -1) and said to be labeled."""
+    return bool(x == y == MARK and seen != 0)
+
+
+def _lacks_coordinates(x: Any, y: Any, seen: Any) -> bool:
+    """Return whether a point of visibility 0 has no coordinates (null, NaN)."""
+    return number_in(seen) == 0 and (number_in(x) is None or number_in(y) is None) and _is_nothing(x) and _is_nothing(y)
 
 
 def _is_nothing(value: Any) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from posetools.core.dataset import Visibility
 from posetools.core.findings import Finding
-from posetools.core.geometry import DECIMALS, xyxy_from_xywh, xyxy_from_yolo
+from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xyxy_from_xywh, xyxy_from_yolo
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
 from posetools.formats.base import ReadOptions
@@ -27,8 +27,6 @@ from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import unknown_label
 from posetools.formats.reading import Corners, PointXYV, Row
 
-# Beyond it a number is no coordinate.
-_LARGEST = 1e6
 _ADVICE = "correct the row"
 # What a column of integers becomes in programs that have no empty integer.
 _WHOLE = re.compile(r"[0-9]\.0+")
@@ -162,7 +160,7 @@ class PictureRows:
         field_name = f"the box ({', '.join(told.columns)})"
         shown = [row.cells.get(column) for column in told.columns]
         if any(value is None or math.isnan(value) for value in values):
-            rule = f"four numbers of at most {_LARGEST:.0f}"
+            rule = f"four numbers of at most {MAX_COORDINATE}"
             self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
             one.is_bad = True
             return
@@ -193,7 +191,7 @@ class PictureRows:
             self._unknown.setdefault((cells.name, "a point's name"), []).append(row.place)
         elif x is None or y is None or math.isnan(x) or math.isnan(y):
             shown = [row.cells.get(cells.x), row.cells.get(cells.y)]
-            rule = f"two numbers of at most {_LARGEST:.0f}, or both empty"
+            rule = f"two numbers of at most {MAX_COORDINATE}, or both empty"
             self._find("E311", row.place, must_be(f"{cells.name} ({cells.x}, {cells.y})", rule, shown), _ADVICE)
         elif visibility is None:
             rule = f"one of {', '.join(map(repr, self.mapping.words))}"
@@ -277,4 +275,4 @@ def _number(cell: object) -> float | None:
         value = float(cell)
     except (ValueError, OverflowError):
         return None
-    return value if abs(value) <= _LARGEST or math.isnan(value) else None
+    return value if abs(value) <= MAX_COORDINATE or math.isnan(value) else None

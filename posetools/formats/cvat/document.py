@@ -1,13 +1,20 @@
 """The first step of reading CVAT's XML: parse the bytes, and take the document apart into the entries of its images.
 
 The file is parsed by defusedxml, which refuses a document type with entities before anything is expanded.
+
+CVAT for video 1.1 has tracks, of which each has a shape in every frame that shows it; CVAT lists every frame of a
+track, also those between its key frames, and ends it with a shape that is outside. It names no images: the frames of a
+video are ``frame_000012.PNG``, those of other tasks have names that the file does not say. Files of other programs may
+list the key frames alone; where each object is in between is then not known, and they are refused.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
@@ -16,9 +23,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from posetools.core.findings import Finding
 from posetools.errors import must_be
 from posetools.formats.coco.sources import UNKNOWN_SIZE
-from posetools.formats.cvat.model import CvatImage, shapes_in
-from posetools.formats.cvat.tracks import WAY_ON, frames_of
-from posetools.formats.cvat.values import lenient_image
+from posetools.formats.cvat.model import (
+    CvatImage,
+    CvatShape,
+    PointSet,
+    lenient_image,
+    lenient_shape,
+    shape_of,
+    shapes_in,
+)
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -93,3 +106,128 @@ def _image(index: int, element: Element, file: str, repairs: Counter[str]) -> Cv
         return Finding("E311", file, place, message, _EXPORT)
     size = (image.width, image.height) if image.width and image.height else UNKNOWN_SIZE
     return CvatImage(place, image.name, size, image.subset, shapes_in(element, repairs), image.task_id)
+
+
+WAY_ON = "export the task from CVAT as 'CVAT for images 1.1': its tracks then are shapes of each frame"
+# Names that a message lists.
+_SHOWN = 3
+_FRAME = re.compile(r"\d{1,9}", re.ASCII)
+_PIXELS = re.compile(r"[1-9]\d{0,8}", re.ASCII)
+
+
+class _Key(NamedTuple):
+    """An image: the id and subset of its task, empty in the file of one task, and the number of the frame."""
+
+    task: str
+    subset: str
+    frame: int
+
+
+class _Track(NamedTuple):
+    place: str
+    task: str
+    # Each frame that is listed, and whether the object is in it.
+    frames: Sequence[tuple[int, bool]]
+
+
+def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[CvatImage], list[Finding]]:
+    """Return the frames that show an object of some track, each as an image, and what cannot be read.
+
+    Args:
+        root: the document.
+        file: its name, for the findings.
+        repairs: counts what was taken for something else.
+    """
+    shapes: dict[_Key, list[CvatShape]] = defaultdict(list)
+    tracks: list[_Track] = []
+    findings: list[Finding] = []
+    for index, track in enumerate(root.findall("track")):
+        frames = []
+        for number, outside, shape in _shapes_of(track, f"track[{index}]", repairs):
+            if not _FRAME.fullmatch(number):
+                message = must_be("frame", "the number of a frame", number)
+                findings.append(Finding("E311", file, f"{shape.place}.frame", message, WAY_ON))
+                continue
+            if outside not in ("0", "1"):
+                message = must_be("outside", "0 or 1", outside)
+                findings.append(Finding("E311", file, f"{shape.place}.outside", message, WAY_ON))
+                continue
+            frames.append((int(number), outside == "0"))
+            if outside == "0":
+                shapes[_Key(track.get("task_id", ""), track.get("subset", ""), int(number))].append(shape)
+        tracks.append(_Track(f"track[{index}]", track.get("task_id", ""), sorted(frames)))
+    if findings:
+        # The frame that lacks the shape is not known, and would be one with an object too few.
+        return [], findings
+    gap = _gap(tracks)
+    if gap is not None:
+        return [], [Finding("E310", file, *gap, f"import the file into CVAT, and {WAY_ON}")]
+    if not shapes:
+        message = must_be("the file", "one with a shape that is not outside in some track", f"{len(tracks)} tracks")
+        return [], [Finding("E310", file, "track[0]", message, WAY_ON)]
+    size = _size(root)
+    images = [
+        CvatImage(f"frame {key.frame}", f"frame_{key.frame:06d}.PNG", size, key.subset, found, key.task, is_frame=True)
+        for key, found in sorted(shapes.items())
+    ]
+    return images, []
+
+
+def told_missing(names: Sequence[str], shapes: int, file: str, *, of: int) -> Finding:
+    """Return the finding for frames of which there are no images.
+
+    Args:
+        names: of their images.
+        shapes: how many shapes are lost with them.
+        file: the file.
+        of: how many frames it has.
+    """
+    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    message = f"each of its {of} frames must have an image in images/, got none for {len(names)}: {listed}"
+    hint = f"{WAY_ON}, and it names its images; --image-root DIR searches a further folder for the frames"
+    code, place = ("E310", "track[0]") if len(names) == of else ("E121", "")
+    return Finding(code, file, place, f"{message} ({shapes} shapes left out)", hint)
+
+
+def _shapes_of(track: Element, at: str, repairs: Counter[str]) -> Iterator[tuple[str, str, CvatShape]]:
+    """Yield the shapes of a track: the frame and "outside" (0 where it is not said), as written, and the shape."""
+    said: dict[str, str] = {key: value for key, value in track.attrib.items() if key in ("label", "group_id")}
+    numbers: Counter[str] = Counter()
+    for element in track:
+        if element.tag == "attribute":
+            continue
+        place = f"{at}.{element.tag}[{numbers[element.tag]}]"
+        numbers[element.tag] += 1
+        shape = shape_of(element, place, repairs, said)
+        outside = lenient_shape(element.attrib)[0].get("outside", "0")
+        parts = [part.value for part in shape.parts]
+        # A skeleton is outside when all its points are.
+        if parts and all(isinstance(part, PointSet) and part.outside for part in parts):
+            outside = "1"
+        yield element.get("frame", ""), outside, shape
+
+
+def _gap(tracks: Sequence[_Track]) -> tuple[str, str] | None:
+    """Return the place of a track that leaves out frames, and the sentence about it."""
+    of_task: dict[str, set[int]] = defaultdict(set)
+    for track in tracks:
+        of_task[track.task].update(frame for frame, _ in track.frames)
+    for track in tracks:
+        every = sorted(of_task[track.task])
+        step = min((b - a for a, b in pairwise(every)), default=1)
+        ended = [*track.frames, (every[-1], False)] if track.frames else []
+        for (first, is_there), (second, _) in pairwise(ended):
+            if is_there and second - first > step:
+                rule = "a track with every frame up to one that is outside"
+                return track.place, must_be(track.place, rule, f"frame {first}, then {second}")
+    return None
+
+
+def _size(root: Element) -> tuple[int, int]:
+    """Return the (width, height) of the frames, where the file says one."""
+    found = [
+        (one.findtext("width", "").strip(), one.findtext("height", "").strip()) for one in root.iter("original_size")
+    ]
+    if len(set(found)) != 1 or not all(map(_PIXELS.fullmatch, found[0])):
+        return UNKNOWN_SIZE
+    return int(found[0][0]), int(found[0][1])

@@ -15,11 +15,11 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.p
 - A box that is turned becomes the upright one round it. Its rotation, attributes of elements and tags are not carried
   over, which is said once. A point's attributes ``occluded``, ``visible`` and ``visibility`` (and those that
   are called as --hidden-flag says) say its visibility; a mark for hidden points that is off says nothing.
-- Values in another spelling with one meaning are read and counted (W324, cvat_values.py).
+- Values in another spelling with one meaning are read and counted (W324).
 - Pictures are looked for in ``images/<subset>/`` and ``images/`` beside the file, then beside it. ``subset`` is the
   split if it is the word train, val or test. Width and height must be the picture's, which says them where they are
   missing.
-- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks, cvat_tracks.py) is read if
+- A picture that is listed without shapes is one without objects. 'CVAT for video' (tracks, document.py) is read if
   the frames are in ``images/``; a frame without a shape is then not known to be labelled. CVAT exports any task for
   images too.
 
@@ -48,10 +48,9 @@ from posetools.files.disk import Transfer, read_bytes, transfer, unmarked
 from posetools.files.walking import files_to_detect
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.sources import PictureLookup, split_in
-from posetools.formats.cvat.document import parse_document
+from posetools.formats.cvat.document import parse_document, told_missing
 from posetools.formats.cvat.model import CvatImage
 from posetools.formats.cvat.shapes import PictureShapes
-from posetools.formats.cvat.tracks import told_missing
 from posetools.formats.cvat.write import ANNOTATIONS, box_label, document_text, picture_name
 from posetools.formats.entry import Format
 from posetools.formats.joined import not_carried, repaired

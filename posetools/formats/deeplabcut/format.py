@@ -12,9 +12,9 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_deepla
 - The picture ``labeled-data/video/img.png`` is looked for in the project (the folder that holds labeled-data), beside
   the file, and as seen from the file. Its name in the data set is ``video/img.png``.
 - In a folder only files called CollectedData are read, and an .h5 file only where there is no .csv of that name: where
-  both are, they must hold the same (``deeplabcut_twins``). .h5 needs the extra ``deeplabcut``. It is read without
+  both are, they must hold the same (twins.py). .h5 needs the extra ``deeplabcut``. It is read without
   pandas, which would unpickle parts of it: no file can run code.
-- Lines of a .csv file that end early, semicolons and the like: ``deeplabcut_csv``.
+- Lines of a .csv file that end early, semicolons and the like: table.py.
 - Files with ``likelihood`` are predictions and refused.
 
 Written: ``labeled-data/<folder>/CollectedData_posetools.csv`` with the pictures beside it, and the .h5 file where the
@@ -37,13 +37,13 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_to_detect
 from posetools.formats.base import ReadOptions
 from posetools.formats.deeplabcut.table import (
-    LARGEST,
     ONLY,
     Column,
     Table,
@@ -296,7 +296,7 @@ class _Rows:
             return None
         if x is None or y is None or math.isnan(x) or math.isnan(y):
             owner = f"{column.individual}: {column.bodypart}" if column.individual else column.bodypart
-            rule = f"two numbers of at most {LARGEST:.0f}, or both left empty"
+            rule = f"two numbers of at most {MAX_COORDINATE}, or both left empty"
             value = [row.values[column.x], row.values[column.y]]
             hint = "correct it in DeepLabCut, or remove the point there"
             findings.append(Finding("E311", self.file, row.place, must_be(f"{owner} (x, y)", rule, value), hint))

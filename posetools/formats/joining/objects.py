@@ -2,7 +2,7 @@
 
 With a group (``group_id``, or the instance that a label names) points belong to the rectangle of their group. Without
 one, a point belongs to the one box that can be its own: of the boxes that hold points of one name, and lack it, there
-must be a single way to give each point one (assigning.py). What has more than one reading is a finding and not read:
+must be a single way to give each point one (``only_assignment``). What has more than one reading is a finding:
 
 - several boxes could own the point, or none holds it (one that just misses it owns it, if it is the only one);
 - two points without group have one box and the same name, or the box has that name already;
@@ -18,14 +18,14 @@ Plain floats throughout: a file has a handful of shapes, for which arrays cost m
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
 from posetools.formats.base import ReadOptions
-from posetools.formats.joining.assigning import only_assignment
 from posetools.formats.joining.boxes_and_points import (
     NEAR,
     SHOWN,
@@ -423,3 +423,37 @@ def _order(group: Group) -> tuple[int, int, str]:
 def _indices(points: Iterable[Point]) -> list[int]:
     """Return the shapes of points, each once: one shape may hold several."""
     return sorted({point.index for point in points})
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def only_assignment(holders: Mapping[_Key, Sequence[int]]) -> tuple[dict[_Key, int], list[list[_Key]], list[_Key]]:
+    """Return the box of each point of one name, where there is a single way to give every point a box of its own.
+
+    A point with one box left owns it, which may leave another point with one. When all that remain have two boxes or
+    more, each of them could also have another: from a matching that covers the points, a second one is reached by
+    following, from any point, a box it does not own to the point that does, until a box is free or comes again.
+
+    Args:
+        holders: point -> the boxes that may own it, none twice.
+
+    Returns:
+        Point -> its box, for the points that can only have that one; the groups of points that have one box left, the
+        same; and all others.
+    """
+    left = {point: set(boxes) for point, boxes in holders.items()}
+    given: dict[_Key, int] = {}
+    contested: list[list[_Key]] = []
+    while forced := {next(iter(boxes)) for boxes in left.values() if len(boxes) == 1}:
+        for box in forced:
+            mine = [point for point, boxes in left.items() if boxes == {box}]
+            if len(mine) == 1:
+                given[mine[0]] = box
+            else:
+                contested.append(mine)
+            for point in mine:
+                del left[point]
+            for boxes in left.values():
+                boxes.discard(box)
+    return given, contested, list(left)

@@ -11,10 +11,19 @@ from typing import NamedTuple
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
 from posetools.formats.base import ReadOptions
-from posetools.formats.joining.boxes_and_points import Box, Kind, Point
+from posetools.formats.joining.boxes_and_points import (
+    Box,
+    Kind,
+    Point,
+    around,
+    center,
+    extent,
+    is_outline,
+    is_upright,
+    settle,
+)
 from posetools.formats.joining.label_hints import Extended
 from posetools.formats.joining.ordered import advice
-from posetools.formats.joining.outlines import around, center, extent, is_outline, is_upright, settle
 from posetools.formats.joining.shape_labels import Group, Label, Labels, Together
 from posetools.formats.joining.visibility_words import SEEN, Unclear, says_of_visibility
 from posetools.formats.joining.wording import Report

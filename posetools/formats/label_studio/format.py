@@ -17,7 +17,7 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_label_
   truth is read, or one of those that agree in everything; else none (E313). A task without one is not labelled yet; an
   annotation without regions makes its picture one without objects.
 - A file may hold one task, an object with ``tasks``, or one annotation with its task inside, which Label Studio writes
-  to cloud storages. Values in another type with one meaning are read and counted (W324, label_studio_values.py).
+  to cloud storages. Values in another type with one meaning are read and counted (W324, values.py).
 - The picture is the value of ``data.image``, or of the only key that holds a picture's address. Addresses lead to a
   server, so its file is looked for by path and by name beside the JSON file and in ``images/`` there, then by name in
   the folders that the user allows; with and without the eight digits that Label Studio puts before an upload's name.

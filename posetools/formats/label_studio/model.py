@@ -3,7 +3,7 @@
 The full export (JSON) is a list of tasks with ``annotations``, each with a list ``result``. JSON-MIN is a list of tasks
 whose regions stand beside the data, without ids. A region's entries in ``result`` share an ``id``: its shape with the
 label, and what was said of it (choices, a text). A region that breaks a rule loses itself only. Values in another type
-that have one meaning are read and counted (label_studio_values.py).
+that have one meaning are read and counted (values.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import must_be
 from posetools.files.disk import unmarked
 from posetools.formats.joined import repaired
@@ -36,7 +37,6 @@ from posetools.formats.plain_numbers import whole
 _CANCELLED = "cancelled annotations"
 _BESIDE_TRUTH = "annotations beside the one marked as ground truth"
 _EXPORT = "export the project from Label Studio as JSON (or JSON-MIN)"
-_LIMIT = 1e6
 _VIDEO = re.compile(r"\.(mp4|avi|mov|mkv|webm|m4v)([?#].*)?$", re.IGNORECASE)
 # Entries of a result that say something about a region or about the picture, and are no shapes.
 _SAYINGS = frozenset(
@@ -49,10 +49,10 @@ _RULES = {
     "rotation": "a finite number of degrees",
     "rle": "the bytes of a brush region, each 0 to 255",
 }
-_RULE = f"a finite number of at most {_LIMIT:.0f} percent"
+_RULE = f"a finite number of at most {MAX_COORDINATE} percent"
 
 Json: TypeAlias = Mapping[str, Any]
-Percent = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_LIMIT, le=_LIMIT)]
+Percent = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 
 
 class _Value(BaseModel):
@@ -93,7 +93,7 @@ class Ellipse(_Value):
 
 
 class Brush(_Value):
-    """What was painted, packed as label_studio_brush.py says."""
+    """What was painted, packed as shapes.py says."""
 
     rle: list[Annotated[int, Field(strict=True, ge=0, le=255)]] | None = None
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posetools.formats.labelme.values import coordinate, flag, pairs
+from posetools.formats.labelme.model import coordinate, flag, pairs
 from posetools.formats.plain_numbers import whole
 
 _LARGEST = 10**15

@@ -7,7 +7,6 @@ for as long as a conversion runs, byte for byte, under the name in ``imagePath``
 from __future__ import annotations
 
 import binascii
-import hashlib
 import io
 import os
 import re
@@ -19,7 +18,7 @@ from PIL import Image as Pillow
 
 from posetools.core.findings import Finding
 from posetools.errors import InputError
-from posetools.files.disk import portable_path
+from posetools.files.disk import digest_of, portable_path
 from posetools.formats.base import ReadOptions
 from posetools.formats.labelme.model import Document
 from posetools.formats.sources.image_names import named_in
@@ -107,7 +106,7 @@ def _identity(picture: str, file: Path, content: bytes) -> str:
     """Return what is equal for two files of one image: its path and its content."""
     relative = portable_path(picture)
     path = picture if relative is None else os.path.normpath(os.path.realpath(file.parent) / relative)
-    return f"{path}#{hashlib.blake2b(content, digest_size=16).hexdigest()}"
+    return f"{path}#{digest_of(content)}"
 
 
 def _inside(document: Document, file: Path, root: Path, why: str, hint: str) -> Finding:

@@ -6,13 +6,16 @@ does not lose the others. msgspec's structs are the narrower of the two: they kn
 X-AnyLabeling write and refuse all others, because it skips over unknown ones without looking whether they are sound. A
 test holds that both ways accept and refuse the same. Unknown keys are ignored, and so is an ``imageData`` that is no
 text.
+
+Where the models refuse a file, values in another type than labelme's that have one meaning are read: ``"1"`` for 1,
+``[]`` for no flags. What is changed is counted by kind, and anything else is left as it is.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -21,15 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 from pydantic_core import from_json
 
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import join_place, must_be
 from posetools.files.disk import unmarked
-from posetools.formats.labelme.values import lenient_shape
 from posetools.formats.plain_numbers import whole
 
-# Pixels; beyond the limit float64 has no fractions left to keep.
-_LIMIT = 1e6
-Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_LIMIT, le=_LIMIT)]
-Pixels = Annotated[int, Field(strict=True, gt=0, le=int(_LIMIT))]
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+Pixels = Annotated[int, Field(strict=True, gt=0, le=MAX_COORDINATE)]
 
 
 class Shape(BaseModel):
@@ -83,8 +84,8 @@ class BadShape:
 
 
 # The pydantic models again, for msgspec. What comes from JSON holds no cycles, and so needs no garbage collector.
-_Coordinate = Annotated[float, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
-_Pixels = Annotated[int, msgspec.Meta(gt=0, le=int(_LIMIT))]
+_Coordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+_Pixels = Annotated[int, msgspec.Meta(gt=0, le=MAX_COORDINATE)]
 _Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -239,7 +240,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
     sizes = {key: whole(value) for key, value in said.items()}
     for key, value in sizes.items():
         if value is not None and not _is_pixels(value):
-            rule = f"a positive integer of at most {_LIMIT:.0f} px (or both sizes null)"
+            rule = f"a positive integer of at most {MAX_COORDINATE} px (or both sizes null)"
             return Finding("E311", file, key, must_be(key, rule, said[key]), _ADVICE)
     width, height = sizes.values()
     if width is None or height is None:
@@ -253,7 +254,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
 
 
 def _is_pixels(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LIMIT
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_COORDINATE
 
 
 def _check_shape(raw: Any) -> AnyShape:
@@ -271,7 +272,7 @@ def _check_shape(raw: Any) -> AnyShape:
     at = join_place(location)
     value: Any = raw.get(str(location[0]))
     if len(location) == 2:
-        value, rule = value[location[1]], f"two finite numbers (x, y) of at most {_LIMIT:.0f} px"
+        value, rule = value[location[1]], f"two finite numbers (x, y) of at most {MAX_COORDINATE} px"
     else:
         rule = _RULES.get(at, "a list of (x, y) pairs")
     label = raw.get("label")
@@ -282,3 +283,77 @@ def _check_shape(raw: Any) -> AnyShape:
         field=at,
         problem=must_be(at, rule, value),
     )
+
+
+_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?")
+_BOOLS = {"true": True, "false": False, "1": True, "0": False}
+
+
+def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:
+    """Return a shape with the values that have one meaning in labelme's types; count what was changed."""
+    if not isinstance(raw, dict):
+        return raw
+    made = dict(raw)
+    for key, (kind, change) in _CHANGES.items():
+        if key in raw:
+            value = change(raw[key])
+            # 1 equals True, and a list of the one a list of the other.
+            if repr(value) != repr(raw[key]):
+                made[key] = value
+                repairs[kind] += 1
+    return made
+
+
+def _group(value: Any) -> Any:
+    number = whole(value)
+    return number.strip() or None if isinstance(number, str) else number
+
+
+def flag(value: Any) -> Any:
+    """Return the true or false that a value is, as a number or a text; else the value itself."""
+    # 1.0 and True are equal to 1, and mean the same here.
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
+    return _BOOLS.get(value.casefold(), value) if isinstance(value, str) else value
+
+
+def _flags(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: flag(on) for name, on in value.items()}
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return dict.fromkeys(value, True)
+    return None if value == "" else value
+
+
+def _plain_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _label(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def pairs(value: Any) -> Any:
+    """Return a list of points with texts as numbers; else the value itself."""
+    if not isinstance(value, list) or not all(isinstance(point, list) for point in value):
+        return value
+    return [[coordinate(number) for number in point] for point in value]
+
+
+def coordinate(value: Any) -> Any:
+    """Return the number that a text is; else the value itself."""
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
+
+
+_CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "label": ("a label as a number was taken for its digits", _label),
+    "points": ("coordinates as texts were taken for numbers", pairs),
+    "group_id": ("a group_id as a text or a fraction was taken for an integer, an empty one for none", _group),
+    "flags": ("flags as names, 0, 1 or texts were taken for true and false", _flags),
+    "description": ("a description as a number was taken for a text", _plain_text),
+    "difficult": ("difficult as 0, 1 or a text was taken for true or false", flag),
+    "shape_type": (
+        "a shape_type of null was taken for a missing one",
+        lambda value: "polygon" if value is None else value,
+    ),
+}

@@ -30,8 +30,8 @@ from posetools.formats.joining.visibility_words import Unclear
 from posetools.formats.joining.wording import Report, shape_name
 from posetools.formats.labelme.embedded import Shown, embedded_image
 from posetools.formats.labelme.list import Folder, Source
-from posetools.formats.labelme.mark import is_untouched
 from posetools.formats.labelme.model import Document, QuickDocument, QuickShape, parse_document, quick_document
+from posetools.formats.labelme.write import is_untouched
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ImageSource, Object, ShardBuilder, ShardReading, split_by_folders
 from posetools.formats.sources.code_pages import is_utf8

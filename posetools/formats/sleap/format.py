@@ -10,15 +10,21 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_sleap.
   points are visible.
 - Frames with predicted instances only are left out: nobody has labeled them.
 - Frames of a video file, and images inside a ``.slp`` package, are written out as images (``sleap_videos``).
-- Of several skeletons those are read whose nodes the skeleton has (``sleap_skeletons``).
+- Of several skeletons those are read whose nodes the skeleton has.
 
 Written: ``labels.slp`` with one video that is the list of pictures beside it; all splits in one. Not held, and
 therefore not written: boxes, areas, which points are hidden, pictures' sizes, splits. Refused: iscrowd, and objects
 without a labelled point.
+
+Which of the skeletons in a .slp file are the one that is read: those with nodes that it has.
+
+A file may have one skeleton for flies and another for mice. Those that have none of the keypoints are an error until
+the user leaves them out, by ``--ignore NAME`` or by ``--categories`` with the names of those to take.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,20 +35,19 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
 from posetools.formats.base import ReadOptions
-from posetools.formats.coco.model import MAX_COORDINATE
-from posetools.formats.deeplabcut.hdf5 import harmful_array
+from posetools.formats.deeplabcut.h5 import harmful_array
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import settled, unknown_label
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
-from posetools.formats.sleap.skeletons import Skeletons
-from posetools.formats.sleap.videos import Videos
+from posetools.formats.sleap.frames import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, slices
 
@@ -366,3 +371,70 @@ def _instances(dataset: Dataset, rows: range, nodes: Any, sio: Any) -> Iterator[
         points = dataset.keypoints[row]
         labelled = points[:, 2:] > Visibility.NOT_LABELLED
         yield sio.Instance.from_numpy(np.where(labelled, points[:, :2], np.nan), skeleton=nodes)
+
+
+# Nodes that a message lists.
+_LISTED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Skeletons:
+    """Sorts the skeletons of a file.
+
+    Attributes:
+        file: the file, for the finding.
+        skeleton: the skeleton that is read.
+        options: the user's options.
+    """
+
+    file: str
+    skeleton: Skeleton
+    options: ReadOptions
+
+    def sort(self, labels: Any) -> tuple[Mapping[int, str], list[Finding]]:
+        """Return the skeletons that are not read, and the finding for those that nobody left out on purpose.
+
+        Args:
+            labels: sleap-io's Labels.
+
+        Returns:
+            The ``id`` of a skeleton -> the name to count its instances by, empty for those in the finding.
+        """
+        times = Counter(
+            id(one.skeleton)
+            for frame in labels.labeled_frames
+            for one in frame.instances
+            if type(one).__name__ != "PredictedInstance"
+        )
+        used = {id(one): one for one in labels.skeletons if times[id(one)]}
+        names = {key: str(one.name or f"skeletons[{labels.skeletons.index(one)}]") for key, one in used.items()}
+        wanted = set(self.options.categories or ()) & set(names.values())
+        others = {
+            key: name for key, name in names.items() if name in self.options.ignore or (wanted and name not in wanted)
+        }
+        rest = [key for key in used if key not in others]
+        foreign = [key for key in rest if not self._fits(used[key])]
+        if not foreign or len(foreign) == len(rest):
+            # Where none fits, each of their nodes is told.
+            return others, []
+        listed = "; ".join(
+            f"{names[key]!r} with {', '.join(self._nodes(used[key])[:_LISTED])} ({times[key]} instances left out)"
+            for key in foreign
+        )
+        fitting = list(dict.fromkeys(names[key] for key in rest if key not in foreign))
+        ignore = " ".join(f"--ignore {shlex.quote(names[key])}" for key in foreign)
+        message = f"a skeleton of the file must have keypoints of skeleton {self.skeleton.name}, got {listed}"
+        hint = f"{ignore} leaves them out"
+        if len(fitting) == 1:
+            hint += f"; so does --categories {shlex.quote(fitting[0])}"
+        finding = Finding("E301", self.file, "skeletons", message, hint)
+        return others | dict.fromkeys(foreign, ""), [finding]
+
+    def _nodes(self, one: Any) -> list[str]:
+        return [str(node.name) for node in one.nodes]
+
+    def _fits(self, one: Any) -> bool:
+        known = self.skeleton.index
+        return any(
+            self.options.names.get(name, name) in known or name in self.options.ignore for name in self._nodes(one)
+        )

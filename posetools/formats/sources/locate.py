@@ -13,8 +13,17 @@ from posetools.errors import InputError, first_names, must_be, quoted
 from posetools.files.disk import portable_path
 from posetools.files.urls import real
 from posetools.formats.joined import OneOfMany, SameCause
-from posetools.formats.sources.image_names import FolderNames, Named, agreement, folded, named_in
-from posetools.formats.sources.image_roots import RootImage, RootImages, ended, path_parts
+from posetools.formats.sources.image_names import (
+    FolderNames,
+    Named,
+    RootImage,
+    RootImages,
+    agreement,
+    ended,
+    folded,
+    named_in,
+    path_parts,
+)
 from posetools.imaging.decoding import upright_command
 from posetools.imaging.header import Header, read_header
 from posetools.imaging.orientation import SIDEWAYS

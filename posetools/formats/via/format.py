@@ -10,10 +10,10 @@ Read as follows; docs/formats.md explains it to users, tests/formats/test_via.py
   ``visibility`` (0, 1, 2, visible, occluded, hidden), or ``visible``, ``occluded`` or ``hidden`` (yes or no, or a
   checkbox), which must agree; all in any case of letters. The user can name others. Attributes that say nothing to a
   reader of keypoints are noted. Regions without a label are one finding for the file (via_unlabeled).
-- Values of another type that have one meaning are read, and counted for the file (W324; via_regions).
+- Values of another type that have one meaning are read, and counted for the file (W324; regions.py).
 - The image is ``filename`` in the project's ``default_filepath``, else ``filename`` (VIA 3: ``src``, else ``fname``),
   both seen from the file; or found in a folder that the user allows. ``size`` (bytes) is not compared.
-- VIA 1's files (``regions`` as an object) and VIA 3's image projects (via3_model) are read as well, videos are not.
+- VIA 1's files (``regions`` as an object) and VIA 3's image projects are read as well, videos are not.
 
 Written: ``via_project.json``, a project that VIA 2 opens, with the images below it; all splits in one. VIA holds
 no iscrowd (refused), no area of its own, no splits. Boxes come back to 1e-9 px, points exactly.
@@ -51,17 +51,18 @@ from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.image_names import named_in
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text, slices
-from posetools.formats.via import via3_model
 from posetools.formats.via.model import (
     COLUMNS,
     METADATA,
     Entry,
     Parsed,
     header_of,
+    is_via3,
     load_json,
     metadata_of,
     parse_csv,
     parse_json,
+    parse_via3,
 )
 from posetools.formats.via.regions import Region, RegionReader, Roles
 from posetools.formats.via.unlabeled import finding_of, unsettled
@@ -170,7 +171,7 @@ def _is_via(path: Path, *, damaged: bool = False) -> bool:
         if b'"regions"' not in data and b'"attribute"' not in data:
             return False
         raw = from_json(data)
-        return via3_model.is_project(raw) or metadata_of(raw) is not None
+        return is_via3(raw) or metadata_of(raw) is not None
     except InputError:
         return False
     except ValueError:
@@ -186,8 +187,8 @@ def _parse(file: Path, reader: RegionReader) -> Parsed:
         return Parsed(findings=[Finding("E310", str(file), exc.place, exc.problem, exc.hint)])
     if isinstance(raw, Finding):
         return Parsed(findings=[raw])
-    if via3_model.is_project(raw):
-        return via3_model.parse(raw, str(file), reader)
+    if is_via3(raw):
+        return parse_via3(raw, str(file), reader)
     return parse_json(raw, str(file), reader)
 
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import RequestError, must_be
 from posetools.formats.joining.shapes import ellipse_corners
 from posetools.formats.joining.visibility_words import SCALE, SEEN, says_of_visibility
-from posetools.formats.labelme.model import AnyShape, BadShape, Shape
-from posetools.formats.labelme.values import coordinate, flag
+from posetools.formats.labelme.model import AnyShape, BadShape, Shape, coordinate, flag
 from posetools.formats.plain_numbers import whole
 
 # Role -> the attributes that are looked at, the first that says something decides; of the visibility all must agree.
@@ -34,8 +34,6 @@ _NUMBERS = {
     "ellipse": ("cx", "cy", "rx", "ry"),
 }
 _LISTS = ("all_points_x", "all_points_y")
-# Pixels.
-LIMIT = 1e6
 
 Points = list[tuple[float, float]]
 
@@ -231,8 +229,8 @@ class RegionReader:
             points = ellipse_corners(**numbers, degrees=math.degrees(self._number(shape.get("theta")) or 0.0))
         else:
             points = self._outline(kind, shape)
-        if not isinstance(points, _Wrong) and any(abs(n) > LIMIT for point in points for n in point):
-            return _Wrong("", f"a shape within {LIMIT:.0f} px", dict(shape))
+        if not isinstance(points, _Wrong) and any(abs(n) > MAX_COORDINATE for point in points for n in point):
+            return _Wrong("", f"a shape within {MAX_COORDINATE} px", dict(shape))
         return points
 
     def _rectangle(self, x: float, y: float, width: float, height: float) -> Points | _Wrong:
@@ -263,7 +261,7 @@ class RegionReader:
 
     def _number(self, raw: Any) -> float | None:
         value = coordinate(raw)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LIMIT:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MAX_COORDINATE:
             return None
         if isinstance(raw, str):
             self.repairs["coordinates as texts were taken for numbers"] += 1

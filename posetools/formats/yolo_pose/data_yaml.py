@@ -1,19 +1,30 @@
-"""YOLO-pose's data.yaml: its keys, each brought into one form, and the data set that it is of."""
+"""YOLO-pose's data.yaml: its keys, each brought into one form, and the images that it declares for each split.
+
+Paths are seen from ``path``, and where that leads nowhere from data.yaml's own folder; ``../train/images``, as some
+exporters write it, is found below that folder first. Lines of a text file are seen from the file's folder, else from
+``path``. A path of another machine is found by the longest part at its end that is a path in the data set's folder. A
+split whose folder is missing is left out with a warning, unless it is ``train``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from posetools.core.findings import Finding
-from posetools.errors import from_validation, show_value
-from posetools.files.disk import portable_path, read_text
+from posetools.errors import InputError, from_validation, must_be, quoted, show_value
+from posetools.files.disk import is_inside, portable_path, read_text
+from posetools.files.walking import walk_files
 from posetools.files.yaml_text import parse_yaml
 from posetools.formats.plain_numbers import whole
+from posetools.formats.sources.locate import Match, PictureFinder, Seen, is_sane
+from posetools.imaging.header import is_picture
 
 # The key under which names of keypoints stand that are not told apart by class.
 _EVERY_CLASS = -1
@@ -132,3 +143,170 @@ def read_yaml(path: Path) -> tuple[DataYaml, tuple[Finding, ...]]:
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
     return declared, (Finding("W324", str(path), "", f"read {', '.join(sorted(read))}"),) if read else ()
+
+
+IMAGES = "images"
+
+
+def declared_pictures(
+    source: Source, image_roots: Sequence[Path], findings: list[Finding]
+) -> Iterator[tuple[Path, Path, str]]:
+    """Yield the declared pictures, the folders that their names are seen from, and their splits.
+
+    Args:
+        source: the data set.
+        image_roots: further folders in which images may lie.
+        findings: takes what is wrong with the declaration.
+
+    Raises:
+        InputError: a declared folder or text file does not exist.
+    """
+    declared = _Declared(source, image_roots, findings)
+    for split, texts in source.declared.entries().items():
+        for number, text in enumerate(texts):
+            place = f"{split}[{number}]" if len(texts) > 1 else split
+            entry = declared.find(text, place)
+            if entry is not None:
+                yield from ((picture, base, split) for picture, base in declared.pictures(entry, place))
+    findings += declared.refused()
+
+
+@dataclass
+class _Declared:
+    """What data.yaml names, looked for on this machine."""
+
+    source: Source
+    image_roots: Sequence[Path]
+    findings: list[Finding]
+    # Folders that may not be read, and the place that names each.
+    _outside: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        return (self.source.root, *self.image_roots)
+
+    @cached_property
+    def finder(self) -> PictureFinder:
+        return PictureFinder(self.source.root, self.image_roots)
+
+    @cached_property
+    def finder_of_others(self) -> PictureFinder:
+        """Finds what an absolute path of another machine means, by its end."""
+        return PictureFinder(self.source.root, self.roots)
+
+    def find(self, text: str, place: str) -> Path | None:
+        """Return the folder or text file that is named; None, and a finding, where it is missing.
+
+        Raises:
+            InputError: it is missing, and nothing can be trained without it.
+        """
+        tried = list(dict.fromkeys(self._candidates(text)))
+        there = [candidate for candidate in tried if candidate.exists()]
+        if there:
+            inside = [candidate for candidate in there if self._is_allowed(candidate)]
+            found = (inside or there)[0]
+            if found != there[0]:
+                message = f"{must_be(place, 'a path in the data set', text)}, and {there[0]} is there as well"
+                self._note(place, message, f"{found} is read")
+            return found
+        elsewhere = _by_its_end(self.source.root, text)
+        if elsewhere is not None:
+            self._note(place, must_be(place, "a path that exists here", text), f"{elsewhere} is read instead")
+            return elsewhere
+        problem = must_be(place, "an existing folder or text file", text)
+        hint = f"looked for at {', '.join(map(str, tried))}"
+        if place.startswith("train"):
+            hint += "; correct it there, or --image-root DIR looks for it in DIR too"
+            if (self.source.root / IMAGES).is_dir():
+                hint += f"; without train and val there, {IMAGES}/ is read as it lies"
+            raise InputError(self.source.where, place, problem, hint=hint)
+        self._note(place, f"{problem}: left out", hint)
+        return None
+
+    def pictures(self, entry: Path, place: str) -> list[tuple[Path, Path]]:
+        """Return the pictures in a folder, or in a text file's lines, and where their names are seen from.
+
+        Raises:
+            InputError: it is a text file that may not be read.
+        """
+        if entry.is_dir() and self._is_allowed(entry):
+            return [(path, entry) for path in walk_files(entry) if is_picture(path)]
+        if entry.is_dir():
+            # Not even listed: it may be the whole disk.
+            self._outside[entry] = place
+            return []
+        if not self._is_allowed(entry):
+            hint = f"--image-root {quoted(entry.parent)} allows it"
+            rule = f"a file inside {self.source.root}"
+            raise InputError(self.source.where, place, must_be(place, rule, str(entry)), hint=hint)
+        return list(self._listed_in(entry))
+
+    def refused(self) -> list[Finding]:
+        """Return one finding for all folders that may not be read."""
+        if not self._outside:
+            return []
+        places = list(self._outside.values())
+        root = Path(os.path.commonpath([_above(folder) for folder in self._outside]))
+        got = " and ".join(map(str, self._outside))
+        message = f"{' and '.join(places)} must be inside {self.source.root}, got {got}: left out with all images in it"
+        hint = f"--image-root {quoted(root)} allows a further folder"
+        return [Finding("E308", str(self.source.where), places[0], message, hint)]
+
+    def _candidates(self, text: str) -> Iterator[Path]:
+        relative = portable_path(text)
+        for base in (self.source.home, self.source.root, *self.image_roots):
+            yield Path(os.path.normpath(base / (relative or Path(text))))
+            if relative is not None and relative.parts[:1] == ("..",):
+                yield Path(os.path.normpath(base / Path(*relative.parts[1:])))
+
+    def _is_allowed(self, path: Path) -> bool:
+        return any(is_inside(path, root) for root in self.roots)
+
+    def _listed_in(self, file: Path) -> Iterator[tuple[Path, Path]]:
+        moved: list[str] = []
+        for number, line in enumerate(read_text(file).splitlines(), start=1):
+            text = line.strip()
+            if not text:
+                continue
+            match = self._line(text, file, f"line {number}", moved)
+            if isinstance(match, Finding):
+                self.findings.append(match)
+                continue
+            self.findings += match.notes
+            picture = Path(os.path.normpath(match.path))
+            parts = [i for i, parent in enumerate(picture.parents) if parent.name == IMAGES]
+            yield picture, picture.parents[parts[0]] if parts else self.source.root
+        if moved:
+            message = f"{len(moved)} lines must be paths that exist here, the first is {moved[0]}"
+            self.findings.append(Finding("W336", str(file), "", message, "found by the end of their paths"))
+
+    def _line(self, text: str, file: Path, place: str, moved: list[str]) -> Match | Finding:
+        places = [Seen(text, folder) for folder in (file.parent, self.source.home, file.parent)]
+        match = self.finder.find(places, file=file, place=place)
+        if isinstance(match, Finding) and portable_path(text) is None:
+            other = self.finder_of_others.find(places, file=file, place=place)
+            if isinstance(other, Match):
+                moved.append(text)
+                return other
+        return match
+
+    def _note(self, place: str, message: str, hint: str) -> None:
+        self.findings.append(Finding("W336", str(self.source.where), place, message, hint))
+
+
+def _above(folder: Path) -> Path:
+    """Return the folder that holds both the images and the labels of a declared folder."""
+    above = [parent.parent for parent in (folder, *folder.parents) if parent.name == IMAGES]
+    return above[0] if above else folder
+
+
+def _by_its_end(root: Path, text: str) -> Path | None:
+    """Return what an absolute path of another machine means here: the longest part at its end that is in the folder.
+
+    ``images`` alone says nothing: every split may end so.
+    """
+    if portable_path(text) is not None:
+        return None
+    parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    below = [root.joinpath(*parts[start:]) for start in range(1, len(parts)) if parts[start:] != [IMAGES]]
+    return next((path for path in below if is_sane(path) and path.exists() and is_inside(path, root)), None)

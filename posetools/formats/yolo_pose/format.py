@@ -40,7 +40,14 @@ import yaml
 
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
-from posetools.core.geometry import Floats, denormalise_points, normalise_points, xyxy_from_yolo, yolo_from_xyxy
+from posetools.core.geometry import (
+    MAX_COORDINATE,
+    Floats,
+    denormalise_points,
+    normalise_points,
+    xyxy_from_yolo,
+    yolo_from_xyxy,
+)
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
@@ -53,8 +60,7 @@ from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text, slices
 from posetools.formats.yolo_pose.columns import Columns, declare_columns
-from posetools.formats.yolo_pose.data_yaml import Source
-from posetools.formats.yolo_pose.declared import IMAGES
+from posetools.formats.yolo_pose.data_yaml import IMAGES, Source
 from posetools.formats.yolo_pose.layout import (
     SPLITS,
     Listed,
@@ -70,7 +76,6 @@ from posetools.scale.shards import SHARD, cut, engine_for, run_shards
 # What rounding in other tools may add to a fraction.
 _SLACK = 1e-6
 # No fraction of a picture, seen or not, comes near it; NaN and infinity are no numbers either.
-_LARGEST = 1e6
 # Class, centre and size.
 _BOX_ALONE = 5
 # What some programs write as both coordinates of a keypoint that is missing.
@@ -315,7 +320,7 @@ class _Lines:
                 self._find(
                     "E311",
                     number,
-                    must_be(f"number {column}", f"a finite number of at most {_LARGEST:.0f}", token),
+                    must_be(f"number {column}", f"a finite number of at most {MAX_COORDINATE}", token),
                     "correct the line",
                 )
                 return
@@ -389,7 +394,7 @@ def _as_number(token: str, *, nan: bool = False) -> float | None:
         value = float(token)
     except ValueError:
         return None
-    return value if abs(value) <= _LARGEST or (nan and math.isnan(value)) else None
+    return value if abs(value) <= MAX_COORDINATE or (nan and math.isnan(value)) else None
 
 
 def _as_index(token: str) -> int | None:

@@ -24,8 +24,7 @@ from posetools.files.disk import is_inside
 from posetools.files.walking import walk_files
 from posetools.files.yaml_text import yaml_keys
 from posetools.formats.joined import Repeated
-from posetools.formats.yolo_pose.data_yaml import DataYaml, Source, read_yaml
-from posetools.formats.yolo_pose.declared import IMAGES, declared_pictures
+from posetools.formats.yolo_pose.data_yaml import IMAGES, DataYaml, Source, declared_pictures, read_yaml
 from posetools.imaging.header import is_picture
 
 SPLITS = ("train", "val", "test")

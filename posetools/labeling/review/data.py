@@ -25,7 +25,7 @@ from posetools.files.walking import walk_files
 from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.formats.labelme import format as labelme
-from posetools.formats.labelme.mark import is_untouched
+from posetools.formats.labelme.write import is_untouched
 from posetools.imaging.frames import ahead, read_picture
 from posetools.imaging.header import Picture, is_picture, open_decoded, read_header
 from posetools.pairs.pipeline import PosePipeline

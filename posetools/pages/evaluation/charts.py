@@ -166,7 +166,7 @@ def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[
 
 
 def offset_counts(offsets: Floats) -> Ints:
-    """Return (CELLS, CELLS) counts, rows down, of (P, 2) offsets in the box's longer side; what is farther is left out.
+    """Return (CELLS, CELLS) counts, rows down, of (P, 2) offsets in the box's longer side, without farther ones.
 
     Args:
         offsets: of predicted points from their labels; those that are not finite are left out.
