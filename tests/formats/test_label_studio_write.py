@@ -21,7 +21,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
 from posetools.formats.base import ReadOptions
-from tests.build import make_dataset, make_picture
+from tests.build import make_dataset, make_picture, without_split
 from tests.formats.test_label_studio import LFT, LRT, SIZE, dot, rect, save, task
 
 CAR8 = load_skeleton("car8")
