@@ -81,6 +81,12 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __getitem__(self, rows: Ints) -> Predictions:
+        known = None if self.keypoint_scores is None else self.keypoint_scores[rows]
+        return Predictions(
+            self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], keypoint_scores=known
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
