@@ -20,7 +20,7 @@ from posetools.evaluation.coco import Predictions
 from posetools.evaluation.remarks import explain
 from posetools.evaluation.report import BOXES, LABELLED, POSES, DetPart, PosePart, Report, Subject, with_remarks
 from posetools.evaluation.scoring import BBOX_THR, Collected, collect, read_truth
-from posetools.evaluation.undertrained import box_signs, nowhere, pose_signs
+from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
 from posetools.imaging.header import Picture
@@ -238,12 +238,12 @@ def measure(
         boxes = _Replayed(said.boxes) if detector else None
         said = collect(truth, detector=boxes, estimator=mirrored, bbox_thr=subject.bbox_thr, progress=progress)
         report = replace(report, flipped=_pose_parts(truth, said))
-    signs = {}
+    why = {}
     if isinstance(detector, Detector) and subject.stage != "pose":
-        signs[BOXES] = box_signs(detector, label, truth, report.det.scores.ap, progress)
+        why[BOXES] = signs(detector, truth, report.det.scores.ap, progress, label=label)
     if isinstance(estimator, PoseEstimator):
-        signs[f"{POSES}, {LABELLED}"] = pose_signs(estimator, truth, report.labelled.scores.oks.ap, progress)
-    return with_remarks(report, signs)
+        why[f"{POSES}, {LABELLED}"] = signs(estimator, truth, report.labelled.scores.oks.ap, progress)
+    return with_remarks(report, why)
 
 
 class _Replayed:

@@ -32,7 +32,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.evaluation.coco import Predictions, evaluate_coco
+from posetools.evaluation.coco import Predictions, right_or_wrong
 
 # The thresholds that are shown beside the best one: the demo's default, and the middle.
 SHOWN = (0.3, 0.5)
@@ -200,9 +200,7 @@ def confidence_sweep(truth: Dataset, predicted: Predictions, iou: float = 0.5) -
         predicted: the boxes; all of them count, not only the best of each picture.
         iou: from which IoU on a box is right.
     """
-    evaluation = evaluate_coco(truth, predicted, "bbox", thresholds=[iou], max_dets=max(len(predicted), 1))
-    counted = evaluation.counted[0]
-    curve = curve_of(predicted.scores[counted], evaluation.taken[0][counted] >= 0, evaluation.objects[0])
+    curve = curve_of(*right_or_wrong(truth, predicted, "bbox", iou))
     return Sweep(iou=iou, pictures=len(truth.images), curve=curve)
 
 
