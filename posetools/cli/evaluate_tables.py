@@ -17,6 +17,8 @@ from posetools.evaluation.report import PosePart, Report
 from posetools.evaluation.scoring import PoseScores
 from posetools.evaluation.tables import (
     DOUBT,
+    PCK_NAMES,
+    SEEN_SUBSETS,
     TextTable,
     flip_tests,
     headline,
@@ -27,9 +29,7 @@ from posetools.evaluation.tables import (
 )
 from posetools.evaluation.verdict import evaluation_verdict
 
-_SHARES = ("PCK@0.05", "PCK@0.1", "PCK@0.2")
-_SEEN: tuple[Subset, ...] = ("visible", "hidden")
-_PCK = "PCK@t: share of labelled points nearer than t times the longer side of the labelled box."
+_PCK_IS = "PCK@t: share of labelled points nearer than t times the longer side of the labelled box."
 
 
 def print_reports(reports: Sequence[Report], out: Console) -> None:
@@ -65,7 +65,7 @@ def _print_pose(report: Report, out: Console) -> None:
     for flips in flip_tests([report]):
         out.print(text_table(flips))
     _print_remarks(report, out)
-    out.print(_PCK)
+    out.print(_PCK_IS)
     out.print("NME: mean distance over sqrt(width * height) of the labelled box.")
     if len(sides) > 1:
         out.print("Detected boxes: the points of an object without a box are wrong in PCK, and left out of NME.")
@@ -88,7 +88,7 @@ def _overall(side: PoseScores) -> dict[str, str]:
         numbers = scores.overall.as_dict()
         counted = f"{scores.overall.points} {subset} points"
         if subset == "labelled":
-            rows |= {name: number(numbers[name]) for name in (*_SHARES, "NME")}
+            rows |= {name: number(numbers[name]) for name in (*PCK_NAMES, "NME")}
             rows[f"error in pixels, {counted}"] = number(scores.overall.error_px)
         else:
             rows[f"PCK@0.1, {counted}"] = number(numbers["PCK@0.1"])
@@ -98,7 +98,7 @@ def _overall(side: PoseScores) -> dict[str, str]:
 
 def _shares_of_keypoints(sides: Sequence[PoseScores]) -> Table:
     # Two numbers in each cell leave no room for the error in pixels on 80 columns; the JSON has it.
-    columns = (*_SHARES, "NME") if len(sides) > 1 else (*_SHARES, "NME", "error_px")
+    columns = (*PCK_NAMES, "NME") if len(sides) > 1 else (*PCK_NAMES, "NME", "error_px")
     both = ": labelled / detected boxes" if len(sides) > 1 else ""
     table = Table(title=f"per keypoint{both}", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
     table.add_column("keypoint", no_wrap=True)
@@ -164,7 +164,7 @@ def _per_keypoint(part: PosePart) -> Table:
     for name, scores in every.items():
         best = separations[name].best
         seen = " ".join((_short(best.precision), _short(best.recall))) if best else "n/a"
-        cells = (_shares(part, subset, name) for subset in _SEEN)
+        cells = (_shares(part, subset, name) for subset in SEEN_SUBSETS)
         table.add_row(escape(name), *cells, number(scores.nme), number(scores.error_px), seen)
     return table
 
@@ -194,5 +194,5 @@ def _sentences(report: Report) -> list[str]:
     told = ", ".join(f"{what} {number(error)}" for what, error in errors.items())
     lines.append(f"Expected calibration error of scores: {told}.")
     lines.append("visible: P R: precision and recall of visible against hidden, by the score with the best F1.")
-    lines.append(_PCK)
+    lines.append(_PCK_IS)
     return lines

@@ -122,15 +122,15 @@ def _evaluate_run(run: Path, request: EvalRequest, progress: Progress) -> Report
     if request.data is None and written is not None:
         check_split(written, request.split)
     pair = open_models(files, request.options, what=_WHAT)
-    known_data = data_root_of(pair.estimator.config)
-    data = request.data or known_data
+    trained_on = data_root_of(pair.estimator.config)
+    data = request.data or trained_on
     truth = read_truth(data, request.split, pair.skeleton)
     return measure(
         request.subject(run, pair.names, data),
         pair.detector,
         pair.estimator,
         truth,
-        training=_training(known_data, pair.skeleton),
+        training=_training(trained_on, pair.skeleton),
         mirrored=_mirrored(pair.estimator) if request.flip_test else None,
         progress=progress,
     )
@@ -263,9 +263,8 @@ class _Replayed:
 
 
 def _pose_parts(truth: Dataset, said: Collected) -> tuple[PosePart, PosePart]:
-    return PosePart(truth, said.on_labels, boxes_are_labels=True), PosePart(
-        truth, said.on_boxes, boxes_are_labels=False
-    )
+    labelled = PosePart(truth, said.on_labels, boxes_are_labels=True)
+    return labelled, PosePart(truth, said.on_boxes, boxes_are_labels=False)
 
 
 def _explained(report: Report, training: Dataset | None, classes: Mapping[str, int], progress: Progress) -> Report:

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from posetools.evaluation.diagnosis.mend import LABELS, Gain
-from posetools.evaluation.metrics import PointScores, Subset
+from posetools.evaluation.metrics import PCK_THRESHOLDS, PointScores, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
 from posetools.evaluation.thresholds import Separation
 
 NOTHING = "n/a"
 # Stands behind an AP that says nothing about the model; a remark says why.
 DOUBT = "*"
-_PCK = ("PCK@0.05", "PCK@0.1", "PCK@0.2")
+PCK_NAMES = tuple(f"PCK@{threshold:g}" for threshold in PCK_THRESHOLDS)
+SEEN_SUBSETS: tuple[Subset, ...] = ("visible", "hidden")
 _AP = ("AP", "AP50", "AP75", "AR")
 # A kind of error that brings back less AP than this is left out, unless there is a case of it.
 _LEAST = 0.0005
@@ -78,7 +79,7 @@ def flip_tests(reports: Sequence[Report]) -> tuple[TextTable, ...]:
 
 
 def _flip_test(report: Report, name: str) -> TextTable:
-    columns, cells = [""], {measure: [measure] for measure in (*_AP, *_PCK, "NME")}
+    columns, cells = [""], {measure: [measure] for measure in (*_AP, *PCK_NAMES, "NME")}
     for boxes, flipped in report.flipped_sides.items():
         columns += [boxes, "flip test", "adds"]
         both = (report.sides[boxes].scores, flipped.scores)
@@ -97,26 +98,25 @@ def per_keypoint(part: PosePart, boxes: str) -> TextTable:
     columns = (
         "keypoint",
         "points",
-        *(f"{name[4:]} visible" for name in _PCK),
-        *(f"{name[4:]} hidden" for name in _PCK),
+        *(f"{name[4:]} visible" for name in PCK_NAMES),
+        *(f"{name[4:]} hidden" for name in PCK_NAMES),
     )
     rows = []
     for name, scores in every.items():
-        cells = [_cell(part, subset, name, measure) for subset in _SEEN for measure in _PCK]
+        cells = [_cell(part, subset, name, measure) for subset in SEEN_SUBSETS for measure in PCK_NAMES]
         rows.append((name, str(scores.points), *cells, number(scores.nme), number(scores.error_px)))
     return TextTable(f"each keypoint on {boxes}: PCK, NME, pixels", (*columns, "NME", "pixels"), tuple(rows))
-
-
-_SEEN: tuple[Subset, ...] = ("visible", "hidden")
 
 
 def errors_of_points(part: PosePart, boxes: str) -> TextTable:
     """Return NME and the error in pixels of each keypoint, separately for visible and for hidden points."""
     rows = []
     for name in part.scores.points["labelled"].by_keypoint:
-        of = [part.scores.points[subset].by_keypoint[name] for subset in _SEEN]
+        of = [part.scores.points[subset].by_keypoint[name] for subset in SEEN_SUBSETS]
         rows.append((name, *(cell for each in of for cell in _error_cells(each))))
-    names = tuple(f"{measure} {subset}" for subset in _SEEN for measure in ("points", "missing", "NME", "pixels"))
+    names = tuple(
+        f"{measure} {subset}" for subset in SEEN_SUBSETS for measure in ("points", "missing", "NME", "pixels")
+    )
     return TextTable(f"each keypoint on {boxes}: visible and hidden points", ("keypoint", *names), tuple(rows))
 
 
@@ -203,8 +203,8 @@ def _parts(report: Report) -> dict[str, dict[str, str]]:
         oks = part.scores.oks.as_dict()
         points = {subset: scores.overall.as_dict() for subset, scores in part.scores.points.items()}
         cells = {name: number(oks[name]) for name in _AP}
-        cells |= {name: number(points["labelled"][name]) for name in _PCK}
-        cells |= {f"PCK@0.1 {subset}": number(points[subset]["PCK@0.1"]) for subset in _SEEN}
+        cells |= {name: number(points["labelled"][name]) for name in PCK_NAMES}
+        cells |= {f"PCK@0.1 {subset}": number(points[subset]["PCK@0.1"]) for subset in SEEN_SUBSETS}
         cells |= {"NME": number(points["labelled"]["NME"]), "error, pixels": number(points["labelled"]["error_px"])}
         parts[f"{POSES}, {boxes_are}"] = cells | {"objects without a box": str(part.scores.without_box)}
     for name_of_part in filter(report.says_nothing, parts):
