@@ -46,7 +46,7 @@ import msgspec  # noqa: E402
 from labelme_files import PER_FOLDER, make  # noqa: E402
 from targets import verdict  # noqa: E402
 
-FLOOR_RATIO, PEER_RATIO, WORKERS_RATIO, MEMORY_MB = 2.0, 20.0, 1.7, 400.0
+FLOOR_RATIO, PEER_RATIO, WORKERS_RATIO, MEMORY_MB = 2.6, 15.0, 1.5, 400.0
 _SPINS = 6_000_000
 
 PEER = """
@@ -322,7 +322,7 @@ def profile(folder: Path, out: Path) -> None:
         "skeleton, list of files": start,
         "reading the files": read,
         "decoding, with all that the schema refuses": decoded - read,
-        "objects from shapes, and their lines": reading[-1] - start - decoded,
+        "objects from shapes, as arrays": reading[-1] - start - decoded,
         "names, ids, the split": begin - reading[-1],
         "writing": end - begin,
         "conversion.json, moving into place": whole - end,

@@ -28,6 +28,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.folder import IMAGES, ann_file
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.coco.format import write_split
 from posetools.imaging.frames import read_picture
@@ -175,7 +176,9 @@ def add_photo(
         photo[y : y + TILE[1], x : x + TILE[0]] = read_picture(car.image.path)
         points = car.keypoints.copy()
         points[points[:, 2] > 0, :2] += offset
-        builder.add_instance(name, box=car.box + np.tile(offset, 2), keypoints=points, place=f"{name}: car {place}")
+        builder.add_instance(
+            name, box=car.box + np.tile(offset, 2), keypoints=points, origin=Origin(f"{name}: car {place}")
+        )
     cv2.imwrite(str(folder / name), photo, [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 

@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image  # noqa: E402
 from posetools.core.geometry import Floats  # noqa: E402
+from posetools.core.place import Origin  # noqa: E402
 from posetools.core.skeleton import load_skeleton  # noqa: E402
 from posetools.evaluation.coco import Kind, Predictions  # noqa: E402
 from posetools.evaluation.metrics import box_scores, oks_scores  # noqa: E402
@@ -54,7 +55,7 @@ def make(pictures: int, each: int, seed: int) -> tuple[Dataset, Predictions]:
             visibility = rng.integers(0, 3, (8, 1)) * (rng.random() > 0.02)
             box, crowd = np.concatenate([corner, corner + side]), bool(rng.random() < 0.02)
             builder.add_instance(
-                name, box=box, keypoints=np.concatenate([points, visibility], axis=1), place="", iscrowd=crowd
+                name, box=box, keypoints=np.concatenate([points, visibility], axis=1), origin=Origin(""), iscrowd=crowd
             )
     truth = builder.build()
     scale = np.sqrt(truth.areas) * rng.choice([0.0, 0.02, 0.05, 0.1, 0.3], len(truth))

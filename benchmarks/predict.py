@@ -29,6 +29,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.folder import IMAGES, ann_file
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.coco.format import write_split
 from posetools.imaging.frames import read_picture
@@ -178,7 +179,9 @@ def add_scene(builder: DatasetBuilder, rendered: Dataset, cars: Sequence[int], d
         frame[y : y + TILE, x : x + TILE] = read_picture(car.image.path)
         points = car.keypoints.copy()
         points[points[:, 2] > 0, :2] += offset
-        builder.add_instance(name, box=car.box + np.tile(offset, 2), keypoints=points, place=f"{name}: car {i}")
+        builder.add_instance(
+            name, box=car.box + np.tile(offset, 2), keypoints=points, origin=Origin(f"{name}: car {i}")
+        )
     cv2.imwrite(str(path), frame)
 
 

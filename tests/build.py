@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton, load_skeleton
 
 
@@ -49,5 +50,5 @@ def make_dataset(
             points = (corner + rng.uniform(0.05, 0.95, (skeleton.num_keypoints, 2)) * sides).round(3)
             visibility = rng.integers(0, 3, skeleton.num_keypoints)
             keypoints = np.concatenate([points, visibility[:, None]], axis=1)
-            builder.add_instance(name, box=box, keypoints=keypoints, place=f"{name}: object {place}")
+            builder.add_instance(name, box=box, keypoints=keypoints, origin=Origin(f"{name}: object {place}"))
     return builder.build()

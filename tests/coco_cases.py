@@ -10,6 +10,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Floats, Ints, box_area, xywh_from_xyxy
+from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
 from posetools.evaluation.coco import Kind, Predictions
 
@@ -42,7 +43,7 @@ def random_truth(skeleton: Skeleton, rng: np.random.Generator, *, pictures: int,
                 name,
                 box=box,
                 keypoints=np.concatenate([points, visibility[:, None]], axis=1),
-                place="",
+                origin=Origin(""),
                 area=area,
                 iscrowd=bool(rng.random() < 0.15),
             )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.formats.coco import format as coco
 from tests.build import make_picture
@@ -35,7 +36,7 @@ def make_sample(folder: Path, names: tuple[str, ...], *, split: str, seed: int =
         for corners, visibility in OBJECTS:
             box = np.array(corners)
             points = (box[:2] + rng.uniform(0.05, 0.95, (8, 2)) * (box[2:] - box[:2])).round(2)
-            builder.add_instance(name, box=box, keypoints=np.column_stack([points, visibility]), place=name)
+            builder.add_instance(name, box=box, keypoints=np.column_stack([points, visibility]), origin=Origin(name))
     return builder.build()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Bools, Floats, Ints, clip_boxes, pairwise_iou
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.evaluation.coco import Predictions
 from posetools.synth.sample import FULL, sample_scene
@@ -43,7 +44,7 @@ def cars(pictures: int = 60, seed: int = 0) -> Dataset:
             inside = ((pixels >= 0) & (pixels <= limit)).all(axis=1)
             box = clip_boxes(np.concatenate([outline.min(axis=0), outline.max(axis=0)])[None], SIZE)[0]
             points = np.column_stack([pixels, np.where(inside, rng.integers(1, 3, 8), 0)])
-            builder.add_instance(name, box=box, keypoints=points, place=f"{name}: car {place}")
+            builder.add_instance(name, box=box, keypoints=points, origin=Origin(f"{name}: car {place}"))
     return builder.build()
 
 
@@ -225,7 +226,9 @@ def one_car(*, others: int = 0, size: float = 400.0) -> Dataset:
     for number in range(1 + others):
         box = np.array([100.0 + 1.2 * size * number, 100, 100 + size * (1 + 1.2 * number), 100 + 0.4 * size])
         points = box[:2] + unit * (box[2:] - box[:2])
-        builder.add_instance("a.jpg", box=box, keypoints=np.column_stack([points, np.full(8, 2)]), place=str(number))
+        builder.add_instance(
+            "a.jpg", box=box, keypoints=np.column_stack([points, np.full(8, 2)]), origin=Origin(str(number))
+        )
     return builder.build()
 
 

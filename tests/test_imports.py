@@ -207,7 +207,7 @@ def test_converting_checking_and_splitting_load_nothing_of_an_extra(tmp_path: Pa
 
 def test_a_process_that_reads_one_format_loads_no_other() -> None:
     others = [f"posetools.formats.{name}" for name in ("cvat", "label_studio", "via", "sleap", "custom", "yolo_pose")]
-    assert _loaded("import posetools.formats.labelme.read, posetools.formats.coco.lines", [*others, "defusedxml"]) == []
+    assert _loaded("import posetools.formats.labelme.read, posetools.formats.coco.write", [*others, "defusedxml"]) == []
     assert _loaded("from posetools.formats import FORMATS\nFORMATS['coco'].read", others) == []
 
 

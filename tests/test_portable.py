@@ -37,7 +37,6 @@ POSIX_TEXTS = ("/tmp", "/dev/shm", "/proc/", "AF_UNIX")
 # Where each may stand, and why it does no harm elsewhere.
 ALLOWED = {
     "files.disk": {"symlink_to"},  # a refusal of the system becomes one sentence that names --images copy
-    "scale.spool": {"os.pwrite"},  # asked for by hasattr: without it processes send what they would lay down
     "checks.inspection": {"os.posix_fadvise"},  # asked for by hasattr: reading ahead is a help, not a need
     "recipes.machine": {
         "os.getloadavg",

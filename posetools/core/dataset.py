@@ -11,12 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 
 from posetools.core.geometry import DECIMALS, Bools, Floats, Ints, box_area
+from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import Skeleton
+
+# Images whose objects a writer takes at a time: few enough for the caches of a processor.
+SLICE = 500
 
 
 class Visibility(IntEnum):
@@ -51,10 +55,6 @@ class Image:
         return self.width, self.height
 
 
-# A picture's name, width, height and path; no path, or an empty one, when nobody knows it.
-Entry: TypeAlias = tuple[str, int, int, Path | str | None]
-
-
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One object: a view of one row of a Dataset.
@@ -65,7 +65,8 @@ class Instance:
         keypoints: (K, 3) x, y, visibility; x = y = 0 where the visibility is 0.
         area: in square pixels.
         iscrowd: whether it stands for a group of objects.
-        place: where it came from: the file, and the place in it.
+        category_id: the COCO id of its category.
+        origin: where it came from.
     """
 
     image: Image
@@ -73,7 +74,27 @@ class Instance:
     keypoints: Floats
     area: float
     iscrowd: bool
-    place: str
+    category_id: int
+    origin: Origin
+
+
+class Split(Protocol):
+    """Images with their objects as a writer takes them: a Dataset, or several of them one after the other."""
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton of all."""
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """All images, sorted by ``file_name``."""
+
+    def slices(self) -> Iterator[Dataset]:
+        """Yield Datasets of a few hundred images each, in the order of ``images``."""
+
+
+# The columns of a Dataset that have a row per object, but for where it came from.
+COLUMNS = ("boxes", "keypoints", "areas", "iscrowd", "category_ids", "image_index")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +111,9 @@ class Dataset:
         keypoints: (N, K, 3) x, y in pixels and visibility 0, 1 or 2.
         areas: (N,) in square pixels.
         iscrowd: (N,) booleans.
+        category_ids: (N,) the COCO id of each object's category, a key of ``categories``.
         image_index: (N,) index into ``images``, ascending.
-        places: N texts: the file that each came from, and the place in it.
+        origins: where each of the N came from.
     """
 
     skeleton: Skeleton
@@ -100,19 +122,20 @@ class Dataset:
     keypoints: Floats
     areas: Floats
     iscrowd: Bools
+    category_ids: Ints
     image_index: Ints
-    places: tuple[str, ...]
+    origins: Origins
 
     def __post_init__(self) -> None:
         n, k = len(self.boxes), self.skeleton.num_keypoints
-        shapes = {"boxes": (n, 4), "keypoints": (n, k, 3), "areas": (n,), "iscrowd": (n,), "image_index": (n,)}
-        for name, shape in shapes.items():
-            array = getattr(self, name)
+        shapes = {"boxes": (n, 4), "keypoints": (n, k, 3)}
+        for name in COLUMNS:
+            array, shape = getattr(self, name), shapes.get(name, (n,))
             if array.shape != shape:
                 raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
             array.setflags(write=False)
-        if len(self.places) != n:
-            raise ValueError(f"places must be {n} texts, got {len(self.places)}")
+        if len(self.origins) != n:
+            raise ValueError(f"origins must be {n}, got {len(self.origins)}")
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -123,10 +146,7 @@ class Dataset:
         return (
             self.skeleton == other.skeleton
             and self.images == other.images
-            and all(
-                np.array_equal(getattr(self, name), getattr(other, name))
-                for name in ("boxes", "keypoints", "areas", "iscrowd", "image_index")
-            )
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -138,26 +158,23 @@ class Dataset:
             keypoints=self.keypoints[row],
             area=float(self.areas[row]),
             iscrowd=bool(self.iscrowd[row]),
-            place=self.places[row],
+            category_id=int(self.category_ids[row]),
+            origin=self.origins[row],
         )
 
     def __iter__(self) -> Iterator[Instance]:
         return (self[row] for row in range(len(self)))
 
     @property
-    def num_images(self) -> int:
-        """How many pictures there are."""
-        return len(self.images)
+    def categories(self) -> dict[int, Skeleton]:
+        """The COCO id of each category, and the skeleton that belongs to it."""
+        return {self.skeleton.category.id: self.skeleton}
 
     @property
     def counts(self) -> Ints:
         """(M,) how many objects each picture has."""
         counts: Ints = np.bincount(self.image_index, minlength=len(self.images)).astype(np.int64)
         return counts
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield the pictures' names, widths, heights and paths."""
-        return ((image.file_name, image.width, image.height, image.path) for image in self.images)
 
     @property
     def visibility(self) -> Ints:
@@ -175,41 +192,55 @@ class Dataset:
         edges = np.searchsorted(self.image_index, np.arange(len(self.images) + 1))
         return tuple(range(int(a), int(b)) for a, b in itertools.pairwise(edges))
 
+    def slices(self) -> Iterator[Dataset]:
+        """Yield the Dataset as Datasets of a few hundred pictures, one after the other."""
+        if len(self.images) <= SLICE:
+            yield self
+            return
+        edges = np.searchsorted(self.image_index, np.arange(0, len(self.images) + SLICE, SLICE)).tolist()
+        for number, (a, b) in enumerate(itertools.pairwise(edges)):
+            first = number * SLICE
+            own = {name: getattr(self, name)[a:b] for name in COLUMNS}
+            own["image_index"] = own["image_index"] - first
+            yield Dataset(self.skeleton, self.images[first : first + SLICE], **own, origins=self.origins[a:b])
+
+    def take(self, images: Sequence[Image], rows: Ints, image_index: Ints) -> Dataset:
+        """Return the Dataset of some of the objects, which lie in these pictures.
+
+        Args:
+            images: its pictures, sorted by file name.
+            rows: (n,) the objects, in its order.
+            image_index: (n,) the picture of each, an index into ``images``, ascending.
+        """
+        own = {name: getattr(self, name)[rows] for name in COLUMNS}
+        own["image_index"] = image_index
+        return Dataset(self.skeleton, tuple(images), **own, origins=self.origins.take(rows.tolist()))
+
     def select_images(self, indices: Iterable[int]) -> Dataset:
         """Return the Dataset of those pictures (indices into ``images``) and the objects in them."""
         kept = sorted(set(indices))
         new_index = np.full(len(self.images), -1, dtype=np.int64)
         new_index[kept] = np.arange(len(kept))
         rows = np.flatnonzero(new_index[self.image_index] >= 0)
-        return Dataset(
-            skeleton=self.skeleton,
-            images=tuple(self.images[i] for i in kept),
-            boxes=self.boxes[rows],
-            keypoints=self.keypoints[rows],
-            areas=self.areas[rows],
-            iscrowd=self.iscrowd[rows],
-            image_index=new_index[self.image_index[rows]],
-            places=tuple(self.places[row] for row in rows),
-        )
+        return self.take([self.images[i] for i in kept], rows, new_index[self.image_index[rows]])
 
     def with_images(self, images: Sequence[Image]) -> Dataset:
-        """Return this Dataset with other pictures in the places of its own, and everything sorted again."""
+        """Return this Dataset with other pictures in the places of its own, and everything sorted again.
+
+        Raises:
+            ValueError: they are not as many, or two have one name.
+        """
         if len(images) != len(self.images):
             raise ValueError(f"images must be {len(self.images)}, got {len(images)}")
-        builder = DatasetBuilder(self.skeleton)
-        for image, rows in zip(images, self.rows_of_images(), strict=True):
-            builder.add_image(image)
-            for row in rows:
-                instance = self[row]
-                builder.add_instance(
-                    image.file_name,
-                    box=instance.box,
-                    keypoints=instance.keypoints,
-                    place=instance.place,
-                    area=instance.area,
-                    iscrowd=instance.iscrowd,
-                )
-        return builder.build()
+        names = [image.file_name for image in images]
+        if len(set(names)) != len(names):
+            raise ValueError("file names must be unique")
+        order = sorted(range(len(names)), key=names.__getitem__)
+        rank = np.empty(len(order), dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        index = rank[self.image_index]
+        rows = np.argsort(index, kind="stable")
+        return self.take([images[i] for i in order], rows, index[rows])
 
 
 def concatenate(parts: Sequence[Dataset]) -> Dataset:
@@ -220,19 +251,12 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
     """
     if not parts or any(part.skeleton != parts[0].skeleton for part in parts):
         raise ValueError("concatenate needs at least one Dataset, and one skeleton in all")
-    images = [image for part in parts for image in part.images]
-    offsets = np.cumsum([0, *(len(part.images) for part in parts)])
-    indices = [part.image_index + offset for part, offset in zip(parts, offsets[:-1], strict=True)]
-    return _sorted(
-        parts[0].skeleton,
-        images,
-        boxes=np.concatenate([part.boxes for part in parts]),
-        keypoints=np.concatenate([part.keypoints for part in parts]),
-        areas=np.concatenate([part.areas for part in parts]),
-        iscrowd=np.concatenate([part.iscrowd for part in parts]),
-        image_index=np.concatenate(indices),
-        places=[place for part in parts for place in part.places],
-    )
+    images = tuple(image for part in parts for image in part.images)
+    firsts = np.cumsum([0, *(len(part.images) for part in parts)]).tolist()
+    own: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    own["image_index"] = np.concatenate([part.image_index + at for part, at in zip(parts, firsts, strict=False)])
+    origins = Origins.joined([part.origins for part in parts])
+    return Dataset(parts[0].skeleton, images, **own, origins=origins).with_images(images)
 
 
 class DatasetBuilder:
@@ -247,7 +271,7 @@ class DatasetBuilder:
         self._areas: list[float | None] = []
         self._iscrowd: list[bool] = []
         self._image_index: list[int] = []
-        self._places: list[str] = []
+        self._origins: list[Origin] = []
 
     def __contains__(self, file_name: str) -> bool:
         return file_name in self._index
@@ -269,7 +293,7 @@ class DatasetBuilder:
         *,
         box: Floats,
         keypoints: Floats,
-        place: str,
+        origin: Origin,
         area: float | None = None,
         iscrowd: bool = False,
     ) -> None:
@@ -279,7 +303,7 @@ class DatasetBuilder:
             file_name: the picture's.
             box: (4,) x1, y1, x2, y2 in pixels, kept to 1e-9 px, which every format can give back exactly.
             keypoints: (K, 3) x, y, visibility; coordinates of points that are not labelled become 0.
-            place: where it came from, for messages.
+            origin: where it came from, for messages.
             area: in square pixels; None for the box's width times height.
             iscrowd: whether it stands for a group.
         """
@@ -290,54 +314,24 @@ class DatasetBuilder:
         self._areas.append(area)
         self._iscrowd.append(iscrowd)
         self._image_index.append(self._index[file_name])
-        self._places.append(place)
+        self._origins.append(origin)
 
     def build(self) -> Dataset:
         """Return the Dataset of what was added; objects of one picture keep the order they were added in."""
         n, k = len(self._boxes), self.skeleton.num_keypoints
         boxes = np.array(self._boxes, dtype=np.float64).reshape(n, 4)
         own = np.array([np.nan if area is None else area for area in self._areas], dtype=np.float64)
-        return _sorted(
+        return Dataset(
             self.skeleton,
-            self._images,
+            tuple(self._images),
             boxes=boxes,
             keypoints=np.array(self._keypoints, dtype=np.float64).reshape(n, k, 3),
             areas=np.where(np.isnan(own), box_area(boxes), own),
             iscrowd=np.array(self._iscrowd, dtype=np.bool_),
+            category_ids=np.full(n, self.skeleton.category.id, dtype=np.int64),
             image_index=np.array(self._image_index, dtype=np.int64),
-            places=self._places,
-        )
-
-
-def _sorted(
-    skeleton: Skeleton,
-    images: Sequence[Image],
-    *,
-    boxes: Floats,
-    keypoints: Floats,
-    areas: Floats,
-    iscrowd: Bools,
-    image_index: Ints,
-    places: Sequence[str],
-) -> Dataset:
-    order = sorted(range(len(images)), key=lambda i: images[i].file_name)
-    rank = np.empty(len(images), dtype=np.int64)
-    rank[order] = np.arange(len(images))
-    index = rank[image_index]
-    rows = np.argsort(index, kind="stable")
-    names = {image.file_name for image in images}
-    if len(names) != len(images):
-        raise ValueError("file names must be unique")
-    return Dataset(
-        skeleton=skeleton,
-        images=tuple(images[i] for i in order),
-        boxes=boxes[rows],
-        keypoints=keypoints[rows],
-        areas=areas[rows],
-        iscrowd=iscrowd[rows],
-        image_index=index[rows],
-        places=tuple(places[row] for row in rows),
-    )
+            origins=Origins.of(self._origins),
+        ).with_images(self._images)
 
 
 def without_split(images: Iterable[Image]) -> tuple[Image, ...]:

@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from posetools.core.dataset import Dataset, Visibility
+from posetools.core.dataset import Split, Visibility
 from posetools.core.findings import Finding, count_by_code
-from posetools.core.geometry import Ints
-from posetools.core.skeleton import Skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +42,15 @@ class SplitCounts:
         }
 
 
-def count(dataset: Dataset) -> SplitCounts:
-    """Return the counts of a Dataset."""
-    visibility = dataset.keypoints[:, :, 2]
-    seen = np.array([(visibility == value).sum(axis=0) for value in Visibility])
-    return counts_of(dataset.skeleton, len(dataset.images), len(dataset), seen)
-
-
-def counts_of(skeleton: Skeleton, pictures: int, instances: int, seen: Ints) -> SplitCounts:
-    """Return counts, from (3, K) numbers of keypoints that are not labelled, hidden, visible."""
-    per_name = zip(skeleton.names, *seen.tolist(), strict=True)
-    keypoints = {name: (missing, hidden, visible) for name, missing, hidden, visible in per_name}
-    return SplitCounts(pictures=pictures, instances=instances, keypoints=keypoints)
+def count(split: Split) -> SplitCounts:
+    """Return the counts of a Dataset, or of several."""
+    instances, seen = 0, np.zeros((len(Visibility), split.skeleton.num_keypoints), dtype=np.int64)
+    for dataset in split.slices():
+        visibility = dataset.keypoints[:, :, 2]
+        seen += np.array([(visibility == value).sum(axis=0) for value in Visibility])
+        instances += len(dataset)
+    keypoints = {name: (a, b, c) for name, a, b, c in zip(split.skeleton.names, *seen.tolist(), strict=True)}
+    return SplitCounts(pictures=len(split.images), instances=instances, keypoints=keypoints)
 
 
 def count_annotations(names: Sequence[str], pictures: int, annotations: Sequence[Mapping[str, Any]]) -> SplitCounts:

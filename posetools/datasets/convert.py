@@ -6,7 +6,6 @@ The output is built beside its target and moved into place as a whole, so that a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,21 @@ from typing import Any
 from posetools import __version__
 from posetools.core.findings import Finding, has_errors, sort_findings
 from posetools.core.folder import CONVERSION, SPLITS, check_out
-from posetools.core.record import SplitCounts, findings_sections
+from posetools.core.record import SplitCounts, count, findings_sections
 from posetools.core.skeleton import BUILT_IN, Skeleton
 from posetools.datasets.leaks import leaks
 from posetools.datasets.own_skeleton import source_skeleton
 from posetools.datasets.split import DEFAULT_SEED, DEFAULT_VAL, check_split_request, plan_split
 from posetools.errors import InputError, OutputError, RequestError, must_be, printable
-from posetools.files.disk import Transfer, existing_folder, staged_folder, write_json
+from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.files.urls import absolute
 from posetools.files.walking import walked_once
 from posetools.formats import FORMATS, check_way, told_format
-from posetools.formats.base import Format, ReadOptions
-from posetools.formats.coco.lines import LinePacking
+from posetools.formats.base import ReadOptions
+from posetools.formats.entry import Format
 from posetools.formats.joined import joined
 from posetools.formats.losses import Loss, losses
-from posetools.formats.selection import Packed, Pictures, Whole, counts_in
+from posetools.formats.result import ReadResult
 from posetools.formats.sources.code_pages import check_encoding
 from posetools.formats.sources.inside import check_inside
 from posetools.formats.sources.scratch import check_images, scratch_folder
@@ -169,65 +168,44 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         # Processes of other machines do not see it.
         elsewhere = options.engine is not None and options.engine.elsewhere
         local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
-        with closing(_read(source, target, own.skeleton, local, progress)) as read:
-            check_images(scratch, request.images)
-            findings = [zips.finding(finding) for finding in _told_once(read, local.read)]
-            return _split_and_write(replace(read, findings=findings), source, target, request, progress, zips)
+        read = _read(source, own.skeleton, local, progress)
+        check_images(scratch, request.images)
+        findings = tuple(zips.finding(finding) for finding in _told_once(read, local.read))
+        return _split_and_write(replace(read, findings=findings), source, target, request, progress, zips)
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What was read: the pictures with what is in them, what was found, and counts."""
-
-    skeleton: Skeleton
-    pictures: Pictures
-    findings: Sequence[Finding]
-    files: int
-    ignored: Mapping[str, int]
-    broken: frozenset[str]
-
-    def close(self) -> None:
-        self.pictures.close()
-
-
-def _told_once(read: _Read, options: ReadOptions) -> list[Finding]:
+def _told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
     """Return what was found, one finding for each cause."""
     findings = joined(read.findings)
     if not any(isinstance(finding, UnknownLabel) for finding in findings):
         return findings
-    counts = counts_in(read.pictures.select(range(len(read.pictures.names)), None))
-    return one_table(findings, read.skeleton, options.names, counts)
+    return one_table(findings, read.skeleton, options.names, count(read.select(range(len(read.images)))))
 
 
-def _read(source: Format, target: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> _Read:
+def _read(source: Format, skeleton: Skeleton, request: ConvertRequest, progress: Progress) -> ReadResult:
     options = replace(request.read, progress=progress, need_pictures=request.images != "none")
     options = replace(options, new_split=_is_asked(request))
     sources = request.sources
     if options.engine and options.engine.elsewhere:
         sources = tuple(map(absolute, sources))
         options = replace(options, image_roots=tuple(map(absolute, options.image_roots)))
-    if source.gather and target.name == "coco":
-        packing = LinePacking(skeleton)
-        read = source.gather(sources, skeleton, options, packing, existing_folder(request.out))
-        return _Read(skeleton, Packed(read, packing), read.findings, read.files, read.ignored, read.broken)
-    whole = source.read(sources, skeleton, options)
-    return _Read(skeleton, Whole(whole.dataset), whole.findings, whole.files, whole.ignored, whole.broken)
+    return source.read(sources, skeleton, options)
 
 
 def _split_and_write(
-    read: _Read, source: Format, target: Format, request: ConvertRequest, progress: Progress, zips: ZipSources
+    read: ReadResult, source: Format, target: Format, request: ConvertRequest, progress: Progress, zips: ZipSources
 ) -> ConvertResult:
     # An image of which an object could not be read is no negative, and none with fewer objects than it shows.
-    kept = [row for row, name in enumerate(read.pictures.names) if name not in read.broken]
+    kept = [row for row, image in enumerate(read.images) if image.file_name not in read.broken]
     findings = [*read.findings, *_no_objects(read, kept, request)]
     splits: dict[str, list[int]] = {}
     choice = None
-    if read.pictures.counts[kept].sum() and (request.keep_going or not has_errors(findings)):
-        splits, choice = _split(read.pictures, kept, target, request)
-        findings += _sides_without_objects(read.pictures, splits, request)
-        findings += map(zips.finding, _leaks(read.pictures, splits, choice, request))
+    if read.counts[kept].sum() and (request.keep_going or not has_errors(findings)):
+        splits, choice = _split(read, kept, target, request)
+        findings += _sides_without_objects(read, splits, request)
+        findings += map(zips.finding, _leaks(read, splits, choice, request))
     ordered = sort_findings(findings)
-    _check_names(read.pictures.names)
+    _check_names(image.file_name for image in read.images)
     result = ConvertResult(
         written=choice is not None and (request.keep_going or not has_errors(ordered)),
         source_format=source.name,
@@ -235,7 +213,7 @@ def _split_and_write(
         counts={},
         split=choice,
         files=read.files,
-        ignored=dict(sorted(read.ignored.items())),
+        ignored=read.ignored,
         left_out=len(read.broken),
     )
     return _write(result, read, splits, target, request, progress) if result.written else result
@@ -291,15 +269,15 @@ def _check_names(names: Iterable[str]) -> None:
             raise InputError(shown, "", must_be("file_name", "text in UTF-8", name), hint="rename the picture") from exc
 
 
-def _no_objects(read: _Read, kept: Sequence[int], request: ConvertRequest) -> Iterator[Finding]:
+def _no_objects(read: ReadResult, kept: Sequence[int], request: ConvertRequest) -> Iterator[Finding]:
     """Yield that there is no object, where no other error says why."""
-    if not read.pictures.counts[kept].sum() and not has_errors(read.findings):
+    if not read.counts[kept].sum() and not has_errors(read.findings):
         left_out = sum(read.ignored.values())
         yield Finding(
             "E116",
             _listed(request.sources),
             "",
-            f"objects must be at least 1, got 0 in {len(read.pictures.names)} pictures and {read.files} annotation "
+            f"objects must be at least 1, got 0 in {len(read.images)} pictures and {read.files} annotation "
             f"files" + (f" ({left_out} shapes left out on purpose)" if left_out else ""),
             _why_none(read.ignored, request) if left_out else "label objects first: no file has one",
         )
@@ -313,14 +291,14 @@ def _why_none(ignored: Mapping[str, int], request: ConvertRequest) -> str:
 
 
 def _sides_without_objects(
-    pictures: Pictures, splits: Mapping[str, Sequence[int]], request: ConvertRequest
+    read: ReadResult, splits: Mapping[str, Sequence[int]], request: ConvertRequest
 ) -> Iterator[Finding]:
-    one = int((pictures.counts > 0).sum()) < 2
+    one = int((read.counts > 0).sum()) < 2
     hint = "another --seed, --val or --split-by gives another choice"
     if one:
         hint = "label a second image with objects, or keep all images for training with --val 0"
     for split, rows in splits.items():
-        if not pictures.counts[rows].sum():
+        if not read.counts[rows].sum():
             yield Finding(
                 "E116",
                 _listed(request.sources),
@@ -331,14 +309,13 @@ def _sides_without_objects(
 
 
 def _leaks(
-    pictures: Pictures, splits: Mapping[str, Sequence[int]], choice: SplitChoice, request: ConvertRequest
+    read: ReadResult, splits: Mapping[str, Sequence[int]], choice: SplitChoice, request: ConvertRequest
 ) -> Iterator[Finding]:
     """Yield what declared splits share. Those that are planned here share nothing with each other."""
     if choice.by == _DECLARED or set(splits) - {*SPLITS, _ALL}:
-        all_names, all_paths = pictures.names, pictures.paths
-        names, paths = (
-            {s: [column[row] for row in rows] for s, rows in splits.items()} for column in (all_names, all_paths)
-        )
+        images = {split: [read.images[row] for row in rows] for split, rows in splits.items()}
+        names = {split: [image.file_name for image in some] for split, some in images.items()}
+        paths = {split: [str(image.path or "") for image in some] for split, some in images.items()}
         whole = request.target_format == "coco" and request.images != "none"
         yield from leaks(names, paths, _listed(request.sources), request.out if whole else None)
 
@@ -348,12 +325,10 @@ def _listed(paths: tuple[Path, ...]) -> str:
 
 
 def _split(
-    pictures: Pictures, kept: Sequence[int], target: Format, request: ConvertRequest
+    read: ReadResult, kept: Sequence[int], target: Format, request: ConvertRequest
 ) -> tuple[dict[str, list[int]], SplitChoice]:
     """Return the rows of the images by split: as the source declares it, if it does so for all, else as planned."""
-    # Each of these may be made anew whenever it is asked for.
-    all_names, all_declared = pictures.names, pictures.declared
-    names, declared = [all_names[row] for row in kept], [all_declared[row] for row in kept]
+    names, declared = [read.images[row].file_name for row in kept], [read.images[row].split for row in kept]
     if not target.keeps_splits:
         return {_ALL: list(kept)}, SplitChoice("none", f"none, for {target.title} keeps no splits")
     if not _is_asked(request) and None not in declared and set(declared) >= set(SPLITS):
@@ -370,7 +345,7 @@ def _split(
             f"a split needs at least 2 images, one for training and one for evaluation, got {len(free)}\n"
             "  --val 0 writes all images for training, without val_coco.json"
         )
-    objects = pictures.counts[[kept[at] for at in free]].tolist()
+    objects = read.counts[[kept[at] for at in free]].tolist()
     plan = plan_split([names[at] for at in free], val=val, seed=request.seed, by=request.split_by, objects=objects)
     chosen = [split or "train" for split in apart]
     for position in plan.val:
@@ -404,7 +379,7 @@ def _by_split(chosen: Sequence[str], kept: Sequence[int]) -> dict[str, list[int]
 
 def _write(
     result: ConvertResult,
-    read: _Read,
+    read: ReadResult,
     splits: Mapping[str, Sequence[int]],
     target: Format,
     request: ConvertRequest,
@@ -413,9 +388,8 @@ def _write(
     """Write the data set; return the result with what was written."""
     if target.write is None:
         raise RequestError(f"--to must be a format that posetools writes, got {target.name!r}")
-    select = read.pictures.select
-    parts: dict[str, Any] = {split: select(rows, None if split == _ALL else split) for split, rows in splits.items()}
-    result = replace(result, counts={s: counts_in(part) for s, part in parts.items()}, lost=losses(target, parts))
+    parts = {split: read.select(rows) for split, rows in splits.items()}
+    result = replace(result, counts={split: count(part) for split, part in parts.items()}, lost=losses(target, parts))
     with staged_folder(request.out, overwrite=request.overwrite) as folder:
         progress("writing", 0, 1)
         target.write(parts, folder, request.images)

@@ -22,8 +22,9 @@ from posetools.errors import InputError, quoted
 from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
-from posetools.formats.coco.read import join, read_file
+from posetools.formats.coco.read import read_file, shards_of
 from posetools.formats.coco.sources import TrustedPictures
+from posetools.formats.result import join
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def read_set(data_root: Path, skeleton: Skeleton, options: ReadOptions | None = 
     for split in splits_of(data_root):
         path = ann_file(data_root, split)
         lookup = TrustedPictures(path, data_root / IMAGES)
-        read = join([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton)
+        read = join(shards_of([read_file(path, skeleton, options or ReadOptions(), lookup)], skeleton), skeleton)
         for image in read.dataset.images:
             other = seen.setdefault(image.file_name, split)
             if other != split:
@@ -88,7 +89,7 @@ def refuse_errors(findings: Sequence[Finding], path: Path, advice: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
+class SetOrigin:
     """What conversion.json tells of where a data set comes from.
 
     Attributes:
@@ -108,7 +109,9 @@ class Origin:
     more: Mapping[str, Any]
 
 
-def write_set(splits: Mapping[str, Dataset], out: Path, origin: Origin, *, images: Transfer, overwrite: bool) -> None:
+def write_set(
+    splits: Mapping[str, Dataset], out: Path, origin: SetOrigin, *, images: Transfer, overwrite: bool
+) -> None:
     """Write a data set folder with its conversion.json, as a whole or not at all.
 
     Raises:

@@ -284,7 +284,9 @@ def _moves(distances: Floats, shares: Floats) -> Moves:
 
 
 def _places(dataset: Dataset, rows: Ints) -> tuple[tuple[str, str], ...]:
-    return tuple((dataset.images[dataset.image_index[row]].file_name, dataset.places[row]) for row in rows.tolist())
+    return tuple(
+        (dataset.images[dataset.image_index[row]].file_name, str(dataset.origins[row])) for row in rows.tolist()
+    )
 
 
 def _split_changes(matched: Matched) -> list[tuple[str, str, str]]:
@@ -307,8 +309,8 @@ def _changes(matched: Matched, points: _Points, corners: Floats, threshold: floa
         at_a, at_b = matched.rows[row].tolist()
         where = {
             "file": matched.b.images[matched.b.image_index[at_b]].file_name,
-            "a": matched.a.places[at_a],
-            "b": matched.b.places[at_b],
+            "a": str(matched.a.origins[at_a]),
+            "b": str(matched.b.origins[at_b]),
         }
         if corners[row] > threshold:
             changes.append({**where, "change": "box moved", "pixels": round(float(corners[row]), 3)})

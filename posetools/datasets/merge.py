@@ -27,7 +27,7 @@ from posetools.core.findings import Finding, sort_findings
 from posetools.core.folder import SPLITS, check_out, skeleton_of
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, load_skeleton
-from posetools.datasets.derived import Origin, SetReading, read_set, refuse_errors, write_set
+from posetools.datasets.derived import SetOrigin, SetReading, read_set, refuse_errors, write_set
 from posetools.errors import InputError, RequestError, must_be, printable, quoted
 from posetools.files.disk import Transfer
 from posetools.files.names import unique_names
@@ -311,8 +311,8 @@ def _joined(sets: Sequence[SetReading], names: Mapping[Entry, str]) -> dict[str,
     return joined
 
 
-def _origin(request: MergeRequest, result: MergeResult) -> Origin:
-    return Origin(
+def _origin(request: MergeRequest, result: MergeResult) -> SetOrigin:
+    return SetOrigin(
         command="merge",
         sources=request.sources,
         options={

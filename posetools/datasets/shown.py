@@ -17,6 +17,7 @@ from posetools.core.dataset import Dataset, Image
 from posetools.core.findings import Finding, Severity
 from posetools.core.folder import CONVERSION, IMAGES, ann_file, refuse_zip, skeleton_of, splits_of
 from posetools.core.geometry import Floats
+from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be
@@ -38,14 +39,14 @@ class Labelled:
         image: the picture; its ``path`` says where it lies.
         boxes: (M, 4) x1, y1, x2, y2 in pixels.
         keypoints: (M, K, 3) x, y, visibility.
-        places: M texts: the file that each object stands in, and the place in it.
+        origins: where each of the M objects came from.
         ann_file: the annotation file of many pictures that this one is listed in; empty where each has its own.
     """
 
     image: Image
     boxes: Floats
     keypoints: Floats
-    places: tuple[str, ...]
+    origins: Sequence[Origin]
     ann_file: str = ""
 
 
@@ -158,7 +159,7 @@ def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
 def _pictures(dataset: Dataset, file: str) -> Iterator[Labelled]:
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
-        yield Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.places[part], file)
+        yield Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part], file)
 
 
 def _errors(findings: Iterable[Finding]) -> int:
@@ -184,11 +185,11 @@ class _Finder:
 
     def __init__(self, pictures: Sequence[Labelled]) -> None:
         self._pictures = pictures
-        self._objects = {place: (i, row) for i, each in enumerate(pictures) for row, place in enumerate(each.places)}
+        self._objects = {one: (i, row) for i, each in enumerate(pictures) for row, one in enumerate(each.origins)}
         self._names = _grouped((each.image.file_name, i) for i, each in enumerate(pictures))
         self._paths = {str(each.image.path): i for i, each in enumerate(pictures)}
         self._stems = _grouped((each.image.path.stem, i) for i, each in enumerate(pictures) if each.image.path)
-        self._files = _grouped((place.rpartition(": ")[0], i) for place, (i, _) in self._objects.items())
+        self._files = _grouped((origin.file, i) for origin, (i, _) in self._objects.items())
         self._entries: dict[str, tuple[list[str | None], list[str | None]]] = {}
 
     def find(self, finding: Finding) -> dict[int, frozenset[int]]:
@@ -196,11 +197,11 @@ class _Finder:
         if finding.code == "W210":
             file = finding.file
             return {
-                i: frozenset() for i, each in enumerate(self._pictures) if each.ann_file == file and not each.places
+                i: frozenset() for i, each in enumerate(self._pictures) if each.ann_file == file and not each.origins
             }
         # A finding on several shapes of a labelme file lists them all.
         places = (finding.place, *finding.place.split(", "))
-        objects = [self._objects.get(f"{finding.file}: {place}") for place in places]
+        objects = [self._objects.get(Origin(finding.file, place)) for place in places]
         known = [each for each in objects if each]
         if known:
             return {known[0][0]: frozenset(row for _, row in known)}

@@ -208,9 +208,12 @@ def _clip_keys(names: Sequence[str]) -> list[str] | None:
 def _clips(names: Sequence[str]) -> tuple[list[str], Mapping[str, list[int]]]:
     """Return the clip of each name, and the numbers of the frames of each clip."""
     keys: list[str] = []
+    same: dict[str, str] = {}
     numbers: dict[str, list[int]] = defaultdict(list)
     for name in names:
         key, number = _clip_and_number(name)
+        # One text for each clip, not one for each frame.
+        key = same.setdefault(key, key)
         keys.append(key)
         if number is not None:
             numbers[key].append(number)

@@ -28,7 +28,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
 from posetools.core.geometry import Bools
-from posetools.datasets.derived import Origin, read_set, refuse_errors, write_set
+from posetools.datasets.derived import SetOrigin, read_set, refuse_errors, write_set
 from posetools.datasets.shown import Labelled, Mark, mark_pictures
 from posetools.datasets.stratify import SIZE_BOUNDS
 from posetools.errors import RequestError, must_be, quoted
@@ -212,7 +212,7 @@ def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[Labelled]
         for index, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
             part = slice(rows.start, rows.stop)
             boxes, keypoints = dataset.boxes[part], dataset.keypoints[part]
-            pictures.append(Labelled(image, boxes, keypoints, dataset.places[part], file))
+            pictures.append(Labelled(image, boxes, keypoints, dataset.origins[part], file))
             keys.append((split, index))
     return pictures, keys
 
@@ -321,20 +321,11 @@ def _of_kept(
 
 def _without_objects(dataset: Dataset, fits: Bools) -> Dataset:
     rows = np.flatnonzero(fits)
-    return Dataset(
-        skeleton=dataset.skeleton,
-        images=dataset.images,
-        boxes=dataset.boxes[rows],
-        keypoints=dataset.keypoints[rows],
-        areas=dataset.areas[rows],
-        iscrowd=dataset.iscrowd[rows],
-        image_index=dataset.image_index[rows],
-        places=tuple(dataset.places[row] for row in rows),
-    )
+    return dataset.take(dataset.images, rows, dataset.image_index[rows])
 
 
-def _origin(request: SubsetRequest, result: SubsetResult) -> Origin:
-    return Origin(
+def _origin(request: SubsetRequest, result: SubsetResult) -> SetOrigin:
+    return SetOrigin(
         command="subset",
         sources=[request.data],
         options={

@@ -12,7 +12,8 @@ from posetools.errors import RequestError, must_be
 
 if TYPE_CHECKING:
     from posetools.files.disk import Transfer
-    from posetools.formats.base import Format, ReadOptions
+    from posetools.formats.base import ReadOptions
+    from posetools.formats.entry import Format
 
 # Sources that a message names, and lines that say what is in them.
 _NAMED, _LINES = 3, 12

@@ -1,26 +1,16 @@
-"""What every annotation format is made of: the options it reads with, what reading gives, and its entry in FORMATS."""
+"""What a user may say about a source of annotations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal
 
-from posetools.core.dataset import Dataset
-from posetools.core.findings import Finding
-from posetools.core.skeleton import Skeleton
-from posetools.files.disk import Transfer
 from posetools.formats.wildcards import LabelNames, LabelSet
 from posetools.progress import Progress, silent
 from posetools.scale.shards import Engine
 
-if TYPE_CHECKING:
-    from posetools.formats.collection import Collection
-    from posetools.formats.parts import Packing
-
-# What of a data set a format may have no place for.
-Part = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
 BoxFrom = Literal["annotation", "keypoints", "outlines"]
 KeypointsFrom = Literal["annotation", "categories"]
 
@@ -94,68 +84,3 @@ class ReadOptions:
             object.__setattr__(self, "names", LabelNames(self.names))
         if not isinstance(self.ignore, LabelSet):
             object.__setattr__(self, "ignore", LabelSet(self.ignore))
-
-
-@dataclass(frozen=True, slots=True)
-class ReadResult:
-    """What reading gave.
-
-    Nothing is lost: every object of the source is in ``dataset``, or in ``findings``, or counted in ``ignored``.
-
-    Attributes:
-        dataset: what could be read.
-        findings: what could not, and what is odd; sorted.
-        files: how many annotation files were read.
-        ignored: label -> how many shapes were left out on purpose.
-        broken: the names of the images in which an object could not be read.
-    """
-
-    dataset: Dataset
-    findings: tuple[Finding, ...]
-    files: int
-    ignored: Mapping[str, int] = field(default_factory=dict)
-    broken: frozenset[str] = frozenset()
-
-
-Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], ReadResult]
-# Writes the splits (name -> Dataset) into an empty folder; raises InputError when the format cannot hold something.
-Writer: TypeAlias = Callable[[Mapping[str, Dataset], Path, Transfer], None]
-# Reads as a Reader does, and packs the objects; those that are too many for the memory are laid down in the folder.
-Gatherer: TypeAlias = "Callable[[Sequence[Path], Skeleton, ReadOptions, Packing, Path | None], Collection]"
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One annotation format.
-
-    Attributes:
-        name: as on the command line.
-        title: as in tables and messages.
-        detect: whether a path given as source is unmistakably of this format (never by a count of columns).
-        signs: what ``detect`` looks for, for the message when nothing or several fit.
-        read: reads sources into one Dataset.
-        write: writes Datasets, or None when posetools only reads the format.
-        gather: reads sources into a Collection, whose objects may be more than the memory holds; None when the format
-            has one file for all of them.
-        lacks: what is lost when it is written (``posetools.formats.losses``).
-        detect_widely: the same, where ``detect`` looks at the first few files of a folder, by files from all over it.
-        in_shards: whether it is read in shards, which other processes and machines may take.
-        reads_urls: whether sources may be URLs.
-    """
-
-    name: str
-    title: str
-    detect: Callable[[Path], bool]
-    signs: str
-    read: Reader
-    write: Writer | None = None
-    gather: Gatherer | None = None
-    lacks: frozenset[Part] = frozenset()
-    detect_widely: Callable[[Path], bool] | None = None
-    in_shards: bool = False
-    reads_urls: bool = False
-
-    @property
-    def keeps_splits(self) -> bool:
-        """Whether what is written says which image is for training and which for validation."""
-        return "splits" not in self.lacks

@@ -13,9 +13,10 @@ from typing import get_args
 
 import numpy as np
 
-from posetools.core.dataset import Dataset, Visibility
+from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.skeleton import Skeleton
-from posetools.formats.base import Format, Part
+from posetools.formats.entry import Format, Part
+from posetools.formats.target import slices
 
 PARTS: tuple[Part, ...] = get_args(Part)
 # As a heading of docs/formats.md.
@@ -46,18 +47,18 @@ class Loss:
     text: str
 
 
-def losses(target: Format, datasets: Mapping[str, Dataset]) -> tuple[Loss, ...]:
+def losses(target: Format, splits: Mapping[str, Split]) -> tuple[Loss, ...]:
     """Return what of some Datasets of one skeleton is lost when they are written in a format.
 
     Args:
         target: the format.
-        datasets: split -> what is written; images say which split the source declares.
+        splits: split -> what is written; images say which split the source declares.
     """
-    if not target.lacks or not datasets:
+    if not target.lacks or not splits:
         return ()
-    counts = {part: number for part, number in _counts(datasets).items() if number and part in target.lacks}
-    told = [Loss({part: n}, f"{target.title} {_sentence(part, n, datasets)}") for part, n in counts.items()]
-    of_skeleton = _of_skeleton(next(iter(datasets.values())).skeleton)
+    counts = {part: number for part, number in _counts(splits).items() if number and part in target.lacks}
+    told = [Loss({part: n}, f"{target.title} {_sentence(part, n, splits)}") for part, n in counts.items()]
+    of_skeleton = _of_skeleton(next(iter(splits.values())).skeleton)
     rest = {part: number for part, number in of_skeleton.items() if number and part in target.lacks}
     if rest:
         listed = ", ".join(f"{number} {TITLES[part]}" for part, number in rest.items())
@@ -65,15 +66,19 @@ def losses(target: Format, datasets: Mapping[str, Dataset]) -> tuple[Loss, ...]:
     return tuple(told)
 
 
-def _counts(datasets: Mapping[str, Dataset]) -> dict[Part, int]:
-    each = list(datasets.values())
-    return {
-        "splits": sum(image.split is not None for one in each for image in one.images),
-        "boxes": sum(map(len, each)),
-        "occluded": sum(int((one.keypoints[:, :, 2] == Visibility.HIDDEN).sum()) for one in each),
-        "areas": sum(_own_areas(one) for one in each),
-        "names": sum(len(one.images) for one in each),
+def _counts(splits: Mapping[str, Split]) -> dict[Part, int]:
+    counts: dict[Part, int] = {
+        "splits": sum(image.split is not None for split in splits.values() for image in split.images),
+        "boxes": 0,
+        "occluded": 0,
+        "areas": 0,
+        "names": sum(len(split.images) for split in splits.values()),
     }
+    for one in slices(splits.values()):
+        counts["boxes"] += len(one)
+        counts["occluded"] += int((one.keypoints[:, :, 2] == Visibility.HIDDEN).sum())
+        counts["areas"] += _own_areas(one)
+    return counts
 
 
 def _own_areas(dataset: Dataset) -> int:
@@ -81,10 +86,10 @@ def _own_areas(dataset: Dataset) -> int:
     return int((~np.isclose(dataset.areas, sides.prod(axis=1), rtol=_SAME_AREA)).sum())
 
 
-def _sentence(part: Part, number: int, datasets: Mapping[str, Dataset]) -> str:
+def _sentence(part: Part, number: int, splits: Mapping[str, Split]) -> str:
     many = "" if number == 1 else "s"
     if part == "splits":
-        declared = Counter(image.split for one in datasets.values() for image in one.images if image.split)
+        declared = Counter(image.split for one in splits.values() for image in one.images if image.split)
         listed = ", ".join(f"{split} {times}" for split, times in declared.items())
         return f"has no splits: that of {number} image{many} is lost ({listed})"
     return {

@@ -1,7 +1,4 @@
-"""What the readers of formats with one annotation file per picture share: walking, and what one file gives.
-
-Such a reader turns every annotation file into a FileReading, in any process; posetools/formats/parts.py joins them.
-"""
+"""What one annotation file gives, or one entry of a file of many images; posetools/formats/shards.py joins them."""
 
 from __future__ import annotations
 
@@ -22,14 +19,12 @@ class Row(NamedTuple):
     Attributes:
         box: x1, y1, x2, y2 in pixels.
         keypoints: K triples x, y, visibility.
-        place: where it stands: the file, and the place in it.
-        number: which shape or line of the file it is, where the format has one file per picture.
+        place: where it stands in the file.
     """
 
     box: Corners
     keypoints: Sequence[PointXYV]
     place: str
-    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

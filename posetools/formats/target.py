@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from posetools.core.dataset import Dataset
+from posetools.core.dataset import Dataset, Split
 from posetools.errors import InputError, OutputError, must_be, printable
 from posetools.files.disk import portable_path
 
 
-def check_holdable(splits: Mapping[str, Dataset], title: str, annotation_of: Callable[[str, str], str]) -> None:
+def slices(splits: Iterable[Split]) -> Iterator[Dataset]:
+    """Yield what is in some splits, one Dataset of a few hundred images after the other."""
+    return (dataset for split in splits for dataset in split.slices())
+
+
+def check_holdable(splits: Mapping[str, Split], title: str, annotation_of: Callable[[str, str], str]) -> None:
     """Refuse what a format with one annotation file per picture, boxes and points cannot hold.
 
     Args:
-        splits: name -> Dataset.
+        splits: by name.
         title: the format's, for messages.
         annotation_of: (split, file name of a picture) -> its annotation file's name.
 
@@ -25,9 +30,10 @@ def check_holdable(splits: Mapping[str, Dataset], title: str, annotation_of: Cal
             leads out of the folder, or two pictures with one annotation file.
     """
     pictures: dict[str, str] = {}
-    for split, dataset in splits.items():
-        _check_objects(dataset, title)
-        for image in dataset.images:
+    for split, part in splits.items():
+        for dataset in part.slices():
+            _check_objects(dataset, title)
+        for image in part.images:
             name = image.file_name
             relative = portable_path(name)
             if relative is None or ".." in relative.parts or PurePosixPath(name).name == "":
@@ -50,11 +56,11 @@ def _check_objects(dataset: Dataset, title: str) -> None:
         problem = must_be("iscrowd", f"0, for {title} has no groups of objects", 1)
         problem += f" ({len(groups)} such objects)" if len(groups) > 1 else ""
         hint = "`posetools convert --drop-crowds` leaves such objects out, and counts them"
-        raise InputError(instance.image.file_name, instance.place, problem, hint=hint)
+        raise InputError(instance.image.file_name, str(instance.origin), problem, hint=hint)
     for row in np.flatnonzero((dataset.boxes[:, 2:] <= dataset.boxes[:, :2]).any(axis=1)):
         instance = dataset[int(row)]
         problem = must_be("box", "x1, y1, x2, y2 with width and height", instance.box.tolist())
-        raise InputError(instance.image.file_name, instance.place, problem, hint="correct or delete the object")
+        raise InputError(instance.image.file_name, str(instance.origin), problem, hint="correct or delete the object")
 
 
 def put_text(path: Path, text: str) -> None:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from posetools import __version__
 from posetools.errors import MissingExtraError, RequestError, RunError, must_be
 from posetools.scale.shards import Engine, Result, Shard, engine_for
-from posetools.scale.spool import Spool
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -49,9 +48,7 @@ class Cluster:
     address: str
     patience: float = _PATIENCE
 
-    def run(
-        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
-    ) -> Iterator[Result]:
+    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order.
 
         Raises:
@@ -59,7 +56,6 @@ class Cluster:
             RequestError: there is no such scheduler, it has no worker, or a worker has not this posetools.
             RunError: a shard ended all workers that took it, or the scheduler was lost.
         """
-        del spool
         with _connected(self.address, self.patience) as client:
             threads = _check_workers(client, self.address, self.patience)
             # Sent with every shard, so that no worker needs anything of another one, which may be lost.

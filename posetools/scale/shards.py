@@ -23,7 +23,6 @@ from typing import ClassVar, Protocol, TypeVar
 
 from posetools.errors import RunError
 from posetools.progress import Progress
-from posetools.scale.spool import Share, Spool, adopt
 
 Item = TypeVar("Item")
 Shard = TypeVar("Shard")
@@ -44,15 +43,12 @@ class Engine(Protocol):
 
     elsewhere: ClassVar[bool]
 
-    def run(
-        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
-    ) -> Iterator[Result]:
+    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order.
 
         Args:
             work: a function that can be pickled, and so must be its results.
             shards: what it is called with; all of them are asked for before the first result comes.
-            spool: takes what ``work`` lays down, if it can reach the process that works.
 
         Raises:
             RunError: what runs them was ended from outside.
@@ -65,11 +61,8 @@ class Here:
 
     elsewhere: ClassVar[bool] = False
 
-    def run(
-        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
-    ) -> Iterator[Result]:
+    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order."""
-        del spool
         return map(work, list(shards))
 
 
@@ -84,9 +77,7 @@ class Processes:
     elsewhere: ClassVar[bool] = False
     workers: int
 
-    def run(
-        self, work: Callable[[Shard], Result], shards: Iterable[Shard], spool: Spool | None = None
-    ) -> Iterator[Result]:
+    def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order; a single shard is worked on in this process."""
         first = list(islice(it := iter(shards), self.workers))
         if len(first) < 2:
@@ -94,8 +85,7 @@ class Processes:
             return
         # Spawned processes share no locks with the threads of this one, on any platform.
         context = get_context("spawn")
-        share = spool.share(context) if spool else None
-        pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(share,))
+        pool = ProcessPoolExecutor(self.workers, context, initializer=_begin)
         under_way: deque[Future[Result]] = deque()
         try:
             # As many processes start as shards are waiting; meanwhile the other shards are made.
@@ -133,7 +123,6 @@ def run_shards(
     engine: Engine,
     progress: Progress,
     what: str,
-    spool: Spool | None = None,
 ) -> Iterator[Result]:
     """Yield ``work`` of every shard, in their order, and tell how many items are done.
 
@@ -143,7 +132,6 @@ def run_shards(
         engine: what runs it.
         progress: told how far it is.
         what: what is being done, for ``progress`` and messages.
-        spool: takes what ``work`` lays down, if it can reach the process that works.
 
     Raises:
         RunError: what runs the shards was ended from outside.
@@ -155,16 +143,15 @@ def run_shards(
             lengths.append(len(shard))
             yield shard
 
-    for number, result in enumerate(engine.run(work, counted(), spool)):
+    for number, result in enumerate(engine.run(work, counted())):
         done += lengths[number]
         total = total or sum(lengths)
         progress(what, done, total)
         yield result
 
 
-def _begin(share: Share | None) -> None:
+def _begin() -> None:
     """Prepare a process of a pool."""
-    adopt(share)
     if parent := parent_process():
         Thread(target=_end_with, args=(parent,), daemon=True).start()
     # To take a process apart piece by piece at its end takes as long as a thousand files.

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError, RunError, must_be
 from posetools.files.disk import staged_folder
@@ -79,7 +80,7 @@ def render_set(
             (rendered / name).write_bytes(data)
             builder.add_image(Image(name, *size, path=rendered / name))
             for i, label in enumerate(labels):
-                builder.add_instance(name, box=label.box, keypoints=label.keypoints, place=f"{name}: car {i}")
+                builder.add_instance(name, box=label.box, keypoints=label.keypoints, origin=Origin(name, f"car {i}"))
             progress(_WHAT, number + 1, pictures)
         dataset = builder.build()
         write_labelme({"all": dataset}, folder, "copy")

@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from posetools.checks.validate import validate
 from posetools.core.dataset import DatasetBuilder, Image
+from posetools.core.place import Origin
 from posetools.core.skeleton import dump_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.formats.coco import format as coco
@@ -224,7 +225,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
             side = 3.0 if (split, number) == ("train", 7) else 40.0
             box = np.array([10.0, 10.0, 10 + side, 10 + side])
             points = np.column_stack([np.linspace(10.5, 9.5 + side, 3), np.linspace(10.5, 9.5 + side, 3), [2, 1, 2]])
-            builder.add_instance(name, box=box, keypoints=points, place=name)
+            builder.add_instance(name, box=box, keypoints=points, origin=Origin(name))
         splits[split] = builder.build()
     coco.write(splits, folder / "dogs", "copy")
     found = validate(folder / "dogs", skeleton=folder / "dog.yaml")

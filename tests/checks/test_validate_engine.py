@@ -12,7 +12,6 @@ import pytest
 from posetools.checks.inspection import inspect
 from posetools.checks.validate import validate
 from posetools.scale.shards import Processes
-from posetools.scale.spool import Spool
 from tests.coco_sample import edit, write_sample
 
 
@@ -38,8 +37,11 @@ class Meddler:
     def __init__(self, change: Callable[[], object]) -> None:
         self._change = change
 
-    def run(self, work: Callable[[Any], Any], shards: Iterable[Any], spool: Spool | None = None) -> Iterator[Any]:
-        del spool
+    def run(
+        self,
+        work: Callable[[Any], Any],
+        shards: Iterable[Any],
+    ) -> Iterator[Any]:
         for shard in shards:
             yield work(shard)
         if work is inspect:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate, without_split
+from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import load_skeleton
 from tests.build import make_dataset
 
@@ -17,7 +18,8 @@ NAMES = ["b.jpg", "a/z.jpg", "a.jpg", "B.jpg"]
 
 def _objects(dataset: Dataset) -> list[tuple[str, list[float], list[float], float, bool, str]]:
     return [
-        (i.image.file_name, i.box.tolist(), i.keypoints.ravel().tolist(), i.area, i.iscrowd, i.place) for i in dataset
+        (i.image.file_name, i.box.tolist(), i.keypoints.ravel().tolist(), i.area, i.iscrowd, str(i.origin))
+        for i in dataset
     ]
 
 
@@ -27,7 +29,7 @@ def test_pictures_are_sorted_and_objects_follow_in_their_order() -> None:
     assert dataset.image_index.tolist() == sorted(dataset.image_index.tolist())
     for number, rows in enumerate(dataset.rows_of_images()):
         name = dataset.images[number].file_name
-        assert [dataset.places[row] for row in rows] == [f"{name}: object {i}" for i in range(3)]
+        assert [str(dataset.origins[row]) for row in rows] == [f"{name}: object {i}" for i in range(3)]
         assert all(dataset[row].image.file_name == name for row in rows)
 
 
@@ -38,8 +40,8 @@ def test_builder_fills_areas_and_empties_points_that_are_not_labelled() -> None:
     keypoints = np.tile([3.0, 4.0, 0.0], (8, 1))
     keypoints[0] = [1, 2, 1]
     box = np.array([1.0, 2.0, 5.0, 8.0])
-    builder.add_instance("a", box=box, keypoints=keypoints, place="p")
-    builder.add_instance("a", box=box, keypoints=keypoints, place="q", area=7.0, iscrowd=True)
+    builder.add_instance("a", box=box, keypoints=keypoints, origin=Origin("p"))
+    builder.add_instance("a", box=box, keypoints=keypoints, origin=Origin("q"), area=7.0, iscrowd=True)
     box[:] = 0
     dataset = builder.build()
     assert dataset.areas.tolist() == [24.0, 7.0]
@@ -98,7 +100,7 @@ def test_equality_looks_at_everything_but_where_things_came_from() -> None:
     moved = replace(
         dataset,
         images=tuple(replace(image, path=Path("elsewhere")) for image in dataset.images),
-        places=("?",) * len(dataset),
+        origins=Origins.of([Origin("?")] * len(dataset)),
     )
     assert moved == dataset
     assert make_dataset(seed=1) != dataset
@@ -109,7 +111,7 @@ def test_equality_looks_at_everything_but_where_things_came_from() -> None:
     assert dataset != "a text"
 
 
-@pytest.mark.parametrize("name", ["boxes", "keypoints", "areas", "iscrowd", "image_index"])
+@pytest.mark.parametrize("name", ["boxes", "keypoints", "areas", "iscrowd", "category_ids", "image_index"])
 def test_shapes_are_held(name: str) -> None:
     dataset = make_dataset()
     array = getattr(dataset, name)

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +20,12 @@ from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.files import walking
 from posetools.files.disk import Transfer
-from posetools.formats import FORMATS, selection
+from posetools.formats import FORMATS
+from posetools.formats import result as result_module
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.labelme import format as labelme
 from posetools.imaging.header import read_header
-from posetools.scale import spool
 from tests.build import make_dataset, make_picture
 from tests.converting import NAMES, contents, convert_one, instances, labelme_source, write_source, written
 
@@ -205,29 +203,6 @@ def test_a_split_that_is_not_possible_writes_nothing(tmp_path: Path) -> None:
     assert convert_one(source, tmp_path / "out", target_format="labelme").written
 
 
-def test_columns_of_all_images_are_made_a_few_times_however_many_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A list of all names or splits for each image made converting quadratic in their number."""
-    asked: Counter[str] = Counter()
-    for name in ("names", "declared", "counts"):
-        column = getattr(selection.Whole, name).fget
-
-        def counted(whole: selection.Whole, name: str = name, column: Any = column) -> Any:
-            asked[name] += 1
-            return column(whole)
-
-        monkeypatch.setattr(selection.Whole, name, property(counted))
-    times = []
-    for number in (4, 16):
-        dataset = make_dataset(tmp_path / f"pictures{number}", images=[f"{at}.jpg" for at in range(number)])
-        source = write_source(tmp_path / f"source{number}", "via", {"all": dataset})
-        asked.clear()
-        assert convert_one(source, tmp_path / f"out{number}").written
-        times.append(dict(asked))
-    assert times[0] == times[1] and set(times[0]) == {"names", "declared", "counts"}
-
-
 # What cannot be read.
 
 
@@ -346,16 +321,14 @@ def test_real_photos_convert_without_a_finding(tmp_path: Path) -> None:
     assert len(again) == 10
 
 
-@pytest.mark.parametrize(("workers", "shared"), [(1, True), (2, True), (2, False)])
-def test_what_is_streamed_is_what_a_dataset_would_be_written_as(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, shared: bool
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_comes_in_shards_is_what_a_dataset_would_be_written_as(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     source, _ = labelme_source(tmp_path, images=[f"{name}/{i}.jpg" for name in "ab" for i in range(7)])
-    # Laid down in a file, read in shards of four pictures, and written in slices of three.
-    monkeypatch.setattr(selection, "_SLICE", 3)
+    # Read in shards of four images, and written in slices of three.
+    monkeypatch.setattr(result_module, "SLICE", 3)
     monkeypatch.setattr(labelme, "SHARD", 4)
-    monkeypatch.setattr(spool, "_IN_MEMORY", 100)
-    monkeypatch.setattr(spool, "CAN_SHARE", shared and spool.CAN_SHARE)
     convert_one(source, tmp_path / "out", val=0.3, read=ReadOptions(workers=workers))
     splits = written(tmp_path / "out")
     (tmp_path / "again").mkdir()
@@ -364,18 +337,6 @@ def test_what_is_streamed_is_what_a_dataset_would_be_written_as(
         text = (tmp_path / "out" / f"{split}_coco.json").read_text()
         assert (tmp_path / "again" / f"{split}_coco.json").read_text() == text
         assert len(json.loads(text)["annotations"]) == len(splits[split]) > 0
-
-
-def test_objects_that_cannot_be_laid_down_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, _ = labelme_source(tmp_path)
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", full)
-    with pytest.raises(OutputError, match="objects cannot be laid down here: No space left on device"):
-        convert_one(source, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_that_are_left_where_they_are_need_not_be_there(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Floats, pairwise_iou
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.diff import DiffResult, diff
 from posetools.datasets.matching import match_boxes
@@ -38,7 +39,7 @@ def _cars(n: int = 6) -> Dataset:
         box = np.array([10.0, 20.0, 110.0, 95.0]) + (200.0 if row % 2 else 0.0) * np.array([1, 0, 1, 0])
         points = box[:2] + LAYOUT * (box[2:] - box[:2])
         keypoints = np.concatenate([points, np.full((8, 1), 2.0)], axis=1)
-        builder.add_instance(f"{row // 2}.jpg", box=box, keypoints=keypoints, place=f"object {row}")
+        builder.add_instance(f"{row // 2}.jpg", box=box, keypoints=keypoints, origin=Origin(f"object {row}"))
     return builder.build()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Floats
+from posetools.core.place import Origin
 from posetools.core.skeleton import built_in_path, dump_skeleton, load_skeleton, read_skeleton
 from posetools.core.skeleton_draft import commented_yaml
 from posetools.datasets.matching import match
@@ -35,7 +36,7 @@ def _cars(n: int, seed: int = 0) -> Dataset:
         points = 20 + LAYOUT * sides
         keypoints = np.concatenate([points, rng.integers(1, 3, (8, 1))], axis=1)
         box = np.concatenate([[20, 20], 20 + sides])
-        builder.add_instance(f"{row:04}.jpg", box=box, keypoints=keypoints, place=f"car {row}")
+        builder.add_instance(f"{row:04}.jpg", box=box, keypoints=keypoints, origin=Origin(f"car {row}"))
     return builder.build()
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from posetools.cli.evaluate_tables import print_reports
 from posetools.core.dataset import Dataset, DatasetBuilder
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.evaluation.report import BOXES, Report, Subject, as_document, check_same_split
@@ -54,7 +55,9 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             points[:, :2] = (points[:, :2] - instance.box[:2]) * scale + instance.box[:2] + move
             corner = instance.box[:2] + move
             box = np.array([*corner, *(corner + np.array([110.0, 90.0]))])
-            builder.add_instance(image.file_name, box=box, keypoints=points, place=f"val_coco.json: annotations[{row}]")
+            builder.add_instance(
+                image.file_name, box=box, keypoints=points, origin=Origin(f"val_coco.json: annotations[{row}]")
+            )
     return builder.build()
 
 
@@ -81,7 +84,7 @@ def test_poses_thinned_out_by_oks_still_count_for_their_own_labels(truth: Datase
     for image, rows in zip(truth.images, truth.rows_of_images(), strict=True):
         twice.add_image(image)
         for row in (*rows, rows[0]):
-            twice.add_instance(image.file_name, box=truth.boxes[row], keypoints=truth.keypoints[row], place="")
+            twice.add_instance(image.file_name, box=truth.boxes[row], keypoints=truth.keypoints[row], origin=Origin(""))
     doubled = twice.build()
     oracle = Oracle(doubled, blur=0.0)
     said = collect(doubled, estimator=oracle)

@@ -82,7 +82,8 @@ def test_nothing_labelled() -> None:
         areas=np.zeros(0),
         iscrowd=np.zeros(0, dtype=np.bool_),
         image_index=np.zeros(0, dtype=np.int64),
-        places=(),
+        category_ids=TRUTH.category_ids[:0],
+        origins=TRUTH.origins[:0],
     )
     one = said(empty, predict(TRUTH))["no-objects"]
     assert one.text.startswith("no object is labelled in 40 pictures, so there is no AP")

@@ -14,11 +14,13 @@ from pycocotools.coco import COCO
 
 from posetools.core.dataset import DatasetBuilder, Image, concatenate
 from posetools.core.geometry import xywh_from_xyxy, xyxy_from_xywh
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.coco.sources import split_in
+from posetools.formats.result import ReadResult
 from tests.build import make_dataset, make_picture
 from tests.coco_sample import Document, edit, make_sample, other_skeleton, write_sample
 
@@ -27,7 +29,7 @@ TRAIN = "train_coco.json"
 
 
 def read(*sources: Path, **options: Any) -> ReadResult:
-    return coco.read(sources, CAR8, ReadOptions(**options))
+    return coco.FORMAT.read(sources, CAR8, ReadOptions(**options))
 
 
 def codes(result: ReadResult) -> list[str]:
@@ -43,7 +45,7 @@ def is_conserved(result: ReadResult, document: Mapping[str, Any]) -> bool:
     if any(finding.code == "E113" for finding in result.findings):
         # Keypoints without names refuse the file as a whole.
         return True
-    told = [*result.dataset.places, *(finding.place for finding in result.findings)]
+    told = [*map(str, result.dataset.origins), *(finding.place for finding in result.findings)]
     lost = [
         place
         for place, entry in zip(places_in(document), document["annotations"], strict=True)
@@ -126,7 +128,7 @@ def test_any_object_comes_back(
     for x, y, w, h, v in rows:
         points = np.tile([y, w / 3, v], (8, 1))
         box = np.array([x, y, x + w + 2, y + h + 2])
-        builder.add_instance("a.jpg", box=box, keypoints=points, place="", iscrowd=crowd)
+        builder.add_instance("a.jpg", box=box, keypoints=points, origin=Origin(""), iscrowd=crowd)
     dataset = builder.build()
     path = tmp_path_factory.mktemp("any") / "any.json"
     coco.write_split(dataset, path)
@@ -662,7 +664,7 @@ def test_read_split_refuses_names_that_leave_the_folder(tmp_path: Path) -> None:
 def test_the_skeleton_decides_name_and_id_of_the_category(tmp_path: Path) -> None:
     write_sample(tmp_path / "cars")
     vehicle = other_skeleton(category={"name": "vehicle", "id": 3})
-    result = coco.read([tmp_path / "cars" / TRAIN], vehicle, ReadOptions(names={"car": "vehicle"}))
+    result = coco.FORMAT.read([tmp_path / "cars" / TRAIN], vehicle, ReadOptions(names={"car": "vehicle"}))
     assert result.findings == ()
     coco.write({"train": result.dataset}, tmp_path / "out", "hardlink")
     document = json.loads((tmp_path / "out" / TRAIN).read_text())

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from posetools.core.dataset import Dataset, DatasetBuilder, Entry, Image
-from posetools.core.geometry import box_area
+from posetools.core import dataset as core_dataset
+from posetools.core.dataset import Dataset, DatasetBuilder, Image
+from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, fetch
 from posetools.files.urls import UrlPath
 from posetools.formats.coco import write as coco_write
-from posetools.formats.coco.lines import LinePacking, Lines, lines_of
 from posetools.formats.coco.write import category_entry, write, write_split
 from tests.build import make_dataset
 from tests.coco_sample import other_skeleton
@@ -38,7 +38,7 @@ def dataset(skeleton: Skeleton = CAR8) -> Dataset:
             box = np.concatenate([low, low + np.array([40.0, 30.5 + number])])
             points = np.column_stack([rng.uniform(0, 100, (8, 2)).round(place), rng.integers(0, 3, 8)])
             area = 77.0 if place == 1 else 123.456 if place == 2 else None
-            builder.add_instance(name, box=box, keypoints=points, place="", area=area, iscrowd=place == 1)
+            builder.add_instance(name, box=box, keypoints=points, origin=Origin(""), area=area, iscrowd=place == 1)
     return builder.build()
 
 
@@ -98,10 +98,9 @@ def text_by_hand(data: Dataset, first_image: int, first_annotation: int) -> str:
 def test_a_file_is_written_as_one_would_by_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, skeleton: Skeleton
 ) -> None:
-    monkeypatch.setattr(coco_write, "_BATCH", batch)
+    for module in (core_dataset, coco_write):
+        monkeypatch.setattr(module, "SLICE", batch)
     data = dataset(skeleton)
-    write_split(data, tmp_path / "x.json", first_image=11, first_annotation=101)
-    assert (tmp_path / "x.json").read_text(encoding="utf-8") == text_by_hand(data, 11, 101)
     write_split(data, tmp_path / "x.json")
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == text_by_hand(data, 1, 1)
 
@@ -125,43 +124,9 @@ def test_the_category_is_the_skeletons() -> None:
     }
 
 
-def packed(data: Dataset) -> Lines:
-    """Return the objects as a process that reads annotation files sends them."""
-    points = [flat(points) for points in data.keypoints.tolist()]
-    visibility = [bytes(row) for row in data.visibility.tolist()]
-    packing = LinePacking(data.skeleton)
-    text = packing.pack(data.boxes, points, visibility, range(len(data)))
-    assert text.count(b"\n") == len(data)
-    assert [len(line) + 1 for line in text.split(b"\n")[:-1]] == packing.lengths(text).tolist()
-    return packing.unpack(text, np.bincount(data.image_index, minlength=len(data.images)))
-
-
-def test_objects_that_are_packed_are_those_of_the_dataset() -> None:
-    data = dataset()
-    own = replace(
-        data,
-        areas=box_area(data.boxes),
-        iscrowd=np.zeros(len(data), dtype=np.bool_),
-    )
-    lines = packed(own)
-    assert lines.counts.tolist() == list(COUNTS)
-    assert list(lines.numbered(4, 9)) == list(lines_of(own).numbered(4, 9))
-    numbered = [json.loads(line) for line in lines.numbered(4, 9)]
-    assert [entry["id"] for entry in numbered] == list(range(9, 15))
-    assert [entry["image_id"] for entry in numbered] == [4, 4, 5, 7, 7, 7]
-
-
-def test_every_picture_is_counted_and_every_line_belongs_to_one() -> None:
-    data = dataset().select_images([0, 1, 2])
-    assert lines_of(data).counts.tolist() == [2, 1, 0]
-    for bodies in ([b"{}"], [b"{}"] * 3):
-        with pytest.raises(ValueError, match="zip"):
-            list(Lines(np.array([1, 1]), bodies).numbered(1, 1))
-
-
 @dataclass(frozen=True)
-class InParts:
-    """A data set whose objects come as lines, picture by picture, as from processes that read."""
+class InSlices:
+    """A data set that comes in several Datasets, as from processes that read."""
 
     data: Dataset
 
@@ -170,26 +135,23 @@ class InParts:
         return self.data.skeleton
 
     @property
-    def num_images(self) -> int:
-        return len(self.data.images)
+    def images(self) -> tuple[Image, ...]:
+        return self.data.images
 
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def entries(self) -> Iterator[Entry]:
-        return self.data.entries()
-
-    def lines(self) -> Iterator[Lines]:
-        whole, at = lines_of(self.data), 0
-        for start in range(0, len(self.data.images), 2):
-            counts = whole.counts[start : start + 2]
-            yield Lines(counts, whole.bodies[at : at + int(counts.sum())])
-            at += int(counts.sum())
+    def slices(self) -> Iterator[Dataset]:
+        for indices in ([0], [1, 2], [3]):
+            yield self.data.select_images(indices)
 
 
-def test_parts_give_the_same_file(tmp_path: Path) -> None:
-    write_split(InParts(dataset()), tmp_path / "x.json", first_image=3, first_annotation=8)
-    assert (tmp_path / "x.json").read_text(encoding="utf-8") == text_by_hand(dataset(), 3, 8)
+def test_slices_give_the_same_file(tmp_path: Path) -> None:
+    write_split(InSlices(dataset()), tmp_path / "x.json")
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == text_by_hand(dataset(), 1, 1)
+
+
+def test_ids_run_on_through_slices(tmp_path: Path) -> None:
+    before = make_dataset(images=["0.jpg", "1.jpg"], per_image=3)
+    write({"train": before, "val": InSlices(dataset())}, tmp_path, "none")
+    assert (tmp_path / "val_coco.json").read_text(encoding="utf-8") == text_by_hand(dataset(), 3, 7)
 
 
 def _of(names: list[str], root: Path) -> Dataset:

@@ -16,8 +16,9 @@ from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.custom import format as custom
+from posetools.formats.result import ReadResult
 from tests.build import make_dataset, make_picture
 from tests.cli.run import run
 
@@ -71,7 +72,7 @@ def save(folder: Path, table: str, mapping: str = LONG, name: str = "cars.csv") 
 
 def read(folder: Path, table: str, mapping: str = LONG, name: str = "cars.csv", **options: Any) -> ReadResult:
     saved = save(folder, table, mapping, name)
-    return custom.read([folder / "in" / name], CAR8, ReadOptions(mapping=saved.mapping, **options))
+    return custom.FORMAT.read([folder / "in" / name], CAR8, ReadOptions(mapping=saved.mapping, **options))
 
 
 def cells(dataset: Dataset) -> dict[str, list[Any]]:
@@ -93,7 +94,7 @@ def test_one_row_per_point(tmp_path: Path) -> None:
     assert [image.file_name for image in result.dataset.images] == ["a.jpg", "b.jpg"]
     assert result.dataset.boxes.tolist() == [[10, 20, 110, 100]]
     assert result.dataset.keypoints[0, :2].tolist() == [[30, 40, 2], [50, 60.5, 1]]
-    assert result.dataset.places[0].endswith("cars.csv: line 2")
+    assert str(result.dataset.origins[0]).endswith("cars.csv: line 2")
 
 
 @pytest.mark.parametrize("units", ["pixel", "fraction", "percent"])
@@ -118,7 +119,7 @@ def test_one_row_per_object_gives_back_a_data_set(tmp_path: Path, units: str, fi
     box = '[box]\ncolumns = ["x1", "y1", "x2", "y2"]\nconvention = "xyxy"\n'
     mapping = tmp_path / "mapping.toml"
     mapping.write_text(f'units = "{units}"' + WIDE.replace("csv", file) + box)
-    result = custom.read([tmp_path / "in"], CAR8, ReadOptions(mapping=mapping))
+    result = custom.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions(mapping=mapping))
     assert result.findings == ()
     np.testing.assert_allclose(result.dataset.keypoints, dataset.keypoints, atol=0 if units == "pixel" else 1e-9)
     assert result.dataset.images == dataset.images
@@ -182,7 +183,7 @@ def test_delimiter_and_encoding(tmp_path: Path) -> None:
     options = save(tmp_path, "", 'delimiter = ";"\nencoding = "cp1252"\n' + LONG)
     make_picture(tmp_path / "in/ü.jpg")
     (tmp_path / "in/cars.csv").write_bytes(TABLE.replace("b.jpg", "ü.jpg").replace(",", ";").encode("cp1252"))
-    result = custom.read([tmp_path / "in"], CAR8, options)
+    result = custom.FORMAT.read([tmp_path / "in"], CAR8, options)
     assert result.findings == () and [image.file_name for image in result.dataset.images] == ["a.jpg", "ü.jpg"]
 
 
@@ -313,9 +314,9 @@ def test_ways_to_break_a_mapping(tmp_path: Path, mapping: str, said: str) -> Non
 def test_a_mapping_must_be_given_and_be_there(tmp_path: Path) -> None:
     save(tmp_path, TABLE)
     with pytest.raises(RequestError, match=r"--mapping FILE\.toml must be given with the format custom"):
-        custom.read([tmp_path / "in"], CAR8, ReadOptions())
+        custom.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions())
     with pytest.raises(InputError, match=r"nowhere\.toml: cannot be read"):
-        custom.read([tmp_path / "in"], CAR8, ReadOptions(mapping=tmp_path / "nowhere.toml"))
+        custom.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions(mapping=tmp_path / "nowhere.toml"))
 
 
 def test_converting(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 import posetools.formats.cvat.format as cvat
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult
 from tests.build import make_picture
 
 CAR8 = load_skeleton("car8")
@@ -72,7 +73,7 @@ def read(folder: Path, *shapes: str, **options: Any) -> ReadResult:
     """Read a folder with one picture, whose entry holds these shapes."""
     make_picture(folder / "images/a.jpg", SIZE)
     save(folder, document(image(*shapes)))
-    return cvat.read([folder], CAR8, ReadOptions(**options))
+    return cvat.FORMAT.read([folder], CAR8, ReadOptions(**options))
 
 
 def visibility(result: ReadResult, row: int = 0) -> dict[str, int]:
@@ -90,13 +91,16 @@ def texts(result: ReadResult) -> str:
 def test_box_and_skeleton_of_a_group(tmp_path: Path) -> None:
     make_picture(tmp_path / "images/a.jpg", SIZE)
     file = save(tmp_path, document(VALID))
-    result = cvat.read([tmp_path], CAR8, ReadOptions())
+    result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.files == 1 and result.ignored == {}
     assert result.dataset.boxes.tolist() == [[10, 20, 110, 90], [150, 20, 300, 120]]
     assert visibility(result) == {LFT: 2, LRT: 1} and visibility(result, 1) == {LFT: 2}
     assert result.dataset[0].keypoints[CAR8.index[LFT]].tolist() == [30.5, 80.25, 2]
     assert result.dataset[0].keypoints[CAR8.index[RRT]].tolist() == [0, 0, 0], "outside"
-    assert result.dataset.places == (f"{file}: image[0] (a.jpg): box[0]", f"{file}: image[0] (a.jpg): box[1]")
+    assert tuple(map(str, result.dataset.origins)) == (
+        f"{file}: image[0] (a.jpg): box[0]",
+        f"{file}: image[0] (a.jpg): box[1]",
+    )
     assert [(i.file_name, i.path, i.split) for i in result.dataset.images] == [
         ("a.jpg", tmp_path / "images/a.jpg", None)
     ]
@@ -276,7 +280,7 @@ def test_mistakes(tmp_path: Path, old: str, new: str, code: str, place: str, par
     make_picture(tmp_path / "images/a.jpg", SIZE)
     assert old in VALID
     file = save(tmp_path, document(VALID.replace(old, new, 1)))
-    result = cvat.read([tmp_path], CAR8, ReadOptions())
+    result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     where = "image[0] (a.jpg)" if 'name="' not in new else f"image[0] ({new[6:-1]})"
     found = [f for f in result.findings if f.code == code and f"{f.place}, ".startswith(f"{where}{place}, ")]
     assert len(found) == 1, result.findings
@@ -311,7 +315,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: str | bytes, place: 
     make_picture(tmp_path / "images/a.jpg", SIZE)
     save(tmp_path, document(VALID))
     file = save(tmp_path, content, "b.xml")
-    result = cvat.read([tmp_path], CAR8, ReadOptions())
+    result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert len(result.dataset) == 2, "the other file is read all the same"
     assert next((f.code, f.file, f.place) for f in result.findings) == ("E310", str(file), place)
     assert part in result.findings[0].message and "CVAT for images 1.1" in result.findings[0].hint
@@ -322,7 +326,7 @@ def test_pictures_of_a_project_lie_in_folders_of_subsets(tmp_path: Path) -> None
         make_picture(tmp_path / f"images/{subset}/sub/a.jpg", SIZE)
     entries = [image(name="sub/a.jpg", subset=subset) for subset in ("Train", "Validation", "backup")]
     save(tmp_path, document(*entries))
-    result = cvat.read([tmp_path], CAR8, ReadOptions())
+    result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == ()
     assert [(i.file_name, i.split) for i in result.dataset.images] == [
         ("Train/sub/a.jpg", "train"),
@@ -336,10 +340,10 @@ def test_pictures_beside_the_file_and_in_image_roots(tmp_path: Path) -> None:
     make_picture(tmp_path / "elsewhere/deep/a.jpg", SIZE)
     make_picture(tmp_path / "src/unlabelled.jpg", SIZE)
     file = save(tmp_path / "src", document(VALID, image(name="b.jpg")))
-    result = cvat.read([tmp_path / "src"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
+    result = cvat.FORMAT.read([tmp_path / "src"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
     assert [(f.code, f.file) for f in result.findings] == [("W322", str(tmp_path / "src/unlabelled.jpg"))]
     assert [i.file_name for i in result.dataset.images] == ["b.jpg", "deep/a.jpg"], "b.jpg has no objects"
-    without = cvat.read([file], CAR8, ReadOptions())
+    without = cvat.FORMAT.read([file], CAR8, ReadOptions())
     assert codes(without) == [("E121", "image[0] (a.jpg)")]
 
 
@@ -347,7 +351,7 @@ def test_a_picture_that_is_listed_twice_is_left_out(tmp_path: Path) -> None:
     make_picture(tmp_path / "images/a.jpg", SIZE)
     make_picture(tmp_path / "images/b.jpg", SIZE)
     save(tmp_path, document(VALID, image(name="b.jpg"), VALID))
-    result = cvat.read([tmp_path], CAR8, ReadOptions())
+    result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E313", "image[0] (a.jpg)"), ("E313", "image[2] (a.jpg)")]
     assert "images/a.jpg, got image[2] (a.jpg) besides; none of them is read (4 shapes here)" in texts(result)
     assert [i.file_name for i in result.dataset.images] == ["b.jpg"]
@@ -355,9 +359,9 @@ def test_a_picture_that_is_listed_twice_is_left_out(tmp_path: Path) -> None:
 
 def test_sources_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"must be a folder with CVAT's \.xml files, got 'none in it'"):
-        cvat.read([tmp_path], CAR8, ReadOptions())
+        cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
     with pytest.raises(RequestError, match="must be an existing folder or file"):
-        cvat.read([tmp_path / "no.xml"], CAR8, ReadOptions())
+        cvat.FORMAT.read([tmp_path / "no.xml"], CAR8, ReadOptions())
 
 
 def test_detection(tmp_path: Path) -> None:
@@ -373,7 +377,7 @@ def test_no_value_of_any_attribute_stops_the_reading(tmp_path: Path, value: str)
     for found in re.finditer('"[^"]*"', VALID):
         text = f'{VALID[: found.start()]}"{value}"{VALID[found.end() :]}'
         save(tmp_path, document(text))
-        result = cvat.read([tmp_path], CAR8, ReadOptions())
+        result = cvat.FORMAT.read([tmp_path], CAR8, ReadOptions())
         assert result.files == 1 and (result.findings or len(result.dataset) == 2)
 
 

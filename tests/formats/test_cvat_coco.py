@@ -74,7 +74,7 @@ def test_a_task(tmp_path: Path, pictures: str) -> None:
     picture = make_picture(tmp_path / pictures / "sub/a.jpg")
     save(tmp_path, export(), "default")
     assert coco.detect(tmp_path)
-    result = coco.read([tmp_path], CAR8, ReadOptions())
+    result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [finding.code for finding in result.findings] == ["W323", "W203"], "CVAT keeps coordinates of points outside"
     assert "annotations.attributes (1)" in result.findings[0].message
     assert [(i.file_name, i.path, i.split) for i in result.dataset.images] == [("sub/a.jpg", picture, None)]
@@ -87,7 +87,7 @@ def test_a_project_with_subsets(tmp_path: Path) -> None:
     for number, subset in enumerate(("Train", "Validation")):
         make_picture(tmp_path / f"images/{subset}/sub/a.jpg", seed=number)
         save(tmp_path, export(), subset)
-    result = coco.read([tmp_path], CAR8, ReadOptions())
+    result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert {finding.code for finding in result.findings} == {"W203", "W323"}
     assert [(i.file_name, i.split) for i in result.dataset.images] == [
         ("images/Train/sub/a.jpg", "train"),
@@ -100,7 +100,7 @@ def test_a_box_of_the_group_and_masks_are_exported_in_its_place(tmp_path: Path) 
     make_picture(tmp_path / "images/default/sub/a.jpg")
     outline = [[40.0, 40.0, 140.0, 40.0, 140.0, 100.0]]
     save(tmp_path, export(bbox=[40.0, 40.0, 100.0, 60.0], area=3000.0, segmentation=outline), "default")
-    result = coco.read([tmp_path], CAR8, ReadOptions())
+    result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.dataset.boxes.tolist() == [[40, 40, 140, 100]] and result.dataset.areas.tolist() == [3000]
     assert "annotations.segmentation (1)" in result.findings[0].message
 
@@ -109,5 +109,5 @@ def test_a_skeleton_with_one_point_has_a_box_without_size(tmp_path: Path) -> Non
     make_picture(tmp_path / "images/default/sub/a.jpg")
     one = [50.0, 60.0, 2, *([0.0, 0.0, 0] * 7)]
     save(tmp_path, export(keypoints=one, num_keypoints=1, bbox=[50.0, 60.0, 0.0, 0.0], area=0.0), "default")
-    result = coco.read([tmp_path], CAR8, ReadOptions())
+    result = coco.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert "E108" in {finding.code for finding in result.findings} and len(result.dataset) == 0

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import posetools.formats.cvat.format as cvat
 from posetools.core.dataset import Dataset, DatasetBuilder, Image, without_split
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
@@ -39,7 +40,7 @@ def test_read_gives_back_what_write_wrote(
         folder / "in", skeleton=load_skeleton(name), images=names, per_image=per_image, seed=seed, size=(64, 48)
     )
     cvat.write({"train": dataset}, folder / "out", "hardlink")
-    result = cvat.read([folder / "out"], dataset.skeleton, ReadOptions())
+    result = cvat.FORMAT.read([folder / "out"], dataset.skeleton, ReadOptions())
     assert result.findings == () and result.files == 1
     assert {image.split for image in result.dataset.images} == {"train"}
     assert result.dataset.with_images(without_split(result.dataset.images)) == dataset
@@ -50,17 +51,19 @@ def test_points_keep_all_their_digits(tmp_path: Path) -> None:
     builder.add_image(Image("a.jpg", *SIZE, path=make_picture(tmp_path / "a.jpg", SIZE)))
     points = np.random.default_rng(1).uniform(-9, 400, (8, 2))
     keypoints = np.concatenate([points, np.full((8, 1), 2.0)], axis=1)
-    builder.add_instance("a.jpg", box=np.array([1 / 3, 0.1, 99.7, 80.123456789]), keypoints=keypoints, place="x")
+    builder.add_instance(
+        "a.jpg", box=np.array([1 / 3, 0.1, 99.7, 80.123456789]), keypoints=keypoints, origin=Origin("x")
+    )
     dataset = builder.build()
     cvat.write({"all": dataset}, tmp_path / "out", "copy")
-    assert cvat.read([tmp_path / "out"], CAR8, ReadOptions()).dataset == dataset
+    assert cvat.FORMAT.read([tmp_path / "out"], CAR8, ReadOptions()).dataset == dataset
 
 
 def test_splits_keep_pictures_of_one_name_apart(tmp_path: Path) -> None:
     train = make_dataset(tmp_path / "in/train", images=["a.jpg"])
     val = make_dataset(tmp_path / "in/val", images=["a.jpg"], seed=5)
     cvat.write({"train": train, "val": val}, tmp_path / "out", "copy")
-    result = cvat.read([tmp_path / "out"], CAR8, ReadOptions())
+    result = cvat.FORMAT.read([tmp_path / "out"], CAR8, ReadOptions())
     assert [(i.file_name, i.split) for i in result.dataset.images] == [("train/a.jpg", "train"), ("val/a.jpg", "val")]
     assert result.dataset.boxes.tolist() == [*train.boxes.tolist(), *val.boxes.tolist()]
 
@@ -117,7 +120,7 @@ def test_through_convert_and_back(tmp_path: Path) -> None:
     cvat.write({"all": make_dataset(tmp_path / "in", images=[f"{n}.jpg" for n in "abcde"])}, tmp_path / "src", "copy")
     for source, out, target in (("src", "coco", "coco"), ("coco", "again", "cvat")):
         assert convert(ConvertRequest(sources=(tmp_path / source,), out=tmp_path / out, target_format=target)).written
-    one, two = (cvat.read([tmp_path / name], CAR8, ReadOptions()).dataset for name in ("src", "again"))
+    one, two = (cvat.FORMAT.read([tmp_path / name], CAR8, ReadOptions()).dataset for name in ("src", "again"))
     assert two.with_images(without_split(two.images)) == one
 
 
@@ -125,7 +128,7 @@ def crowd(folder: Path) -> Dataset:
     builder = DatasetBuilder(CAR8)
     builder.add_image(Image("a.jpg", *SIZE, path=make_picture(folder / "a.jpg", SIZE)))
     box = np.array([1.0, 1, 5, 5])
-    builder.add_instance("a.jpg", box=box, keypoints=np.zeros((8, 3)), place="somewhere", iscrowd=True)
+    builder.add_instance("a.jpg", box=box, keypoints=np.zeros((8, 3)), origin=Origin("somewhere"), iscrowd=True)
     return builder.build()
 
 
@@ -182,12 +185,12 @@ def test_every_shape_is_in_the_data_set_in_a_finding_or_counted(
         make_picture(tmp_path / "a.jpg", SIZE)
     save(tmp_path, document(image(*shapes)))
     options = ReadOptions(ignore=frozenset({"bus"}), box_from="keypoints" if from_keypoints else "annotation")
-    result = cvat.read([tmp_path], CAR8, options)
+    result = cvat.FORMAT.read([tmp_path], CAR8, options)
     root = ET.fromstring(document(image(*shapes)))
     told = " ".join(finding.place for finding in result.findings if finding.code not in READ)
     boxes = [one.get("label") for one in root.iterfind("image/box")]
     for number, label in enumerate(boxes):
-        assert label == "bus" or f"box[{number}]" in f"{told} {' '.join(result.dataset.places)}"
+        assert label == "bus" or f"box[{number}]" in f"{told} {' '.join(map(str, result.dataset.origins))}"
     assert told.count("polygon[") == len(root.findall("image/polygon"))
     # A point is labelled in the data set, or named in a finding, or counted, unless its skeleton is so as a whole.
     whole = set(re.findall(r"skeleton\[(\d+)\](?!\.)", told))

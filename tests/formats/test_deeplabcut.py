@@ -18,9 +18,10 @@ from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, MissingExtraError, RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.deeplabcut import format as deeplabcut
 from posetools.formats.deeplabcut.h5 import read_frame
+from posetools.formats.result import ReadResult
 from tests.build import make_dataset, make_picture
 from tests.formats.test_hdf5 import strange_floats
 
@@ -55,7 +56,7 @@ def save(folder: Path, text: str, name: str = "CollectedData_me.csv") -> Path:
 
 def read(source: Path, **options: Any) -> ReadResult:
     given_options = {"assume_visible": True, "box_from": "keypoints", "box_margin": 0.0, **options}
-    return deeplabcut.read([source], CAR8, ReadOptions(**given_options))
+    return deeplabcut.FORMAT.read([source], CAR8, ReadOptions(**given_options))
 
 
 def names(dataset: Dataset) -> list[str]:
@@ -110,7 +111,7 @@ def test_single_and_several_animals(tmp_path: Path, text: str, where: str) -> No
     assert names(result.dataset) == ["clip/img1.png", "clip/img2.png"]
     assert result.dataset.keypoints[0, :2].tolist() == [[10.5, 20, 2], [60, 80, 2]]
     assert result.dataset.boxes.tolist() == [[10.5, 20, 60, 80]]
-    assert result.dataset.places[0].endswith("line 4" if text == SINGLE else "line 5 (a)")
+    assert str(result.dataset.origins[0]).endswith("line 4" if text == SINGLE else "line 5 (a)")
 
 
 def test_single_is_an_individual_and_its_body_parts_are_told_once(tmp_path: Path) -> None:

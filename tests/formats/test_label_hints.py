@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from posetools.formats.base import ReadResult
+from posetools.formats.result import ReadResult
 from tests.formats.test_labelme import Json, box, codes, point, read, visibility
 
 NAME = "left-front-tire"

@@ -11,7 +11,8 @@ import pytest
 import posetools.formats.label_studio.format as label_studio
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult
 from tests.build import make_picture
 
 CAR8 = load_skeleton("car8")
@@ -70,7 +71,7 @@ def read(folder: Path, *result: Json, **options: Any) -> ReadResult:
     """Read a folder with one picture, whose annotation has these entries."""
     make_picture(folder / "a.jpg", SIZE)
     save(folder, [task(*result)])
-    return label_studio.read([folder], CAR8, ReadOptions(**options))
+    return label_studio.FORMAT.read([folder], CAR8, ReadOptions(**options))
 
 
 def visibility(result: ReadResult, row: int = 0) -> dict[str, int]:
@@ -88,13 +89,13 @@ def texts(result: ReadResult) -> str:
 def test_rectangles_and_their_children(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", SIZE)
     file = save(tmp_path, valid())
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.files == 1 and result.ignored == {}
     assert result.dataset.boxes.tolist() == [[32, 24, 160, 144], [192, 24, 288, 144]]
     assert visibility(result) == {LFT: 2, LRT: 1} and visibility(result, 1) == {LFT: 2}
     assert result.dataset[0].keypoints[CAR8.index[LFT]].tolist() == [40, 120, 2]
     place = "tasks[0] (id 7): annotations[0].result"
-    assert result.dataset.places == (f"{file}: {place}[0]", f"{file}: {place}[4]")
+    assert tuple(map(str, result.dataset.origins)) == (f"{file}: {place}[0]", f"{file}: {place}[4]")
     assert [(i.file_name, i.size, i.split) for i in result.dataset.images] == [("a.jpg", SIZE, None)]
 
 
@@ -233,7 +234,7 @@ def test_what_is_not_carried_over_is_told_once(tmp_path: Path) -> None:
     ]
     shapes = [rect("r", 0, 0, 50, 50), dot("k", LFT, 9, 9, "r"), *more]
     save(tmp_path, [task(*shapes, predictions=[{"result": []}])])
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("W323", "")] and visibility(result) == {LFT: 2}
     for part in (
         "choice 'blurred' of keypoint regions (1)",
@@ -251,10 +252,10 @@ def test_cancelled_annotations_are_counted(tmp_path: Path) -> None:
     one = valid()[0]
     cancelled = one["annotations"][0] | {"was_cancelled": True}
     save(tmp_path, [one | {"annotations": [cancelled, *one["annotations"]]}])
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and len(result.dataset) == 2 and result.ignored == {"cancelled annotations": 5}
     save(tmp_path, [one | {"annotations": [cancelled]}])
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("W322", "")] and result.ignored == {"cancelled annotations": 5}
     assert result.dataset.images == () and "got none that is not cancelled: not labelled yet" in texts(result)
 
@@ -264,7 +265,7 @@ def test_of_two_annotations_none_is_read(tmp_path: Path) -> None:
     one = valid()[0]
     second = one["annotations"][0] | {"completed_by": 2, "result": [rect("x", 1, 1, 9, 9)]}
     save(tmp_path, [one | {"annotations": [*one["annotations"], second]}])
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E313", "")] and result.dataset.images == ()
     assert "annotated once, got 'annotations[0] of 5 regions, annotations[1] of 1 regions'" in texts(result)
 
@@ -273,7 +274,7 @@ def test_tasks_without_annotation_and_annotations_without_regions(tmp_path: Path
     for name in "abc":
         make_picture(tmp_path / f"{name}.jpg", SIZE)
     save(tmp_path, [task(picture="a.jpg"), task(picture="b.jpg", annotations=[]), *valid()[1:]])
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [i.file_name for i in result.dataset.images] == ["a.jpg"], "a negative"
     assert [(f.code, f.place or Path(f.file).name) for f in result.findings] == [
         ("W322", "c.jpg"),
@@ -300,7 +301,7 @@ def test_tasks_without_annotation_and_annotations_without_regions(tmp_path: Path
 def test_addresses_of_pictures(tmp_path: Path, address: str, file: str) -> None:
     make_picture(tmp_path / "src" / file, SIZE)
     save(tmp_path / "src", [task(rect("r", 0, 0, 50, 50), picture=address)])
-    result = label_studio.read([tmp_path / "src"], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path / "src"], CAR8, ReadOptions())
     # A folder that is named and is another one is said.
     other = "cars" in address and "cars" not in file
     assert [finding.code for finding in result.findings] == ["W332"] * other
@@ -309,7 +310,9 @@ def test_addresses_of_pictures(tmp_path: Path, address: str, file: str) -> None:
     ]
     elsewhere = save(tmp_path / "json", [task(rect("r", 0, 0, 50, 50), picture=address)])
     roots = ReadOptions(image_roots=((tmp_path / "src" / file).parent if other else tmp_path / "src",))
-    assert [i.path for i in label_studio.read([elsewhere], CAR8, roots).dataset.images] == [tmp_path / "src" / file]
+    assert [i.path for i in label_studio.FORMAT.read([elsewhere], CAR8, roots).dataset.images] == [
+        tmp_path / "src" / file
+    ]
 
 
 def test_the_key_of_the_picture_and_of_the_split(tmp_path: Path) -> None:
@@ -317,14 +320,14 @@ def test_the_key_of_the_picture_and_of_the_split(tmp_path: Path) -> None:
     save(
         tmp_path, [task(rect("r", 0, 0, 50, 50)) | {"data": {"photo": "a.jpg", "city": "Oslo", "split": "Validation"}}]
     )
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and [i.split for i in result.dataset.images] == ["val"]
 
 
 def test_two_tasks_of_one_picture_are_both_left_out(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", SIZE)
     save(tmp_path, [*valid(), task(rect("r", 0, 0, 50, 50), picture="/data/upload/2/ffff0000-a.jpg") | {"id": 8}])
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [(f.code, f.place) for f in result.findings] == [("E313", "tasks[0] (id 7)"), ("E313", "tasks[1] (id 8)")]
     assert "got tasks[1] (id 8) besides; none of them is read (5 shapes here)" in texts(result)
 
@@ -348,23 +351,23 @@ def test_json_min(tmp_path: Path) -> None:
     empty = {"image": "b.jpg", "id": 8, "annotator": 1, "annotation_id": 4}
     file = save(tmp_path, [full, empty])
     assert label_studio.detect(file)
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("W323", "")]
     assert result.dataset.boxes.tolist() == [[32, 24, 160, 144], [192, 24, 288, 144]]
     assert [visibility(result, row) for row in (0, 1)] == [{LFT: 2}, {LFT: 2}]
-    assert result.dataset.places[1] == f"{file}: tasks[0] (id 7): box[1]"
+    assert str(result.dataset.origins[1]) == f"{file}: tasks[0] (id 7): box[1]"
     assert [i.file_name for i in result.dataset.images] == ["a.jpg", "b.jpg"]
 
 
 def test_another_size_than_the_picture_s(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", (240, 320), orientation=6)
     save(tmp_path, valid())
-    assert label_studio.read([tmp_path], CAR8, ReadOptions()).findings == (), "upright it is 320 x 240"
+    assert label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions()).findings == (), "upright it is 320 x 240"
     make_picture(tmp_path / "a.jpg", (320, 240), orientation=6)
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E124", ": original_width, original_height")] and "5 regions left out" in texts(result)
     make_picture(tmp_path / "a.jpg", (64, 48))
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E123", ": original_width, original_height")]
 
 
@@ -374,14 +377,14 @@ def test_without_a_size_that_of_the_picture_counts(tmp_path: Path) -> None:
     for one in content[0]["annotations"][0]["result"]:
         del one["original_width"], one["original_height"]
     save(tmp_path, content)
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.dataset.boxes[0].tolist() == [6.4, 4.8, 32, 28.8]
 
 
 def test_sources_that_are_none(tmp_path: Path) -> None:
     save(tmp_path, b"{}")
     with pytest.raises(RequestError, match=r"must be a folder with Label Studio's \.json files"):
-        label_studio.read([tmp_path], CAR8, ReadOptions())
+        label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
 
 
 def test_detection(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
     content: Any = valid()
     change(at, value)(content)
     file = save(tmp_path, content)
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     found = [f for f in result.findings if f.code == code and f"{f.place}, ".startswith(f"tasks[0] (id 7){place}, ")]
     assert len(found) == 1, result.findings
     assert found[0].file == str(file)
@@ -80,7 +80,7 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
 )
 def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, code: str, place: str, part: str) -> None:
     file = save(tmp_path, content)
-    result = label_studio.read([file], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([file], CAR8, ReadOptions())
     assert [(f.code, f.place) for f in result.findings] == [(code, place)] and part in texts(result)
 
 
@@ -89,7 +89,7 @@ def test_a_broken_file_beside_a_good_one_is_told(tmp_path: Path) -> None:
     save(tmp_path, valid())
     broken = save(tmp_path, b"[{", "more.json")
     save(tmp_path, b'{"version": 3}', "settings.json")
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [(f.code, f.file) for f in result.findings] == [("E310", str(broken))] and len(result.dataset) == 2
 
 
@@ -104,7 +104,7 @@ def test_a_damaged_export_beside_a_good_one_is_told(tmp_path: Path, damaged: Any
     make_picture(tmp_path / "a.jpg", SIZE)
     save(tmp_path, valid())
     file = save(tmp_path, damaged, "more.json")
-    result = label_studio.read([tmp_path], CAR8, ReadOptions())
+    result = label_studio.FORMAT.read([tmp_path], CAR8, ReadOptions())
     told = [f.message for f in result.findings if (f.code, f.file, f.place) == ("E311", str(file), place)]
     assert len(told) == 1 and part in told[0], result.findings
 
@@ -141,5 +141,5 @@ def test_no_value_in_any_place_stops_the_reading(tmp_path: Path, value: object) 
     for place in places(valid()):
         content: Any = valid()
         change(place, value)(content)
-        result = label_studio.read([save(tmp_path, content)], CAR8, ReadOptions())
+        result = label_studio.FORMAT.read([save(tmp_path, content)], CAR8, ReadOptions())
         assert result.files == 1 and len(result.dataset) <= 2

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import posetools.formats.label_studio.format as label_studio
 from posetools.core.dataset import Dataset, DatasetBuilder, Image, without_split
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
@@ -43,7 +44,7 @@ def test_read_gives_back_what_write_wrote(
         folder / "in", skeleton=load_skeleton(name), images=names, per_image=per_image, seed=seed, size=(67, 41)
     )
     label_studio.write({"train": dataset}, folder / "out", "hardlink")
-    result = label_studio.read([folder / "out"], dataset.skeleton, ReadOptions())
+    result = label_studio.FORMAT.read([folder / "out"], dataset.skeleton, ReadOptions())
     assert result.findings == () and result.files == 1
     assert {image.split for image in result.dataset.images} == {"train"}
     assert result.dataset.with_images(without_split(result.dataset.images)) == dataset
@@ -54,10 +55,12 @@ def test_points_come_back_to_a_billionth_of_a_pixel(tmp_path: Path) -> None:
     builder.add_image(Image("a.jpg", *SIZE, path=make_picture(tmp_path / "a.jpg", SIZE)))
     points = np.random.default_rng(1).uniform(-9, 400, (8, 2))
     keypoints = np.concatenate([points, np.full((8, 1), 2.0)], axis=1)
-    builder.add_instance("a.jpg", box=np.array([1 / 3, 0.1, 99.7, 80.123456789]), keypoints=keypoints, place="x")
+    builder.add_instance(
+        "a.jpg", box=np.array([1 / 3, 0.1, 99.7, 80.123456789]), keypoints=keypoints, origin=Origin("x")
+    )
     dataset = builder.build()
     label_studio.write({"train": dataset}, tmp_path / "out", "copy")
-    again = label_studio.read([tmp_path / "out"], CAR8, ReadOptions()).dataset
+    again = label_studio.FORMAT.read([tmp_path / "out"], CAR8, ReadOptions()).dataset
     assert np.array_equal(again.boxes, dataset.boxes)
     assert np.abs(again.keypoints - dataset.keypoints).max() <= 5e-10
 
@@ -115,7 +118,7 @@ def test_through_convert_and_back(tmp_path: Path) -> None:
     label_studio.write({"all": dataset}, tmp_path / "src", "copy")
     for source, out, target in (("src", "coco", "coco"), ("coco", "again", "label-studio")):
         assert convert(ConvertRequest(sources=(tmp_path / source,), out=tmp_path / out, target_format=target)).written
-    again = label_studio.read([tmp_path / "again"], CAR8, ReadOptions()).dataset
+    again = label_studio.FORMAT.read([tmp_path / "again"], CAR8, ReadOptions()).dataset
     assert {image.split for image in again.images} == {"train", "val"}
     assert again.with_images(without_split(again.images)) == dataset
 
@@ -124,7 +127,7 @@ def crowd(folder: Path) -> dict[str, Dataset]:
     builder = DatasetBuilder(CAR8)
     builder.add_image(Image("a.jpg", *SIZE, path=make_picture(folder / "a.jpg", SIZE)))
     box = np.array([1.0, 1, 5, 5])
-    builder.add_instance("a.jpg", box=box, keypoints=np.zeros((8, 3)), place="somewhere", iscrowd=True)
+    builder.add_instance("a.jpg", box=box, keypoints=np.zeros((8, 3)), origin=Origin("somewhere"), iscrowd=True)
     return {"train": builder.build()}
 
 
@@ -166,11 +169,11 @@ def test_every_region_is_in_the_data_set_in_a_finding_or_counted(
         make_picture(tmp_path / "a.jpg", SIZE)
     save(tmp_path, [task(*result)])
     options = ReadOptions(ignore=frozenset({"bus"}), box_from="keypoints" if from_keypoints else "annotation")
-    read = label_studio.read([tmp_path], CAR8, options)
+    read = label_studio.FORMAT.read([tmp_path], CAR8, options)
     told = " ".join(finding.place for finding in read.findings if finding.code not in READ)
     named = {int(index) for index in re.findall(r"result\[(\d+)\]", told)}
     kinds = [one["type"] for one in result]
-    boxes = {int(index) for index in re.findall(r"result\[(\d+)\]", " ".join(read.dataset.places))}
+    boxes = {int(index) for index in re.findall(r"result\[(\d+)\]", " ".join(map(str, read.dataset.origins)))}
     boxes = {index for index in boxes if kinds[index] == "rectanglelabels"}
     assert not boxes & named
     labelled = int(read.dataset.num_labelled.sum())

@@ -14,7 +14,8 @@ import posetools.formats.labelme.format as labelme
 from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult
 from tests.build import make_picture
 
 CAR8 = load_skeleton("car8")
@@ -69,7 +70,7 @@ def read(folder: Path, *shapes: Json, **options: Any) -> ReadResult:
     """Read a folder with one picture, whose file holds these shapes."""
     make_picture(folder / "a.jpg", SIZE)
     save(folder, document(*shapes))
-    return labelme.read([folder], CAR8, ReadOptions(**options))
+    return labelme.FORMAT.read([folder], CAR8, ReadOptions(**options))
 
 
 def visibility(dataset: Dataset, row: int = 0) -> dict[str, int]:
@@ -84,7 +85,7 @@ def codes(result: ReadResult) -> list[tuple[str, str]]:
 def test_rectangle_and_points_of_a_group(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", SIZE)
     save(tmp_path, valid())
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.files == 1 and result.ignored == {}
     first, second = result.dataset
     assert first.box.tolist() == [10, 20, 110, 90] and second.box.tolist() == [150, 20, 300, 120]
@@ -92,7 +93,7 @@ def test_rectangle_and_points_of_a_group(tmp_path: Path) -> None:
     assert visibility(result.dataset, 0) == {"left-front-tire": 2, "left-rear-tire": 1}
     assert first.keypoints[CAR8.index["left-front-tire"]].tolist() == [30.5, 80.25, 2]
     assert first.keypoints[CAR8.index["right-rear-tire"]].tolist() == [0, 0, 0]
-    assert first.place == f"{tmp_path / 'a.json'}: shapes[0]" and second.place.endswith("shapes[3]")
+    assert str(first.origin) == f"{tmp_path / 'a.json'}: shapes[0]" and second.origin.place.endswith("shapes[3]")
     assert [(i.file_name, i.size, i.path) for i in result.dataset.images] == [("a.jpg", SIZE, tmp_path / "a.jpg")]
 
 
@@ -224,7 +225,7 @@ def test_points_outside_the_picture_are_kept(tmp_path: Path) -> None:
 def test_image_data_is_never_needed(tmp_path: Path, data: object) -> None:
     make_picture(tmp_path / "a.jpg", SIZE)
     save(tmp_path, valid() | {"imageData": data})
-    assert len(labelme.read([tmp_path], CAR8, ReadOptions()).dataset) == 2
+    assert len(labelme.FORMAT.read([tmp_path], CAR8, ReadOptions()).dataset) == 2
 
 
 @pytest.mark.parametrize("missing", ["imageData", "version", "flags", "imageHeight imageWidth", "group_id flags"])
@@ -237,7 +238,7 @@ def test_absent_keys_of_older_files(tmp_path: Path, missing: str) -> None:
         for shape in content["shapes"]:
             shape.pop(key, None)
     save(tmp_path, content)
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [finding.code for finding in result.findings] in ([], ["W321"])
     assert result.dataset.images[0].size == SIZE and visibility(result.dataset) == {"left-front-tire": 2}
 
@@ -245,13 +246,13 @@ def test_absent_keys_of_older_files(tmp_path: Path, missing: str) -> None:
 def test_byte_order_mark(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", SIZE)
     save(tmp_path, b"\xef\xbb\xbf" + json.dumps(valid()).encode())
-    assert len(labelme.read([tmp_path], CAR8, ReadOptions()).dataset) == 2
+    assert len(labelme.FORMAT.read([tmp_path], CAR8, ReadOptions()).dataset) == 2
 
 
 def test_size_of_the_upright_picture(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", SIZE, orientation=6)
     save(tmp_path, document(box(10, 20, 110, 300), imageWidth=240, imageHeight=320))
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and result.dataset.images[0].size == (240, 320)
 
 
@@ -292,7 +293,7 @@ def test_picture_without_file_is_not_labelled_yet(tmp_path: Path) -> None:
 def test_picture_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no picture")
     file = save(tmp_path, valid())
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [(f.code, f.file) for f in result.findings] == [("E122", str(tmp_path / "a.jpg"))]
     assert f"{file} names it; 5 shapes left out" in message(result)
 
@@ -300,7 +301,7 @@ def test_picture_that_cannot_be_read(tmp_path: Path) -> None:
 def test_size_before_rotation_is_told_apart(tmp_path: Path) -> None:
     make_picture(tmp_path / "a.jpg", SIZE, orientation=8)
     save(tmp_path, valid())
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert codes(result) == [("E124", "imageWidth, imageHeight")]
     assert "before EXIF rotation (orientation 8)" in message(result)
 
@@ -310,7 +311,7 @@ def test_two_files_of_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     save(tmp_path, valid(), "copy.json")
     # Long paths are cut in messages.
     monkeypatch.chdir(tmp_path)
-    result = labelme.read([Path()], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([Path()], CAR8, ReadOptions())
     assert [(f.code, Path(f.file).name) for f in result.findings] == [("E313", "a.json"), ("E313", "copy.json")]
     assert "copy.json" in result.findings[0].message and "(5 shapes here)" in result.findings[1].message
     assert len(result.dataset.images) == 0
@@ -322,5 +323,5 @@ def test_two_files_of_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_sources_that_hold_nothing(tmp_path: Path, make: Callable[[Path], Path], part: str) -> None:
     with pytest.raises(RequestError, match="must be") as caught:
-        labelme.read([make(tmp_path)], CAR8, ReadOptions())
+        labelme.FORMAT.read([make(tmp_path)], CAR8, ReadOptions())
     assert part in str(caught.value)

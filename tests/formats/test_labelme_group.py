@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from posetools.core.findings import Severity
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.wording import Report
 from posetools.formats.labelme.model import AnyShape, Document, QuickShape, Shape, parse_document
+from posetools.formats.result import ReadResult
 from tests.formats.test_labelme import Json, box, codes, document, message, point, read, visibility
 
 CAR8 = load_skeleton("car8")
@@ -248,7 +249,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
         for finding in shapes.findings
         if "the outlines of objects" in finding.message
         for index in re.findall(r"shapes\[(\d+)\]", finding.place)
-        if int(index) not in {row.number for row in rows}
+        if f"shapes[{index}]" not in {row.place for row in rows}
     ]
     assert len(rows) + points + len(reported) + shapes.ignored.total() + len(doubles) == len(content["shapes"])
     assert all(x1 < x2 and y1 < y2 for (x1, y1, x2, y2) in (row.box for row in rows))

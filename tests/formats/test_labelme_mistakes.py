@@ -101,7 +101,7 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
     content = valid()
     change(at, value)(content)
     file = save(tmp_path, content)
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     # Points that cannot be read without the shape are told with it.
     found = [one for one in result.findings if one.code == code and f"{one.place}, ".startswith(f"{place}, ")]
     assert len(found) == 1, result.findings
@@ -124,7 +124,7 @@ def test_mistakes(tmp_path: Path, at: str, value: object, code: str, place: str,
 def test_files_that_are_not_labelme(tmp_path: Path, content: bytes, place: str, parts: list[str]) -> None:
     result = read(tmp_path, box(10, 20, 110, 90))
     save(tmp_path, content, "b.json")
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert len(result.dataset) == 1, "the other file is read all the same"
     assert [(f.code, f.file, f.place) for f in result.findings] == [("E310", str(tmp_path / "b.json"), place)]
     for part in parts:
@@ -159,7 +159,7 @@ def test_values_with_one_meaning_are_read(tmp_path: Path, at: str, value: object
     content = valid()
     change(at, value)(content)
     save(tmp_path, content)
-    result = labelme.read([tmp_path], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert {finding.code for finding in result.findings} == {"W324"}
     assert part in "\n".join(finding.message for finding in result.findings)
     assert result.dataset.boxes.tolist() == [[10, 20, 110, 90], [150, 20, 300, 120]]

@@ -16,8 +16,9 @@ import posetools.formats.labelme.format as labelme
 import posetools.formats.labelme.read as labelme_read
 from posetools.core.findings import Finding
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.labelme.model import Document, QuickShape, Shape, parse_document, quick_document, slow_document
+from posetools.formats.result import ReadResult
 
 CAR8 = load_skeleton()
 # So many files are made; POSETOOLS_CASES asks for more.
@@ -170,16 +171,16 @@ def test_both_ways_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     if not trust:
         for seed in range(0, CASES, 2):
             (tmp_path / f"{seed}.jpg").touch()
-    quick = labelme.read([tmp_path], CAR8, options)
+    quick = labelme.FORMAT.read([tmp_path], CAR8, options)
     monkeypatch.setattr(labelme_read, "quick_document", lambda _: None)
-    slow = labelme.read([tmp_path], CAR8, options)
+    slow = labelme.FORMAT.read([tmp_path], CAR8, options)
     assert _told(quick) == _told(slow)
     assert quick.dataset == slow.dataset
     assert len(quick.dataset.images) > CASES / 8
 
 
 def _told(read: ReadResult) -> tuple[object, ...]:
-    return read.findings, read.ignored, read.files, read.dataset.places, [i.path for i in read.dataset.images]
+    return read.findings, read.ignored, read.files, read.dataset.origins, [i.path for i in read.dataset.images]
 
 
 @pytest.mark.parametrize(
@@ -196,9 +197,9 @@ def test_names_and_ignored_labels_mean_the_same(
                 shape["label"] = {"car": "auto", "left-front-tire": "p"}.get(shape["label"], shape["label"])
         (tmp_path / f"{seed}.json").write_text(json.dumps({**document, "imagePath": f"{seed}.jpg"}))
     options = ReadOptions(names=names, ignore=frozenset(ignored), trust_sizes=True, need_pictures=False)
-    quick = labelme.read([tmp_path], CAR8, options)
+    quick = labelme.FORMAT.read([tmp_path], CAR8, options)
     monkeypatch.setattr(labelme_read, "quick_document", lambda _: None)
-    slow = labelme.read([tmp_path], CAR8, options)
+    slow = labelme.FORMAT.read([tmp_path], CAR8, options)
     assert _told(quick) == _told(slow)
     assert quick.dataset == slow.dataset
     assert isinstance(parse_document((tmp_path / "0.json").read_bytes(), "a"), Document)
@@ -223,8 +224,8 @@ def test_options_mean_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     for seed in range(300):
         (tmp_path / f"{seed}.json").write_bytes(_content(seed).replace(b'"a.jpg"', b'"%d.jpg"' % seed))
     options = ReadOptions(**{"trust_sizes": True, "need_pictures": False, **more})
-    quick = labelme.read([tmp_path], CAR8, options)
+    quick = labelme.FORMAT.read([tmp_path], CAR8, options)
     monkeypatch.setattr(labelme_read, "quick_document", lambda _: None)
-    slow = labelme.read([tmp_path], CAR8, options)
+    slow = labelme.FORMAT.read([tmp_path], CAR8, options)
     assert _told(quick) == _told(slow)
     assert quick.dataset == slow.dataset

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import posetools.formats.labelme.format as labelme
 from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, OutputError
 from posetools.files.disk import Transfer
@@ -36,7 +37,7 @@ def test_read_gives_back_what_write_wrote(
         folder / "in", skeleton=load_skeleton(skeleton), images=names, per_image=per_image, seed=seed, size=(64, 48)
     )
     labelme.write({"train": dataset}, folder / "out", "hardlink")
-    result = labelme.read([folder / "out"], dataset.skeleton, ReadOptions())
+    result = labelme.FORMAT.read([folder / "out"], dataset.skeleton, ReadOptions())
     assert result.findings == () and result.files == len(names)
     assert result.dataset == dataset
     assert all(image.path == folder / "out" / image.file_name for image in result.dataset.images)
@@ -67,7 +68,7 @@ def test_splits_are_written_into_one_folder(tmp_path: Path) -> None:
     train = make_dataset(tmp_path / "in", images=["a.jpg"])
     val = make_dataset(tmp_path / "in", images=["b.jpg"], seed=5)
     labelme.write({"train": train, "val": val}, tmp_path / "out", "copy")
-    assert labelme.read([tmp_path / "out"], CAR8, ReadOptions()).dataset == concatenate([train, val])
+    assert labelme.FORMAT.read([tmp_path / "out"], CAR8, ReadOptions()).dataset == concatenate([train, val])
 
 
 def test_the_same_data_set_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def same_name(folder: Path) -> dict[str, Dataset]:
 def flat_box(folder: Path) -> dict[str, Dataset]:
     builder = DatasetBuilder(CAR8)
     builder.add_image(Image("a.jpg", 320, 240, path=make_picture(folder / "a.jpg")))
-    builder.add_instance("a.jpg", box=np.array([5.0, 5, 5, 9]), keypoints=np.zeros((8, 3)), place="somewhere")
+    builder.add_instance("a.jpg", box=np.array([5.0, 5, 5, 9]), keypoints=np.zeros((8, 3)), origin=Origin("somewhere"))
     return {"train": builder.build()}
 
 
@@ -140,17 +141,17 @@ def test_a_file_as_source_takes_its_folder_as_root(tmp_path: Path) -> None:
     make_picture(tmp_path / "in/pictures/a.jpg")
     file = save(tmp_path / "in", valid() | {"imagePath": "pictures\\a.jpg"})
     make_picture(tmp_path / "in/unlabelled.jpg")
-    result = labelme.read([file], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([file], CAR8, ReadOptions())
     assert result.findings == () and names(result.dataset) == ["pictures/a.jpg"]
 
 
 def test_picture_in_a_sibling_folder(tmp_path: Path) -> None:
     make_picture(tmp_path / "images/a.jpg")
     save(tmp_path / "json", valid() | {"imagePath": "..\\images\\a.jpg"})
-    assert names(labelme.read([tmp_path], CAR8, ReadOptions()).dataset) == ["images/a.jpg"]
-    result = labelme.read([tmp_path / "json"], CAR8, ReadOptions())
+    assert names(labelme.FORMAT.read([tmp_path], CAR8, ReadOptions()).dataset) == ["images/a.jpg"]
+    result = labelme.FORMAT.read([tmp_path / "json"], CAR8, ReadOptions())
     assert [finding.code for finding in result.findings] == ["E308"]
-    allowed = labelme.read([tmp_path / "json"], CAR8, ReadOptions(image_roots=(tmp_path / "images",)))
+    allowed = labelme.FORMAT.read([tmp_path / "json"], CAR8, ReadOptions(image_roots=(tmp_path / "images",)))
     assert allowed.findings == () and names(allowed.dataset) == ["a.jpg"]
 
 
@@ -161,7 +162,7 @@ def test_pictures_of_one_name_from_different_sources_all_survive(tmp_path: Path)
         save(source, document(box(number, 0, 50, 50)))
     make_picture(sources[3] / "own.jpg")
     save(sources[3], document(imagePath="own.jpg"), "own.json")
-    dataset = labelme.read(sources, CAR8, ReadOptions()).dataset
+    dataset = labelme.FORMAT.read(sources, CAR8, ReadOptions()).dataset
     assert names(dataset) == ["cars-2/a.jpg", "cars/a.jpg", "own.jpg", "vans/a.jpg", "w/a.jpg"]
     boxes = {instance.image.file_name: instance.box[0] for instance in dataset}
     assert boxes == {"cars/a.jpg": 0, "cars-2/a.jpg": 1, "vans/a.jpg": 2, "w/a.jpg": 3}
@@ -173,7 +174,7 @@ def test_overlapping_sources_are_read_once(tmp_path: Path) -> None:
     file = save(tmp_path / "sub", valid())
     (tmp_path / "link").symlink_to(tmp_path / "sub")
     (tmp_path / "sub/circle").symlink_to(tmp_path)
-    result = labelme.read([tmp_path, tmp_path / "sub", file], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([tmp_path, tmp_path / "sub", file], CAR8, ReadOptions())
     assert result.findings == () and result.files == 1 and len(result.dataset) == 2
 
 
@@ -184,7 +185,7 @@ def test_a_link_to_a_folder_that_holds_the_source_is_not_followed(tmp_path: Path
         save(folder, valid())
     (source / "up").symlink_to(tmp_path / "above")
     (source / "root").symlink_to("/")
-    result = labelme.read([source], CAR8, ReadOptions())
+    result = labelme.FORMAT.read([source], CAR8, ReadOptions())
     assert (result.files, result.findings, len(result.dataset)) == (1, (), 2)
 
 
@@ -198,10 +199,10 @@ def test_workers_give_the_same_result_in_the_same_order(tmp_path: Path) -> None:
         save(tmp_path, content, f"{number}.json")
     told: list[tuple[str, int, int]] = []
     one, two = (
-        labelme.read([tmp_path], CAR8, ReadOptions(workers=workers, progress=lambda *args: told.append(args)))
+        labelme.FORMAT.read([tmp_path], CAR8, ReadOptions(workers=workers, progress=lambda *args: told.append(args)))
         for workers in (1, 2)
     )
-    assert one.dataset == two.dataset and one.dataset.places == two.dataset.places
+    assert one.dataset == two.dataset and one.dataset.origins == two.dataset.origins
     assert one.findings == two.findings and len(one.findings) == 6 and len(one.dataset) == 294
     steps = [("reading labelme files", done, 300) for done in (256, 300)]
     assert told == steps * 2

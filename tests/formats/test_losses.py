@@ -13,7 +13,8 @@ import pytest
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
-from posetools.formats.base import Part, ReadOptions
+from posetools.formats.base import ReadOptions
+from posetools.formats.entry import Part
 from posetools.formats.losses import PARTS, losses
 from tests.build import make_dataset
 from tests.cli.run import run
@@ -51,7 +52,8 @@ def source(tmp_path: Path) -> dict[str, Dataset]:
             areas=whole.areas[keep] * np.where(np.arange(len(keep)) % 2, 1.0, 0.5),
             iscrowd=whole.iscrowd[keep],
             image_index=whole.image_index[keep],
-            places=tuple(whole.places[row] for row in keep),
+            category_ids=whole.category_ids[keep],
+            origins=whole.origins.take(keep.tolist()),
         )
     return splits
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the photos are not
 
 
 def test_ten_cars_with_hidden_points() -> None:
-    result = labelme.read([FOLDER], load_skeleton("car8"), ReadOptions())
+    result = labelme.FORMAT.read([FOLDER], load_skeleton("car8"), ReadOptions())
     assert not has_errors(result.findings), result.findings
     dataset = result.dataset
     assert [image.file_name for image in dataset.images] == [

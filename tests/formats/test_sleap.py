@@ -17,7 +17,8 @@ import pytest
 from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, MissingExtraError, RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult
 from posetools.formats.sleap import format as sleap
 from tests.build import make_dataset, make_picture
 from tests.formats.test_deeplabcut import visible
@@ -31,7 +32,7 @@ needs_sleap = pytest.mark.skipif(not HAS_SLEAP, reason="needs the extra sleap (s
 
 def read(source: Path, **options: Any) -> ReadResult:
     given = {"assume_visible": True, "box_from": "keypoints", "box_margin": 0.0, **options}
-    return sleap.read([source], CAR8, ReadOptions(**given))
+    return sleap.FORMAT.read([source], CAR8, ReadOptions(**given))
 
 
 def save(
@@ -92,7 +93,7 @@ def test_an_instance(tmp_path: Path) -> None:
     result = read(save(tmp_path))
     assert result.findings == () and result.dataset.boxes.tolist() == [[10.5, 20, 60, 80]]
     assert result.dataset.keypoints[0, :2].tolist() == [[10.5, 20, 2], [60, 80, 2]]
-    assert result.dataset.places[0].endswith("labels.slp: labeled_frames[0]")
+    assert str(result.dataset.origins[0]).endswith("labels.slp: labeled_frames[0]")
     assert [finding.code for finding in read(tmp_path).findings] == ["W322"], "b.png has no frame"
     boxless = read(save(tmp_path), box_from="annotation")
     assert [finding.code for finding in boxless.findings] == ["E306"] and len(boxless.dataset) == 0

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image as Pillow
 
 from posetools.core.skeleton import Skeleton, read_skeleton
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult
 from posetools.formats.sleap import format as sleap
 from posetools.formats.sources.scratch import scratch_folder
 from posetools.imaging.video import VideoWriter
@@ -104,7 +105,7 @@ def read(path: Path, folder: Path, **options: Any) -> tuple[ReadResult, list[str
     """Return what is read, and the codes of the findings."""
     with scratch_folder() as scratch:
         given = {"assume_visible": True, "box_from": "keypoints", "scratch": scratch, **options}
-        result = sleap.read([path], fly(folder), ReadOptions(**given))
+        result = sleap.FORMAT.read([path], fly(folder), ReadOptions(**given))
     return result, [finding.code for finding in result.findings]
 
 

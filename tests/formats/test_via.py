@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult
 from posetools.formats.via import format as via
 from posetools.formats.via.model import COLUMNS
 from tests.build import make_dataset, make_picture
@@ -78,7 +79,7 @@ def save_csv(folder: Path, regions: list[dict[str, Any]], **more: str) -> Path:
 
 
 def read(source: Path, **options: Any) -> ReadResult:
-    return via.read([source], CAR8, ReadOptions(**options))
+    return via.FORMAT.read([source], CAR8, ReadOptions(**options))
 
 
 def visibilities(result: ReadResult) -> list[int]:
@@ -196,7 +197,7 @@ def test_a_group_without_rectangle(tmp_path: Path) -> None:
     assert result.findings[0].place == "a.jpg: regions[0], a.jpg: regions[1]"
     made = read(save(tmp_path, regions), box_from="keypoints", box_margin=0.0)
     assert made.findings == () and made.dataset.boxes.tolist() == [[5, 5, 50, 50]]
-    assert made.dataset.places[0].endswith("via.json: a.jpg: regions[0]")
+    assert str(made.dataset.origins[0]).endswith("via.json: a.jpg: regions[0]")
 
 
 def _set(index: int, part: str, **values: Any) -> Callable[[list[dict[str, Any]]], Any]:
@@ -357,5 +358,5 @@ def test_converting_to_via_and_back(tmp_path: Path) -> None:
 def test_a_damaged_project_beside_a_sound_one_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text('{"a": {"filename": "a.jpg", "regions": [')
     (tmp_path / "sound.json").write_text('{"b": {"filename": "b.jpg", "size": 1, "regions": []}}')
-    found = via.read([tmp_path], load_skeleton(), ReadOptions()).findings
+    found = via.FORMAT.read([tmp_path], load_skeleton(), ReadOptions()).findings
     assert [Path(finding.file).name for finding in found if finding.code == "E310"] == ["broken.json"]

@@ -171,7 +171,9 @@ def test_a_video_is_refused_and_named_and_images_beside_it_are_read(tmp_path: Pa
     ],
 )
 def test_ways_to_break_one(tmp_path: Path, regions: Any, tables: dict[str, Any], code: str, words: str) -> None:
-    found = via.read([save(tmp_path, regions, **tables)], load_skeleton("car8"), ReadOptions(names=CARS)).findings
+    found = via.FORMAT.read(
+        [save(tmp_path, regions, **tables)], load_skeleton("car8"), ReadOptions(names=CARS)
+    ).findings
     assert code in {one.code for one in found}
     assert any(words in one.message for one in found), found
 
@@ -182,7 +184,7 @@ CARS = {"fish": "car", "eye": "left-front-tire", "tail": "left-rear-tire"}
 def test_an_empty_project_and_a_table_of_one(tmp_path: Path) -> None:
     source = save(tmp_path, metadata=[], view=[], file=[], attribute=[])
     assert via.detect(source)
-    found = via.read([source], load_skeleton("car8"), ReadOptions()).findings
+    found = via.FORMAT.read([source], load_skeleton("car8"), ReadOptions()).findings
     assert [one.code for one in found] == ["W322"]
     (source / "pond.json").unlink()
     (source / "pond.csv").write_text("# Exported using VGG Image Annotator (http://...)\n# Notes:\n")

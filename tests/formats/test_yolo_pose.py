@@ -14,7 +14,8 @@ import posetools.formats.yolo_pose.format as yolo_pose
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats import told_format
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult
 from tests.build import make_picture
 from tests.cli.run import run
 
@@ -59,7 +60,7 @@ def read(folder: Path, *lines: str, options: ReadOptions | None = None, **change
     put(folder, "".join(f"{line}\n" for line in lines))
     put(folder, "", "b", "val")
     declare(folder, **changes)
-    return yolo_pose.read([folder], CAR8, options or ReadOptions())
+    return yolo_pose.FORMAT.read([folder], CAR8, options or ReadOptions())
 
 
 def codes(result: ReadResult) -> list[tuple[str, str]]:
@@ -78,7 +79,7 @@ def test_a_line_becomes_an_object_in_pixels(tmp_path: Path) -> None:
     assert first.box.tolist() == [120, 60, 200, 180] and first.area == 9600
     assert first.keypoints[1].tolist() == [144, 120, 1]
     assert result.dataset.visibility[0].tolist() == [2, 1, 2, 1, 2, 2, 0, 0]
-    assert first.place.endswith("labels/train/a.txt: line 1") and second.place.endswith("line 3")
+    assert str(first.origin).endswith("labels/train/a.txt: line 1") and second.origin.place.endswith("line 3")
 
 
 @pytest.mark.parametrize(
@@ -113,9 +114,9 @@ def test_path_of_data_yaml(tmp_path: Path) -> None:
     put(tmp_path / "in/sub", LINE)
     for path in ("sub", str(tmp_path / "in/sub")):
         declare(tmp_path / "in", path=path, val=...)
-        result = yolo_pose.read([tmp_path / "in"], CAR8, ReadOptions())
+        result = yolo_pose.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions())
         assert names(result) == [("a.jpg", "train")] and len(result.dataset) == 1
-    by_file = yolo_pose.read([tmp_path / "in/data.yaml"], CAR8, ReadOptions())
+    by_file = yolo_pose.FORMAT.read([tmp_path / "in/data.yaml"], CAR8, ReadOptions())
     assert by_file.dataset == result.dataset
 
 
@@ -142,7 +143,7 @@ def test_folders_say_the_splits_when_nothing_else_does(
     if declared:
         declare(tmp_path, train=..., val=...)
     options = ReadOptions(kpt_shape=None if declared else (8, 3))
-    result = yolo_pose.read([tmp_path], CAR8, options)
+    result = yolo_pose.FORMAT.read([tmp_path], CAR8, options)
     assert result.findings == () and names(result) == expected
     assert len(result.dataset) == len(pictures)
     assert yolo_pose.FORMAT.detect(tmp_path)
@@ -154,7 +155,7 @@ def test_the_last_images_folder_becomes_labels(tmp_path: Path) -> None:
     label.parent.mkdir()
     label.write_text(LINE)
     declare(tmp_path, train="images/cars", val=...)
-    result = yolo_pose.read([tmp_path], CAR8, ReadOptions())
+    result = yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert result.findings == () and names(result) == [("images/a.jpg", "train")] and len(result.dataset) == 1
 
 
@@ -309,7 +310,7 @@ def test_mistakes_in_data_yaml(
 def test_data_yaml_that_is_none(tmp_path: Path, text: str, parts: list[str]) -> None:
     (tmp_path / "data.yaml").write_text(text)
     with pytest.raises(InputError) as caught:
-        yolo_pose.read([tmp_path], CAR8, ReadOptions())
+        yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions())
     for part in parts:
         assert part in str(caught.value)
 
@@ -322,7 +323,7 @@ def test_a_picture_in_two_splits(tmp_path: Path) -> None:
     assert "val must list images that train does not list, got 1 of them again" in found["E126"].message
     assert "--val 0.1 splits anew" in found["E126"].hint
     assert names(result) == [("a.jpg", "train")]
-    again = yolo_pose.read([tmp_path], CAR8, ReadOptions(new_split=True))
+    again = yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions(new_split=True))
     assert [finding.code for finding in again.findings] == ["W323", "W336"]
     assert names(again) == [("a.jpg", "train")]
 
@@ -434,11 +435,11 @@ def test_the_yaml_may_have_any_name(tmp_path: Path) -> None:
     declare(tmp_path, val=..., validation="images/val").rename(tmp_path / "tiger.yml")
     (tmp_path / "notes.yaml").write_text("a: 1")
     assert told_format([tmp_path], "told").name == "yolo-pose"
-    assert names(yolo_pose.read([tmp_path], CAR8, ReadOptions())) == [("a.jpg", "train"), ("b.jpg", "val")]
+    assert names(yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions())) == [("a.jpg", "train"), ("b.jpg", "val")]
     declare(tmp_path).rename(tmp_path / "other.yaml")
     with pytest.raises(RequestError, match=r"one YAML file that declares kpt_shape, got 'other.yaml, tiger.yml'"):
-        yolo_pose.read([tmp_path], CAR8, ReadOptions())
-    assert len(yolo_pose.read([tmp_path / "tiger.yml"], CAR8, ReadOptions()).dataset.images) == 2
+        yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions())
+    assert len(yolo_pose.FORMAT.read([tmp_path / "tiger.yml"], CAR8, ReadOptions()).dataset.images) == 2
 
 
 def test_two_pictures_with_one_label_file(tmp_path: Path) -> None:
@@ -462,7 +463,7 @@ def test_pictures_that_a_list_names_in_vain(tmp_path: Path, line: str, code: str
     put(tmp_path, LINE)
     (tmp_path / "list.txt").write_text(f"images/train/a.jpg\n{line}\n")
     declare(tmp_path, train="list.txt", val=...)
-    result = yolo_pose.read([tmp_path], CAR8, ReadOptions())
+    result = yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert [(f.code, f.file, f.place) for f in result.findings] == [(code, str(tmp_path / "list.txt"), "line 2")]
     assert part in result.findings[0].message and len(result.dataset) == 1
 
@@ -470,12 +471,12 @@ def test_pictures_that_a_list_names_in_vain(tmp_path: Path, line: str, code: str
 def test_pictures_outside_the_source(tmp_path: Path) -> None:
     put(tmp_path / "elsewhere", LINE)
     declare(tmp_path / "in", path=str(tmp_path / "elsewhere"), val=...)
-    result = yolo_pose.read([tmp_path / "in"], CAR8, ReadOptions())
+    result = yolo_pose.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions())
     (finding,) = result.findings
     assert (finding.code, finding.file, finding.place) == ("E308", str(tmp_path / "in/data.yaml"), "train")
     assert f"train must be inside {tmp_path}/in, got {tmp_path}/elsewhere/images/train" in finding.message
     assert finding.hint == f"--image-root {tmp_path}/elsewhere allows a further folder"
-    allowed = yolo_pose.read([tmp_path / "in"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
+    allowed = yolo_pose.FORMAT.read([tmp_path / "in"], CAR8, ReadOptions(image_roots=(tmp_path / "elsewhere",)))
     assert allowed.findings == () and len(allowed.dataset) == 1
 
 
@@ -497,7 +498,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
 )
 def test_sources_that_hold_nothing(tmp_path: Path, make: Callable[[Path], Path], part: str) -> None:
     with pytest.raises(RequestError) as caught:
-        yolo_pose.read([make(tmp_path)], CAR8, ReadOptions(kpt_shape=(8, 3)))
+        yolo_pose.FORMAT.read([make(tmp_path)], CAR8, ReadOptions(kpt_shape=(8, 3)))
     assert part in str(caught.value)
 
 
@@ -509,5 +510,5 @@ def test_yaml_that_its_library_stumbles_over(tmp_path: Path, text: str, problem:
     (tmp_path / "data.yaml").write_text(text)
     assert not yolo_pose.FORMAT.detect(tmp_path / "data.yaml")
     with pytest.raises(InputError, match=problem) as caught:
-        yolo_pose.read([tmp_path], CAR8, ReadOptions())
+        yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert caught.value.path == tmp_path / "data.yaml"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import posetools.formats.yolo_pose.format as yolo_pose
 from posetools.core.dataset import Dataset, DatasetBuilder, Image, concatenate, without_split
 from posetools.core.findings import Severity
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats.base import ReadOptions
@@ -50,7 +51,7 @@ def test_read_gives_back_what_write_wrote(
         for split, images in {"train": ["a.jpg", "images/b.png"], "val": ["sub/a.jpg", "sub/deep er/ü.jpg"]}.items()
     }
     yolo_pose.write(parts, folder / "out", "hardlink")
-    result = yolo_pose.read([folder / "out"], load_skeleton(skeleton), ReadOptions())
+    result = yolo_pose.FORMAT.read([folder / "out"], load_skeleton(skeleton), ReadOptions())
     assert result.findings == () and result.files == 4
     assert result.dataset == concatenate(list(parts.values()))
 
@@ -90,7 +91,7 @@ def one_object(folder: Path, box: list[float], point: tuple[float, float]) -> di
     builder.add_image(Image("a.jpg", 320, 240, path=make_picture(folder / "a.jpg")))
     keypoints = np.zeros((8, 3))
     keypoints[3] = (*point, 1)
-    builder.add_instance("a.jpg", box=np.array(box), keypoints=keypoints, place="somewhere")
+    builder.add_instance("a.jpg", box=np.array(box), keypoints=keypoints, origin=Origin("somewhere"))
     return {"train": builder.build()}
 
 
@@ -132,7 +133,7 @@ def test_sources_of_one_name_both_survive(tmp_path: Path) -> None:
         put(tmp_path / folder, LINE)
         declare(tmp_path / folder, val=...)
     sources = [tmp_path / "x/cars", tmp_path / "y/cars", tmp_path / "x/cars/data.yaml"]
-    result = yolo_pose.read(sources, CAR8, ReadOptions())
+    result = yolo_pose.FORMAT.read(sources, CAR8, ReadOptions())
     names = [image.file_name for image in result.dataset.images]
     assert names == ["cars-2/a.jpg", "cars/a.jpg", "own0.jpg", "own1.jpg"] and result.findings == ()
 
@@ -143,7 +144,7 @@ def test_workers_give_the_same_result(tmp_path: Path) -> None:
         (tmp_path / f"images/train/{number}.jpg").hardlink_to(tmp_path / "images/train/0.jpg")
         (tmp_path / f"labels/train/{number}.txt").write_text(LINE if number % 20 else "x")
     declare(tmp_path, val=...)
-    one, two = (yolo_pose.read([tmp_path], CAR8, ReadOptions(workers=workers)) for workers in (1, 2))
+    one, two = (yolo_pose.FORMAT.read([tmp_path], CAR8, ReadOptions(workers=workers)) for workers in (1, 2))
     assert one.dataset == two.dataset and one.findings == two.findings
     assert len(one.findings) == 6 and len(one.dataset) == 134
 

@@ -52,7 +52,7 @@ def test_what_is_written_is_read_as_labels(tmp_path: Path) -> None:
     assert (rectangle["label"], rectangle["group_id"], rectangle["description"]) == ("car", 0, "score 0.80")
     assert (first["flags"], second["flags"]) == ({}, {"occluded": True})
     assert (first["description"], second["description"]) == ("score 0.90", "score 0.10")
-    read = labelme.read([tmp_path], CAR8, ReadOptions())
+    read = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     # They are read, and it is said that nobody has seen them.
     assert [(finding.code, Path(finding.file).name) for finding in read.findings] == [
         ("W325", "a.json"),

@@ -92,7 +92,7 @@ def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
 
 
 def test_geometry_counts_what_fits_no_car() -> None:
-    read = labelme.read([ROOT / "data/labelme"], CAR8, ReadOptions()).dataset
+    read = labelme.FORMAT.read([ROOT / "data/labelme"], CAR8, ReadOptions()).dataset
     image, rows = next(
         (image, rows)
         for image, rows in zip(read.images, read.rows_of_images(), strict=True)
@@ -169,7 +169,7 @@ def test_the_folder_holds_the_list_the_sheet_and_links(tmp_path: Path) -> None:
         link = tmp_path / "out/pictures" / entry["file_name"]
         assert link.is_symlink() and link.resolve() == (data / entry["file_name"]).resolve()
         assert link.with_suffix(".json").is_symlink()
-    read = labelme.read([tmp_path / "out/pictures"], CAR8, ReadOptions(image_roots=(data,)))
+    read = labelme.FORMAT.read([tmp_path / "out/pictures"], CAR8, ReadOptions(image_roots=(data,)))
     assert {finding.code for finding in read.findings} == {"W325"} and len(read.dataset) == 4
 
 
@@ -210,7 +210,7 @@ def test_a_data_set_with_a_file_of_predictions(tmp_path: Path) -> None:
     assert result.by == ("confidence", "boxes", "geometry", "labels", "variety") and len(result.chosen) == 3
     assert "says nothing about 1 pictures" in result.notes[0]
     assert any(reason.startswith("labels") for reason in result.chosen[0].reasons)
-    read = labelme.read([tmp_path / "out/pictures"], CAR8, ReadOptions())
+    read = labelme.FORMAT.read([tmp_path / "out/pictures"], CAR8, ReadOptions())
     kept = dataset.select_images([0, 2, 3])
     np.testing.assert_allclose(read.dataset.boxes, kept.boxes)
     np.testing.assert_array_equal(read.dataset.visibility, kept.visibility)

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, OutputError, PosetoolsError, RequestError
 from posetools.formats import FORMATS
@@ -45,7 +46,7 @@ def _dataset(folder: Path, names: Sequence[str], boxes: Sequence[Floats] = (BOX,
         Pillow.new("RGB", SIZE, GREY).save(path)
         builder.add_image(Image(name, *SIZE, path=path, split=split))
         for box in boxes:
-            builder.add_instance(name, box=box, keypoints=_points(box), place=name)
+            builder.add_instance(name, box=box, keypoints=_points(box), origin=Origin(name))
     return builder.build()
 
 

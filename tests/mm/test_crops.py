@@ -14,6 +14,7 @@ import pytest
 
 from posetools.core.dataset import DatasetBuilder, Image
 from posetools.core.folder import IMAGES, ann_file
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
 from posetools.formats.coco.format import write_split
@@ -50,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
         points[:, :2] = points[:, :2] * 2 + offset
         points[points[:, 2] == 0] = 0
         box = car.box * 2 + np.tile(offset, 2)
-        builder.add_instance(car.image.file_name, box=box, keypoints=points, place=f"object {row}")
+        builder.add_instance(car.image.file_name, box=box, keypoints=points, origin=Origin(f"object {row}"))
     whole = builder.build()
     write_split(whole.select_images(range(4)), ann_file(data, "train"))
     write_split(whole.select_images((4, 5)), ann_file(data, "val"))

@@ -16,6 +16,7 @@ import pytest
 from posetools.core.dataset import Dataset, DatasetBuilder
 from posetools.core.folder import IMAGES, ann_file
 from posetools.core.geometry import Floats
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
 from posetools.evaluation.report import Report
@@ -65,7 +66,7 @@ def relabelled(tiny: Tiny, target: Path, label: Label) -> Dataset:
     for image, rows in zip(old.images, old.rows_of_images(), strict=True):
         builder.add_image(image)
         for box, keypoints in label(mmcv.imread(image.path), old.boxes[list(rows)]):
-            builder.add_instance(image.file_name, box=box, keypoints=keypoints, place="")
+            builder.add_instance(image.file_name, box=box, keypoints=keypoints, origin=Origin(""))
     shutil.copytree(tiny.data / IMAGES, target / IMAGES)
     write_split(builder.build(), ann_file(target, "val"))
     return builder.build()

@@ -29,7 +29,7 @@ def test_labelme_reads_back_what_was_predicted(tmp_path: Path) -> None:
     ]
     results = [make_result(count, seed=count, path=path) for count, path in zip((2, 0, 3), sources, strict=True)]
     assert write_labelme(zip(names, results, strict=True), tmp_path / "out", kpt_thr=0.4) == []
-    read = labelme.read([tmp_path / "out"], CAR8, ReadOptions())
+    read = labelme.FORMAT.read([tmp_path / "out"], CAR8, ReadOptions())
     assert {finding.code for finding in read.findings} == {"W325"} and read.files == 3
     assert [image.file_name for image in read.dataset.images] == sorted(names)
     by_name = dict(zip(names, results, strict=True))
@@ -62,7 +62,7 @@ def test_an_object_that_labelme_cannot_hold_is_counted(tmp_path: Path) -> None:
     writer = LabelmeWriter(tmp_path, kpt_thr=0.3)
     writer.add(result, "a.png")
     assert writer.problems == ["a.png: 1 of 2 objects left out: their boxes have no area"]
-    read = labelme.read([tmp_path], CAR8, ReadOptions())
+    read = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert {finding.code for finding in read.findings} == {"W325"} and len(read.dataset) == 1
 
 

@@ -11,6 +11,7 @@ import pytest
 from posetools import PosePipeline
 from posetools.core.dataset import DatasetBuilder, Image
 from posetools.core.folder import IMAGES, ann_file
+from posetools.core.place import Origin
 from posetools.core.skeleton import dump_skeleton
 from posetools.errors import RequestError
 from posetools.evaluation.report import as_document
@@ -42,9 +43,9 @@ def data(tmp_path: Path, bundle: Path) -> Path:
         assert len(found)
         for box, points in zip(found.boxes, found.keypoints, strict=True):
             keypoints = np.column_stack([points, np.full(len(points), 2)])
-            builder.add_instance(name, box=box, keypoints=keypoints, place=name)
+            builder.add_instance(name, box=box, keypoints=keypoints, origin=Origin(name))
     lost = np.column_stack([np.array([[2.0, 2.0], [6.0, 6.0], [12.0, 3.0]]), np.full(3, 1)])
-    builder.add_instance(name, box=np.array([1.0, 1.0, 15.0, 9.0]), keypoints=lost, place=name)
+    builder.add_instance(name, box=np.array([1.0, 1.0, 15.0, 9.0]), keypoints=lost, origin=Origin(name))
     write_split(builder.build(), ann_file(data, "val"))
     (data / "skeleton.yaml").write_text(dump_skeleton(SKELETON), encoding="utf-8")
     return data

@@ -42,23 +42,25 @@ Writing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from posetools.core.findings import Finding, sort_findings
+from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
-from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.coco.read import join, read_file
+from posetools.formats.base import ReadOptions
+from posetools.formats.coco.read import read_file, shards_of
 from posetools.formats.coco.sources import PictureLookup, TrustedPictures, detect, files_of, root_of, without_twins
 from posetools.formats.coco.write import write, write_split
+from posetools.formats.entry import Format
 from posetools.formats.labels import settled
+from posetools.formats.result import ReadResult, join
+from posetools.formats.shards import ShardReading, shard_of
 
-__all__ = ["FORMAT", "detect", "read", "read_split", "write", "write_split"]
+__all__ = ["FORMAT", "detect", "read_split", "shards", "write", "write_split"]
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what the COCO files in these folders (or these files) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what the COCO files in these folders (or these files) hold.
 
     Raises:
         RequestError: a source is not there or has no COCO file, or an option can mean nothing.
@@ -72,8 +74,8 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         for path in files:
             roots.setdefault(path.resolve(), (path, source if source.is_dir() else root_of(path)))
     readings = [read_file(path, skeleton, options, _lookup(path, root, options)) for path, root in roots.values()]
-    result = join(readings, skeleton)
-    return replace(result, findings=sort_findings([*result.findings, *beside]))
+    yield from shards_of(readings, skeleton)
+    yield shard_of([], skeleton, beside, files=0)
 
 
 def _lookup(path: Path, root: Path, options: ReadOptions) -> PictureLookup:
@@ -88,7 +90,8 @@ def read_split(path: Path, images_folder: Path, skeleton: Skeleton) -> ReadResul
         images_folder: the folder that the file names are seen from; links in it may lead anywhere.
         skeleton: what the keypoints are.
     """
-    return join([read_file(path, skeleton, ReadOptions(), TrustedPictures(path, images_folder))], skeleton)
+    reading = read_file(path, skeleton, ReadOptions(), TrustedPictures(path, images_folder))
+    return join(shards_of([reading], skeleton), skeleton)
 
 
 FORMAT = Format(
@@ -97,7 +100,7 @@ FORMAT = Format(
     detect=detect,
     signs="a .json file with the lists images, annotations and categories; in a folder: *_coco.json, "
     "annotations/*.json, *.json, or train/*.json and valid/*.json",
-    read=read,
+    shards=shards,
     write=write,
     reads_urls=True,
 )

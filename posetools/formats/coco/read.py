@@ -12,15 +12,15 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from posetools.core.dataset import DatasetBuilder, Image
-from posetools.core.findings import Finding, sort_findings
-from posetools.core.geometry import Floats, Ints, xyxy_from_xywh
+from posetools.core.dataset import Dataset, Image, Visibility
+from posetools.core.findings import Finding
+from posetools.core.geometry import DECIMALS, Floats, Ints, xyxy_from_xywh
+from posetools.core.place import Origins
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be, quoted
 from posetools.files.disk import read_json
-from posetools.files.names import unique_names
 from posetools.files.urls import heads
-from posetools.formats.base import ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.coco.columns import AnnotationColumns
 from posetools.formats.coco.errors import Note
 from posetools.formats.coco.flat import join_categories
@@ -33,6 +33,7 @@ from posetools.formats.coco.values import NOT_FOUND, plain_values
 from posetools.formats.coco.visibility import assume_visible, has_marks, has_visibility, in_fractions
 from posetools.formats.joined import Repeated
 from posetools.formats.labels import unknown_label
+from posetools.formats.shards import ImageSource, ShardReading
 from posetools.scale.shards import SHARD, cut
 
 # Places that are listed in one finding.
@@ -193,28 +194,16 @@ def _measure(
     return None if found.size == UNKNOWN_SIZE else found.size
 
 
-def join(readings: Sequence[Reading], skeleton: Skeleton) -> ReadResult:
-    """Return one Dataset of all files, with every finding and every count."""
+def shards_of(readings: Sequence[Reading], skeleton: Skeleton) -> Iterator[ShardReading]:
+    """Yield what each file gave; an image that is listed twice is left out of all."""
     _refuse_doubles(readings)
-    builder = DatasetBuilder(skeleton)
-    pictures = [(reading, row) for reading in readings for row in sorted(reading.pictures)]
-    wanted = [(reading.pictures[row].origin, reading.pictures[row].name) for reading, row in pictures]
-    names: dict[tuple[int, int], str] = {}
-    for (reading, row), name in zip(pictures, unique_names(wanted), strict=True):
-        found = reading.pictures[row]
-        builder.add_image(Image(name, *found.size, path=found.path, split=reading.split))
-        names[id(reading), row] = name
     for reading in readings:
-        _add_objects(reading, skeleton, builder, {row: names[id(reading), row] for row in reading.pictures})
-    broken = [names[id(r), row] for r, row in pictures if int(r.table.images.ids[row]) in r.broken]
-    ignored = sum((reading.ignored for reading in readings), Counter[str]())
-    return ReadResult(
-        dataset=builder.build(),
-        findings=sort_findings(finding for reading in readings for finding in reading.findings),
-        files=len(readings),
-        ignored=dict(sorted(ignored.items())),
-        broken=frozenset(broken),
-    )
+        dataset = _dataset(reading, skeleton)
+        pictures = [(int(reading.table.images.ids[row]), reading.pictures[row]) for row in sorted(reading.pictures)]
+        sources = [ImageSource(str(reading.table.path), str(found.path), found.origin, 0) for _, found in pictures]
+        broken = [str(found.path) for number, found in pictures if number in reading.broken]
+        found = reading.findings
+        yield ShardReading(dataset, sources, broken=broken, findings=found, ignored=reading.ignored, files=1)
 
 
 def _has_same_entries(document: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -319,15 +308,37 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
             del reading.pictures[row]
 
 
-def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, names: Mapping[int, str]) -> None:
-    table = reading.table.annotations
-    boxes, images = xyxy_from_xywh(table.bbox), reading.table.image_rows()
+def _dataset(reading: Reading, skeleton: Skeleton) -> Dataset:
+    """Return the images and objects of a file; what cannot be read becomes a finding."""
+    table, pictures = reading.table.annotations, sorted(reading.pictures.items())
+    index_of, images = {row: index for index, (row, _) in enumerate(pictures)}, reading.table.image_rows()
     keypoints = _keypoints(reading, skeleton)
+    rows = np.array(list(_usable_rows(reading, skeleton, images, keypoints)), dtype=np.int64)
+    image_index = np.array([index_of[image] for image in images[rows].tolist()], dtype=np.int64)
+    by_image = np.argsort(image_index, kind="stable")
+    rows, file = rows[by_image], str(reading.table.path)
+    points = np.array([keypoints[row] for row in rows.tolist()]).reshape(len(rows), skeleton.num_keypoints, 3)
+    points[points[:, :, 2] == Visibility.NOT_LABELLED] = 0
+    return Dataset(
+        skeleton=skeleton,
+        images=tuple(Image(found.name, *found.size, found.path, reading.split) for _, found in pictures),
+        boxes=xyxy_from_xywh(table.bbox)[rows].round(DECIMALS),
+        keypoints=points,
+        areas=table.areas[rows].astype(np.float64),
+        iscrowd=table.iscrowd[rows].astype(np.bool_),
+        category_ids=np.full(len(rows), skeleton.category.id, dtype=np.int64),
+        image_index=image_index[by_image],
+        origins=Origins((file,) * len(rows), tuple(map(table.place, rows.tolist()))),
+    )
+
+
+def _usable_rows(reading: Reading, skeleton: Skeleton, images: Ints, keypoints: Mapping[int, Floats]) -> Iterator[int]:
+    """Yield the objects that can be used; others become a finding, but for those that already are."""
+    table = reading.table.annotations
     for row in range(len(table)):
         if int(table.category_ids[row]) in reading.ignored_ids or (reading.drop_crowds and table.iscrowd[row]):
             continue
-        image = int(images[row])
-        if image not in reading.pictures:
+        if int(images[row]) not in reading.pictures:
             # The finding of an image that is listed has its objects.
             if int(table.image_ids[row]) not in reading.table.image_ids:
                 reading.findings.append(_unknown_image(reading, row))
@@ -335,14 +346,7 @@ def _add_objects(reading: Reading, skeleton: Skeleton, builder: DatasetBuilder, 
             reading.findings += _category_problem(reading, row, skeleton.category.name)
             reading.broken.add(int(table.image_ids[row]))
         elif row in keypoints:
-            builder.add_instance(
-                names[image],
-                box=boxes[row],
-                keypoints=keypoints[row],
-                place=f"{reading.table.path}: {table.place(row)}",
-                area=float(table.areas[row]),
-                iscrowd=bool(table.iscrowd[row]),
-            )
+            yield row
 
 
 def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:

@@ -1,51 +1,29 @@
 """Writing COCO keypoint files; the format is described in posetools/formats/coco/format.py.
 
-A file is written slice by slice, so that a data set need not fit into the memory.
+A file is written slice by slice: its text is never whole in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
+import numpy as np
 
-from posetools.core.dataset import Dataset, Entry
+from posetools.core.dataset import SLICE, Dataset, Image, Split, Visibility
 from posetools.core.folder import IMAGES, SPLITS, ann_file
+from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
 from posetools.files.disk import Transfer, fetch, transfer, write_chunks
 from posetools.files.urls import as_path, is_url
-from posetools.formats.coco.lines import ENCODER, Lines, lines_of
 from posetools.formats.coco.sources import safe_name
 
-# Pictures whose entries become text at a time.
-_BATCH = 500
 # Pictures that are fetched from a URL at once.
 _TOGETHER = 256
-
-
-class Encoded(Protocol):
-    """Pictures whose objects are lines already."""
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The skeleton of all."""
-
-    @property
-    def num_images(self) -> int:
-        """How many pictures there are."""
-
-    def __len__(self) -> int:
-        """How many objects there are."""
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield the pictures' names, widths, heights and paths, in the order of the names."""
-
-    def lines(self) -> Iterator[Lines]:
-        """Yield the annotations, in the order of the pictures."""
 
 
 class _Image(msgspec.Struct, gc=False):
@@ -55,7 +33,22 @@ class _Image(msgspec.Struct, gc=False):
     height: int
 
 
-def write(splits: Mapping[str, Dataset | Encoded], folder: Path, images: Transfer) -> None:
+class _Annotation(msgspec.Struct, gc=False):
+    id: int
+    image_id: int
+    category_id: int
+    bbox: list[float]
+    area: float
+    iscrowd: int
+    num_keypoints: int
+    keypoints: list[float]
+    segmentation: tuple[()] = ()
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def write(splits: Mapping[str, Split], folder: Path, images: Transfer) -> None:
     """Write ``images/`` and one COCO file per split; ids run on from split to split, train and val first.
 
     Raises:
@@ -65,26 +58,20 @@ def write(splits: Mapping[str, Dataset | Encoded], folder: Path, images: Transfe
     seen: dict[str, str] = {}
     first_image = first_annotation = 1
     for split in sorted(splits, key=lambda name: (name not in SPLITS, SPLITS.index(name) if name in SPLITS else name)):
-        pictures = splits[split]
-        _bring(pictures.entries(), split, seen, folder / IMAGES, images)
-        write_split(pictures, ann_file(folder, split), first_image=first_image, first_annotation=first_annotation)
-        first_image += pictures.num_images
-        first_annotation += len(pictures)
+        part = splits[split]
+        _bring(part.images, split, seen, folder / IMAGES, images)
+        text = _Text(part, first_image, first_annotation)
+        write_chunks(ann_file(folder, split), text.chunks())
+        first_image, first_annotation = text.next_image, text.next_annotation
 
 
-def write_split(pictures: Dataset | Encoded, path: Path, *, first_image: int = 1, first_annotation: int = 1) -> None:
+def write_split(split: Split, path: Path) -> None:
     """Write one COCO file, without the pictures.
-
-    Args:
-        pictures: the pictures and objects.
-        path: the file.
-        first_image: the id of the first picture, in order of file name.
-        first_annotation: the id of the first object.
 
     Raises:
         OutputError: it cannot be written.
     """
-    write_chunks(path, _text(pictures, first_image, first_annotation))
+    write_chunks(path, _Text(split, 1, 1).chunks())
 
 
 def category_entry(skeleton: Skeleton) -> dict[str, Any]:
@@ -98,49 +85,78 @@ def category_entry(skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def _text(pictures: Dataset | Encoded, first_image: int, first_annotation: int) -> Iterator[bytes]:
-    """Yield the file piece by piece: one line per entry of a list."""
-    skeleton = pictures.skeleton
-    info = {"description": f"{skeleton.name} keypoints", "version": "1.0"}
-    yield b'{\n"info": ' + ENCODER.encode(info) + b',\n"licenses": [],\n"images": ['
-    yield from _listed(_image_lines(pictures.entries(), first_image))
-    yield b'],\n"annotations": ['
-    yield from _listed(_annotation_lines(pictures, first_image, first_annotation))
-    yield b'],\n"categories": [\n' + ENCODER.encode(category_entry(skeleton)) + b"\n]\n}\n"
+class _Text:
+    """The text of a COCO file, piece by piece, so that a data set need not fit into the memory.
+
+    Attributes:
+        next_image: the id that follows those of the images.
+        next_annotation: likewise; known when all pieces are made.
+    """
+
+    def __init__(self, split: Split, first_image: int, first_annotation: int) -> None:
+        self._split = split
+        self._first = first_image
+        self.next_image = first_image + len(split.images)
+        self.next_annotation = first_annotation
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the file: one line per entry of a list."""
+        skeleton = self._split.skeleton
+        info = {"description": f"{skeleton.name} keypoints", "version": "1.0"}
+        yield b'{\n"info": ' + _ENCODER.encode(info) + b',\n"licenses": [],\n"images": ['
+        yield from _listed(self._images())
+        yield b'],\n"annotations": ['
+        yield from _listed(self._annotations())
+        yield b'],\n"categories": [\n' + _ENCODER.encode(category_entry(skeleton)) + b"\n]\n}\n"
+
+    def _images(self) -> Iterator[list[_Image]]:
+        images = self._split.images
+        for at in range(0, len(images), SLICE):
+            numbered = enumerate(images[at : at + SLICE], start=self._first + at)
+            yield [_Image(number, image.file_name, image.width, image.height) for number, image in numbered]
+
+    def _annotations(self) -> Iterator[list[_Annotation]]:
+        first_image = self._first
+        for dataset in self._split.slices():
+            yield list(map(_Annotation, count(self.next_annotation), *_columns(dataset, first_image)))
+            first_image += len(dataset.images)
+            self.next_annotation += len(dataset)
 
 
-def _listed(batches: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines, which commas and line feeds divide, as the entries of a JSON list."""
+def _columns(dataset: Dataset, first_image: int) -> tuple[Iterable[Any], ...]:
+    """Return the values of each field of the annotations but for the first."""
+    visibility, keypoints = dataset.visibility, np.empty(dataset.keypoints.shape, dtype=object)
+    keypoints[:, :, :2], keypoints[:, :, 2] = dataset.keypoints[:, :, :2], visibility
+    # 0 rather than 0.0, as most files have it.
+    keypoints[visibility == Visibility.NOT_LABELLED] = 0
+    return (
+        (dataset.image_index + first_image).tolist(),
+        dataset.category_ids.tolist(),
+        xywh_from_xyxy(dataset.boxes).tolist(),
+        dataset.areas.tolist(),
+        dataset.iscrowd.astype(np.int64).tolist(),
+        dataset.num_labelled.tolist(),
+        keypoints.reshape(len(dataset), 3 * dataset.skeleton.num_keypoints).tolist(),
+    )
+
+
+def _listed(batches: Iterable[Sequence[msgspec.Struct]]) -> Iterator[bytes]:
+    """Yield entries as those of a JSON list, one a line."""
     before = b"\n"
-    for lines in batches:
-        if lines:
+    for entries in batches:
+        if entries:
             yield before
-            yield lines
+            # msgspec 0.22 never lets go of an iterator that is no list.
+            yield _ENCODER.encode_lines(entries)[:-1].replace(b"\n", b",\n")
             before = b",\n"
     if before != b"\n":
         yield b"\n"
 
 
-def _image_lines(entries: Iterable[Entry], first: int) -> Iterator[bytes]:
-    numbered = enumerate(entries, start=first)
-    while batch := [
-        _Image(number, name, width, height) for number, (name, width, height, _) in islice(numbered, _BATCH)
-    ]:
-        yield ENCODER.encode_lines(batch)[:-1].replace(b"\n", b",\n")
-
-
-def _annotation_lines(pictures: Dataset | Encoded, first_image: int, first: int) -> Iterator[bytes]:
-    parts = [lines_of(pictures)] if isinstance(pictures, Dataset) else pictures.lines()
-    for part in parts:
-        yield b",\n".join(part.numbered(first_image, first))
-        first_image += len(part.counts)
-        first += len(part.bodies)
-
-
-def _bring(entries: Iterable[Entry], split: str, seen: dict[str, str], folder: Path, how: Transfer) -> None:
+def _bring(images: Iterable[Image], split: str, seen: dict[str, str], folder: Path, how: Transfer) -> None:
     """Bring each picture to the folder; ``seen`` says which names are taken, and by which split."""
     remote: dict[Path, Path] = {}
-    for name, _, _, path in entries:
+    for name, path in ((image.file_name, image.path) for image in images):
         if (other := seen.setdefault(name, split)) != split:
             raise InputError(name, "", must_be("file_name", f"in one split only ({other} has it)", split))
         if safe_name(name) != name:
@@ -153,7 +169,7 @@ def _bring(entries: Iterable[Entry], split: str, seen: dict[str, str], folder: P
         if is_url(path):
             remote[folder / name] = as_path(path)
         else:
-            transfer(Path(path), folder / name, how)
+            transfer(path, folder / name, how)
         if len(remote) == _TOGETHER:
             fetch(remote)
             remote.clear()

@@ -33,20 +33,21 @@ from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import read_bytes
-from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collection import collect
+from posetools.formats.base import ReadOptions
 from posetools.formats.custom.mapping import Mapping, read_mapping
 from posetools.formats.custom.objects import PictureRows, TableRow
+from posetools.formats.entry import Format
 from posetools.formats.labels import settled
 from posetools.formats.reading import FileReading
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources
 
 _SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what these tables (or the tables in these folders) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what these tables (or the tables in these folders) hold.
 
     Raises:
         RequestError: no mapping is given, a source is not there or holds no table, or an option must be given.
@@ -69,7 +70,7 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     for done, source in enumerate(files, start=1):
         readings += _read_file(source, mapping, opener, skeleton, options)
         options.progress("reading tables", done, len(files))
-    return collect(readings, skeleton, files=len(files))
+    yield shard_of(readings, skeleton, files=len(files))
 
 
 FORMAT = Format(
@@ -77,7 +78,7 @@ FORMAT = Format(
     title="custom",
     detect=lambda _: False,
     signs="never told by signs: --from custom --mapping FILE.toml",
-    read=read,
+    shards=shards,
     lacks=frozenset({"splits"}),
 )
 

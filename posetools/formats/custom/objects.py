@@ -248,7 +248,7 @@ class PictureRows:
             if self.options.box_from == "keypoints":
                 hint = "none of its labelled points is in the image: correct the row"
             self._find("E306", one.place, must_be("an object", "one with a box", "none"), hint)
-        return Row(box, points, f"{self.file}: {one.place}") if box else None
+        return Row(box, points, one.place) if box else None
 
     def _refuse_twice(self, keypoint: int, places: Sequence[str]) -> None:
         name = self.skeleton.names[keypoint]

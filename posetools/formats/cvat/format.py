@@ -34,32 +34,33 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from posetools.core.dataset import Dataset
+from posetools.core.dataset import Image, Split
 from posetools.core.findings import Finding
 from posetools.core.folder import IMAGES
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
 from posetools.files.disk import Transfer, read_bytes, transfer, unmarked
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.coco.sources import PictureLookup, split_in
-from posetools.formats.collection import collect
 from posetools.formats.cvat.document import parse_document
 from posetools.formats.cvat.model import CvatImage
 from posetools.formats.cvat.shapes import PictureShapes
 from posetools.formats.cvat.tracks import told_missing
 from posetools.formats.cvat.write import ANNOTATIONS, box_label, document_text, picture_name
+from posetools.formats.entry import Format
 from posetools.formats.joined import not_carried, repaired
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
 from posetools.formats.joining.wording import Wording
 from posetools.formats.labels import settled
 from posetools.formats.reading import FileReading
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.wildcards import LabelNames
@@ -96,8 +97,8 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _is_xml(path) and _is_cvat(path)
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what the CVAT files in these folders (or these files) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what the CVAT files in these folders (or these files) hold.
 
     Raises:
         RequestError: a source is not there or holds no CVAT file, or an option can mean nothing.
@@ -127,10 +128,10 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     readings = settle_doubles([entry for entry, _ in entries])
     readings = _with_tasks(readings, [image.task for _, image in entries])
     findings += without_entry(pictures, readings, "a CVAT file")
-    return collect(readings, skeleton, findings, files=len(files))
+    yield shard_of(readings, skeleton, findings, files=len(files))
 
 
-def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write ``annotations.xml`` and the pictures.
 
     Raises:
@@ -138,10 +139,10 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "CVAT", picture_name)
-    for dataset in splits.values():
-        _check_names(dataset)
-    for split, dataset in splits.items():
-        for image in dataset.images:
+    for part in splits.values():
+        _check_names(part.images)
+    for split, part in splits.items():
+        for image in part.images:
             if image.path is not None:
                 transfer(image.path, folder / IMAGES / picture_name(split, image.file_name), how)
     if splits:
@@ -154,7 +155,7 @@ FORMAT = Format(
     detect=detect,
     detect_widely=partial(detect, widely=True),
     signs="an .xml file with the element annotations, of CVAT for images 1.1",
-    read=read,
+    shards=shards,
     write=write,
     lacks=frozenset({"areas", "pairs", "sigmas"}),
 )
@@ -247,8 +248,8 @@ def _read_image(
     )
 
 
-def _check_names(dataset: Dataset) -> None:
-    for name in (image.file_name for image in dataset.images):
+def _check_names(images: Iterable[Image]) -> None:
+    for name in (image.file_name for image in images):
         if _NOT_XML.search(name):
             problem = must_be("file_name", "text that XML can hold, without control characters", name)
             raise InputError(name, "", problem, hint="rename the picture")

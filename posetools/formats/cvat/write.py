@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
-from posetools.core.dataset import Dataset, Image, Visibility
+from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.skeleton import Skeleton
 
 ANNOTATIONS = "annotations.xml"
@@ -27,13 +27,13 @@ def picture_name(split: str, file_name: str) -> str:
     return file_name if split == _ALL else f"{split}/{file_name}"
 
 
-def document_text(splits: Mapping[str, Dataset]) -> str:
+def document_text(splits: Mapping[str, Split]) -> str:
     """Return the XML of all splits, whose skeletons are the same."""
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>"]
     skeleton = next(iter(splits.values())).skeleton
     lines += _meta(splits, skeleton)
     first_image, first_group = 0, 1
-    for split, dataset in splits.items():
+    for split, dataset in ((split, dataset) for split, part in splits.items() for dataset in part.slices()):
         for number, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
             lines += _image(dataset, image, rows, split, first_image + number, first_group)
         first_image += len(dataset.images)
@@ -41,8 +41,8 @@ def document_text(splits: Mapping[str, Dataset]) -> str:
     return "\n".join([*lines, "</annotations>", ""])
 
 
-def _meta(splits: Mapping[str, Dataset], skeleton: Skeleton) -> Iterator[str]:
-    size = sum(len(dataset.images) for dataset in splits.values())
+def _meta(splits: Mapping[str, Split], skeleton: Skeleton) -> Iterator[str]:
+    size = sum(len(part.images) for part in splits.values())
     # CVAT keeps subsets in projects only.
     kind = "task" if set(splits) == {_ALL} else "project"
     yield "  <meta>"

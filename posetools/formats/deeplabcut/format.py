@@ -28,21 +28,20 @@ import math
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from posetools.core.dataset import Dataset, Image, Visibility
+from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collection import collect
+from posetools.formats.base import ReadOptions
 from posetools.formats.deeplabcut.table import (
     LARGEST,
     ONLY,
@@ -56,11 +55,13 @@ from posetools.formats.deeplabcut.table import (
     write_h5,
 )
 from posetools.formats.deeplabcut.twins import Twins
+from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import settled, unknown_label
 from posetools.formats.reading import FileReading, PointXYV, Row
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable, put_text
+from posetools.formats.target import check_holdable, put_text, slices
 
 LABELED = "labeled-data"
 SCORER = "posetools"
@@ -76,8 +77,8 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return path.is_file() and (_is_collected(path) or (path.suffix.lower() == ".csv" and is_csv_table(path)))
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what the DeepLabCut files in these folders (or these files) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what the DeepLabCut files in these folders (or these files) hold.
 
     Raises:
         RequestError: a source is not there or holds no such file, or an option must be given or can mean nothing.
@@ -106,10 +107,10 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         readings += read if differs is None else _left_out(read, differs)
         options.progress("reading DeepLabCut files", done, len(files))
     more = [*twins.findings(), *without_entry(pictures, readings, "a DeepLabCut file")]
-    return collect(readings, skeleton, more, files=len(files))
+    yield shard_of(readings, skeleton, more, files=len(files))
 
 
-def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write labeled-data/ with a CSV file and the pictures per folder, all splits into one.
 
     Raises:
@@ -119,10 +120,11 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
     check_holdable(splits, "DeepLabCut", lambda _, name: _written_name(name))
     rows: dict[str, list[TableRow]] = {}
     names: Sequence[str] = ()
-    for dataset in splits.values():
+    most = 0
+    for dataset in slices(splits.values()):
         _check_points(dataset)
-    most = max((len(rows) for dataset in splits.values() for rows in dataset.rows_of_images()), default=0)
-    for dataset in splits.values():
+        most = max(most, *dataset.counts.tolist())
+    for dataset in slices(splits.values()):
         names = dataset.skeleton.names
         for image, objects in zip(dataset.images, dataset.rows_of_images(), strict=True):
             written = _put_picture(image, folder, how)
@@ -144,7 +146,7 @@ FORMAT = Format(
     detect=detect,
     detect_widely=partial(detect, widely=True),
     signs="a file CollectedData*.csv or .h5, or a .csv file with the header lines scorer, bodyparts, coords",
-    read=read,
+    shards=shards,
     write=write,
     lacks=frozenset({"splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"}),
 )
@@ -261,7 +263,7 @@ class _Rows:
                 message = must_be("an object", f"one with a labelled point in {row.picture}", "none")
                 findings.append(Finding("E306", self.file, place, message, hint))
             else:
-                rows.append(Row(box, points, f"{self.file}: {place}"))
+                rows.append(Row(box, points, place))
         parent = reading.picture.parent
         named = f"{parent.name}/{reading.picture.name}" if parent.parent.name == LABELED else reading.name
         return replace(reading, name=named, rows=rows, findings=[*reading.findings, *findings])
@@ -306,7 +308,7 @@ def _check_points(dataset: Dataset) -> None:
     for row in np.flatnonzero(dataset.num_labelled == 0):
         instance = dataset[int(row)]
         problem = must_be("the object", "one with a labelled keypoint, for DeepLabCut holds nothing else", "none")
-        raise InputError(instance.image.file_name, instance.place, problem, hint="label it, or leave it out")
+        raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
 
 
 def _written_name(name: str) -> str:

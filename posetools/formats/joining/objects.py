@@ -220,7 +220,7 @@ class FileShapes:
             values = self._keypoints(self._once_each(points))
             corners = box_round(values, self.options, self.size)
             if corners is not None:
-                return [(indices[0], Row(corners, values, self.report.row_place(indices[0]), indices[0]))]
+                return [(indices[0], Row(corners, values, self.report.place_of(indices[0])))]
             hint = "its labelled points are outside the image; draw the rectangle"
         else:
             drawn = "draw the rectangle" if self.options.one_object else f"draw the rectangle and {words.join}"
@@ -403,7 +403,7 @@ class FileShapes:
 
     def _row(self, box: Box) -> Row:
         corners = box.corners or (0.0, 0.0, 0.0, 0.0)
-        return Row(corners, self._keypoints(box.points), self.report.row_place(box.index), box.index)
+        return Row(corners, self._keypoints(box.points), self.report.place_of(box.index))
 
     def _name(self, group: Group) -> str:
         return (group.name or self.report.named(group.first)) if isinstance(group, Together) else f"group {group!r}"

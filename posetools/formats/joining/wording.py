@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from posetools.core.findings import Finding
 from posetools.formats.joined import Repeated, SameCause, add_dependents
@@ -41,6 +42,12 @@ class Wording:
 LABELME = Wording()
 
 
+@lru_cache(maxsize=1024)
+def shape_name(index: int) -> str:
+    """Return what messages call a shape of a labelme file."""
+    return f"shapes[{index}]"
+
+
 @dataclass(slots=True)
 class Report:
     """What is found in the shapes of one image.
@@ -63,7 +70,7 @@ class Report:
 
     def named(self, index: int) -> str:
         """Return what a shape is called in messages."""
-        return self.places[index] if self.places else f"shapes[{index}]"
+        return self.places[index] if self.places else shape_name(index)
 
     def all_named(self, indices: Iterable[int], joined: str = " and ") -> str:
         """Return the names of several shapes."""
@@ -73,9 +80,9 @@ class Report:
         """Return a place in the entry as a place in the file."""
         return ": ".join(filter(None, (self.entry, place)))
 
-    def row_place(self, index: int) -> str:
-        """Return the place of an object whose box is that shape: the file, and the place in it."""
-        return f"{self.file}: {self.at(self.named(index))}"
+    def place_of(self, index: int) -> str:
+        """Return the place of a shape in the file."""
+        return self.at(self.named(index))
 
     def find(self, code: str, place: Iterable[int] | str, message: str, hint: str = "") -> None:
         """Add a finding at some shapes, or at a place in the entry."""

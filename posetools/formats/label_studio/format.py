@@ -39,16 +39,16 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from posetools.core.dataset import Dataset
+from posetools.core.dataset import Split
 from posetools.core.findings import Finding
 from posetools.core.folder import IMAGES
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
 from posetools.files.disk import Transfer, read_bytes, read_json, transfer
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.coco.sources import split_in
-from posetools.formats.collection import collect
+from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, SameCause, not_carried
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
@@ -58,6 +58,7 @@ from posetools.formats.label_studio.shapes import shapes_of
 from posetools.formats.label_studio.write import INTERFACE, TASKS, interface_text, tasks_text
 from posetools.formats.labels import settled
 from posetools.formats.reading import FileReading
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import Located, Unsettled, check_size, name_below
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text
@@ -84,8 +85,8 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _is_json(path) and _is_export(path)
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what the Label Studio exports in these folders (or these files) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what the Label Studio exports in these folders (or these files) hold.
 
     Raises:
         RequestError: a source is not there or holds no export, or an option can mean nothing.
@@ -107,10 +108,10 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         options.progress("reading Label Studio files", number, len(files))
     readings = settle_doubles(entries)
     findings += without_entry(pictures, readings, "a task of Label Studio")
-    return collect(readings, skeleton, findings, files=len(files))
+    yield shard_of(readings, skeleton, findings, files=len(files))
 
 
-def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write ``tasks.json``, ``labeling_interface.xml`` and ``images/``.
 
     Raises:
@@ -118,11 +119,11 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "Label Studio", lambda _, name: name)
-    for dataset in splits.values():
-        for image in dataset.images:
+    for part in splits.values():
+        for image in part.images:
             if image.path is not None:
                 transfer(image.path, folder / IMAGES / image.file_name, how)
-    skeletons = [dataset.skeleton for dataset in splits.values()]
+    skeletons = [part.skeleton for part in splits.values()]
     if skeletons:
         put_text(folder / TASKS, tasks_text(splits))
         put_text(folder / INTERFACE, interface_text(skeletons[0]))
@@ -134,7 +135,7 @@ FORMAT = Format(
     detect=detect,
     detect_widely=partial(detect, widely=True),
     signs="a .json file with tasks: data and annotations (JSON), or annotation_id and annotator (JSON-MIN)",
-    read=read,
+    shards=shards,
     write=write,
     lacks=frozenset({"areas", "links", "pairs", "sigmas"}),
 )

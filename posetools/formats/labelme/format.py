@@ -26,35 +26,33 @@ points, ``imageData`` null, one JSON beside each picture. labelme holds no iscro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from posetools.core.dataset import Dataset
+from posetools.core.dataset import Split
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, read_bytes, transfer
 from posetools.files.urls import real
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collection import Collection, result_of
+from posetools.formats.base import ReadOptions
+from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, SameCause
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.joining.wording import Report
 from posetools.formats.labelme.list import Listing, Source, root_of
 from posetools.formats.labelme.model import Document
 from posetools.formats.labelme.pages import settle, some_reading
 from posetools.formats.labelme.read import ShardReader
 from posetools.formats.labelme.write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import settled
-from posetools.formats.parts import Packing, Part, RowPacking
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import PictureFinder
-from posetools.formats.target import check_holdable, put_text
+from posetools.formats.target import check_holdable, put_text, slices
 from posetools.progress import Progress, silent
 from posetools.scale.shards import SHARD, Engine, cut, engine_for, run_shards
-from posetools.scale.spool import Spool
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
@@ -64,40 +62,27 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _is_json(path) and _is_labelme(path)
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what the labelme files in these folders (or these files) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what the labelme files in these folders (or these files) hold.
 
     Raises:
         RequestError: a source is not there or holds no .json file, or an option can mean nothing.
         InputError: a folder cannot be read.
-    """
-    return result_of(gather(sources, skeleton, options, RowPacking(skeleton), None))
-
-
-def gather(
-    sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions, packing: Packing, folder: Path | None
-) -> Collection:
-    """Return what ``read`` does as a Collection of packed objects, laid down in ``folder`` when they are many.
-
-    Raises:
-        RequestError: a source is not there or holds no .json file, or an option can mean nothing.
-        InputError: a folder cannot be read.
-        OutputError: the objects cannot be laid down.
     """
     options = settled(skeleton, options)
-    labels = Labels.of(skeleton, options)
     listing = Listing()
     finders = {root: PictureFinder(root, options.image_roots) for root in map(root_of, sources)}
-    reader = ShardReader(finders, skeleton, labels, _portable(options), packing)
+    reader = ShardReader(finders, skeleton, Labels.of(skeleton, options), _portable(options))
     engine = options.engine or engine_for(options.workers)
-    store, shards = Spool(folder), cut(listing.files(sources), SHARD)
-    parts = _parts(reader, shards, engine, options.progress, store)
-    collection = Collection(skeleton, parts, lambda file, index: Report(file).row_place(index), store)
-    collection.findings += _without_file(listing, collection)
-    return collection
+    named = set[str]()
+    for shard in _shards(reader, cut(listing.files(sources), SHARD), engine, options.progress):
+        if listing.pictures:
+            named.update(shard.left_out, (source.identity for source in shard.sources))
+        yield shard
+    yield shard_of([], skeleton, _without_file(listing, named), files=0)
 
 
-def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write one JSON file beside each picture, all splits into one folder.
 
     Raises:
@@ -105,7 +90,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
         OutputError: a file cannot be written.
     """
     check_holdable(splits, "labelme", lambda _, name: str(PurePosixPath(name).with_suffix(".json")))
-    for dataset in splits.values():
+    for dataset in slices(splits.values()):
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is not None:
                 transfer(image.path, folder / image.file_name, how)
@@ -120,9 +105,8 @@ FORMAT = Format(
     detect=detect,
     detect_widely=partial(detect, widely=True),
     signs="a .json file with the keys shapes and imagePath",
-    read=read,
+    shards=shards,
     write=write,
-    gather=gather,
     in_shards=True,
     reads_urls=True,
     lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
@@ -142,20 +126,21 @@ def _is_labelme(path: Path) -> bool:
     return isinstance(document, Document) or document.code == "E311"
 
 
-def _parts(
-    reader: ShardReader, shards: Iterable[Sequence[Source]], engine: Engine, progress: Progress, store: Spool
-) -> Iterator[Part]:
+def _shards(
+    reader: ShardReader, shards: Iterable[Sequence[Source]], engine: Engine, progress: Progress
+) -> Iterator[ShardReading]:
     """Yield what the files hold: first those in UTF-8, then all others, which are settled together."""
     foreign: list[Source] = []
-    for part in run_shards(reader, shards, engine, progress, "reading labelme files", store):
-        foreign += part.foreign
-        yield part
+    for reading, others in run_shards(reader, shards, engine, progress, "reading labelme files"):
+        foreign += others
+        yield reading
     if not foreign:
         return
     settled = settle(foreign, reader.labels, reader.options.encoding, reader.finders)
-    yield Part(findings=settled.findings, read=len(settled.lost)).finish(reader.packing)
+    yield shard_of([], reader.skeleton, settled.findings, files=len(settled.lost))
     reader, shards = replace(reader, pages=settled.pages), cut(settled.files, SHARD)
-    yield from run_shards(reader, shards, engine, progress, "reading files that are not UTF-8", store)
+    for reading, _ in run_shards(reader, shards, engine, progress, "reading files that are not UTF-8"):
+        yield reading
 
 
 def _portable(options: ReadOptions) -> ReadOptions:
@@ -163,7 +148,7 @@ def _portable(options: ReadOptions) -> ReadOptions:
     return replace(options, progress=silent, engine=None)
 
 
-def _without_file(listing: Listing, collection: Collection) -> list[Finding]:
+def _without_file(listing: Listing, named: Container[str]) -> list[Finding]:
     if not listing.pictures:
         return []
     # A file that could not be read does not say which picture it is of; its name does.
@@ -171,7 +156,6 @@ def _without_file(listing: Listing, collection: Collection) -> list[Finding]:
     alone = [path for path in listing.pictures if path[: path.rfind(".")] not in stems]
     if not alone:
         return []
-    named = collection.named()
     unique = {real(path): path for path in alone}
     message = "the picture must be named by a labelme file, got none: not labelled yet, left out"
     hint = "save it in labelme without shapes if it shows no object"

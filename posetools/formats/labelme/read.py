@@ -1,4 +1,4 @@
-"""From labelme files to a Part: what a process does with a shard of them.
+"""From labelme files to a ShardReading: what a process does with a shard of them.
 
 Most files are usual: the picture lies beside them, every shape has a group, every group is one rectangle and points of
 different names. Those are read in one pass over their shapes. All others go the way of labelme_group, which knows all
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from posetools.core.dataset import Visibility
+from posetools.core.dataset import Image, Visibility
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
@@ -27,13 +27,13 @@ from posetools.formats.joined import repaired
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.visibility_words import Unclear
-from posetools.formats.joining.wording import Report
+from posetools.formats.joining.wording import Report, shape_name
 from posetools.formats.labelme.embedded import Shown, embedded_image
 from posetools.formats.labelme.list import Folder, Source
 from posetools.formats.labelme.mark import is_untouched
 from posetools.formats.labelme.model import Document, QuickDocument, QuickShape, parse_document, quick_document
-from posetools.formats.parts import Object, Packing, Part
 from posetools.formats.reading import FileReading
+from posetools.formats.shards import ImageSource, Object, ShardBuilder, ShardReading, split_by_folders
 from posetools.formats.sources.code_pages import is_utf8
 from posetools.formats.sources.locate import (
     LONGEST_NAME,
@@ -48,26 +48,13 @@ from posetools.formats.sources.locate import (
     open_picture,
 )
 from posetools.imaging.header import Header
-from posetools.scale.shards import cut, no_collection
+from posetools.scale.shards import no_collection
 
-# Files whose objects fit into the caches of a processor.
-_BATCH = 32
 # A name of so many characters is short enough in any encoding.
 _SURELY_SHORT = LONGEST_NAME // 4
 _VISIBLE = int(Visibility.VISIBLE)
 # A path that is the name of a file, whatever the platform; a colon may be that of a drive.
 _IS_A_NAME = re.compile(r"\.*[^.\\/:\0][^\\/:\0]*").fullmatch
-
-
-@dataclass(slots=True)
-class ShardPart(Part):
-    """What a shard of labelme files gave.
-
-    Attributes:
-        foreign: the files that are not UTF-8, which are put off until it is known what they are in.
-    """
-
-    foreign: list[Source] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,7 +66,6 @@ class ShardReader:
         skeleton: the skeleton.
         labels: how labels are read.
         options: the user's options.
-        packing: what becomes of the objects.
         pages: source folder -> the code page of its files that are not UTF-8, once it is known.
     """
 
@@ -87,20 +73,17 @@ class ShardReader:
     skeleton: Skeleton
     labels: Labels
     options: ReadOptions
-    packing: Packing
     pages: Mapping[Path, str] = field(default_factory=dict)
 
-    def __call__(self, shard: Sequence[Source]) -> ShardPart:
-        """Return what the files hold."""
-        part = ShardPart()
+    def __call__(self, shard: Sequence[Source]) -> tuple[ShardReading, list[Source]]:
+        """Return what the files hold, and those that are not UTF-8: put off until it is known what they are in."""
+        builder, foreign = ShardBuilder(self.skeleton), list[Source]()
         remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
         with no_collection(), fetched(remote), heads(self._named_pictures(remote)):
-            for batch in cut(shard, _BATCH):
-                for name, folder in batch:
-                    self._read(folder.start + name, folder, part)
-                part.pack(self.packing)
-            part.finish(self.packing)
-            return part
+            for name, folder in shard:
+                if not self._read(folder.start + name, folder, builder):
+                    foreign.append((name, folder))
+            return builder.build(files=len(shard) - len(foreign)), foreign
 
     @staticmethod
     def named(source: Source) -> str:
@@ -118,27 +101,27 @@ class ShardReader:
             if quick is not None and _IS_A_NAME(quick.imagePath):
                 yield path[: path.rfind("/") + 1] + quick.imagePath
 
-    def _read(self, path: str, folder: Folder, part: ShardPart) -> None:
+    def _read(self, path: str, folder: Folder, builder: ShardBuilder) -> bool:
+        """Add what a file holds; return whether it is known what it is in, for else nothing is added."""
         try:
             data = read_bytes(path)
         except InputError as exc:
-            part.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]), ())
-            return
+            builder.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]))
+            return True
         quick = quick_document(data)
         if quick is None and not is_utf8(data) and not has_mark(data):
             page = self.pages.get(folder.root)
             if page is None:
-                part.foreign.append((path.removeprefix(folder.start), folder))
-                return
+                return False
             with suppress(UnicodeDecodeError):
                 # It fits, unless the file was changed since; then it is refused as one that is not UTF-8.
                 data = data.decode(page).encode()
             quick = quick_document(data)
-        if quick is None or not self._add_usual(path, folder, quick, part):
-            reading = self._read_any(as_path(path), folder, data)
-            part.add(reading, [row.number for row in reading.rows], keep_path=self.options.need_pictures)
+        if quick is None or not self._add_usual(path, folder, quick, builder):
+            builder.add(self._read_any(as_path(path), folder, data), keep_path=self.options.need_pictures)
+        return True
 
-    def _add_usual(self, file: str, folder: Folder, document: QuickDocument, part: Part) -> bool:
+    def _add_usual(self, file: str, folder: Folder, document: QuickDocument, builder: ShardBuilder) -> bool:
         """Add a file in which all is usual; return whether it is, for else nothing is added."""
         prefix, picture, shapes = folder.prefix, document.imagePath, document.shapes
         if prefix is None or not _IS_A_NAME(picture):
@@ -159,13 +142,10 @@ class ShardReader:
             return False
         if self.options.one_object and len(objects) > 1:
             return False
-        identity, name = folder.real + picture, prefix + picture
-        path = path if self.options.need_pictures else ""
-        part.pictures.append(
-            (file, path, identity, name, folder.origin, width, height, None, len(shapes), len(objects))
-        )
-        part.objects += objects
-        part.read += 1
+        name, needed = prefix + picture, self.options.need_pictures
+        split = split_by_folders(name, folder.origin)
+        image = Image(name, *builder.shared((width, height)), as_path(path) if needed else None, split)
+        builder.add_image(image, ImageSource(file, folder.real + picture, folder.origin, len(shapes)), objects)
         return True
 
     def _size(self, path: str, document: QuickDocument) -> tuple[int | None, int | None]:
@@ -307,7 +287,7 @@ class UsualShapes:
                 if shape.difficult or (shape.flags and any(shape.flags.values())):
                     raise ValueError
                 box = x1 if x1 < x2 else x2, y1 if y1 < y2 else y2, x2 if x1 < x2 else x1, y2 if y1 < y2 else y1
-                objects[group] = box, numbers, index
+                objects[group] = box, numbers, shape_name(index)
         if len(objects) != len(by_group) or None in by_group:
             raise ValueError
         return list(objects.values())

@@ -27,23 +27,24 @@ from typing import Any
 
 import numpy as np
 
-from posetools.core.dataset import Dataset, Visibility
+from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
-from posetools.formats.base import Format, ReadOptions, ReadResult
+from posetools.formats.base import ReadOptions
 from posetools.formats.coco.model import MAX_COORDINATE
-from posetools.formats.collection import collect
 from posetools.formats.deeplabcut.hdf5 import harmful_array
+from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import settled, unknown_label
 from posetools.formats.reading import FileReading, PointXYV, Row
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sleap.skeletons import Skeletons
 from posetools.formats.sleap.videos import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable
+from posetools.formats.target import check_holdable, slices
 
 LABELS = "labels.slp"
 # What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
@@ -70,8 +71,8 @@ def detect(path: Path) -> bool:
     return path.is_file() and _is_slp(path)
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what these .slp files (or those in these folders) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what these .slp files (or those in these folders) hold.
 
     Raises:
         RequestError: a source is not there or holds no .slp file, or an option must be given or can mean nothing.
@@ -93,10 +94,10 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         else:
             readings += _Frames(source, skeleton, options).read(labels, opener)
         options.progress("reading SLEAP files", done, len(files))
-    return collect(readings, skeleton, without_entry(pictures, readings, "a SLEAP file"), files=len(files))
+    yield shard_of(readings, skeleton, without_entry(pictures, readings, "a SLEAP file"), files=len(files))
 
 
-def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write one .slp file and the pictures, all splits into one folder.
 
     Raises:
@@ -106,21 +107,21 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
     """
     sio = _sleap_io("writing SLEAP files")
     check_holdable(splits, "SLEAP", lambda _, name: name)
-    for dataset in splits.values():
+    for dataset in slices(splits.values()):
         _check_points(dataset)
-    named = [(dataset, number) for dataset in splits.values() for number in range(len(dataset.images))]
-    if not named:
+    images = [image for split in splits.values() for image in split.images]
+    if not images:
         return
-    for dataset, number in named:
-        image = dataset.images[number]
+    for image in images:
         if image.path is not None:
             transfer(image.path, folder / image.file_name, how)
-    skeleton = named[0][0].skeleton
+    skeleton = next(iter(splits.values())).skeleton
     nodes = sio.Skeleton(nodes=list(skeleton.names), edges=list(skeleton.edges), name=skeleton.category.name)
-    video = _video([dataset.images[number].file_name for dataset, number in named], named[0][0].images[0].size, sio)
+    video = _video([image.file_name for image in images], images[0].size, sio)
+    of_images = ((dataset, rows) for dataset in slices(splits.values()) for rows in dataset.rows_of_images())
     frames = [
-        sio.LabeledFrame(video=video, frame_idx=index, instances=list(_instances(dataset, number, nodes, sio)))
-        for index, (dataset, number) in enumerate(named)
+        sio.LabeledFrame(video=video, frame_idx=index, instances=list(_instances(dataset, rows, nodes, sio)))
+        for index, (dataset, rows) in enumerate(of_images)
     ]
     labels = sio.Labels(labeled_frames=frames, videos=[video], skeletons=[nodes])
     try:
@@ -134,7 +135,7 @@ FORMAT = Format(
     title="SLEAP",
     detect=detect,
     signs="a file .slp",
-    read=read,
+    shards=shards,
     write=write,
     lacks=frozenset({"splits", "boxes", "occluded", "areas", "pairs", "sigmas"}),
 )
@@ -329,7 +330,7 @@ class _Frames:
                 message = must_be("an instance", "one with a labelled point in the image", "none")
                 self._find("E306", place, message, "label more of its points")
             else:
-                yield Row(box, points, f"{self.source.file}: {place}")
+                yield Row(box, points, place)
 
 
 def _is_prediction(instance: Any) -> bool:
@@ -340,7 +341,7 @@ def _check_points(dataset: Dataset) -> None:
     for row in np.flatnonzero(dataset.num_labelled == 0):
         instance = dataset[int(row)]
         problem = must_be("the object", "one with a labelled keypoint, for SLEAP holds nothing else", "none")
-        raise InputError(instance.image.file_name, instance.place, problem, hint="label it, or leave it out")
+        raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
 
 
 def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
@@ -360,8 +361,8 @@ def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
     return sio.Video(filename=names, open_backend=False, backend_metadata=metadata)
 
 
-def _instances(dataset: Dataset, number: int, nodes: Any, sio: Any) -> Iterator[Any]:
-    for row in dataset.rows_of_images()[number]:
+def _instances(dataset: Dataset, rows: range, nodes: Any, sio: Any) -> Iterator[Any]:
+    for row in rows:
         points = dataset.keypoints[row]
         labelled = points[:, 2:] > Visibility.NOT_LABELLED
         yield sio.Instance.from_numpy(np.where(labelled, points[:, :2], np.nan), skeleton=nodes)

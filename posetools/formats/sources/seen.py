@@ -16,7 +16,7 @@ from posetools.files.disk import is_zip_name, read_bytes, read_json, read_text
 from posetools.files.urls import is_url
 from posetools.files.walking import files_to_detect, walk
 from posetools.files.yaml_text import yaml_keys
-from posetools.formats.base import Format
+from posetools.formats.entry import Format
 from posetools.imaging.header import SUFFIXES as IMAGES
 
 # Names and endings that a line lists.

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,24 +32,25 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json
 
-from posetools.core.dataset import Dataset, Visibility
+from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collection import collect
+from posetools.formats.base import ReadOptions
+from posetools.formats.entry import Format
 from posetools.formats.joined import Repeated, repaired
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.wording import Report, Wording
 from posetools.formats.labels import settled
 from posetools.formats.reading import FileReading
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.image_names import named_in
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable, put_text
+from posetools.formats.target import check_holdable, put_text, slices
 from posetools.formats.via import via3_model
 from posetools.formats.via.model import (
     COLUMNS,
@@ -86,8 +87,8 @@ def detect(path: Path, *, widely: bool = False) -> bool:
     return _may_be(path) and _is_via(path)
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what the VIA files in these folders (or these files) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what the VIA files in these folders (or these files) hold.
 
     Raises:
         RequestError: a source is not there or holds no VIA file, or an option can mean nothing.
@@ -109,10 +110,10 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
         findings += repaired(file, regions.repairs)
         options.progress("reading VIA files", number, len(files))
     findings += without_entry(pictures, readings, "a VIA file")
-    return collect(readings, skeleton, findings, files=len(files))
+    yield shard_of(readings, skeleton, findings, files=len(files))
 
 
-def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write a VIA 2 project and the pictures, all splits into one folder.
 
     Raises:
@@ -121,7 +122,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
     """
     check_holdable(splits, "VIA", lambda _, name: name)
     metadata: dict[str, Any] = {}
-    for dataset in splits.values():
+    for dataset in slices(splits.values()):
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is None:
                 continue
@@ -130,7 +131,7 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
             size = image.path.stat().st_size
             entry = {"filename": image.file_name, "size": size, "regions": regions, "file_attributes": {}}
             metadata[f"{image.file_name}{size}"] = entry
-    skeletons = [dataset.skeleton for dataset in splits.values()]
+    skeletons = [part.skeleton for part in splits.values()]
     if skeletons:
         put_text(folder / PROJECT, dump_json(_project(metadata, skeletons[0])))
 
@@ -144,7 +145,7 @@ FORMAT = Format(
         f"a .json file with {METADATA}, with entries of filename and regions, or with VIA 3's tables file, view and "
         "metadata; a .csv file with VIA's columns"
     ),
-    read=read,
+    shards=shards,
     write=write,
     lacks=frozenset({"splits", "areas", "links", "pairs", "sigmas"}),
 )

@@ -29,7 +29,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -38,19 +38,20 @@ from typing import NamedTuple
 import numpy as np
 import yaml
 
-from posetools.core.dataset import Dataset, Visibility
+from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import Floats, denormalise_points, normalise_points, xyxy_from_yolo, yolo_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
-from posetools.formats.base import Format, ReadOptions, ReadResult
-from posetools.formats.collection import collect
+from posetools.formats.base import ReadOptions
+from posetools.formats.entry import Format
 from posetools.formats.joined import Repeated, SameCause, repaired
 from posetools.formats.labels import is_category, settled, unknown_label
 from posetools.formats.reading import FileReading, PointXYV, Row
+from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import name_below, open_picture
-from posetools.formats.target import check_holdable, put_text
+from posetools.formats.target import check_holdable, put_text, slices
 from posetools.formats.yolo_pose.columns import Columns, declare_columns
 from posetools.formats.yolo_pose.data_yaml import Source
 from posetools.formats.yolo_pose.declared import IMAGES
@@ -85,8 +86,8 @@ class _Task(NamedTuple):
     origin: str
 
 
-def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
-    """Return what these YOLO-pose folders (or data.yaml files) hold.
+def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
+    """Yield what these YOLO-pose folders (or data.yaml files) hold.
 
     Raises:
         RequestError: a source is not there or has no pictures, or something must be given as an option.
@@ -108,12 +109,11 @@ def read(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> R
     portable = replace(options, progress=silent, engine=None)
     work = partial(_read_pictures, skeleton=skeleton, options=portable)
     what, engine = "reading YOLO-pose files", options.engine or engine_for(options.workers)
-    shards = run_shards(work, cut(unique, SHARD), engine, options.progress, what)
-    readings = [reading for shard in shards for reading in shard]
-    return collect(readings, skeleton, findings, files=sum(task.listed.label.is_file() for task in unique))
+    yield from run_shards(work, cut(unique, SHARD), engine, options.progress, what)
+    yield shard_of([], skeleton, findings, files=0)
 
 
-def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
+def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """Write a YOLO-pose folder with data.yaml.
 
     Raises:
@@ -125,18 +125,17 @@ def write(splits: Mapping[str, Dataset], folder: Path, how: Transfer) -> None:
     if unknown:
         raise RequestError(must_be("splits of a YOLO-pose data set", f"among {', '.join(SPLITS)}", unknown))
     check_holdable(splits, "YOLO-pose", lambda split, name: str(_label_name(split, name)))
-    for dataset in splits.values():
+    for dataset in slices(splits.values()):
         _check_inside(dataset)
-    for split, dataset in splits.items():
+    for split, dataset in ((split, dataset) for split, part in splits.items() for dataset in part.slices()):
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is not None:
                 transfer(image.path, folder / IMAGES / split / image.file_name, how)
             part = slice(rows.start, rows.stop)
             text = _label_text(dataset.boxes[part], dataset.keypoints[part], image.size)
             put_text(folder / _label_name(split, image.file_name), text)
-    skeletons = [dataset.skeleton for dataset in splits.values()]
-    if skeletons:
-        put_text(folder / "data.yaml", _data_yaml(skeletons[0], [split for split in SPLITS if split in splits]))
+    for skeleton in [part.skeleton for part in splits.values()][:1]:
+        put_text(folder / "data.yaml", _data_yaml(skeleton, [split for split in SPLITS if split in splits]))
 
 
 FORMAT = Format(
@@ -144,7 +143,7 @@ FORMAT = Format(
     title="YOLO-pose",
     detect=is_yolo_pose,
     signs="data.yaml with kpt_shape, or images/ and labels/ with .txt files",
-    read=read,
+    shards=shards,
     write=write,
     lacks=frozenset({"areas", "links", "sigmas"}),
     in_shards=True,
@@ -161,8 +160,9 @@ def _check_classes(source: Source, columns: Columns, skeleton: Skeleton, options
     raise InputError(source.where, "names", problem, hint=f"--map '{near}={skeleton.category.name}' takes it so")
 
 
-def _read_pictures(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> list[FileReading]:
-    return [_read_picture(task, skeleton=skeleton, options=options) for task in tasks]
+def _read_pictures(tasks: Sequence[_Task], *, skeleton: Skeleton, options: ReadOptions) -> ShardReading:
+    readings = (_read_picture(task, skeleton=skeleton, options=options) for task in tasks)
+    return shard_of(readings, skeleton, files=sum(task.listed.label.is_file() for task in tasks))
 
 
 def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> FileReading:
@@ -237,7 +237,7 @@ class _Lines:
                 keypoints[:, keypoint, 2] = visibility[:, column]
         boxes = xyxy_from_yolo(table[:, 1:5], self.size)
         return [
-            Row((x1, y1, x2, y2), _triples(values), f"{self.file}: line {number}")
+            Row((x1, y1, x2, y2), _triples(values), f"line {number}")
             for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints, self._numbers, strict=True)
         ]
 
@@ -412,7 +412,7 @@ def _check_inside(dataset: Dataset) -> None:
                 rule = f"in the picture of {instance.image.size} pixels for YOLO-pose (a box: its centre and its size)"
                 problem = must_be(name, rule, shown.tolist())
                 hint = "ultralytics skips the whole picture otherwise; correct the object, or leave it out"
-                raise InputError(instance.image.file_name, instance.place, problem, hint=hint)
+                raise InputError(instance.image.file_name, str(instance.origin), problem, hint=hint)
 
 
 def _label_text(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> str:

@@ -125,7 +125,7 @@ def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[
     """Return the labelled pictures of a folder by their paths with links followed."""
     if not labelme.detect(folder):
         return {}, []
-    read = labelme.read([folder], skeleton, ReadOptions(progress=progress))
+    read = labelme.FORMAT.read([folder], skeleton, ReadOptions(progress=progress))
     errors = sum(finding.severity is Severity.ERROR for finding in read.findings)
     notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
     found = {}
@@ -133,7 +133,7 @@ def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
         if image.path is not None:
-            one = Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.places[part])
+            one = Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part])
             found[os.path.realpath(image.path)] = one
     return found, notes
 

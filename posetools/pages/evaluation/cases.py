@@ -156,7 +156,7 @@ def _shown(reports: Sequence[Report], spot: _Spot) -> ShownCase:
         text = _text(report, case, row, of_it=spot.of in (-1, at))
         panels.append(Panel(names[at], _predicted(report, case, row, view), text))
     oks = min((case.oks for case in cases if case), default=None)
-    place = truth.places[spot.row] if spot.row >= 0 else ""
+    place = str(truth.origins[spot.row]) if spot.row >= 0 else ""
     return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row)
 
 

@@ -1,0 +1,67 @@
+"""A format's entry in FORMATS: how it is recognized, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from posetools.core.dataset import Split
+from posetools.core.skeleton import Skeleton
+from posetools.files.disk import Transfer
+from posetools.formats.base import ReadOptions
+from posetools.formats.result import ReadResult, join
+from posetools.formats.shards import ShardReading
+
+# What of a data set a format may have no place for.
+Part = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
+
+# Reads sources shard by shard.
+Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], Iterable[ShardReading]]
+# Writes the splits by name into an empty folder; raises InputError when the format cannot hold something.
+Writer: TypeAlias = Callable[[Mapping[str, Split], Path, Transfer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One annotation format.
+
+    Attributes:
+        name: as on the command line.
+        title: as in tables and messages.
+        detect: whether a path given as source is unmistakably of this format (never by a count of columns).
+        signs: what ``detect`` looks for, for the message when nothing or several fit.
+        shards: reads sources, shard by shard.
+        write: writes splits, or None when posetools only reads the format.
+        lacks: what is lost when it is written (``posetools.formats.losses``).
+        detect_widely: the same as ``detect``, where that looks at the first few files of a folder, by files from all
+            over it.
+        in_shards: whether other processes and machines may read its shards.
+        reads_urls: whether sources may be URLs.
+    """
+
+    name: str
+    title: str
+    detect: Callable[[Path], bool]
+    signs: str
+    shards: Reader
+    write: Writer | None = None
+    lacks: frozenset[Part] = frozenset()
+    detect_widely: Callable[[Path], bool] | None = None
+    in_shards: bool = False
+    reads_urls: bool = False
+
+    @property
+    def keeps_splits(self) -> bool:
+        """Whether what is written says which image is for training and which for validation."""
+        return "splits" not in self.lacks
+
+    def read(self, sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> ReadResult:
+        """Return what sources of this format hold.
+
+        Raises:
+            RequestError: a source is not there or holds no such file, or an option can mean nothing.
+            InputError: a folder cannot be read, or contradicts itself.
+        """
+        return join(self.shards(sources, skeleton, options), skeleton)
