@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from posetools.core.dataset import DatasetBuilder, Image
+from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.evaluation.metrics import BoxScores
 from posetools.evaluation.report import Report, Subject
@@ -28,7 +29,9 @@ def planted_report(
     for number in range(12):
         builder.add_image(Image(f"{number}.png", 96, 80))
         for _ in range(2):
-            builder.add_instance(f"{number}.png", box=np.array([1.0, 1, 9, 9]), keypoints=np.zeros((8, 3)), place="")
+            builder.add_instance(
+                f"{number}.png", box=np.array([1.0, 1, 9, 9]), keypoints=np.zeros((8, 3)), origin=Origin("")
+            )
     with_boxes = detector or ("detector.pth" if detected else "")
     subject = Subject(name, with_boxes, name, "data/cars", "val", 0.05, stage, "config.py")
     truth = builder.build()
