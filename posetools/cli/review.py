@@ -73,7 +73,7 @@ def review(
 
     from posetools.labeling.review.choose import BY, ReviewRequest, check_review
     from posetools.labeling.review.choose import review as choose
-    from posetools.pairs.pipeline import PipelineOptions
+    from posetools.pairs.open import PipelineOptions
 
     models = bool(det or pose or run or bundle)
     if models:

@@ -22,18 +22,16 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.findings import has_errors
-from posetools.core.folder import IMAGES, ann_file, splits_of
+from posetools.core.folder import IMAGES, ann_file
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, RequestError, quoted
+from posetools.errors import InputError, quoted
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.metrics import (
     SUBSETS,
-    BoxScores,
     KeypointScores,
     OksScores,
-    Predictions,
     Subset,
-    box_scores,
     keypoint_scores,
     match_boxes,
     object_scores,
@@ -43,6 +41,7 @@ from posetools.evaluation.metrics import (
 from posetools.formats.coco.format import read_split
 from posetools.imaging.frames import read_picture
 from posetools.imaging.header import Picture
+from posetools.pairs.find import check_split
 from posetools.progress import Progress, silent
 from posetools.runtime.results import Detections, Detects, Estimates
 
@@ -96,7 +95,7 @@ class Estimated:
     @property
     def thinned(self) -> Predictions:
         """The poses that NMS by OKS leaves, which AP is measured on."""
-        return rows_of(self.every, self.kept)
+        return self.every[self.kept]
 
     @property
     def points(self) -> Floats:
@@ -134,9 +133,7 @@ def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
         RequestError: there is no such data set or split.
         InputError: a file cannot be read, or the labels have errors.
     """
-    splits = splits_of(data)
-    if split not in splits:
-        raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
+    check_split(data, split)
     result = read_split(ann_file(data, split), data / IMAGES, skeleton)
     if has_errors(result.findings):
         first = result.findings[0]
@@ -147,47 +144,6 @@ def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
             hint=f"`posetools validate {quoted(data)}` lists all problems; metrics of such a file would mislead",
         )
     return result.dataset
-
-
-def score_boxes(detector: Detects, label: int, truth: Dataset, progress: Progress = silent) -> BoxScores:
-    """Return COCO's box metrics of a detector on a split.
-
-    Args:
-        detector: finds the boxes.
-        label: the index of the object's class in the detector's ``classes``.
-        truth: the labels; its pictures are read from their paths.
-        progress: told how many pictures are done.
-
-    Raises:
-        InputError: a picture cannot be read.
-    """
-    return box_scores(truth, collect(truth, detector=detector, label=label, progress=progress).boxes)
-
-
-def score_poses(
-    estimator: Estimates,
-    truth: Dataset,
-    *,
-    detector: Detects | None = None,
-    label: int = 0,
-    bbox_thr: float,
-    progress: Progress = silent,
-) -> tuple[PoseScores, PoseScores | None]:
-    """Return how good the keypoints are on the labelled boxes and, with a detector, on the boxes that it finds.
-
-    Args:
-        estimator: finds the keypoints.
-        truth: the labels; its pictures are read from their paths.
-        detector: finds boxes, where those are to be used as well.
-        label: the index of the object's class in the detector's ``classes``.
-        bbox_thr: detected boxes with a lower score are not used.
-        progress: told how many pictures are done.
-
-    Raises:
-        InputError: a picture cannot be read.
-    """
-    said = collect(truth, detector=detector, estimator=estimator, label=label, bbox_thr=bbox_thr, progress=progress)
-    return pose_scores(truth, said.on_labels), pose_scores(truth, said.on_boxes) if detector else None
 
 
 def collect(
@@ -257,18 +213,6 @@ def has_points(truth: Dataset) -> Bools:
     return counted
 
 
-def rows_of(predicted: Predictions, rows: Ints | Bools) -> Predictions:
-    """Return some of the predictions, in the order of ``rows``."""
-    scores = predicted.keypoint_scores
-    return Predictions(
-        predicted.image_index[rows],
-        predicted.boxes[rows],
-        predicted.scores[rows],
-        predicted.keypoints[rows],
-        None if scores is None else scores[rows],
-    )
-
-
 @dataclass(eq=False, slots=True)
 class _Poses:
     """Collects predictions picture by picture."""
@@ -307,7 +251,7 @@ class _Poses:
     def estimated(self, matched: Ints | None = None) -> Estimated:
         every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])
         if matched is None:
-            found = match_boxes(self.truth, rows_of(every, kept))
+            found = match_boxes(self.truth, every[kept])
             matched = np.full(len(found), -1, dtype=np.int64)
             matched[found >= 0] = kept[found[found >= 0]]
         return Estimated(every, np.concatenate([np.zeros(0), *self.box_scores]), kept, matched)

@@ -5,18 +5,19 @@ Where several pairs are compared, each number has a column of its own for every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from posetools.evaluation.diagnosis.mend import LABELS, Gain
-from posetools.evaluation.metrics import PointScores, Subset
-from posetools.evaluation.run import BOXES, POSES, PosePart, RunReport
-from posetools.evaluation.scoring import PoseScores
+from posetools.evaluation.metrics import PCK_THRESHOLDS, PointScores, Subset
+from posetools.evaluation.report import BOXES, POSES, PosePart, Report
+from posetools.evaluation.thresholds import Separation
 
 NOTHING = "n/a"
 # Stands behind an AP that says nothing about the model; a remark says why.
 DOUBT = "*"
-_PCK = ("PCK@0.05", "PCK@0.1", "PCK@0.2")
+PCK_NAMES = tuple(f"PCK@{threshold:g}" for threshold in PCK_THRESHOLDS)
+SEEN_SUBSETS: tuple[Subset, ...] = ("visible", "hidden")
 _AP = ("AP", "AP50", "AP75", "AR")
 # A kind of error that brings back less AP than this is left out, unless there is a case of it.
 _LEAST = 0.0005
@@ -42,7 +43,7 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def short_names(reports: Sequence[RunReport]) -> tuple[str, ...]:
+def short_names(reports: Sequence[Report]) -> tuple[str, ...]:
     """Return a name for each pair: the end of its path by which it differs from the others."""
     paths = [report.subject.name.replace("\\", "/").rstrip("/").split("/") for report in reports]
     for depth in range(1, max(map(len, paths)) + 1):
@@ -52,7 +53,13 @@ def short_names(reports: Sequence[RunReport]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def headline(reports: Sequence[RunReport]) -> TextTable:
+def _prefixed(reports: Sequence[Report], mark: str) -> list[tuple[str, Report]]:
+    """Return each report with what its rows begin with: its name where there are several."""
+    names = [f"{name}{mark}" for name in short_names(reports)] if len(reports) > 1 else [""]
+    return list(zip(names, reports, strict=True))
+
+
+def headline(reports: Sequence[Report]) -> TextTable:
     """Return the numbers of one pair by part, or of several pairs side by side."""
     parts = [_parts(report) for report in reports]
     if len(reports) == 1:
@@ -66,30 +73,23 @@ def headline(reports: Sequence[RunReport]) -> TextTable:
     return TextTable("AP, PCK, NME", ("", *short_names(reports)), tuple(rows))
 
 
-def flip_tests(reports: Sequence[RunReport]) -> tuple[TextTable, ...]:
-    """Return what a flip test adds to each pair that it was measured of."""
-    tables = []
-    for name, report in zip(short_names(reports), reports, strict=True):
-        flips = report.flip_test
-        if flips is None or flips.detected is None:
-            continue
-        both = (flips.labelled, flips.detected)
-        sides = {boxes: (part.scores, other) for (boxes, part), other in zip(report.sides.items(), both, strict=True)}
-        tables.append(flip_test(sides, f": {name}" if len(reports) > 1 else ""))
-    return tuple(tables)
+def flip_tests(reports: Sequence[Report]) -> tuple[TextTable, ...]:
+    """Return what a flip test adds to the scores of each report that has one."""
+    return tuple(_flip_test(report, of) for of, report in _prefixed(reports, "") if report.flipped)
 
 
-def flip_test(sides: Mapping[str, tuple[PoseScores, PoseScores]], of: str = "") -> TextTable:
-    """Return scores without and with a flip test, by the kind of boxes, and the difference."""
-    columns, cells = [""], {name: [name] for name in (*_AP, *_PCK, "NME")}
-    for boxes, scores in sides.items():
+def _flip_test(report: Report, name: str) -> TextTable:
+    columns, cells = [""], {measure: [measure] for measure in (*_AP, *PCK_NAMES, "NME")}
+    for boxes, flipped in report.flipped_sides.items():
         columns += [boxes, "flip test", "adds"]
-        without, flipped = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in scores)
-        for name, row in cells.items():
-            before, after = without[name], flipped[name]
+        both = (report.sides[boxes].scores, flipped.scores)
+        without, having = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in both)
+        for measure, row in cells.items():
+            before, after = without[measure], having[measure]
             adds = NOTHING if before is None or after is None else f"{after - before:+.3f}"
             row += [number(before), number(after), adds]
-    return TextTable(f"what a flip test would add{of}", tuple(columns), tuple(map(tuple, cells.values())))
+    title = "what a flip test would add" + (f": {name}" if name else "")
+    return TextTable(title, tuple(columns), tuple(map(tuple, cells.values())))
 
 
 def per_keypoint(part: PosePart, boxes: str) -> TextTable:
@@ -98,30 +98,29 @@ def per_keypoint(part: PosePart, boxes: str) -> TextTable:
     columns = (
         "keypoint",
         "points",
-        *(f"{name[4:]} visible" for name in _PCK),
-        *(f"{name[4:]} hidden" for name in _PCK),
+        *(f"{name[4:]} visible" for name in PCK_NAMES),
+        *(f"{name[4:]} hidden" for name in PCK_NAMES),
     )
     rows = []
     for name, scores in every.items():
-        cells = [_cell(part, subset, name, measure) for subset in _SEEN for measure in _PCK]
+        cells = [_cell(part, subset, name, measure) for subset in SEEN_SUBSETS for measure in PCK_NAMES]
         rows.append((name, str(scores.points), *cells, number(scores.nme), number(scores.error_px)))
     return TextTable(f"each keypoint on {boxes}: PCK, NME, pixels", (*columns, "NME", "pixels"), tuple(rows))
-
-
-_SEEN: tuple[Subset, ...] = ("visible", "hidden")
 
 
 def errors_of_points(part: PosePart, boxes: str) -> TextTable:
     """Return NME and the error in pixels of each keypoint, separately for visible and for hidden points."""
     rows = []
     for name in part.scores.points["labelled"].by_keypoint:
-        of = [part.scores.points[subset].by_keypoint[name] for subset in _SEEN]
+        of = [part.scores.points[subset].by_keypoint[name] for subset in SEEN_SUBSETS]
         rows.append((name, *(cell for each in of for cell in _error_cells(each))))
-    names = tuple(f"{measure} {subset}" for subset in _SEEN for measure in ("points", "missing", "NME", "pixels"))
+    names = tuple(
+        f"{measure} {subset}" for subset in SEEN_SUBSETS for measure in ("points", "missing", "NME", "pixels")
+    )
     return TextTable(f"each keypoint on {boxes}: visible and hidden points", ("keypoint", *names), tuple(rows))
 
 
-def why_poses(report: RunReport) -> TextTable:
+def why_poses(report: Report) -> TextTable:
     """Return what each kind of error costs of the poses' AP, on both kinds of boxes."""
     sides = [part.diagnosis for part in report.sides.values()]
     kinds = [kind for kind in sides[0].gains if any(_costs(side.gains[kind], side.counts.get(kind)) for side in sides)]
@@ -133,7 +132,7 @@ def why_poses(report: RunReport) -> TextTable:
     return TextTable("why AP of poses is lost", columns, tuple(rows))
 
 
-def why_boxes(report: RunReport) -> TextTable:
+def why_boxes(report: Report) -> TextTable:
     """Return what each kind of error costs of the boxes' AP."""
     found = report.det.diagnosis
     rows = [
@@ -144,13 +143,12 @@ def why_boxes(report: RunReport) -> TextTable:
     return TextTable("why AP of boxes is lost", ("error", "how many", "AP back"), tuple(rows))
 
 
-def thresholds(reports: Sequence[RunReport]) -> TextTable:
+def thresholds(reports: Sequence[Report]) -> TextTable:
     """Return what thresholds of the boxes' score give, of each pair."""
     rows = []
-    for name, report in zip(short_names(reports), reports, strict=True):
+    for of, report in _prefixed(reports, ": "):
         sweep = report.det.sweep
         for at, point in sweep.points().items():
-            of = f"{name}: " if len(reports) > 1 else ""
             label = f"{of}{at}" if at == "best F1" else f"{of}score {at}"
             shares = (number(value) for value in (point.precision, point.recall, point.f1))
             per_picture = number(point.false_alarms / max(sweep.pictures, 1))
@@ -161,38 +159,32 @@ def thresholds(reports: Sequence[RunReport]) -> TextTable:
     )
 
 
-def visible_points(reports: Sequence[RunReport]) -> TextTable:
+def visible_points(reports: Sequence[Report]) -> TextTable:
     """Return how well keypoints' scores tell visible points from others, at the threshold with the best F1."""
-    rows = []
-    for name, report in zip(short_names(reports), reports, strict=True):
-        for boxes, part in report.sides.items():
-            for other, found in part.visibility.overall.items():
-                best, of = found.best, f"{name}, " if len(reports) > 1 else ""
-                at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
-                numbers = map(number, (*at, found.average_precision, found.chance))
-                counts = f"{found.visible:,} / {found.others:,}"
-                rows.append((f"{of}{boxes}: against {other}", counts, *numbers))
+    rows = [
+        (f"{of}{boxes}: against {other}", f"{found.visible:,} / {found.others:,}", *_separation(found))
+        for of, report in _prefixed(reports, ", ")
+        for boxes, part in report.sides.items()
+        for other, found in part.visibility.overall.items()
+    ]
     columns = ("visible, by score", "points", "threshold", "precision", "recall", "AP", "AP by chance")
     return TextTable("whether scores tell visible points", columns, tuple(rows))
 
 
-def visible_keypoints(report: RunReport) -> TextTable:
+def visible_keypoints(report: Report) -> TextTable:
     """Return precision and recall of "visible" of each keypoint on labelled boxes, against hidden points."""
-    rows = []
-    for name, found in report.labelled.visibility.by_keypoint["hidden"].items():
-        best = found.best
-        at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
-        numbers = map(number, (*at, found.average_precision, found.chance))
-        rows.append((name, str(found.visible), str(found.others), *numbers))
+    rows = [
+        (name, str(found.visible), str(found.others), *_separation(found))
+        for name, found in report.labelled.visibility.by_keypoint["hidden"].items()
+    ]
     columns = ("keypoint", "visible", "hidden", "threshold", "precision", "recall", "AP", "AP by chance")
     return TextTable("whether each keypoint's score tells visible from hidden, on labelled boxes", columns, tuple(rows))
 
 
-def calibrations(reports: Sequence[RunReport]) -> TextTable:
+def calibrations(reports: Sequence[Report]) -> TextTable:
     """Return how far scores are from the shares that are right."""
     rows = []
-    for name, report in zip(short_names(reports), reports, strict=True):
-        of = f"{name}, " if len(reports) > 1 else ""
+    for of, report in _prefixed(reports, ", "):
         sides = report.sides.items()
         found = {"boxes": report.det.calibration}
         found |= {f"objects, {boxes}": part.object_calibration for boxes, part in sides}
@@ -204,20 +196,26 @@ def calibrations(reports: Sequence[RunReport]) -> TextTable:
     return TextTable("calibration of scores", columns, tuple(rows))
 
 
-def _parts(report: RunReport) -> dict[str, dict[str, str]]:
+def _parts(report: Report) -> dict[str, dict[str, str]]:
     boxes = report.det.scores.as_dict()
     parts = {BOXES: {name: number(boxes[name]) for name in _AP}}
     for boxes_are, part in report.sides.items():
         oks = part.scores.oks.as_dict()
         points = {subset: scores.overall.as_dict() for subset, scores in part.scores.points.items()}
         cells = {name: number(oks[name]) for name in _AP}
-        cells |= {name: number(points["labelled"][name]) for name in _PCK}
-        cells |= {f"PCK@0.1 {subset}": number(points[subset]["PCK@0.1"]) for subset in _SEEN}
+        cells |= {name: number(points["labelled"][name]) for name in PCK_NAMES}
+        cells |= {f"PCK@0.1 {subset}": number(points[subset]["PCK@0.1"]) for subset in SEEN_SUBSETS}
         cells |= {"NME": number(points["labelled"]["NME"]), "error, pixels": number(points["labelled"]["error_px"])}
         parts[f"{POSES}, {boxes_are}"] = cells | {"objects without a box": str(part.scores.without_box)}
     for name_of_part in filter(report.says_nothing, parts):
         parts[name_of_part] |= {name: f"{parts[name_of_part][name]}{DOUBT}" for name in _AP}
     return parts
+
+
+def _separation(found: Separation) -> Iterator[str]:
+    best = found.best
+    at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
+    return map(number, (*at, found.average_precision, found.chance))
 
 
 def _cell(part: PosePart, subset: Subset, keypoint: str, measure: str) -> str:

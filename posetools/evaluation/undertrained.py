@@ -9,21 +9,30 @@ Four signs, each a sentence with its numbers:
   a schedule, no loss falls. Where the training data change on the way (the last epochs without mosaic), only what comes
   after counts.
 - no predicted box reaches OVERLAP of IoU with any label.
-- the weights as trained are far better than their average (posetools.evaluation.signs measures both).
+- the weights as trained are far better than their average; both are measured.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats, pairwise_iou
-from posetools.evaluation.metrics import Predictions
+from posetools.core.stages import Stage
+from posetools.errors import InputError, RequestError
+from posetools.evaluation.coco import Predictions
+from posetools.evaluation.metrics import box_scores
 from posetools.evaluation.remarks import Remark
-from posetools.mm.run_log import Curve
+from posetools.evaluation.scoring import collect, pose_scores
+from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.run_log import METRICS, Curve, read_run
+from posetools.progress import Progress
 
 # AP from which on nobody asks why it is low, and below which it is as good as 0.
 LOW_AP, ZERO_AP = 0.5, 0.01
@@ -34,6 +43,11 @@ OVERLAP = 0.1
 CAUSES = frozenset({"stopped", "few-iterations", "still-falling", "nowhere", "raw-better"})
 # Fewer logged values than this tell no trend; the fall must be this many standard errors.
 _VALUES, _IN_QUARTER, _ERRORS = 12, 3, 3.0
+_MEASURE = {"det": "box AP", "pose": "pose AP on labelled boxes"}
+_FLIPS = (
+    "the config mirrors every crop when training evaluates (flip_test=True), so the AP in the training log is another "
+    "one. Here no crop is mirrored, as in `posetools predict`; --flip-test shows what it adds"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,3 +142,74 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
             "model that has hardly been trained"
         )
         yield Remark("nowhere", text)
+
+
+def signs(
+    model: Detector | PoseEstimator, truth: Dataset, ap: float | None, progress: Progress, *, label: int = 0
+) -> tuple[Remark, ...]:
+    """Return why a model's AP is low, as far as its work folder and its checkpoint tell.
+
+    Args:
+        model: the detector, or the pose estimator.
+        truth: the labels.
+        ap: what it reaches on them, a pose estimator on labelled boxes.
+        progress: told how many pictures are done, when the weights as trained are measured.
+        label: the index of the object's class in a detector's ``classes``.
+    """
+    stage: Stage = "det" if isinstance(model, Detector) else "pose"
+    found = undertrained(ap, _training_of(model, stage))
+    if ap is not None and ap < ZERO_AP and model.averaged:
+        found += (_averages(stage, ap, _ap_as_trained(model, truth, label, progress) or 0.0),)
+    if isinstance(model, PoseEstimator) and model.flips_by_config:
+        found += (Remark("flip-test", _FLIPS),)
+    return found
+
+
+def _ap_as_trained(model: Detector | PoseEstimator, truth: Dataset, label: int, progress: Progress) -> float | None:
+    if isinstance(model, Detector):
+        detector = Detector(model.config_file, model.checkpoint, model.device, raw=True)
+        return box_scores(truth, collect(truth, detector=detector, label=label, progress=progress).boxes).ap
+    estimator = PoseEstimator(model.config_file, model.checkpoint, model.device, raw=True)
+    return pose_scores(truth, collect(truth, estimator=estimator, progress=progress).on_labels).oks.ap
+
+
+def _averages(stage: Stage, ap: float, other: float) -> Remark:
+    measured = f"{_MEASURE[stage]} is {ap:.3f} with the averaged weights and {other:.3f} with the weights as trained"
+    if other < ZERO_AP:
+        return Remark("both-weights", f"{measured}: the average is not the cause")
+    text = (
+        f"{measured}: the weights as trained are better, and the average, which eval, predict and export use, is "
+        "broken or lags behind"
+    )
+    return Remark("raw-better", text)
+
+
+def _training_of(model: Detector | PoseEstimator, stage: Stage) -> Training | None:
+    """Return how a model was trained, None where its checkpoint is not in the work folder of a run."""
+    path = Path(model.checkpoint)
+    if not path.is_file():
+        return None
+    iterations = model.checkpoint_meta.get("iter")
+    number = iterations if isinstance(iterations, int) and iterations > 0 else None
+    config, folder = model.config, path.parent
+    epochs = (config.get("train_cfg") or {}).get("max_epochs") or 0
+    words = ["posetools", "train", "--stage", stage, "--work-dir", str(folder), "--resume"]
+    try:
+        log = read_run(folder)
+    except (RequestError, InputError):
+        return Training(iterations=number)
+    if not (folder / METRICS).is_file() and log.epochs is not None and log.epochs < epochs:
+        return Training(iterations=number, stopped=(log.epochs, epochs), command=shlex.join(words))
+    return Training(
+        iterations=number,
+        loss=log.training.get("loss"),
+        rate=log.training.get("base_lr") or log.training.get("lr"),
+        since=_last_switch(config, epochs) * (log.epoch_iterations or 0.0),
+        command=shlex.join([*words, "--epochs", str(2 * epochs)]) if epochs else "",
+    )
+
+
+def _last_switch(config: Any, epochs: int) -> int:
+    """Return the epoch from which a run trains with its last pipeline; 0 when it has one only."""
+    switches = [hook.get("switch_epoch") or 0 for hook in config.get("custom_hooks") or ()]
+    return max((epoch for epoch in switches if 0 < epoch < epochs), default=0)

@@ -7,6 +7,7 @@ on a slow machine as on a fast one. It is made to show every station, not to mak
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -41,15 +42,16 @@ from posetools.workflow.demo_folder import (
     claim_folder,
     write_record,
 )
-from posetools.workflow.demo_recipe import recipe_text, stage_options
 from posetools.workflow.demo_sheet import prediction_sheet
-from posetools.workflow.demo_timing import Counter, Plan, count, plan_training, seconds_per_iteration
+from posetools.workflow.demo_timing import Plan, count, plan_training, seconds_per_iteration
 
 if TYPE_CHECKING:
-    from posetools.evaluation.checkpoints import DetReport, PoseReport
+    from posetools.evaluation.report import Report
     from posetools.training.train import TrainResult
 
 _Result = TypeVar("_Result")
+
+_VAL_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +163,8 @@ class DemoResult:
         files: what there is to look at, and what it is.
     """
 
-    det: DetReport
-    pose: PoseReport
+    det: Report
+    pose: Report
     seconds: Mapping[str, float]
     plans: Mapping[Stage, Plan]
     iterations: Mapping[Stage, int]
@@ -197,8 +199,8 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
     pair = run.timed("config", run.config)
     det = run.timed("train det", lambda: run.train("det", pair.det))
     pose = run.timed("train pose", lambda: run.train("pose", pair.pose))
-    reports = run.timed("eval", lambda: (run.evaluate_det(det), run.evaluate_pose(pose, det)))
-    run.timed("draw", lambda: run.draw(val, pair, det, pose))
+    reports = run.timed("eval", lambda: (run.evaluate("det", det), run.evaluate("pose", pose, _checkpoint(det))))
+    run.timed("draw", lambda: run.draw(val))
     return run.finish(*reports)
 
 
@@ -284,49 +286,38 @@ class _Run:
         )
         request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=options)
         with self._listener.training() as listener:
-            counter = Counter(listener)
-            result = train(request, counter)
-        self._iterations[stage] = counter.iterations
+            result = train(request, listener)
+        self._iterations[stage] = result.iterations
         return result
 
-    def evaluate_det(self, det: TrainResult) -> DetReport:
-        """Evaluate the detector."""
-        from posetools.evaluation.checkpoints import EvalRequest, evaluate_det
+    def evaluate(self, stage: Stage, trained: TrainResult, boxes: Path | None = None) -> Report:
+        """Evaluate one model, the pose estimator on labelled and on detected boxes."""
+        from posetools.evaluation.run import EvalRequest, evaluate
 
-        checkpoint = _checkpoint(det)
-        self._step("evaluating the detector", "eval", "--stage", "det", checkpoint)
+        checkpoint = _checkpoint(trained)
+        more = ("--boxes", boxes) if boxes else ()
+        title = f"evaluating the {MODEL_NAMES[stage]}{', on labelled and on detected boxes' if boxes else ''}"
+        self._step(title, "eval", "--stage", stage, checkpoint, *more)
         with self._listener.progress() as progress:
-            return evaluate_det(EvalRequest(checkpoint=checkpoint), progress)
+            return evaluate(EvalRequest(checkpoint=checkpoint, stage=stage, boxes=boxes), progress)
 
-    def evaluate_pose(self, pose: TrainResult, det: TrainResult) -> PoseReport:
-        """Evaluate the pose estimator on labelled and on detected boxes."""
-        from posetools.evaluation.checkpoints import EvalRequest, evaluate_pose
-
-        checkpoint, boxes = _checkpoint(pose), _checkpoint(det)
-        words = ("eval", "--stage", "pose", checkpoint, "--boxes", boxes)
-        self._step("evaluating the pose estimator, on labelled and on detected boxes", *words)
-        with self._listener.progress() as progress:
-            return evaluate_pose(EvalRequest(checkpoint=checkpoint, boxes=boxes), progress)
-
-    def draw(self, val: Dataset, pair: EmittedPair, det: TrainResult, pose: TrainResult) -> None:
+    def draw(self, val: Dataset) -> None:
         """Draw labels and predictions of some pictures into one sheet."""
-        from posetools.mm.device import AUTO, resolve_device
-        from posetools.mm.inference import Detector, PoseEstimator
+        from posetools.pairs.open import open_pair
 
         self._step("drawing labels and predictions of pictures that training never saw")
-        device, settings = resolve_device(AUTO), self._settings
+        settings = self._settings
         sheet = prediction_sheet(
             val,
             self._data / IMAGES,
-            Detector(pair.det, _checkpoint(det), device),
-            PoseEstimator(pair.pose, _checkpoint(pose), device),
+            open_pair(run=self._work_dirs),
             shown=settings.shown,
             columns=settings.columns,
             min_score=settings.min_score,
         )
         save_picture(sheet, self._request.out / SHEET)
 
-    def finish(self, det: DetReport, pose: PoseReport) -> DemoResult:
+    def finish(self, det: Report, pose: Report) -> DemoResult:
         """Write results.json and return what came of it."""
         out = self._request.out
         files = {
@@ -367,10 +358,18 @@ class _Run:
         stages: dict[str, dict[str, object]] = {}
         for stage in STAGES:
             settings, epochs = self._stage(stage), self._plans[stage].epochs
-            stages[stage] = stage_options(
-                settings.size, settings.input_size, epochs=epochs, batch_size=settings.batch_size, lr=settings.lr
-            )
-        write_text(recipe, recipe_text(shared, stages))
+            stages[stage] = {
+                "size": settings.size,
+                "input_size": settings.input_size,
+                "epochs": epochs,
+                "stage2_epochs": epochs,
+                "val_interval": epochs,
+                "batch_size": settings.batch_size,
+                "val_batch_size": _VAL_BATCH_SIZE,
+                "lr": settings.lr,
+                "backbone": "none",
+            }
+        write_text(recipe, _recipe_text(shared, stages))
         return emit_pair(self._data, skeleton_of(self._data), build_options(recipe, {}), out)
 
     def _stage(self, stage: Stage) -> StageSettings:
@@ -382,3 +381,18 @@ class _Run:
 
 def _checkpoint(result: TrainResult) -> Path:
     return result.best or result.last
+
+
+def _recipe_text(shared: Mapping[str, object], stages: Mapping[str, Mapping[str, object]]) -> str:
+    """Return the TOML text of options for both stages, and of one table per stage. Values are texts and numbers."""
+    lines = ["# The options of the demo, as `posetools config --recipe` takes them. Training is short here: the weaker"]
+    lines += ["# augmentation of stage 2 holds from the start, and the only evaluation comes after the last epoch."]
+    lines += _entries(shared)
+    for stage, options in stages.items():
+        lines += ["", f"[{stage}]", *_entries(options)]
+    return "\n".join(lines) + "\n"
+
+
+def _entries(options: Mapping[str, object]) -> list[str]:
+    # JSON's texts and numbers are TOML's too.
+    return [f"{key} = {json.dumps(value)}" for key, value in options.items()]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from markupsafe import Markup
-
+from posetools.evaluation.diagnosis.match import POINT_KINDS
 from posetools.evaluation.diagnosis.mend import LABELS
-from posetools.evaluation.diagnosis.points import POINT_KINDS
-from posetools.evaluation.run import BOXES, POSES, RunReport
+from posetools.evaluation.report import BOXES, POSES, Report
 from posetools.evaluation.tables import (
     DOUBT,
-    TextTable,
     calibrations,
     errors_of_points,
     flip_tests,
@@ -31,7 +28,6 @@ from posetools.evaluation.tables import (
 from posetools.evaluation.verdict import evaluation_verdict
 from posetools.pages.evaluation import curves
 from posetools.pages.evaluation.cases import ShownCase, worst_cases
-from posetools.pages.evaluation.curves import Chart
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
@@ -40,21 +36,7 @@ from posetools.runtime.results import KPT_THR
 FIRST = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What the page shows of one pair alone."""
-
-    name: str
-    remarks: tuple[str, ...]
-    shares: tuple[tuple[str, Markup], ...]
-    why: tuple[TextTable, ...]
-    keypoint_charts: tuple[Chart, ...]
-    keypoint_kinds: tuple[tuple[str, tuple[Markup, ...]], ...]
-    keypoint_tables: tuple[TextTable, ...]
-    offsets: tuple[tuple[str, Markup], ...]
-
-
-def write_report(reports: Sequence[RunReport], path: Path, progress: Progress = silent) -> None:
+def write_report(reports: Sequence[Report], path: Path, progress: Progress = silent) -> None:
     """Write evaluations on the same labels as one HTML page, atomically; the same numbers give the same bytes.
 
     Args:
@@ -70,7 +52,7 @@ def write_report(reports: Sequence[RunReport], path: Path, progress: Progress = 
     write_page(path, render(reports, worst_cases(reports, progress=progress)))
 
 
-def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
+def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
     """Return the page."""
     first = reports[0]
     counts = Counter(kind for case in cases for kind in case.kinds)
@@ -104,16 +86,16 @@ def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
     return render_page("posetools.pages.evaluation", values, styles=["posetools.pages.validation"])
 
 
-def _seen(reports: Sequence[RunReport]) -> list[str]:
+def _seen(reports: Sequence[Report]) -> list[str]:
     diagnoses = [part.diagnosis for report in reports for part in report.sides.values()]
     return [kind for kind in POINT_KINDS if any(diagnosis.counts[kind] for diagnosis in diagnoses)]
 
 
-def _names(reports: Sequence[RunReport]) -> tuple[str, ...]:
+def _names(reports: Sequence[Report]) -> tuple[str, ...]:
     return short_names(reports) if len(reports) > 1 else (reports[0].subject.name,)
 
 
-def _totals(reports: Sequence[RunReport]) -> list[tuple[str, str]]:
+def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
     """Return the numbers above all of one pair; several stand side by side in a table at once."""
     if len(reports) > 1:
         return []
@@ -128,18 +110,20 @@ def _totals(reports: Sequence[RunReport]) -> list[tuple[str, str]]:
     return [*totals, (number(visible), "PCK@0.1 of visible points, labelled boxes")]
 
 
-def _run(name: str, report: RunReport, cases: Sequence[ShownCase]) -> Run:
-    return Run(
-        name=name,
-        remarks=report.sentences,
-        shares=curves.kind_bars(report),
-        why=(why_poses(report), why_boxes(report)),
-        keypoint_charts=curves.keypoint_charts(report),
-        keypoint_kinds=curves.keypoint_kinds(report),
-        keypoint_tables=(
-            *(per_keypoint(part, boxes) for boxes, part in report.sides.items()),
-            *(errors_of_points(part, boxes) for boxes, part in report.sides.items()),
+def _run(name: str, report: Report, cases: Sequence[ShownCase]) -> dict[str, Any]:
+    """Return what the page shows of one pair alone."""
+    sides = report.sides.items()
+    return {
+        "name": name,
+        "remarks": report.sentences,
+        "shares": curves.kind_bars(report),
+        "why": (why_poses(report), why_boxes(report)),
+        "keypoint_charts": curves.keypoint_charts(report),
+        "keypoint_kinds": curves.keypoint_kinds(report),
+        "keypoint_tables": (
+            *(per_keypoint(part, boxes) for boxes, part in sides),
+            *(errors_of_points(part, boxes) for boxes, part in sides),
             visible_keypoints(report),
         ),
-        offsets=curves.offset_maps(report, cases),
-    )
+        "offsets": curves.offset_maps(report, cases),
+    }
