@@ -120,8 +120,7 @@ def _precision(*, half: bool, int8: bool) -> Precision:
 
 
 def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
-    from posetools.mm.extra import require_train
-    from posetools.mm.runtime import prepare
+    from posetools.mm.stack import prepare, require_train
     from posetools.pairs.find import Pair, check_named, named_model, pair_of_run
 
     require_train("posetools export")

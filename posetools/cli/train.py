@@ -12,7 +12,7 @@ import typer
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
-    from posetools.training.train import TrainRequest
+    from posetools.training.request import TrainRequest
 
 _Stage: TypeAlias = Annotated[
     Literal["det", "pose", "all"],
@@ -137,7 +137,7 @@ def train(
 
     The data set is checked against the config first. Ctrl-C stops the run, --resume goes on with it.
     """
-    from posetools.training.train import TrainRequest
+    from posetools.training.request import TrainRequest
 
     positional, options = split_arguments(arguments or (), cfg_options or ())
     request = TrainRequest(

@@ -32,10 +32,9 @@ from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
 from posetools.mm.configs import Stage, check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
-from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_folder import SKELETON
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.find import pair_of_run, skeleton_of_pair
 from posetools.pairs.given import check_split
 from posetools.progress import Progress, silent

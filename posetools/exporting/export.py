@@ -27,9 +27,8 @@ from posetools.files.locks import only_one
 from posetools.imaging.header import Picture
 from posetools.mm.configs import data_root_of
 from posetools.mm.device import resolve_device
-from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubts_of_pair
 from posetools.pairs.find import ModelFiles, Pair, recorded_metrics, skeleton_of_pair
 from posetools.pairs.given import check_split

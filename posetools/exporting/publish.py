@@ -40,11 +40,10 @@ from posetools.files.locks import only_one
 from posetools.mm.averages import VERSION, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run, scope_in
-from posetools.mm.extra import require_train
 from posetools.mm.metainfo import skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON
 from posetools.mm.run_log import METRICS
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubt_of_checkpoint
 from posetools.pairs.find import recorded_metrics
 from posetools.pairs.given import check_file

@@ -17,6 +17,7 @@ Stage: TypeAlias = Literal["det", "pose"]
 
 # The registry scope that a config of each stage names.
 SCOPES: Mapping[Stage, str] = {"det": "mmdet", "pose": "mmpose"}
+STAGES: tuple[Stage, ...] = tuple(SCOPES)
 
 
 def load_config(path: Path) -> Any:

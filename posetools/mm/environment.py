@@ -59,6 +59,7 @@ CORE = (
     "msgspec",
     "numpy",
     "pillow",
+    "psutil",
     "pydantic",
     "pyyaml",
     "rich",

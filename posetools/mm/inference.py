@@ -22,7 +22,7 @@ from posetools.imaging.header import Picture
 from posetools.mm.averages import is_stale, raw_weights, stale_text
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.runtime.results import Detections, Poses, heatmap_size, shrink_heatmaps
 
 # With heatmaps, crops that go through the network at once: those of SimCC take some 13 MB each.

@@ -12,38 +12,38 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+from posetools.mm.stack import RunHook
+
 _VALUES, _COUNTS, _LONGEST = "values", "counts", "max_length"
 
 
-def plain_hook() -> Any:
-    """Return an mmengine Hook that saves plain values, and restores what mmengine keeps of them when a run resumes."""
-    from mmengine.hooks import Hook
+class PlainHook(RunHook):
+    """Saves plain values, and restores what mmengine keeps of them when a run resumes."""
 
-    class PlainHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        priority = "LOWEST"
+    priority = "LOWEST"
 
-        def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-            checkpoint["meta"] = plain(checkpoint["meta"])
-            hub = checkpoint["message_hub"]
-            log = {name: _saved(buffer) for name, buffer in hub["log_scalars"].items()}
-            checkpoint["message_hub"] = {
-                "log_scalars": log,
-                "runtime_info": plain(hub["runtime_info"]),
-                "resumed_keys": dict(hub["resumed_keys"]),
-            }
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Make them plain."""
+        checkpoint["meta"] = plain(checkpoint["meta"])
+        hub = checkpoint["message_hub"]
+        log = {name: _saved(buffer) for name, buffer in hub["log_scalars"].items()}
+        checkpoint["message_hub"] = {
+            "log_scalars": log,
+            "runtime_info": plain(hub["runtime_info"]),
+            "resumed_keys": dict(hub["resumed_keys"]),
+        }
 
-        def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-            if not runner._resume:
-                return
-            # mmengine passes over a log that is no HistoryBuffer, and the mean of the loss would start from nothing.
-            log = (checkpoint.get("message_hub") or {}).get("log_scalars") or {}
-            log.update({name: _restored(value) for name, value in log.items() if isinstance(value, Mapping)})
-            meta, own = checkpoint.get("meta") or {}, getattr(runner.train_dataloader.dataset, "metainfo", None)
-            # mmengine warns unless both pickle to the same bytes.
-            if own is not None and pickle.dumps(meta.get("dataset_meta")) == pickle.dumps(plain(own)):
-                meta["dataset_meta"] = own
-
-    return PlainHook()
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Restore them."""
+        if not runner._resume:
+            return
+        # mmengine passes over a log that is no HistoryBuffer, and the mean of the loss would start from nothing.
+        log = (checkpoint.get("message_hub") or {}).get("log_scalars") or {}
+        log.update({name: _restored(value) for name, value in log.items() if isinstance(value, Mapping)})
+        meta, own = checkpoint.get("meta") or {}, getattr(runner.train_dataloader.dataset, "metainfo", None)
+        # mmengine warns unless both pickle to the same bytes.
+        if own is not None and pickle.dumps(meta.get("dataset_meta")) == pickle.dumps(plain(own)):
+            meta["dataset_meta"] = own
 
 
 def plain(value: Any) -> Any:

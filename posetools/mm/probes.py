@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.mm.environment import Facts, Kind, Probe
-from posetools.mm.extra import missing_packages
+from posetools.mm.stack import missing_packages
 from posetools.progress import Progress, silent
 
 # An import of the whole stack takes seconds; on a cold and busy disk it has been seen to take a minute.
@@ -56,7 +56,7 @@ def probe_mmcv() -> dict[str, Any]:
     """Call mmcv's compiled NMS on two boxes that overlap, on every kind of device there is."""
     from mmcv.ops import nms
 
-    from posetools.mm.nms import install_nms_fallback, nms_backend
+    from posetools.mm.patches import install_nms_fallback, nms_backend
 
     install_nms_fallback()
     return {

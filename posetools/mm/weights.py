@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from posetools.errors import RequestError
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import SCOPES, Stage
-from posetools.mm.quiet import failures, quiet
+from posetools.mm.stack import RunHook, failures, quiet
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -173,39 +173,37 @@ def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:
     return {name.removeprefix(f"{path}."): value for name, value in tensors.items() if name.startswith(f"{path}.")}
 
 
-def weights_hook() -> Any:
-    """Return an mmengine Hook that loads strictly: what fits when starting, all or nothing when resuming."""
-    from mmengine.hooks import Hook
-    from mmengine.model import is_model_wrapper
+class WeightsHook(RunHook):
+    """Loads strictly: what fits when starting, all or nothing when resuming."""
 
-    class WeightsHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        # EMAHook takes its copy from the checkpoint as well, after this one.
-        priority = "VERY_HIGH"
+    # EMAHook takes its copy from the checkpoint as well, after this one.
+    priority = "VERY_HIGH"
 
-        def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-            model = (runner.model.module if is_model_wrapper(runner.model) else runner.model).state_dict()
-            offered = tensors_of(checkpoint)
-            source = str(runner.cfg.load_from)
-            plan = plan_weights(source, "", model, offered)
-            if runner.cfg.get("resume") and not plan.is_whole:
-                raise RequestError(
-                    "\n  ".join(
-                        [
-                            f"{source}: cannot be resumed: it is of another model than {runner.cfg.filename}",
-                            *plan.differences,
-                            "resume with the config of the run; or start a new run with --weights and this checkpoint",
-                        ]
-                    )
-                )
-            if not runner.cfg.get("resume"):
-                fits = {*plan.fits, *(name for name in offered if name.endswith(_COUNTER))}
-                # With the model's own tensors for all others, every later step loads without leaving anything out.
-                checkpoint["state_dict"] = {
-                    name: offered[name] if name in fits and name in offered else tensor.clone()
-                    for name, tensor in model.items()
-                }
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuse what does not fit, or leave it out.
 
-    return WeightsHook()
+        Raises:
+            RequestError: a run to resume is of another model.
+        """
+        from mmengine.model import is_model_wrapper
+
+        model = (runner.model.module if is_model_wrapper(runner.model) else runner.model).state_dict()
+        offered, source = tensors_of(checkpoint), str(runner.cfg.load_from)
+        plan = plan_weights(source, "", model, offered)
+        if not runner.cfg.get("resume"):
+            fits = {*plan.fits, *(name for name in offered if name.endswith(_COUNTER))}
+            # With the model's own tensors for all others, every later step loads without leaving anything out.
+            checkpoint["state_dict"] = {
+                name: offered[name] if name in fits and name in offered else tensor.clone()
+                for name, tensor in model.items()
+            }
+        elif not plan.is_whole:
+            lines = (
+                f"{source}: cannot be resumed: it is of another model than {runner.cfg.filename}",
+                *plan.differences,
+                "resume with the config of the run; or start a new run with --weights and this checkpoint",
+            )
+            raise RequestError("\n  ".join(lines))
 
 
 def _reshaped(entries: Sequence[tuple[str, Shape, Shape]]) -> list[str]:

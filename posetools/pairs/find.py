@@ -21,7 +21,7 @@ from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config, scop
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON, best_in, last_in
 from posetools.mm.run_log import METRICS, parse_best
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.pairs.given import check_file
 
 if TYPE_CHECKING:

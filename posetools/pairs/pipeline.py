@@ -129,8 +129,7 @@ class PosePipeline:
             RequestError: ``run`` does not hold one detector and one pose estimator, or an option cannot be had.
             InputError: a file cannot be read.
         """
-        from posetools.mm.extra import require_train
-        from posetools.mm.runtime import prepare
+        from posetools.mm.stack import prepare, require_train
         from posetools.pairs.find import pair_of_run
 
         require_train("PosePipeline.from_run")
@@ -158,8 +157,7 @@ class PosePipeline:
             RequestError: a name or URL leads nowhere, or an option cannot be had.
             InputError: a file cannot be read, or config and checkpoint do not belong together.
         """
-        from posetools.mm.extra import require_train
-        from posetools.mm.runtime import prepare
+        from posetools.mm.stack import prepare, require_train
         from posetools.pairs.find import Pair, check_named, named_model
 
         require_train("PosePipeline.from_configs")

@@ -19,14 +19,13 @@ from typing import Any
 from posetools.errors import RequestError, RunError, StoppedError
 from posetools.mm.configs import Stage
 from posetools.mm.evaluations import is_due
-from posetools.mm.extra import require_train
-from posetools.mm.runtime import prepare
-from posetools.training.dry_run_hook import Limits, Timing, short_run_hook
-from posetools.training.given import check_training
+from posetools.mm.stack import prepare, require_train
+from posetools.training.dry_run_hook import Limits, ShortRunHook, Timing
 from posetools.training.hooks import SilentListener, TrainListener
 from posetools.training.memory import MemoryWatch, memory_of_machine
+from posetools.training.request import TrainRequest, check_training
 from posetools.training.trackers import name_visualizer
-from posetools.training.train import TrainRequest, execute, plan_run
+from posetools.training.train import execute, plan_run
 
 USUAL = Limits()
 
@@ -69,7 +68,6 @@ class Measured:
         epoch_start: seconds that each epoch takes besides: nothing has been loaded ahead when it begins.
         start_up: seconds from the start to the first iteration, checks included.
         memory: the peak, in bytes.
-        memory_of_loaders: whether the processes that load data are in it.
         gpu_memory: the peak of what torch allocated, in bytes; None on the CPU.
         checkpoint: bytes of one.
         best: bytes of the best one, which has no optimiser; 0 when none was saved.
@@ -86,7 +84,6 @@ class Measured:
     epoch_start: float
     start_up: float
     memory: int
-    memory_of_loaders: bool
     gpu_memory: int | None
     checkpoint: int
     best: int
@@ -166,13 +163,13 @@ class DryRun:
 
     Attributes:
         stages: one per model.
-        memory: of this machine, in bytes; None where that cannot be seen.
+        memory: of this machine, in bytes.
         gpu_memory: of the GPU, in bytes; None on the CPU.
         disk: bytes that are free where the work folder is to be.
     """
 
     stages: tuple[StageEstimate, ...]
-    memory: int | None
+    memory: int
     gpu_memory: int | None
     disk: int
 
@@ -204,7 +201,7 @@ class DryRun:
                     f"{one.stage}: {one.processes} processes: measured in one and {how}; what they wait for each other "
                     "is not in it"
                 )
-            if self.memory and one.memory > _NEARLY_ALL * self.memory:
+            if one.memory > _NEARLY_ALL * self.memory:
                 yield (
                     f"{one.stage}: memory is short: {size_text(one.memory)} of {size_text(self.memory)}; "
                     "a smaller batch or fewer loader processes need less"
@@ -267,7 +264,7 @@ def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits
             processes=1,
             cache=None,
         )
-        hook = short_run_hook(timing, limits, planned.device)
+        hook = ShortRunHook(timing, limits, planned.device)
         # What an earlier run left in this process, loader processes among it, is not this one's.
         gc.collect()
         with MemoryWatch() as watch:
@@ -382,7 +379,6 @@ def _measured(timing: Timing, watch: MemoryWatch, sizes: Mapping[str, int]) -> M
         epoch_start=timing.epoch_start,
         start_up=timing.start_up,
         memory=watch.peak,
-        memory_of_loaders=watch.with_loaders,
         gpu_memory=timing.gpu_peak,
         checkpoint=max(last, default=0),
         best=max(best, default=0),

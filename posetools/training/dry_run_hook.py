@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from posetools.mm.stack import RunHook
+
 # With fewer there is nothing without warm-up.
 FEWEST = 2
 # Fast iterations are repeated until the figures are steady: so many at most, for so many seconds at most.
@@ -154,65 +156,71 @@ class _Cut:
             done += 1
 
 
-def short_run_hook(timing: Timing, limits: Limits, device: str) -> Any:
-    """Return an mmengine Hook that cuts a run short and notes when what happened.
+class ShortRunHook(RunHook):
+    """Cuts a run short, and notes when what happened."""
 
-    Args:
-        timing: is filled.
-        limits: how much is run.
-        device: where the model is.
-    """
-    import torch
-    from mmengine.hooks import Hook
+    # Before all others, so that their work counts to what comes next.
+    priority = "VERY_HIGH"
 
-    on_gpu = device.startswith("cuda")
+    def __init__(self, timing: Timing, limits: Limits, device: str) -> None:
+        self._timing, self._limits, self._device = timing, limits, device
+        self._on_gpu = device.startswith("cuda")
 
-    def now() -> float:
-        if on_gpu:
+    def _now(self) -> float:
+        if self._on_gpu:
+            import torch
+
             # The GPU works on while Python goes ahead.
-            torch.cuda.synchronize(device)
+            torch.cuda.synchronize(self._device)
         return time.monotonic()
 
-    class ShortRunHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        # Before all others, so that their work counts to what comes next.
-        priority = "VERY_HIGH"
+    def before_train(self, runner: Any) -> None:
+        """Cut the training."""
+        loop, timing = runner.train_loop, self._timing
+        timing.epoch_length = len(loop.dataloader)
+        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.train(done, timing.train))
+        if self._on_gpu:
+            import torch
 
-        def before_train(self, runner: Any) -> None:
-            loop = runner.train_loop
-            timing.epoch_length = len(loop.dataloader)
-            loop.dataloader = _Cut(loop.dataloader, lambda done: limits.train(done, timing.train))
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats(device)
+            torch.cuda.reset_peak_memory_stats(self._device)
 
-        def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
-            timing.train = now()
+    def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
+        """Note it."""
+        self._timing.train = self._now()
 
-        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
-            asked = timing.iterations[-1] if timing.iterations else timing.train
-            timing.waits.append(time.monotonic() - asked)
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Note it."""
+        timing = self._timing
+        timing.waits.append(time.monotonic() - (timing.iterations[-1] if timing.iterations else timing.train))
 
-        def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-            timing.iterations.append(now())
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+        """Note it."""
+        self._timing.iterations.append(self._now())
 
-        def after_train_epoch(self, runner: Any) -> None:
-            timing.epoch = now()
-            # Read after this epoch's evaluation: there is no second epoch.
-            runner.train_loop.stop_training = True
+    def after_train_epoch(self, runner: Any) -> None:
+        """End the training, after this epoch's evaluation."""
+        self._timing.epoch = self._now()
+        runner.train_loop.stop_training = True
 
-        def before_val(self, runner: Any) -> None:
-            timing.val = now()
-            loop = runner.val_loop
-            timing.val_length = len(loop.dataloader)
-            loop.dataloader = _Cut(loop.dataloader, lambda done: limits.evaluate(done, timing.val))
+    def before_val(self, runner: Any) -> None:
+        """Cut the evaluation."""
+        self._timing.val = begun = self._now()
+        loop = runner.val_loop
+        self._timing.val_length = len(loop.dataloader)
+        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.evaluate(done, begun))
 
-        def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-            timing.batches.append(now())
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+        """Note it."""
+        self._timing.batches.append(self._now())
 
-        def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:  # noqa: ARG002
-            timing.scored = now()
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:  # noqa: ARG002
+        """Note it."""
+        self._timing.scored = self._now()
 
-        def after_run(self, runner: Any) -> None:  # noqa: ARG002
-            timing.ended = now()
-            timing.gpu_peak = torch.cuda.max_memory_allocated(device) if on_gpu else None
+    def after_run(self, runner: Any) -> None:  # noqa: ARG002
+        """Note it, and the memory."""
+        self._timing.ended = self._now()
+        if self._on_gpu:
+            import torch
 
-    return ShortRunHook()
+            self._timing.gpu_peak = torch.cuda.max_memory_allocated(self._device)

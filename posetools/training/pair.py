@@ -19,33 +19,23 @@ from posetools.errors import OutputError, RequestError, RunError, StoppedError
 from posetools.evaluation.checkpoints import evaluate_run
 from posetools.evaluation.run import SplitRequest, as_document
 from posetools.files.disk import write_json
-from posetools.mm.configs import SCOPES, Stage, check_options, config_of_run, data_root_of, load_config
+from posetools.mm.configs import SCOPES, STAGES, Stage, check_options, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, check_device
-from posetools.mm.extra import require_train
-from posetools.mm.runtime import prepare
+from posetools.mm.run_folder import last_in
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.given import check_file
-from posetools.training.given import check_training
 from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
+from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training
 from posetools.training.spread.config import recorded_processes
 from posetools.training.spread.processes import by_first, here
 from posetools.training.steps import StepListener
-from posetools.training.train import (
-    NO_WEIGHTS,
-    WORK_DIRS,
-    Planned,
-    TrainRequest,
-    TrainResult,
-    execute,
-    last_in,
-    plan_run,
-)
+from posetools.training.train import Planned, TrainResult, execute, plan_run
 
 if TYPE_CHECKING:
     from posetools.evaluation.run import RunReport
 
 EVALUATION = "evaluation.json"
 
-STAGES: tuple[Stage, ...] = ("det", "pose")
 _PARTS = len(STAGES) + 1
 _RESTARTS = "restarts this model"
 _NAMES: Mapping[Stage, str] = {"det": "detector", "pose": "pose estimator"}

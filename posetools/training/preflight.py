@@ -21,7 +21,7 @@ from posetools.files.disk import read_json
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import SCOPES, Stage, ann_file_of, data_root_of, inner_dataset, pretrained_parts
 from posetools.mm.device import resolve_device
-from posetools.mm.quiet import failures, quiet
+from posetools.mm.stack import failures, quiet
 from posetools.mm.weights import check_weights
 
 # Seconds to wait for an answer of a server that has weights.

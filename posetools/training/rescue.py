@@ -21,7 +21,7 @@ from posetools.mm.averages import VERSION, is_stale, raw_weights
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.mm.run_log import METRICS
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.training.saving import BEST, write_whole
 
 KEPT = "before_rescue"

@@ -10,14 +10,15 @@ from __future__ import annotations
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from posetools import __version__
 from posetools.mm.averages import VERSION
+from posetools.mm.stack import RunHook
 from posetools.training.mishaps import DivergedError, first_not_finite
 
 BEST = "best_"
@@ -27,8 +28,7 @@ _UNFINISHED = ".*.pth.*.tmp"
 class Saving:
     """How checkpoints of one run are written and removed."""
 
-    def __init__(self, otherwise: Callable[..., None]) -> None:
-        self._otherwise = otherwise
+    def __init__(self) -> None:
         self._outdated: list[Callable[[], None]] = []
 
     def save(self, checkpoint: Any, filename: str, file_client_args: Any = None, backend_args: Any = None) -> None:
@@ -38,9 +38,10 @@ class Saving:
             OSError: it cannot be written; what is there is as it was.
         """
         import torch
+        from mmengine.runner import save_checkpoint
 
         if "://" in filename:
-            self._otherwise(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
+            save_checkpoint(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
             return
         # Into memory first, as mmengine does: torch turns a full disk into an error without its reason.
         with io.BytesIO() as buffer:
@@ -86,20 +87,6 @@ def clear_unfinished(work_dir: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def saved_whole() -> Iterator[Saving]:
-    """Let mmengine's Runner write checkpoints by ``Saving.save``."""
-    from mmengine.runner import runner as module
-
-    stock = module.save_checkpoint
-    saving = Saving(stock)
-    module.save_checkpoint = saving.save
-    try:
-        yield saving
-    finally:
-        module.save_checkpoint = stock
-
-
 class _Backend:
     """A file backend of mmengine that leaves removing to a Saving."""
 
@@ -133,37 +120,41 @@ def _as_good(is_better: Callable[[float, float], bool], score: float, best: floa
     return score == best or is_better(score, best)
 
 
-def saving_hook(saving: Saving) -> Any:
-    """Return an mmengine Hook: the best checkpoint stays until the next is there, which may tie; NaN is not saved."""
-    from mmengine.hooks import CheckpointHook, Hook
+class SavingHook(RunHook):
+    """Keeps the best checkpoint until the next is there, which may tie, and saves no NaN."""
 
-    class SavingHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        # CheckpointHook chooses its file backend before the training, before this one.
-        priority = "LOWEST"
+    # CheckpointHook chooses its file backend before the training, before this one.
+    priority = "LOWEST"
 
-        def before_train(self, runner: Any) -> None:
-            for hook in runner.hooks:
-                if isinstance(hook, CheckpointHook):
-                    hook.file_backend = _Backend(hook.file_backend, saving)
-                    _let_later_win(hook)
-                    _look_here(hook)
+    def __init__(self, saving: Saving) -> None:
+        self._saving = saving
 
-        def after_train(self, runner: Any) -> None:
-            if not runner.train_loop.stop_training:
-                return
-            # The epoch that a run stops early after is not always one that is saved.
-            for hook in runner.hooks:
-                if isinstance(hook, CheckpointHook) and hook.by_epoch:
-                    name = hook.filename_tmpl.format(runner.epoch)
-                    if not (Path(runner.work_dir) / name).is_file():
-                        meta = {"epoch": runner.epoch, "iter": runner.iter}
-                        hook._save_checkpoint_with_step(runner, runner.epoch, meta)
+    def before_train(self, runner: Any) -> None:
+        """Take over the removing of checkpoints."""
+        for hook in _checkpoint_hooks(runner):
+            hook.file_backend = _Backend(hook.file_backend, self._saving)
+            _let_later_win(hook)
+            _look_here(hook)
 
-        def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-            for part in ("state_dict", "ema_state_dict"):
-                name = first_not_finite(checkpoint.get(part) or {})
-                if name:
-                    raise DivergedError(f"the weights are no finite numbers any more ({name})", runner)
-            checkpoint["meta"][VERSION] = __version__
+    def after_train(self, runner: Any) -> None:
+        """Save the epoch that a run stops early after, which is not always one that is saved."""
+        if not runner.train_loop.stop_training:
+            return
+        for hook in _checkpoint_hooks(runner):
+            if hook.by_epoch and not (Path(runner.work_dir) / hook.filename_tmpl.format(runner.epoch)).is_file():
+                meta = {"epoch": runner.epoch, "iter": runner.iter}
+                hook._save_checkpoint_with_step(runner, runner.epoch, meta)
 
-    return SavingHook()
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights that are no numbers."""
+        for part in ("state_dict", "ema_state_dict"):
+            name = first_not_finite(checkpoint.get(part) or {})
+            if name:
+                raise DivergedError(f"the weights are no finite numbers any more ({name})", runner)
+        checkpoint["meta"][VERSION] = __version__
+
+
+def _checkpoint_hooks(runner: Any) -> list[Any]:
+    from mmengine.hooks import CheckpointHook
+
+    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]

@@ -10,25 +10,25 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from posetools.mm.stack import RunHook
+
 # What a scheduler counts while it runs; everything else in its state is what it was built with.
 _COUNTED = frozenset({"last_step", "_global_step", "_last_value", "verbose"})
 
 
-def schedule_hook(say: Callable[[str], None]) -> Any:
-    """Return an mmengine Hook for a run that is resumed, which lets its schedule be the config's.
+class ScheduleHook(RunHook):
+    """Lets the schedule of a run that is resumed be the config's, and says so where that is not the stored one."""
 
-    Args:
-        say: takes the sentence for a schedule that is another one than the stored one.
-    """
-    from mmengine.hooks import Hook
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
 
-    class ScheduleHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        def before_train(self, runner: Any) -> None:
-            if _follow_config(runner):
-                rate = runner.optim_wrapper.get_lr()["lr"][0]
-                say(f"the schedule is not the one before: the learning rate goes on at {rate:.2e}, as the config says")
-
-    return ScheduleHook()
+    def before_train(self, runner: Any) -> None:
+        """Compare both."""
+        if _follow_config(runner):
+            rate = runner.optim_wrapper.get_lr()["lr"][0]
+            self._say(
+                f"the schedule is not the one before: the learning rate goes on at {rate:.2e}, as the config says"
+            )
 
 
 def _follow_config(runner: Any) -> bool:

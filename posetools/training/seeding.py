@@ -17,6 +17,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from posetools.mm.stack import RunHook
+
 
 def seed_of(*parts: int) -> int:
     """Return 32 bits that any change of any part makes unlike the others."""
@@ -60,36 +62,31 @@ class SeededSamples:
         return samples
 
 
-def seed_hook() -> Any:
-    """Return an mmengine Hook that seeds each epoch and each sample of a run that counts in epochs."""
-    from mmengine.dist import get_rank
-    from mmengine.hooks import Hook
-    from mmengine.runner import EpochBasedTrainLoop
+class SeedHook(RunHook):
+    """Seeds each epoch and each sample of a run that counts in epochs."""
 
-    class SeedHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        priority = "LOWEST"
+    priority = "LOWEST"
 
-        def __init__(self) -> None:
-            self._samples: SeededSamples | None = None
+    def __init__(self) -> None:
+        self._samples: SeededSamples | None = None
 
-        def before_train(self, runner: Any) -> None:
-            dataset = runner.train_dataloader.dataset
-            # A loop over iterations has no epochs that could tell two visits of a picture apart.
-            if isinstance(runner.train_loop, EpochBasedTrainLoop) and not hasattr(dataset, "__getitems__"):
-                self._samples = SeededSamples(dataset, runner.seed)
-                dataset.__getitems__ = self._samples
+    def before_train(self, runner: Any) -> None:
+        """Seed the samples."""
+        from mmengine.runner import EpochBasedTrainLoop
 
-        def before_train_epoch(self, runner: Any) -> None:
-            if self._samples is not None:
-                self._samples.start(runner.epoch)
-                seed_all(seed_of(runner.seed, runner.epoch, -1 - get_rank()))
+        dataset = runner.train_dataloader.dataset
+        # A loop over iterations has no epochs that could tell two visits of a picture apart.
+        if isinstance(runner.train_loop, EpochBasedTrainLoop) and not hasattr(dataset, "__getitems__"):
+            self._samples = SeededSamples(dataset, runner.seed)
+            dataset.__getitems__ = self._samples
 
-    return SeedHook()
+    def before_train_epoch(self, runner: Any) -> None:
+        """Seed the process, and all GPUs."""
+        import torch
+        from mmengine.dist import get_rank
 
-
-def seed_all(seed: int) -> None:
-    """Seed the generators of the CPU and of all GPUs."""
-    import torch
-
-    seed_process(seed)
-    torch.manual_seed(seed)
+        if self._samples is not None:
+            self._samples.start(runner.epoch)
+            seed = seed_of(runner.seed, runner.epoch, -1 - get_rank())
+            seed_process(seed)
+            torch.manual_seed(seed)

@@ -185,8 +185,7 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
         OutputError: something cannot be written.
         RunError: training failed.
     """
-    from posetools.mm.extra import require_train
-    from posetools.mm.runtime import prepare
+    from posetools.mm.stack import prepare, require_train
 
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
@@ -276,7 +275,8 @@ class _Run:
 
     def train(self, stage: _Stage, config: Path) -> TrainResult:
         """Train one stage."""
-        from posetools.training.train import TrainRequest, train
+        from posetools.training.request import TrainRequest
+        from posetools.training.train import train
 
         plan, work_dir = self._plans[stage], self._work_dirs / stage
         options = plan.cfg_options

@@ -19,14 +19,14 @@ from posetools.core.folder import IMAGES, ann_file
 from posetools.errors import RequestError, RunError, StoppedError
 from posetools.formats.coco.format import write_split
 from posetools.mm.configs import Stage, config_of_run, load_config
-from posetools.mm.device import runner_device
-from posetools.mm.quiet import quiet
-from posetools.mm.runtime import prepare
+from posetools.mm.patches import runner_device
+from posetools.mm.stack import prepare, quiet
 from posetools.training.hooks import TrainStatus
+from posetools.training.request import TrainRequest
 from posetools.training.spread.config import recorded_processes, spread_out
 from posetools.training.spread.launch import to_start
 from posetools.training.spread.processes import Place, device_of, place_of
-from posetools.training.train import TrainRequest, TrainResult, train
+from posetools.training.train import TrainResult, train
 from tests.build import make_dataset
 from tests.mm.conftest import Recorder, make_tiny
 

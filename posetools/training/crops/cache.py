@@ -21,7 +21,7 @@ import numpy as np
 
 from posetools.errors import RequestError, must_be
 from posetools.imaging.header import read_header
-from posetools.mm.quiet import failures
+from posetools.mm.stack import RunHook, failures
 from posetools.progress import Progress
 from posetools.training.crops.store import (
     CropStore,
@@ -82,25 +82,15 @@ def crops_cache(cache: str | None, folder: Path | None, *, stage: str, work_dir:
     return CropsCache(cache, folder or work_dir / FOLDER)
 
 
-def crops_hooks(cache: CropsCache | None, say: Say) -> tuple[Any, ...]:
-    """Return the mmengine Hook that lets a pose run train and evaluate from crops, nothing without a cache.
+class CropsHook(RunHook):
+    """Lets a pose run train and evaluate from crops."""
 
-    Args:
-        cache: what is kept, and where.
-        say: takes sentences about what is being done.
-    """
-    if cache is None:
-        return ()
-    from mmengine.hooks import Hook
+    def __init__(self, cache: CropsCache, say: Say) -> None:
+        self._cache, self._say = cache, say
 
-    class CropsHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        def __init__(self, cache: CropsCache) -> None:
-            self.cache = cache
-
-        def before_run(self, runner: Any) -> None:
-            use_crops(runner, self.cache, say)
-
-    return (CropsHook(cache),)
+    def before_run(self, runner: Any) -> None:
+        """Change its data sets."""
+        use_crops(runner, self._cache, self._say)
 
 
 def use_crops(runner: Any, cache: CropsCache, say: Say) -> None:

@@ -31,7 +31,7 @@ from posetools.files.disk import read_json, write_files, write_json
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress
 from posetools.recipes.machine import count_cores
-from posetools.training.memory import memory_of_machine
+from posetools.training.memory import available_memory
 
 FORMAT = 1
 KNOWN = "pictures.json"
@@ -152,7 +152,7 @@ class MemoryCrops:
         starts = np.concatenate([[0], np.cumsum([layout.nbytes for layout in layouts.values()], dtype=np.int64)])
         self._starts = dict(zip(layouts, starts.tolist(), strict=False))
         need, free = int(starts[-1]), available_memory()
-        if free is not None and need > free:
+        if need > free:
             raise RequestError(
                 f"--cache crops-ram: the crops need {show_bytes(need)} of memory, {show_bytes(free)} are available\n"
                 "  --cache crops keeps them on disk"
@@ -318,15 +318,6 @@ def check_room(folder: Path, need: int) -> int:
             "  --cache-dir names a folder elsewhere; without --cache none is needed"
         )
     return free
-
-
-def available_memory() -> int | None:
-    """Return how many bytes can be taken without swapping, None where that cannot be seen."""
-    found = [memory_of_machine()]
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return min((number for number in found if number is not None), default=None)
 
 
 def show_bytes(number: int) -> str:

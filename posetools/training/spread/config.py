@@ -6,7 +6,7 @@
   it on, or states a rate on the command line, gets just that. The floor of the cosine moves with the rate.
 - **Warm-up** is counted in steps, of which there are fewer: a tenth of them at most, as in the recipe.
 - **Batch normalisation** looks at the pictures of all processes (SyncBN) on GPUs. It cannot on the CPU, where each
-  process normalises by its own and the running statistics are averaged (``distributed.buffers_hook``).
+  process normalises by its own and the running statistics are averaged (``SameBuffersHook``).
 - **Evaluation** is shared out, and its results are gathered through the process group: mmengine's default gathers them
   in a folder ``.dist_test`` that all machines would have to share, and leaves that behind.
 - ``processes`` is kept in the config, so that it is scaled once, however often the run is resumed.
@@ -22,7 +22,7 @@ from typing import Any
 
 from posetools.errors import PosetoolsError, RequestError
 from posetools.mm.configs import config_of_run
-from posetools.training.spread.processes import buffers_hook, here
+from posetools.training.spread.processes import SameBuffersHook, here
 
 PROCESSES = "processes"
 _RATE = "optim_wrapper.optimizer.lr"
@@ -128,7 +128,7 @@ def hooks_of_several(config: Any, device: str) -> list[Any]:
         **(config.get("model_wrapper_cfg") or {}),
         "device_ids": [int(number)] if number else None,
     }
-    return [buffers_hook()]
+    return [SameBuffersHook()]
 
 
 def _has_frozen_stages(model: Any) -> bool:

@@ -28,13 +28,14 @@ from typing import TYPE_CHECKING, Any
 from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError
 from posetools.mm.configs import config_of_run
 from posetools.mm.device import AUTO
-from posetools.mm.extra import require_train
+from posetools.mm.stack import require_train
 from posetools.training.mishaps import how_to_go_on
 from posetools.training.spread.config import recorded_processes
 
 if TYPE_CHECKING:
     from posetools.training.hooks import TrainListener
-    from posetools.training.train import Planned, TrainRequest, TrainResult
+    from posetools.training.request import TrainRequest
+    from posetools.training.train import Planned, TrainResult
 
 SOCKET = "socket"
 # Seconds in which a process that has ended must have been heard to the end.

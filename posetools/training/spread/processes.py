@@ -6,7 +6,7 @@ environment which process this is; the names are those that mmengine's own launc
 process group itself, but only on GPUs; it leaves one alone that is already there, so ``join`` makes it first: NCCL on
 GPUs, gloo on the CPU.
 
-What several processes change in a config: ``distributed_config``.
+What several processes change in a config: ``config``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from posetools.errors import PosetoolsError, RequestError
 from posetools.mm.device import AUTO
+from posetools.mm.stack import RunHook
 
 Launcher: TypeAlias = Literal["none", "pytorch", "slurm", "mpi"]
 
@@ -267,29 +268,28 @@ def in_turn(work: Callable[[], T]) -> T:
     return own[0] if own else work()
 
 
-def buffers_hook() -> Any:
-    """Return an mmengine Hook that gives the model the same buffers in all processes before it is saved or evaluated.
+class SameBuffersHook(RunHook):
+    """Gives the model the same buffers in all processes before it is saved or evaluated.
 
     Each process has its own running means and variances of batch normalisation, of the pictures that it has seen; what
     is saved and what each evaluates its part of the split with has to be one model. Their mean is taken, also in the
     averaged model (EMA), where mmengine's own hook for this does not look.
     """
-    from mmengine.dist import all_reduce
-    from mmengine.hooks import Hook
 
-    class SameBuffersHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        # Before EMAHook swaps the two models, and before CheckpointHook saves them.
-        priority = "HIGH"
+    # Before EMAHook swaps the two models, and before CheckpointHook saves them.
+    priority = "HIGH"
 
-        def after_train_epoch(self, runner: Any) -> None:
-            averaged = (getattr(hook, "ema_model", None) for hook in runner.hooks)
-            for model in (runner.model, *(model for model in averaged if model is not None)):
-                for buffer in model.buffers():
-                    # Counts are the same everywhere.
-                    if buffer.is_floating_point():
-                        all_reduce(buffer, op="mean")
+    def after_train_epoch(self, runner: Any) -> None:
+        """Take the mean."""
+        from mmengine.dist import all_reduce
 
-        def before_val_epoch(self, runner: Any) -> None:
-            self.after_train_epoch(runner)
+        averaged = (getattr(hook, "ema_model", None) for hook in runner.hooks)
+        for model in (runner.model, *(model for model in averaged if model is not None)):
+            for buffer in model.buffers():
+                # Counts are the same everywhere.
+                if buffer.is_floating_point():
+                    all_reduce(buffer, op="mean")
 
-    return SameBuffersHook()
+    def before_val_epoch(self, runner: Any) -> None:
+        """Take the mean."""
+        self.after_train_epoch(runner)

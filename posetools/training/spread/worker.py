@@ -66,7 +66,7 @@ def main(folder: Path) -> int:
 def _train(planned: Planned, told: TrainListener) -> TrainResult:
     from mmengine.utils import import_modules_from_strings
 
-    from posetools.mm.runtime import prepare
+    from posetools.mm.stack import prepare
     from posetools.training.spread.processes import join, leave
     from posetools.training.train import execute
 
