@@ -111,7 +111,7 @@ def _best(result: TrainResult) -> str:
 
 def _timed(one: StageEstimate) -> str:
     seen = one.measured
-    return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.iterations}, after {seen.warm_up})"
+    return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.counted}, after {seen.warm_up})"
 
 
 def _iterations(one: StageEstimate) -> str:

@@ -116,20 +116,23 @@ def ann_file_of(dataset: Mapping[str, Any]) -> Path:
     return Path(dataset.get("data_root") or "") / str(dataset.get("ann_file", ""))
 
 
-def pretrained_parts(model: Any) -> Iterator[Any]:
-    """Give every part of a model's config whose ``init_cfg`` starts it from weights of elsewhere."""
+def pretrained_parts(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every part of a model's config whose ``init_cfg`` starts it from weights of elsewhere, with its place in it.
+
+    The place is that of the part's tensors in the model: ``backbone``, ``neck.0``.
+    """
     if isinstance(model, dict):
         init = model.get("init_cfg")
         if isinstance(init, dict) and init.get("type") == "Pretrained":
-            yield model
-    parts = model.values() if isinstance(model, dict) else model if isinstance(model, list | tuple) else ()
-    for part in parts:
-        yield from pretrained_parts(part)
+            yield path, model
+    parts = model.items() if isinstance(model, dict) else enumerate(model if isinstance(model, list | tuple) else ())
+    for name, part in parts:
+        yield from pretrained_parts(part, f"{path}.{name}" if path else str(name))
 
 
 def drop_pretrained(model: Any) -> None:
     """Let every part of a model's config start from random weights."""
-    for part in tuple(pretrained_parts(model)):
+    for _, part in tuple(pretrained_parts(model)):
         part["init_cfg"] = None
 
 

@@ -2,7 +2,7 @@
 
 mmengine loads a checkpoint whose tensors fit in part, and writes what was left out into its log, where nobody sees
 that a head began at random, or the whole model did. Here names and shapes are compared before the first iteration, for
-``load_from`` and for every part with a pretrained ``init_cfg``, and the plan is told. ``weights_hook`` then gives
+``load_from`` and for every part with a pretrained ``init_cfg``, and the plan is told. ``WeightsHook`` then gives
 mmengine just what was planned; for a run that is resumed every tensor has to fit.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from posetools.errors import RequestError
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
-from posetools.mm.configs import SCOPES, Stage
+from posetools.mm.configs import SCOPES, Stage, pretrained_parts
 from posetools.mm.stack import RunHook, failures, quiet
 
 Shape: TypeAlias = tuple[int, ...]
@@ -23,7 +23,6 @@ Shape: TypeAlias = tuple[int, ...]
 _NAMED = 6
 # A batch norm's count of batches: mmengine does not miss it either, old checkpoints have none.
 _COUNTER = "num_batches_tracked"
-_URLS = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +100,64 @@ def tensors_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
-def check_weights(config: Any, stage: Stage, say: Callable[[str], None]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class WeightsSource:
+    """Where a config takes weights from.
+
+    Attributes:
+        place: what says so in the config.
+        source: a file, or a URL.
+        part: the part of the model that they are for, empty for the whole.
+        prefix: of their names in the file.
+    """
+
+    place: str
+    source: str
+    part: str = ""
+    prefix: str = ""
+
+    def load(self, say: Callable[[str], None]) -> Mapping[str, Any] | None:
+        """Return the checkpoint; None for mmengine's own schemes (torchvision://, open-mmlab://), which are left to it.
+
+        Raises:
+            RequestError: the address is out of reach.
+            InputError: it is no checkpoint, or holds more than weights.
+        """
+        if self.source.startswith(("http://", "https://")):
+            say(f"weights: {self.source} (downloaded once, into torch's cache)")
+            return load_from_url(self.source, progress=False)
+        return None if "://" in self.source else load_checkpoint(self.source)
+
+
+def weights_sources(config: Any) -> Iterator[WeightsSource]:
+    """Give where a config takes weights from: for the whole model, and for parts of it."""
+    if config.get("load_from"):
+        yield WeightsSource("load_from", str(config.load_from))
+    for path, part in pretrained_parts(config.model):
+        if part["init_cfg"].get("checkpoint"):
+            init = part["init_cfg"]
+            yield WeightsSource("init_cfg.checkpoint", str(init["checkpoint"]), path, init.get("prefix") or "")
+
+
+def check_weights(
+    config: Any, stage: Stage, given: Mapping[WeightsSource, Mapping[str, Any]], say: Callable[[str], None]
+) -> Iterator[str]:
     """Give a sentence for every checkpoint of which nothing fits the model; of the others say what is loaded.
 
     Args:
-        config: as it is to be run. With ``resume`` its checkpoint is left to ``weights_hook``.
+        config: as it is to be run. With ``resume`` its checkpoint is left to ``WeightsHook``.
         stage: which of the two models it is of.
+        given: the checkpoints.
         say: takes the plans.
 
     Raises:
         RunError: the model cannot be built.
     """
-    sources = [] if config.get("resume") else [("", config.get("load_from"), "")]
-    sources += [
-        (path, part["init_cfg"].get("checkpoint"), part["init_cfg"].get("prefix") or "")
-        for path, part in _pretrained(config.model, "")
-    ]
-    # mmengine's own schemes (torchvision://, open-mmlab://) are left to it.
-    readable = [entry for entry in sources if entry[1] and ("://" not in entry[1] or entry[1].startswith(_URLS))]
-    if not readable:
-        return
-    model = _tensors_of_model(config, stage)
-    for path, source, prefix in readable:
-        checkpoint = load_from_url(source, progress=False) if source.startswith(_URLS) else load_checkpoint(source)
-        wanted, offered = _inside(model, path), _inside(tensors_of(checkpoint), prefix.rstrip("."))
-        plan = plan_weights(source, path, wanted, offered)
+    checked = [one for one in given if one.part or not config.get("resume")]
+    model = _tensors_of_model(config, stage) if checked else {}
+    for one in checked:
+        wanted, offered = _inside(model, one.part), _inside(tensors_of(given[one]), one.prefix.rstrip("."))
+        plan = plan_weights(one.source, one.part, wanted, offered)
         if not plan.fits:
             yield _nothing_fits(plan, wanted)
         else:
@@ -154,17 +186,6 @@ def _tensors_of_model(config: Any, stage: Stage) -> dict[str, Any]:
     ):
         model = MODELS.build(copy.deepcopy(config.model))
     return dict(model.state_dict())
-
-
-def _pretrained(model: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Give each part with pretrained weights, with its place in the model: ``backbone``."""
-    if not isinstance(model, dict):
-        return
-    init = model.get("init_cfg")
-    if isinstance(init, dict) and init.get("type") == "Pretrained":
-        yield path, model
-    for name, part in model.items():
-        yield from _pretrained(part, f"{path}.{name}" if path else name)
 
 
 def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:

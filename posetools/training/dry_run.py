@@ -24,6 +24,7 @@ from posetools.training.dry_run_hook import Limits, ShortRunHook, Timing
 from posetools.training.hooks import SilentListener, TrainListener
 from posetools.training.memory import MemoryWatch, memory_of_machine
 from posetools.training.request import TrainRequest, check_training
+from posetools.training.saving import BEST
 from posetools.training.trackers import name_visualizer
 from posetools.training.train import execute, plan_run
 
@@ -53,43 +54,6 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """What a short run showed.
-
-    Attributes:
-        iterations: how many were counted.
-        warm_up: how many were run before these.
-        seconds_per_iteration: the mean of the counted ones.
-        waiting: the share of that in which the model waited for data.
-        epoch_length: iterations of an epoch.
-        seconds_per_evaluation: of all pictures.
-        evaluated: the share of them that was evaluated.
-        seconds_per_save: of a checkpoint.
-        epoch_start: seconds that each epoch takes besides: nothing has been loaded ahead when it begins.
-        start_up: seconds from the start to the first iteration, checks included.
-        memory: the peak, in bytes.
-        gpu_memory: the peak of what torch allocated, in bytes; None on the CPU.
-        checkpoint: bytes of one.
-        best: bytes of the best one, which has no optimiser; 0 when none was saved.
-    """
-
-    iterations: int
-    warm_up: int
-    seconds_per_iteration: float
-    waiting: float
-    epoch_length: int
-    seconds_per_evaluation: float
-    evaluated: float
-    seconds_per_save: float
-    epoch_start: float
-    start_up: float
-    memory: int
-    gpu_memory: int | None
-    checkpoint: int
-    best: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StageEstimate:
     """How long one stage takes, and what it needs.
 
@@ -111,7 +75,7 @@ class StageEstimate:
     work_dir: Path
     processes: int = 1
     schedule: Schedule
-    measured: Measured
+    measured: Timing
 
     @property
     def shares(self) -> int:
@@ -211,7 +175,7 @@ class DryRun:
                     f"{one.stage}: GPU memory is short: {size_text(seen.gpu_memory)} of {size_text(self.gpu_memory)}; "
                     "a smaller batch, or --amp, needs less"
                 )
-            if seen.iterations > 1 and seen.waiting > 0.25:
+            if seen.counted > 1 and seen.waiting > 0.25:
                 yield (
                     f"{one.stage}: {seen.waiting:.0%} of the time the model waits for data: more loader processes "
                     "(num_workers), or smaller pictures, would make it faster"
@@ -269,7 +233,13 @@ def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits
         gc.collect()
         with MemoryWatch() as watch:
             execute(short, SilentListener(), hooks=(hook,))
-        sizes = {path.name: path.stat().st_size for path in short.work_dir.glob("*.pth")}
+        timing.memory = watch.peak
+        for path in short.work_dir.glob("*.pth"):
+            size = path.stat().st_size
+            if path.name.startswith(BEST):
+                timing.best = max(timing.best, size)
+            else:
+                timing.checkpoint = max(timing.checkpoint, size)
     return StageEstimate(
         stage=request.stage,
         config=Path(planned.config.filename).name,
@@ -278,7 +248,7 @@ def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits
         work_dir=planned.work_dir,
         processes=planned.processes,
         schedule=schedule,
-        measured=_measured(timing, watch, sizes),
+        measured=timing,
     )
 
 
@@ -343,9 +313,7 @@ def _temporary() -> Iterator[Path]:
 
 def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) -> TrainRequest:
     """Return the request with another place for configs, where the run would have to emit the default pair."""
-    from posetools.recipes.find import find_pair
-
-    if request.config is not None or request.data is None or find_pair(request.data, request.configs) is not None:
+    if request.config is not None or request.data is None or request.found_config() is not None:
         return request
     told.say(f"no config for {request.data} in {request.configs}: the default pair is tried, and not kept")
     return replace(request, configs=folder / "configs")
@@ -362,24 +330,3 @@ def _shortened(config: Any, work_dir: Path) -> Any:
         short.visualizer["vis_backends"] = [{"type": "LocalVisBackend"}]
         name_visualizer(short, work_dir)
     return short
-
-
-def _measured(timing: Timing, watch: MemoryWatch, sizes: Mapping[str, int]) -> Measured:
-    best = [size for name, size in sizes.items() if name.startswith("best_")]
-    last = [size for name, size in sizes.items() if not name.startswith("best_")]
-    return Measured(
-        iterations=timing.counted,
-        warm_up=timing.warm_up,
-        seconds_per_iteration=timing.seconds_per_iteration,
-        waiting=timing.waiting,
-        epoch_length=timing.epoch_length,
-        seconds_per_evaluation=timing.seconds_per_evaluation,
-        evaluated=len(timing.batches) / timing.val_length,
-        seconds_per_save=timing.seconds_per_save,
-        epoch_start=timing.epoch_start,
-        start_up=timing.start_up,
-        memory=watch.peak,
-        gpu_memory=timing.gpu_peak,
-        checkpoint=max(last, default=0),
-        best=max(best, default=0),
-    )

@@ -65,7 +65,10 @@ class Timing:
         ended: checkpoints were saved.
         epoch_length: iterations of a whole epoch.
         val_length: batches of a whole evaluation.
-        gpu_peak: bytes, None on the CPU.
+        memory: the peak of this process and its loaders, in bytes.
+        gpu_memory: the peak of what torch allocated, in bytes; None on the CPU.
+        checkpoint: bytes of one.
+        best: bytes of the best one, which has no optimiser; 0 when none was saved.
     """
 
     started: float = field(default_factory=time.monotonic)
@@ -79,7 +82,10 @@ class Timing:
     ended: float = 0.0
     epoch_length: int = 0
     val_length: int = 0
-    gpu_peak: int | None = None
+    memory: int = 0
+    gpu_memory: int | None = None
+    checkpoint: int = 0
+    best: int = 0
 
     @property
     def warm_up(self) -> int:
@@ -121,6 +127,11 @@ class Timing:
         first, rest = self.batches[0] - self.val, self.batches[-1] - self.batches[0]
         per_batch = rest / (done - 1) if done > 1 else first
         return first + per_batch * (self.val_length - 1) + (self.scored - self.batches[-1]) * self.val_length / done
+
+    @property
+    def evaluated(self) -> float:
+        """The share of all pictures that was evaluated."""
+        return len(self.batches) / self.val_length
 
     @property
     def seconds_per_save(self) -> float:
@@ -223,4 +234,4 @@ class ShortRunHook(RunHook):
         if self._on_gpu:
             import torch
 
-            self._timing.gpu_peak = torch.cuda.max_memory_allocated(self._device)
+            self._timing.gpu_memory = torch.cuda.max_memory_allocated(self._device)

@@ -194,6 +194,7 @@ def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
         return replace(own, config=None, resume=False)
     path = config_of_run(folder)
     if own.gpus is None and own.processes is None and own.launcher == "none":
+        prepare("posetools train")
         number, gpus = recorded_processes(path)
         own = replace(own, gpus=number if gpus else None, processes=None if gpus or number == 1 else number)
     return replace(own, config=path, resume=False)

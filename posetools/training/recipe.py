@@ -28,9 +28,8 @@ from posetools.recipes.costs import GPU_SHARE, Measured
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
 from posetools.recipes.machine import GIB, Machine, busy_text
 from posetools.recipes.options import AUTO, DetOptions, PoseOptions, RecipeOptions
-from posetools.training.dry_run import Measured as ShortRun
 from posetools.training.dry_run import dry_run
-from posetools.training.dry_run_hook import Limits
+from posetools.training.dry_run_hook import Limits, Timing
 from posetools.training.hooks import SilentListener, TrainListener
 from posetools.training.mishaps import causes
 from posetools.training.request import NO_WEIGHTS, TrainRequest
@@ -243,7 +242,7 @@ def gpu_peak(stage: Stage, config: Path, batch: int) -> int | None:
         torch.cuda.empty_cache()
 
 
-def trial(stage: Stage, config: Path, batch: int) -> ShortRun:
+def trial(stage: Stage, config: Path, batch: int) -> Timing:
     """Return what a few iterations with this batch of training have shown.
 
     Raises:

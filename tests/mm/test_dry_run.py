@@ -18,7 +18,6 @@ from posetools.errors import RequestError, RunError
 from posetools.mm.configs import Stage, load_config, set_epochs
 from posetools.training.dry_run import (
     DryRun,
-    Measured,
     Schedule,
     StageEstimate,
     dry_run,
@@ -33,19 +32,21 @@ from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train
 
-MEASURED = Measured(
-    iterations=4,
-    warm_up=3,
-    seconds_per_iteration=0.5,
-    waiting=0.1,
+# Four iterations of half a second after three others, of which each waits 0.05 s for its batch and the first 0.1 s
+# longer, half of an evaluation of 4 s, and checkpoints that take a quarter of a second.
+MEASURED = Timing(
+    started=94.0,
+    train=100.0,
+    waits=[0.15, *6 * [0.05]],
+    iterations=[100.5, 101.0, 101.5, 102.0, 102.5, 103.0, 103.5],
+    epoch=103.5,
+    val=103.75,
+    batches=[104.25],
+    scored=105.75,
+    ended=106.0,
     epoch_length=10,
-    seconds_per_evaluation=4.0,
-    evaluated=0.5,
-    seconds_per_save=0.25,
-    epoch_start=0.1,
-    start_up=6.0,
+    val_length=2,
     memory=2_000_000_000,
-    gpu_memory=None,
     checkpoint=40_000_000,
     best=20_000_000,
 )
@@ -58,7 +59,7 @@ DET = StageEstimate(
     schedule=Schedule(epochs=30, evaluations=3, saves=3, kept=2),
     measured=MEASURED,
 )
-POSE = replace(DET, stage="pose", measured=replace(MEASURED, seconds_per_evaluation=10.0))
+POSE = replace(DET, stage="pose", measured=replace(MEASURED, scored=108.75, ended=109.0))
 
 
 def _timing() -> Timing:
@@ -129,7 +130,7 @@ def test_gpus_share_the_work_and_cpu_processes_the_cores() -> None:
 
 
 def test_what_is_short_is_said() -> None:
-    hungry = replace(MEASURED, waiting=0.6, gpu_memory=23_000_000_000)
+    hungry = replace(MEASURED, waits=7 * [0.3], gpu_memory=23_000_000_000)
     short = DryRun(
         stages=(replace(DET, measured=hungry),), memory=2_100_000_000, gpu_memory=24_000_000_000, disk=100_000_000
     )
@@ -200,8 +201,8 @@ def test_a_dry_run_measures_the_real_thing_and_leaves_nothing(tiny: Tiny, tmp_pa
     batch = config.train_dataloader.batch_size
     assert (estimate.config, estimate.batch_size, estimate.work_dir) == (tiny.config(stage).name, batch, work_dir)
     # Four pictures in batches of two; all of the tiny val is evaluated.
-    assert seen.iterations >= 1
-    assert seen.iterations + seen.warm_up == seen.epoch_length
+    assert seen.counted >= 1
+    assert seen.counted + seen.warm_up == seen.epoch_length
     assert (seen.epoch_length, seen.evaluated) == (2 if stage == "det" else seen.epoch_length, 1.0)
     assert estimate.schedule.epochs == 20
     assert 0 < seen.seconds_per_iteration < 60
@@ -219,7 +220,7 @@ def test_two_iterations_are_enough_with_loaders_too(tiny: Tiny, tmp_path: Path) 
     options = ("train_dataloader.num_workers=1", "train_dataloader.persistent_workers=False")
     request = TrainRequest(stage="pose", config=tiny.pose, work_dir=tmp_path / "run", device="cpu", cfg_options=options)
     seen = dry_run(request, limits=Limits(fewest=2, most=2, batches=1)).measured
-    assert (seen.warm_up, seen.iterations) == (1, 1)
+    assert (seen.warm_up, seen.counted) == (1, 1)
 
 
 def test_no_crops_are_kept(tiny: Tiny, tmp_path: Path) -> None:

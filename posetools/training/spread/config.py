@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.errors import PosetoolsError, RequestError
-from posetools.mm.configs import config_of_run
+from posetools.mm.configs import config_of_run, load_config
 from posetools.training.spread.processes import SameBuffersHook, here
 
 PROCESSES = "processes"
@@ -65,7 +65,7 @@ def spread_out(
 
 def _check_number(config: Any, before: int, now: int) -> None:
     # The config may be another one than that which the work folder holds as run.
-    with suppress(PosetoolsError, SyntaxError, ValueError):
+    with suppress(PosetoolsError):
         before, _ = recorded_processes(config_of_run(Path(config.work_dir)))
     if before != now:
         how = f"with --gpus {before} (or --processes {before} --device cpu)" if before > 1 else "without --gpus"
@@ -160,21 +160,11 @@ def _dicts(value: Any) -> Iterator[Any]:
         yield from _dicts(part)
 
 
-def recorded_processes(config: Path) -> tuple[int, bool]:
-    """Return by how many processes a run was trained, and whether on GPUs: what its config as run says, as text.
+def recorded_processes(path: Path) -> tuple[int, bool]:
+    """Return by how many processes a run was trained, and whether on GPUs: what its config as run says.
 
-    Reading it as a config would import all of OpenMMLab first, in a process that only starts others.
+    Raises:
+        InputError: it cannot be read.
     """
-    import ast
-
-    from posetools.files.disk import read_text
-
-    found: dict[str, Any] = {}
-    for node in ast.parse(read_text(config)).body:
-        if not isinstance(node, ast.Assign):
-            continue
-        target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id in (PROCESSES, "sync_bn"):
-            found[target.id] = ast.literal_eval(node.value)
-    number = found.get(PROCESSES, 1)
-    return (number if isinstance(number, int) else 1), "sync_bn" in found
+    config = load_config(path)
+    return int(config.get(PROCESSES, 1)), "sync_bn" in config
