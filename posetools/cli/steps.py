@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 from posetools.cli.console import console, escape, progress
 from posetools.cli.train_display import display
@@ -33,8 +32,6 @@ class Steps:
         """Give a progress bar, or plain lines."""
         return progress()
 
-    @contextmanager
-    def training(self) -> Iterator[TrainListener]:
+    def training(self) -> AbstractContextManager[TrainListener]:
         """Give what ``posetools train`` shows."""
-        with display() as listener:
-            yield listener
+        return display()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from posetools.errors import RequestError
-
-if TYPE_CHECKING:
-    from posetools.training.request import TrainRequest
 
 _Stage: TypeAlias = Annotated[
     Literal["det", "pose", "all"],
@@ -138,6 +134,7 @@ def train(
     The data set is checked against the config first. Ctrl-C stops the run, --resume goes on with it.
     """
     from posetools.training.request import TrainRequest
+    from posetools.training.spread.processes import one_of_several
 
     positional, options = split_arguments(arguments or (), cfg_options or ())
     request = TrainRequest(
@@ -159,34 +156,23 @@ def train(
         cache_dir=cache_dir,
         trackers=tuple(tracker or ()),
         cfg_options=options,
+        gpus=gpus,
+        processes=processes,
+        launcher=launcher,
     )
-    request = replace(request, gpus=gpus, processes=processes, launcher=launcher)
-    _run(request, config or (), both=stage == "all", dry_run=dry_run)
+    with one_of_several(launcher):
+        if dry_run:
+            from posetools.cli.train_all import try_out
 
+            try_out(request, config or (), both=stage == "all")
+        elif stage == "all":
+            from posetools.cli.train_all import run_all
 
-def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
-    from posetools.training.spread.processes import one_of_several
+            run_all(request, config or ())
+        else:
+            from posetools.cli.train_display import run_one
 
-    with one_of_several(request.launcher):
-        _run_here(request, configs, both=both, dry_run=dry_run)
-
-
-def _run_here(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
-    if dry_run:
-        from posetools.cli.train_all import try_out
-
-        try_out(request, configs, both=both)
-    elif both:
-        from posetools.cli.train_all import run_all
-
-        run_all(request, configs)
-    else:
-        from posetools.cli.train_display import display, print_result
-        from posetools.training.train import train as run
-
-        with display() as listener:
-            result = run(request, listener)
-        print_result(result, request.stage)
+            run_one(request)
 
 
 def one_config(configs: Sequence[Path]) -> Path | None:

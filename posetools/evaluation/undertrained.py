@@ -23,7 +23,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.evaluation.metrics import Predictions
 from posetools.evaluation.remarks import Remark
-from posetools.mm.run_log import Curve
+from posetools.mm.run_log import LoggedCurve
 
 # AP from which on nobody asks why it is low, and below which it is as good as 0.
 LOW_AP, ZERO_AP = 0.5, 0.01
@@ -50,8 +50,8 @@ class Training:
     """
 
     iterations: int | None = None
-    loss: Curve | None = None
-    rate: Curve | None = None
+    loss: LoggedCurve | None = None
+    rate: LoggedCurve | None = None
     since: float = 0.0
     stopped: tuple[int, int] | None = None
     command: str = ""
@@ -82,7 +82,7 @@ def undertrained(ap: float | None, training: Training | None) -> tuple[Remark, .
     return tuple(Remark(code, f"undertrained: {text}{more}") for code, text in found)
 
 
-def fall_at_end(loss: Curve, rate: Curve | None = None, since: float = 0.0) -> tuple[float, float] | None:
+def fall_at_end(loss: LoggedCurve, rate: LoggedCurve | None = None, since: float = 0.0) -> tuple[float, float] | None:
     """Return the mean loss of the last two quarters of a schedule when it still falls between them, else None.
 
     Args:

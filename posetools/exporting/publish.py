@@ -37,7 +37,7 @@ from posetools.core.skeleton import dump_skeleton, read_skeleton
 from posetools.errors import InputError, RequestError, join_place, must_be
 from posetools.files.disk import read_json, sweep, write_files
 from posetools.files.locks import only_one
-from posetools.mm.averages import VERSION, is_stale, stale_text
+from posetools.mm.averages import VERSION_KEY, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, Stage, config_of_run, scope_in
 from posetools.mm.metainfo import skeleton_of_metainfo
@@ -198,7 +198,7 @@ def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: l
     if not isinstance(given, Mapping):
         raise InputError(path, "meta", must_be("value", "a dict", type(given).__name__))
     meta: dict[str, Any] = {str(name): value for name, value in given.items()}
-    meta[VERSION] = __version__
+    meta[VERSION_KEY] = __version__
     skeleton = _skeleton(path, meta)
     if skeleton is not None:
         meta["skeleton"] = skeleton

@@ -61,11 +61,14 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
     try:
         with path.open("rb") as file:
             _check_archive(path, file)
-            content = _load_anything(file, device) if trusted else _load(file, device)
+            content = _load(file, device, trusted=trusted)
     except OSError as exc:
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
     except (*_BROKEN, *_BROKEN_BYTES) as exc:
-        raise _unloadable(path, exc) if trusted else _refusal(path, exc) from exc
+        if trusted:
+            said = (str(exc) or type(exc).__name__).splitlines()[0]
+            raise InputError(path, "", f"cannot be loaded, trusted or not: {said}") from exc
+        raise _refusal(path, exc) from exc
     if not isinstance(content, dict):
         raise InputError(path, "", f"must be a checkpoint (a dict), got {type(content).__name__}")
     _check_content(path, content)
@@ -122,21 +125,17 @@ def _torch_takes_a_list() -> bool:
     return release(torch.__version__) >= (2, 6)
 
 
-def _load(file: BinaryIO, device: Any) -> Any:
+def _load(file: BinaryIO, device: Any, *, trusted: bool) -> Any:
     import torch
 
+    if trusted:
+        return torch.load(file, map_location=device, weights_only=False)
     allow_mmengine_checkpoints()
     if _torch_takes_a_list():
         return torch.load(file, map_location=device, weights_only=True)
     # The module given here takes the place of pickle; torch refuses it together with weights_only, which before 2.6
     # has no list to add to and cannot build a HistoryBuffer.
     return torch.load(file, map_location=device, pickle_module=_restricted_pickle())
-
-
-def _load_anything(file: BinaryIO, device: Any) -> Any:
-    import torch
-
-    return torch.load(file, map_location=device, weights_only=False)
 
 
 @cache
@@ -200,11 +199,6 @@ def _restricted_pickle() -> Any:
     return types.SimpleNamespace(__name__="pickle", Unpickler=Unpickler, load=load)
 
 
-def _unloadable(path: Path, error: BaseException) -> InputError:
-    said = (str(error) or type(error).__name__).splitlines()[0]
-    return InputError(path, "", f"cannot be loaded, trusted or not: {said}")
-
-
 def _refusal(path: Path, error: BaseException) -> InputError:
     """Return the one sentence for a file that did not load: what it asked for, or that it is damaged."""
     text = str(error)
@@ -224,10 +218,6 @@ def _refusal(path: Path, error: BaseException) -> InputError:
 
 def _check_archive(path: Path, file: BinaryIO) -> None:
     """Refuse an archive whose members are larger than itself, by its directory, before torch reads any of them.
-
-    Args:
-        path: the checkpoint, for the message.
-        file: the same, open at its beginning, where it is left.
 
     Raises:
         InputError: it is too large when it is unpacked, or its directory is damaged.

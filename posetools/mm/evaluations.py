@@ -103,15 +103,6 @@ class Evaluations:
         self.entries, self.recorded = [entry for entry in entries if entry[0] <= until], True
         return True
 
-    def continued(self, start: int) -> Evaluations:
-        """Return these evaluations with those that were read, as a value that can be sent to other processes.
-
-        Raises:
-            InputError: as for ``read``.
-        """
-        self.read(start)
-        return self
-
     @property
     def best(self) -> Best | None:
         """Return the best evaluation, the later of two that are equal; None when nothing could be measured yet."""
@@ -129,14 +120,27 @@ class Evaluations:
         return replace(best, since=since) if best else None
 
 
-def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False) -> Evaluations:
-    """Return where the evaluations of a run go, and by which of its metrics its config chooses the best."""
+def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False, until: int | None = None) -> Evaluations:
+    """Return where the evaluations of a run go, and by which of its metrics its config chooses the best.
+
+    Args:
+        config: of the run.
+        work_dir: of the run.
+        writes: whether this process writes them.
+        until: the epoch up to which those of an earlier part of the run are read; None: they are not.
+
+    Raises:
+        InputError: the file is of another form.
+    """
     checkpoint = (config.get("default_hooks") or {}).get("checkpoint") or {}
     best, rule = checkpoint.get("save_best"), checkpoint.get("rule")
     monitor = best[0] if isinstance(best, list | tuple) and best else best
     rule = rule[0] if isinstance(rule, list | tuple) and rule else rule
     name = monitor if isinstance(monitor, str) and monitor != "auto" else None
-    return Evaluations(work_dir / EVALUATIONS, writes, name, rule or "greater")
+    evaluations = Evaluations(work_dir / EVALUATIONS, writes, name, rule or "greater")
+    if until is not None:
+        evaluations.read(until)
+    return evaluations
 
 
 def set_early_stopping(config: Any, patience: int, evaluations: Evaluations) -> None:
@@ -163,19 +167,13 @@ def early_stopping_of(config: Any) -> int:
 
 
 def nothing_left(config: Any, work_dir: Path, found: Resumable) -> str:
-    """Return the sentence for a run that is at its end, empty when there is something left to do.
-
-    Args:
-        config: of the run, with its number of epochs.
-        work_dir: its work folder.
-        found: the checkpoint that it would go on from.
+    """Return the sentence for a run that is at its end with its last checkpoint, empty when something is left to do.
 
     Raises:
         InputError: the record of evaluations cannot be read.
     """
     epochs = config.train_cfg.get("max_epochs", 0)
-    evaluations = evaluations_of(config, work_dir)
-    recorded = evaluations.read(found.epoch)
+    evaluations = evaluations_of(config, work_dir, until=found.epoch)
     patience = early_stopping_of(config)
     best = evaluations.best
     if patience and best and best.since >= patience:
@@ -184,7 +182,7 @@ def nothing_left(config: Any, work_dir: Path, found: Resumable) -> str:
             f"{stopping_text(evaluations)}; --early-stopping with more than {best.since}, or 0, goes on"
         )
     # Killed during the very last evaluation, a run has that left to do.
-    evaluated = not recorded or any(epoch == found.epoch for epoch, _ in evaluations.entries)
+    evaluated = not evaluations.recorded or any(epoch == found.epoch for epoch, _ in evaluations.entries)
     if found.epoch >= epochs and (evaluated or not is_due(config.train_cfg, found.epoch)):
         return f"nothing to do: {found.path} is at epoch {found.epoch} of {epochs}"
     return ""

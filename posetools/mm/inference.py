@@ -184,18 +184,10 @@ class PoseEstimator(_Model):
         flip_test: bool = False,
         raw: bool = False,
     ) -> None:
-        """Build it.
+        """Build it as a Detector is built, with ``batch_size`` crops going through the network at once.
 
-        Args:
-            config: the config that it was trained with.
-            checkpoint: its weights: a file, or a URL to download.
-            device: ``cpu`` or ``cuda:N``.
-            batch_size: how many crops go through the network at once.
-            amp: mixed precision, on a GPU.
-            fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
-            flip_test: average with what the mirrored crop gives, at twice the time; whatever the config says, which
-                MMPose's own recipes switch on.
-            raw: use the weights as trained, not their average.
+        ``flip_test`` averages with what the mirrored crop gives, at twice the time; whatever the config says, which
+        MMPose's own recipes switch on.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.

@@ -13,20 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Backend: TypeAlias = Literal["mmcv cuda", "torchvision", "mmcv cpu"]
-
-
-class Nms(Protocol):
-    """What mmcv calls: the indices of the boxes to keep, best score first."""
-
-    def __call__(self, bboxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-        """Return indices into ``bboxes`` (N, 4) and ``scores`` (N,)."""
-        ...
+# What mmcv calls: the indices of the boxes (N, 4) to keep, best score (N,) first.
+Nms: TypeAlias = Callable[..., "Tensor"]
 
 
 def nms_backend(device: str) -> Backend:
@@ -122,13 +116,7 @@ def runner_device(device: str) -> Iterator[None]:
 
 @contextmanager
 def patched_run(config: Any, device: str, save: Callable[..., None]) -> Iterator[None]:
-    """Let a Runner that is built and run within do what posetools needs.
-
-    Args:
-        config: of the run.
-        device: ``cpu`` or ``cuda:N``.
-        save: writes a checkpoint, in the place of mmengine's function.
-    """
+    """Let a Runner that is built and run within do what posetools needs, and write checkpoints by ``save``."""
     from mmengine.config import config as of_config
     from mmengine.runner import runner as of_runner
     from mmengine.visualization import WandbVisBackend

@@ -20,10 +20,10 @@ from typing import Any, Self, TextIO
 
 from posetools.errors import MissingExtraError, PosetoolsError, PosetoolsWarning, RequestError, RunError
 
-EXTRA = "train"
+TRAIN_EXTRA = "train"
 
 # The package to install for each module that the stack imports at run time.
-PACKAGES = {
+TRAIN_PACKAGES = {
     "torch": "torch",
     "torchvision": "torchvision",
     "mmengine": "mmengine",
@@ -50,8 +50,8 @@ _BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
 
 
 def missing_packages() -> tuple[str, ...]:
-    """Return the packages of the ``train`` extra that are not installed, in the order of PACKAGES."""
-    return tuple(package for module, package in PACKAGES.items() if find_spec(module) is None)
+    """Return the packages of the ``train`` extra that are not installed, in the order of TRAIN_PACKAGES."""
+    return tuple(package for module, package in TRAIN_PACKAGES.items() if find_spec(module) is None)
 
 
 def require_train(what: str) -> None:
@@ -65,7 +65,7 @@ def require_train(what: str) -> None:
     """
     missing = missing_packages()
     if missing:
-        raise MissingExtraError(what, EXTRA, missing[0])
+        raise MissingExtraError(what, TRAIN_EXTRA, missing[0])
 
 
 def prepare(what: str) -> None:
@@ -182,11 +182,7 @@ def failures(
             raise known from exc
         text = str(exc).strip()
         last = f"{type(exc).__name__}: {text.splitlines()[-1]}" if text else type(exc).__name__
-        log = newest_log(log_of) if log_of else None
+        # mmengine names its logs by the time.
+        log = max(log_of.glob("*/*.log"), default=None) if log_of else None
         where = f"\n  the log has the rest: {log}" if log else "\n  POSETOOLS_DEBUG=1 shows where"
         raise RunError(f"{what}: {last}{where}") from exc
-
-
-def newest_log(work_dir: Path) -> Path | None:
-    """Return the newest log file of a work folder; mmengine names them by the time."""
-    return max(work_dir.glob("*/*.log"), default=None)

@@ -71,14 +71,7 @@ class WeightsPlan:
 
 
 def plan_weights(source: str, part: str, model: Mapping[str, Any], offered: Mapping[str, Any]) -> WeightsPlan:
-    """Compare names and shapes of two state dicts.
-
-    Args:
-        source: the checkpoint's name, for the report.
-        part: the part of the model, for the report; empty for the whole.
-        model: the model's tensors.
-        offered: the checkpoint's.
-    """
+    """Compare names and shapes of two state dicts."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.items() if not name.endswith(_COUNTER)}
     given = {name: tuple(tensor.shape) for name, tensor in offered.items() if not name.endswith(_COUNTER)}
     both = [name for name in wanted if name in given]

@@ -266,11 +266,7 @@ def summary(stages: tuple[StageEstimate, ...]) -> DryRun:
 
 
 def schedule_of(config: Any, start: int = 0) -> Schedule:
-    """Return what is still to be done by a config, as mmengine's loop and its CheckpointHook count it.
-
-    Args:
-        config: of the run.
-        start: epochs that are done.
+    """Return what is still to be done after ``start`` epochs, as mmengine's loop and its CheckpointHook count it.
 
     Raises:
         RequestError: the config does not count in epochs.

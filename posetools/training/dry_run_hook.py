@@ -14,16 +14,13 @@ from typing import Any
 
 from posetools.mm.stack import RunHook
 
-# With fewer there is nothing without warm-up.
-FEWEST = 2
-# Fast iterations are repeated until the figures are steady: so many at most, for so many seconds at most.
-MOST = 20
-LONGEST = 10.0
+# With fewer iterations or batches there is nothing without warm-up.
+_LEAST = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of a run is run.
+    """How much of a run is run: fast iterations are repeated until the figures are steady.
 
     Attributes:
         fewest: iterations at least, as far as an epoch has them.
@@ -32,10 +29,10 @@ class Limits:
         seconds: with the fewest done, no iteration and no batch is begun later than this.
     """
 
-    fewest: int = FEWEST
-    most: int = MOST
-    batches: int = MOST
-    seconds: float = LONGEST
+    fewest: int = _LEAST
+    most: int = 20
+    batches: int = 20
+    seconds: float = 10.0
 
     def train(self, done: int, begun: float) -> bool:
         """Return whether there is another iteration."""
@@ -43,7 +40,7 @@ class Limits:
 
     def evaluate(self, done: int, begun: float) -> bool:
         """Return whether there is another batch of the evaluation."""
-        return self._goes_on(done, begun, min(FEWEST, self.batches), self.batches)
+        return self._goes_on(done, begun, min(_LEAST, self.batches), self.batches)
 
     def _goes_on(self, done: int, begun: float, fewest: int, most: int) -> bool:
         return done < fewest or (done < most and time.monotonic() - begun < self.seconds)

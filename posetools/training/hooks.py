@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from posetools.mm.evaluations import Best, Evaluations
 from posetools.mm.stack import RunHook
+from posetools.progress import Progress
 from posetools.recipes.budget import counted, too_few
 
 # Seconds between two reports: reading the loss makes a GPU wait.
@@ -54,13 +56,29 @@ class TrainStatus:
 
 
 class TrainListener(Protocol):
-    """Who is told."""
+    """Who is told where a run is."""
 
     def say(self, line: str) -> None:
         """Take a sentence."""
 
     def update(self, status: TrainStatus) -> None:
         """Take where the run is."""
+
+
+class StepListener(Protocol):
+    """Who is told what a command of several steps does, among them training runs."""
+
+    def step(self, title: str, command: str) -> None:
+        """Take what is done next, and the command that would do it (or none)."""
+
+    def say(self, line: str) -> None:
+        """Take a sentence."""
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Give a function to tell how far one step is."""
+
+    def training(self) -> AbstractContextManager[TrainListener]:
+        """Give a listener for one training run."""
 
 
 class SilentListener:

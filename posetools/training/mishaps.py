@@ -11,7 +11,7 @@ import math
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,34 +83,19 @@ def how_to_go_on(stage: Stage, work_dir: Path) -> str:
     return f"{kept} is kept\n  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
 
 
-class Watch:
-    """A run that goes on.
-
-    Attributes:
-        runner: mmengine's, as soon as it is built.
-    """
-
-    def __init__(self) -> None:
-        self.runner: Any = None
-
-
 @contextmanager
-def watched(stage: Stage, work_dir: Path) -> Iterator[Watch]:
-    """Give a Watch for what is run here, and turn what ends it into one sentence that says how to go on.
+def watched(stage: Stage, work_dir: Path, runner: Callable[[], Any]) -> Iterator[None]:
+    """Turn what ends a run into one sentence that says how to go on; ``runner`` gives mmengine's once it is built.
 
     Raises:
         RunError: it failed.
         StoppedError: the user stopped it.
     """
-    watch = Watch()
     try:
-        with (
-            failures("training failed", work_dir, lambda error: explained(error, watch.runner, stage, work_dir)),
-            quiet(),
-        ):
-            yield watch
+        with failures("training failed", work_dir, lambda error: explained(error, runner(), stage, work_dir)), quiet():
+            yield
     except KeyboardInterrupt as exc:
-        raise StoppedError(f"stopped {where(watch.runner)}; {how_to_go_on(stage, work_dir)}") from exc
+        raise StoppedError(f"stopped {where(runner())}; {how_to_go_on(stage, work_dir)}") from exc
 
 
 def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> RunError | None:
@@ -212,12 +197,7 @@ def _diverged(error: DivergedError, runner: Any, stage: Stage, work_dir: Path) -
 
 
 def more_room(number: int | None, kept: int) -> list[str]:
-    """Return what makes room for a checkpoint.
-
-    Args:
-        number: the system's error number.
-        kept: how many checkpoints of epochs are kept.
-    """
+    """Return what makes room for a checkpoint, by the system's error number and how many checkpoints are kept."""
     if number == errno.EFBIG:
         return ["a file may not be that large here: raise the limit (`ulimit -f`, or that of the file system)"]
     lines = ["free some space of your quota" if number == errno.EDQUOT else "free some space"]
@@ -227,12 +207,7 @@ def more_room(number: int | None, kept: int) -> list[str]:
 
 
 def fewer_workers(workers: Mapping[str, int], *, shared: bool) -> list[str]:
-    """Return the options with which fewer processes load data, or none at all.
-
-    Args:
-        workers: how many each loader of the config has.
-        shared: whether the memory that they share with the training is what is full.
-    """
+    """Return the options with which fewer processes load data, none at all where ``shared`` memory is full."""
     options = []
     for loader, number in workers.items():
         fewer = 0 if shared else number // 2
@@ -247,12 +222,7 @@ def fewer_workers(workers: Mapping[str, int], *, shared: bool) -> list[str]:
 
 
 def less_memory(batch: int, *, amp: bool) -> list[str]:
-    """Return what needs less memory of a GPU, for a new run.
-
-    Args:
-        batch: the size of its batches.
-        amp: whether it uses mixed precision.
-    """
+    """Return what needs less memory of a GPU than this batch, for a new run."""
     ways = [f"--cfg-options train_dataloader.batch_size={batch // 2}"] if batch > 1 else []
     ways += [] if amp else ["--amp"]
     return [f"a new run needs less with {' or '.join(ways)}"] if ways else ["a smaller model or image size needs less"]
@@ -261,16 +231,7 @@ def less_memory(batch: int, *, amp: bool) -> list[str]:
 def after_divergence(
     *, kept: Path | None, again: str, lr: float | None, stepped: bool, amp: bool, data: Path
 ) -> list[str]:
-    """Return what to try after the loss or the weights became NaN or infinite.
-
-    Args:
-        kept: the last checkpoint, or None.
-        again: the command of a new run from it.
-        lr: the learning rate of the config, where it has one.
-        stepped: whether any step of the optimizer had been taken.
-        amp: whether the run used mixed precision.
-        data: the data set's folder.
-    """
+    """Return what to try after the loss or the weights became NaN or infinite; ``again`` trains on from ``kept``."""
     lines = [f"{kept} is kept" if kept else NO_CHECKPOINT]
     if stepped and lr is not None:
         lower = f"--cfg-options optim_wrapper.optimizer.lr={lr / _LESS_LR:.2g}"

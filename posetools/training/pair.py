@@ -24,11 +24,11 @@ from posetools.mm.device import AUTO, check_device
 from posetools.mm.run_folder import last_in
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.given import check_file
+from posetools.training.hooks import StepListener
 from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training
 from posetools.training.spread.config import recorded_processes
 from posetools.training.spread.processes import by_first, here
-from posetools.training.steps import StepListener
 from posetools.training.train import Planned, TrainResult, execute, plan_run
 
 if TYPE_CHECKING:
@@ -114,10 +114,6 @@ def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
 
 def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:
     """Return what to train in each stage: where, with which config, resumed or not.
-
-    Args:
-        request: as for ``train_all``.
-        configs: as for ``train_all``.
 
     Raises:
         RequestError: what is asked for is not one pair.

@@ -42,14 +42,6 @@ def check_run(
 ) -> str:
     """Return the device to run on, after everything that could be wrong with the run was found to be right.
 
-    Args:
-        config: as it is to be run.
-        stage: which of the two models it is of.
-        skeleton: the data set's.
-        device: what the user asked for.
-        amp: whether mixed precision was asked for.
-        say: takes sentences about what is being done.
-
     Raises:
         RequestError: the list of problems, each with its fix.
     """

@@ -34,9 +34,9 @@ from posetools.training.hooks import SilentListener, TrainListener
 from posetools.training.mishaps import causes
 from posetools.training.request import NO_WEIGHTS, TrainRequest
 
-SMALLEST: dict[Stage, int] = {"det": 2, "pose": 8}
+_SMALLEST: dict[Stage, int] = {"det": 2, "pose": 8}
 # More than this no recipe of these models uses on one GPU.
-LARGEST: dict[Stage, int] = {"det": 128, "pose": 1024}
+_LARGEST: dict[Stage, int] = {"det": 128, "pose": 1024}
 # The second iteration is the first with the optimizer's own numbers in memory.
 _TRIAL = Limits(fewest=2, most=2, batches=1)
 _NO_GPU = "auto measures on a GPU, and there is none here"
@@ -188,11 +188,6 @@ def largest_batch(peak: Peak, limit: float, *, smallest: int, largest: int) -> B
 def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
     """Return the largest batch for the first GPU, with how it was found.
 
-    Args:
-        stage: which of the two models.
-        config: its config; the batch in it does not matter.
-        samples: how many the training split has: no larger batch is of use.
-
     Raises:
         RequestError: not even the smallest batch fits.
         RunError: a trial fails for another reason than memory.
@@ -203,8 +198,8 @@ def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
     found = largest_batch(
         lambda batch: gpu_peak(stage, config, batch),
         GPU_SHARE * total,
-        smallest=SMALLEST[stage],
-        largest=min(LARGEST[stage], samples),
+        smallest=_SMALLEST[stage],
+        largest=min(_LARGEST[stage], samples),
     )
     if found.batch is None:
         raise RequestError(

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from posetools.errors import MissingExtraError, RequestError, must_be
-from posetools.mm.stack import EXTRA
+from posetools.mm.stack import TRAIN_EXTRA
 
 Tracker: TypeAlias = Literal["tensorboard", "wandb", "mlflow"]
 TRACKERS: tuple[Tracker, ...] = get_args(Tracker)
@@ -36,7 +36,7 @@ def check_trackers(trackers: Sequence[str]) -> None:
         if find_spec(tracker) is not None:
             continue
         if tracker == "tensorboard":
-            raise MissingExtraError("--tracker tensorboard", EXTRA, tracker)
+            raise MissingExtraError("--tracker tensorboard", TRAIN_EXTRA, tracker)
         raise RequestError(
             f"--tracker {tracker} needs the package {tracker}, which is not installed\n"
             f"  install it with: uv pip install {tracker}"

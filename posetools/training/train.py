@@ -31,7 +31,6 @@ from posetools.mm.configs import (
 from posetools.mm.device import this_machine
 from posetools.mm.evaluations import ResumeHook, evaluations_of, nothing_left, set_early_stopping, stopping_text
 from posetools.mm.patches import patched_run
-from posetools.mm.plain import PlainHook
 from posetools.mm.run_folder import SKELETON, best_in, checkpoint_to_resume, resumable
 from posetools.mm.run_log import METRICS
 from posetools.mm.stack import prepare, require_train
@@ -44,7 +43,7 @@ from posetools.training.hooks import ProgressHook, SilentListener, TrainListener
 from posetools.training.mishaps import FEWEST_KEPT, GuardHook, watched
 from posetools.training.preflight import check_run
 from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training, check_work_dir
-from posetools.training.saving import Saving, SavingHook, clear_unfinished
+from posetools.training.saving import SavingHook, clear_unfinished
 from posetools.training.schedule import ScheduleHook
 from posetools.training.seeding import SeedHook
 from posetools.training.speed import make_fast
@@ -164,11 +163,6 @@ def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
 def execute(planned: Planned, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
     """Run what was planned.
 
-    Args:
-        planned: the run.
-        told: told where it is.
-        hooks: further mmengine hooks of this run.
-
     Raises:
         RequestError: another run is writing into the work folder.
         RunError: the run ended with an error of OpenMMLab or torch.
@@ -274,22 +268,22 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
     config, work_dir, checkpoint, first = planned.config, planned.work_dir, planned.checkpoint, here().first
     evaluations = evaluations_of(config, work_dir, writes=first)
     if checkpoint:
-        evaluations = by_first(lambda: evaluations.continued(planned.start))
+        evaluations = by_first(lambda: evaluations_of(config, work_dir, until=planned.start))
         evaluations.writes = first
     elif first:
         evaluations.write()
     if first:
         write_text(work_dir / SKELETON, dump_skeleton(skeleton))
         clear_unfinished(work_dir)
-    saving, progress = Saving(), ProgressHook(told, evaluations)
-    own = [WeightsHook(), GuardHook(), SavingHook(saving), PlainHook(), SeedHook()]
+    saving, progress, runner = SavingHook(), ProgressHook(told, evaluations), None
+    own = [WeightsHook(), GuardHook(), saving, SeedHook()]
     # It evaluates, and may save: after all others are ready.
     own += [ResumeHook(evaluations, checkpoint)] if checkpoint else []
     own += [progress, *hooks, *hooks_of_several(config, planned.device)]
     own += [CropsHook(planned.cache, told.say)] if planned.cache else []
     own += [ScheduleHook(told.say)] if checkpoint else []
-    with watched(planned.stage, work_dir) as watch, patched_run(config, planned.device, saving.save):
-        watch.runner = runner = Runner.from_cfg(config)
+    with watched(planned.stage, work_dir, lambda: runner), patched_run(config, planned.device, saving.save):
+        runner = Runner.from_cfg(config)
         for hook in own:
             runner.register_hook(hook)
         make_fast(runner)

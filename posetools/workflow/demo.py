@@ -27,7 +27,7 @@ from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.facts import read_facts
 from posetools.recipes.options import build_options
 from posetools.synth import PLAIN, render_set
-from posetools.training.steps import StepListener
+from posetools.training.hooks import StepListener
 from posetools.workflow.demo_folder import (
     CONFIGS,
     DATA,

@@ -32,7 +32,6 @@ from posetools.training.crops.store import (
     check_room,
     files_of,
     fill_folder,
-    fill_memory,
     is_there,
     show_bytes,
 )
@@ -116,12 +115,7 @@ def use_crops(runner: Any, cache: CropsCache, say: Say) -> None:
 def use_crops_in(
     datasets: Mapping[str, tuple[Any, Sequence[list[Callable[..., Any]]]]], cache: CropsCache, say: Say
 ) -> None:
-    """Change pipelines, in place, into ones that take crops and are otherwise the same.
-
-    Args:
-        datasets: by split, a data set and all the lists of transforms that its objects may go through.
-        cache: what is kept, and where.
-        say: takes sentences about what is being done.
+    """Change pipelines, all that the objects of a data set may go through, in place, into ones that take crops.
 
     Raises:
         RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
@@ -172,7 +166,7 @@ def _innermost(dataset: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CropsPlan:
     """The crops of one data set.
 
     Attributes:
@@ -191,10 +185,10 @@ class Plan:
         return sum(layout.objects for layout in self.layouts.values())
 
 
-def _plan(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> Plan:
+def _plan(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> CropsPlan:
     reaches = [reach_of(transforms, f"the {split} pipeline") for transforms in pipelines]
     entries = (dataset.get_data_info(number) for number in range(len(dataset)))
-    return Plan(split, pipelines, layouts_of(((entry["img_path"], entry["bbox"]) for entry in entries), reaches))
+    return CropsPlan(split, pipelines, layouts_of(((entry["img_path"], entry["bbox"]) for entry in entries), reaches))
 
 
 def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> dict[str, Layout]:
@@ -218,7 +212,7 @@ def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> 
     return layouts
 
 
-def _stores(plans: Sequence[Plan], cache: CropsCache, say: Say) -> list[CropStore]:
+def _stores(plans: Sequence[CropsPlan], cache: CropsCache, say: Say) -> Sequence[CropStore]:
     from mmpose.datasets.transforms import LoadImage
 
     def read(picture: str) -> Pixels:
@@ -230,18 +224,15 @@ def _stores(plans: Sequence[Plan], cache: CropsCache, say: Say) -> list[CropStor
     if cache.kind == "crops-ram":
         need = sum(layout.nbytes for plan in plans for layout in plan.layouts.values())
         say(f"crops of {objects} objects: {show_bytes(need)} of memory")
-        return [_in_memory(plan, read, say) for plan in plans]
+        in_memory = [MemoryCrops(plan.layouts) for plan in plans]
+        for store in in_memory:
+            store.fill(read, _telling(say))
+        return in_memory
     return _on_disk(plans, cache.folder, objects, read, say)
 
 
-def _in_memory(plan: Plan, read: Callable[[str], Pixels], say: Say) -> CropStore:
-    store = MemoryCrops(plan.layouts)
-    fill_memory(store, plan.layouts, read, _telling(say))
-    return store
-
-
 def _on_disk(
-    plans: Sequence[Plan], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
+    plans: Sequence[CropsPlan], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
 ) -> list[CropStore]:
     from mmengine.dist import barrier, get_rank, get_world_size
 

@@ -110,12 +110,7 @@ def _scale_warmup(config: Any, processes: int) -> None:
 
 
 def hooks_of_several(config: Any, device: str) -> list[Any]:
-    """Return the hooks that a run of several processes needs, and say in its config how the model is wrapped.
-
-    Args:
-        config: as it is to be run, in the process that has this device.
-        device: ``cpu`` or ``cuda:N``.
-    """
+    """Return the hooks that a run of several processes needs, and say in its config how the model is wrapped."""
     if not here().several:
         return []
     # mmengine takes LOCAL_RANK for the GPU, also on the CPU and where each process sees one GPU only.

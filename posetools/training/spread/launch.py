@@ -17,28 +17,27 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError
 from posetools.mm.configs import config_of_run
 from posetools.mm.device import AUTO
 from posetools.mm.stack import require_train
+from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.mishaps import how_to_go_on
 from posetools.training.spread.config import recorded_processes
 
 if TYPE_CHECKING:
-    from posetools.training.hooks import TrainListener
     from posetools.training.request import TrainRequest
     from posetools.training.train import Planned, TrainResult
 
 # What each process finds in the folder: the run that was planned, and the pipe by which the first one tells.
 RUN, CHANNEL = "run.pickle", "channel"
-INTERRUPTED = 130
 # Seconds in which a process that has ended must have been heard to the end.
 _PATIENCE = 5.0
 
@@ -112,10 +111,6 @@ def _check_cpu(number: int, device: str) -> None:
 def launch(planned: Planned, listener: TrainListener) -> TrainResult:
     """Run what was planned with its number of processes, on this machine, and return what the first one returned.
 
-    Args:
-        planned: the run.
-        listener: told where the run is, by the first process.
-
     Raises:
         PosetoolsError: what the process that failed first said, with its exit status; or how it died.
         StoppedError: the user stopped the run.
@@ -145,14 +140,14 @@ def _heard(folder: Path, listener: TrainListener) -> Iterator[list[TrainResult]]
     os.set_blocking(reading, True)
 
     def listen() -> None:
-        take: dict[str, Callable[[Any], None]] = {
-            "say": listener.say,
-            "update": listener.update,
-            "result": results.append,
-        }
         with os.fdopen(reading, "rb") as channel:
-            while (record := pickle.load(channel)) is not None:
-                take[record[0]](record[1])
+            while (heard := pickle.load(channel)) is not None:
+                if isinstance(heard, str):
+                    listener.say(heard)
+                elif isinstance(heard, TrainStatus):
+                    listener.update(heard)
+                else:
+                    results.append(heard)
 
     with (folder / CHANNEL).open("wb", buffering=0) as own:
         thread = Thread(target=listen, daemon=True)
@@ -221,7 +216,7 @@ def _error(trouble: Exception | signal.Signals | None, planned: Planned, folder:
     number, going_on = planned.processes, how_to_go_on(planned.stage, planned.work_dir)
     errors: dict[Path, tuple[str, int]] = {path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")}
     if isinstance(trouble, signal.Signals):
-        stopped = [text for _, (text, status) in sorted(errors.items()) if status == INTERRUPTED]
+        stopped = [text for _, (text, status) in sorted(errors.items()) if status == StoppedError.exit_status]
         if trouble is signal.SIGINT and stopped:
             return StoppedError(stopped[0])
         return _with_status(StoppedError(f"stopped by {trouble.name}\n  {going_on}"), 128 + trouble)

@@ -110,17 +110,14 @@ def device_of(place: Place, asked: str) -> str:
     if asked == "cpu" or (asked == AUTO and not there):
         return "cpu"
     # Where the cluster shows each process one GPU of its own, that one is number 0 to all of them.
-    number = 0 if there == 1 and _one_gpu_each() else place.local_rank
+    own = "SLURM_STEP_GPUS" in os.environ or "SLURM_GPUS_PER_TASK" in os.environ
+    number = 0 if there == 1 and own else place.local_rank
     if number >= there:
         raise RequestError(
             f"process {place.local_rank} of this machine needs a GPU of its own, but torch can use {there or 'none'}\n"
             "  start as many processes as there are GPUs; `posetools doctor` says why a GPU is not seen"
         )
     return f"cuda:{number}"
-
-
-def _one_gpu_each() -> bool:
-    return "SLURM_STEP_GPUS" in os.environ or "SLURM_GPUS_PER_TASK" in os.environ
 
 
 def join(launcher: str, asked: str) -> tuple[Place, str]:

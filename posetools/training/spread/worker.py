@@ -17,11 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from posetools.errors import PosetoolsError
+from posetools.errors import PosetoolsError, StoppedError
 from posetools.training.hooks import SilentListener, TrainStatus
-from posetools.training.spread.launch import CHANNEL, INTERRUPTED, RUN
+from posetools.training.spread.launch import CHANNEL, RUN
+
+if TYPE_CHECKING:
+    from posetools.training.train import TrainResult
 
 # Seconds between two looks at whether the process that started this one is there.
 _PAUSE = 0.5
@@ -34,13 +37,13 @@ class _Sender:
         self._channel = (folder / CHANNEL).open("wb", buffering=0)
 
     def say(self, line: str) -> None:
-        self.send("say", line)
+        self.send(line)
 
     def update(self, status: TrainStatus) -> None:
-        self.send("update", status)
+        self.send(status)
 
-    def send(self, kind: str, value: Any) -> None:
-        self._channel.write(pickle.dumps((kind, value)))
+    def send(self, told: str | TrainStatus | TrainResult) -> None:
+        self._channel.write(pickle.dumps(told))
 
 
 def main(folder: Path, parent: int) -> int:
@@ -56,7 +59,7 @@ def main(folder: Path, parent: int) -> int:
         failed = (str(exc), exc.exit_status)
     except KeyboardInterrupt:
         # Importing what the run is made of takes a while, in which the user may stop it already.
-        failed = ("stopped", INTERRUPTED)
+        failed = ("stopped", StoppedError.exit_status)
     else:
         return 0
     (folder / f"{name}.error").write_bytes(pickle.dumps(failed))
@@ -79,7 +82,7 @@ def _train(folder: Path) -> None:
     result = execute(replace(planned, device=device), told)
     leave()
     if isinstance(told, _Sender):
-        told.send("result", result)
+        told.send(result)
 
 
 def _write_to(log: Path) -> None:
