@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from posetools.errors import RequestError
+
+if TYPE_CHECKING:
+    from posetools.training.request import TrainRequest
 
 _Stage: TypeAlias = Annotated[
     Literal["det", "pose", "all"],
@@ -134,7 +137,6 @@ def train(
     The data set is checked against the config first. Ctrl-C stops the run, --resume goes on with it.
     """
     from posetools.training.request import TrainRequest
-    from posetools.training.spread.processes import one_of_several
 
     positional, options = split_arguments(arguments or (), cfg_options or ())
     request = TrainRequest(
@@ -160,15 +162,21 @@ def train(
         processes=processes,
         launcher=launcher,
     )
-    with one_of_several(launcher):
+    _run(request, config or (), both=stage == "all", dry_run=dry_run)
+
+
+def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
+    from posetools.training.spread.processes import one_of_several
+
+    with one_of_several(request.launcher):
         if dry_run:
             from posetools.cli.train_all import try_out
 
-            try_out(request, config or (), both=stage == "all")
-        elif stage == "all":
+            try_out(request, configs, both=both)
+        elif both:
             from posetools.cli.train_all import run_all
 
-            run_all(request, config or ())
+            run_all(request, configs)
         else:
             from posetools.cli.train_display import run_one
 

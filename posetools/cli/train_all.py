@@ -16,7 +16,8 @@ from posetools.evaluation.scoring import pck_of
 from posetools.mm.configs import STAGES
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
-from posetools.training.dry_run import DryRun, StageEstimate, dry_run, size_text, summary
+from posetools.training.dry_run import dry_run
+from posetools.training.estimate import DryRun, StageEstimate, size_text, summary
 from posetools.training.pair import EVALUATION, TrainAllResult, stage_requests, train_all
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult

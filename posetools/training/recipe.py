@@ -28,8 +28,8 @@ from posetools.recipes.costs import GPU_SHARE, Measured
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
 from posetools.recipes.machine import GIB, Machine, busy_text
 from posetools.recipes.options import AUTO, DetOptions, PoseOptions, RecipeOptions
-from posetools.training.dry_run import dry_run
-from posetools.training.dry_run_hook import Limits, Timing
+from posetools.training.dry_run import Limits, dry_run
+from posetools.training.estimate import Timing
 from posetools.training.hooks import SilentListener, TrainListener
 from posetools.training.mishaps import causes
 from posetools.training.request import NO_WEIGHTS, TrainRequest

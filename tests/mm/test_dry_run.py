@@ -16,16 +16,8 @@ import pytest
 
 from posetools.errors import RequestError, RunError
 from posetools.mm.configs import Stage, load_config, set_epochs
-from posetools.training.dry_run import (
-    DryRun,
-    Schedule,
-    StageEstimate,
-    dry_run,
-    schedule_of,
-    size_text,
-    summary,
-)
-from posetools.training.dry_run_hook import Limits, Timing
+from posetools.training.dry_run import Limits, dry_run
+from posetools.training.estimate import DryRun, Schedule, StageEstimate, Timing, schedule_of, size_text, summary
 from posetools.training.memory import MemoryWatch, memory_of_machine
 from posetools.training.request import TrainRequest
 from tests.mm.conftest import Recorder, Run, Tiny

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProcessPlace:
     """Which of the processes of a run this is.
 
     Attributes:
@@ -63,10 +63,10 @@ class Place:
         return self.world > 1
 
 
-ALONE = Place()
+ALONE = ProcessPlace()
 
 
-def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> Place:
+def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> ProcessPlace:
     """Return which process this is, by what the launcher left in the environment.
 
     Raises:
@@ -86,10 +86,10 @@ def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> Plac
                 "the processes of one machine itself"
             )
         values.append(int(text))
-    return Place(*values)
+    return ProcessPlace(*values)
 
 
-def device_of(place: Place, asked: str) -> str:
+def device_of(place: ProcessPlace, asked: str) -> str:
     """Return the device of this process: the GPU with its number on this machine, or the CPU.
 
     Args:
@@ -120,7 +120,7 @@ def device_of(place: Place, asked: str) -> str:
     return f"cuda:{number}"
 
 
-def join(launcher: str, asked: str) -> tuple[Place, str]:
+def join(launcher: str, asked: str) -> tuple[ProcessPlace, str]:
     """Make this process one of the group, and return which one it is and its device.
 
     Without a launcher nothing happens, and the device is what was asked for.
@@ -144,13 +144,13 @@ def join(launcher: str, asked: str) -> tuple[Place, str]:
     return place, device
 
 
-def here() -> Place:
+def here() -> ProcessPlace:
     """Return which process this is, once it has joined the others; until then it is alone."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
         return ALONE
-    return Place(distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0")), distributed.get_world_size())
+    return ProcessPlace(distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0")), distributed.get_world_size())
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-def _meeting_point(launcher: str, place: Place) -> dict[str, str]:
+def _meeting_point(launcher: str, place: ProcessPlace) -> dict[str, str]:
     """Return the variables by which torch finds the first process, and mmengine this one's number."""
     known = os.environ.get("MASTER_ADDR")
     return {
@@ -203,7 +203,7 @@ def _meeting_point(launcher: str, place: Place) -> dict[str, str]:
     }
 
 
-def _first_machine(launcher: str, place: Place) -> str:
+def _first_machine(launcher: str, place: ProcessPlace) -> str:
     if launcher == "slurm":
         return _first_of_slurm(os.environ.get("SLURM_JOB_NODELIST") or os.environ.get("SLURM_NODELIST") or "")
     if launcher == "mpi" and os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(place.world):
