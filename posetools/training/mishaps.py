@@ -103,10 +103,11 @@ def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> Ru
     if isinstance(error, DivergedError):
         return _diverged(error, runner, stage, work_dir)
     config = {} if runner is None else runner.cfg
-    for kind in (_disk, _worker, _gpu_memory, _picture):
-        lines = kind(error, where(runner), config, work_dir)
-        if lines:
-            return RunError("\n  ".join([*lines, how_to_go_on(stage, work_dir)]))
+    place = where(runner)
+    lines = _disk(error, place, work_dir) or _worker(error, place, config)
+    lines = lines or _gpu_memory(error, place, config) or _picture(error, place, config)
+    if lines:
+        return RunError("\n  ".join([*lines, how_to_go_on(stage, work_dir)]))
     if runner is not None and first_not_finite(runner.model.state_dict()):
         # Networks with NaN in them fail in other ways as well, with words that do not say so.
         return _diverged(DivergedError("the weights are no finite numbers any more", runner), runner, stage, work_dir)
@@ -120,8 +121,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _disk(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
-    del config
+def _disk(error: Exception, place: str, work_dir: Path) -> list[str]:
     for cause in causes(error):
         if isinstance(cause, OSError) and cause.errno in _FULL:
             written = f"{cause.filename}: " if cause.filename else ""
@@ -130,8 +130,7 @@ def _disk(error: Exception, place: str, config: Mapping[str, Any], work_dir: Pat
     return []
 
 
-def _worker(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
-    del work_dir
+def _worker(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]:
     matches = [match for cause in causes(error) if (match := _WORKER.search(str(cause)))]
     if not matches:
         return []
@@ -148,8 +147,7 @@ def _worker(error: Exception, place: str, config: Mapping[str, Any], work_dir: P
     return [f"a worker that loads data {how} {place}: {reason}", *fewer_workers(workers, shared=shared)]
 
 
-def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
-    del work_dir
+def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]:
     import torch
 
     # The class has another name before torch 2.5.
@@ -159,8 +157,7 @@ def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any], work_di
     return [f"the GPU ran out of memory {place}", *less_memory(batch, amp=_is_amp(config))]
 
 
-def _picture(error: Exception, place: str, config: Mapping[str, Any], work_dir: Path) -> list[str]:
-    del work_dir
+def _picture(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]:
     found = next((match for pattern in _PICTURES if (match := pattern.search(str(error)))), None)
     path = Path(found[1] if found else "")
     if path.suffix.lower() not in SUFFIXES:

@@ -29,7 +29,7 @@ from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training
 from posetools.training.spread.config import recorded_processes
 from posetools.training.spread.processes import by_first, here
-from posetools.training.train import Planned, TrainResult, execute, plan_run
+from posetools.training.train import RunPlan, TrainResult, execute, plan_run
 
 if TYPE_CHECKING:
     from posetools.evaluation.run import RunReport
@@ -204,9 +204,9 @@ def _has_begun(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("*.py"))
 
 
-def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -> Mapping[Stage, Planned]:
+def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -> Mapping[Stage, RunPlan]:
     """Return both runs, checked: what is wrong with either is told before the first one starts."""
-    planned, problems = dict[Stage, Planned](), list[str]()
+    planned, problems = dict[Stage, RunPlan](), list[str]()
     with listener.training() as told:
         for stage in STAGES:
             try:
@@ -218,7 +218,7 @@ def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -
     return planned
 
 
-def _keep_configs(planned: Mapping[Stage, Planned]) -> None:
+def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
     """Write the configs as run into the folders of the runs, where mmengine would write them when each one starts."""
     for one in planned.values():
         if one.checkpoint is not None:
@@ -231,7 +231,7 @@ def _keep_configs(planned: Mapping[Stage, Planned]) -> None:
             raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
 
 
-def _train(number: int, stage: Stage, request: TrainRequest, planned: Planned, listener: StepListener) -> TrainResult:
+def _train(number: int, stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener) -> TrainResult:
     how = ("--resume",) if request.resume else ("--config", planned.config.filename)
     words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
     listener.step(f"the {_NAMES[stage]} (part {number} of {_PARTS})", shlex.join(words))

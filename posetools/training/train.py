@@ -100,7 +100,7 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
+class RunPlan:
     """A run that was found to be possible.
 
     Attributes:
@@ -128,7 +128,7 @@ class Planned:
     left: str = ""
 
 
-def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
+def plan_run(request: TrainRequest, told: TrainListener) -> RunPlan:
     """Return the run that is asked for, after everything was looked at that could be wrong with it.
 
     Raises:
@@ -140,7 +140,7 @@ def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
     told = told if place.first else SilentListener()
     config, work_dir = in_turn(lambda: _planned(request, told))
     cache = crops_cache(request.cache, request.cache_dir, stage=request.stage, work_dir=work_dir)
-    planned = Planned(stage=request.stage, config=config, work_dir=work_dir, cache=cache)
+    planned = RunPlan(stage=request.stage, config=config, work_dir=work_dir, cache=cache)
     if request.resume:
         found = resumable(work_dir, told.say)
         planned = replace(planned, checkpoint=found.path, start=found.epoch)
@@ -160,7 +160,7 @@ def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
     return replace(planned, skeleton=skeleton, device=own, processes=processes)
 
 
-def execute(planned: Planned, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
+def execute(planned: RunPlan, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
     """Run what was planned.
 
     Raises:
@@ -262,7 +262,7 @@ def _set_weights(config: Any, weights: str | None, checkpoint: Path | None) -> N
         config.load_from = str(checkpoint)
 
 
-def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
+def _run(planned: RunPlan, skeleton: Skeleton, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
     from mmengine.runner import Runner
 
     config, work_dir, checkpoint, first = planned.config, planned.work_dir, planned.checkpoint, here().first

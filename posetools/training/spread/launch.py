@@ -27,14 +27,13 @@ from typing import TYPE_CHECKING
 from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError
 from posetools.mm.configs import config_of_run
 from posetools.mm.device import AUTO
-from posetools.mm.stack import require_train
 from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.mishaps import how_to_go_on
 from posetools.training.spread.config import recorded_processes
 
 if TYPE_CHECKING:
     from posetools.training.request import TrainRequest
-    from posetools.training.train import Planned, TrainResult
+    from posetools.training.train import RunPlan, TrainResult
 
 # What each process finds in the folder: the run that was planned, and the pipe by which the first one tells.
 RUN, CHANNEL = "run.pickle", "channel"
@@ -80,7 +79,6 @@ def _before(work_dir: Path) -> tuple[int | None, int | None]:
 
 
 def _check_gpus(number: int, device: str) -> None:
-    require_train("posetools train")
     import torch
 
     if number > 1 and device not in (AUTO, "cuda"):
@@ -97,7 +95,6 @@ def _check_gpus(number: int, device: str) -> None:
 
 
 def _check_cpu(number: int, device: str) -> None:
-    require_train("posetools train")
     import torch
 
     there = torch.cuda.device_count()
@@ -108,7 +105,7 @@ def _check_cpu(number: int, device: str) -> None:
         )
 
 
-def launch(planned: Planned, listener: TrainListener) -> TrainResult:
+def launch(planned: RunPlan, listener: TrainListener) -> TrainResult:
     """Run what was planned with its number of processes, on this machine, and return what the first one returned.
 
     Raises:
@@ -211,7 +208,7 @@ def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
     return None
 
 
-def _error(trouble: Exception | signal.Signals | None, planned: Planned, folder: Path) -> PosetoolsError:
+def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder: Path) -> PosetoolsError:
     """Return the one error to raise: why the first process that failed did."""
     number, going_on = planned.processes, how_to_go_on(planned.stage, planned.work_dir)
     errors: dict[Path, tuple[str, int]] = {path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")}
