@@ -43,9 +43,8 @@ from posetools.training.hooks import ProgressHook, SilentListener, TrainListener
 from posetools.training.mishaps import FEWEST_KEPT, GuardHook, watched
 from posetools.training.preflight import check_run
 from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training, check_work_dir
+from posetools.training.resuming import ScheduleHook, SeedHook
 from posetools.training.saving import SavingHook, clear_unfinished
-from posetools.training.schedule import ScheduleHook
-from posetools.training.seeding import SeedHook
 from posetools.training.speed import make_fast
 from posetools.training.spread.config import hooks_of_several, spread_out
 from posetools.training.spread.launch import launch, to_start
