@@ -116,18 +116,21 @@ def ann_file_of(dataset: Mapping[str, Any]) -> Path:
     return Path(dataset.get("data_root") or "") / str(dataset.get("ann_file", ""))
 
 
-def pretrained_parts(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every part of a model's config whose ``init_cfg`` starts it from weights of elsewhere, with its place in it.
-
-    The place is that of the part's tensors in the model: ``backbone``, ``neck.0``.
-    """
-    if isinstance(model, dict):
-        init = model.get("init_cfg")
-        if isinstance(init, dict) and init.get("type") == "Pretrained":
-            yield path, model
-    parts = model.items() if isinstance(model, dict) else enumerate(model if isinstance(model, list | tuple) else ())
+def parts_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every dict in a value of a config with its place in it, that of its tensors in a model: ``neck.0``."""
+    if isinstance(value, dict):
+        yield path, value
+    parts = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list | tuple) else ())
     for name, part in parts:
-        yield from pretrained_parts(part, f"{path}.{name}" if path else str(name))
+        yield from parts_of(part, f"{path}.{name}" if path else str(name))
+
+
+def pretrained_parts(model: Any) -> Iterator[tuple[str, Any]]:
+    """Give the parts of a model's config, with their places, whose ``init_cfg`` starts them from given weights."""
+    for path, part in parts_of(model):
+        init = part.get("init_cfg")
+        if isinstance(init, dict) and init.get("type") == "Pretrained":
+            yield path, part
 
 
 def drop_pretrained(model: Any) -> None:

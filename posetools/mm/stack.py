@@ -148,6 +148,19 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def building(what: str, scope: str) -> Iterator[None]:
+    """Let what is built within be found in a registry scope, silently, and say in one sentence what cannot be built.
+
+    Raises:
+        RunError: something else than a PosetoolsError was raised.
+    """
+    from mmengine.registry import DefaultScope
+
+    with failures(f"{what} cannot be built"), quiet(), DefaultScope.overwrite_default_scope(scope):
+        yield
+
+
+@contextlib.contextmanager
 def failures(
     what: str, log_of: Path | None = None, explain: Callable[[Exception], RunError | None] | None = None
 ) -> Iterator[None]:

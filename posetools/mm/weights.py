@@ -8,6 +8,7 @@ mmengine just what was planned; for a run that is resumed every tensor has to fi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from typing import Any, TypeAlias
 from posetools.errors import RequestError
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import SCOPES, Stage, pretrained_parts
-from posetools.mm.stack import RunHook, failures, quiet
+from posetools.mm.stack import RunHook, building
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -168,17 +169,10 @@ def _nothing_fits(plan: WeightsPlan, wanted: Mapping[str, Any]) -> str:
 
 
 def _tensors_of_model(config: Any, stage: Stage) -> dict[str, Any]:
-    import copy
+    from mmengine.registry import MODELS
 
-    from mmengine.registry import MODELS, DefaultScope
-
-    with (
-        failures(f"{config.filename}: the model cannot be built"),
-        quiet(),
-        DefaultScope.overwrite_default_scope(SCOPES[stage]),
-    ):
-        model = MODELS.build(copy.deepcopy(config.model))
-    return dict(model.state_dict())
+    with building(f"{config.filename}: the model", SCOPES[stage]):
+        return dict(MODELS.build(copy.deepcopy(config.model)).state_dict())
 
 
 def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -104,11 +104,6 @@ def length_text(epochs: int, total: int, done: int) -> str:
     return "; ".join(part for part in (text + (f", {done} of them done" if done else ""), too_few(total)) if part)
 
 
-def _learning_rate(runner: Any) -> float | None:
-    rates = runner.optim_wrapper.get_lr()
-    return float(rates["lr"][0]) if rates.get("lr") else None
-
-
 class ProgressHook(RunHook):
     """Tells a listener where the run is, and adds to its evaluations.
 
@@ -157,6 +152,7 @@ class ProgressHook(RunHook):
     ) -> None:
         """Tell where the run is; in an iteration the runner still counts one less, of epochs too."""
         self._told, done = time.monotonic(), runner.iter + ahead
+        rates = runner.optim_wrapper.get_lr().get("lr")
         status = TrainStatus(
             phase=phase,
             epoch=runner.epoch + ahead,
@@ -166,7 +162,7 @@ class ProgressHook(RunHook):
             done=done,
             total=runner.max_iters,
             loss=self.loss,
-            lr=_learning_rate(runner),
+            lr=float(rates[0]) if rates else None,
             rate=(done - self._first) / (self._told - self._started or 1.0),
             metrics=self.metrics,
             best=self._evaluations.best,

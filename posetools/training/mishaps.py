@@ -52,16 +52,12 @@ class DivergedError(RunError):
     """The loss or the weights are no finite numbers any more.
 
     Attributes:
-        what: the sentence's beginning.
-        where: epoch and iteration.
         at_start: whether it is the very first iteration, before which no step was taken.
     """
 
     def __init__(self, what: str, runner: Any, iteration: int | None = None) -> None:
-        self.what = what
-        self.where = where(runner, iteration)
         self.at_start = runner.epoch == 0 and iteration == 1
-        super().__init__(f"{what} {self.where}")
+        super().__init__(f"{what} {where(runner, iteration)}")
 
 
 def where(runner: Any, iteration: int | None = None) -> str:

@@ -134,7 +134,7 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
             # Crops are for poses.
             own = replace(own, cache=None, cache_dir=None)
         if by_stage:
-            own = replace(own, config=by_stage[stage], resume=request.resume and _has_checkpoint(parent / stage))
+            own = replace(own, config=by_stage[stage], resume=request.resume and last_in(parent / stage) is not None)
         elif request.resume:
             own = _resumed(own, parent / stage)
         found[stage] = own
@@ -184,7 +184,7 @@ def _own_options(options: Sequence[str], stage: Stage) -> tuple[str, ...]:
 
 def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
     """Return the request for a run that goes on, or that starts with the config that was kept for it."""
-    if _has_checkpoint(folder):
+    if last_in(folder):
         return replace(own, config=None)
     if not _has_begun(folder):
         return replace(own, config=None, resume=False)
@@ -194,10 +194,6 @@ def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
         number, gpus = recorded_processes(path)
         own = replace(own, gpus=number if gpus else None, processes=None if gpus or number == 1 else number)
     return replace(own, config=path, resume=False)
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    return last_in(folder) is not None
 
 
 def _has_begun(folder: Path) -> bool:
@@ -274,6 +270,6 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
     except KeyboardInterrupt as exc:
         if not any(_has_begun(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
-        if not any(_has_checkpoint(parent / stage) for stage in STAGES):
+        if not any(last_in(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
         raise StoppedError(f"stopped; what is trained is kept\n  {command} goes on from there") from exc

@@ -20,7 +20,7 @@ from posetools.errors import PosetoolsError, RequestError, must_be, quoted
 from posetools.files.disk import read_json
 from posetools.mm.configs import SCOPES, Stage, ann_file_of, data_root_of, inner_dataset
 from posetools.mm.device import resolve_device
-from posetools.mm.stack import failures, quiet
+from posetools.mm.stack import building
 from posetools.mm.weights import WeightsSource, check_weights, weights_sources
 
 # Seconds to wait for an answer of a server that has weights.
@@ -209,17 +209,13 @@ def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
 
 
 def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
-    from mmengine.registry import DATASETS, DefaultScope
+    from mmengine.registry import DATASETS
 
     for split in SPLITS:
         loader = copy.deepcopy(config[f"{split}_dataloader"])
         # Packing its entries into one array, a data set without any fails with numpy's own words.
         inner_dataset(loader)["serialize_data"] = False
-        with (
-            failures(f"{config.filename}: the {split} data set cannot be built"),
-            quiet(),
-            DefaultScope.overwrite_default_scope(SCOPES[stage]),
-        ):
+        with building(f"{config.filename}: the {split} data set", SCOPES[stage]):
             dataset = DATASETS.build(loader["dataset"])
         if not _has_objects(dataset, stage):
             package = {"det": "MMDet", "pose": "MMPose"}[stage]

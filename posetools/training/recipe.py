@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
 
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, RunError
@@ -40,9 +39,6 @@ _LARGEST: dict[Stage, int] = {"det": 128, "pose": 1024}
 # The second iteration is the first with the optimizer's own numbers in memory.
 _TRIAL = Limits(fewest=2, most=2, batches=1)
 _NO_GPU = "auto measures on a GPU, and there is none here"
-
-# Bytes at the peak of a training with this batch; None: out of memory.
-Peak: TypeAlias = Callable[[int], int | None]
 
 
 def emit_fitting(
@@ -165,11 +161,11 @@ class BatchSearch:
     peaks: dict[int, int | None]
 
 
-def largest_batch(peak: Peak, limit: float, *, smallest: int, largest: int) -> BatchSearch:
+def largest_batch(peak: Callable[[int], int | None], limit: float, *, smallest: int, largest: int) -> BatchSearch:
     """Return the largest batch that fits: ``smallest`` doubled as often as its peak stays within ``limit``.
 
     Args:
-        peak: runs a trial.
+        peak: returns the bytes that a training with this batch takes at most; None: out of memory.
         limit: bytes.
         smallest: what is tried first.
         largest: no more than this is tried; it is tried itself when doubling would step over it.

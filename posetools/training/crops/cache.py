@@ -88,28 +88,23 @@ class CropsHook(RunHook):
         self._cache, self._say = cache, say
 
     def before_run(self, runner: Any) -> None:
-        """Change its data sets."""
-        use_crops(runner, self._cache, self._say)
+        """Let the loaders of a run that has been built, but not started, take their pictures from crops.
 
+        Raises:
+            RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
+            InputError: a picture cannot be read.
+            OutputError: the crops cannot be written.
+        """
+        from mmcv.transforms import Compose
 
-def use_crops(runner: Any, cache: CropsCache, say: Say) -> None:
-    """Let the loaders of a run that has been built, but not started, take their pictures from crops.
-
-    Raises:
-        RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
-        InputError: a picture cannot be read.
-        OutputError: the crops cannot be written.
-    """
-    from mmcv.transforms import Compose
-
-    _check_workers(runner, cache)
-    switches = [hook for hook in runner.hooks if hasattr(hook, "switch_pipeline")]
-    for switch in switches:
-        switch.switch_pipeline = list(Compose(switch.switch_pipeline))
-    later = [switch.switch_pipeline for switch in switches]
-    train, val = runner.train_dataloader.dataset, runner.val_dataloader.dataset
-    pipelines = {split: _innermost(dataset).pipeline.transforms for split, dataset in (("train", train), ("val", val))}
-    use_crops_in({"train": (train, [pipelines["train"], *later]), "val": (val, [pipelines["val"]])}, cache, say)
+        _check_workers(runner, self._cache)
+        switches = [hook for hook in runner.hooks if hasattr(hook, "switch_pipeline")]
+        for switch in switches:
+            switch.switch_pipeline = list(Compose(switch.switch_pipeline))
+        later = [switch.switch_pipeline for switch in switches]
+        train, val = runner.train_dataloader.dataset, runner.val_dataloader.dataset
+        own, of_val = (_innermost(dataset).pipeline.transforms for dataset in (train, val))
+        use_crops_in({"train": (train, [own, *later]), "val": (val, [of_val])}, self._cache, self._say)
 
 
 def use_crops_in(

@@ -14,14 +14,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
 from posetools.errors import PosetoolsError, RequestError
-from posetools.mm.configs import config_of_run, load_config
+from posetools.mm.configs import config_of_run, load_config, parts_of
 from posetools.training.spread.processes import SameBuffersHook, here
 
 PROCESSES = "processes"
@@ -128,7 +128,7 @@ def hooks_of_several(config: Any, device: str) -> list[Any]:
 
 def _has_frozen_stages(model: Any) -> bool:
     # Stages are frozen when training begins, after the wrapper has asked which weights will have a gradient.
-    return any(part.get("frozen_stages", -1) >= 0 for part in _dicts(model))
+    return any(part.get("frozen_stages", -1) >= 0 for _, part in parts_of(model))
 
 
 def _normalise(config: Any, say: Callable[[str], None], *, gpus: bool) -> None:
@@ -139,20 +139,11 @@ def _normalise(config: Any, say: Callable[[str], None], *, gpus: bool) -> None:
     if config.model.get("type") == "RTMDet":
         # It makes all of its BN SyncBN by itself, whatever norm_cfg says, where there are several processes.
         config.model["use_syncbn"] = False
-    synced = [part for part in _dicts(config.model) if part.get("type") == "SyncBN"]
+    synced = [part for _, part in parts_of(config.model) if part.get("type") == "SyncBN"]
     for part in synced:
         part["type"] = "BN"
     if synced:
         say("SyncBN cannot run on the CPU: BN in its place")
-
-
-def _dicts(value: Any) -> Iterator[Any]:
-    """Give every dict in a value of a config."""
-    if isinstance(value, dict):
-        yield value
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    for part in parts:
-        yield from _dicts(part)
 
 
 def recorded_processes(path: Path) -> tuple[int, bool]:
