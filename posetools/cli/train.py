@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -158,10 +159,8 @@ def train(
         cache_dir=cache_dir,
         trackers=tuple(tracker or ()),
         cfg_options=options,
-        gpus=gpus,
-        processes=processes,
-        launcher=launcher,
     )
+    request = replace(request, gpus=gpus, processes=processes, launcher=launcher)
     _run(request, config or (), both=stage == "all", dry_run=dry_run)
 
 
