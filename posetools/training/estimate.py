@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from posetools.errors import RequestError
+from posetools.files.disk import existing_folder
 from posetools.mm.configs import Stage
 from posetools.mm.evaluations import is_due
 from posetools.training.memory import memory_of_machine
@@ -270,8 +271,7 @@ class DryRun:
 
 def summary(stages: tuple[StageEstimate, ...]) -> DryRun:
     """Return the estimates of the stages with what the machine has."""
-    place = stages[0].work_dir.absolute()
-    there = next(folder for folder in (place, *place.parents) if folder.is_dir())
+    there = existing_folder(stages[0].work_dir / "checkpoint")
     device = stages[0].device
     gpu = None
     if device.startswith("cuda"):

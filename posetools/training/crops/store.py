@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from posetools.core.geometry import Ints
 from posetools.errors import InputError, OutputError, RequestError
-from posetools.files.disk import read_json, write_files, write_json
+from posetools.files.disk import existing_folder, read_json, write_files, write_json
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress
 from posetools.recipes.machine import count_cores
@@ -296,8 +296,7 @@ def check_room(folder: Path, need: int) -> int:
     Raises:
         RequestError: fewer than needed.
     """
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing_folder(folder / KNOWN)).free
     if need > free:
         raise RequestError(
             f"{folder}: the crops need {show_bytes(need)} more there, and {show_bytes(free)} are free\n"
