@@ -33,7 +33,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.formats.coco.format import write_split
 from posetools.imaging.frames import read_picture
 from posetools.mm.configs import inner_dataset, load_config
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import PoseOptions, RecipeOptions
 from posetools.synth import PLAIN, render_set

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import Phase, settings
 
-from posetools.mm.extra import missing_packages
+from posetools.mm.stack import missing_packages
 
 # The tests' tensors are tiny: threads cost more than they bring, here and in the processes that tests start. Read by
 # torch when it is imported, which only the tests do.

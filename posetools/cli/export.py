@@ -115,7 +115,7 @@ def _precision(*, half: bool, int8: bool) -> Precision:
 
 
 def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
-    from posetools.mm.extra import require_train
+    from posetools.mm.stack import require_train
     from posetools.pairs.find import named_pair, pair_of_run
 
     require_train("posetools export")

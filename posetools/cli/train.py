@@ -12,7 +12,7 @@ import typer
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
-    from posetools.training.train import TrainRequest
+    from posetools.training.request import TrainRequest
 
 _Stage: TypeAlias = Annotated[
     Literal["det", "pose", "all"],
@@ -137,7 +137,7 @@ def train(
 
     The data set is checked against the config first. Ctrl-C stops the run, --resume goes on with it.
     """
-    from posetools.training.train import TrainRequest
+    from posetools.training.request import TrainRequest
 
     positional, options = split_arguments(arguments or (), cfg_options or ())
     request = TrainRequest(
@@ -168,25 +168,18 @@ def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run:
     from posetools.training.spread.processes import one_of_several
 
     with one_of_several(request.launcher):
-        _run_here(request, configs, both=both, dry_run=dry_run)
+        if dry_run:
+            from posetools.cli.train_all import try_out
 
+            try_out(request, configs, both=both)
+        elif both:
+            from posetools.cli.train_all import run_all
 
-def _run_here(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run: bool) -> None:
-    if dry_run:
-        from posetools.cli.train_all import try_out
+            run_all(request, configs)
+        else:
+            from posetools.cli.train_display import run_one
 
-        try_out(request, configs, both=both)
-    elif both:
-        from posetools.cli.train_all import run_all
-
-        run_all(request, configs)
-    else:
-        from posetools.cli.train_display import display, print_result
-        from posetools.training.train import train as run
-
-        with display() as listener:
-            result = run(request, listener)
-        print_result(result, request.stage)
+            run_one(request)
 
 
 def one_config(configs: Sequence[Path]) -> Path | None:

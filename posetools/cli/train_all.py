@@ -16,9 +16,11 @@ from posetools.core.stages import STAGES
 from posetools.evaluation.scoring import pck_of
 from posetools.recipes.budget import BOX_AP50, PCK, verdict
 from posetools.recipes.machine import busy_text
-from posetools.training.dry_run import DryRun, StageEstimate, dry_run, size_text, summary
+from posetools.training.dry_run import dry_run
+from posetools.training.estimate import DryRun, StageEstimate, size_text, summary
 from posetools.training.pair import EVALUATION, TrainAllResult, stage_requests, train_all
-from posetools.training.train import TrainRequest, TrainResult
+from posetools.training.request import TrainRequest
+from posetools.training.train import TrainResult
 
 if TYPE_CHECKING:
     from posetools.evaluation.report import Report
@@ -87,9 +89,7 @@ def print_estimate(estimate: DryRun) -> None:
         out.print(f"evaluation of both at the end: {time_text(estimate.joint_seconds)}")
         out.print(f"in all: {time_text(estimate.seconds)}")
     out.print(f"disk for checkpoints: {size_text(estimate.disk_needed)}, free: {size_text(estimate.disk)}")
-    if estimate.memory:
-        loaders = "" if stages[0].measured.memory_of_loaders else ", loader processes not counted"
-        out.print(f"memory of this machine: {size_text(estimate.memory)}{loaders}")
+    out.print(f"memory of this machine: {size_text(estimate.memory)}")
     for remark in estimate.remarks():
         out.print(f"[yellow]{escape(remark)}[/]")
     out.print("measured, then multiplied: other work on the machine changes it. Nothing was kept.")
@@ -112,7 +112,7 @@ def _best(result: TrainResult) -> str:
 
 def _timed(one: StageEstimate) -> str:
     seen = one.measured
-    return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.iterations}, after {seen.warm_up})"
+    return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.counted}, after {seen.warm_up})"
 
 
 def _iterations(one: StageEstimate) -> str:

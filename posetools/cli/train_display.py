@@ -18,7 +18,8 @@ from posetools.core.stages import Stage
 from posetools.errors import printable_lines
 from posetools.recipes.budget import BOX_AP50, OKS_AP50, verdict
 from posetools.training.hooks import TrainListener, TrainStatus
-from posetools.training.train import TrainResult
+from posetools.training.request import TrainRequest
+from posetools.training.train import TrainResult, train
 
 # Seconds between plain lines within an epoch.
 _PAUSE = 30.0
@@ -113,6 +114,13 @@ class BarDisplay:
             total=status.total,
             place=_GAP.join(part for part in ("" if evaluating else place, _left(status)) if part),
         )
+
+
+def run_one(request: TrainRequest) -> None:
+    """Train one stage, and print what came of it."""
+    with display() as listener:
+        result = train(request, listener)
+    print_result(result, request.stage)
 
 
 def print_result(result: TrainResult, stage: Stage) -> None:

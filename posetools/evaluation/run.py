@@ -27,10 +27,9 @@ from posetools.formats.coco.format import read_split
 from posetools.imaging.header import Picture
 from posetools.mm.configs import check_stage, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, resolve_device
-from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_folder import SKELETON
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.find import check_file, check_split, pair_of_run
 from posetools.pairs.open import PipelineOptions, open_models, open_pair
 from posetools.progress import Progress, silent

@@ -31,7 +31,7 @@ from posetools.evaluation.metrics import box_scores
 from posetools.evaluation.remarks import Remark
 from posetools.evaluation.scoring import collect, pose_scores
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.run_log import METRICS, Curve, read_run
+from posetools.mm.run_log import METRICS, LoggedCurve, read_run
 from posetools.progress import Progress
 
 # AP from which on nobody asks why it is low, and below which it is as good as 0.
@@ -64,8 +64,8 @@ class Training:
     """
 
     iterations: int | None = None
-    loss: Curve | None = None
-    rate: Curve | None = None
+    loss: LoggedCurve | None = None
+    rate: LoggedCurve | None = None
     since: float = 0.0
     stopped: tuple[int, int] | None = None
     command: str = ""
@@ -96,7 +96,7 @@ def undertrained(ap: float | None, training: Training | None) -> tuple[Remark, .
     return tuple(Remark(code, f"undertrained: {text}{more}") for code, text in found)
 
 
-def fall_at_end(loss: Curve, rate: Curve | None = None, since: float = 0.0) -> tuple[float, float] | None:
+def fall_at_end(loss: LoggedCurve, rate: LoggedCurve | None = None, since: float = 0.0) -> tuple[float, float] | None:
     """Return the mean loss of the last two quarters of a schedule when it still falls between them, else None.
 
     Args:

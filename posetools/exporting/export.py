@@ -26,8 +26,8 @@ from posetools.exporting.parity import Exported, Parity, compare
 from posetools.files.locks import only_one
 from posetools.imaging.header import Picture
 from posetools.mm.configs import data_root_of
-from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.stack import require_train
 from posetools.pairs.find import ModelFiles, Pair, check_split, recorded_metrics
 from posetools.pairs.open import PipelineOptions, open_models
 from posetools.pairs.pipeline import PosePipeline

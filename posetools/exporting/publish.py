@@ -38,14 +38,13 @@ from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, join_place, must_be
 from posetools.files.disk import read_json, sweep, write_files
 from posetools.files.locks import only_one
-from posetools.mm.averages import VERSION, is_stale, stale_text
+from posetools.mm.averages import VERSION_KEY, is_stale, stale_text
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import SCOPES, config_of_run, scope_in
-from posetools.mm.extra import require_train
 from posetools.mm.metainfo import skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON
 from posetools.mm.run_log import METRICS
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubt_of_checkpoint
 from posetools.pairs.find import check_file, recorded_metrics
 
@@ -199,7 +198,7 @@ def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: l
     if not isinstance(given, Mapping):
         raise InputError(path, "meta", must_be("value", "a dict", type(given).__name__))
     meta: dict[str, Any] = {str(name): value for name, value in given.items()}
-    meta[VERSION] = __version__
+    meta[VERSION_KEY] = __version__
     skeleton = _skeleton(path, meta)
     if skeleton is not None:
         meta["skeleton"] = skeleton

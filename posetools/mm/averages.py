@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-VERSION = "posetools_version"
+VERSION_KEY = "posetools_version"
 
 _PREFIX = "module."
 _CONVOLUTION = 4
@@ -40,14 +40,10 @@ def raw_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def is_stale(checkpoint: Mapping[str, Any]) -> bool:
-    """Return whether the average in a checkpoint of an earlier version holds untrained convolutions.
-
-    Args:
-        checkpoint: the content of a file that mmengine saved.
-    """
+    """Return whether the average in a checkpoint of an earlier version holds untrained convolutions."""
     meta = checkpoint.get("meta") or {}
     raw = raw_weights(checkpoint)
-    if raw is None or VERSION in meta or "AdamW" not in str(meta.get("cfg", "")):
+    if raw is None or VERSION_KEY in meta or "AdamW" not in str(meta.get("cfg", "")):
         return False
     distances: dict[bool, list[float]] = {True: [], False: []}
     for is_convolution, distance in _distances(checkpoint["state_dict"], raw):

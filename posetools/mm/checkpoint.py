@@ -8,28 +8,40 @@ numpy's arrays and numbers, and a stand-in for ``getattr`` that answers for Hist
 From torch 2.6 on the list is handed to torch's own loader, which refuses every other call. Older ones take no list;
 there the same list feeds an unpickler that looks up no other name. mmengine's Runner and every ``init_model`` load
 through ``load_checkpoint`` as well, so that resuming is as safe as evaluating.
+
+Nor is it larger in memory than in its file. ``torch.save`` stores tensors as they are; a zip archive may also hold them
+compressed, its directory may name the same bytes many times, a tensor may repeat one number without end, and a pickle
+may refer to its own parts again and again: a small file that fills the memory.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import struct
 import types
+import zipfile
 from functools import cache
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from posetools.errors import InputError, OutputError, RequestError, show_value
-from posetools.mm.checkpoint_size import check_archive, check_content
+from posetools.errors import InputError, OutputError, RequestError, must_be, show_value
+from posetools.files.nesting import NestingError, check_nesting
 from posetools.mm.environment import release
+from posetools.mm.patches import load_checkpoints_by
 
 # What unpickling a damaged file can end in; the pickle module promises no single exception.
 _BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 _BROKEN_BYTES = (AssertionError, ImportError, MemoryError, struct.error)
 
+# By which torch, too, tells its archives from what it wrote before them.
+_ARCHIVE = b"PK\x03\x04"
+_DEEPEST = 200
+_MOST_REPEATED = 1_000_000
+_HINT = "`torch.save` writes no such file: do not trust it"
 _STATISTICS = frozenset({"min", "max", "current", "mean"})
 
 
@@ -48,31 +60,29 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
     path = Path(path).expanduser()
     try:
         with path.open("rb") as file:
-            check_archive(path, file)
-            content = _load_anything(file, device) if trusted else _load(file, device)
+            _check_archive(path, file)
+            content = _load(file, device, trusted=trusted)
     except OSError as exc:
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
     except (*_BROKEN, *_BROKEN_BYTES) as exc:
-        raise _unloadable(path, exc) if trusted else _refusal(path, exc) from exc
+        if trusted:
+            said = (str(exc) or type(exc).__name__).splitlines()[0]
+            raise InputError(path, "", f"cannot be loaded, trusted or not: {said}") from exc
+        raise _refusal(path, exc) from exc
     if not isinstance(content, dict):
         raise InputError(path, "", f"must be a checkpoint (a dict), got {type(content).__name__}")
-    check_content(path, content)
+    _check_content(path, content)
     return content
 
 
 @cache
 def allow_mmengine_checkpoints() -> None:
     """Allow what mmengine's own checkpoints hold, and make mmengine load by ``load_checkpoint``. Safe to repeat."""
-    from mmengine.runner import CheckpointLoader
-    from mmengine.runner import checkpoint as mmengine_checkpoint
-
     if _torch_takes_a_list():
         import torch
 
         torch.serialization.add_safe_globals([(value, name) for name, value in _allowed().items()])
-    CheckpointLoader.register_scheme("", load_from_local, force=True)
-    # mmengine downloads with torch.hub, which unpickles anything; its other loaders of URLs all call this name.
-    mmengine_checkpoint.load_url = load_from_url
+    load_checkpoints_by(load_from_local, load_from_url)
 
 
 def load_from_local(filename: str, map_location: Any) -> dict[str, Any]:
@@ -115,21 +125,17 @@ def _torch_takes_a_list() -> bool:
     return release(torch.__version__) >= (2, 6)
 
 
-def _load(file: BinaryIO, device: Any) -> Any:
+def _load(file: BinaryIO, device: Any, *, trusted: bool) -> Any:
     import torch
 
+    if trusted:
+        return torch.load(file, map_location=device, weights_only=False)
     allow_mmengine_checkpoints()
     if _torch_takes_a_list():
         return torch.load(file, map_location=device, weights_only=True)
     # The module given here takes the place of pickle; torch refuses it together with weights_only, which before 2.6
     # has no list to add to and cannot build a HistoryBuffer.
     return torch.load(file, map_location=device, pickle_module=_restricted_pickle())
-
-
-def _load_anything(file: BinaryIO, device: Any) -> Any:
-    import torch
-
-    return torch.load(file, map_location=device, weights_only=False)
 
 
 @cache
@@ -193,11 +199,6 @@ def _restricted_pickle() -> Any:
     return types.SimpleNamespace(__name__="pickle", Unpickler=Unpickler, load=load)
 
 
-def _unloadable(path: Path, error: BaseException) -> InputError:
-    said = (str(error) or type(error).__name__).splitlines()[0]
-    return InputError(path, "", f"cannot be loaded, trusted or not: {said}")
-
-
 def _refusal(path: Path, error: BaseException) -> InputError:
     """Return the one sentence for a file that did not load: what it asked for, or that it is damaged."""
     text = str(error)
@@ -213,3 +214,49 @@ def _refusal(path: Path, error: BaseException) -> InputError:
     # torch's text explains how to switch the protection off; only what follows its last colon is about the file.
     said = text.rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
     return InputError(path, "", f"is not a checkpoint, or is damaged: {said.splitlines()[0].partition('. ')[0]}")
+
+
+def _check_archive(path: Path, file: BinaryIO) -> None:
+    """Refuse an archive whose members are larger than itself, by its directory, before torch reads any of them.
+
+    Raises:
+        InputError: it is too large when it is unpacked, or its directory is damaged.
+    """
+    is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not is_archive:
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as exc:
+        raise InputError(path, "", "is not a checkpoint, or is damaged: its archive cannot be read") from exc
+    file.seek(0)
+    if unpacked > size:
+        problem = must_be("its content", f"of at most the file's own {size} bytes", f"{unpacked} bytes when unpacked")
+        raise InputError(path, "", problem, hint=_HINT)
+
+
+def _check_content(path: Path, content: object) -> None:
+    """Refuse the content of a checkpoint that would be larger than its file once it is used.
+
+    Raises:
+        InputError: it is nested too deeply, repeats itself, or has a tensor that is larger than its numbers.
+    """
+    import torch
+
+    def children(value: object) -> list[object]:
+        if isinstance(value, torch.Tensor) and value.layout is torch.strided:
+            held = value.untyped_storage().nbytes()
+            if (wanted := value.numel() * value.element_size()) > max(held, _MOST_REPEATED):
+                problem = must_be("a tensor", f"of at most the {held} bytes that are stored for it", f"{wanted} bytes")
+                raise InputError(path, "", problem, hint=_HINT)
+        if isinstance(value, dict):
+            return [*value, *value.values()]
+        return list(value) if isinstance(value, list | tuple | set | frozenset) else []
+
+    try:
+        check_nesting(content, children, deepest=_DEEPEST, most_repeated=_MOST_REPEATED)
+    except NestingError as exc:
+        raise InputError(path, "", f"its content {exc}", hint=_HINT) from exc

@@ -16,6 +16,7 @@ from posetools.errors import InputError, RequestError
 
 # The registry scope that a config of each stage names.
 SCOPES: Mapping[Stage, str] = {"det": "mmdet", "pose": "mmpose"}
+STAGES: tuple[Stage, ...] = tuple(SCOPES)
 
 
 def load_config(path: Path) -> Any:
@@ -114,20 +115,26 @@ def ann_file_of(dataset: Mapping[str, Any]) -> Path:
     return Path(dataset.get("data_root") or "") / str(dataset.get("ann_file", ""))
 
 
-def pretrained_parts(model: Any) -> Iterator[Any]:
-    """Give every part of a model's config whose ``init_cfg`` starts it from weights of elsewhere."""
-    if isinstance(model, dict):
-        init = model.get("init_cfg")
+def parts_of(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Give every dict in a value of a config with its place in it, that of its tensors in a model: ``neck.0``."""
+    if isinstance(value, dict):
+        yield path, value
+    parts = value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list | tuple) else ())
+    for name, part in parts:
+        yield from parts_of(part, f"{path}.{name}" if path else str(name))
+
+
+def pretrained_parts(model: Any) -> Iterator[tuple[str, Any]]:
+    """Give the parts of a model's config, with their places, whose ``init_cfg`` starts them from given weights."""
+    for path, part in parts_of(model):
+        init = part.get("init_cfg")
         if isinstance(init, dict) and init.get("type") == "Pretrained":
-            yield model
-    parts = model.values() if isinstance(model, dict) else model if isinstance(model, list | tuple) else ()
-    for part in parts:
-        yield from pretrained_parts(part)
+            yield path, part
 
 
 def drop_pretrained(model: Any) -> None:
     """Let every part of a model's config start from random weights."""
-    for part in tuple(pretrained_parts(model)):
+    for _, part in tuple(pretrained_parts(model)):
         part["init_cfg"] = None
 
 

@@ -1,12 +1,12 @@
-"""The device a command runs on: what the user may ask for, and whether it is there."""
+"""The devices of this machine: what the user may ask for, whether it is there, and what there is for a recipe."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import find_spec
 
 from posetools.errors import RequestError
+from posetools.recipes.machine import Gpu, Machine, count_cores, has_gpu
 
 AUTO = "auto"
 
@@ -45,18 +45,20 @@ def resolve_device(asked: str) -> str:
     return f"cuda:{number or 0}"
 
 
-@contextmanager
-def runner_device(device: str) -> Iterator[None]:
-    """Make mmengine's Runner use this device: by itself it takes the first GPU whenever there is one."""
-    from mmengine.device import utils
+def this_machine() -> Machine:
+    """Return the cores and GPUs that a training here may use; torch is imported only where there is a sign of a GPU.
 
-    before = utils.DEVICE
-    if device.startswith("cuda"):
-        import torch
+    A GPU that torch cannot use is none, because training would run on the CPU. Where the ``train`` extra is not
+    installed nobody can tell how large a GPU is, and the recipe assumes a small one.
+    """
+    cores = count_cores()
+    if not has_gpu():
+        return Machine(cores)
+    if find_spec("torch") is None:
+        return Machine(cores, (Gpu("GPU of unknown size"),))
+    import torch
 
-        torch.cuda.set_device(device)
-    utils.DEVICE = device.partition(":")[0]
-    try:
-        yield
-    finally:
-        utils.DEVICE = before
+    if not torch.cuda.is_available():
+        return Machine(cores)
+    found = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
+    return Machine(cores, tuple(Gpu(each.name, each.total_memory) for each in found))

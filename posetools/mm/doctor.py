@@ -6,18 +6,31 @@ Everything here is pure: the same facts give the same checks, so that every prob
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from posetools.mm.environment import CORE, DRIVERS, MMCV, OPENCV, PYTHON, STACK, Check, Facts, Probe, Versions, release
+from posetools.mm.environment import (
+    CORE,
+    DRIVERS,
+    MMCV,
+    OPENCV,
+    PYTHON,
+    STACK,
+    Check,
+    Probe,
+    StackFacts,
+    Versions,
+    release,
+)
 
 _NOT_INSTALLED = "not installed"
 
 
-def examine(facts: Facts) -> tuple[Check, ...]:
+def examine(facts: StackFacts) -> tuple[Check, ...]:
     """Return every check in a fixed order; training can go on when all are in order."""
     checks = [_check_python(facts)]
     if facts.missing:
-        checks += _check_core(facts)
+        checks += [Check(name, True, _version(facts, name), "installed") for name in CORE]
         checks.append(_check_extra(facts))
         return tuple(checks)
     checks += [_check_version(facts, name, tested) for name, tested in STACK.items()]
@@ -31,14 +44,10 @@ def examine(facts: Facts) -> tuple[Check, ...]:
 
 def as_document(checks: Sequence[Check]) -> dict[str, Any]:
     """Return the checks as a document: ``ok`` as a whole, and every check with its five fields."""
-    listed = [
-        {"name": check.name, "ok": check.ok, "found": check.found, "expected": check.expected, "fix": check.fix}
-        for check in checks
-    ]
-    return {"ok": all(check.ok for check in checks), "checks": listed}
+    return {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
 
 
-def _check_python(facts: Facts) -> Check:
+def _check_python(facts: StackFacts) -> Check:
     expected = ".".join(map(str, PYTHON))
     ok = facts.python[:2] == PYTHON
     found = ".".join(map(str, facts.python))
@@ -48,12 +57,7 @@ def _check_python(facts: Facts) -> Check:
     return Check("python", False, found, f"{expected}; numpy 1.23.5 exists for no later one", fix)
 
 
-def _check_core(facts: Facts) -> Iterator[Check]:
-    for name in CORE:
-        yield Check(name, True, _version(facts, name), "installed")
-
-
-def _check_extra(facts: Facts) -> Check:
+def _check_extra(facts: StackFacts) -> Check:
     # The one command mends everything else that may be wrong, so nothing else is said.
     expected = (
         "installed; without it convert, validate, split, config and skeleton work, and train, eval and demo do not"
@@ -61,7 +65,7 @@ def _check_extra(facts: Facts) -> Check:
     return Check("train extra", False, f"not installed: {', '.join(facts.missing)}", expected, _sync(facts))
 
 
-def _check_version(facts: Facts, name: str, tested: Versions) -> Check:
+def _check_version(facts: StackFacts, name: str, tested: Versions) -> Check:
     found = _version(facts, name)
     if tested.below:
         ok = release(tested.oldest) <= release(found) < release(tested.below)
@@ -74,7 +78,7 @@ def _check_version(facts: Facts, name: str, tested: Versions) -> Check:
     return Check(name, ok, found, expected, "" if ok else _sync(facts))
 
 
-def _check_pair(facts: Facts) -> Check:
+def _check_pair(facts: StackFacts) -> Check:
     """Compare torch with torchvision: 2.x goes with 0.(x + 15), and both are built for the same device."""
     torch, torchvision = _version(facts, "torch"), _version(facts, "torchvision")
     numbers, build = release(torch), torch.partition("+")[2]
@@ -89,7 +93,7 @@ def _check_pair(facts: Facts) -> Check:
     )
 
 
-def _check_single(facts: Facts, name: str, packages: Sequence[str], wanted: str, folder: str) -> Check:
+def _check_single(facts: StackFacts, name: str, packages: Sequence[str], wanted: str, folder: str) -> Check:
     """Check that of several packages which write one folder only the wanted one is there."""
     there = [package for package in packages if package in facts.distributions]
     others = [package for package in there if package != wanted]
@@ -105,7 +109,7 @@ def _check_single(facts: Facts, name: str, packages: Sequence[str], wanted: str,
     )
 
 
-def _check_probes(facts: Facts) -> Iterator[Check]:
+def _check_probes(facts: StackFacts) -> Iterator[Check]:
     yield _check_nms(facts, "mmcv", "mmcv's compiled ops", "--reinstall-package mmcv")
     yield _check_nms(
         facts, "torchvision", "torchvision's compiled ops", "--reinstall-package torch --reinstall-package torchvision"
@@ -118,7 +122,7 @@ def _check_probes(facts: Facts) -> Iterator[Check]:
         yield _check_import(facts, "models", "mmdet", "mmdet and mmpose imported")
 
 
-def _check_nms(facts: Facts, name: str, what: str, reinstall: str) -> Check:
+def _check_nms(facts: StackFacts, name: str, what: str, reinstall: str) -> Check:
     probe = facts.probes[name]
     kept = probe.found.get("kept", {})
     ok = probe.ok and bool(kept) and all(indices == [1] for indices in kept.values())
@@ -126,7 +130,7 @@ def _check_nms(facts: Facts, name: str, what: str, reinstall: str) -> Check:
     return Check(what, ok, found or probe.error, "nms keeps [1]", "" if ok else _sync(facts, reinstall))
 
 
-def _check_import(facts: Facts, name: str, package: str, what: str = "") -> Check:
+def _check_import(facts: StackFacts, name: str, package: str, what: str = "") -> Check:
     probe = facts.probes[name]
     return Check(
         what or f"{name} imported",
@@ -137,7 +141,7 @@ def _check_import(facts: Facts, name: str, package: str, what: str = "") -> Chec
     )
 
 
-def _check_checkpoint(facts: Facts) -> Check:
+def _check_checkpoint(facts: StackFacts) -> Check:
     probe = facts.probes["checkpoint"]
     ok = probe.ok and dict(probe.found) == {"loaded": 1.0, "hostile": "refused"}
     found = "loaded; one with code in it: refused" if ok else probe.error or f"{dict(probe.found)}"
@@ -145,7 +149,7 @@ def _check_checkpoint(facts: Facts) -> Check:
     return Check("an mmengine checkpoint saved and loaded", ok, found, "loaded; one with code in it: refused", fix)
 
 
-def _check_gpu(facts: Facts) -> Iterator[Check]:
+def _check_gpu(facts: StackFacts) -> Iterator[Check]:
     torch = facts.probes["torch"]
     if not torch.ok:
         fix = _sync(facts, "--reinstall-package torch")
@@ -160,7 +164,7 @@ def _check_gpu(facts: Facts) -> Iterator[Check]:
     yield _check_backend(facts.probes["mmcv"], bool(gpus))
 
 
-def _check_visible(facts: Facts, cuda: str | None, built: str, gpus: Sequence[Any]) -> Check:
+def _check_visible(facts: StackFacts, cuda: str | None, built: str, gpus: Sequence[Any]) -> Check:
     """Check that torch sees the GPUs of a machine that has an NVIDIA driver; a machine without one is in order."""
     name = "GPU"
     if gpus:
@@ -220,11 +224,11 @@ def _check_backend(mmcv: Probe, gpu: bool) -> Check:
     return Check("NMS in force", True, found, "mmcv's or torchvision's")
 
 
-def _version(facts: Facts, name: str) -> str:
+def _version(facts: StackFacts, name: str) -> str:
     return facts.distributions.get(name, _NOT_INSTALLED)
 
 
-def _sync(facts: Facts, options: str = "") -> str:
+def _sync(facts: StackFacts, options: str = "") -> str:
     """Return the command that brings the environment to what pyproject.toml says, and keeps what else is in it.
 
     The oldest stack has a resolution of its own, and other environments are not ours to change: those are made anew.

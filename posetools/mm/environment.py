@@ -59,6 +59,7 @@ CORE = (
     "msgspec",
     "numpy",
     "pillow",
+    "psutil",
     "pydantic",
     "pyyaml",
     "rich",
@@ -94,7 +95,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class StackFacts:
     """What was found on this machine.
 
     Attributes:

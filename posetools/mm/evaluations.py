@@ -14,6 +14,8 @@ from typing import Any
 
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import read_json, write_json
+from posetools.mm.run_folder import Resumable
+from posetools.mm.stack import RunHook
 
 EVALUATIONS = "evaluations.json"
 
@@ -101,15 +103,6 @@ class Evaluations:
         self.entries, self.recorded = [entry for entry in entries if entry[0] <= until], True
         return True
 
-    def continued(self, start: int) -> Evaluations:
-        """Return these evaluations with those that were read, as a value that can be sent to other processes.
-
-        Raises:
-            InputError: as for ``read``.
-        """
-        self.read(start)
-        return self
-
     @property
     def best(self) -> Best | None:
         """Return the best evaluation, the later of two that are equal; None when nothing could be measured yet."""
@@ -127,14 +120,27 @@ class Evaluations:
         return replace(best, since=since) if best else None
 
 
-def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False) -> Evaluations:
-    """Return where the evaluations of a run go, and by which of its metrics its config chooses the best."""
+def evaluations_of(config: Any, work_dir: Path, *, writes: bool = False, until: int | None = None) -> Evaluations:
+    """Return where the evaluations of a run go, and by which of its metrics its config chooses the best.
+
+    Args:
+        config: of the run.
+        work_dir: of the run.
+        writes: whether this process writes them.
+        until: the epoch up to which those of an earlier part of the run are read; None: they are not.
+
+    Raises:
+        InputError: the file is of another form.
+    """
     checkpoint = (config.get("default_hooks") or {}).get("checkpoint") or {}
     best, rule = checkpoint.get("save_best"), checkpoint.get("rule")
     monitor = best[0] if isinstance(best, list | tuple) and best else best
     rule = rule[0] if isinstance(rule, list | tuple) and rule else rule
     name = monitor if isinstance(monitor, str) and monitor != "auto" else None
-    return Evaluations(work_dir / EVALUATIONS, writes, name, rule or "greater")
+    evaluations = Evaluations(work_dir / EVALUATIONS, writes, name, rule or "greater")
+    if until is not None:
+        evaluations.read(until)
+    return evaluations
 
 
 def set_early_stopping(config: Any, patience: int, evaluations: Evaluations) -> None:
@@ -160,38 +166,64 @@ def early_stopping_of(config: Any) -> int:
     return next((int(hook.get("patience", 5)) for hook in found), 0)
 
 
-def is_enough(evaluations: Evaluations, patience: int) -> bool:
-    """Return whether a run stops early; a patience of 0 is endless."""
+def nothing_left(config: Any, work_dir: Path, found: Resumable) -> str:
+    """Return the sentence for a run that is at its end with its last checkpoint, empty when something is left to do.
+
+    Raises:
+        InputError: the record of evaluations cannot be read.
+    """
+    epochs = config.train_cfg.get("max_epochs", 0)
+    evaluations = evaluations_of(config, work_dir, until=found.epoch)
+    patience = early_stopping_of(config)
     best = evaluations.best
-    return bool(patience and best and best.since >= patience)
+    if patience and best and best.since >= patience:
+        return (
+            f"nothing to do: {found.path} stopped early at epoch {found.epoch} of {epochs}: "
+            f"{stopping_text(evaluations)}; --early-stopping with more than {best.since}, or 0, goes on"
+        )
+    # Killed during the very last evaluation, a run has that left to do.
+    evaluated = not evaluations.recorded or any(epoch == found.epoch for epoch, _ in evaluations.entries)
+    if found.epoch >= epochs and (evaluated or not is_due(config.train_cfg, found.epoch)):
+        return f"nothing to do: {found.path} is at epoch {found.epoch} of {epochs}"
+    return ""
 
 
-def resume_hook(evaluations: Evaluations, last: Path) -> Any:
-    """Return an mmengine Hook for a run that is resumed: it evaluates where the run was killed before it did.
+def stopping_text(evaluations: Evaluations) -> str:
+    """Return why a run stops early."""
+    best = evaluations.best
+    if best is None:
+        return "nothing could be measured"
+    return f"no better {best.name} than {best.value:.3f} in {best.since} evaluations"
+
+
+class ResumeHook(RunHook):
+    """Evaluates where a run that is resumed was killed before it did.
 
     It also gives EarlyStoppingHook back what that counted: no checkpoint holds it.
     """
-    from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 
-    class ResumeHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        priority = "LOWEST"
+    priority = "LOWEST"
 
-        def before_train(self, runner: Any) -> None:
-            best = evaluations.best
-            for hook in runner.hooks:
-                if isinstance(hook, EarlyStoppingHook) and best and hook.monitor == best.name:
-                    hook.best_score, hook.wait_count = best.value, best.since
-            if not evaluations.recorded or runner.val_loop is None or not is_due(runner.cfg.train_cfg, runner.epoch):
-                return
-            if any(epoch == runner.epoch for epoch, _ in evaluations.entries):
-                return
-            for hook in runner.hooks:
-                if isinstance(hook, CheckpointHook):
-                    # It saves this one again when it turns out to be the best.
-                    hook.last_ckpt = str(last)
-            runner.val_loop.run()
+    def __init__(self, evaluations: Evaluations, last: Path) -> None:
+        self._evaluations, self._last = evaluations, last
 
-    return ResumeHook()
+    def before_train(self, runner: Any) -> None:
+        """Restore, and evaluate where that is due."""
+        from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+
+        evaluations, best = self._evaluations, self._evaluations.best
+        for hook in runner.hooks:
+            if isinstance(hook, EarlyStoppingHook) and best and hook.monitor == best.name:
+                hook.best_score, hook.wait_count = best.value, best.since
+        if not evaluations.recorded or runner.val_loop is None or not is_due(runner.cfg.train_cfg, runner.epoch):
+            return
+        if any(epoch == runner.epoch for epoch, _ in evaluations.entries):
+            return
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook):
+                # It saves this one again when it turns out to be the best.
+                hook.last_ckpt = str(self._last)
+        runner.val_loop.run()
 
 
 def is_due(train_cfg: Mapping[str, Any], epoch: int) -> bool:

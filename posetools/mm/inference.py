@@ -22,7 +22,7 @@ from posetools.imaging.header import Picture
 from posetools.mm.averages import is_stale, raw_weights, stale_text
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.runtime.results import Detections, Poses, heatmap_size, shrink_heatmaps
 
 # With heatmaps, crops that go through the network at once: those of SimCC take some 13 MB each.
@@ -184,18 +184,10 @@ class PoseEstimator(_Model):
         flip_test: bool = False,
         raw: bool = False,
     ) -> None:
-        """Build it.
+        """Build it as a Detector is built, with ``batch_size`` crops going through the network at once.
 
-        Args:
-            config: the config that it was trained with.
-            checkpoint: its weights: a file, or a URL to download.
-            device: ``cpu`` or ``cuda:N``.
-            batch_size: how many crops go through the network at once.
-            amp: mixed precision, on a GPU.
-            fast: fold batch norms into convolutions: the same up to float noise, in about half the time on a CPU.
-            flip_test: average with what the mirrored crop gives, at twice the time; whatever the config says, which
-                MMPose's own recipes switch on.
-            raw: use the weights as trained, not their average.
+        ``flip_test`` averages with what the mirrored crop gives, at twice the time; whatever the config says, which
+        MMPose's own recipes switch on.
 
         Raises:
             InputError: config or checkpoint cannot be read, or do not belong together.

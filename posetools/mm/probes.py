@@ -19,8 +19,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from posetools.mm.environment import Facts, Kind, Probe
-from posetools.mm.extra import missing_packages
+from posetools.mm.environment import Kind, Probe, StackFacts
+from posetools.mm.stack import missing_packages
 from posetools.progress import Progress, silent
 
 # An import of the whole stack takes seconds; on a cold and busy disk it has been seen to take a minute.
@@ -56,7 +56,7 @@ def probe_mmcv() -> dict[str, Any]:
     """Call mmcv's compiled NMS on two boxes that overlap, on every kind of device there is."""
     from mmcv.ops import nms
 
-    from posetools.mm.nms import install_nms_fallback, nms_backend
+    from posetools.mm.patches import install_nms_fallback, nms_backend
 
     install_nms_fallback()
     return {
@@ -89,20 +89,9 @@ def probe_checkpoint() -> dict[str, Any]:
         return {"loaded": float(loaded), "hostile": "loaded"}
 
 
-def probe_models() -> dict[str, Any]:
-    """Import the two libraries of models, which check one another's versions when they are imported."""
-    names = ("mmdet", "mmpose", "mmdet.apis", "mmpose.apis")
-    return {"imported": [importlib.import_module(name).__name__ for name in names]}
-
-
-def probe_xtcocotools() -> dict[str, Any]:
-    """Import the compiled part of xtcocotools."""
-    return {"imported": [importlib.import_module("xtcocotools._mask").__name__]}
-
-
-def probe_pkg_resources() -> dict[str, Any]:
-    """Import pkg_resources, as mmengine does."""
-    return {"imported": [importlib.import_module("pkg_resources").__name__]}
+def _imports(*names: str) -> Callable[[], dict[str, Any]]:
+    """Return a probe that imports modules."""
+    return lambda: {"imported": [importlib.import_module(name).__name__ for name in names]}
 
 
 PROBES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -110,13 +99,14 @@ PROBES: dict[str, Callable[[], dict[str, Any]]] = {
     "torchvision": probe_torchvision,
     "mmcv": probe_mmcv,
     "checkpoint": probe_checkpoint,
-    "models": probe_models,
-    "xtcocotools": probe_xtcocotools,
-    "pkg_resources": probe_pkg_resources,
+    # The two libraries of models check one another's versions when they are imported.
+    "models": _imports("mmdet", "mmpose", "mmdet.apis", "mmpose.apis"),
+    "xtcocotools": _imports("xtcocotools._mask"),
+    "pkg_resources": _imports("pkg_resources"),
 }
 
 
-def gather_facts(progress: Progress = silent) -> Facts:
+def gather_facts(progress: Progress = silent) -> StackFacts:
     """Return what is found on this machine; the probes run only when every package of the stack is there."""
     missing = missing_packages()
     probes: dict[str, Probe] = {}
@@ -125,7 +115,7 @@ def gather_facts(progress: Progress = silent) -> Facts:
             for name, probe in zip(PROBES, pool.map(run_probe, PROBES), strict=True):
                 probes[name] = probe
                 progress("checking", len(probes), len(PROBES))
-    return Facts(
+    return StackFacts(
         python=sys.version_info[:3],
         distributions=installed(),
         missing=missing,

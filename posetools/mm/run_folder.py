@@ -21,7 +21,7 @@ from posetools.mm.checkpoint import load_checkpoint
 SKELETON = "skeleton.yaml"
 
 
-RECORD = "last_checkpoint"
+_RECORD = "last_checkpoint"
 _NOTHING = "has no checkpoint to resume from\n  without --resume the run starts at the first epoch"
 _NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")
 
@@ -80,7 +80,7 @@ def _candidates(work_dir: Path) -> Iterator[Path]:
 
 
 def _recorded(work_dir: Path) -> Path | None:
-    record = work_dir / RECORD
+    record = work_dir / _RECORD
     try:
         text = record.read_text(encoding="utf-8").strip() if record.is_file() else ""
     except (OSError, UnicodeDecodeError):
@@ -113,7 +113,7 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
         recorded = _recorded(work_dir)
         if recorded != path and recorded not in damaged:
             named = f"names {recorded.name}" if recorded and recorded.suffix == ".pth" else "names no checkpoint"
-            say(f"{work_dir / RECORD}: {named}; {path.name} is the newest that is whole")
+            say(f"{work_dir / _RECORD}: {named}; {path.name} is the newest that is whole")
         return found
     whole = f"\n  damaged: {', '.join(path.name for path in damaged)}" if damaged else ""
     raise RequestError(f"{work_dir}: {_NOTHING}{whole}")

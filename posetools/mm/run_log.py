@@ -44,7 +44,7 @@ _BEST = re.compile(r"best_(?P<key>.+)_(?P<unit>epoch|iter)_(?P<number>\d+)\.pth"
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class LoggedCurve:
     """The N values logged for one tag.
 
     Attributes:
@@ -88,7 +88,7 @@ class BestName(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestCheckpoint:
     """The best checkpoint of a run.
 
     Attributes:
@@ -122,13 +122,13 @@ class RunLog:
     """
 
     work_dir: Path
-    training: Mapping[str, Curve]
-    metrics: Mapping[str, Curve]
+    training: Mapping[str, LoggedCurve]
+    metrics: Mapping[str, LoggedCurve]
     epoch_iterations: float | None
     epochs: int | None
     iterations: int
     resumed: tuple[float, ...] = ()
-    best: Best | None = None
+    best: BestCheckpoint | None = None
     broken: int = 0
     replaced: int = 0
 
@@ -327,7 +327,7 @@ def _epochs_done(lines: Sequence[_Line], per_epoch: float | None) -> int | None:
     return under_way if max(ends, default=0.0) > under_way * per_epoch - 0.5 else under_way - 1
 
 
-def _curves(lines: Iterable[_Line]) -> dict[str, Curve]:
+def _curves(lines: Iterable[_Line]) -> dict[str, LoggedCurve]:
     points: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         for tag, value in line.numbers.items():
@@ -335,11 +335,11 @@ def _curves(lines: Iterable[_Line]) -> dict[str, Curve]:
     curves = {}
     for tag, of_tag in points.items():
         columns = np.array(of_tag, dtype=np.float64).reshape(-1, 2)
-        curves[tag] = Curve(columns[:, 0], columns[:, 1])
+        curves[tag] = LoggedCurve(columns[:, 0], columns[:, 1])
     return curves
 
 
-def best_of(tag: str, curve: Curve) -> tuple[float, float] | None:
+def best_of(tag: str, curve: LoggedCurve) -> tuple[float, float] | None:
     """Return the iteration and the value of a curve's best point: of losses and errors the least; None without any."""
     if curve.gaps == len(curve):
         return None
@@ -353,7 +353,7 @@ def parse_best(name: str) -> BestName | None:
     return BestName(match["key"], match["unit"], int(match["number"])) if match else None
 
 
-def _best(work_dir: Path, metrics: Mapping[str, Curve], per_epoch: float | None) -> Best | None:
+def _best(work_dir: Path, metrics: Mapping[str, LoggedCurve], per_epoch: float | None) -> BestCheckpoint | None:
     """Return the best checkpoint: the one in the folder, else the one that metrics.json names."""
     recorded = _recorded_best(work_dir)
     names = {path.name: said for path in work_dir.glob("best_*.pth") if (said := parse_best(path.name))}
@@ -368,8 +368,10 @@ def _best(work_dir: Path, metrics: Mapping[str, Curve], per_epoch: float | None)
     tag = said.tag(metrics)
     score = recorded.get("score") if recorded.get("checkpoint") == name else None
     if not _is_number(score):
-        score = _value_at(metrics[tag], iteration) if tag else None
-    return Best(name, tag, iteration, None if score is None else float(score))
+        curve = metrics[tag] if tag else LoggedCurve(np.zeros(0), np.zeros(0))
+        at = np.flatnonzero(np.isclose(curve.iterations, iteration) & np.isfinite(curve.values))
+        score = curve.values[at[-1]] if len(at) else None
+    return BestCheckpoint(name, tag, iteration, None if score is None else float(score))
 
 
 def _recorded_best(work_dir: Path) -> Mapping[str, Any]:
@@ -377,8 +379,3 @@ def _recorded_best(work_dir: Path) -> Mapping[str, Any]:
     document = read_json(path) if path.is_file() else {}
     best = document.get("best") if isinstance(document, dict) else None
     return best if isinstance(best, dict) else {}
-
-
-def _value_at(curve: Curve, iteration: float) -> float | None:
-    at = np.flatnonzero(np.isclose(curve.iterations, iteration) & np.isfinite(curve.values))
-    return float(curve.values[at[-1]]) if len(at) else None

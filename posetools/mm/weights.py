@@ -2,12 +2,13 @@
 
 mmengine loads a checkpoint whose tensors fit in part, and writes what was left out into its log, where nobody sees
 that a head began at random, or the whole model did. Here names and shapes are compared before the first iteration, for
-``load_from`` and for every part with a pretrained ``init_cfg``, and the plan is told. ``weights_hook`` then gives
+``load_from`` and for every part with a pretrained ``init_cfg``, and the plan is told. ``WeightsHook`` then gives
 mmengine just what was planned; for a run that is resumed every tensor has to fit.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,8 +16,8 @@ from typing import Any, TypeAlias
 from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
-from posetools.mm.configs import SCOPES
-from posetools.mm.quiet import failures, quiet
+from posetools.mm.configs import SCOPES, pretrained_parts
+from posetools.mm.stack import RunHook, building
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -24,7 +25,6 @@ Shape: TypeAlias = tuple[int, ...]
 _NAMED = 6
 # A batch norm's count of batches: mmengine does not miss it either, old checkpoints have none.
 _COUNTER = "num_batches_tracked"
-_URLS = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,7 @@ class WeightsPlan:
 
 
 def plan_weights(source: str, part: str, model: Mapping[str, Any], offered: Mapping[str, Any]) -> WeightsPlan:
-    """Compare names and shapes of two state dicts.
-
-    Args:
-        source: the checkpoint's name, for the report.
-        part: the part of the model, for the report; empty for the whole.
-        model: the model's tensors.
-        offered: the checkpoint's.
-    """
+    """Compare names and shapes of two state dicts."""
     wanted = {name: tuple(tensor.shape) for name, tensor in model.items() if not name.endswith(_COUNTER)}
     given = {name: tuple(tensor.shape) for name, tensor in offered.items() if not name.endswith(_COUNTER)}
     both = [name for name in wanted if name in given]
@@ -102,31 +95,64 @@ def tensors_of(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, torch.Tensor)}
 
 
-def check_weights(config: Any, stage: Stage, say: Callable[[str], None]) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class WeightsSource:
+    """Where a config takes weights from.
+
+    Attributes:
+        place: what says so in the config.
+        source: a file, or a URL.
+        part: the part of the model that they are for, empty for the whole.
+        prefix: of their names in the file.
+    """
+
+    place: str
+    source: str
+    part: str = ""
+    prefix: str = ""
+
+    def load(self, say: Callable[[str], None]) -> Mapping[str, Any] | None:
+        """Return the checkpoint; None for mmengine's own schemes (torchvision://, open-mmlab://), which are left to it.
+
+        Raises:
+            RequestError: the address is out of reach.
+            InputError: it is no checkpoint, or holds more than weights.
+        """
+        if self.source.startswith(("http://", "https://")):
+            say(f"weights: {self.source} (downloaded once, into torch's cache)")
+            return load_from_url(self.source, progress=False)
+        return None if "://" in self.source else load_checkpoint(self.source)
+
+
+def weights_sources(config: Any) -> Iterator[WeightsSource]:
+    """Give where a config takes weights from: for the whole model, and for parts of it."""
+    if config.get("load_from"):
+        yield WeightsSource("load_from", str(config.load_from))
+    for path, part in pretrained_parts(config.model):
+        if part["init_cfg"].get("checkpoint"):
+            init = part["init_cfg"]
+            yield WeightsSource("init_cfg.checkpoint", str(init["checkpoint"]), path, init.get("prefix") or "")
+
+
+def check_weights(
+    config: Any, stage: Stage, given: Mapping[WeightsSource, Mapping[str, Any]], say: Callable[[str], None]
+) -> Iterator[str]:
     """Give a sentence for every checkpoint of which nothing fits the model; of the others say what is loaded.
 
     Args:
-        config: as it is to be run. With ``resume`` its checkpoint is left to ``weights_hook``.
+        config: as it is to be run. With ``resume`` its checkpoint is left to ``WeightsHook``.
         stage: which of the two models it is of.
+        given: the checkpoints.
         say: takes the plans.
 
     Raises:
         RunError: the model cannot be built.
     """
-    sources = [] if config.get("resume") else [("", config.get("load_from"), "")]
-    sources += [
-        (path, part["init_cfg"].get("checkpoint"), part["init_cfg"].get("prefix") or "")
-        for path, part in _pretrained(config.model, "")
-    ]
-    # mmengine's own schemes (torchvision://, open-mmlab://) are left to it.
-    readable = [entry for entry in sources if entry[1] and ("://" not in entry[1] or entry[1].startswith(_URLS))]
-    if not readable:
-        return
-    model = _tensors_of_model(config, stage)
-    for path, source, prefix in readable:
-        checkpoint = load_from_url(source, progress=False) if source.startswith(_URLS) else load_checkpoint(source)
-        wanted, offered = _inside(model, path), _inside(tensors_of(checkpoint), prefix.rstrip("."))
-        plan = plan_weights(source, path, wanted, offered)
+    checked = [one for one in given if one.part or not config.get("resume")]
+    model = _tensors_of_model(config, stage) if checked else {}
+    for one in checked:
+        wanted, offered = _inside(model, one.part), _inside(tensors_of(given[one]), one.prefix.rstrip("."))
+        plan = plan_weights(one.source, one.part, wanted, offered)
         if not plan.fits:
             yield _nothing_fits(plan, wanted)
         else:
@@ -144,28 +170,10 @@ def _nothing_fits(plan: WeightsPlan, wanted: Mapping[str, Any]) -> str:
 
 
 def _tensors_of_model(config: Any, stage: Stage) -> dict[str, Any]:
-    import copy
+    from mmengine.registry import MODELS
 
-    from mmengine.registry import MODELS, DefaultScope
-
-    with (
-        failures(f"{config.filename}: the model cannot be built"),
-        quiet(),
-        DefaultScope.overwrite_default_scope(SCOPES[stage]),
-    ):
-        model = MODELS.build(copy.deepcopy(config.model))
-    return dict(model.state_dict())
-
-
-def _pretrained(model: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Give each part with pretrained weights, with its place in the model: ``backbone``."""
-    if not isinstance(model, dict):
-        return
-    init = model.get("init_cfg")
-    if isinstance(init, dict) and init.get("type") == "Pretrained":
-        yield path, model
-    for name, part in model.items():
-        yield from _pretrained(part, f"{path}.{name}" if path else name)
+    with building(f"{config.filename}: the model", SCOPES[stage]):
+        return dict(MODELS.build(copy.deepcopy(config.model)).state_dict())
 
 
 def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -174,39 +182,37 @@ def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:
     return {name.removeprefix(f"{path}."): value for name, value in tensors.items() if name.startswith(f"{path}.")}
 
 
-def weights_hook() -> Any:
-    """Return an mmengine Hook that loads strictly: what fits when starting, all or nothing when resuming."""
-    from mmengine.hooks import Hook
-    from mmengine.model import is_model_wrapper
+class WeightsHook(RunHook):
+    """Loads strictly: what fits when starting, all or nothing when resuming."""
 
-    class WeightsHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        # EMAHook takes its copy from the checkpoint as well, after this one.
-        priority = "VERY_HIGH"
+    # EMAHook takes its copy from the checkpoint as well, after this one.
+    priority = "VERY_HIGH"
 
-        def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-            model = (runner.model.module if is_model_wrapper(runner.model) else runner.model).state_dict()
-            offered = tensors_of(checkpoint)
-            source = str(runner.cfg.load_from)
-            plan = plan_weights(source, "", model, offered)
-            if runner.cfg.get("resume") and not plan.is_whole:
-                raise RequestError(
-                    "\n  ".join(
-                        [
-                            f"{source}: cannot be resumed: it is of another model than {runner.cfg.filename}",
-                            *plan.differences,
-                            "resume with the config of the run; or start a new run with --weights and this checkpoint",
-                        ]
-                    )
-                )
-            if not runner.cfg.get("resume"):
-                fits = {*plan.fits, *(name for name in offered if name.endswith(_COUNTER))}
-                # With the model's own tensors for all others, every later step loads without leaving anything out.
-                checkpoint["state_dict"] = {
-                    name: offered[name] if name in fits and name in offered else tensor.clone()
-                    for name, tensor in model.items()
-                }
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuse what does not fit, or leave it out.
 
-    return WeightsHook()
+        Raises:
+            RequestError: a run to resume is of another model.
+        """
+        from mmengine.model import is_model_wrapper
+
+        model = (runner.model.module if is_model_wrapper(runner.model) else runner.model).state_dict()
+        offered, source = tensors_of(checkpoint), str(runner.cfg.load_from)
+        plan = plan_weights(source, "", model, offered)
+        if not runner.cfg.get("resume"):
+            fits = {*plan.fits, *(name for name in offered if name.endswith(_COUNTER))}
+            # With the model's own tensors for all others, every later step loads without leaving anything out.
+            checkpoint["state_dict"] = {
+                name: offered[name] if name in fits and name in offered else tensor.clone()
+                for name, tensor in model.items()
+            }
+        elif not plan.is_whole:
+            lines = (
+                f"{source}: cannot be resumed: it is of another model than {runner.cfg.filename}",
+                *plan.differences,
+                "resume with the config of the run; or start a new run with --weights and this checkpoint",
+            )
+            raise RequestError("\n  ".join(lines))
 
 
 def _reshaped(entries: Sequence[tuple[str, Shape, Shape]]) -> list[str]:

@@ -20,11 +20,10 @@ from posetools.core.stages import Stage
 from posetools.errors import InputError, RequestError, from_validation
 from posetools.files.disk import read_json, read_text
 from posetools.mm.configs import SCOPES, config_of_run, load_config, scope_in
-from posetools.mm.extra import require_train
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON, best_in, last_in
 from posetools.mm.run_log import METRICS, parse_best
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
 
 if TYPE_CHECKING:
     from posetools.mm.inference import PoseEstimator

@@ -13,9 +13,8 @@ from typing import Generic, TypeAlias, TypeVar
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.errors import RequestError
 from posetools.mm.device import AUTO, check_device, resolve_device
-from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
 from posetools.pairs.find import Pair, named_pair, pair_of_run, skeleton_of_pair
 from posetools.runtime.archive import Archive

@@ -30,7 +30,7 @@ import numpy as np
 from posetools.core.geometry import Floats
 from posetools.errors import MissingExtraError, RequestError
 from posetools.files.disk import write_files
-from posetools.mm.run_log import Curve, RunLog
+from posetools.mm.run_log import LoggedCurve, RunLog
 
 # Okabe and Ito's palette without the yellow, which is hardly seen on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -52,7 +52,7 @@ _MARKED = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class CurvePanel:
     """One panel of the figure.
 
     Attributes:
@@ -158,7 +158,7 @@ def family_of(tag: str) -> str:
     return _VARIANT.sub("", tag)
 
 
-def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[Panel, ...]:
+def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[CurvePanel, ...]:
     """Return the panels for some runs: losses, metrics, what else training logged, learning rate.
 
     Raises:
@@ -190,7 +190,7 @@ def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[Pa
     return tuple(panel for panel in panels if panel.runs)
 
 
-def _tags(of_runs: Iterator[Mapping[str, Curve]] | Any) -> tuple[str, ...]:
+def _tags(of_runs: Iterator[Mapping[str, LoggedCurve]] | Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for curves in of_runs for tag in curves))
 
 
@@ -198,20 +198,20 @@ def _is_loss(tag: str) -> bool:
     return "loss" in tag
 
 
-def _has_values(curve: Curve | None) -> bool:
+def _has_values(curve: LoggedCurve | None) -> bool:
     return curve is not None and bool(np.isfinite(curve.values).any())
 
 
-def _curve(run: RunLog, tag: str) -> Curve | None:
+def _curve(run: RunLog, tag: str) -> LoggedCurve | None:
     return run.training.get(tag) or run.metrics.get(tag)
 
 
-def _panel(runs: Sequence[RunLog], title: str, tags: tuple[str, ...], *, log: bool = False) -> Panel:
+def _panel(runs: Sequence[RunLog], title: str, tags: tuple[str, ...], *, log: bool = False) -> CurvePanel:
     shown = tuple(i for i, run in enumerate(runs) if any(_has_values(_curve(run, tag)) for tag in tags))
-    return Panel(title, tags, shown, log)
+    return CurvePanel(title, tags, shown, log)
 
 
-def _loss_panels(runs: Sequence[RunLog], tags: Sequence[str], *, chosen: bool) -> Iterator[Panel]:
+def _loss_panels(runs: Sequence[RunLog], tags: Sequence[str], *, chosen: bool) -> Iterator[CurvePanel]:
     """Give a panel for each set of losses that a run has."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, run in enumerate(runs):
@@ -222,7 +222,7 @@ def _loss_panels(runs: Sequence[RunLog], tags: Sequence[str], *, chosen: bool) -
         parts = [tag for tag in own_tags[1:] if chosen or not all(_same(runs[i], own_tags[0], tag) for i in members)]
         title = "loss" if len(groups) == 1 else f"loss ({', '.join(own_tags[1:] or own_tags)})"
         few = chosen or len(members) <= 2
-        yield Panel(title, (own_tags[0], *(parts if few else ())), tuple(members))
+        yield CurvePanel(title, (own_tags[0], *(parts if few else ())), tuple(members))
 
 
 def _same(run: RunLog, total: str, part: str) -> bool:
@@ -239,7 +239,7 @@ class _Drawing:
         self.smooth = smooth
         self.by_epoch = all(run.epoch_iterations for run in runs)
 
-    def figure(self, panels: Sequence[Panel]) -> Any:
+    def figure(self, panels: Sequence[CurvePanel]) -> Any:
         """Return the matplotlib Figure."""
         from matplotlib.figure import Figure
 
@@ -270,7 +270,7 @@ class _Drawing:
     def _x(self, run: RunLog, iterations: Any) -> Any:
         return iterations / run.epoch_iterations if self.by_epoch and run.epoch_iterations else iterations
 
-    def _draw(self, panel: Panel, axis: Any) -> None:
+    def _draw(self, panel: CurvePanel, axis: Any) -> None:
         handles: list[Any] = []
         for i in panel.runs:
             for place, tag in enumerate(panel.tags):
@@ -284,7 +284,7 @@ class _Drawing:
         if handles and (len(handles) > 1 or len(self.runs) > 1):
             axis.legend(handles=handles, fontsize="small", framealpha=0.7)
 
-    def _styles(self, panel: Panel) -> list[Any]:
+    def _styles(self, panel: CurvePanel) -> list[Any]:
         """Return what tells the tags of a panel apart where colours tell the runs apart."""
         from matplotlib.lines import Line2D
 
@@ -295,7 +295,7 @@ class _Drawing:
             for place, tag in enumerate(panel.tags)
         ]
 
-    def _line(self, axis: Any, panel: Panel, i: int, place: int, curve: Curve) -> list[Any]:
+    def _line(self, axis: Any, panel: CurvePanel, i: int, place: int, curve: LoggedCurve) -> list[Any]:
         run, alone = self.runs[i], len(self.runs) == 1
         tag = panel.tags[place]
         look = {
@@ -313,7 +313,7 @@ class _Drawing:
         marker = {"marker": "o", "markersize": 3} if len(curve) <= _MARKED else {}
         return list(axis.plot(x, y, label=_label(tag), **look, **marker))
 
-    def _marks(self, axis: Any, panel: Panel, i: int) -> list[Any]:
+    def _marks(self, axis: Any, panel: CurvePanel, i: int) -> list[Any]:
         """Mark where a run was resumed, and its best checkpoint."""
         run, alone = self.runs[i], len(self.runs) == 1
         handles = []
@@ -331,7 +331,7 @@ class _Drawing:
             handles += axis.plot(*at, label=label, color=colour, zorder=5, clip_on=False, **look)
         return handles
 
-    def _dress(self, axis: Any, panel: Panel) -> None:
+    def _dress(self, axis: Any, panel: CurvePanel) -> None:
         """Give a panel its title, axes and grid."""
         from matplotlib.ticker import MaxNLocator
 

@@ -1,232 +1,154 @@
 """``posetools train --dry-run``: is the run possible, how long will it take, and how much memory and disk.
 
 Everything is as in the real run (the checks, the loaders and their processes, the model, the hooks, the metrics), but
-in a temporary folder that is removed, with few iterations (see dry_run_hook), with an evaluation of few pictures, and
-with no tracker but a local one. What was measured is multiplied by what the config says there will be.
+in a temporary folder that is removed, and with no tracker but a local one. A hook cuts the loaders: a few iterations,
+one evaluation of a few pictures, one checkpoint; and notes how long each of them took.
 """
 
 from __future__ import annotations
 
 import gc
-import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError, StoppedError
-from posetools.mm.evaluations import is_due
-from posetools.mm.extra import require_train
-from posetools.mm.runtime import prepare
-from posetools.training.dry_run_hook import Limits, Timing, short_run_hook
-from posetools.training.given import check_training
+from posetools.mm.stack import RunHook, prepare, require_train
+from posetools.training.estimate import StageEstimate, Timing, schedule_of
 from posetools.training.hooks import SilentListener, TrainListener
-from posetools.training.memory import MemoryWatch, memory_of_machine
+from posetools.training.memory import MemoryWatch
+from posetools.training.request import TrainRequest, check_training
+from posetools.training.saving import BEST
 from posetools.training.trackers import name_visualizer
-from posetools.training.train import TrainRequest, execute, plan_run
-
-USUAL = Limits()
+from posetools.training.train import execute, plan_run
 
 _HINTS = {StoppedError: "  it was a dry run: nothing was kept", RunError: "  POSETOOLS_DEBUG=1 shows where"}
 
-# Above this share of what there is, a run that needs memory for other pictures than those of the dry run may fail.
-_NEARLY_ALL = 0.9
+# With fewer iterations or batches there is nothing without warm-up.
+_LEAST = 2
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Schedule:
-    """What is still to be done.
-
-    Attributes:
-        epochs: of training.
-        evaluations: after how many of them is evaluated.
-        saves: after how many of them a checkpoint is saved.
-        kept: how many of these checkpoints are kept.
-    """
-
-    epochs: int
-    evaluations: int
-    saves: int
-    kept: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Measured:
-    """What a short run showed.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a run is run: fast iterations are repeated until the figures are steady.
 
     Attributes:
-        iterations: how many were counted.
-        warm_up: how many were run before these.
-        seconds_per_iteration: the mean of the counted ones.
-        waiting: the share of that in which the model waited for data.
-        epoch_length: iterations of an epoch.
-        seconds_per_evaluation: of all pictures.
-        evaluated: the share of them that was evaluated.
-        seconds_per_save: of a checkpoint.
-        epoch_start: seconds that each epoch takes besides: nothing has been loaded ahead when it begins.
-        start_up: seconds from the start to the first iteration, checks included.
-        memory: the peak, in bytes.
-        memory_of_loaders: whether the processes that load data are in it.
-        gpu_memory: the peak of what torch allocated, in bytes; None on the CPU.
-        checkpoint: bytes of one.
-        best: bytes of the best one, which has no optimiser; 0 when none was saved.
+        fewest: iterations at least, as far as an epoch has them.
+        most: iterations at most.
+        batches: of the evaluation at most; two at least, unless this is one.
+        seconds: with the fewest done, no iteration and no batch is begun later than this.
     """
 
-    iterations: int
-    warm_up: int
-    seconds_per_iteration: float
-    waiting: float
-    epoch_length: int
-    seconds_per_evaluation: float
-    evaluated: float
-    seconds_per_save: float
-    epoch_start: float
-    start_up: float
-    memory: int
-    memory_of_loaders: bool
-    gpu_memory: int | None
-    checkpoint: int
-    best: int
+    fewest: int = _LEAST
+    most: int = 20
+    batches: int = 20
+    seconds: float = 10.0
+
+    def train(self, done: int, begun: float) -> bool:
+        """Return whether there is another iteration."""
+        return self._goes_on(done, begun, self.fewest, self.most)
+
+    def evaluate(self, done: int, begun: float) -> bool:
+        """Return whether there is another batch of the evaluation."""
+        return self._goes_on(done, begun, min(_LEAST, self.batches), self.batches)
+
+    def _goes_on(self, done: int, begun: float, fewest: int, most: int) -> bool:
+        return done < fewest or (done < most and time.monotonic() - begun < self.seconds)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageEstimate:
-    """How long one stage takes, and what it needs.
-
-    Attributes:
-        stage: which of the two models.
-        config: its config.
-        device: what it runs on.
-        batch_size: samples an iteration.
-        work_dir: where the real run would write.
-        processes: how many there are to be, with a GPU each where there are GPUs.
-        schedule: what is to be done.
-        measured: what was seen, in one process.
-    """
-
-    stage: Stage
-    config: str
-    device: str
-    batch_size: int
-    work_dir: Path
-    processes: int = 1
-    schedule: Schedule
-    measured: Measured
-
-    @property
-    def shares(self) -> int:
-        """By how much the work is divided: GPUs add up, processes on the CPU share its cores."""
-        return self.processes if self.device != "cpu" else 1
-
-    @property
-    def epoch_length(self) -> int:
-        """Iterations of an epoch."""
-        return -(-self.measured.epoch_length // self.shares)
-
-    @property
-    def iterations(self) -> int:
-        """How many there will be."""
-        return self.schedule.epochs * self.epoch_length
-
-    @property
-    def training_seconds(self) -> float:
-        """Of all iterations."""
-        return self.iterations * self.measured.seconds_per_iteration
-
-    @property
-    def evaluation_seconds(self) -> float:
-        """Of all evaluations."""
-        return self.schedule.evaluations * self.measured.seconds_per_evaluation / self.shares
-
-    @property
-    def memory(self) -> int:
-        """Bytes, of all processes."""
-        return self.processes * self.measured.memory
-
-    @property
-    def seconds(self) -> float:
-        """Of the whole run."""
-        seen = self.measured
-        starting = seen.start_up + self.schedule.epochs * seen.epoch_start
-        saving = self.schedule.saves * seen.seconds_per_save
-        return starting + self.training_seconds + self.evaluation_seconds + saving
-
-    @property
-    def disk(self) -> int:
-        """Bytes, at the moment at which a new checkpoint is there and an old one not yet removed."""
-        return (self.schedule.kept + 1) * self.measured.checkpoint + self.measured.best
+_USUAL = Limits()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DryRun:
-    """What the run would take.
+class _Cut:
+    """A loader of which only the first batches are given; in everything else it is the loader."""
 
-    Attributes:
-        stages: one per model.
-        memory: of this machine, in bytes; None where that cannot be seen.
-        gpu_memory: of the GPU, in bytes; None on the CPU.
-        disk: bytes that are free where the work folder is to be.
-    """
+    def __init__(self, loader: Any, goes_on: Callable[[int], bool]) -> None:
+        self._loader, self._goes_on = loader, goes_on
 
-    stages: tuple[StageEstimate, ...]
-    memory: int | None
-    gpu_memory: int | None
-    disk: int
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
-    @property
-    def joint_seconds(self) -> float:
-        """Of the evaluation of both models at the end, 0 for one: boxes once, poses on labelled and detected boxes."""
-        if len(self.stages) == 1:
-            return 0.0
-        each = {one.stage: one.measured.seconds_per_evaluation for one in self.stages}
-        return each["det"] + 2 * each["pose"]
+    def __len__(self) -> int:
+        return len(self._loader)
 
-    @property
-    def seconds(self) -> float:
-        """Of everything, one stage after the other."""
-        return sum(one.seconds for one in self.stages) + self.joint_seconds
-
-    @property
-    def disk_needed(self) -> int:
-        """Bytes of all checkpoints."""
-        return sum(one.disk for one in self.stages)
-
-    def remarks(self) -> Iterator[str]:
-        """Give what the figures mean for the run: what is short, what holds it up."""
-        for one in self.stages:
-            seen = one.measured
-            if one.processes > 1:
-                how = "divided by that" if one.shares > 1 else "not divided, for they share the cores"
-                yield (
-                    f"{one.stage}: {one.processes} processes: measured in one and {how}; what they wait for each other "
-                    "is not in it"
-                )
-            if self.memory and one.memory > _NEARLY_ALL * self.memory:
-                yield (
-                    f"{one.stage}: memory is short: {size_text(one.memory)} of {size_text(self.memory)}; "
-                    "a smaller batch or fewer loader processes need less"
-                )
-            if self.gpu_memory and seen.gpu_memory and seen.gpu_memory > _NEARLY_ALL * self.gpu_memory:
-                yield (
-                    f"{one.stage}: GPU memory is short: {size_text(seen.gpu_memory)} of {size_text(self.gpu_memory)}; "
-                    "a smaller batch, or --amp, needs less"
-                )
-            if seen.iterations > 1 and seen.waiting > 0.25:
-                yield (
-                    f"{one.stage}: {seen.waiting:.0%} of the time the model waits for data: more loader processes "
-                    "(num_workers), or smaller pictures, would make it faster"
-                )
-        if self.disk_needed > self.disk:
-            yield (
-                f"disk: {size_text(self.disk_needed)} are needed, {size_text(self.disk)} are free: keep fewer "
-                "checkpoints, or choose another --work-dir"
-            )
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self._loader)
+        done = 0
+        while self._goes_on(done):
+            try:
+                yield next(batches)
+            except StopIteration:
+                return
+            done += 1
 
 
-def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits: Limits = USUAL) -> StageEstimate:
+class _ShortRunHook(RunHook):
+    """Cuts a run short, and notes when what happened."""
+
+    # Before all others, so that their work counts to what comes next.
+    priority = "VERY_HIGH"
+
+    def __init__(self, timing: Timing, limits: Limits, device: str) -> None:
+        self._timing, self._limits, self._device = timing, limits, device
+        self._on_gpu = device.startswith("cuda")
+
+    def _now(self) -> float:
+        if self._on_gpu:
+            import torch
+
+            # The GPU works on while Python goes ahead.
+            torch.cuda.synchronize(self._device)
+        return time.monotonic()
+
+    def before_train(self, runner: Any) -> None:
+        loop, timing = runner.train_loop, self._timing
+        timing.epoch_length = len(loop.dataloader)
+        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.train(done, timing.train))
+        if self._on_gpu:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
+        self._timing.train = self._now()
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        timing = self._timing
+        timing.waits.append(time.monotonic() - (timing.iterations[-1] if timing.iterations else timing.train))
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+        self._timing.iterations.append(self._now())
+
+    def after_train_epoch(self, runner: Any) -> None:
+        self._timing.epoch = self._now()
+        # Read after this epoch's evaluation: there is no second epoch.
+        runner.train_loop.stop_training = True
+
+    def before_val(self, runner: Any) -> None:
+        self._timing.val = begun = self._now()
+        loop = runner.val_loop
+        self._timing.val_length = len(loop.dataloader)
+        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.evaluate(done, begun))
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+        self._timing.batches.append(self._now())
+
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:  # noqa: ARG002
+        self._timing.scored = self._now()
+
+    def after_run(self, runner: Any) -> None:  # noqa: ARG002
+        self._timing.ended = self._now()
+        if self._on_gpu:
+            import torch
+
+            self._timing.gpu_memory = torch.cuda.max_memory_allocated(self._device)
+
+
+def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits: Limits = _USUAL) -> StageEstimate:
     """Run a little of one stage, and return what the whole would take. Nothing is left.
 
     Args:
@@ -267,12 +189,18 @@ def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits
             processes=1,
             cache=None,
         )
-        hook = short_run_hook(timing, limits, planned.device)
+        hook = _ShortRunHook(timing, limits, planned.device)
         # What an earlier run left in this process, loader processes among it, is not this one's.
         gc.collect()
         with MemoryWatch() as watch:
             execute(short, SilentListener(), hooks=(hook,))
-        sizes = {path.name: path.stat().st_size for path in short.work_dir.glob("*.pth")}
+        timing.memory = watch.peak
+        for path in short.work_dir.glob("*.pth"):
+            size = path.stat().st_size
+            if path.name.startswith(BEST):
+                timing.best = max(timing.best, size)
+            else:
+                timing.checkpoint = max(timing.checkpoint, size)
     return StageEstimate(
         stage=request.stage,
         config=Path(planned.config.filename).name,
@@ -281,53 +209,8 @@ def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits
         work_dir=planned.work_dir,
         processes=planned.processes,
         schedule=schedule,
-        measured=_measured(timing, watch, sizes),
+        measured=timing,
     )
-
-
-def summary(stages: tuple[StageEstimate, ...]) -> DryRun:
-    """Return the estimates of the stages with what the machine has."""
-    place = stages[0].work_dir.absolute()
-    there = next(folder for folder in (place, *place.parents) if folder.is_dir())
-    device = stages[0].device
-    gpu = None
-    if device.startswith("cuda"):
-        import torch
-
-        gpu = int(torch.cuda.get_device_properties(device).total_memory)
-    return DryRun(stages=stages, memory=memory_of_machine(), gpu_memory=gpu, disk=shutil.disk_usage(there).free)
-
-
-def schedule_of(config: Any, start: int = 0) -> Schedule:
-    """Return what is still to be done by a config, as mmengine's loop and its CheckpointHook count it.
-
-    Args:
-        config: of the run.
-        start: epochs that are done.
-
-    Raises:
-        RequestError: the config does not count in epochs.
-    """
-    loop = config.train_cfg
-    last = loop.get("max_epochs")
-    hook: Mapping[str, Any] = config.default_hooks.get("checkpoint") or {}
-    if not last or not hook.get("by_epoch", True):
-        raise RequestError(
-            f"{config.filename}: train_cfg.max_epochs and checkpoints by epoch must be there for --dry-run, which "
-            "multiplies what an epoch takes"
-        )
-    epochs = range(start + 1, last + 1)
-    evaluated = [epoch for epoch in epochs if is_due(loop, epoch)]
-    every, most = hook.get("interval", -1), hook.get("max_keep_ckpts", -1)
-    saves_last = hook.get("save_last", True)
-    saved = [epoch for epoch in epochs if (every > 0 and epoch % every == 0) or (epoch == last and saves_last)]
-    kept = min(len(saved), most) if most > 0 else len(saved)
-    return Schedule(epochs=len(epochs), evaluations=len(evaluated), saves=len(saved), kept=kept)
-
-
-def size_text(number: int) -> str:
-    """Return a number of bytes as ``1.5 GB`` or ``35 MB``."""
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
 
 
 @contextmanager
@@ -346,9 +229,7 @@ def _temporary() -> Iterator[Path]:
 
 def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) -> TrainRequest:
     """Return the request with another place for configs, where the run would have to emit the default pair."""
-    from posetools.recipes.emit import find_pair
-
-    if request.config is not None or request.data is None or find_pair(request.data, request.configs) is not None:
+    if request.config is not None or request.data is None or request.found_config() is not None:
         return request
     told.say(f"no config for {request.data} in {request.configs}: the default pair is tried, and not kept")
     return replace(request, configs=folder / "configs")
@@ -365,25 +246,3 @@ def _shortened(config: Any, work_dir: Path) -> Any:
         short.visualizer["vis_backends"] = [{"type": "LocalVisBackend"}]
         name_visualizer(short, work_dir)
     return short
-
-
-def _measured(timing: Timing, watch: MemoryWatch, sizes: Mapping[str, int]) -> Measured:
-    best = [size for name, size in sizes.items() if name.startswith("best_")]
-    last = [size for name, size in sizes.items() if not name.startswith("best_")]
-    return Measured(
-        iterations=timing.counted,
-        warm_up=timing.warm_up,
-        seconds_per_iteration=timing.seconds_per_iteration,
-        waiting=timing.waiting,
-        epoch_length=timing.epoch_length,
-        seconds_per_evaluation=timing.seconds_per_evaluation,
-        evaluated=len(timing.batches) / timing.val_length,
-        seconds_per_save=timing.seconds_per_save,
-        epoch_start=timing.epoch_start,
-        start_up=timing.start_up,
-        memory=watch.peak,
-        memory_of_loaders=watch.with_loaders,
-        gpu_memory=timing.gpu_peak,
-        checkpoint=max(last, default=0),
-        best=max(best, default=0),
-    )

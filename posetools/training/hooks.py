@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from posetools.mm.evaluations import Best, Evaluations
+from posetools.mm.stack import RunHook
+from posetools.progress import Progress
 from posetools.recipes.budget import counted, too_few
 
 # Seconds between two reports: reading the loss makes a GPU wait.
@@ -53,13 +56,29 @@ class TrainStatus:
 
 
 class TrainListener(Protocol):
-    """Who is told."""
+    """Who is told where a run is."""
 
     def say(self, line: str) -> None:
         """Take a sentence."""
 
     def update(self, status: TrainStatus) -> None:
         """Take where the run is."""
+
+
+class StepListener(Protocol):
+    """Who is told what a command of several steps does, among them training runs."""
+
+    def step(self, title: str, command: str) -> None:
+        """Take what is done next, and the command that would do it (or none)."""
+
+    def say(self, line: str) -> None:
+        """Take a sentence."""
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Give a function to tell how far one step is."""
+
+    def training(self) -> AbstractContextManager[TrainListener]:
+        """Give a listener for one training run."""
 
 
 class SilentListener:
@@ -85,72 +104,67 @@ def length_text(epochs: int, total: int, done: int) -> str:
     return "; ".join(part for part in (text + (f", {done} of them done" if done else ""), too_few(total)) if part)
 
 
-def _learning_rate(runner: Any) -> float | None:
-    rates = runner.optim_wrapper.get_lr()
-    return float(rates["lr"][0]) if rates.get("lr") else None
+class ProgressHook(RunHook):
+    """Tells a listener where the run is, and adds to its evaluations.
 
+    Attributes:
+        metrics: of the last evaluation.
+        loss: of the last iteration that was told.
+    """
 
-def progress_hook(listener: TrainListener, evaluations: Evaluations | None = None) -> Any:
-    """Return an mmengine Hook that tells the listener where the run is, and adds to its evaluations."""
-    from mmengine.hooks import Hook
+    priority = "VERY_LOW"
 
-    class ProgressHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        priority = "VERY_LOW"
+    def __init__(self, listener: TrainListener, evaluations: Evaluations) -> None:
+        self.metrics: dict[str, float | None] = {}
+        self.loss: float | None = None
+        self._listener, self._evaluations = listener, evaluations
+        self._started = self._told = 0.0
+        self._first = 0
 
-        def __init__(self) -> None:
-            self.metrics: dict[str, float | None] = {}
-            self.loss: float | None = None
-            self._started = self._told = 0.0
-            self._first = 0
+    def before_train(self, runner: Any) -> None:
+        """Say how long the run is."""
+        self._started, self._first = time.monotonic(), runner.iter
+        self._listener.say(length_text(runner.max_epochs, runner.max_iters, runner.iter))
 
-        def before_train(self, runner: Any) -> None:
-            self._started, self._first = time.monotonic(), runner.iter
-            listener.say(length_text(runner.max_epochs, runner.max_iters, runner.iter))
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+        """Tell the loss."""
+        iterations = len(runner.train_dataloader)
+        if self._is_due() or batch_idx + 1 == iterations:
+            self.loss = float(outputs["loss"]) if outputs and "loss" in outputs else None
+            self._tell(runner, "train", (batch_idx + 1, iterations), ahead=1)
 
-        def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-            iterations = len(runner.train_dataloader)
-            if self._is_due() or batch_idx + 1 == iterations:
-                self.loss = float(outputs["loss"]) if outputs and "loss" in outputs else None
-                self._tell(runner, "train", runner.epoch + 1, batch_idx + 1, iterations, runner.iter + 1)
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
+        """Tell how far the evaluation is."""
+        if self._is_due():
+            self._tell(runner, "val", (batch_idx + 1, len(runner.val_dataloader)))
 
-        def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
-            if self._is_due():
-                self._tell(runner, "val", runner.epoch, batch_idx + 1, len(runner.val_dataloader), runner.iter)
+    def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
+        """Tell the metrics, and note them."""
+        self.metrics = defined_metrics(metrics or {})
+        self._evaluations.add(runner.epoch, self.metrics)
+        self._tell(runner, "scored", (len(runner.val_dataloader),) * 2)
 
-        def after_val_epoch(self, runner: Any, metrics: Mapping[str, Any] | None = None) -> None:
-            self.metrics = defined_metrics(metrics or {})
-            if evaluations is not None:
-                evaluations.add(runner.epoch, self.metrics)
-            iterations = len(runner.val_dataloader)
-            self._tell(runner, "scored", runner.epoch, iterations, iterations, runner.iter)
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._told >= _PAUSE
 
-        def _is_due(self) -> bool:
-            return time.monotonic() - self._told >= _PAUSE
-
-        def _tell(
-            self,
-            runner: Any,
-            phase: Literal["train", "val", "scored"],
-            epoch: int,
-            iteration: int,
-            iterations: int,
-            done: int,
-        ) -> None:
-            self._told = time.monotonic()
-            status = TrainStatus(
-                phase=phase,
-                epoch=epoch,
-                epochs=runner.max_epochs,
-                iteration=iteration,
-                iterations=iterations,
-                done=done,
-                total=runner.max_iters,
-                loss=self.loss,
-                lr=_learning_rate(runner),
-                rate=(done - self._first) / (self._told - self._started or 1.0),
-                metrics=self.metrics,
-                best=evaluations.best if evaluations is not None else None,
-            )
-            listener.update(status)
-
-    return ProgressHook()
+    def _tell(
+        self, runner: Any, phase: Literal["train", "val", "scored"], place: tuple[int, int], ahead: int = 0
+    ) -> None:
+        """Tell where the run is; in an iteration the runner still counts one less, of epochs too."""
+        self._told, done = time.monotonic(), runner.iter + ahead
+        rates = runner.optim_wrapper.get_lr().get("lr")
+        status = TrainStatus(
+            phase=phase,
+            epoch=runner.epoch + ahead,
+            epochs=runner.max_epochs,
+            iteration=place[0],
+            iterations=place[1],
+            done=done,
+            total=runner.max_iters,
+            loss=self.loss,
+            lr=float(rates[0]) if rates else None,
+            rate=(done - self._first) / (self._told - self._started or 1.0),
+            metrics=self.metrics,
+            best=self._evaluations.best,
+        )
+        self._listener.update(status)

@@ -21,24 +21,15 @@ from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.files.disk import write_json
 from posetools.mm.configs import SCOPES, check_options, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, check_device
-from posetools.mm.extra import require_train
-from posetools.mm.runtime import prepare
+from posetools.mm.run_folder import last_in
+from posetools.mm.stack import prepare, require_train
 from posetools.pairs.find import check_file
-from posetools.training.given import check_training
+from posetools.training.hooks import StepListener
 from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
+from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training
 from posetools.training.spread.config import recorded_processes
 from posetools.training.spread.processes import by_first, here
-from posetools.training.steps import StepListener
-from posetools.training.train import (
-    NO_WEIGHTS,
-    WORK_DIRS,
-    Planned,
-    TrainRequest,
-    TrainResult,
-    execute,
-    last_in,
-    plan_run,
-)
+from posetools.training.train import RunPlan, TrainResult, execute, plan_run
 
 EVALUATION = "evaluation.json"
 
@@ -120,10 +111,6 @@ def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
 def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:
     """Return what to train in each stage: where, with which config, resumed or not.
 
-    Args:
-        request: as for ``train_all``.
-        configs: as for ``train_all``.
-
     Raises:
         RequestError: what is asked for is not one pair.
         InputError: a config cannot be read.
@@ -143,7 +130,7 @@ def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[St
             # Crops are for poses.
             own = replace(own, cache=None, cache_dir=None)
         if by_stage:
-            own = replace(own, config=by_stage[stage], resume=request.resume and _has_checkpoint(parent / stage))
+            own = replace(own, config=by_stage[stage], resume=request.resume and last_in(parent / stage) is not None)
         elif request.resume:
             own = _resumed(own, parent / stage)
         found[stage] = own
@@ -193,28 +180,25 @@ def _own_options(options: Sequence[str], stage: Stage) -> tuple[str, ...]:
 
 def _resumed(own: TrainRequest, folder: Path) -> TrainRequest:
     """Return the request for a run that goes on, or that starts with the config that was kept for it."""
-    if _has_checkpoint(folder):
+    if last_in(folder):
         return replace(own, config=None)
     if not _has_begun(folder):
         return replace(own, config=None, resume=False)
     path = config_of_run(folder)
     if own.gpus is None and own.processes is None and own.launcher == "none":
+        prepare("posetools train")
         number, gpus = recorded_processes(path)
         own = replace(own, gpus=number if gpus else None, processes=None if gpus or number == 1 else number)
     return replace(own, config=path, resume=False)
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    return last_in(folder) is not None
 
 
 def _has_begun(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("*.py"))
 
 
-def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -> Mapping[Stage, Planned]:
+def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -> Mapping[Stage, RunPlan]:
     """Return both runs, checked: what is wrong with either is told before the first one starts."""
-    planned, problems = dict[Stage, Planned](), list[str]()
+    planned, problems = dict[Stage, RunPlan](), list[str]()
     with listener.training() as told:
         for stage in STAGES:
             try:
@@ -226,7 +210,7 @@ def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -
     return planned
 
 
-def _keep_configs(planned: Mapping[Stage, Planned]) -> None:
+def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
     """Write the configs as run into the folders of the runs, where mmengine would write them when each one starts."""
     for one in planned.values():
         if one.checkpoint is not None:
@@ -239,7 +223,7 @@ def _keep_configs(planned: Mapping[Stage, Planned]) -> None:
             raise OutputError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
 
 
-def _train(number: int, stage: Stage, request: TrainRequest, planned: Planned, listener: StepListener) -> TrainResult:
+def _train(number: int, stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener) -> TrainResult:
     how = ("--resume",) if request.resume else ("--config", planned.config.filename)
     words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
     listener.step(f"the {MODEL_NAMES[stage]} (part {number} of {_PARTS})", shlex.join(words))
@@ -282,6 +266,6 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
     except KeyboardInterrupt as exc:
         if not any(_has_begun(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc
-        if not any(_has_checkpoint(parent / stage) for stage in STAGES):
+        if not any(last_in(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}\n  {command} {_RESTARTS}") from exc
         raise StoppedError(f"stopped; what is trained is kept\n  {command} goes on from there") from exc

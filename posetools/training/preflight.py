@@ -19,11 +19,10 @@ from posetools.core.folder import SPLITS, ann_file, split_command
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
 from posetools.errors import PosetoolsError, RequestError, must_be, quoted
-from posetools.mm.checkpoint import load_checkpoint, load_from_url
-from posetools.mm.configs import SCOPES, ann_file_of, data_root_of, inner_dataset, pretrained_parts
+from posetools.mm.configs import SCOPES, ann_file_of, data_root_of, inner_dataset
 from posetools.mm.device import resolve_device
-from posetools.mm.quiet import failures, quiet
-from posetools.mm.weights import check_weights
+from posetools.mm.stack import building
+from posetools.mm.weights import WeightsSource, check_weights, weights_sources
 
 # Seconds to wait for an answer of a server that has weights.
 TIMEOUT = 10.0
@@ -44,23 +43,18 @@ def check_run(
 ) -> str:
     """Return the device to run on, after everything that could be wrong with the run was found to be right.
 
-    Args:
-        config: as it is to be run.
-        stage: which of the two models it is of.
-        skeleton: the data set's.
-        device: what the user asked for.
-        amp: whether mixed precision was asked for.
-        say: takes sentences about what is being done.
-
     Raises:
         RequestError: the list of problems, each with its fix.
     """
-    found = [*_validation(config), *_weights(config, say), *_data(config, stage, skeleton)]
+    given, unreachable = _load_weights(config, say)
+    found = [*_validation(config), *unreachable, *_data(config, stage, skeleton)]
     chosen, on_device = _device(device, amp=amp)
     found += on_device
     if not found:
         # Building the data sets fails on most of the problems above, with messages of another kind.
-        found = [*_fit(config, stage, say), *_counts(config, stage)]
+        fix = "give weights of the same architecture and size; --weights none starts at random"
+        found = [Problem(problem, fix) for problem in check_weights(config, stage, given, say)]
+        found += _counts(config, stage)
     if found:
         number = f"{len(found)} problems" if len(found) > 1 else "one problem"
         lines = [f"  {i}. {problem.text}\n     {problem.fix}" for i, problem in enumerate(found, start=1)]
@@ -88,39 +82,29 @@ def _validation(config: Any) -> Iterator[Problem]:
         )
 
 
-def _weights(config: Any, say: Callable[[str], None]) -> Iterator[Problem]:
-    sources = [("load_from", config.get("load_from"))]
-    sources += [("init_cfg.checkpoint", part["init_cfg"].get("checkpoint")) for part in pretrained_parts(config.model)]
-    for place, source in sources:
-        if not source:
-            continue
-        try:
-            _reach(str(source), say)
-        except PosetoolsError as exc:
-            yield Problem(
-                f"weights ({place}): {str(exc).splitlines()[0]}",
-                "--weights none starts from random weights; or fetch the file where it can be reached and give it "
-                "with --weights FILE",
-            )
-
-
-def _fit(config: Any, stage: Stage, say: Callable[[str], None]) -> Iterator[Problem]:
-    for problem in check_weights(config, stage, say):
-        yield Problem(problem, "give weights of the same architecture and size; --weights none starts at random")
-
-
-def _reach(source: str, say: Callable[[str], None]) -> None:
-    if source.startswith(("http://", "https://")):
-        say(f"weights: {source} (downloaded once, into torch's cache)")
-        before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(TIMEOUT)
-        try:
-            load_from_url(source, progress=False)
-        finally:
-            socket.setdefaulttimeout(before)
-    elif "://" not in source:
-        # mmengine's own schemes (torchvision://, open-mmlab://) are left to it.
-        load_checkpoint(source)
+def _load_weights(
+    config: Any, say: Callable[[str], None]
+) -> tuple[dict[WeightsSource, Mapping[str, Any]], list[Problem]]:
+    """Return the checkpoints that a config starts from, and what is in the way of loading others."""
+    given, problems = dict[WeightsSource, Mapping[str, Any]](), []
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        for one in weights_sources(config):
+            try:
+                checkpoint = one.load(say)
+            except PosetoolsError as exc:
+                fix = (
+                    "--weights none starts from random weights; or fetch the file where it can be reached and give it "
+                    "with --weights FILE"
+                )
+                problems.append(Problem(f"weights ({one.place}): {str(exc).splitlines()[0]}", fix))
+                continue
+            if checkpoint is not None:
+                given[one] = checkpoint
+    finally:
+        socket.setdefaulttimeout(before)
+    return given, problems
 
 
 def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
@@ -222,17 +206,13 @@ def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
 
 
 def _counts(config: Any, stage: Stage) -> Iterator[Problem]:
-    from mmengine.registry import DATASETS, DefaultScope
+    from mmengine.registry import DATASETS
 
     for split in SPLITS:
         loader = copy.deepcopy(config[f"{split}_dataloader"])
         # Packing its entries into one array, a data set without any fails with numpy's own words.
         inner_dataset(loader)["serialize_data"] = False
-        with (
-            failures(f"{config.filename}: the {split} data set cannot be built"),
-            quiet(),
-            DefaultScope.overwrite_default_scope(SCOPES[stage]),
-        ):
+        with building(f"{config.filename}: the {split} data set", SCOPES[stage]):
             dataset = DATASETS.build(loader["dataset"])
         if not _has_objects(dataset, stage):
             package = {"det": "MMDet", "pose": "MMPose"}[stage]

@@ -2,24 +2,42 @@
 
 Only what the user asks for is measured: ``batch_size = "auto"`` and ``minutes``. Both need the ``train`` extra; without
 them nothing here imports torch, unless there is a GPU to ask.
+
+``--batch-size auto`` is the largest batch that fits on the GPU, found by doubling. Each trial is a dry run of the real
+config: its data, its model, its optimizer, two iterations. The first batch whose peak passes the limit, or that runs
+out of memory, ends the search. The limit leaves a margin (costs.GPU_SHARE), because pictures with more objects than
+those of the trial need more memory. The search is tested with real runs on the CPU and a limit put beneath them; it has
+not been run on a GPU yet.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import STAGES, Stage
-from posetools.mm.machine import this_machine
-from posetools.mm.runtime import prepare
+from posetools.errors import RequestError, RunError
+from posetools.mm.device import AUTO as ANY_DEVICE
+from posetools.mm.device import resolve_device, this_machine
+from posetools.mm.stack import prepare
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
-from posetools.recipes.machine import Machine, busy_text
-from posetools.recipes.options import AUTO, RecipeOptions
-from posetools.recipes.recipe import Measured
+from posetools.recipes.machine import GIB, Machine, busy_text
+from posetools.recipes.options import AUTO, DetOptions, PoseOptions, RecipeOptions
+from posetools.recipes.recipe import GPU_SHARE, Measured
+from posetools.training.dry_run import Limits, dry_run
+from posetools.training.estimate import Timing
 from posetools.training.hooks import SilentListener, TrainListener
+from posetools.training.mishaps import causes
+from posetools.training.request import NO_WEIGHTS, TrainRequest
 
+_SMALLEST: dict[Stage, int] = {"det": 2, "pose": 8}
+# More than this no recipe of these models uses on one GPU.
+_LARGEST: dict[Stage, int] = {"det": 128, "pose": 1024}
+# The second iteration is the first with the optimizer's own numbers in memory.
+_TRIAL = Limits(fewest=2, most=2, batches=1)
 _NO_GPU = "auto measures on a GPU, and there is none here"
 
 
@@ -49,78 +67,189 @@ def emit_fitting(
         RunError: a trial fails.
         OutputError: a file cannot be written.
     """
-    told = listener or SilentListener()
-    if not overwrite and _is_measured(options):
+    measurement = _Measurement(data_root, skeleton, options, this_machine(), listener or SilentListener())
+    timed = [stage for stage in STAGES if options.minutes is not None and measurement.said(stage).epochs is None]
+    searched = [stage for stage in STAGES if measurement.said(stage).batch_size == AUTO]
+    if not overwrite and (timed or searched):
         check_absent(pair_paths(options, skeleton, out))
-    machine = this_machine()
-    measured = {stage: Measured() for stage in STAGES}
-    for stage in STAGES:
-        said = options.det if stage == "det" else options.pose
-        if said.batch_size == AUTO and machine.gpu is None:
-            measured[stage] = Measured(batch_note=_NO_GPU)
-        elif said.batch_size == AUTO:
-            measured[stage] = _largest_batch(stage, data_root, skeleton, options, machine)
+    for stage in searched:
+        measurement.search_batch(stage)
     if options.minutes is not None:
-        measured = _timed(data_root, skeleton, options, machine, measured, told)
-    return emit_pair(data_root, skeleton, options, out, overwrite=overwrite, machine=machine, measured=measured)
+        measurement.time(timed)
+    return measurement.emit(out, overwrite=overwrite)
 
 
-def _largest_batch(
-    stage: Stage, data_root: Path, skeleton: Skeleton, options: RecipeOptions, machine: Machine
-) -> Measured:
-    from posetools.training.batch_trial import on_gpu
+class _Measurement:
+    """What is measured for one pair."""
 
-    prepare("posetools config --batch-size auto")
-    with TemporaryDirectory() as folder:
-        pair = emit_pair(data_root, skeleton, options, Path(folder), machine=machine)
-        samples = pair.facts.train.pictures if stage == "det" else pair.facts.train.posed
-        return on_gpu(stage, pair.det if stage == "det" else pair.pose, samples)
+    def __init__(
+        self, data_root: Path, skeleton: Skeleton, options: RecipeOptions, machine: Machine, told: TrainListener
+    ) -> None:
+        self._data_root, self._skeleton, self._options = data_root, skeleton, options
+        self._machine, self._told = machine, told
+        self._found = {stage: Measured() for stage in STAGES}
 
+    def said(self, stage: Stage) -> DetOptions | PoseOptions:
+        return self._options.det if stage == "det" else self._options.pose
 
-def _is_measured(options: RecipeOptions) -> bool:
-    stages = (options.det, options.pose)
-    timed = options.minutes is not None and any(said.epochs is None for said in stages)
-    return timed or any(said.batch_size == AUTO for said in stages)
+    def emit(self, out: Path, *, overwrite: bool = False) -> ChosenPair:
+        """Write the pair for what has been measured by now."""
+        return emit_pair(
+            self._data_root,
+            self._skeleton,
+            self._options,
+            out,
+            overwrite=overwrite,
+            machine=self._machine,
+            measured=self._found,
+        )
 
-
-def _timed(
-    data_root: Path,
-    skeleton: Skeleton,
-    options: RecipeOptions,
-    machine: Machine,
-    measured: dict[Stage, Measured],
-    told: TrainListener,
-) -> dict[Stage, Measured]:
-    """Return what was measured with the time of an iteration; a stage whose epochs are stated is not timed."""
-    from posetools.training.dry_run import dry_run
-    from posetools.training.train import NO_WEIGHTS, TrainRequest
-
-    busy = busy_text()
-    if busy:
-        told.say(busy)
-    found = dict(measured)
-    with TemporaryDirectory() as folder:
-        where = Path(folder)
-        pair = emit_pair(data_root, skeleton, options, where, machine=machine, measured=measured)
-        prepare("posetools config --minutes")
-        for stage in STAGES:
-            said, config = (options.det, pair.det) if stage == "det" else (options.pose, pair.pose)
-            if said.epochs is not None:
-                continue
-            told.say(f"timing {stage}: a few iterations, an evaluation, a checkpoint")
-            request = TrainRequest(stage=stage, config=config, work_dir=where / stage, weights=NO_WEIGHTS)
-            estimate = dry_run(request)
-            seen = estimate.measured
-            found[stage] = replace(
-                found[stage],
-                seconds=seen.seconds_per_iteration,
-                seconds_batch=estimate.batch_size,
-                start_up=seen.start_up,
-                epoch_start=seen.epoch_start,
-                evaluation=seen.seconds_per_evaluation + seen.seconds_per_save,
+    def search_batch(self, stage: Stage) -> None:
+        if self._machine.gpu is None:
+            self._found[stage] = Measured(batch_note=_NO_GPU)
+            return
+        prepare("posetools config --batch-size auto")
+        with TemporaryDirectory() as folder:
+            pair = self.emit(Path(folder))
+            train = pair.facts.train
+            self._found[stage] = on_gpu(
+                stage,
+                pair.det if stage == "det" else pair.pose,
+                train.pictures if stage == "det" else train.posed,
             )
-            told.say(
-                f"{stage}: {seen.seconds_per_iteration:.2g} s an iteration, "
-                f"{found[stage].evaluation:.2g} s an evaluation with its checkpoint"
-            )
-    return found
+
+    def time(self, stages: Sequence[Stage]) -> None:
+        """Time iterations, evaluations and the start of stages; one whose epochs are stated is not timed."""
+        busy = busy_text()
+        if busy:
+            self._told.say(busy)
+        with TemporaryDirectory() as folder:
+            where = Path(folder)
+            pair = self.emit(where)
+            prepare("posetools config --minutes")
+            for stage in stages:
+                self._told.say(f"timing {stage}: a few iterations, an evaluation, a checkpoint")
+                config = pair.det if stage == "det" else pair.pose
+                request = TrainRequest(stage=stage, config=config, work_dir=where / stage, weights=NO_WEIGHTS)
+                estimate = dry_run(request)
+                seen = estimate.measured
+                evaluation = seen.seconds_per_evaluation + seen.seconds_per_save
+                self._found[stage] = replace(
+                    self._found[stage],
+                    seconds=seen.seconds_per_iteration,
+                    seconds_batch=estimate.batch_size,
+                    start_up=seen.start_up,
+                    epoch_start=seen.epoch_start,
+                    evaluation=evaluation,
+                )
+                self._told.say(
+                    f"{stage}: {seen.seconds_per_iteration:.2g} s an iteration, "
+                    f"{evaluation:.2g} s an evaluation with its checkpoint"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSearch:
+    """What a search ended with.
+
+    Attributes:
+        batch: the largest that fits, or None when not even the smallest does.
+        peaks: what was tried, in bytes at the peak; None: out of memory.
+    """
+
+    batch: int | None
+    peaks: dict[int, int | None]
+
+
+def largest_batch(peak: Callable[[int], int | None], limit: float, *, smallest: int, largest: int) -> BatchSearch:
+    """Return the largest batch that fits: ``smallest`` doubled as often as its peak stays within ``limit``.
+
+    Args:
+        peak: returns the bytes that a training with this batch takes at most; None: out of memory.
+        limit: bytes.
+        smallest: what is tried first.
+        largest: no more than this is tried; it is tried itself when doubling would step over it.
+    """
+    found, peaks, batch = None, dict[int, int | None](), min(smallest, largest)
+    while True:
+        peaks[batch] = needed = peak(batch)
+        if needed is None or needed > limit:
+            return BatchSearch(found, peaks)
+        found = batch
+        if batch == largest:
+            return BatchSearch(found, peaks)
+        batch = min(2 * batch, largest)
+
+
+def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
+    """Return the largest batch for the first GPU, with how it was found.
+
+    Raises:
+        RequestError: not even the smallest batch fits.
+        RunError: a trial fails for another reason than memory.
+    """
+    import torch
+
+    total = int(torch.cuda.get_device_properties(resolve_device(ANY_DEVICE)).total_memory)
+    found = largest_batch(
+        lambda batch: gpu_peak(stage, config, batch),
+        GPU_SHARE * total,
+        smallest=_SMALLEST[stage],
+        largest=min(_LARGEST[stage], samples),
+    )
+    if found.batch is None:
+        raise RequestError(
+            f"--batch-size auto ({stage}): a batch of {min(found.peaks)} does not fit on this GPU with "
+            f"{total / GIB:.0f} GiB\n  a smaller --input-size or model needs less"
+        )
+    return Measured(batch=found.batch, batch_note=note(found, total))
+
+
+def note(found: BatchSearch, total: int) -> str:
+    """Return the sentence that says what a search has shown."""
+    tried = ", ".join(
+        f"{batch}: {'out of memory' if needed is None else f'{needed / GIB:.1f} GiB'}"
+        for batch, needed in sorted(found.peaks.items())
+    )
+    return f"measured ({tried}); {100 * GPU_SHARE:.0f} % of {total / GIB:.0f} GiB may be filled"
+
+
+def gpu_peak(stage: Stage, config: Path, batch: int) -> int | None:
+    """Return the bytes that a training with this batch takes on the GPU at most, or None when there are too few.
+
+    Raises:
+        RunError: it fails for another reason.
+    """
+    import torch
+
+    torch.cuda.empty_cache()
+    try:
+        return trial(stage, config, batch).gpu_memory
+    except RunError as exc:
+        if _is_out_of_memory(exc):
+            return None
+        raise
+    finally:
+        torch.cuda.empty_cache()
+
+
+def trial(stage: Stage, config: Path, batch: int) -> Timing:
+    """Return what a few iterations with this batch of training have shown.
+
+    Raises:
+        RunError: the run fails.
+    """
+    with TemporaryDirectory() as folder:
+        request = TrainRequest(
+            stage=stage,
+            config=config,
+            work_dir=Path(folder) / "run",
+            weights=NO_WEIGHTS,
+            cfg_options=(f"train_dataloader.batch_size={batch}",),
+        )
+        return dry_run(request, limits=_TRIAL).measured
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether torch's own error for a full GPU is among the causes; its name moved between releases."""
+    return any(type(cause).__name__ == "OutOfMemoryError" for cause in causes(error))

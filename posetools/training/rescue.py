@@ -17,11 +17,11 @@ from typing import Any
 from posetools import __version__
 from posetools.errors import OutputError, RequestError
 from posetools.files.locks import only_one_in
-from posetools.mm.averages import VERSION, is_stale, raw_weights
+from posetools.mm.averages import VERSION_KEY, is_stale, raw_weights
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.mm.run_log import METRICS
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.training.saving import BEST, write_whole
 
 KEPT = "before_rescue"
@@ -125,5 +125,5 @@ def _rescued(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         "state_dict": weights,
         "ema_state_dict": average,
         "message_hub": hub,
-        "meta": {**checkpoint["meta"], VERSION: __version__},
+        "meta": {**checkpoint["meta"], VERSION_KEY: __version__},
     }

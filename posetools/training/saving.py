@@ -1,61 +1,35 @@
-"""Checkpoints that are whole or not there.
+"""Checkpoints that are whole or not there, and that torch's own default (``weights_only=True``) loads.
 
 mmengine writes a checkpoint into its place, and removes the best one before it writes its successor: killed in
 between, a run leaves half a file, or none. In a run of posetools each checkpoint is written beside its place, synced,
 and moved there; a best one is removed when the next is there; and one with numbers that are not finite is not written.
+
+mmengine saves three things that torch >= 2.6 refuses: the log as HistoryBuffer objects, numpy arrays in the data set's
+meta, and numpy numbers such as the best score. Here they become tensors, lists and numbers when a run saves, and what
+they were when it resumes. So the stock tools/test.py and MMPose's demo open the file without switching the protection
+off.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import pickle
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from posetools import __version__
-from posetools.mm.averages import VERSION
+from posetools.mm.averages import VERSION_KEY
+from posetools.mm.stack import RunHook
 from posetools.training.mishaps import DivergedError, first_not_finite
 
 BEST = "best_"
 _UNFINISHED = ".*.pth.*.tmp"
-
-
-class Saving:
-    """How checkpoints of one run are written and removed."""
-
-    def __init__(self, otherwise: Callable[..., None]) -> None:
-        self._otherwise = otherwise
-        self._outdated: list[Callable[[], None]] = []
-
-    def save(self, checkpoint: Any, filename: str, file_client_args: Any = None, backend_args: Any = None) -> None:
-        """Write a checkpoint, as mmengine's function of this signature does, but whole or not at all.
-
-        Raises:
-            OSError: it cannot be written; what is there is as it was.
-        """
-        import torch
-
-        if "://" in filename:
-            self._otherwise(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
-            return
-        # Into memory first, as mmengine does: torch turns a full disk into an error without its reason.
-        with io.BytesIO() as buffer:
-            torch.save(checkpoint, buffer)
-            write_whole(Path(filename), buffer.getbuffer())
-        if Path(filename).name.startswith(BEST):
-            while self._outdated:
-                self._outdated.pop()()
-
-    def remove(self, path: str, remove: Callable[[str], None]) -> None:
-        """Remove a checkpoint, a best one when the next is written."""
-        if Path(path).name.startswith(BEST):
-            self._outdated.append(lambda: remove(path) if Path(path).is_file() else None)
-        else:
-            remove(path)
+_VALUES, _COUNTS, _LONGEST = "values", "counts", "max_length"
 
 
 def write_whole(path: Path, content: memoryview) -> None:
@@ -86,38 +60,15 @@ def clear_unfinished(work_dir: Path) -> None:
             path.unlink()
 
 
-@contextmanager
-def saved_whole() -> Iterator[Saving]:
-    """Let mmengine's Runner write checkpoints by ``Saving.save``."""
-    from mmengine.runner import runner as module
-
-    stock = module.save_checkpoint
-    saving = Saving(stock)
-    module.save_checkpoint = saving.save
-    try:
-        yield saving
-    finally:
-        module.save_checkpoint = stock
-
-
 class _Backend:
-    """A file backend of mmengine that leaves removing to a Saving."""
+    """A file backend of mmengine, but for how it removes files."""
 
-    def __init__(self, backend: Any, saving: Saving) -> None:
+    def __init__(self, backend: Any, remove: Callable[[str], None]) -> None:
         self._backend = backend
-        self._saving = saving
+        self.remove = remove
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
-
-    def remove(self, path: str) -> None:
-        self._saving.remove(path, self._backend.remove)
-
-
-def _let_later_win(hook: Any) -> None:
-    """Let the later of two evaluations with equal metrics be the best: it was trained for longer."""
-    for name, is_better in getattr(hook, "is_better_than", {}).items():
-        hook.is_better_than[name] = partial(_as_good, is_better)
 
 
 def _look_here(hook: Any) -> None:
@@ -129,41 +80,115 @@ def _look_here(hook: Any) -> None:
         hook.best_ckpt_path_dict[name] = path and str(Path(hook.out_dir) / Path(path).name)
 
 
-def _as_good(is_better: Callable[[float, float], bool], score: float, best: float) -> bool:
-    return score == best or is_better(score, best)
+class SavingHook(RunHook):
+    """Saves whole checkpoints of plain values, no NaN; keeps the best until the next is there, which may tie."""
+
+    # CheckpointHook chooses its file backend before the training, before this one.
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self._outdated: list[Callable[[], None]] = []
+
+    def save(self, checkpoint: Any, filename: str, file_client_args: Any = None, backend_args: Any = None) -> None:
+        """Write a checkpoint, as mmengine's function of this signature does, but whole or not at all.
+
+        Raises:
+            OSError: it cannot be written; what is there is as it was.
+        """
+        import torch
+        from mmengine.runner import save_checkpoint
+
+        if "://" in filename:
+            save_checkpoint(checkpoint, filename, file_client_args=file_client_args, backend_args=backend_args)
+            return
+        # Into memory first, as mmengine does: torch turns a full disk into an error without its reason.
+        with io.BytesIO() as buffer:
+            torch.save(checkpoint, buffer)
+            write_whole(Path(filename), buffer.getbuffer())
+        if Path(filename).name.startswith(BEST):
+            while self._outdated:
+                self._outdated.pop()()
+
+    def before_train(self, runner: Any) -> None:
+        """Take over the removing of checkpoints."""
+        for hook in _checkpoint_hooks(runner):
+            hook.file_backend = _Backend(hook.file_backend, partial(self._remove, hook.file_backend))
+            # The later of two evaluations with equal metrics is the best: it was trained for longer.
+            for name, is_better in getattr(hook, "is_better_than", {}).items():
+                hook.is_better_than[name] = lambda score, best, better=is_better: score == best or better(score, best)
+            _look_here(hook)
+
+    def _remove(self, backend: Any, path: str) -> None:
+        """Remove a checkpoint, a best one when the next is written."""
+        if Path(path).name.startswith(BEST):
+            self._outdated.append(lambda: backend.remove(path) if Path(path).is_file() else None)
+        else:
+            backend.remove(path)
+
+    def after_train(self, runner: Any) -> None:
+        """Save the epoch that a run stops early after, which is not always one that is saved."""
+        if not runner.train_loop.stop_training:
+            return
+        for hook in _checkpoint_hooks(runner):
+            if hook.by_epoch and not (Path(runner.work_dir) / hook.filename_tmpl.format(runner.epoch)).is_file():
+                meta = {"epoch": runner.epoch, "iter": runner.iter}
+                hook._save_checkpoint_with_step(runner, runner.epoch, meta)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuse weights that are no numbers, and make what is beside them plain."""
+        for part in ("state_dict", "ema_state_dict"):
+            name = first_not_finite(checkpoint.get(part) or {})
+            if name:
+                raise DivergedError(f"the weights are no finite numbers any more ({name})", runner)
+        checkpoint["meta"] = {**plain(checkpoint["meta"]), VERSION_KEY: __version__}
+        hub = checkpoint["message_hub"]
+        checkpoint["message_hub"] = {
+            "log_scalars": {name: _saved(buffer) for name, buffer in hub["log_scalars"].items()},
+            "runtime_info": plain(hub["runtime_info"]),
+            "resumed_keys": dict(hub["resumed_keys"]),
+        }
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Restore what mmengine keeps of them when a run resumes."""
+        if not runner._resume:
+            return
+        # mmengine passes over a log that is no HistoryBuffer, and the mean of the loss would start from nothing.
+        log = (checkpoint.get("message_hub") or {}).get("log_scalars") or {}
+        log.update({name: _restored(value) for name, value in log.items() if isinstance(value, Mapping)})
+        meta, own = checkpoint.get("meta") or {}, getattr(runner.train_dataloader.dataset, "metainfo", None)
+        # mmengine warns unless both pickle to the same bytes.
+        if own is not None and pickle.dumps(meta.get("dataset_meta")) == pickle.dumps(plain(own)):
+            meta["dataset_meta"] = own
 
 
-def saving_hook(saving: Saving) -> Any:
-    """Return an mmengine Hook: the best checkpoint stays until the next is there, which may tie; NaN is not saved."""
-    from mmengine.hooks import CheckpointHook, Hook
+def _checkpoint_hooks(runner: Any) -> list[Any]:
+    from mmengine.hooks import CheckpointHook
 
-    class SavingHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        # CheckpointHook chooses its file backend before the training, before this one.
-        priority = "LOWEST"
+    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
 
-        def before_train(self, runner: Any) -> None:
-            for hook in runner.hooks:
-                if isinstance(hook, CheckpointHook):
-                    hook.file_backend = _Backend(hook.file_backend, saving)
-                    _let_later_win(hook)
-                    _look_here(hook)
 
-        def after_train(self, runner: Any) -> None:
-            if not runner.train_loop.stop_training:
-                return
-            # The epoch that a run stops early after is not always one that is saved.
-            for hook in runner.hooks:
-                if isinstance(hook, CheckpointHook) and hook.by_epoch:
-                    name = hook.filename_tmpl.format(runner.epoch)
-                    if not (Path(runner.work_dir) / name).is_file():
-                        meta = {"epoch": runner.epoch, "iter": runner.iter}
-                        hook._save_checkpoint_with_step(runner, runner.epoch, meta)
+def plain(value: Any) -> Any:
+    """Return a value with numpy's arrays and numbers as lists and numbers; what has no plain form stays as it is."""
+    import numpy as np
 
-        def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-            for part in ("state_dict", "ema_state_dict"):
-                name = first_not_finite(checkpoint.get(part) or {})
-                if name:
-                    raise DivergedError(f"the weights are no finite numbers any more ({name})", runner)
-            checkpoint["meta"][VERSION] = __version__
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {plain(key): plain(of_key) for key, of_key in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    return value
 
-    return SavingHook()
+
+def _saved(buffer: Any) -> Any:
+    import torch
+
+    values, counts = buffer.data
+    numbers = {_VALUES: torch.from_numpy(values.copy()), _COUNTS: torch.from_numpy(counts.copy())}
+    return {**numbers, _LONGEST: buffer.max_length}
+
+
+def _restored(value: Mapping[str, Any]) -> Any:
+    from mmengine.logging import HistoryBuffer
+
+    return HistoryBuffer(value[_VALUES].cpu().numpy(), value[_COUNTS].cpu().numpy(), value[_LONGEST])

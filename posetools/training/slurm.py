@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,7 +153,11 @@ def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
             raise RequestError(
                 f"{option}: the job says it itself; leave it out of the arguments of `posetools train` after --"
             )
-    stage, work_dir = _value(arguments, "--stage"), _value(arguments, "--work-dir")
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--stage", nargs="?")
+    parser.add_argument("--work-dir", nargs="?")
+    said, _ = parser.parse_known_args(arguments)
+    stage, work_dir = said.stage, said.work_dir
     if stage not in _STAGES:
         raise RequestError(
             f"--stage det, pose or all must be among the arguments of `posetools train` after --, got {stage!r}\n"
@@ -164,14 +169,3 @@ def _check_arguments(arguments: Sequence[str]) -> tuple[str, str]:
             "for checkpoints\n  posetools slurm --gpus 4 -- --stage all DATA --work-dir work_dirs/NAME"
         )
     return stage, Path(work_dir).as_posix()
-
-
-def _value(arguments: Sequence[str], option: str) -> str | None:
-    """Return what an option is given, as ``--option value`` or ``--option=value``; the last one counts."""
-    found = None
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
-        if word == option:
-            found = following
-        elif word.startswith(f"{option}="):
-            found = word.partition("=")[2]
-    return found

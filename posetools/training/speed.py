@@ -21,6 +21,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from posetools.mm.environment import release
+from posetools.mm.stack import RunHook
+
 # The first torch whose fused Adam and AdamW run on the CPU.
 _FUSED_ON_CPU = (2, 4)
 _PICTURE_DIMS = 4
@@ -32,41 +35,40 @@ def make_fast(runner: Any) -> None:
     Args:
         runner: mmengine's, built, and before its ``train()``: hooks copy the model at the very start of that.
     """
-    from mmengine.hooks import Hook
     from mmengine.model import is_model_wrapper
 
-    if next(runner.model.parameters()).device.type != "cpu":
-        return
-    # A wrapper for several processes has laid out its buckets of gradients already.
-    ordered = not is_model_wrapper(runner.model)
+    if next(runner.model.parameters()).device.type == "cpu":
+        # A wrapper for several processes has laid out its buckets of gradients already.
+        runner.register_hook(_SpeedHook(ordered=not is_model_wrapper(runner.model)))
 
-    class SpeedHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        priority = "HIGHEST"
 
-        def before_run(self, runner: Any) -> None:
-            if ordered:
-                # Where mmengine would initialize them next; it does so once.
-                runner.model.init_weights()
-                _order_weights(runner.model)
+class _SpeedHook(RunHook):
+    priority = "HIGHEST"
 
-        # The optimizer's state is loaded by now.
-        def before_train(self, runner: Any) -> None:
-            _fuse(runner.optim_wrapper.optimizer)
-            _order_state(runner.optim_wrapper.optimizer)
+    def __init__(self, *, ordered: bool) -> None:
+        self._ordered = ordered
 
-        def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
-            # How a step is computed is no part of a run's state: torch before 2.4 could not resume with it on the CPU.
-            for group in (checkpoint.get("optimizer") or {}).get("param_groups", ()):
-                group["fused"] = None
+    def before_run(self, runner: Any) -> None:
+        if self._ordered:
+            # Where mmengine would initialize them next; it does so once.
+            runner.model.init_weights()
+            _order_weights(runner.model)
 
-    runner.register_hook(SpeedHook())
+    # The optimizer's state is loaded by now.
+    def before_train(self, runner: Any) -> None:
+        _fuse(runner.optim_wrapper.optimizer)
+        _order_state(runner.optim_wrapper.optimizer)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        # How a step is computed is no part of a run's state: torch before 2.4 could not resume with it on the CPU.
+        for group in (checkpoint.get("optimizer") or {}).get("param_groups", ()):
+            group["fused"] = None
 
 
 def _fuse(optimizer: Any) -> None:
     import torch
 
-    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or version < _FUSED_ON_CPU:
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW) or release(torch.__version__) < _FUSED_ON_CPU:
         return
     for group in optimizer.param_groups:
         if not group.get("foreach") and not group.get("differentiable"):

@@ -2,21 +2,20 @@
 
 TensorBoard and MLflow write into the work folder; W&B sends to its server, or with WANDB_MODE=offline writes there too.
 MLFLOW_TRACKING_URI names a server for MLflow. Nothing is sent that was not asked for: mmengine lets W&B upload the
-Python files of the folder that it is started in, which is left out here (``without_code``).
+Python files of the folder that it is started in, which is left out here (``mm/patches.py``).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from posetools.errors import MissingExtraError, RequestError, must_be
-from posetools.mm.extra import EXTRA
+from posetools.mm.stack import TRAIN_EXTRA
 
 Tracker: TypeAlias = Literal["tensorboard", "wandb", "mlflow"]
 TRACKERS: tuple[Tracker, ...] = get_args(Tracker)
@@ -37,7 +36,7 @@ def check_trackers(trackers: Sequence[str]) -> None:
         if find_spec(tracker) is not None:
             continue
         if tracker == "tensorboard":
-            raise MissingExtraError("--tracker tensorboard", EXTRA, tracker)
+            raise MissingExtraError("--tracker tensorboard", TRAIN_EXTRA, tracker)
         raise RequestError(
             f"--tracker {tracker} needs the package {tracker}, which is not installed\n"
             f"  install it with: uv pip install {tracker}"
@@ -70,17 +69,6 @@ def name_visualizer(config: Any, work_dir: Path) -> None:
         config.visualizer["name"] = str(work_dir)
 
 
-def forget_visualizer(config: Any) -> None:
-    """Let mmengine build a new visualizer: one of the same name would write into the folder of an earlier start."""
-    from mmengine.visualization import Visualizer
-
-    kinds = [Visualizer]
-    while kinds:
-        kind = kinds.pop()
-        kind._instance_dict.pop((config.get("visualizer") or {}).get("name"), None)
-        kinds += kind.__subclasses__()
-
-
 def _backend(tracker: str, work_dir: Path) -> dict[str, Any]:
     name = work_dir.resolve().name
     if tracker == "tensorboard":
@@ -102,20 +90,3 @@ def _mlflow_address(environment: Mapping[str, str]) -> dict[str, str]:
             "  MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD take it"
         )
     return {"tracking_uri": address}
-
-
-@contextmanager
-def without_code() -> Iterator[None]:
-    """Let mmengine's backend send W&B the config only: W&B has no setting that switches its upload of code off."""
-    from mmengine.visualization import WandbVisBackend
-
-    stock = WandbVisBackend.add_config
-
-    def add_config(self: Any, config: Any, **_: Any) -> None:
-        self.experiment.config.update(config.to_dict(), allow_val_change=True)
-
-    WandbVisBackend.add_config = add_config
-    try:
-        yield
-    finally:
-        WandbVisBackend.add_config = stock

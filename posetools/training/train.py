@@ -2,7 +2,7 @@
 
 The work folder holds the config as run, mmengine's log (in a folder named by the time), the last checkpoints
 (``epoch_N.pth``, named by ``last_checkpoint``), the best one (``best_*.pth``), the skeleton, evaluations.json, and at
-the end metrics.json. What keeps a run alive, and what ends it in a sentence: ``survival``.
+the end metrics.json. What keeps a run alive: the hooks of ``_run``; what ends it in a sentence: ``mishaps``.
 """
 
 from __future__ import annotations
@@ -28,93 +28,28 @@ from posetools.mm.configs import (
     load_config,
     set_epochs,
 )
-from posetools.mm.device import AUTO, runner_device
-from posetools.mm.evaluations import evaluations_of, set_early_stopping
-from posetools.mm.extra import require_train
-from posetools.mm.run_folder import SKELETON, best_in, checkpoint_to_resume, last_in, resumable
+from posetools.mm.device import this_machine
+from posetools.mm.evaluations import ResumeHook, evaluations_of, nothing_left, set_early_stopping, stopping_text
+from posetools.mm.patches import patched_run
+from posetools.mm.run_folder import SKELETON, best_in, checkpoint_to_resume, resumable
 from posetools.mm.run_log import METRICS
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare, require_train
+from posetools.mm.weights import WeightsHook
 from posetools.pairs.doubts import doubt_of_evaluations
-from posetools.training.advice import FEWEST_KEPT
-from posetools.training.crops.cache import CropsCache, crops_cache, crops_hooks
-from posetools.training.given import NO_WEIGHTS, WORK_DIRS, check_training, check_work_dir, data_of
-from posetools.training.hooks import SilentListener, TrainListener, defined_metrics, progress_hook
+from posetools.recipes.emit import emit_pair
+from posetools.recipes.options import RecipeOptions
+from posetools.training.crops.cache import CropsCache, CropsHook, crops_cache
+from posetools.training.hooks import ProgressHook, SilentListener, TrainListener, defined_metrics
+from posetools.training.mishaps import FEWEST_KEPT, GuardHook, watched
 from posetools.training.preflight import check_run
-from posetools.training.saving import clear_unfinished
-from posetools.training.schedule import schedule_hook
+from posetools.training.request import NO_WEIGHTS, WORK_DIRS, TrainRequest, check_training, check_work_dir
+from posetools.training.resuming import ScheduleHook, SeedHook
+from posetools.training.saving import SavingHook, clear_unfinished
 from posetools.training.speed import make_fast
 from posetools.training.spread.config import hooks_of_several, spread_out
 from posetools.training.spread.launch import launch, to_start
-from posetools.training.spread.processes import Launcher, by_first, here, in_turn, join
-from posetools.training.survival import nothing_left, stopping_text, watched
-from posetools.training.trackers import add_trackers, forget_visualizer, name_visualizer
-
-__all__ = [
-    "METRICS",
-    "NO_WEIGHTS",
-    "SKELETON",
-    "WORK_DIRS",
-    "Planned",
-    "TrainRequest",
-    "TrainResult",
-    "best_in",
-    "execute",
-    "last_in",
-    "plan_run",
-    "train",
-]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainRequest:
-    """What a user may say about a run.
-
-    Attributes:
-        stage: which of the two models.
-        data: the data set's folder, from which the config is found or emitted; None: the config says.
-        config: the config; None: the one emitted for ``data``, or with ``resume`` the one in the work folder.
-        configs: the folder in which an emitted pair is looked for, and into which a default one is emitted.
-        work_dir: None: ``work_dirs/<name of the config>``.
-        resume: go on from the last checkpoint in the work folder.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        gpus: how many GPUs of this machine to train on, with a process each; None: one, if there is any.
-        processes: how many processes to train with on the CPU; None: one.
-        launcher: what started this process as one of several.
-        amp: mixed precision.
-        weights: a file or URL that the whole model starts from, or ``none``; None: as the config says.
-        epochs: how many in all; None: as the config says.
-        seed: None: as the config says.
-        skeleton: a built-in name or a file; None: the data set's.
-        early_stopping: after how many evaluations without a better metric the run ends; 0: never; None: as the config
-            says.
-        keep: how many checkpoints are kept besides the best one, 2 at least; None: as the config says.
-        trackers: where else the curves go: ``tensorboard``, ``wandb``, ``mlflow``.
-        cache: for poses, ``crops`` or ``crops-ram``: load what is round each object, decoded once; None: the pictures.
-        cache_dir: where ``crops`` lie; None: in the work folder.
-        cfg_options: ``key=value`` texts that are merged into the config, last of all.
-    """
-
-    stage: Stage
-    data: Path | None = None
-    config: Path | None = None
-    configs: Path = Path("configs")
-    work_dir: Path | None = None
-    resume: bool = False
-    device: str = AUTO
-    gpus: int | None = None
-    processes: int | None = None
-    launcher: Launcher = "none"
-    amp: bool = False
-    weights: str | None = None
-    epochs: int | None = None
-    seed: int | None = None
-    skeleton: str | None = None
-    early_stopping: int | None = None
-    keep: int | None = None
-    trackers: tuple[str, ...] = ()
-    cache: str | None = None
-    cache_dir: Path | None = None
-    cfg_options: tuple[str, ...] = ()
+from posetools.training.spread.processes import by_first, here, in_turn, join
+from posetools.training.trackers import add_trackers, name_visualizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +99,7 @@ def train(request: TrainRequest, listener: TrainListener | None = None) -> Train
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Planned:
+class RunPlan:
     """A run that was found to be possible.
 
     Attributes:
@@ -192,7 +127,7 @@ class Planned:
     left: str = ""
 
 
-def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
+def plan_run(request: TrainRequest, told: TrainListener) -> RunPlan:
     """Return the run that is asked for, after everything was looked at that could be wrong with it.
 
     Raises:
@@ -204,7 +139,7 @@ def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
     told = told if place.first else SilentListener()
     config, work_dir = in_turn(lambda: _planned(request, told))
     cache = crops_cache(request.cache, request.cache_dir, stage=request.stage, work_dir=work_dir)
-    planned = Planned(stage=request.stage, config=config, work_dir=work_dir, cache=cache)
+    planned = RunPlan(stage=request.stage, config=config, work_dir=work_dir, cache=cache)
     if request.resume:
         found = resumable(work_dir, told.say)
         planned = replace(planned, checkpoint=found.path, start=found.epoch)
@@ -224,13 +159,8 @@ def plan_run(request: TrainRequest, told: TrainListener) -> Planned:
     return replace(planned, skeleton=skeleton, device=own, processes=processes)
 
 
-def execute(planned: Planned, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
+def execute(planned: RunPlan, told: TrainListener, hooks: Sequence[Any] = ()) -> TrainResult:
     """Run what was planned.
-
-    Args:
-        planned: the run.
-        told: told where it is.
-        hooks: further mmengine hooks of this run.
 
     Raises:
         RequestError: another run is writing into the work folder.
@@ -282,17 +212,12 @@ def _places(request: TrainRequest, told: TrainListener) -> tuple[Path, Path]:
 
 
 def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
-    from posetools.recipes.emit import find_pair
-    from posetools.recipes.options import RecipeOptions
-    from posetools.training.recipe import emit_fitting
-
-    data = data_of(request)
-    pair = find_pair(data, request.configs)
-    if pair is None:
+    data, path = request.folder, request.found_config()
+    if path is None:
         skeleton = skeleton_of(data, request.skeleton)
-        pair = emit_fitting(data, skeleton, RecipeOptions(), request.configs)
+        pair = emit_pair(data, skeleton, RecipeOptions(), request.configs, machine=this_machine())
         told.say(f"no config for {data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
-    path = pair.det if request.stage == "det" else pair.pose
+        path = pair.det if request.stage == "det" else pair.pose
     told.say(f"config: {path}")
     return path
 
@@ -336,28 +261,30 @@ def _set_weights(config: Any, weights: str | None, checkpoint: Path | None) -> N
         config.load_from = str(checkpoint)
 
 
-def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
+def _run(planned: RunPlan, skeleton: Skeleton, told: TrainListener, hooks: Sequence[Any]) -> TrainResult:
     from mmengine.runner import Runner
 
-    work_dir = planned.work_dir
-    evaluations = evaluations_of(planned.config, work_dir, writes=here().first)
-    if planned.checkpoint:
-        evaluations = by_first(lambda: evaluations.continued(planned.start))
-        evaluations.writes = here().first
-    elif here().first:
+    config, work_dir, checkpoint, first = planned.config, planned.work_dir, planned.checkpoint, here().first
+    evaluations = evaluations_of(config, work_dir, writes=first)
+    if checkpoint:
+        evaluations = by_first(lambda: evaluations_of(config, work_dir, until=planned.start))
+        evaluations.writes = first
+    elif first:
         evaluations.write()
-    if here().first:
+    if first:
         write_text(work_dir / SKELETON, dump_skeleton(skeleton))
         clear_unfinished(work_dir)
-    hook = progress_hook(told, evaluations)
-    hooks = (hook, *hooks, *hooks_of_several(planned.config, planned.device))
-    hooks = (*hooks, *crops_hooks(planned.cache, told.say))
-    hooks = (*hooks, schedule_hook(told.say)) if planned.checkpoint else hooks
-    with watched(planned.stage, work_dir) as watch, runner_device(planned.device):
-        forget_visualizer(planned.config)
-        watch.runner = runner = Runner.from_cfg(planned.config)
-        for own in (*watch.hooks(evaluations, planned.checkpoint), *hooks):
-            runner.register_hook(own)
+    saving, progress, runner = SavingHook(), ProgressHook(told, evaluations), None
+    own = [WeightsHook(), GuardHook(), saving, SeedHook()]
+    # It evaluates, and may save: after all others are ready.
+    own += [ResumeHook(evaluations, checkpoint)] if checkpoint else []
+    own += [progress, *hooks, *hooks_of_several(config, planned.device)]
+    own += [CropsHook(planned.cache, told.say)] if planned.cache else []
+    own += [ScheduleHook(told.say)] if checkpoint else []
+    with watched(planned.stage, work_dir, lambda: runner), patched_run(config, planned.device, saving.save):
+        runner = Runner.from_cfg(config)
+        for hook in own:
+            runner.register_hook(hook)
         make_fast(runner)
         runner.train()
     if runner.train_loop.stop_training:
@@ -365,7 +292,7 @@ def _run(planned: Planned, skeleton: Skeleton, told: TrainListener, hooks: Seque
     doubt = doubt_of_evaluations(evaluations)
     if doubt:
         told.say(f"warning: {doubt}")
-    return by_first(lambda: _finish(runner, work_dir, hook.metrics, planned.start))
+    return by_first(lambda: _finish(runner, work_dir, progress.metrics, planned.start))
 
 
 def _finish(runner: Any, work_dir: Path, metrics: Mapping[str, float | None], start: int) -> TrainResult:

@@ -29,7 +29,7 @@ from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.facts import read_facts
 from posetools.recipes.options import build_options
 from posetools.synth import PLAIN, render_set
-from posetools.training.steps import StepListener
+from posetools.training.hooks import StepListener
 from posetools.workflow.demo_folder import (
     CONFIGS,
     DATA,
@@ -184,8 +184,7 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
         OutputError: something cannot be written.
         RunError: training failed.
     """
-    from posetools.mm.extra import require_train
-    from posetools.mm.runtime import prepare
+    from posetools.mm.stack import prepare, require_train
 
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
@@ -275,7 +274,8 @@ class _Run:
 
     def train(self, stage: Stage, config: Path) -> TrainResult:
         """Train one stage."""
-        from posetools.training.train import TrainRequest, train
+        from posetools.training.request import TrainRequest
+        from posetools.training.train import train
 
         plan, work_dir = self._plans[stage], self._work_dirs / stage
         options = plan.cfg_options

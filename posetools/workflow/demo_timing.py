@@ -60,9 +60,8 @@ def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterati
         work_dir: where it would be trained; nothing is written there.
         iterations: how many are run.
     """
-    from posetools.training.dry_run import dry_run
-    from posetools.training.dry_run_hook import Limits
-    from posetools.training.train import TrainRequest
+    from posetools.training.dry_run import Limits, dry_run
+    from posetools.training.request import TrainRequest
 
     request = TrainRequest(stage=stage, config=config, work_dir=work_dir)
     estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))

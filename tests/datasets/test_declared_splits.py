@@ -13,8 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from posetools.errors import RequestError
-from posetools.training.given import check_training
-from posetools.training.train import TrainRequest
+from posetools.training.request import TrainRequest, check_training
 from tests.build import make_picture
 from tests.cli.run import run
 from tests.imaging.mugs import label, skeleton

@@ -11,15 +11,15 @@ import pytest
 
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.undertrained import FEW, LOW_AP, Training, fall_at_end, nowhere, undertrained
-from posetools.mm.run_log import Curve, read_run
+from posetools.mm.run_log import LoggedCurve, read_run
 from tests.build import make_dataset
 
 
-def curve(lengths: float, *, noise: float = 0.01, points: int = 60, seed: int = 0, floor: float = 0.2) -> Curve:
+def curve(lengths: float, *, noise: float = 0.01, points: int = 60, seed: int = 0, floor: float = 0.2) -> LoggedCurve:
     """Return a loss that goes down as exp(-t / T) in a run of so many T."""
     at = np.linspace(1 / points, 1, points)
     values = floor + np.exp(-lengths * at) + np.random.default_rng(seed).normal(0, noise, points)
-    return Curve(at * 600, values)
+    return LoggedCurve(at * 600, values)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -50,9 +50,9 @@ def test_noise_alone_does_not_fall(seed: int) -> None:
 def test_a_loss_that_is_flat_because_the_rate_is_near_0_still_falls() -> None:
     rates = np.concatenate([np.full(30, 1.0), np.linspace(1, 0.01, 30)])
     done = np.cumsum(rates) / rates.sum()
-    loss = Curve(np.arange(1.0, 61), 0.2 + np.exp(-2.5 * done))
+    loss = LoggedCurve(np.arange(1.0, 61), 0.2 + np.exp(-2.5 * done))
     assert loss.values[-8:].max() - loss.values[-8:].min() < 0.02
-    assert fall_at_end(loss, Curve(loss.iterations, rates)) is not None
+    assert fall_at_end(loss, LoggedCurve(loss.iterations, rates)) is not None
 
 
 def test_only_what_comes_after_the_last_change_of_the_data_counts() -> None:

@@ -14,7 +14,8 @@ from posetools.formats.coco.format import write_split
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
 from posetools.training.hooks import TrainStatus
-from posetools.training.train import TrainRequest, TrainResult, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import TrainResult, train
 from tests.build import make_dataset
 
 # Weak augmentation from the start: mosaic and mixup cost time and are not what is tested here.

@@ -20,8 +20,9 @@ from posetools.mm.run_folder import best_in, last_in, resumable
 from posetools.pairs.doubts import doubt_of_checkpoint
 from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
+from posetools.training.request import TrainRequest
 from posetools.training.rescue import KEPT, rescue
-from posetools.training.train import TrainRequest, train
+from posetools.training.train import train
 from tests.cli.run import run as run_command
 from tests.mm.conftest import Recorder, Tiny
 

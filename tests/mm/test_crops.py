@@ -19,12 +19,13 @@ from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
 from posetools.formats.coco.format import write_split
 from posetools.mm.configs import load_config
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import PoseOptions, RecipeOptions
 from posetools.training.crops.cache import CropsCache, _innermost, use_crops_in
 from posetools.training.crops.store import Layout, show_bytes
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.build import make_dataset, make_picture
 from tests.mm.conftest import Recorder, Tiny
 

@@ -20,14 +20,14 @@ from posetools.core.stages import Stage
 from posetools.errors import RequestError, RunError, StoppedError
 from posetools.formats.coco.format import write_split
 from posetools.mm.configs import config_of_run, load_config
-from posetools.mm.device import runner_device
-from posetools.mm.quiet import quiet
-from posetools.mm.runtime import prepare
+from posetools.mm.patches import runner_device
+from posetools.mm.stack import prepare, quiet
 from posetools.training.hooks import TrainStatus
+from posetools.training.request import TrainRequest
 from posetools.training.spread.config import recorded_processes, spread_out
 from posetools.training.spread.launch import to_start
-from posetools.training.spread.processes import Place, device_of, place_of
-from posetools.training.train import TrainRequest, TrainResult, train
+from posetools.training.spread.processes import ProcessPlace, device_of, place_of
+from posetools.training.train import TrainResult, train
 from tests.build import make_dataset
 from tests.mm.conftest import Recorder, make_tiny
 
@@ -296,20 +296,22 @@ def test_another_number_of_processes_is_refused(probed: Probed, pose: Finished) 
     )
 
 
-PLACES: list[tuple[str, dict[str, str], Place]] = [
-    ("none", {"RANK": "3"}, Place(0, 0, 1)),
-    ("pytorch", {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "8"}, Place(3, 1, 8)),
-    ("slurm", {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NTASKS": "8"}, Place(5, 1, 8)),
+PLACES: list[tuple[str, dict[str, str], ProcessPlace]] = [
+    ("none", {"RANK": "3"}, ProcessPlace(0, 0, 1)),
+    ("pytorch", {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "8"}, ProcessPlace(3, 1, 8)),
+    ("slurm", {"SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_NTASKS": "8"}, ProcessPlace(5, 1, 8)),
     (
         "mpi",
         {"OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4"},
-        Place(2, 0, 4),
+        ProcessPlace(2, 0, 4),
     ),
 ]
 
 
 @pytest.mark.parametrize(("launcher", "environment", "place"), PLACES)
-def test_each_launcher_says_which_process_this_is(launcher: str, environment: dict[str, str], place: Place) -> None:
+def test_each_launcher_says_which_process_this_is(
+    launcher: str, environment: dict[str, str], place: ProcessPlace
+) -> None:
     assert place_of(launcher, environment) == place
 
 
@@ -346,11 +348,11 @@ def test_what_cannot_be_started_is_refused(changes: dict[str, Any], sentence: st
 
 
 def test_a_process_gets_the_device_of_its_number() -> None:
-    assert device_of(Place(5, 1, 8), "cpu") == "cpu"
+    assert device_of(ProcessPlace(5, 1, 8), "cpu") == "cpu"
     with pytest.raises(RequestError, match="process 99 of this machine needs a GPU of its own, but torch can use "):
-        device_of(Place(99, 99, 100), "cuda")
+        device_of(ProcessPlace(99, 99, 100), "cuda")
     with pytest.raises(RequestError, match="--device must be auto, cuda or cpu for several processes, got 'cuda:1'"):
-        device_of(Place(1, 1, 2), "cuda:1")
+        device_of(ProcessPlace(1, 1, 2), "cuda:1")
 
 
 def test_what_eight_gpus_change_in_a_config(probed: Probed) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from posetools.mm import probes
 from posetools.mm.doctor import as_document, examine
-from posetools.mm.environment import STACK, Check, Facts, Kind, Probe, Versions, release
+from posetools.mm.environment import STACK, Check, Kind, Probe, StackFacts, Versions, release
 
 SYNC = "uv sync --inexact --extra train"
 
@@ -32,15 +32,15 @@ def probes_in_order() -> dict[str, Probe]:
     }
 
 
-def make_facts(**changes: Any) -> Facts:
+def make_facts(**changes: Any) -> StackFacts:
     """Return the facts of an environment in which all is well, but for the changes."""
     distributions = {name: tested.newest for name, tested in STACK.items()}
-    facts = Facts(python=(3, 11, 7), distributions=distributions, probes=probes_in_order())
+    facts = StackFacts(python=(3, 11, 7), distributions=distributions, probes=probes_in_order())
     return replace(facts, **changes)
 
 
-def with_versions(**versions: str | None) -> Callable[[], Facts]:
-    def change() -> Facts:
+def with_versions(**versions: str | None) -> Callable[[], StackFacts]:
+    def change() -> StackFacts:
         facts = make_facts()
         changed: dict[str, Any] = {name.replace("_", "-"): version for name, version in versions.items()}
         merged = {**facts.distributions, **changed}
@@ -49,8 +49,8 @@ def with_versions(**versions: str | None) -> Callable[[], Facts]:
     return change
 
 
-def with_probe(name: str, error: str = "", **found: Any) -> Callable[[], Facts]:
-    def change() -> Facts:
+def with_probe(name: str, error: str = "", **found: Any) -> Callable[[], StackFacts]:
+    def change() -> StackFacts:
         facts = make_facts()
         probe = Probe(False, error=error) if error else Probe(True, {**facts.probes[name].found, **found})
         return replace(facts, probes={**facts.probes, name: probe})
@@ -58,12 +58,12 @@ def with_probe(name: str, error: str = "", **found: Any) -> Callable[[], Facts]:
     return change
 
 
-def with_gpu(capability: tuple[int, int], kernels: list[str]) -> Callable[[], Facts]:
+def with_gpu(capability: tuple[int, int], kernels: list[str]) -> Callable[[], StackFacts]:
     return with_probe("torch", gpus=[{"name": "Some GPU", "capability": list(capability)}], kernels=kernels)
 
 
 # What is wrong, the check that says so, parts of what it found and expects, and the fix word for word.
-PROBLEMS: dict[str, tuple[Callable[[], Facts], str, str, str, str]] = {
+PROBLEMS: dict[str, tuple[Callable[[], StackFacts], str, str, str, str]] = {
     "python 3.12": (
         lambda: make_facts(python=(3, 12, 1)),
         "python",
@@ -263,7 +263,7 @@ def test_without_the_extra_the_core_is_told_and_one_command() -> None:
     assert (found["numpy"], found["pillow"], found["rich"]) == ("2.1.0", "11.0.0", "not installed")
 
 
-def named(facts: Facts, name: str) -> Check:
+def named(facts: StackFacts, name: str) -> Check:
     return next(check for check in examine(facts) if check.name.startswith(name))
 
 

@@ -27,10 +27,10 @@ from posetools.imaging.header import Picture
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import load_config
 from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.run_folder import best_in
 from posetools.pairs.find import pair_of_run
 from posetools.pairs.open import PipelineOptions
 from posetools.pairs.pipeline import PosePipeline
-from posetools.training.train import best_in
 from tests.cli.run import run
 from tests.mm.conftest import Run, Tiny
 

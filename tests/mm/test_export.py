@@ -27,7 +27,7 @@ from posetools.files.disk import read_json, write_text
 from posetools.files.locks import only_one
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.runtime import HARMLESS_WARNINGS
+from posetools.mm.stack import HARMLESS_WARNINGS
 from posetools.pairs.find import ModelFiles, Pair
 from posetools.pairs.open import PipelineOptions
 from posetools.pairs.pipeline import PosePipeline

@@ -12,14 +12,14 @@ import pytest
 from posetools.core.skeleton import load_skeleton
 from posetools.core.stages import Stage
 from posetools.errors import RunError
-from posetools.mm import machine as mm_machine
-from posetools.mm.machine import this_machine
+from posetools.mm import device as mm_machine
+from posetools.mm.device import this_machine
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.machine import GIB
 from posetools.recipes.options import RecipeOptions
-from posetools.training.batch_trial import _is_out_of_memory, largest_batch, note, trial
-from posetools.training.recipe import emit_fitting
-from posetools.training.train import TrainRequest, train
+from posetools.training.recipe import _is_out_of_memory, emit_fitting, largest_batch, note, trial
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.mm.conftest import Tiny
 
 pytestmark = pytest.mark.train

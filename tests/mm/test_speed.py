@@ -11,9 +11,8 @@ import pytest
 
 from posetools.core.stages import Stage
 from posetools.mm.configs import drop_pretrained, load_config
-from posetools.mm.device import runner_device
-from posetools.mm.quiet import quiet
-from posetools.mm.runtime import prepare
+from posetools.mm.patches import runner_device
+from posetools.mm.stack import prepare, quiet
 from posetools.training.speed import make_fast
 from tests.mm.conftest import Run, Tiny
 

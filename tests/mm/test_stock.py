@@ -10,7 +10,8 @@ import pytest
 
 from posetools.core.folder import IMAGES
 from posetools.mm.configs import config_of_run, load_config
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.mm.conftest import Recorder, Run, Tiny
 from tests.stock import stock
 

@@ -24,7 +24,7 @@ def _policies(program: str, **variables: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "program", ["import posetools.mm.runtime, torch", f"import posetools.mm; {_CHILD}"], ids=["here", "child"]
+    "program", ["import posetools.mm.stack, torch", f"import posetools.mm; {_CHILD}"], ids=["here", "child"]
 )
 def test_waiting_threads_sleep_unless_the_user_says_otherwise(program: str) -> None:
     assert set(_policies(program)) == {"PASSIVE"}

@@ -19,7 +19,8 @@ from posetools.errors import InputError, PosetoolsError, RequestError, RunError,
 from posetools.files.locks import only_one_in
 from posetools.mm.configs import set_epochs
 from posetools.training.hooks import TrainStatus
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.mm.conftest import Recorder, Run, Tiny, make_tiny
 
 pytestmark = pytest.mark.train

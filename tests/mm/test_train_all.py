@@ -23,7 +23,7 @@ from posetools.pairs.find import pair_of_run
 from posetools.progress import Progress, silent
 from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.pair import _goes_on, parent_of, stage_requests, train_all
-from posetools.training.train import TrainRequest
+from posetools.training.request import TrainRequest
 from tests.cli.run import run
 from tests.mm.conftest import Recorder, Run, Tiny
 

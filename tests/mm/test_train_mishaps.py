@@ -18,7 +18,8 @@ from posetools.errors import RunError
 from posetools.mm.run_folder import resumable
 from posetools.training.hooks import TrainStatus
 from posetools.training.mishaps import first_not_finite
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.cli.run import run
 from tests.mm.conftest import Recorder, Tiny, make_tiny
 

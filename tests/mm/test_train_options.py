@@ -14,8 +14,9 @@ import pytest
 from posetools.errors import InputError, MissingExtraError, RequestError
 from posetools.mm.configs import load_config
 from posetools.mm.evaluations import Evaluations, early_stopping_of, evaluations_of, is_due, set_early_stopping
+from posetools.training.request import TrainRequest
 from posetools.training.trackers import add_trackers, check_trackers
-from posetools.training.train import TrainRequest, train
+from posetools.training.train import train
 from tests.mm.conftest import Recorder, Tiny
 
 pytestmark = pytest.mark.train

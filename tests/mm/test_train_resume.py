@@ -18,7 +18,8 @@ from posetools.core.stages import Stage
 from posetools.errors import RequestError
 from posetools.mm.configs import config_of_run
 from posetools.mm.run_folder import last_in, resumable
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train
@@ -30,7 +31,8 @@ EPOCHS = 3
 PROGRAM = """
 import sys
 from pathlib import Path
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 stage, config, work_dir, epochs, *options = sys.argv[1:]
 train(TrainRequest(stage=stage, config=Path(config), work_dir=Path(work_dir), epochs=int(epochs), device="cpu",
                    cfg_options=tuple(options)))

@@ -9,7 +9,8 @@ import pytest
 
 from posetools.errors import RequestError
 from posetools.mm.weights import plan_weights
-from posetools.training.train import TrainRequest, train
+from posetools.training.request import TrainRequest
+from posetools.training.train import train
 from tests.mm.conftest import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train

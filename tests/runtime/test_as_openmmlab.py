@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from posetools.imaging.header import Picture
-from posetools.mm.runtime import prepare
+from posetools.mm.stack import prepare
 from posetools.runtime.decode import class_nms, detections, heatmaps_of, keypoints
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator

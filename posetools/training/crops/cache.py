@@ -21,7 +21,7 @@ import numpy as np
 
 from posetools.errors import RequestError, must_be
 from posetools.imaging.header import read_header
-from posetools.mm.quiet import failures
+from posetools.mm.stack import RunHook, failures
 from posetools.progress import Progress
 from posetools.training.crops.store import (
     CropStore,
@@ -32,7 +32,6 @@ from posetools.training.crops.store import (
     check_room,
     files_of,
     fill_folder,
-    fill_memory,
     is_there,
     show_bytes,
 )
@@ -82,56 +81,36 @@ def crops_cache(cache: str | None, folder: Path | None, *, stage: str, work_dir:
     return CropsCache(cache, folder or work_dir / FOLDER)
 
 
-def crops_hooks(cache: CropsCache | None, say: Say) -> tuple[Any, ...]:
-    """Return the mmengine Hook that lets a pose run train and evaluate from crops, nothing without a cache.
+class CropsHook(RunHook):
+    """Lets a pose run train and evaluate from crops."""
 
-    Args:
-        cache: what is kept, and where.
-        say: takes sentences about what is being done.
-    """
-    if cache is None:
-        return ()
-    from mmengine.hooks import Hook
+    def __init__(self, cache: CropsCache, say: Say) -> None:
+        self._cache, self._say = cache, say
 
-    class CropsHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        def __init__(self, cache: CropsCache) -> None:
-            self.cache = cache
+    def before_run(self, runner: Any) -> None:
+        """Let the loaders of a run that has been built, but not started, take their pictures from crops.
 
-        def before_run(self, runner: Any) -> None:
-            use_crops(runner, self.cache, say)
+        Raises:
+            RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
+            InputError: a picture cannot be read.
+            OutputError: the crops cannot be written.
+        """
+        from mmcv.transforms import Compose
 
-    return (CropsHook(cache),)
-
-
-def use_crops(runner: Any, cache: CropsCache, say: Say) -> None:
-    """Let the loaders of a run that has been built, but not started, take their pictures from crops.
-
-    Raises:
-        RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
-        InputError: a picture cannot be read.
-        OutputError: the crops cannot be written.
-    """
-    from mmcv.transforms import Compose
-
-    _check_workers(runner, cache)
-    switches = [hook for hook in runner.hooks if hasattr(hook, "switch_pipeline")]
-    for switch in switches:
-        switch.switch_pipeline = list(Compose(switch.switch_pipeline))
-    later = [switch.switch_pipeline for switch in switches]
-    train, val = runner.train_dataloader.dataset, runner.val_dataloader.dataset
-    pipelines = {split: _innermost(dataset).pipeline.transforms for split, dataset in (("train", train), ("val", val))}
-    use_crops_in({"train": (train, [pipelines["train"], *later]), "val": (val, [pipelines["val"]])}, cache, say)
+        _check_workers(runner, self._cache)
+        switches = [hook for hook in runner.hooks if hasattr(hook, "switch_pipeline")]
+        for switch in switches:
+            switch.switch_pipeline = list(Compose(switch.switch_pipeline))
+        later = [switch.switch_pipeline for switch in switches]
+        train, val = runner.train_dataloader.dataset, runner.val_dataloader.dataset
+        own, of_val = (_innermost(dataset).pipeline.transforms for dataset in (train, val))
+        use_crops_in({"train": (train, [own, *later]), "val": (val, [of_val])}, self._cache, self._say)
 
 
 def use_crops_in(
     datasets: Mapping[str, tuple[Any, Sequence[list[Callable[..., Any]]]]], cache: CropsCache, say: Say
 ) -> None:
-    """Change pipelines, in place, into ones that take crops and are otherwise the same.
-
-    Args:
-        datasets: by split, a data set and all the lists of transforms that its objects may go through.
-        cache: what is kept, and where.
-        say: takes sentences about what is being done.
+    """Change pipelines, all that the objects of a data set may go through, in place, into ones that take crops.
 
     Raises:
         RequestError: a pipeline or a data set is none that this can be done for, or there is too little room.
@@ -182,7 +161,7 @@ def _innermost(dataset: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class CropsPlan:
     """The crops of one data set.
 
     Attributes:
@@ -201,10 +180,10 @@ class Plan:
         return sum(layout.objects for layout in self.layouts.values())
 
 
-def _plan(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> Plan:
+def _plan(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> CropsPlan:
     reaches = [reach_of(transforms, f"the {split} pipeline") for transforms in pipelines]
     entries = (dataset.get_data_info(number) for number in range(len(dataset)))
-    return Plan(split, pipelines, layouts_of(((entry["img_path"], entry["bbox"]) for entry in entries), reaches))
+    return CropsPlan(split, pipelines, layouts_of(((entry["img_path"], entry["bbox"]) for entry in entries), reaches))
 
 
 def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> dict[str, Layout]:
@@ -228,7 +207,7 @@ def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> 
     return layouts
 
 
-def _stores(plans: Sequence[Plan], cache: CropsCache, say: Say) -> list[CropStore]:
+def _stores(plans: Sequence[CropsPlan], cache: CropsCache, say: Say) -> Sequence[CropStore]:
     from mmpose.datasets.transforms import LoadImage
 
     def read(picture: str) -> Pixels:
@@ -240,18 +219,15 @@ def _stores(plans: Sequence[Plan], cache: CropsCache, say: Say) -> list[CropStor
     if cache.kind == "crops-ram":
         need = sum(layout.nbytes for plan in plans for layout in plan.layouts.values())
         say(f"crops of {objects} objects: {show_bytes(need)} of memory")
-        return [_in_memory(plan, read, say) for plan in plans]
+        in_memory = [MemoryCrops(plan.layouts) for plan in plans]
+        for store in in_memory:
+            store.fill(read, _telling(say))
+        return in_memory
     return _on_disk(plans, cache.folder, objects, read, say)
 
 
-def _in_memory(plan: Plan, read: Callable[[str], Pixels], say: Say) -> CropStore:
-    store = MemoryCrops(plan.layouts)
-    fill_memory(store, plan.layouts, read, _telling(say))
-    return store
-
-
 def _on_disk(
-    plans: Sequence[Plan], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
+    plans: Sequence[CropsPlan], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
 ) -> list[CropStore]:
     from mmengine.dist import barrier, get_rank, get_world_size
 

@@ -16,24 +16,26 @@ import contextlib
 import hashlib
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from posetools.core.geometry import Ints
 from posetools.errors import InputError, OutputError, RequestError
-from posetools.files.disk import read_json, write_files, write_json
+from posetools.files.disk import existing_folder, read_json, write_files, write_json
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress
 from posetools.recipes.machine import count_cores
-from posetools.training.memory import memory_of_machine
+from posetools.training.memory import available_memory
 
-FORMAT = 1
+CROPS_FORMAT = 1
 KNOWN = "pictures.json"
 _CHANNELS = 3
 # A file that changed less than so many seconds ago may change again within one tick of its clock.
@@ -47,7 +49,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Crop:
+class CachedCrop:
     """A part of a picture.
 
     Attributes:
@@ -99,45 +101,61 @@ class Layout:
         x1, y1, x2, y2 = self.rects[row].tolist()
         return y2 - y1, x2 - x1, _CHANNELS
 
-    def crop(self, row: int, pixels: Pixels) -> Crop:
+    def crop(self, row: int, pixels: Pixels) -> CachedCrop:
         """Return a crop with its place."""
         x, y = self.rects[row, :2].tolist()
-        return Crop(pixels, (x, y), self.size)
+        return CachedCrop(pixels, (x, y), self.size)
 
-    def cut(self, picture: Pixels, out: Pixels) -> None:
-        """Write the crops of a picture into ``out`` (nbytes,)."""
+    def cut(self, picture: str, pixels: Pixels, out: Pixels) -> None:
+        """Write the crops of a picture (H, W, 3) into ``out`` (nbytes,).
+
+        Raises:
+            InputError: the picture was decoded to another size than its header says.
+        """
+        width, height = self.size
+        if pixels.shape != (height, width, _CHANNELS) or pixels.dtype != np.uint8:
+            problem = f"must be decoded to {width} x {height} pixels of 8 bits, as its header says, got {pixels.shape}"
+            raise InputError(picture, "", problem)
         for row, (x1, y1, x2, y2) in enumerate(self.rects.tolist()):
-            out[self.offsets[row] : self.offsets[row + 1]] = picture[y1:y2, x1:x2].ravel()
+            out[self.offsets[row] : self.offsets[row + 1]] = pixels[y1:y2, x1:x2].ravel()
 
 
-class CropStore(Protocol):
+class CropStore(ABC):
     """Gives crops."""
 
-    def crop(self, picture: str, box: bytes) -> Crop | None:
+    def __init__(self, layouts: Mapping[str, Layout]) -> None:
+        """Take the layouts, by picture."""
+        self._layouts = layouts
+
+    def crop(self, picture: str, box: bytes) -> CachedCrop | None:
         """Return the crop of an object, or None when it has none and the picture must be read."""
-
-
-class DiskCrops:
-    """Crops in files."""
-
-    def __init__(self, layouts: Mapping[str, Layout], files: Mapping[str, Path]) -> None:
-        """Take, by picture, the layout and the file."""
-        self._layouts, self._files = layouts, files
-
-    def crop(self, picture: str, box: bytes) -> Crop | None:
-        """Return the crop of an object, or None; None too where the file was deleted meanwhile."""
         layout = self._layouts.get(picture)
         row = layout.row(box) if layout else None
         if layout is None or row is None:
             return None
-        offset, shape = int(layout.offsets[row]), layout.shape(row)
-        try:
-            return layout.crop(row, np.memmap(self._files[picture], np.uint8, "r", offset, shape))
-        except (FileNotFoundError, ValueError):
-            return None
+        pixels = self._pixels(picture, int(layout.offsets[row]), layout.shape(row))
+        return None if pixels is None else layout.crop(row, pixels)
+
+    @abstractmethod
+    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> Pixels | None:
+        """Return the pixels that begin at a byte of a picture's crops; None when they are gone."""
 
 
-class MemoryCrops:
+class DiskCrops(CropStore):
+    """Crops in files; one that was deleted meanwhile has none."""
+
+    def __init__(self, layouts: Mapping[str, Layout], files: Mapping[str, Path]) -> None:
+        """Take, by picture, the layout and the file."""
+        super().__init__(layouts)
+        self._files = files
+
+    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> Pixels | None:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return np.memmap(self._files[picture], np.uint8, "r", offset, shape)
+        return None
+
+
+class MemoryCrops(CropStore):
     """Crops in memory that forked processes share."""
 
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
@@ -148,41 +166,29 @@ class MemoryCrops:
         """
         import mmap
 
-        self._layouts = layouts
+        super().__init__(layouts)
         starts = np.concatenate([[0], np.cumsum([layout.nbytes for layout in layouts.values()], dtype=np.int64)])
         self._starts = dict(zip(layouts, starts.tolist(), strict=False))
         need, free = int(starts[-1]), available_memory()
-        if free is not None and need > free:
+        if need > free:
             raise RequestError(
                 f"--cache crops-ram: the crops need {show_bytes(need)} of memory, {show_bytes(free)} are available\n"
                 "  --cache crops keeps them on disk"
             )
         self._buffer: Pixels = np.frombuffer(mmap.mmap(-1, max(1, need)), np.uint8)
 
-    def part(self, picture: str) -> Pixels:
-        """Return the memory of a picture's crops, to be filled."""
-        start = self._starts[picture]
-        return self._buffer[start : start + self._layouts[picture].nbytes]
+    def fill(self, read: Callable[[str], Pixels], told: Progress) -> None:
+        """Decode every picture once, in threads."""
 
-    def crop(self, picture: str, box: bytes) -> Crop | None:
-        """Return the crop of an object, or None."""
-        layout = self._layouts.get(picture)
-        row = layout.row(box) if layout else None
-        if layout is None or row is None:
-            return None
-        pixels = self.part(picture)[layout.offsets[row] : layout.offsets[row + 1]]
-        return layout.crop(row, pixels.reshape(layout.shape(row)))
+        def one(picture: str) -> None:
+            start, layout = self._starts[picture], self._layouts[picture]
+            layout.cut(picture, read(picture), self._buffer[start : start + layout.nbytes])
 
+        for_all(one, tuple(self._layouts), "crops", told)
 
-def fill_memory(
-    store: MemoryCrops, layouts: Mapping[str, Layout], read: Callable[[str], Pixels], told: Progress
-) -> None:
-    """Decode every picture once, in threads, into a store."""
-
-    def one(picture: str) -> None:
-        layouts[picture].cut(_checked(picture, read(picture), layouts[picture]), store.part(picture))
-
-    for_all(one, tuple(layouts), "crops", told)
+    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> Pixels:
+        start = self._starts[picture] + offset
+        return self._buffer[start : start + prod(shape)].reshape(shape)
 
 
 def fill_folder(
@@ -193,12 +199,6 @@ def fill_folder(
 ) -> None:
     """Decode pictures, in threads, into the files of their crops.
 
-    Args:
-        files: to be written.
-        layouts: by file, the picture and the layout.
-        read: decodes a picture.
-        told: how far it is.
-
     Raises:
         OutputError: one cannot be written; those that were are kept and used by the next run.
     """
@@ -207,7 +207,7 @@ def fill_folder(
     def one(file: Path) -> None:
         picture, layout = layouts[file]
         packed = np.empty(layout.nbytes, np.uint8)
-        layout.cut(_checked(picture, read(picture), layout), packed)
+        layout.cut(picture, read(picture), packed)
         try:
             write_files({file: packed.tobytes()})
         except OutputError as exc:
@@ -224,17 +224,6 @@ def _clear_abandoned(folders: Iterable[Path]) -> None:
                 left.unlink()
 
 
-def _checked(picture: str, pixels: Pixels, layout: Layout) -> Pixels:
-    width, height = layout.size
-    if pixels.shape != (height, width, _CHANNELS) or pixels.dtype != np.uint8:
-        raise InputError(
-            picture,
-            "",
-            f"must be decoded to {width} x {height} pixels of 8 bits, as its header says, got {pixels.shape}",
-        )
-    return pixels
-
-
 def files_of(layouts: Mapping[str, Layout], folder: Path, told: Progress) -> dict[str, Path]:
     """Return, by picture, the file that its crops belong into; whether it is there is another question."""
     import cv2
@@ -243,11 +232,8 @@ def files_of(layouts: Mapping[str, Layout], folder: Path, told: Progress) -> dic
     for_all(known.look_at, tuple(layouts), "reading pictures", told)
     names = {}
     for picture, layout in layouts.items():
-        digest = hashlib.blake2b(
-            f"{FORMAT} {cv2.__version__} {known.hashes[picture]} {layout.size}".encode(), digest_size=16
-        )
-        digest.update(layout.rects.tobytes())
-        name = digest.hexdigest()
+        made_of = f"{CROPS_FORMAT} {cv2.__version__} {known.hashes[picture]} {layout.size}".encode()
+        name = hashlib.blake2b(made_of + layout.rects.tobytes(), digest_size=16).hexdigest()
         names[picture] = folder / name[:2] / f"{name}.crops"
     known.write()
     return names
@@ -310,23 +296,13 @@ def check_room(folder: Path, need: int) -> int:
     Raises:
         RequestError: fewer than needed.
     """
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing_folder(folder / KNOWN)).free
     if need > free:
         raise RequestError(
             f"{folder}: the crops need {show_bytes(need)} more there, and {show_bytes(free)} are free\n"
             "  --cache-dir names a folder elsewhere; without --cache none is needed"
         )
     return free
-
-
-def available_memory() -> int | None:
-    """Return how many bytes can be taken without swapping, None where that cannot be seen."""
-    found = [memory_of_machine()]
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return min((number for number in found if number is not None), default=None)
 
 
 def show_bytes(number: int) -> str:

@@ -67,11 +67,7 @@ class Reach:
 
 
 def reach_of(transforms: Sequence[Callable[..., Any]], what: str) -> Reach:
-    """Return how far the windows of a pipeline go.
-
-    Args:
-        transforms: the built pipeline.
-        what: names it in messages.
+    """Return how far the windows of a built pipeline go; ``what`` names it in messages.
 
     Raises:
         RequestError: it is no pipeline of LoadImage, box transforms and TopdownAffine, in this order.
@@ -85,32 +81,30 @@ def reach_of(transforms: Sequence[Callable[..., Any]], what: str) -> Reach:
             f"{must_be(what, 'LoadImage, box transforms and one TopdownAffine', [kind.__name__ for kind in kinds])}\n"
             "  without --cache it trains as it is"
         )
-    _check_loader(transforms[0], what)
+    loader: Any = transforms[0]
+    if loader.to_float32 or loader.color_type != "color" or loader.ignore_empty:
+        raise RequestError(f"{what}: LoadImage must have its default arguments for --cache crops, got {loader}")
+    one: Any
     for one in transforms[1:]:
         kind = type(one)
         if kind is TopdownAffine:
-            width, height = one.input_size  # type: ignore[attr-defined]
+            width, height = one.input_size
             values["aspect"] = width / height
             break
-        known = {GetBBoxCenterScale: _of_padding, RandomBBoxTransform: _of_random, RandomFlip: _of_flip}
+        # A mirrored window is as large as before.
+        known = (GetBBoxCenterScale, RandomBBoxTransform, RandomFlip)
         if kind not in known or (kind is not RandomFlip and kinds.count(kind) > 1):
             raise RequestError(
                 f"{what}: --cache crops cannot tell what {kind.__name__} lets TopdownAffine look at\n"
                 "  take it out of the pipeline, move it behind TopdownAffine, or train without --cache"
             )
-        values |= known[kind](one)
+        if kind is GetBBoxCenterScale:
+            values["padding"] = float(one.padding)
+        elif kind is RandomBBoxTransform:
+            values |= _of_random(one)
     if "padding" not in values:
         raise RequestError(f"{what}: GetBBoxCenterScale must be there for --cache crops")
     return Reach(**values)
-
-
-def _check_loader(loader: Any, what: str) -> None:
-    if loader.to_float32 or loader.color_type != "color" or loader.ignore_empty:
-        raise RequestError(f"{what}: LoadImage must have its default arguments for --cache crops, got {loader}")
-
-
-def _of_padding(transform: Any) -> dict[str, float]:
-    return {"padding": float(transform.padding)}
 
 
 def _of_random(transform: Any) -> dict[str, float]:
@@ -121,10 +115,6 @@ def _of_random(transform: Any) -> dict[str, float]:
         "scale": max(scale, 1.0) if transform.scale_prob < 1 else scale,
         "rotation": abs(float(transform.rotate_factor)) if transform.rotate_prob > 0 else 0.0,
     }
-
-
-def _of_flip(transform: Any) -> dict[str, float]:  # noqa: ARG001  (a mirrored window is as large as before)
-    return {}
 
 
 def crop_rects(boxes: Floats, reaches: Sequence[Reach], size: tuple[int, int]) -> Ints:

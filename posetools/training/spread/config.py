@@ -6,7 +6,7 @@
   it on, or states a rate on the command line, gets just that. The floor of the cosine moves with the rate.
 - **Warm-up** is counted in steps, of which there are fewer: a tenth of them at most, as in the recipe.
 - **Batch normalisation** looks at the pictures of all processes (SyncBN) on GPUs. It cannot on the CPU, where each
-  process normalises by its own and the running statistics are averaged (``distributed.buffers_hook``).
+  process normalises by its own and the running statistics are averaged (``SameBuffersHook``).
 - **Evaluation** is shared out, and its results are gathered through the process group: mmengine's default gathers them
   in a folder ``.dist_test`` that all machines would have to share, and leaves that behind.
 - ``processes`` is kept in the config, so that it is scaled once, however often the run is resumed.
@@ -14,15 +14,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
 from posetools.errors import PosetoolsError, RequestError
-from posetools.mm.configs import config_of_run
-from posetools.training.spread.processes import buffers_hook, here
+from posetools.mm.configs import config_of_run, load_config, parts_of
+from posetools.training.spread.processes import SameBuffersHook, here
 
 PROCESSES = "processes"
 _RATE = "optim_wrapper.optimizer.lr"
@@ -65,7 +65,7 @@ def spread_out(
 
 def _check_number(config: Any, before: int, now: int) -> None:
     # The config may be another one than that which the work folder holds as run.
-    with suppress(PosetoolsError, SyntaxError, ValueError):
+    with suppress(PosetoolsError):
         before, _ = recorded_processes(config_of_run(Path(config.work_dir)))
     if before != now:
         how = f"with --gpus {before} (or --processes {before} --device cpu)" if before > 1 else "without --gpus"
@@ -110,12 +110,7 @@ def _scale_warmup(config: Any, processes: int) -> None:
 
 
 def hooks_of_several(config: Any, device: str) -> list[Any]:
-    """Return the hooks that a run of several processes needs, and say in its config how the model is wrapped.
-
-    Args:
-        config: as it is to be run, in the process that has this device.
-        device: ``cpu`` or ``cuda:N``.
-    """
+    """Return the hooks that a run of several processes needs, and say in its config how the model is wrapped."""
     if not here().several:
         return []
     # mmengine takes LOCAL_RANK for the GPU, also on the CPU and where each process sees one GPU only.
@@ -128,12 +123,12 @@ def hooks_of_several(config: Any, device: str) -> list[Any]:
         **(config.get("model_wrapper_cfg") or {}),
         "device_ids": [int(number)] if number else None,
     }
-    return [buffers_hook()]
+    return [SameBuffersHook()]
 
 
 def _has_frozen_stages(model: Any) -> bool:
     # Stages are frozen when training begins, after the wrapper has asked which weights will have a gradient.
-    return any(part.get("frozen_stages", -1) >= 0 for part in _dicts(model))
+    return any(part.get("frozen_stages", -1) >= 0 for _, part in parts_of(model))
 
 
 def _normalise(config: Any, say: Callable[[str], None], *, gpus: bool) -> None:
@@ -144,37 +139,18 @@ def _normalise(config: Any, say: Callable[[str], None], *, gpus: bool) -> None:
     if config.model.get("type") == "RTMDet":
         # It makes all of its BN SyncBN by itself, whatever norm_cfg says, where there are several processes.
         config.model["use_syncbn"] = False
-    synced = [part for part in _dicts(config.model) if part.get("type") == "SyncBN"]
+    synced = [part for _, part in parts_of(config.model) if part.get("type") == "SyncBN"]
     for part in synced:
         part["type"] = "BN"
     if synced:
         say("SyncBN cannot run on the CPU: BN in its place")
 
 
-def _dicts(value: Any) -> Iterator[Any]:
-    """Give every dict in a value of a config."""
-    if isinstance(value, dict):
-        yield value
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    for part in parts:
-        yield from _dicts(part)
+def recorded_processes(path: Path) -> tuple[int, bool]:
+    """Return by how many processes a run was trained, and whether on GPUs: what its config as run says.
 
-
-def recorded_processes(config: Path) -> tuple[int, bool]:
-    """Return by how many processes a run was trained, and whether on GPUs: what its config as run says, as text.
-
-    Reading it as a config would import all of OpenMMLab first, in a process that only starts others.
+    Raises:
+        InputError: it cannot be read.
     """
-    import ast
-
-    from posetools.files.disk import read_text
-
-    found: dict[str, Any] = {}
-    for node in ast.parse(read_text(config)).body:
-        if not isinstance(node, ast.Assign):
-            continue
-        target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id in (PROCESSES, "sync_bn"):
-            found[target.id] = ast.literal_eval(node.value)
-    number = found.get(PROCESSES, 1)
-    return (number if isinstance(number, int) else 1), "sync_bn" in found
+    config = load_config(path)
+    return int(config.get(PROCESSES, 1)), "sync_bn" in config

@@ -1,17 +1,17 @@
 """``posetools train --gpus N``: N processes of one machine, started and watched by PyTorch's own launcher.
 
 The launcher is ``torch.distributed.run``, called through its Python interface in this process: it finds a free port,
-numbers the processes, passes signals on, and when one of them dies it ends the others. Each of them is
-``worker``, which connects to this process by a socket, gets the run that was planned and checked here, and
-sends back what is to be said. So the user has one display, one sentence when something fails, and the exit status of
-the process that failed first; what the processes print themselves is kept in a file each, and shown only with
-POSETOOLS_DEBUG=1.
+numbers the processes, passes signals on, and when one of them dies it ends the others. Each of them is ``worker``,
+which gets the run that was planned and checked here; the first one sends back what is to be said. So the user has one
+display, one sentence when something fails, and the exit status of the process that failed first; what the processes
+print themselves is kept in a file each, and shown only with POSETOOLS_DEBUG=1.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import pickle
 import re
 import signal
 import sys
@@ -19,27 +19,26 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Client, Connection, Listener
+from dataclasses import replace
 from pathlib import Path
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING
 
 from posetools.errors import PosetoolsError, RequestError, RunError, StoppedError, counted
 from posetools.mm.configs import config_of_run
 from posetools.mm.device import AUTO
-from posetools.mm.extra import require_train
+from posetools.training.hooks import TrainListener, TrainStatus
 from posetools.training.mishaps import how_to_go_on
 from posetools.training.spread.config import recorded_processes
 
 if TYPE_CHECKING:
-    from posetools.training.hooks import TrainListener
-    from posetools.training.train import Planned, TrainRequest, TrainResult
+    from posetools.training.request import TrainRequest
+    from posetools.training.train import RunPlan, TrainResult
 
-SOCKET = "socket"
+# What each process finds in the folder: the run that was planned, and the pipe by which the first one tells.
+RUN, CHANNEL = "run.pickle", "channel"
 # Seconds in which a process that has ended must have been heard to the end.
 _PATIENCE = 5.0
-_INTERRUPTED = 130
 
 
 def to_start(request: TrainRequest) -> tuple[int, str]:
@@ -71,7 +70,7 @@ def to_start(request: TrainRequest) -> tuple[int, str]:
 def _before(work_dir: Path) -> tuple[int | None, int | None]:
     try:
         number, gpus = recorded_processes(config_of_run(work_dir))
-    except (PosetoolsError, SyntaxError, ValueError):
+    except PosetoolsError:
         # Whoever reads the config for training says what is wrong with it.
         return None, None
     if number == 1:
@@ -80,7 +79,6 @@ def _before(work_dir: Path) -> tuple[int | None, int | None]:
 
 
 def _check_gpus(number: int, device: str) -> None:
-    require_train("posetools train")
     import torch
 
     if number > 1 and device not in (AUTO, "cuda"):
@@ -97,7 +95,6 @@ def _check_gpus(number: int, device: str) -> None:
 
 
 def _check_cpu(number: int, device: str) -> None:
-    require_train("posetools train")
     import torch
 
     there = torch.cuda.device_count()
@@ -108,96 +105,56 @@ def _check_cpu(number: int, device: str) -> None:
         )
 
 
-@dataclass
-class _Heard:
-    """What the processes have sent until now.
-
-    Attributes:
-        listener: who is told what the first process says.
-        number: how many there are.
-        planned: what each of them is sent.
-        errors: in the order in which they came: rank, text, exit status.
-        result: of the first process.
-    """
-
-    listener: TrainListener
-    number: int
-    planned: Planned
-    errors: list[tuple[int, str, int]] = field(default_factory=list)
-    result: TrainResult | None = None
-    _lock: Lock = field(default_factory=Lock)
-
-    def listen_to(self, channel: Connection) -> None:
-        """Take what one process sends, until it ends."""
-        with suppress(EOFError, OSError):
-            rank: int = channel.recv()
-            channel.send(self.planned)
-            while True:
-                kind, *values = channel.recv()
-                with self._lock:
-                    self._take(rank, kind, values)
-
-    def _take(self, rank: int, kind: str, values: list[Any]) -> None:
-        if kind == "say":
-            self.listener.say(*values)
-        elif kind == "update":
-            self.listener.update(*values)
-        elif kind == "result":
-            self.result = values[0]
-        elif kind == "error":
-            self.errors.append((rank, *values))
-
-
-def launch(planned: Planned, listener: TrainListener) -> TrainResult:
+def launch(planned: RunPlan, listener: TrainListener) -> TrainResult:
     """Run what was planned with its number of processes, on this machine, and return what the first one returned.
-
-    Args:
-        planned: the run.
-        listener: told where the run is, by the first process.
 
     Raises:
         PosetoolsError: what the process that failed first said, with its exit status; or how it died.
         StoppedError: the user stopped the run.
     """
     number, device = planned.processes, planned.device.partition(":")[0]
-    heard = _Heard(listener, number, replace(planned, processes=1, device=device))
     listener.say(f"starting {number} processes")
     with tempfile.TemporaryDirectory(prefix="posetools-") as name:
         folder = Path(name)
-        with _listening(folder, heard), _surroundings(number, device):
+        (folder / RUN).write_bytes(pickle.dumps(replace(planned, processes=1, device=device)))
+        with _heard(folder, listener) as results, _surroundings(number, device):
             trouble = _run(number, folder)
         if trouble is not None and os.environ.get("POSETOOLS_DEBUG") == "1":
             for path in sorted(folder.glob("*.log")):
                 print(f"{path.stem}:\n{path.read_text(encoding='utf-8', errors='replace')}", file=sys.stderr)
-        if trouble is not None or heard.result is None:
-            raise _error(trouble, heard, folder)
-    return heard.result
+        if trouble is not None or not results:
+            raise _error(trouble, planned, folder)
+    return results[0]
 
 
 @contextmanager
-def _listening(folder: Path, heard: _Heard) -> Iterator[None]:
-    threads: list[Thread] = []
-    done = False
+def _heard(folder: Path, listener: TrainListener) -> Iterator[list[TrainResult]]:
+    """Give the list that the result of the first process will be in; what it says meanwhile is told."""
+    results: list[TrainResult] = []
+    os.mkfifo(folder / CHANNEL)
+    # Without a writer a pipe cannot be opened for reading, nor the other way round, unless one of them does not wait.
+    reading = os.open(folder / CHANNEL, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
 
-    def accept() -> None:
-        while True:
-            channel = listener.accept()
-            if done:
-                return
-            threads.append(Thread(target=heard.listen_to, args=(channel,), daemon=True))
-            threads[-1].start()
+    def listen() -> None:
+        with os.fdopen(reading, "rb") as channel:
+            while (heard := pickle.load(channel)) is not None:
+                if isinstance(heard, str):
+                    listener.say(heard)
+                elif isinstance(heard, TrainStatus):
+                    listener.update(heard)
+                else:
+                    results.append(heard)
 
-    with Listener(str(folder / SOCKET), family="AF_UNIX", backlog=128) as listener:
-        accepting = Thread(target=accept, daemon=True)
-        accepting.start()
+    with (folder / CHANNEL).open("wb", buffering=0) as own:
+        thread = Thread(target=listen, daemon=True)
+        thread.start()
         try:
-            yield
+            yield results
         finally:
-            done = True
-            # Only a caller wakes a thread that waits for one.
-            Client(str(folder / SOCKET), family="AF_UNIX").close()
-            for thread in (accepting, *threads):
-                thread.join(_PATIENCE)
+            with suppress(BrokenPipeError):
+                own.write(pickle.dumps(None))
+            thread.join(_PATIENCE)
 
 
 @contextmanager
@@ -238,7 +195,8 @@ def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
         local_addr="localhost",
     )
     try:
-        elastic_launch(config, sys.executable)("-P", "-m", "posetools.training.spread.worker", str(folder))
+        worker = ("-m", "posetools.training.spread.worker", str(folder), str(os.getpid()))
+        elastic_launch(config, sys.executable)("-P", *worker)
     except SignalException as exc:
         return signal.Signals(exc.sigval)
     except KeyboardInterrupt:
@@ -250,11 +208,12 @@ def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
     return None
 
 
-def _error(trouble: Exception | signal.Signals | None, heard: _Heard, folder: Path) -> PosetoolsError:
+def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder: Path) -> PosetoolsError:
     """Return the one error to raise: why the first process that failed did."""
-    number, going_on = heard.number, how_to_go_on(heard.planned.stage, heard.planned.work_dir)
+    number, going_on = planned.processes, how_to_go_on(planned.stage, planned.work_dir)
+    errors: dict[Path, tuple[str, int]] = {path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")}
     if isinstance(trouble, signal.Signals):
-        stopped = [text for _, text, status in sorted(heard.errors) if status == _INTERRUPTED]
+        stopped = [text for _, (text, status) in sorted(errors.items()) if status == StoppedError.exit_status]
         if trouble is signal.SIGINT and stopped:
             return StoppedError(stopped[0])
         return _with_status(StoppedError(f"stopped by {trouble.name}\n  {going_on}"), 128 + trouble)
@@ -268,8 +227,8 @@ def _error(trouble: Exception | signal.Signals | None, heard: _Heard, folder: Pa
     for rank, by in killed.items():
         why = "; the machine's memory may have been full" if by == signal.SIGKILL else ""
         return RunError(f"training failed: process {rank} of {number} was killed by {by.name}{why}\n  {going_on}")
-    if heard.errors:
-        _, text, status = heard.errors[0]
+    if errors:
+        text, status = errors[min(errors, key=lambda path: path.stat().st_mtime_ns)]
         return _with_status(RunError(text), status)
     for rank, failure in failures.items():
         last = _last_line(folder / f"process{rank}.log")

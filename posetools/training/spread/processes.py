@@ -6,7 +6,7 @@ environment which process this is; the names are those that mmengine's own launc
 process group itself, but only on GPUs; it leaves one alone that is already there, so ``join`` makes it first: NCCL on
 GPUs, gloo on the CPU.
 
-What several processes change in a config: ``distributed_config``.
+What several processes change in a config: ``config``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from posetools.errors import PosetoolsError, RequestError
 from posetools.mm.device import AUTO
+from posetools.mm.stack import RunHook
 
 Launcher: TypeAlias = Literal["none", "pytorch", "slurm", "mpi"]
 
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProcessPlace:
     """Which of the processes of a run this is.
 
     Attributes:
@@ -62,10 +63,10 @@ class Place:
         return self.world > 1
 
 
-ALONE = Place()
+ALONE = ProcessPlace()
 
 
-def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> Place:
+def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> ProcessPlace:
     """Return which process this is, by what the launcher left in the environment.
 
     Raises:
@@ -85,10 +86,10 @@ def place_of(launcher: str, environment: Mapping[str, str] = os.environ) -> Plac
                 "the processes of one machine itself"
             )
         values.append(int(text))
-    return Place(*values)
+    return ProcessPlace(*values)
 
 
-def device_of(place: Place, asked: str) -> str:
+def device_of(place: ProcessPlace, asked: str) -> str:
     """Return the device of this process: the GPU with its number on this machine, or the CPU.
 
     Args:
@@ -109,7 +110,8 @@ def device_of(place: Place, asked: str) -> str:
     if asked == "cpu" or (asked == AUTO and not there):
         return "cpu"
     # Where the cluster shows each process one GPU of its own, that one is number 0 to all of them.
-    number = 0 if there == 1 and _one_gpu_each() else place.local_rank
+    own = "SLURM_STEP_GPUS" in os.environ or "SLURM_GPUS_PER_TASK" in os.environ
+    number = 0 if there == 1 and own else place.local_rank
     if number >= there:
         raise RequestError(
             f"process {place.local_rank} of this machine needs a GPU of its own, but torch can use {there or 'none'}\n"
@@ -118,11 +120,7 @@ def device_of(place: Place, asked: str) -> str:
     return f"cuda:{number}"
 
 
-def _one_gpu_each() -> bool:
-    return "SLURM_STEP_GPUS" in os.environ or "SLURM_GPUS_PER_TASK" in os.environ
-
-
-def join(launcher: str, asked: str) -> tuple[Place, str]:
+def join(launcher: str, asked: str) -> tuple[ProcessPlace, str]:
     """Make this process one of the group, and return which one it is and its device.
 
     Without a launcher nothing happens, and the device is what was asked for.
@@ -146,13 +144,13 @@ def join(launcher: str, asked: str) -> tuple[Place, str]:
     return place, device
 
 
-def here() -> Place:
+def here() -> ProcessPlace:
     """Return which process this is, once it has joined the others; until then it is alone."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):
         return ALONE
-    return Place(distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0")), distributed.get_world_size())
+    return ProcessPlace(distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0")), distributed.get_world_size())
 
 
 @contextmanager
@@ -193,7 +191,7 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-def _meeting_point(launcher: str, place: Place) -> dict[str, str]:
+def _meeting_point(launcher: str, place: ProcessPlace) -> dict[str, str]:
     """Return the variables by which torch finds the first process, and mmengine this one's number."""
     known = os.environ.get("MASTER_ADDR")
     return {
@@ -205,7 +203,7 @@ def _meeting_point(launcher: str, place: Place) -> dict[str, str]:
     }
 
 
-def _first_machine(launcher: str, place: Place) -> str:
+def _first_machine(launcher: str, place: ProcessPlace) -> str:
     if launcher == "slurm":
         return _first_of_slurm(os.environ.get("SLURM_JOB_NODELIST") or os.environ.get("SLURM_NODELIST") or "")
     if launcher == "mpi" and os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(place.world):
@@ -267,29 +265,28 @@ def in_turn(work: Callable[[], T]) -> T:
     return own[0] if own else work()
 
 
-def buffers_hook() -> Any:
-    """Return an mmengine Hook that gives the model the same buffers in all processes before it is saved or evaluated.
+class SameBuffersHook(RunHook):
+    """Gives the model the same buffers in all processes before it is saved or evaluated.
 
     Each process has its own running means and variances of batch normalisation, of the pictures that it has seen; what
     is saved and what each evaluates its part of the split with has to be one model. Their mean is taken, also in the
     averaged model (EMA), where mmengine's own hook for this does not look.
     """
-    from mmengine.dist import all_reduce
-    from mmengine.hooks import Hook
 
-    class SameBuffersHook(Hook):  # type: ignore[misc]  # mmengine ships no types.
-        # Before EMAHook swaps the two models, and before CheckpointHook saves them.
-        priority = "HIGH"
+    # Before EMAHook swaps the two models, and before CheckpointHook saves them.
+    priority = "HIGH"
 
-        def after_train_epoch(self, runner: Any) -> None:
-            averaged = (getattr(hook, "ema_model", None) for hook in runner.hooks)
-            for model in (runner.model, *(model for model in averaged if model is not None)):
-                for buffer in model.buffers():
-                    # Counts are the same everywhere.
-                    if buffer.is_floating_point():
-                        all_reduce(buffer, op="mean")
+    def after_train_epoch(self, runner: Any) -> None:
+        """Take the mean."""
+        from mmengine.dist import all_reduce
 
-        def before_val_epoch(self, runner: Any) -> None:
-            self.after_train_epoch(runner)
+        averaged = (getattr(hook, "ema_model", None) for hook in runner.hooks)
+        for model in (runner.model, *(model for model in averaged if model is not None)):
+            for buffer in model.buffers():
+                # Counts are the same everywhere.
+                if buffer.is_floating_point():
+                    all_reduce(buffer, op="mean")
 
-    return SameBuffersHook()
+    def before_val_epoch(self, runner: Any) -> None:
+        """Take the mean."""
+        self.after_train_epoch(runner)

@@ -1,82 +1,88 @@
-"""One of the processes that ``posetools train --gpus N`` starts: ``python -m posetools.training.spread.worker FOLDER``.
+"""One of the processes of ``posetools train --gpus N``: ``python -m posetools.training.spread.worker FOLDER PARENT``.
 
-FOLDER holds the socket of the process that started it (``launch``). It sends its number, is sent the run
-that was planned, runs it, and sends what is to be said. What torch and others print goes to a file in FOLDER. When the
-process that started it is gone, this one ends too.
+FOLDER is that of the process PARENT, which started it (``launch``). In it are the run that was planned, and the pipe
+into which the first process writes what is to be said; why one fails, and what torch and others print, goes to files
+beside them. When the process that started it is gone, this one ends too.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import sys
+import time
 import traceback
 from dataclasses import replace
-from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from posetools.errors import PosetoolsError
-from posetools.training.hooks import TrainListener, TrainStatus
-from posetools.training.spread.launch import SOCKET
+from posetools.errors import PosetoolsError, StoppedError
+from posetools.training.hooks import SilentListener, TrainStatus
+from posetools.training.spread.launch import CHANNEL, RUN
 
 if TYPE_CHECKING:
-    from posetools.training.train import Planned, TrainResult
+    from posetools.training.train import TrainResult
+
+# Seconds between two looks at whether the process that started this one is there.
+_PAUSE = 0.5
 
 
 class _Sender:
     """A listener that passes on what it is told."""
 
-    def __init__(self, channel: Connection) -> None:
-        self._channel = channel
+    def __init__(self, folder: Path) -> None:
+        self._channel = (folder / CHANNEL).open("wb", buffering=0)
 
     def say(self, line: str) -> None:
-        self._channel.send(("say", line))
+        self.send(line)
 
     def update(self, status: TrainStatus) -> None:
-        self._channel.send(("update", status))
+        self.send(status)
+
+    def send(self, told: str | TrainStatus | TrainResult) -> None:
+        self._channel.write(pickle.dumps(told))
 
 
-def main(folder: Path) -> int:
+def main(folder: Path, parent: int) -> int:
     """Train as one of several processes; return the exit status."""
-    rank = int(os.environ["RANK"])
-    _write_to(folder / f"process{os.environ['LOCAL_RANK']}.log")
+    name = f"process{os.environ['LOCAL_RANK']}"
+    _write_to(folder / f"{name}.log")
     signal.signal(signal.SIGINT, _interrupt_once)
-    channel = Client(str(folder / SOCKET), family="AF_UNIX")
-    channel.send(rank)
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
-        # Unpickling the run imports what it is made of. That takes a while, in which the user may stop it already.
-        planned = channel.recv()
-        Thread(target=_end_with, args=(channel,), daemon=True).start()
-        result = _train(planned, _Sender(channel))
+        _train(folder)
     except PosetoolsError as exc:
         traceback.print_exc()
-        channel.send(("error", str(exc), exc.exit_status))
-        return exc.exit_status
+        failed = (str(exc), exc.exit_status)
     except KeyboardInterrupt:
-        channel.send(("error", "stopped", 130))
-        return 130
-    if rank == 0:
-        channel.send(("result", result))
-    return 0
+        # Importing what the run is made of takes a while, in which the user may stop it already.
+        failed = ("stopped", StoppedError.exit_status)
+    else:
+        return 0
+    (folder / f"{name}.error").write_bytes(pickle.dumps(failed))
+    return failed[1]
 
 
-def _train(planned: Planned, told: TrainListener) -> TrainResult:
+def _train(folder: Path) -> None:
     from mmengine.utils import import_modules_from_strings
 
-    from posetools.mm.runtime import prepare
+    from posetools.mm.stack import prepare
     from posetools.training.spread.processes import join, leave
     from posetools.training.train import execute
 
     prepare("posetools train")
+    planned = pickle.loads((folder / RUN).read_bytes())
     # Reading the file of a config does this; this one came as an object.
     import_modules_from_strings(**(planned.config.get("custom_imports") or {"imports": None}))
-    _, device = join("pytorch", planned.device)
+    place, device = join("pytorch", planned.device)
+    told = _Sender(folder) if place.first else SilentListener()
     result = execute(replace(planned, device=device), told)
     leave()
-    return result
+    if isinstance(told, _Sender):
+        told.send(result)
 
 
 def _write_to(log: Path) -> None:
@@ -93,13 +99,11 @@ def _interrupt_once(signum: int, frame: FrameType | None) -> Any:  # noqa: ARG00
     raise KeyboardInterrupt
 
 
-def _end_with(channel: Connection) -> None:
-    try:
-        # Nothing more is ever sent to this process.
-        channel.recv()
-    except (EOFError, OSError):
-        os.kill(os.getpid(), signal.SIGKILL)
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PAUSE)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from posetools.mm import nms as nms_module
-from posetools.mm.nms import choose_by_device, has_cuda_kernels, install_nms_fallback, nms_backend, torchvision_nms
+from posetools.mm import patches as nms_module
+from posetools.mm.patches import choose_by_device, has_cuda_kernels, install_nms_fallback, nms_backend, torchvision_nms
 
 pytestmark = pytest.mark.train
 

@@ -8,16 +8,15 @@ import sys
 import pytest
 
 from posetools.errors import MissingExtraError
-from posetools.mm import extra
-from posetools.mm.extra import missing_packages, require_train
-from posetools.mm.runtime import prepare
+from posetools.mm import stack
+from posetools.mm.stack import missing_packages, prepare, require_train
 
 
 @pytest.mark.parametrize("ask", [require_train, prepare])
 def test_without_the_extra_the_message_names_what_is_missing_and_the_command(
     monkeypatch: pytest.MonkeyPatch, ask: object
 ) -> None:
-    monkeypatch.setattr(extra, "find_spec", lambda name: None if name in {"mmcv", "cv2"} else object())
+    monkeypatch.setattr(stack, "find_spec", lambda name: None if name in {"mmcv", "cv2"} else object())
     assert missing_packages() == ("mmcv", "opencv-python")
     assert callable(ask)
     with pytest.raises(MissingExtraError) as caught:
@@ -37,7 +36,7 @@ def _python(program: str) -> str:
 def test_looking_for_the_extra_imports_nothing() -> None:
     said = _python(
         "import sys\n"
-        "from posetools.mm.extra import missing_packages\n"
+        "from posetools.mm.stack import missing_packages\n"
         "missing_packages()\n"
         "print(sorted({'torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'mmpose', 'cv2'} & set(sys.modules)))"
     )
@@ -47,7 +46,7 @@ def test_looking_for_the_extra_imports_nothing() -> None:
 @pytest.mark.train
 def test_a_prepared_process_is_safe_quiet_and_ready() -> None:
     said = _python(
-        "from posetools.mm.runtime import prepare\n"
+        "from posetools.mm.stack import prepare\n"
         "prepare('this test')\n"
         "prepare('this test')\n"
         "import mmdet.apis, mmpose.apis, torch\n"
@@ -67,7 +66,7 @@ def test_an_mmcv_without_ops_is_one_sentence_that_names_doctor() -> None:
         "import sys\n"
         "sys.modules['mmcv._ext'] = None\n"
         "from posetools.errors import RequestError\n"
-        "from posetools.mm.runtime import prepare\n"
+        "from posetools.mm.stack import prepare\n"
         "try:\n"
         "    prepare('posetools train')\n"
         "except RequestError as exc:\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from posetools.training.advice import after_divergence, fewer_workers, less_memory, more_room
+from posetools.training.mishaps import after_divergence, fewer_workers, less_memory, more_room
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,201 @@
+"""The stack below everything that touches OpenMMLab: is it there, made ready, kept quiet, its failures in a sentence.
+
+Nothing of it is imported to find out whether it is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from posetools.errors import MissingExtraError, PosetoolsError, PosetoolsWarning, RequestError, RunError
+
+TRAIN_EXTRA = "train"
+
+# The package to install for each module that the stack imports at run time.
+TRAIN_PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "mmengine": "mmengine",
+    "mmcv": "mmcv",
+    "mmdet": "mmdet",
+    "mmpose": "mmpose",
+    "xtcocotools": "xtcocotools",
+    "cv2": "opencv-python",
+    "scipy": "scipy",
+    "pkg_resources": "setuptools",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+}
+
+# Warnings of the stack about itself, which no user of posetools can act on: (start of the message, why it is harmless).
+HARMLESS_WARNINGS = (
+    ("pkg_resources is deprecated as an API", "mmengine 0.10.7 needs it; the train extra holds setuptools below 81"),
+    ("`torch.cuda.amp.autocast(args...)` is deprecated", "mmdet calls it by the old name, which still works"),
+    ("torch.meshgrid: in an upcoming release", "mmdet calls it without `indexing`, and the default still stands"),
+)
+
+# What importing compiled packages that do not fit together ends in.
+_BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Return the packages of the ``train`` extra that are not installed, in the order of TRAIN_PACKAGES."""
+    return tuple(package for module, package in TRAIN_PACKAGES.items() if find_spec(module) is None)
+
+
+def require_train(what: str) -> None:
+    """Refuse to go on without the ``train`` extra.
+
+    Args:
+        what: the command or function that needs it, as the message shall name it.
+
+    Raises:
+        MissingExtraError: a package of the extra is not installed; the message names it and the install command.
+    """
+    missing = missing_packages()
+    if missing:
+        raise MissingExtraError(what, TRAIN_EXTRA, missing[0])
+
+
+def prepare(what: str) -> None:
+    """Make this process ready for OpenMMLab. Cheap when it is.
+
+    It checks that the ``train`` extra is installed, allows what mmengine's own checkpoints hold and nothing else,
+    lets torchvision do NMS where mmcv has no kernel for it, and silences the warnings of HARMLESS_WARNINGS.
+
+    Args:
+        what: the command or function that needs the extra, as the message shall name it.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        RequestError: it is, but what is installed does not work.
+    """
+    require_train(what)
+    try:
+        _prepare_once()
+    except _BROKEN as exc:
+        raise RequestError(
+            f"{what} needs the 'train' extra, which is installed but does not work: {type(exc).__name__}: {exc}\n"
+            "  posetools doctor names what is wrong, and the command that mends it"
+        ) from exc
+
+
+@cache
+def _prepare_once() -> None:
+    for message, _ in HARMLESS_WARNINGS:
+        warnings.filterwarnings("ignore", message=re.escape(message))
+    from posetools.mm.checkpoint import allow_mmengine_checkpoints
+    from posetools.mm.patches import install_nms_fallback
+
+    allow_mmengine_checkpoints()
+    install_nms_fallback()
+
+
+class RunHook:
+    """A hook of mmengine's Runner that is written without importing mmengine: an instance is a ``Hook`` as well."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Make one, of a class that is this one and mmengine's."""
+        from mmengine.hooks import Hook
+
+        return object.__new__(type(cls.__name__, (cls, Hook), {}))
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that is never closed: the logger of a run keeps it after the run."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Send what is printed to nowhere and warnings to the log of the run.
+
+    What OpenMMLab prints is in its log file as well; on a terminal it would tear the progress display apart.
+    """
+    from mmengine.logging import print_log
+
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,  # noqa: ARG001  (warnings.showwarning's own signature)
+        line: str | None = None,  # noqa: ARG001
+    ) -> None:
+        if issubclass(category, PosetoolsWarning):
+            shown(message, category, filename, lineno)
+            return
+        print_log(f"{filename}:{lineno}: {category.__name__}: {message}", "current", logging.WARNING)
+
+    with contextlib.redirect_stdout(_Nowhere()), warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+@contextlib.contextmanager
+def building(what: str, scope: str) -> Iterator[None]:
+    """Let what is built within be found in a registry scope, silently, and say in one sentence what cannot be built.
+
+    Raises:
+        RunError: something else than a PosetoolsError was raised.
+    """
+    from mmengine.registry import DefaultScope
+
+    with failures(f"{what} cannot be built"), quiet(), DefaultScope.overwrite_default_scope(scope):
+        yield
+
+
+@contextlib.contextmanager
+def failures(
+    what: str, log_of: Path | None = None, explain: Callable[[Exception], RunError | None] | None = None
+) -> Iterator[None]:
+    """Turn whatever OpenMMLab raises into a RunError with the last line of it, and keep the traceback in its log.
+
+    This is the one place that catches Exception: a run executes models, transforms and metrics by name from a config,
+    and what they raise is any exception there is. With POSETOOLS_DEBUG=1 nothing is caught.
+
+    Args:
+        what: the sentence's subject and verb, such as "training failed".
+        log_of: the work folder whose newest log the message names.
+        explain: gives the sentence for an error that it knows, also for one of posetools.
+
+    Raises:
+        RunError: something else than a PosetoolsError was raised.
+    """
+    from mmengine.logging import print_log
+
+    try:
+        yield
+    except PosetoolsError as exc:
+        known = explain(exc) if explain else None
+        if known is None:
+            raise
+        raise known from exc
+    except Exception as exc:
+        if os.environ.get("POSETOOLS_DEBUG") == "1":
+            raise
+        print_log(traceback.format_exc(), "current", logging.ERROR)
+        known = explain(exc) if explain else None
+        if known is not None:
+            raise known from exc
+        text = str(exc).strip()
+        last = f"{type(exc).__name__}: {text.splitlines()[-1]}" if text else type(exc).__name__
+        # mmengine names its logs by the time.
+        log = max(log_of.glob("*/*.log"), default=None) if log_of else None
+        where = f"\n  the log has the rest: {log}" if log else "\n  POSETOOLS_DEBUG=1 shows where"
+        raise RunError(f"{what}: {last}{where}") from exc
