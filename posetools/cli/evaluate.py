@@ -163,13 +163,13 @@ def _pairs(
     from posetools.files.disk import write_json
     from posetools.pages.evaluation.page import write_report
     from posetools.pages.sealed import check_target
-    from posetools.runtime.archive import Archive
+    from posetools.runtime.bundle import Bundle
 
     if page is not None:
         check_target(page)
     for path in bundles:
         # Before a run is evaluated, which takes minutes.
-        Archive.open(path)
+        Bundle.open(path)
     reports: list[RunReport] = []
     with progress() as tell:
         for path in (*runs, *bundles):

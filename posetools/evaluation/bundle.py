@@ -27,7 +27,8 @@ def evaluate_bundle(bundle: Path, request: SplitRequest = DEFAULT_SPLIT, progres
     """
     if request.data is None:
         raise RequestError(f"{bundle}: a bundle does not know its data set\n  --data DIR says where it is")
-    opened = Bundle.open(bundle, request.device)
+    opened = Bundle.open(bundle)
+    models = opened.models(request.device)
     skeleton = opened.manifest.skeleton if request.skeleton is None else load_skeleton(request.skeleton)
     truth = read_truth(request.data, request.split, skeleton)
     subject = Subject(
@@ -38,4 +39,4 @@ def evaluate_bundle(bundle: Path, request: SplitRequest = DEFAULT_SPLIT, progres
         split=request.split,
         bbox_thr=request.bbox_thr,
     )
-    return measure(subject, opened.detector, opened.estimator, truth, progress=progress)
+    return measure(subject, *models, truth, progress=progress)

@@ -37,8 +37,7 @@ from posetools.progress import Progress, silent
 from posetools.runtime.backend import Singles
 from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import SAMPLES, Manifest, Precision, Sample, Thresholds
-from posetools.runtime.networks import OnnxDetector, OnnxEstimator
-from posetools.runtime.preprocess import crops_of
+from posetools.runtime.networks import OnnxDetector, OnnxEstimator, crops_of
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, label_of
 
 if TYPE_CHECKING:

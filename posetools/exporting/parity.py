@@ -24,9 +24,8 @@ from posetools.exporting.onnx import det_module, is_rgb, pose_module
 from posetools.imaging.header import Picture
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.runtime.backend import Singles
-from posetools.runtime.decode import detections
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
-from posetools.runtime.networks import OnnxDetector, OnnxEstimator
+from posetools.runtime.networks import OnnxDetector, OnnxEstimator, detections
 from posetools.runtime.results import Detections, Poses
 
 # The most that boxes and keypoints (pixels) and scores may differ.

@@ -179,7 +179,6 @@ class PosePipeline:
             RequestError: an option cannot be had from a bundle.
             InputError: the file is no bundle, or is damaged.
         """
-        from posetools.runtime.archive import Archive
         from posetools.runtime.bundle import Bundle
 
         if options.flip_test or options.amp:
@@ -187,17 +186,17 @@ class PosePipeline:
             raise RequestError(
                 f"{asked}: a bundle's models run as they were exported\n  `posetools export --half` makes a smaller one"
             )
-        given = Archive.open(Path(bundle)).manifest.thresholds
+        opened = Bundle.open(bundle)
+        given, skeleton = opened.manifest.thresholds, opened.manifest.skeleton
         filled = replace(
             options,
             bbox_thr=given.bbox_thr if options.bbox_thr is None else options.bbox_thr,
             nms_thr=given.nms_thr if options.nms_thr is None else options.nms_thr,
             kpt_thr=given.kpt_thr if options.kpt_thr is None else options.kpt_thr,
         )
-        opened = Bundle.open(Path(bundle), device=options.device, score_thr=filled.bbox_thr)
-        manifest = opened.manifest
-        pipeline = cls._joined(opened.detector, opened.estimator, lambda: manifest.skeleton, filled, Path(bundle))
-        pipeline.doubts = doubts_of_bundle(Path(bundle), manifest.metrics)
+        models = opened.models(options.device, score_thr=filled.bbox_thr)
+        pipeline = cls._joined(*models, lambda: skeleton, filled, opened.path)
+        pipeline.doubts = doubts_of_bundle(opened.path, opened.manifest.metrics)
         return pipeline
 
     @classmethod

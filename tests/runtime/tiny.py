@@ -19,8 +19,8 @@ from PIL import Image as Pillow
 
 from posetools.core.skeleton import Skeleton
 from posetools.imaging.header import Picture
-from posetools.runtime.archive import write_bundle
 from posetools.runtime.backend import Singles
+from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import DetNetwork, Manifest, PoseNetwork, Sample, Thresholds
 
 OPSET = 17
