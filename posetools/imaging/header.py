@@ -1,7 +1,7 @@
 """Image files: what their headers say, read without decoding the pixels.
 
 The frame is the one that OpenCV decodes, and with it mmcv: what training and prediction see. It is turned by EXIF in
-JPEG, PNG and TIFF files, and not in others (posetools/imaging/orientation.py, compared with mmcv by a test).
+JPEG, PNG and TIFF files, and not in others (posetools/imaging/decoding.py, compared with mmcv by a test).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from PIL import UnidentifiedImageError
 
 from posetools.errors import InputError, OutputError, printable
 from posetools.files.disk import replaced
-from posetools.imaging.decoding import conversion_hint, refuse_undecodable
-from posetools.imaging.ending import check_end
-from posetools.imaging.markers import Markers, markers_of
-from posetools.imaging.orientation import (
+from posetools.imaging.decoding import (
     SIDEWAYS,
     TAG,
     applied_orientation,
     as_decoded,
+    conversion_hint,
     known_orientation,
+    refuse_undecodable,
     stored_size,
 )
+from posetools.imaging.markers import Markers, check_end, markers_of
 
 # A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
 Picture: TypeAlias = npt.NDArray[np.uint8]

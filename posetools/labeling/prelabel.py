@@ -17,14 +17,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from posetools import __version__
 from posetools.core.findings import Finding
 from posetools.core.folder import refuse_zip
 from posetools.datasets.own_skeleton import keep_skeleton
@@ -32,13 +30,12 @@ from posetools.errors import InputError, OutputError, RequestError, must_be, pri
 from posetools.files.disk import portable_path, read_bytes, unmarked, write_text
 from posetools.files.locks import only_one_in
 from posetools.files.walking import walk_files
-from posetools.formats.labelme.mark import OWN_KEYS, is_untouched, marked_text
+from posetools.formats.labelme.mark import OWN_KEYS, is_untouched
 from posetools.formats.labelme.model import parse_document
-from posetools.formats.labelme.write import flat_boxes, labelme_document, predicted_objects
-from posetools.imaging.frames import ahead, read_picture
-from posetools.imaging.header import Picture, is_picture
+from posetools.imaging.header import is_picture
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.predictions import check_labelme_names
+from posetools.prediction.predict import each_predicted
+from posetools.prediction.write import check_labelme_names, predicted_labelme
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 
@@ -46,8 +43,6 @@ from posetools.runtime.results import PoseResult
 CHECKED = "checked"
 
 Kind: TypeAlias = Literal["new", "renewed", "replaced"]
-# Pictures that go through the models together.
-_TOGETHER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +107,6 @@ class PrelabelReport:
     def written(self) -> int:
         """How many files were written."""
         return self.new + self.renewed + self.replaced
-
-
-class _Read(NamedTuple):
-    task: Task
-    picture: Picture | None
-    problem: str
 
 
 def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
@@ -218,32 +207,16 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
         OutputError: a file cannot be written, or what was predicted is not finite.
     """
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
-    done = 0
-    with only_one_in(plan.folder), closing(ahead(_batches(plan.tasks), 1)) as batches:
+    found = each_predicted(pipeline, ((task, task.picture) for task in plan.tasks))
+    with only_one_in(plan.folder), closing(found):
         report.skeleton = keep_skeleton(plan.folder, pipeline.skeleton)
-        for batch in batches:
-            results = iter(pipeline.predict([one.picture for one in batch if one.picture is not None]))
-            for one in batch:
-                done += 1
-                if one.picture is None:
-                    report.problems.append(one.problem)
-                else:
-                    _write(one.task, next(results), pipeline, report)
-                progress("prelabelling", done, len(plan.tasks))
+        for done, (task, result) in enumerate(found, start=1):
+            if isinstance(result, str):
+                report.problems.append(result)
+            else:
+                _write(task, result, pipeline, report)
+            progress("prelabelling", done, len(plan.tasks))
     return report
-
-
-def _batches(tasks: Sequence[Task]) -> Iterator[list[_Read]]:
-    left = map(_read, tasks)
-    while batch := list(islice(left, _TOGETHER)):
-        yield batch
-
-
-def _read(task: Task) -> _Read:
-    try:
-        return _Read(task, read_picture(task.picture), "")
-    except InputError as exc:
-        return _Read(task, None, str(exc))
 
 
 def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: PrelabelReport) -> None:
@@ -251,23 +224,14 @@ def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: Prela
         report.kept += 1
         report.problems.append(f"{task.file}: was saved by somebody while predictions were made; it stays as it is")
         return
-    arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-    objects = predicted_objects(*arrays, kpt_thr=pipeline.kpt_thr)
-    document = {**labelme_document(task.picture.name, result.size, objects, result.skeleton), **task.kept}
-    thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
-    facts = {"prelabel": __version__, "skeleton": result.skeleton.name, "thresholds": thresholds}
-    try:
-        text = marked_text(document, facts)
-    except ValueError as exc:
-        raise OutputError(
-            f"{printable(str(task.file))}: what is predicted for {printable(str(task.picture))} is not finite: {exc}"
-        ) from exc
+    facts = {"thresholds": {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}}
+    text, objects, problems = predicted_labelme(
+        result, task.picture.as_posix(), task.file, kpt_thr=pipeline.kpt_thr, facts=facts, kept=task.kept
+    )
     write_text(task.file, text)
     setattr(report, task.kind, getattr(report, task.kind) + 1)
-    report.objects += len(objects)
-    flat = int(flat_boxes(result.boxes).sum())
-    if flat:
-        report.problems.append(f"{task.picture}: {flat} of {len(result)} objects left out: their boxes have no area")
+    report.objects += objects
+    report.problems += problems
 
 
 def _changed(task: Task) -> bool:

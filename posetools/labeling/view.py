@@ -22,7 +22,8 @@ from posetools.files.names import unique_names
 from posetools.imaging.drawing import DEFAULT_STYLE, Style
 from posetools.imaging.header import save_picture
 from posetools.labeling.view_draw import View, draw_sheet, draw_view
-from posetools.prediction.predictions import PicturePredictions, image_ids_of, read_predictions
+from posetools.prediction.image_ids import image_ids_of, join_ids
+from posetools.prediction.read import PicturePredictions, read_predictions
 from posetools.progress import Progress, silent
 
 DEFAULT_NUMBER = 25
@@ -216,9 +217,9 @@ def _image_ids(labels: Labels) -> dict[str, int]:
     of_files = {file: image_ids_of(Path(file)) for file in labels.ann_files}
     shown = {each.ann_file for each in labels.pictures}
     for files in (labels.ann_files, [file for file in labels.ann_files if file in shown]):
-        numbers = [number for file in files for number in of_files[file].values()]
-        if len(set(numbers)) == len(numbers):
-            return {name: number for file in files for name, number in of_files[file].items()}
+        ids = join_ids([of_files[file] for file in files])
+        if ids is not None:
+            return ids
     raise RequestError(f"{', '.join(labels.ann_files)}: image ids must differ between the splits\n  --split names one")
 
 

@@ -21,7 +21,7 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.imaging.drawing import Style, beside, draw_instances, fitting_size
 from posetools.imaging.header import open_decoded, read_header
 from posetools.labeling.sheet import HIDDEN, Legend, contact_sheet, fitting_columns, legend_of, readable_text, reduction
-from posetools.prediction.predictions import PicturePredictions
+from posetools.prediction.read import PicturePredictions
 from posetools.progress import Progress
 from posetools.runtime.results import KPT_THR
 

@@ -7,14 +7,56 @@ of its own where the images are of several.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from posetools.core.folder import IMAGES, ann_file, splits_of
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, RequestError, from_validation, must_be
+from posetools.files.disk import read_json
 from posetools.imaging.frames import Source
-from posetools.prediction.predictions import image_ids_of
+
+
+class _Image(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    id: int
+    file_name: Annotated[str, Field(min_length=1)]
+
+
+class _AnnFile(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    images: list[_Image]
+
+
+def image_ids_of(ann_file: Path) -> dict[str, int]:
+    """Return file name -> image id of the pictures of a COCO file.
+
+    Raises:
+        InputError: it cannot be read, or a name or an id stands twice.
+    """
+    try:
+        images = _AnnFile.model_validate(read_json(ann_file)).images
+    except ValidationError as exc:
+        raise from_validation(ann_file, exc) from exc
+    seen = set[str | int]()
+    for position, image in enumerate(images):
+        for field_name, value in (("file_name", image.file_name), ("id", image.id)):
+            if value in seen:
+                raise InputError(ann_file, f"images[{position}]", must_be(field_name, "unique", value))
+            seen.add(value)
+    return {image.file_name: image.id for image in images}
+
+
+def join_ids(several: Iterable[Mapping[str, int]]) -> dict[str, int] | None:
+    """Return the image ids of several COCO files; None where two images have one id, or one image two."""
+    pairs = [pair for ids in several for pair in ids.items()]
+    joined = dict(pairs)
+    return joined if len(set(joined.values())) == len(pairs) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +98,7 @@ def ids_of_data_set(sources: Sequence[Source]) -> ImageIds:
         left = len(places) - len(joined)
         note = f"image ids are counted from 1: {left} of {len(places)} images are in no split of {first}"
         return ImageIds(splits=several, note=note)
-    if len(set(joined.values())) < sum(map(len, found.values())):
+    if join_ids(found.values()) is None:
         return ImageIds(splits=several, note=f"image ids are counted from 1: the splits of {first} share some")
     return ImageIds(joined, several)
 

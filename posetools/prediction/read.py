@@ -1,4 +1,18 @@
-"""Reading predictions; posetools/prediction/predictions.py describes the two forms."""
+"""Predictions from files, in the two forms that ``posetools predict`` writes.
+
+The readable document::
+
+    {"posetools": "0.1.0", "skeleton": "car8", "category": "car", "keypoint_names": [...], "thresholds": {...},
+     "pictures": [{"file_name": "a.jpg", "width": 640, "height": 480, "instances": [
+         {"box": [x1, y1, x2, y2], "score": 0.93, "keypoints": {name: [x, y]}, "keypoint_scores": {name: 0.8}}]}]}
+
+Pixels to 2 decimals, scores to 4. A frame of a video has the video's ``file_name`` and its number, ``frame``, from 0. A
+picture that could not be read has ``problem`` and neither size nor objects.
+
+COCO's results format is a list with an entry per object, which pycocotools' ``loadRes`` opens: ``image_id``,
+``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``, which is the box's
+times the mean of the surer keypoints', as in the evaluation. So a box's own score is not in it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +66,6 @@ class _Part(BaseModel):
 Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
 Four = Annotated[list[Coordinate], Field(min_length=4, max_length=4)]
 Pixels = Annotated[int, Field(ge=1)]
-FileName = Annotated[str, Field(min_length=1)]
 
 
 class _Instance(_Part):
@@ -63,7 +76,7 @@ class _Instance(_Part):
 
 
 class _Picture(_Part):
-    file_name: FileName
+    file_name: Annotated[str, Field(min_length=1)]
     width: Pixels | None = None
     height: Pixels | None = None
     frame: Annotated[int, Field(ge=0)] | None = None
@@ -84,37 +97,7 @@ class _Result(_Part):
     bbox: Four | None = None
 
 
-class _Image(_Part):
-    id: int
-    file_name: FileName
-
-
-class _AnnFile(_Part):
-    images: list[_Image]
-
-
 _RESULTS = TypeAdapter(list[_Result])
-
-
-def image_ids_of(ann_file: Path) -> dict[str, int]:
-    """Return file name -> image id of the pictures of a COCO file.
-
-    Raises:
-        InputError: it cannot be read, or a name or an id stands twice.
-    """
-    try:
-        images = _AnnFile.model_validate(read_json(ann_file)).images
-    except ValidationError as exc:
-        raise from_validation(ann_file, exc) from exc
-    ids: dict[str, int] = {}
-    for position, image in enumerate(images):
-        if image.file_name in ids:
-            raise InputError(ann_file, f"images[{position}]", must_be("file_name", "unique", image.file_name))
-        ids[image.file_name] = image.id
-    if len(set(ids.values())) < len(ids):
-        twice = next(i for i, image in enumerate(images) if image.id in {before.id for before in images[:i]})
-        raise InputError(ann_file, f"images[{twice}]", must_be("id", "unique", images[twice].id))
-    return ids
 
 
 def read_predictions(

@@ -32,7 +32,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from posetools.errors import InputError, OutputError, PosetoolsWarning, from_validation, must_be
-from posetools.files.disk import dump_json, replaced
+from posetools.files.disk import dump_json, stream
 from posetools.imaging.header import Picture
 from posetools.runtime.manifest import MANIFEST, MEMBER_LENGTH, MEMBER_PATTERN, Manifest, Network, Sample
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
@@ -167,12 +167,9 @@ def write_bundle(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> 
     _check_files(path, manifest, files)
     document = dump_json(manifest.model_dump(mode="json")).encode()
     try:
-        with replaced(path) as new, new.open("wb") as file:
-            with zipfile.ZipFile(file, "w", allowZip64=False) as archive:
-                for name, content in sorted({**files, MANIFEST: document}.items()):
-                    archive.writestr(_entry(name), content)
-            file.flush()
-            os.fsync(file.fileno())
+        with stream(path) as file, zipfile.ZipFile(file, "w", allowZip64=False) as archive:
+            for name, content in sorted({**files, MANIFEST: document}.items()):
+                archive.writestr(_entry(name), content)
     except zipfile.LargeZipFile as exc:
         raise OutputError(f"{path}: cannot be written: a bundle must be smaller than 2 GiB") from exc
 

@@ -125,7 +125,7 @@ def _zip(_: str, folder: Path) -> Tree:
 
 
 def _predictions(_: str, folder: Path) -> Tree:
-    from posetools.prediction.predictions import CocoWriter, DocumentWriter
+    from posetools.prediction.write import CocoWriter, DocumentWriter
     from tests.prediction.test_predictions import make_result
 
     results: dict[str, PoseResult] = {"a.jpg": make_result(2), "b.jpg": make_result(1, seed=3)}

@@ -13,7 +13,7 @@ from posetools.core.dataset import Image
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.labeling.review.data import Candidate, Candidates, features, predicted, read_candidates, with_predictions
-from posetools.prediction.predictions import PicturePredictions
+from posetools.prediction.read import PicturePredictions
 from posetools.progress import silent
 from tests.build import make_picture
 from tests.finding import make_pipeline

@@ -22,7 +22,9 @@ from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.evaluation.metrics import object_scores
 from posetools.formats.coco.write import write as write_coco
-from posetools.prediction.predictions import CocoWriter, DocumentWriter, image_ids_of, read_predictions
+from posetools.prediction.image_ids import image_ids_of
+from posetools.prediction.read import read_predictions
+from posetools.prediction.write import CocoWriter, DocumentWriter
 from posetools.runtime.results import PoseResult
 from tests.build import make_dataset
 
@@ -178,7 +180,7 @@ def test_pycocotools_opens_and_scores_the_results(tmp_path: Path) -> None:
                 keypoint_scores=np.full((n, 8), 0.8),
             )
             writer.add(perfect, image.file_name)
-    assert writer.problem == ""
+    assert writer.problems == []
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(labelled))
     assert evaluate(truth, str(tmp_path / "r.json"), "bbox") == pytest.approx(1.0)
@@ -211,10 +213,10 @@ def test_pictures_without_an_image_id_are_counted(tmp_path: Path) -> None:
         for name in "bcde":
             writer.add(make_result(2), f"{name}.jpg")
     assert (writer.left_out, writer.unknown) == (8, ["b.jpg", "c.jpg", "d.jpg", "e.jpg"])
-    assert writer.problem == (
+    assert writer.problems == [
         f"{path}: 4 of 5 pictures are not in the COCO file that gives the image ids; the 8 objects found in them are "
         "left out of this file: b.jpg, c.jpg, d.jpg, ..."
-    )
+    ]
     assert [entry["image_id"] for entry in json.loads(path.read_text())] == [7]
 
 

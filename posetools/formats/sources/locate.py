@@ -15,9 +15,8 @@ from posetools.files.urls import real
 from posetools.formats.joined import OneOfMany, SameCause
 from posetools.formats.sources.image_names import FolderNames, Named, agreement, folded, named_in
 from posetools.formats.sources.image_roots import RootImage, RootImages, ended, path_parts
-from posetools.imaging.decoding import upright_command
+from posetools.imaging.decoding import SIDEWAYS, upright_command
 from posetools.imaging.header import Header, read_header
-from posetools.imaging.orientation import SIDEWAYS
 
 # Bytes; beyond them Linux answers with an error instead of "there is no such file".
 LONGEST_NAME = 255
