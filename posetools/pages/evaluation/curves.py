@@ -23,9 +23,9 @@ from posetools.evaluation.run import RunReport
 from posetools.evaluation.scoring import has_points
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.thresholds import Curve
+from posetools.pages.charts import SPLIT_COLORS, Dot
 from posetools.pages.evaluation.cases import ShownCase, case_id
 from posetools.pages.evaluation.charts import (
-    Dot,
     Line,
     dot_chart,
     keypoint_bars,
@@ -34,7 +34,6 @@ from posetools.pages.evaluation.charts import (
     offset_map,
     share_bar,
 )
-from posetools.pages.validation.charts import SPLIT_COLORS
 
 # A point that is farther from its label than this share of the box's longer side is an outlier of its map, which links
 # to so many of them. A chart of objects has so many dots at most, besides those that are links.
@@ -99,7 +98,7 @@ def keypoint_charts(report: RunReport) -> tuple[Chart, ...]:
         seen = [part.scores.points["visible"].by_keypoint, part.scores.points["hidden"].by_keypoint]
         values = {name: [each[name].pck[1] for each in seen] for name in report.truth.skeleton.names}
         title = f"PCK@0.1 of each keypoint, {boxes}"
-        svg = keypoint_bars(values, ("visible", "hidden"), title=title, x="PCK@0.1: share of labeled points")
+        svg = keypoint_bars(values, ("visible", "hidden"), label=title, x="PCK@0.1: share of labeled points")
         charts.append(Chart(f"PCK@0.1, {boxes}", svg, (("s0", "visible"), ("s1", "hidden"))))
     return tuple(charts)
 
@@ -168,7 +167,7 @@ def object_chart(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> Ch
                 dots.append(Dot(x, case.oks, text, case_id(number) if number else "", color))
     ticks = [((power - low) / (high - low), str(2**power)) for power in range(low, high + 1)]
     title = "each labeled object, detected boxes"
-    svg = dot_chart(dots, ticks, title=title, x="box: square root of the area, in pixels", y="OKS")
+    svg = dot_chart(dots, ticks, label=title, x="box: square root of the area, in pixels", y="OKS")
     legend = [(f"s{color % SPLIT_COLORS}", name) for color, name in enumerate(names) if len(reports) > 1]
     linked = [("dot", "one of the worst cases: click it to see its image")] if numbers else []
     return Chart(title, svg, (*legend, *linked))
@@ -235,7 +234,7 @@ def _calibration_chart(title: str, found: Iterable[tuple[str, int, Calibration]]
 
 
 def _chart(title: str, lines: Sequence[Line], x: str, y: str, *, diagonal: bool = False, note: str = "") -> Chart:
-    svg = line_chart(lines, title=title, x=x, y=y, diagonal=diagonal)
+    svg = line_chart(lines, label=title, x=x, y=y, diagonal=diagonal)
     legend = tuple((f"s{line.color % SPLIT_COLORS}", f"{line.name}{' (dashed)' * line.dashed}") for line in lines)
     return Chart(title, svg, legend if len(lines) > 1 else (), note)
 

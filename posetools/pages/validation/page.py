@@ -12,6 +12,7 @@ import numpy as np
 from posetools.checks.validate import ValidationReport
 from posetools.core.findings import RULES, Finding, count_by_code
 from posetools.core.verdict import Thing
+from posetools.pages.charts import SPLIT_COLORS
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.pages.validation import charts
 from posetools.pages.validation.crops import Crop, Cropper
@@ -119,16 +120,16 @@ def render(report: ValidationReport, material: Material, progress: Progress = si
         "warnings": len(report.findings) - report.errors,
         "sections": sections,
         "keypoints": {
-            name: [(split, counts, charts.bar(counts)) for split, counts in of_split.items()]
+            name: [(split, counts, charts.visibility_bar(counts)) for split, counts in of_split.items()]
             for name, of_split in figures.keypoints.items()
         },
-        "splits": [(split, charts.bar(report.keypoints[split])) for split in report.splits],
+        "splits": [(split, charts.visibility_bar(report.keypoints[split])) for split in report.splits],
         "histograms": [(chart.title, charts.histogram(chart, links)) for chart in figures.histograms],
         "heat_maps": [
             (name, charts.heat_map(counts, name, figures.outliers[name], links))
             for name, counts in figures.places.items()
         ],
-        "split_colors": charts.SPLIT_COLORS,
+        "split_colors": SPLIT_COLORS,
         "shown_per_code": SHOWN_PER_CODE,
     }
     return render_page("posetools.pages.validation", values)
