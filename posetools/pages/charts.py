@@ -43,7 +43,7 @@ def draw_dot(dot: Dot, x: float, y: float, radius: float) -> Markup:
     """Return a dot at a place of the chart, a link where it has one."""
     style = "outlier" if dot.link else f"dot s{dot.color % SPLIT_COLORS}"
     circle = Markup('<circle class="{}" cx="{:.2f}" cy="{:.2f}" r="{:g}">{}</circle>').format(
-        style, x, y, radius, title(dot.text)
+        style, x, y, radius, tooltip(dot.text)
     )
     link = Markup('<a href="#{}" aria-label="{}">{}</a>')
     return link.format(dot.link, dot.label or dot.text, circle) if dot.link else circle
@@ -71,7 +71,7 @@ def bar(label: str, parts: Iterable[Markup]) -> Markup:
     ).format(label, Markup("").join(parts))
 
 
-def title(text: str) -> Markup:
+def tooltip(text: str) -> Markup:
     """Return the text that is shown where the mouse is."""
     return Markup("<title>{}</title>").format(text)
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-from markupsafe import Markup
+from typing import Any
 
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.diagnosis.points import POINT_KINDS
 from posetools.evaluation.run import BOXES, POSES, RunReport
 from posetools.evaluation.tables import (
     DOUBT,
-    TextTable,
     calibrations,
     errors_of_points,
     flip_tests,
@@ -29,29 +26,14 @@ from posetools.evaluation.tables import (
     why_poses,
 )
 from posetools.evaluation.verdict import evaluation_verdict
-from posetools.pages.evaluation import curves
+from posetools.pages.evaluation import charts
 from posetools.pages.evaluation.cases import ShownCase, worst_cases
-from posetools.pages.evaluation.curves import Chart
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
 # So many cases are shown right below the verdict: the worst of each of so many kinds of error.
 FIRST = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What the page shows of one pair alone."""
-
-    name: str
-    remarks: tuple[str, ...]
-    shares: tuple[tuple[str, Markup], ...]
-    why: tuple[TextTable, ...]
-    keypoint_charts: tuple[Chart, ...]
-    keypoint_kinds: tuple[tuple[str, tuple[Markup, ...]], ...]
-    keypoint_tables: tuple[TextTable, ...]
-    offsets: tuple[tuple[str, Markup], ...]
 
 
 def write_report(reports: Sequence[RunReport], path: Path, progress: Progress = silent) -> None:
@@ -91,8 +73,8 @@ def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
         "runs": [_run(name, report, cases) for name, report in zip(_names(reports), reports, strict=True)],
         "sides": tuple(first.sides),
         "kinds": [(kind, LABELS[kind]) for kind in _seen(reports)],
-        "box_charts": curves.box_charts(reports),
-        "pose_charts": (*curves.pose_charts(reports), curves.object_chart(reports, cases)),
+        "box_charts": charts.box_charts(reports),
+        "pose_charts": (*charts.pose_charts(reports), charts.object_chart(reports, cases)),
         "box_tables": (thresholds(reports),),
         "flip_tables": flip_tests(reports),
         "pose_tables": (visible_points(reports), calibrations(reports)),
@@ -101,7 +83,7 @@ def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
         "labels": LABELS,
         "kpt_thr": KPT_THR,
     }
-    return render_page("posetools.pages.evaluation", values, styles=["posetools.pages.validation"])
+    return render_page("evaluation", values)
 
 
 def _seen(reports: Sequence[RunReport]) -> list[str]:
@@ -128,18 +110,19 @@ def _totals(reports: Sequence[RunReport]) -> list[tuple[str, str]]:
     return [*totals, (number(visible), "PCK@0.1 of visible points, labelled boxes")]
 
 
-def _run(name: str, report: RunReport, cases: Sequence[ShownCase]) -> Run:
-    return Run(
-        name=name,
-        remarks=report.sentences,
-        shares=curves.kind_bars(report),
-        why=(why_poses(report), why_boxes(report)),
-        keypoint_charts=curves.keypoint_charts(report),
-        keypoint_kinds=curves.keypoint_kinds(report),
-        keypoint_tables=(
+def _run(name: str, report: RunReport, cases: Sequence[ShownCase]) -> dict[str, Any]:
+    """Return what the page shows of one pair alone."""
+    return {
+        "name": name,
+        "remarks": report.sentences,
+        "shares": charts.kind_bars(report),
+        "why": (why_poses(report), why_boxes(report)),
+        "keypoint_charts": charts.keypoint_charts(report),
+        "keypoint_kinds": charts.keypoint_kinds(report),
+        "keypoint_tables": (
             *(per_keypoint(part, boxes) for boxes, part in report.sides.items()),
             *(errors_of_points(part, boxes) for boxes, part in report.sides.items()),
             visible_keypoints(report),
         ),
-        offsets=curves.offset_maps(report, cases),
-    )
+        "offsets": charts.offset_maps(report, cases),
+    }

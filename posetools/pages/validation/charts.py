@@ -9,9 +9,8 @@ import numpy as np
 from markupsafe import Markup
 
 from posetools.core.geometry import Ints
-from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, title, upwards, words
-from posetools.pages.validation.figures import CELLS, EDGE, Histogram
-from posetools.pages.validation.outliers import Outlier
+from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, tooltip, upwards, words
+from posetools.pages.validation.figures import CELLS, EDGE, Histogram, Outlier
 
 # The ids of places in the page by split and row.
 Links: TypeAlias = Mapping[tuple[str, int], str]
@@ -26,7 +25,7 @@ def visibility_bar(counts: Sequence[int]) -> Markup:
     unlabelled, hidden, visible = counts
     total = max(1, sum(counts))
     text = f"{visible} visible, {hidden} hidden, {unlabelled} not labelled"
-    parts, left = [title(text)], 0.0
+    parts, left = [tooltip(text)], 0.0
     for kind, count in (("visible", visible), ("hidden", hidden), ("unlabelled", unlabelled)):
         width = 100 * count / total
         if count:
@@ -51,7 +50,7 @@ def histogram(chart: Histogram, links: Links) -> Markup:
                 text = f"{split}: {count} of {sum(chart.counts[split])} ({share:.1%}), {chart.ranges[at]}"
                 parts.append(
                     Markup('<rect class="s{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">{}</rect>').format(
-                        number % SPLIT_COLORS, x, _HEIGHT - high, width, high, title(text)
+                        number % SPLIT_COLORS, x, _HEIGHT - high, width, high, tooltip(text)
                     )
                 )
     parts += _dots(chart, step, links)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,16 +25,7 @@ FIRST = 6
 SHOWN_PER_CODE = 25
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One finding as it is shown, with what is drawn of it."""
-
-    finding: Finding
-    crops: tuple[Crop, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class First:
+class First(NamedTuple):
     """What to look at first: the findings of one code, with one of them and what is drawn of it."""
 
     thing: Thing
@@ -43,16 +33,8 @@ class First:
     crop: Crop | None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An object that charts link to.
-
-    Attributes:
-        id: of its place in the page.
-        texts: what is unusual about it.
-        where: the file, and the place in it.
-        crop: what is drawn of it.
-    """
+class Shown(NamedTuple):
+    """An object that charts link to: its id in the page, what is unusual about it, file and place, what is drawn."""
 
     id: str
     texts: tuple[str, ...]
@@ -60,16 +42,15 @@ class Shown:
     crop: Crop | None
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The findings of one code: those that are shown, and how many there are."""
+class Section(NamedTuple):
+    """The findings of one code: how many there are, and those that are shown, with what is drawn of each."""
 
     code: str
     severity: str
     title: str
     why: str
-    count: int
-    items: tuple[Item, ...]
+    number: int
+    shown: tuple[tuple[Finding, tuple[Crop, ...]], ...]
 
 
 def write_report(
@@ -132,7 +113,7 @@ def render(report: ValidationReport, material: Material, progress: Progress = si
         "split_colors": SPLIT_COLORS,
         "shown_per_code": SHOWN_PER_CODE,
     }
-    return render_page("posetools.pages.validation", values)
+    return render_page("validation", values)
 
 
 def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First, ...]:
@@ -140,9 +121,9 @@ def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First,
     by_code = {section.code: section for section in sections}
     first = []
     for thing in things[:FIRST]:
-        items = by_code[thing.code].items
-        item = next((each for each in items if each.crops), items[0])
-        first.append(First(thing, item.finding, item.crops[0] if item.crops else None))
+        shown = by_code[thing.code].shown
+        finding, crops = next((each for each in shown if each[1]), shown[0])
+        first.append(First(thing, finding, crops[0] if crops else None))
     return tuple(first)
 
 
@@ -168,10 +149,10 @@ def _sections(findings: Sequence[Finding], cropper: Cropper, progress: Progress)
     for code, count in counts.items():
         of_code = [finding for finding in findings if finding.code == code]
         spread = np.linspace(0, count - 1, min(count, SHOWN_PER_CODE)).round().astype(int).tolist()
-        items = []
+        shown = []
         for index in spread:
-            items.append(Item(of_code[index], cropper.crops(of_code[index])))
+            shown.append((of_code[index], cropper.crops(of_code[index])))
             done += 1
             progress("drawing findings", done, total)
         rule = RULES[code]
-        yield Section(code, str(of_code[0].severity), rule.title, rule.why, count, tuple(items))
+        yield Section(code, str(of_code[0].severity), rule.title, rule.why, count, tuple(shown))
