@@ -243,6 +243,7 @@ class OnnxDetector(_OnnxModel):
             loses to surer ones.
 
     Attributes:
+        network: what the manifest says of it.
         classes: the names that labels are indices into.
     """
 
@@ -258,7 +259,7 @@ class OnnxDetector(_OnnxModel):
     ) -> None:
         outputs: dict[str, Shape] = {DETS: (None, 4 + len(network.classes))}
         super().__init__(model, network, outputs, device, source=source, batch_size=batch_size)
-        self._network = network
+        self.network = network
         own = np.float32(network.score_thr)
         # One step below, since callers compare with the threshold in double precision.
         asked = np.nextafter(np.float32(score_thr or 0), np.float32(-1))
@@ -272,12 +273,12 @@ class OnnxDetector(_OnnxModel):
             batch, scales = self.preprocess(pictures[start : start + self._batch_size])
             dets = self.run(batch)
             pairs = zip(dets, scales, strict=True)
-            found += [detections(one, scale, self._network, self._min_score) for one, scale in pairs]
+            found += [detections(one, scale, self.network, self._min_score) for one, scale in pairs]
         return found
 
     def preprocess(self, pictures: Sequence[Picture]) -> tuple[Singles, list[tuple[float, float]]]:
         """Return the (B, 3, h, w) batch of some pictures, and by how much each one's width and height were scaled."""
-        fitted = [letterbox(picture, self._network) for picture in pictures]
+        fitted = [letterbox(picture, self.network) for picture in pictures]
         return self._batch([picture for picture, _ in fitted]), [scales for _, scales in fitted]
 
     def run(self, batch: Singles) -> Singles:
@@ -286,7 +287,11 @@ class OnnxDetector(_OnnxModel):
 
 
 class OnnxEstimator(_OnnxModel):
-    """A top-down pose estimator, made as _OnnxModel says."""
+    """A top-down pose estimator, made as _OnnxModel says.
+
+    Attributes:
+        network: what the manifest says of it.
+    """
 
     def __init__(
         self,
@@ -300,12 +305,12 @@ class OnnxEstimator(_OnnxModel):
         k, (wide, high) = network.num_keypoints, network.bins
         outputs: dict[str, Shape] = {SIMCC_X: (k, wide), SIMCC_Y: (k, high)}
         super().__init__(model, network, outputs, device, source=source, batch_size=batch_size)
-        self._network = network
+        self.network = network
 
     @property
     def num_keypoints(self) -> int:
         """K."""
-        return self._network.num_keypoints
+        return self.network.num_keypoints
 
     def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
         """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch.
@@ -318,7 +323,7 @@ class OnnxEstimator(_OnnxModel):
                 size = (picture.shape[1], picture.shape[0])
                 raise RequestError(must_be("a picture", f"at most {LONGEST_SIDE} pixels wide and high", size))
         owners = np.repeat(np.arange(len(pictures)), [len(of_picture) for of_picture in boxes])
-        crops = crops_of(np.concatenate([*boxes, np.empty((0, 4))]), self._network)
+        crops = crops_of(np.concatenate([*boxes, np.empty((0, 4))]), self.network)
         parts = [
             self._part(pictures, owners, crops, slice(start, start + self._batch_size), heatmaps=heatmaps)
             for start in range(0, len(owners), self._batch_size)
@@ -343,17 +348,17 @@ class OnnxEstimator(_OnnxModel):
         return self._poses(x, y, these, with_heatmaps=heatmaps)
 
     def _nothing(self, *, heatmaps: bool) -> Poses:
-        x, y = (np.empty((0, self.num_keypoints, bins), dtype=np.float32) for bins in self._network.bins)
+        x, y = (np.empty((0, self.num_keypoints, bins), dtype=np.float32) for bins in self.network.bins)
         nowhere = np.empty((0, 2), dtype=np.float32)
         return self._poses(x, y, Crops(nowhere, nowhere), with_heatmaps=heatmaps)
 
     def _poses(self, simcc_x: Singles, simcc_y: Singles, crops: Crops, *, with_heatmaps: bool) -> Poses:
-        points, scores = keypoints(simcc_x, simcc_y, crops, self._network)
+        points, scores = keypoints(simcc_x, simcc_y, crops, self.network)
         return Poses(
             keypoints=points,
             scores=scores,
             crops=np.concatenate(crops, axis=1).astype(np.float64),
-            heatmaps=heatmaps_of(simcc_x, simcc_y, heatmap_size(self._network.input_size)) if with_heatmaps else None,
+            heatmaps=heatmaps_of(simcc_x, simcc_y, heatmap_size(self.network.input_size)) if with_heatmaps else None,
         )
 
 
