@@ -175,7 +175,7 @@ def validate_folder(
     Raises:
         RequestError: it is no data set folder.
     """
-    tables = _load({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
+    tables = load_tables({split: ann_file(data_root, split) for split in splits_of(data_root)}, progress)
     written = splits_written(data_root)
     findings = [*check_splits(data_root, tables, written), *check_same_categories(tables), *check_copies(tables)]
     look = partial(check_pictures, folder=data_root / IMAGES, progress=progress, engine=engine) if pictures else None
@@ -203,12 +203,12 @@ def validate_file(
         progress: told how far it is.
         engine: what looks at the pictures; None for this process.
     """
-    tables = _load({split_in(path.stem) or path.stem: path}, progress)
-    folders = picture_folders(path)
-    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
-    first = next((name for name in names if name and is_sane(path.parent / name)), "")
-    folder = next((folder for folder in folders if (folder / first).is_file()), folders[0])
-    look = partial(check_pictures, folder=folder, progress=progress, engine=engine) if pictures else None
+    tables = load_tables({split_in(path.stem) or path.stem: path}, progress)
+    look = (
+        partial(check_pictures, folder=pictures_folder(path, tables), progress=progress, engine=engine)
+        if pictures
+        else None
+    )
     return _report(path, tables, [], skeleton, look, progress)
 
 
@@ -221,7 +221,16 @@ def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
     return skeleton_of(data, asked)
 
 
-def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]:
+def pictures_folder(path: Path, tables: Mapping[str, CocoTable]) -> Path:
+    """Return the folder that the pictures of a COCO file are in, of those that it may be: the one with the first."""
+    folders = picture_folders(path)
+    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
+    first = next((name for name in names if name and is_sane(path.parent / name)), "")
+    return next((folder for folder in folders if (folder / first).is_file()), folders[0])
+
+
+def load_tables(files: Mapping[str, Path], progress: Progress = silent) -> dict[str, CocoTable]:
+    """Return COCO files, by split, as columns; one that cannot be read has none, and says why."""
     tables = {}
     for done, (split, path) in enumerate(files.items(), start=1):
         try:

@@ -34,11 +34,11 @@ from posetools.pairs.doubts import doubts_of_pair
 from posetools.pairs.find import ModelFiles, Pair, recorded_metrics, skeleton_of_pair
 from posetools.pairs.given import check_split
 from posetools.progress import Progress, silent
-from posetools.runtime.backend import Singles
 from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import SAMPLES, Manifest, Precision, Sample, Thresholds
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator, crops_of
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, label_of
+from posetools.runtime.session import Singles
 
 if TYPE_CHECKING:
     from posetools.pairs.pipeline import PosePipeline

@@ -22,9 +22,9 @@ from typing import Any
 from posetools.errors import RequestError, must_be
 from posetools.mm.configs import evaluation_dataset
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.runtime.backend import INPUT
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.networks import DETS, SIMCC_X, SIMCC_Y
+from posetools.runtime.session import INPUT
 
 OPSET = 17
 

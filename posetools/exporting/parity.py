@@ -23,10 +23,10 @@ from posetools.errors import RunError
 from posetools.exporting.onnx import det_module, is_rgb, pose_module
 from posetools.imaging.header import Picture
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.runtime.backend import Singles
 from posetools.runtime.manifest import DetNetwork
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator, detections
 from posetools.runtime.results import Detections, Poses
+from posetools.runtime.session import Singles
 
 # The most that boxes and keypoints (pixels) and scores may differ.
 PIXELS = 0.5

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from posetools.runtime.backend import INPUT
+from posetools.runtime.session import INPUT
 
 # What computes features; everything behind the last of these on its path is decoding.
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")

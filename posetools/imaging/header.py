@@ -166,14 +166,20 @@ def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.
         InputError: it cannot be read.
     """
     header = read_header(path)
+    with _opened(path, "read") as picture:
+        picture.draft(mode, draft)
+        decoded = as_decoded(picture, header.orientation).convert(mode)
+    return decoded, decoded.width / header.width
+
+
+@contextmanager
+def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
     try:
         # By its name, Pillow maps some TIFF files into memory in rows of a wrong length when they lie on their side.
         with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
-            picture.draft(mode, draft)
-            decoded = as_decoded(picture, header.orientation).convert(mode)
+            yield picture
     except _UNREADABLE as exc:
-        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
-    return decoded, decoded.width / header.width
+        raise InputError(path, "", f"picture cannot be {purpose}: {exc}") from exc
 
 
 class _Quiet:
@@ -265,13 +271,9 @@ def upright_bytes(path: Path) -> bytes:
     Raises:
         InputError: it cannot be decoded.
     """
-    header = read_header(path)
-    try:
-        with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
-            kind = picture.format or "PNG"
-            options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
-            buffer = io.BytesIO()
-            as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
-    except _UNREADABLE as exc:
-        raise InputError(path, "", f"picture cannot be rewritten upright: {exc}") from exc
+    header, buffer = read_header(path), io.BytesIO()
+    with _opened(path, "rewritten upright") as picture:
+        kind = picture.format or "PNG"
+        options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
+        as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
     return buffer.getvalue()

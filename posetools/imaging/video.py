@@ -194,8 +194,8 @@ def new_video(path: Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWr
         try:
             yield writer
         finally:
-            writer.release()
-        writer.check()
+            writer.file.release()
+        _check_frames(path, new, writer.frames)
 
 
 class VideoWriter:
@@ -205,17 +205,18 @@ class VideoWriter:
 
     Attributes:
         frames: how many pictures were written.
+        file: OpenCV's own writer.
     """
 
     def __init__(self, path: Path, new: Path, fps: float, size: tuple[int, int]) -> None:
         cv2 = opencv()
         self.frames = 0
-        self._path, self._new, self._size = path, new, size
+        self._path, self._size = path, size
         width, height = size
         even = width + width % 2, height + height % 2
         code = cv2.VideoWriter_fourcc(*_CODECS[path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(new), code, fps, even)
-        if not self._writer.isOpened():
+        self.file = cv2.VideoWriter(str(new), code, fps, even)
+        if not self.file.isOpened():
             reason = f"OpenCV cannot begin a video of {width}x{height} at {fps:g} frames a second there"
             raise OutputError(f"{path}: cannot be written: {reason}")
 
@@ -231,25 +232,18 @@ class VideoWriter:
             raise OutputError(f"{self._path}: {must_be(f'picture {self.frames}', rule, (width, height))}")
         if width % 2 or height % 2:
             picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        self._writer.write(picture)
+        self.file.write(picture)
         self.frames += 1
 
-    def release(self) -> None:
-        """Close the file."""
-        self._writer.release()
 
-    def check(self) -> None:
-        """Refuse a file that does not hold what was written: OpenCV does not tell of a full disk.
-
-        Raises:
-            OutputError: it does not, or nothing was written.
-        """
-        if not self.frames:
-            raise OutputError(f"{self._path}: not written: there is no picture for it")
-        try:
-            total = probe(self._new).total
-        except RequestError:
-            total = 0
-        if total != self.frames:
-            problem = f"{self.frames} pictures were written, {total or 0} are in the file; is the disk full?"
-            raise OutputError(f"{self._path}: cannot be written: {problem}")
+def _check_frames(path: Path, new: Path, frames: int) -> None:
+    """Refuse a file that does not hold what was written: OpenCV does not tell of a full disk."""
+    if not frames:
+        raise OutputError(f"{path}: not written: there is no picture for it")
+    try:
+        total = probe(new).total
+    except RequestError:
+        total = 0
+    if total != frames:
+        problem = f"{frames} pictures were written, {total or 0} are in the file; is the disk full?"
+        raise OutputError(f"{path}: cannot be written: {problem}")

@@ -27,7 +27,7 @@ from posetools.imaging.frames import Frame, Item, Source, ahead, read_picture
 from posetools.imaging.header import Picture, save_picture
 from posetools.imaging.video import VideoWriter, new_video, opencv
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.image_ids import ImageIds, ids_of_data_set, image_ids_of
+from posetools.prediction.read import ImageIds, ids_of_data_set, image_ids_of
 from posetools.prediction.write import CocoWriter, DocumentWriter, LabelmeWriter, check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult

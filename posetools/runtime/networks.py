@@ -31,9 +31,9 @@ import numpy as np
 from posetools.core.geometry import Floats, Ints
 from posetools.errors import RequestError, must_be
 from posetools.imaging.header import Picture
-from posetools.runtime.backend import Session, Shape, Singles
 from posetools.runtime.manifest import DetNetwork, Network, PoseNetwork
 from posetools.runtime.results import Detections, Poses, block_max, heatmap_size
+from posetools.runtime.session import Session, Shape, Singles
 
 # A table per channel: (3, 256).
 Tables = Singles

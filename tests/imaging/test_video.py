@@ -102,8 +102,9 @@ def test_a_video_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None
         w.write(grey(1))
         w.write(grey(2))
         # What a full disk leaves: no index at the end of the file.
-        w._writer.release()
-        w._new.write_bytes(w._new.read_bytes()[:500])
+        w.file.release()
+        [new] = tmp_path.iterdir()
+        new.write_bytes(new.read_bytes()[:500])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,8 +22,7 @@ from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, OutputError, RequestError
 from posetools.evaluation.metrics import object_scores
 from posetools.formats.coco.write import write as write_coco
-from posetools.prediction.image_ids import image_ids_of
-from posetools.prediction.read import read_predictions
+from posetools.prediction.read import image_ids_of, read_predictions
 from posetools.prediction.write import CocoWriter, DocumentWriter
 from posetools.runtime.results import PoseResult
 from tests.build import make_dataset

@@ -40,7 +40,7 @@ from posetools.labeling.review.scores import (
     priorities,
 )
 from posetools.labeling.sheet import HIDDEN
-from posetools.labeling.view_draw import View, draw_sheet
+from posetools.labeling.view import View, draw_sheet
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.write import check_labelme_names
 from posetools.progress import Progress, silent

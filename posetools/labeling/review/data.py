@@ -27,9 +27,8 @@ from posetools.formats.labelme import format as labelme
 from posetools.formats.labelme.mark import is_untouched
 from posetools.imaging.header import is_picture, open_decoded, read_header
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.image_ids import image_ids_of, join_ids
 from posetools.prediction.predict import each_predicted
-from posetools.prediction.read import PicturePredictions, read_predictions
+from posetools.prediction.read import PicturePredictions, image_ids_of, join_ids, read_predictions
 from posetools.progress import Progress
 
 # Pictures are told apart by this many grey cells a side, and by what is found in them.

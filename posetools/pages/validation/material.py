@@ -9,13 +9,12 @@ from pathlib import Path
 from posetools.checks.near import check_near, load_imagehash
 from posetools.checks.pictures import check_names
 from posetools.checks.structure import SoundObjects, sound_objects
-from posetools.checks.validate import ValidationReport
+from posetools.checks.validate import ValidationReport, load_tables, pictures_folder
 from posetools.core.findings import sort_findings
 from posetools.core.folder import IMAGES, ann_file, skeleton_of
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, RequestError
-from posetools.formats.coco.sources import picture_folders, safe_name
-from posetools.formats.coco.table import CocoTable, read_table, unreadable_table
+from posetools.errors import RequestError
+from posetools.formats.coco.table import CocoTable
 from posetools.progress import Progress, silent
 
 
@@ -50,23 +49,10 @@ def read_material(report: ValidationReport, skeleton: str | Path | None = None) 
     data = report.data
     known = skeleton_of(data.parent if data.is_file() else data, skeleton)
     files = [data] if data.is_file() else [ann_file(data, split) for split in report.splits]
-    tables = {}
-    for split, path in zip(report.splits, files, strict=True):
-        try:
-            tables[split] = read_table(path)
-        except InputError as exc:
-            tables[split] = unreadable_table(path, exc)
+    tables = load_tables(dict(zip(report.splits, files, strict=True)))
     objects = {split: sound_objects(table, known) for split, table in tables.items()}
-    return Material(known, tables, objects, _folder(data, tables))
-
-
-def _folder(data: Path, tables: Mapping[str, CocoTable]) -> Path:
-    if not data.is_file():
-        return data / IMAGES
-    folders = picture_folders(data)
-    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
-    first = next((name for name in names if name), "")
-    return next((folder for folder in folders if (folder / first).is_file()), folders[0])
+    folder = pictures_folder(data, tables) if data.is_file() else data / IMAGES
+    return Material(known, tables, objects, folder)
 
 
 def check_near_request(*, pictures: bool) -> None:
