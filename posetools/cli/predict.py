@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, Pose, Run, check_models, load_pipeline
+from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
 from posetools.errors import printable
 
 if TYPE_CHECKING:
@@ -40,12 +40,6 @@ _AnnFile: TypeAlias = Annotated[
 _Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _FlipTest: TypeAlias = Annotated[
     bool, typer.Option("--flip-test", help="Average with the mirrored crop: a little better, at twice the time.")
-]
-_NmsThr: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        min=0, max=1, help="Boxes that overlap a surer one by more (IoU) go.", show_default="0.3, or the bundle's"
-    ),
 ]
 _DetCatId: TypeAlias = Annotated[
     int | None,
@@ -79,7 +73,7 @@ def predict(
     show: _Show = False,
     bbox_thr: BboxThr = None,
     kpt_thr: KptThr = None,
-    nms_thr: _NmsThr = None,
+    nms_thr: NmsThr = None,
     det_cat_id: _DetCatId = None,
     radius: _Radius = None,
     thickness: _Thickness = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
+from posetools.cli.models import BboxThr, Bundle, Det, Device, NmsThr, Pose, Run, check_models, load_pipeline
 from posetools.errors import printable
 
 if TYPE_CHECKING:
@@ -33,12 +33,7 @@ def prelabel(
             show_default="0.3, or the bundle's",
         ),
     ] = None,
-    nms_thr: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Boxes that overlap a surer one by more (IoU) go.", show_default="0.3, or the bundle's"
-        ),
-    ] = None,
+    nms_thr: NmsThr = None,
     device: Device = "auto",
 ) -> None:
     """Write what a trained pair finds beside the pictures, as labelme files; a file that a person saved stays.

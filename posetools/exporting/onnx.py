@@ -89,16 +89,7 @@ def det_network(detector: Detector, content: bytes, file: str) -> DetNetwork:
 
 
 def pose_network(estimator: PoseEstimator, content: bytes, file: str) -> PoseNetwork:
-    """Return the manifest's entry for an exported pose estimator.
-
-    Args:
-        estimator: the model.
-        content: its ONNX file.
-        file: the file's name in the bundle.
-
-    Raises:
-        RequestError: the config asks for what the runtime does not do.
-    """
+    """Return the manifest's entry for an exported pose estimator, as ``det_network`` does for a detector."""
     name = Path(estimator.config.filename).name
     steps = _steps(estimator.config, _POSE_STEPS)
     affine, head = steps.get("TopdownAffine", {}), estimator.model.head

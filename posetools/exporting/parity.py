@@ -27,6 +27,7 @@ from posetools.runtime.manifest import DetNetwork
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator, detections
 from posetools.runtime.results import Detections, Poses
 from posetools.runtime.session import Singles
+from posetools.runtime.verify import partners
 
 # The most that boxes and keypoints (pixels) and scores may differ.
 PIXELS = 0.5
@@ -217,7 +218,7 @@ def _compare_boxes(
 ) -> None:
     pixels = np.abs(ours.boxes[:, None] - theirs.boxes[None]).max(axis=2)
     scores = np.abs(ours.scores[:, None] - theirs.scores[None])
-    partner = _partners(np.where(_alike(ours, theirs), pixels, np.inf))
+    partner = partners(np.where(_alike(ours, theirs), pixels, np.inf))
     rows = np.flatnonzero(partner >= 0)
     columns = partner[rows]
     parity.boxes.add(pixels[rows, columns], lambda i: f"{name}, box {rows[i]}")
@@ -306,17 +307,6 @@ def _all_candidates(detector: Detector, exported: OnnxDetector, picture: Picture
     batch, scales = exported.preprocess([picture])
     dets = exported.run(batch)[0]
     return ours, detections(dets, scales[0], every, np.float32(every.score_thr))
-
-
-def _partners(distance: Floats) -> Ints:
-    """Return for each row the column that is its own: the nearest that no earlier row has taken, -1 for none."""
-    partner = np.full(len(distance), -1, dtype=np.int64)
-    free = distance.copy()
-    for row in range(len(distance)):
-        if free.shape[1] and np.isfinite(free[row].min()):
-            partner[row] = free[row].argmin()
-            free[:, partner[row]] = np.inf
-    return partner
 
 
 def _compare_simcc(parity: Parity, name: str, ours: Sequence[Singles], exported: OnnxEstimator, inputs: Any) -> Bools:

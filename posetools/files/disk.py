@@ -7,6 +7,7 @@ Whatever happens in between, the target is the old one or the new one.
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import os
 import re
@@ -70,6 +71,11 @@ def read_bytes(path: Path | str) -> bytes:
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
     except ValueError as exc:
         raise InputError(path, "", f"cannot be read: {exc}") from exc
+
+
+def content_digest(content: bytes) -> str:
+    """Return the hexadecimal BLAKE2b digest (16 bytes) of a content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def has_mark(content: bytes) -> bool:

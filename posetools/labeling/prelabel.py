@@ -14,7 +14,6 @@ Decisions:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -24,15 +23,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from posetools.core.findings import Finding
-from posetools.core.folder import refuse_zip
 from posetools.datasets.own_skeleton import keep_skeleton
-from posetools.errors import InputError, OutputError, RequestError, must_be, printable
-from posetools.files.disk import portable_path, read_bytes, unmarked, write_text
+from posetools.errors import InputError, OutputError, must_be, printable
+from posetools.files.disk import content_digest, portable_path, read_bytes, unmarked, write_text
 from posetools.files.locks import only_one_in
 from posetools.files.walking import walk_files
 from posetools.formats.labelme.mark import OWN_KEYS, is_untouched
 from posetools.formats.labelme.model import parse_document
-from posetools.imaging.header import is_picture
+from posetools.imaging.frames import pictures_in
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.predict import each_predicted
 from posetools.prediction.write import check_labelme_names, predicted_labelme
@@ -119,15 +117,9 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
     Raises:
         RequestError: there is no such folder, no picture in it, or two pictures would have one labelme file.
     """
-    if not folder.is_dir():
-        refuse_zip(folder, pictures=True)
-        raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
-    files = walk_files(folder)
-    pictures = [path for path in files if is_picture(path)]
-    if not pictures:
-        raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))
+    pictures = pictures_in(folder)
     check_labelme_names([path.relative_to(folder).as_posix() for path in pictures])
-    elsewhere = _labelled_elsewhere(files)
+    elsewhere = _labelled_elsewhere(walk_files(folder))
     tasks: list[Task] = []
     problems: list[str] = []
     kept = 0
@@ -180,7 +172,7 @@ def _plan_one(picture: Path, *, replace: bool) -> Task | str | None:
     untouched = is_untouched(data)
     if not untouched and not replace:
         return None
-    return Task(picture, real, "renewed" if untouched else "replaced", _digest(data), _others(data))
+    return Task(picture, real, "renewed" if untouched else "replaced", content_digest(data), _others(data))
 
 
 def _others(data: bytes) -> dict[str, Any]:
@@ -188,10 +180,6 @@ def _others(data: bytes) -> dict[str, Any]:
     flags = raw.get("flags") if isinstance(raw.get("flags"), dict) else {}
     left = {name: on for name, on in flags.items() if name != CHECKED}
     return {"flags": left, **{key: value for key, value in raw.items() if key not in OWN_KEYS}}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = silent) -> PrelabelReport:
@@ -236,7 +224,7 @@ def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: Prela
 
 def _changed(task: Task) -> bool:
     try:
-        return _digest(task.file.read_bytes()) != task.digest
+        return content_digest(task.file.read_bytes()) != task.digest
     except FileNotFoundError:
         return bool(task.digest)
     except OSError as exc:

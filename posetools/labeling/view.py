@@ -98,20 +98,12 @@ class View:
         return f"{text}\n{code} {messages[0]}{more}" if messages else text
 
 
-def draw_view(
+def _draw(
     view: View, skeleton: Skeleton, style: Style, *, tile: tuple[int, int] | None = None, code: str = ""
 ) -> Pillow.Image:
     """Return the picture, or what is to be seen of it, with labels, and with predictions to the right of them.
 
-    Args:
-        view: what to show.
-        skeleton: names, colours and links.
-        style: what is drawn.
-        tile: the (width, height) that the labels are to fill, and the predictions again; None: full resolution.
-        code: written at the objects that the view marks.
-
-    Raises:
-        InputError: the picture cannot be read.
+    The labels fill a tile (width, height), and the predictions another; None: full resolution.
     """
     picture, corner, scale = _open(view, tile)
 
@@ -224,7 +216,7 @@ def draw_sheet(
     for done, view in enumerate(views, start=1):
         caption = view.caption(code)
         try:
-            tiles.append(draw_view(view, skeleton, style, tile=(width, height), code=code))
+            tiles.append(_draw(view, skeleton, style, tile=(width, height), code=code))
         except InputError as exc:
             tiles.append(Pillow.new("RGB", (width, height), _BLANK))
             problems.append(str(exc))
@@ -472,7 +464,7 @@ def _write_each(
     with staged_folder(out) as folder:
         for done, (each, name) in enumerate(zip(views, unique_names(wanted), strict=True), start=1):
             try:
-                picture = draw_view(each, labels.skeleton, request.style, code=request.finding or "")
+                picture = _draw(each, labels.skeleton, request.style, code=request.finding or "")
             except InputError as exc:
                 problems.append(str(exc))
             else:

@@ -7,7 +7,6 @@ and writes those that are done. A picture that cannot be read is a problem in th
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -23,7 +22,7 @@ from posetools.errors import InputError, RequestError
 from posetools.files.disk import check_free
 from posetools.files.locks import only_one_in
 from posetools.imaging.drawing import DEFAULT_STYLE, Style
-from posetools.imaging.frames import Frame, Item, Source, ahead, read_picture
+from posetools.imaging.frames import Frame, Item, Source, ahead, has_screen, read_picture
 from posetools.imaging.header import Picture, save_picture
 from posetools.imaging.video import VideoWriter, new_video, opencv
 from posetools.pairs.pipeline import PosePipeline
@@ -115,7 +114,7 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
         raise RequestError("--ann-file gives the image ids of results_coco.json, which only --save-predictions writes")
     if request.labelme:
         _check_labelme(request, sources)
-    if request.show and sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+    if request.show and not has_screen():
         raise RequestError(
             "--show needs a screen, and this session has none\n  --output-root DIR writes what it would show"
         )

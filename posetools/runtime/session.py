@@ -197,16 +197,8 @@ _FATAL = 4
 _FLOAT32 = "tensor(float)"
 
 
-def require_runtime(what: str) -> None:
-    """Refuse to go on without the ``runtime`` extra.
-
-    Args:
-        what: the command or function that needs it, as the message shall name it.
-
-    Raises:
-        MissingExtraError: a package of the extra is not installed.
-        RequestError: one is installed and cannot be imported.
-    """
+def _require_runtime(what: str) -> None:
+    """Refuse to go on without the ``runtime`` extra, with ``what`` as what needs it."""
     try:
         import cv2  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -243,7 +235,7 @@ class Session:
             RequestError: the device is not there.
             InputError: the file may not be run, cannot be, or is not as the manifest says.
         """
-        require_runtime(f"running {source}")
+        _require_runtime(f"running {source}")
         self._source, self._network, self._outputs = source, network, dict(outputs)
         check_onnx(model, source, network.file)
         self._session = self._open(model, device)

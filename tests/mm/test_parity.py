@@ -7,9 +7,10 @@ import pytest
 
 from posetools.core.geometry import Floats
 from posetools.errors import RunError
-from posetools.exporting.parity import Parity, _compare_boxes, _partners
+from posetools.exporting.parity import Parity, _compare_boxes
 from posetools.runtime.manifest import DetNetwork
 from posetools.runtime.results import Detections
+from posetools.runtime.verify import partners
 
 NETWORK = DetNetwork(
     file="det.onnx",
@@ -116,8 +117,8 @@ def test_the_last_of_a_full_list_is_a_close_call() -> None:
 
 def test_partners_are_given_once() -> None:
     near = np.array([[0.1, 0.3], [0.2, np.inf], [np.inf, np.inf]])
-    assert _partners(near).tolist() == [0, -1, -1]
-    assert _partners(np.zeros((2, 0))).tolist() == [-1, -1]
+    assert partners(near).tolist() == [0, -1, -1]
+    assert partners(np.zeros((2, 0))).tolist() == [-1, -1]
 
 
 def test_a_number_that_is_none_is_a_difference() -> None:

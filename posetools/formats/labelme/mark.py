@@ -7,11 +7,11 @@ writes its own version and no line feed at the end.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from posetools.files.disk import content_digest
 from posetools.formats.labelme.write import labelme_text
 
 MARK = "posetools"
@@ -35,7 +35,7 @@ def marked_text(document: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     def text(digest: str) -> str:
         return labelme_text({**document, MARK: {**facts, _DIGEST: digest}})
 
-    return text(_digest(text("").encode()))
+    return text(content_digest(text("").encode()))
 
 
 def is_untouched(data: bytes) -> bool:
@@ -50,14 +50,10 @@ def is_untouched(data: bytes) -> bool:
     digest = mark.get(_DIGEST) if isinstance(mark, dict) else None
     if not isinstance(digest, str) or not digest:
         return False
-    return _digest(_blank(data, digest)) == digest
+    return content_digest(_blank(data, digest)) == digest
 
 
 def _blank(data: bytes, digest: str) -> bytes:
     # The last one is the mark's: labelme_text keeps the order of keys, and the mark is the last of them.
     head, _, tail = data.rpartition(json.dumps(digest, ensure_ascii=False).encode())
     return head + b'""' + tail
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -8,7 +8,6 @@ of each labelme file then: when both have changed since, neither is touched, and
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,16 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from posetools.errors import from_validation, must_be
-from posetools.files.disk import dump_json, portable_path, read_bytes, read_json, read_text, transfer, write_text
+from posetools.files.disk import (
+    content_digest,
+    dump_json,
+    portable_path,
+    read_bytes,
+    read_json,
+    read_text,
+    transfer,
+    write_text,
+)
 from posetools.formats.labelme.mark import is_untouched
 
 RECORD = "review.json"
@@ -94,7 +102,7 @@ def link_files(
         file = target.with_suffix(".json")
         digest = ""
         if original.is_file():
-            digest = _digest(read_bytes(original))
+            digest = content_digest(read_bytes(original))
             transfer(original, file, how, option="--links")
         back = Path(os.path.relpath(original, os.path.realpath(final))).as_posix()
         links.append(Link(file=PurePosixPath(name).with_suffix(".json").as_posix(), original=back, digest=digest))
@@ -149,10 +157,10 @@ def _bring_one(link: Link, root: Path) -> tuple[str, str]:
     if not file.is_file():
         return link.digest, ""
     data = read_bytes(file)
-    saved = _digest(data)
+    saved = content_digest(data)
     if saved == link.digest or is_untouched(data):
         return link.digest, ""
-    now = _digest(read_bytes(original)) if original.is_file() else ""
+    now = content_digest(read_bytes(original)) if original.is_file() else ""
     # Through a link, or somebody has brought it back by hand.
     if now == saved:
         return saved, ""
@@ -160,7 +168,7 @@ def _bring_one(link: Link, root: Path) -> tuple[str, str]:
         return link.digest, f"{file}: was saved, and so was {original} since; neither is touched: keep the one you want"
     write_text(original, read_text(file))
     _link_again(file, original)
-    return _digest(read_bytes(original)), ""
+    return content_digest(read_bytes(original)), ""
 
 
 def _link_again(file: Path, original: Path) -> None:
@@ -169,7 +177,3 @@ def _link_again(file: Path, original: Path) -> None:
     if any(one.is_symlink() for one in pictures):
         file.unlink()
         transfer(original, file, "symlink")
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
