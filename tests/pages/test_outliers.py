@@ -8,7 +8,7 @@ import pytest
 from posetools.checks.structure import SoundObjects
 from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton_draft import draft_skeleton
-from posetools.pages.validation.figures import (
+from posetools.pages.validation.charts import (
     figures_of,
     place_outliers,
     shape_outliers,

@@ -20,8 +20,8 @@ from posetools.checks.validate import validate
 from posetools.core.findings import Finding
 from posetools.errors import RequestError
 from posetools.pages.cutouts import region_of
+from posetools.pages.validation.charts import CELLS, EDGE, figures_of
 from posetools.pages.validation.crops import Cropper
-from posetools.pages.validation.figures import CELLS, EDGE, figures_of
 from posetools.pages.validation.material import read_material
 from posetools.pages.validation.page import SHOWN_PER_CODE, write_report
 from tests.coco_sample import edit, write_sample

@@ -14,8 +14,8 @@ from posetools.core.verdict import Thing
 from posetools.pages.charts import SPLIT_COLORS
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.pages.validation import charts
+from posetools.pages.validation.charts import Figures, figures_of
 from posetools.pages.validation.crops import Crop, Cropper
-from posetools.pages.validation.figures import Figures, figures_of
 from posetools.pages.validation.material import Material, read_material
 from posetools.progress import Progress, silent
 
