@@ -23,16 +23,7 @@ from PIL import UnidentifiedImageError
 
 from posetools.errors import InputError, OutputError, printable
 from posetools.files.disk import replaced
-from posetools.imaging.decoding import (
-    SIDEWAYS,
-    TAG,
-    applied_orientation,
-    as_decoded,
-    conversion_hint,
-    known_orientation,
-    refuse_undecodable,
-    stored_size,
-)
+from posetools.imaging import decoding
 from posetools.imaging.markers import Markers, check_end, markers_of
 
 # A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
@@ -79,7 +70,7 @@ class Header:
     @property
     def stored_size(self) -> tuple[int, int]:
         """(width, height) of the pixels as stored, before rotation."""
-        return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
+        return (self.height, self.width) if self.orientation in decoding.SIDEWAYS else (self.width, self.height)
 
 
 def is_picture(path: Path) -> bool:
@@ -117,11 +108,11 @@ def header_of(path: Path | str, file: BinaryIO) -> Header:
     """
     try:
         with Pillow.open(file) as picture:
-            refuse_undecodable(path, picture)
+            decoding.refuse_undecodable(path, picture)
             markers = markers_of(picture.format or "", file)
-            orientation = applied_orientation(picture, markers)
+            orientation = decoding.applied_orientation(picture, markers)
             said = _stated(picture, markers)
-            width, height = stored_size(picture)
+            width, height = decoding.stored_size(picture)
             check_end(picture, file, markers)
     except UnidentifiedImageError as exc:
         # Pillow's own words name the number of the open file.
@@ -130,14 +121,14 @@ def header_of(path: Path | str, file: BinaryIO) -> Header:
     except _UNREADABLE as exc:
         raise InputError(path, "", f"picture cannot be read: {exc}") from exc
     ignored = 1 if said == orientation else said
-    size = (height, width) if orientation in SIDEWAYS else (width, height)
+    size = (height, width) if orientation in decoding.SIDEWAYS else (width, height)
     return Header(*size, orientation, ignored)
 
 
 def _conversion(path: Path | str, file: BinaryIO) -> str:
     try:
         file.seek(0)
-        return conversion_hint(path, file.read(12))
+        return decoding.conversion_hint(path, file.read(12))
     except (OSError, ValueError):
         return ""
 
@@ -146,9 +137,9 @@ def _stated(picture: Pillow.Image, markers: Markers) -> int:
     """Return the orientation that the file states, in EXIF or XMP, whether OpenCV reads it or not."""
     if picture.format == "PNG" and markers.late:
         # Pillow decodes the pixels to see what comes after them.
-        return known_orientation(picture.getexif().get(TAG))
+        return decoding.known_orientation(picture.getexif().get(decoding.TAG))
     try:
-        return known_orientation(Pillow.Image.getexif(picture).get(TAG))
+        return decoding.known_orientation(Pillow.Image.getexif(picture).get(decoding.TAG))
     except _UNREADABLE:
         # Broken tags are no tags.
         return 1
@@ -168,7 +159,7 @@ def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.
     header = read_header(path)
     with _opened(path, "read") as picture:
         picture.draft(mode, draft)
-        decoded = as_decoded(picture, header.orientation).convert(mode)
+        decoded = decoding.as_decoded(picture, header.orientation).convert(mode)
     return decoded, decoded.width / header.width
 
 
@@ -275,5 +266,5 @@ def upright_bytes(path: Path) -> bytes:
     with _opened(path, "rewritten upright") as picture:
         kind = picture.format or "PNG"
         options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
-        as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
+        decoding.as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
     return buffer.getvalue()

@@ -7,24 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from posetools.evaluation import tables
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.diagnosis.points import POINT_KINDS
 from posetools.evaluation.run import BOXES, POSES, RunReport
-from posetools.evaluation.tables import (
-    DOUBT,
-    calibrations,
-    errors_of_points,
-    flip_tests,
-    headline,
-    number,
-    per_keypoint,
-    short_names,
-    thresholds,
-    visible_keypoints,
-    visible_points,
-    why_boxes,
-    why_poses,
-)
+from posetools.evaluation.tables import DOUBT, number
 from posetools.evaluation.verdict import evaluation_verdict
 from posetools.pages.evaluation import charts
 from posetools.pages.evaluation.cases import ShownCase, worst_cases
@@ -58,15 +45,17 @@ def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
     counts = Counter(kind for case in cases for kind in case.kinds)
     kinds = [kind for kind in LABELS if counts[kind]]
     values = {
-        "title": f"{', '.join(short_names(reports))} on {first.subject.split}: evaluation",
+        "title": f"{', '.join(tables.short_names(reports))} on {first.subject.split}: evaluation",
         "totals": _totals(reports),
         "split": first.subject.split,
         "data": first.subject.data,
         "images": len(first.truth.images),
         "objects": len(first.truth),
         "skeleton": first.truth.skeleton.name,
-        "headline": headline(reports),
-        "doubt": DOUBT if any(report.says_nothing(part) for report in reports for part in report.remarks) else "",
+        "headline": tables.headline(reports),
+        "doubt": tables.DOUBT
+        if any(report.says_nothing(part) for report in reports for part in report.remarks)
+        else "",
         "verdict": evaluation_verdict(reports),
         "first": list(enumerate(cases, start=1))[:FIRST],
         "linked": any(case.row >= 0 for case in cases),
@@ -75,9 +64,9 @@ def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
         "kinds": [(kind, LABELS[kind]) for kind in _seen(reports)],
         "box_charts": charts.box_charts(reports),
         "pose_charts": (*charts.pose_charts(reports), charts.object_chart(reports, cases)),
-        "box_tables": (thresholds(reports),),
-        "flip_tables": flip_tests(reports),
-        "pose_tables": (visible_points(reports), calibrations(reports)),
+        "box_tables": (tables.thresholds(reports),),
+        "flip_tables": tables.flip_tests(reports),
+        "pose_tables": (tables.visible_points(reports), tables.calibrations(reports)),
         "cases": cases,
         "case_kinds": [(kind, LABELS[kind], counts[kind]) for kind in kinds],
         "labels": LABELS,
@@ -92,7 +81,7 @@ def _seen(reports: Sequence[RunReport]) -> list[str]:
 
 
 def _names(reports: Sequence[RunReport]) -> tuple[str, ...]:
-    return short_names(reports) if len(reports) > 1 else (reports[0].subject.name,)
+    return tables.short_names(reports) if len(reports) > 1 else (reports[0].subject.name,)
 
 
 def _totals(reports: Sequence[RunReport]) -> list[tuple[str, str]]:
@@ -116,13 +105,13 @@ def _run(name: str, report: RunReport, cases: Sequence[ShownCase]) -> dict[str, 
         "name": name,
         "remarks": report.sentences,
         "shares": charts.kind_bars(report),
-        "why": (why_poses(report), why_boxes(report)),
+        "why": (tables.why_poses(report), tables.why_boxes(report)),
         "keypoint_charts": charts.keypoint_charts(report),
         "keypoint_kinds": charts.keypoint_kinds(report),
         "keypoint_tables": (
-            *(per_keypoint(part, boxes) for boxes, part in report.sides.items()),
-            *(errors_of_points(part, boxes) for boxes, part in report.sides.items()),
-            visible_keypoints(report),
+            *(tables.per_keypoint(part, boxes) for boxes, part in report.sides.items()),
+            *(tables.errors_of_points(part, boxes) for boxes, part in report.sides.items()),
+            tables.visible_keypoints(report),
         ),
         "offsets": charts.offset_maps(report, cases),
     }
