@@ -339,7 +339,8 @@ def each_predicted(
     with closing(ahead(_batches(read, _TOGETHER), 1)) as batches:
         for batch in batches:
             results = iter(pipeline.predict([picture for _, picture in batch if not isinstance(picture, str)]))
-            yield from ((item, read if isinstance(read, str) else next(results)) for item, read in batch)
+            for item, picture in batch:
+                yield item, picture if isinstance(picture, str) else next(results)
 
 
 def _read(path: Path) -> Picture | str:
