@@ -30,9 +30,8 @@ from posetools.checks.rigid.geometry import LEAST_POINTS, Geometry, study  # noq
 from posetools.checks.rigid.template import Rigid, rigid  # noqa: E402
 from posetools.core.geometry import Bools, Floats, Ints  # noqa: E402
 from posetools.core.skeleton import load_skeleton  # noqa: E402
-from posetools.synth.labels import label_box, label_keypoints  # noqa: E402
-from posetools.synth.picture import LEAST_SEEN, seen_shares  # noqa: E402
-from posetools.synth.raster import Screen, rasterise, to_screen  # noqa: E402
+from posetools.synth.camera import Screen, rasterise, to_screen  # noqa: E402
+from posetools.synth.picture import LEAST_SEEN, label_box, label_keypoints, seen_shares  # noqa: E402  # noqa: E402
 from posetools.synth.sample import FULL, PLAIN, Variety, sample_scene  # noqa: E402
 
 NOISE = 2.0

@@ -33,7 +33,7 @@ from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.coco.format import write_split
 from posetools.imaging.frames import read_picture
-from posetools.imaging.video import VideoWriter
+from posetools.imaging.video import new_video
 from posetools.synth import PLAIN, render_set
 
 TILE = 320
@@ -188,7 +188,7 @@ def add_scene(builder: DatasetBuilder, rendered: Dataset, cars: Sequence[int], d
 def make_video(work: Path, frames: int) -> Path:
     path = work / f"cars_{frames}.mp4"
     scenes = [read_picture(picture) for picture in sorted((work / "data" / IMAGES).glob("*.png"))[:SCENES]]
-    with VideoWriter(path, FPS, (2 * TILE, 2 * TILE)) as video:
+    with new_video(path, FPS, (2 * TILE, 2 * TILE)) as video:
         for number in range(frames):
             video.write(scenes[number // 4 % len(scenes)])
     return path

@@ -4,7 +4,7 @@
 
 A thread that waits for another one either spins or sleeps. Spinning is the default of OpenMP and of onnxruntime; where
 other programs keep the cores busy it takes the time of the thread that is waited for. posetools lets them sleep:
-OMP_WAIT_POLICY=PASSIVE (posetools/mm/__init__.py) and session.intra_op.allow_spinning=0 (posetools/runtime/backend.py).
+OMP_WAIT_POLICY=PASSIVE (posetools/mm/__init__.py) and session.intra_op.allow_spinning=0 (posetools/runtime/session.py).
 
 Each policy is a process that builds RTMDet-tiny once, and then trains, predicts, or runs the backbone by onnxruntime
 when it is told to. They take turns, first on the machine as it is and then beside ``--busy`` processes that only

@@ -23,7 +23,6 @@ from rtmlib import RTMDet, RTMPose
 from posetools import PipelineOptions, PosePipeline, PoseResult
 from posetools.core.geometry import clip_boxes
 from posetools.imaging.header import Picture
-from posetools.runtime.archive import Archive
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.results import box_nms
 
@@ -33,10 +32,10 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     bundle = parser.parse_args().bundle
     pipeline = PosePipeline.from_bundle(bundle, PipelineOptions(device="cpu"))
-    network = Archive.open(bundle).manifest.det
+    network = Bundle.open(bundle).manifest.det
     with tempfile.TemporaryDirectory() as folder:
         detector, estimator = in_rtmlib(bundle, Path(folder), pipeline.bbox_thr)
-        for sample, picture in Bundle.open(bundle, device="cpu").sample_pictures():
+        for sample, picture in Bundle.open(bundle).sample_pictures():
             # rtmlib leaves boxes beyond the picture's edges; MMDet cuts them at the edges of the scaled one.
             boxes = clip_boxes(detector(picture), picture.shape[1::-1])
             scores = scores_of(detector, picture)
@@ -48,7 +47,7 @@ def main() -> None:
 
 
 def in_rtmlib(bundle: Path, folder: Path, bbox_thr: float) -> tuple[RTMDet, RTMPose]:
-    archive = Archive.open(bundle)
+    archive = Bundle.open(bundle)
     det, pose = archive.manifest.networks
     for network in (det, pose):
         (folder / network.file).write_bytes(archive.network(network))

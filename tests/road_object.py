@@ -18,10 +18,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from posetools.core.geometry import Floats, Ints
-from posetools.synth.camera import Camera
-from posetools.synth.labels import label_box, label_keypoints
-from posetools.synth.mesh import RGB, Mesh, cylinder, loft, merge, normals
-from posetools.synth.raster import Screen, rasterise, to_screen
+from posetools.synth.camera import Camera, Screen, rasterise, to_screen
+from posetools.synth.car import RGB, Mesh, cylinder, loft, merge, normals
+from posetools.synth.picture import label_box, label_keypoints
 
 LABEL = "critter"
 NAMES = (

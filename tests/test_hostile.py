@@ -1,6 +1,6 @@
 """Hostile input from the command line: each attack ends in one sentence, and nothing was written or run.
 
-SECURITY.md lists the attacks. Bundles are attacked in tests/runtime/test_archive.py, checkpoints in
+SECURITY.md lists the attacks. Bundles are attacked in tests/runtime/test_bundle.py, checkpoints in
 tests/mm/test_checkpoint.py, the pages in tests/pages/test_report.py and tests/pages/test_eval_report.py.
 """
 

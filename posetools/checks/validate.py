@@ -205,7 +205,16 @@ def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
     return skeleton_of(data, asked)
 
 
+def pictures_folder(path: Path, tables: Mapping[str, CocoTable]) -> Path:
+    """Return the folder that the pictures of a COCO file are in, of those that it may be: the one with the first."""
+    folders = picture_folders(path)
+    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
+    first = next((name for name in names if name and is_sane(path.parent / name)), "")
+    return next((folder for folder in folders if (folder / first).is_file()), folders[0])
+
+
 def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]:
+    """Return COCO files, by split, as columns; one that cannot be read has none, and says why."""
     tables = {}
     for done, (split, path) in enumerate(files.items(), start=1):
         try:

@@ -140,14 +140,14 @@ def _evaluate(requests: Sequence[EvalRequest], json_file: Path | None, page: Pat
     from posetools.files.disk import write_json
     from posetools.pages.evaluation.page import write_report
     from posetools.pages.sealed import check_target
-    from posetools.runtime.archive import Archive
+    from posetools.runtime.bundle import Bundle
 
     if page is not None:
         check_target(page)
     for request in requests:
         # Before a run is evaluated, which takes minutes.
         if request.bundle is not None:
-            Archive.open(request.bundle)
+            Bundle.open(request.bundle)
     reports: list[Report] = []
     with progress() as tell:
         for request in requests:

@@ -43,7 +43,7 @@ KptThr = Annotated[
         min=0, help="Keypoints with a lower score are not drawn (labelme: hidden).", show_default="0.3, or the bundle's"
     ),
 ]
-NmsThr = Annotated[
+NmsThr: TypeAlias = Annotated[
     float | None,
     typer.Option(
         min=0, max=1, help="Boxes that overlap a surer one by more (IoU) go.", show_default="0.3, or the bundle's"

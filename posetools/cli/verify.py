@@ -26,11 +26,11 @@ def verify(
     """
     from posetools.pairs.open import PipelineOptions
     from posetools.pairs.pipeline import PosePipeline
-    from posetools.runtime.archive import Archive
+    from posetools.runtime.bundle import Bundle
     from posetools.runtime.verify import verify as compare_samples
 
     pipeline = PosePipeline.from_bundle(bundle, PipelineOptions(device=device))
-    archive = Archive.open(bundle)
+    archive = Bundle.open(bundle)
     report = compare_samples(archive.manifest, archive.sample_pictures(), pipeline)
     out = console()
     _print_manifest(report.manifest, bundle, out)

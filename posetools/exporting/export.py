@@ -22,7 +22,7 @@ from posetools.evaluation.metrics import box_scores
 from posetools.evaluation.scoring import collect, pose_scores
 from posetools.exporting.material import Material, Shot, gather
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
-from posetools.exporting.parity import Exported, Parity, compare
+from posetools.exporting.parity import Parity, compare
 from posetools.files.locks import only_one
 from posetools.imaging.header import Picture
 from posetools.mm.configs import data_root_of
@@ -32,12 +32,11 @@ from posetools.pairs.find import ModelFiles, Pair, check_split, recorded_metrics
 from posetools.pairs.open import PipelineOptions, open_models
 from posetools.pairs.pipeline import PosePipeline
 from posetools.progress import Progress, silent
-from posetools.runtime.backend import Singles
 from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import SAMPLES, Manifest, Precision, Sample, Thresholds
-from posetools.runtime.networks import OnnxDetector, OnnxEstimator
-from posetools.runtime.preprocess import crops_of
+from posetools.runtime.networks import OnnxDetector, OnnxEstimator, crops_of
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, label_of
+from posetools.runtime.session import Singles
 
 DET_FILE, POSE_FILE = "det.onnx", "pose.onnx"
 
@@ -156,17 +155,16 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
             DET_FILE: export_det(detector, input_size_of(detector)),
             POSE_FILE: export_pose(estimator, input_size_of(estimator)),
         }
-        exported = _opened(files, detector, estimator)
-        parity = compare(detector, estimator, exported, _seen(material, progress))
+        networks = [_opened("float32", files, detector, estimator)]
+        parity = compare(detector, estimator, networks[0].models, _seen(material, progress))
         parity.check()
-        sides: list[tuple[Precision, Mapping[str, bytes], Exported]] = [("float32", files, exported)]
         if request.precision != "float32":
-            smaller = _reduced(request.precision, files, exported, material)
-            sides.append((request.precision, smaller, _opened(smaller, detector, estimator)))
+            smaller = _reduced(request.precision, networks[0], material)
+            networks.append(_opened(request.precision, smaller, detector, estimator))
         truth = material.truth if request.data or request.precision != "float32" else None
-        measured = tuple(_measure(*side, label, material, truth, progress) for side in sides)
-        manifest, pictures = _described(request, sides[-1][2], measured[-1], skeleton, label, material)
-        write_bundle(request.out, manifest, {**sides[-1][1], **pictures})
+        measured = tuple(_measure(each, label, material, truth, progress) for each in networks)
+        manifest, pictures = _described(request, networks[-1], measured[-1], skeleton, label, material)
+        write_bundle(request.out, manifest, {**networks[-1].files, **pictures})
         return Exporting(request.out, manifest, material.source, parity, measured, pair.doubts)
 
 
@@ -188,10 +186,30 @@ def _known_data(request: ExportRequest, detector: Detector) -> Path | None:
         return None
 
 
-def _opened(files: Mapping[str, bytes], detector: Detector, estimator: PoseEstimator) -> Exported:
-    det = det_network(detector, files[DET_FILE], DET_FILE)
-    pose = pose_network(estimator, files[POSE_FILE], POSE_FILE)
-    return Exported(OnnxDetector(files[DET_FILE], det), OnnxEstimator(files[POSE_FILE], pose), det, pose)
+@dataclass(frozen=True, slots=True)
+class _Networks:
+    """The two networks of one precision: their files, and ready to run."""
+
+    precision: Precision
+    files: Mapping[str, bytes]
+    detector: OnnxDetector
+    estimator: OnnxEstimator
+
+    @property
+    def models(self) -> tuple[OnnxDetector, OnnxEstimator]:
+        return self.detector, self.estimator
+
+
+def _opened(
+    precision: Precision, files: Mapping[str, bytes], detector: Detector, estimator: PoseEstimator
+) -> _Networks:
+    det, pose = files[DET_FILE], files[POSE_FILE]
+    return _Networks(
+        precision,
+        files,
+        OnnxDetector(det, det_network(detector, det, DET_FILE)),
+        OnnxEstimator(pose, pose_network(estimator, pose, POSE_FILE)),
+    )
 
 
 def _seen(material: Material, progress: Progress) -> Iterator[tuple[str, Picture, Floats]]:
@@ -201,65 +219,55 @@ def _seen(material: Material, progress: Progress) -> Iterator[tuple[str, Picture
         progress("comparing with PyTorch", number, len(shots))
 
 
-def _reduced(
-    precision: Precision, files: Mapping[str, bytes], exported: Exported, material: Material
-) -> dict[str, bytes]:
+def _reduced(precision: Precision, networks: _Networks, material: Material) -> dict[str, bytes]:
     from posetools.exporting.quantise import to_half, to_int8
 
     if precision == "float16":
-        return {name: to_half(content) for name, content in files.items()}
+        return {name: to_half(content) for name, content in networks.files.items()}
     shots = material.spread(_CALIBRATED)
+    pictures = (networks.detector.preprocess([shot.read()])[0] for shot in shots)
     return {
-        DET_FILE: to_int8(files[DET_FILE], (exported.detector.preprocess([shot.read()])[0] for shot in shots)),
-        POSE_FILE: to_int8(files[POSE_FILE], _crops(shots, exported)),
+        DET_FILE: to_int8(networks.files[DET_FILE], pictures),
+        POSE_FILE: to_int8(networks.files[POSE_FILE], _crops(shots, *networks.models)),
     }
 
 
-def _crops(shots: tuple[Shot, ...], exported: Exported) -> Iterator[Singles]:
+def _crops(shots: tuple[Shot, ...], detector: OnnxDetector, estimator: OnnxEstimator) -> Iterator[Singles]:
     for shot in shots:
         picture = shot.read()
-        boxes = shot.boxes if len(shot.boxes) else exported.detector([picture])[0].boxes[:1]
+        boxes = shot.boxes if len(shot.boxes) else detector([picture])[0].boxes[:1]
         if len(boxes):
-            yield exported.estimator.preprocess([picture], [0] * len(boxes), crops_of(boxes, exported.pose))
+            yield estimator.preprocess([picture], [0] * len(boxes), crops_of(boxes, estimator.network))
 
 
 def _measure(
-    precision: Precision,
-    files: Mapping[str, bytes],
-    exported: Exported,
-    label: int,
-    material: Material,
-    truth: Dataset | None,
-    progress: Progress,
+    networks: _Networks, label: int, material: Material, truth: Dataset | None, progress: Progress
 ) -> Measured:
-    sizes = len(files[DET_FILE]), len(files[POSE_FILE])
-    return Measured(
-        precision,
-        sizes,
-        _milliseconds(exported, label, material),
-        {}
-        if truth is None
-        else _scores(exported, label, truth, lambda what, *rest: progress(f"{what} {precision}", *rest)),
-    )
+    precision, files = networks.precision, networks.files
+    scores = {}
+    milliseconds = _milliseconds(networks, label, material)
+    if truth is not None:
+        scores = _scores(networks, label, truth, lambda what, *rest: progress(f"{what} {precision}", *rest))
+    return Measured(precision, (len(files[DET_FILE]), len(files[POSE_FILE])), milliseconds, scores)
 
 
-def _milliseconds(exported: Exported, label: int, material: Material) -> float:
+def _milliseconds(networks: _Networks, label: int, material: Material) -> float:
     """Return the median time of a picture, from pixels to keypoints, of boxes above prediction's default threshold."""
     times = []
     first = material.shots[0].read()
     pictures = [first, *(shot.read() for shot in material.spread(_COMPARED))]
     for picture in pictures:
         start = time.perf_counter()
-        found = exported.detector([picture])[0].select(label=label, min_score=BBOX_THR)
-        exported.estimator.estimate([picture], [found.boxes])
+        found = networks.detector([picture])[0].select(label=label, min_score=BBOX_THR)
+        networks.estimator.estimate([picture], [found.boxes])
         times.append(time.perf_counter() - start)
     # The first run of a network plans its memory.
     return 1000 * statistics.median(times[1:])
 
 
-def _scores(exported: Exported, label: int, truth: Dataset, progress: Progress) -> dict[str, float | None]:
+def _scores(networks: _Networks, label: int, truth: Dataset, progress: Progress) -> dict[str, float | None]:
     """Return the numbers of ``posetools eval`` that a bundle keeps, by their places in its JSON."""
-    said = collect(truth, detector=exported.detector, estimator=exported.estimator, label=label, progress=progress)
+    said = collect(truth, detector=networks.detector, estimator=networks.estimator, label=label, progress=progress)
     boxes = box_scores(truth, said.boxes).as_dict()
     numbers: dict[str, float | None] = {f"bbox/{name}": value for name, value in _all_sizes(boxes).items()}
     for side, poses in (("labelled_boxes", said.on_labels), ("detected_boxes", said.on_boxes)):
@@ -277,7 +285,7 @@ def _all_sizes(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def _described(
     request: ExportRequest,
-    exported: Exported,
+    networks: _Networks,
     measured: Measured,
     skeleton: Skeleton,
     label: int,
@@ -285,15 +293,15 @@ def _described(
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Return the manifest, and the samples' files."""
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
-    pipeline = PosePipeline(exported.detector, exported.estimator, skeleton, label=label, **thresholds.model_dump())
+    pipeline = PosePipeline(networks.detector, networks.estimator, skeleton, label=label, **thresholds.model_dump())
     samples, pictures = _samples(pipeline, material, request.samples)
     metrics = {**_of_training(request.pair.det), **_of_training(request.pair.pose), **measured.metrics}
     manifest = Manifest(
         made_by=_made_by(),
         precision=request.precision,
         skeleton=skeleton,
-        det=exported.det,
-        pose=exported.pose,
+        det=networks.detector.network,
+        pose=networks.estimator.network,
         thresholds=thresholds,
         metrics=metrics,
         samples=samples,

@@ -117,8 +117,4 @@ def _rendered() -> Iterator[Shot]:
         rendered = render_random(rng, _RENDERED_SIZE, load_skeleton(DEFAULT))
         pixels = np.ascontiguousarray(np.asarray(rendered.picture)[..., ::-1])
         boxes = np.array([label.box for label in rendered.labels], dtype=np.float64).reshape(-1, 4)
-        yield Shot(f"rendered picture {number}", partial(_same, pixels), boxes)
-
-
-def _same(picture: Picture) -> Picture:
-    return picture
+        yield Shot(f"rendered picture {number}", pixels.copy, boxes)

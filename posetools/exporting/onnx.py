@@ -23,11 +23,10 @@ from posetools.errors import RequestError, must_be
 from posetools.mm.configs import evaluation_dataset
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
+from posetools.runtime.networks import DETS, SIMCC_X, SIMCC_Y
+from posetools.runtime.session import INPUT
 
 OPSET = 17
-INPUT = "input"
-DET_OUTPUTS = ("dets",)
-POSE_OUTPUTS = ("simcc_x", "simcc_y")
 
 DET_HEADS = ("RTMDetHead", "RTMDetSepBNHead")
 POSE_HEADS = ("RTMCCHead", "SimCCHead")
@@ -79,13 +78,8 @@ def det_network(detector: Detector, content: bytes, file: str) -> DetNetwork:
     if len(detector.classes) != detector.model.bbox_head.num_classes:
         rule = f"{detector.model.bbox_head.num_classes} names, as many as its head has outputs"
         raise RequestError(f"{name}: {must_be('the classes of the detector', rule, detector.classes)}")
-    mean, std = _normalisation(detector.model)
     return DetNetwork(
-        file=file,
-        sha256=hashlib.sha256(content).hexdigest(),
-        input_size=(int(size[0]), int(size[1])),
-        mean=mean,
-        std=std,
+        **_of_both(detector.model, content, file, size),
         classes=detector.classes,
         pad_value=_pad_value(pad.get("pad_val", 0)),
         score_thr=float(test.get("score_thr", 0.0)),
@@ -95,16 +89,7 @@ def det_network(detector: Detector, content: bytes, file: str) -> DetNetwork:
 
 
 def pose_network(estimator: PoseEstimator, content: bytes, file: str) -> PoseNetwork:
-    """Return the manifest's entry for an exported pose estimator.
-
-    Args:
-        estimator: the model.
-        content: its ONNX file.
-        file: the file's name in the bundle.
-
-    Raises:
-        RequestError: the config asks for what the runtime does not do.
-    """
+    """Return the manifest's entry for an exported pose estimator, as ``det_network`` does for a detector."""
     name = Path(estimator.config.filename).name
     steps = _steps(estimator.config, _POSE_STEPS)
     affine, head = steps.get("TopdownAffine", {}), estimator.model.head
@@ -116,13 +101,8 @@ def pose_network(estimator: PoseEstimator, content: bytes, file: str) -> PoseNet
     for option in ("use_dark", "decode_visibility"):
         if getattr(codec, option, False):
             raise RequestError(f"{name}: {must_be(f'decoder.{option}', 'off: the runtime has no such step', True)}")
-    mean, std = _normalisation(estimator.model)
     return PoseNetwork(
-        file=file,
-        sha256=hashlib.sha256(content).hexdigest(),
-        input_size=(int(size[0]), int(size[1])),
-        mean=mean,
-        std=std,
+        **_of_both(estimator.model, content, file, size),
         num_keypoints=estimator.num_keypoints,
         split_ratio=float(codec.simcc_split_ratio),
         padding=float(steps.get("GetBBoxCenterScale", {}).get("padding", 1.25)),
@@ -155,12 +135,12 @@ def check_heads(detector: Detector, estimator: PoseEstimator) -> None:
 
 def export_det(detector: Detector, size: tuple[int, int]) -> bytes:
     """Return the ONNX file of a detector for inputs of ``size`` (width, height)."""
-    return _export(det_module(detector, size), size, DET_OUTPUTS)
+    return _export(det_module(detector, size), size, [DETS])
 
 
 def export_pose(estimator: PoseEstimator, size: tuple[int, int]) -> bytes:
     """Return the ONNX file of a pose estimator for inputs of ``size`` (width, height)."""
-    return _export(pose_module(estimator), size, POSE_OUTPUTS)
+    return _export(pose_module(estimator), size, [SIMCC_X, SIMCC_Y])
 
 
 def input_size_of(model: Detector | PoseEstimator) -> tuple[int, int]:
@@ -259,7 +239,8 @@ def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes
             do_constant_folding=True,
             **legacy,
         )
-        shapes = [value.shape for value in _as_tuple(module(example))]
+        found = module(example)
+        shapes = [value.shape for value in (found if isinstance(found, tuple) else (found,))]
     model = onnx.load_from_string(buffer.getvalue())
     for output, shape in zip(model.graph.output, shapes, strict=True):
         # The exporter does not see that a reshaped axis is constant.
@@ -268,10 +249,6 @@ def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes
     content: bytes = model.SerializeToString()
     onnx.checker.check_model(content, full_check=True)
     return content
-
-
-def _as_tuple(outputs: Any) -> tuple[Any, ...]:
-    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def _steps(config: Any, known: Sequence[str]) -> dict[str, Mapping[str, Any]]:
@@ -299,18 +276,23 @@ def is_rgb(model: Any) -> bool:
     return bool(model.data_preprocessor._channel_conversion)
 
 
-def _normalisation(model: Any) -> tuple[Any, Any]:
-    """Return mean and std in the order blue, green, red; the config's are in the order that the network sees."""
+def _of_both(model: Any, content: bytes, file: str, size: Sequence[int]) -> dict[str, Any]:
+    """Return what the manifest says of either network.
+
+    Mean and std are in the order blue, green, red; the config's are in the order that the network sees.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    entry = {"file": file, "sha256": digest, "input_size": (int(size[0]), int(size[1]))}
     preprocessor = model.data_preprocessor
     if not preprocessor._enable_normalize:
-        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    both = []
-    for values in (preprocessor.mean, preprocessor.std):
+        return {**entry, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    for name in ("mean", "std"):
+        values = getattr(preprocessor, name)
         # Written as in the config: 58.395, not the 58.39500045776367 of a float32.
         numbers = [float(f"{value:.7g}") for value in values.flatten().tolist()]
         numbers = numbers * 3 if len(numbers) == 1 else numbers
-        both.append(tuple(reversed(numbers)) if is_rgb(model) else tuple(numbers))
-    return both[0], both[1]
+        entry[name] = tuple(reversed(numbers)) if is_rgb(model) else tuple(numbers)
+    return entry
 
 
 def _pad_value(value: Any) -> tuple[float, float, float]:

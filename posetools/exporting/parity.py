@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, partial
 from typing import Any, TypeAlias
 
@@ -24,11 +24,10 @@ from posetools.errors import RunError
 from posetools.exporting.onnx import det_module, is_rgb, pose_module
 from posetools.imaging.header import Picture
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.runtime.backend import Singles
-from posetools.runtime.decode import detections
-from posetools.runtime.manifest import DetNetwork, PoseNetwork
-from posetools.runtime.networks import OnnxDetector, OnnxEstimator
+from posetools.runtime.manifest import DetNetwork
+from posetools.runtime.networks import OnnxDetector, OnnxEstimator, detections
 from posetools.runtime.results import Detections, Poses
+from posetools.runtime.session import Singles
 
 # The most that boxes and keypoints (pixels) and scores may differ.
 PIXELS = 0.5
@@ -101,15 +100,8 @@ class Parity:
     @property
     def rows(self) -> tuple[Row, ...]:
         """All of them, in the order in which they come about."""
-        return (
-            self.dets,
-            self.det_scores,
-            self.boxes,
-            self.box_scores,
-            self.simcc,
-            self.keypoints,
-            self.keypoint_scores,
-        )
+        every = (getattr(self, field.name) for field in fields(self))
+        return tuple(value for value in every if isinstance(value, Row))
 
     def check(self) -> None:
         """Refuse differences beyond the limits.
@@ -128,52 +120,44 @@ class Parity:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """The ONNX side of the comparison, with the manifest's entries."""
-
-    detector: OnnxDetector
-    estimator: OnnxEstimator
-    det: DetNetwork
-    pose: PoseNetwork
-
-
 def compare(
     detector: Detector,
     estimator: PoseEstimator,
-    exported: Exported,
+    exported: tuple[OnnxDetector, OnnxEstimator],
     pictures: Iterable[tuple[str, Picture, Floats]],
 ) -> Parity:
     """Return how much the two sides differ.
 
     Args:
-        detector: the PyTorch detector.
-        estimator: the PyTorch pose estimator.
-        exported: what was made of them.
+        detector: PyTorch's.
+        estimator: likewise.
+        exported: what was made of the two.
         pictures: the name of each, its pixels, and the (N, 4) boxes of its objects; none are as good as not known.
     """
     import torch
 
     parity = Parity()
-    det, pose = det_module(detector, exported.det.input_size), pose_module(estimator)
+    onnx_detector, onnx_estimator = exported
+    network = onnx_detector.network
+    det, pose = det_module(detector, network.input_size), pose_module(estimator)
     with torch.no_grad(), _single_precision():
         for name, picture, labelled in pictures:
             parity.pictures += 1
             with _fed(detector) as inputs:
                 ours = detector([picture])[0]
-            if tuple(inputs[0].shape[:1:-1]) == exported.det.input_size:
-                _compare_dets(parity, name, det(inputs[0]).cpu().numpy(), exported, inputs[0])
-                theirs = exported.detector([picture])[0]
-                candidates = cache(partial(_all_candidates, detector, exported, picture))
-                _compare_boxes(parity, name, ours, theirs, exported.det, candidates)
+            if tuple(inputs[0].shape[:1:-1]) == network.input_size:
+                _compare_dets(parity, name, det(inputs[0]).cpu().numpy(), onnx_detector, inputs[0])
+                theirs = onnx_detector([picture])[0]
+                candidates = cache(partial(_all_candidates, detector, onnx_detector, picture))
+                _compare_boxes(parity, name, ours, theirs, network, candidates)
             else:
                 parity.turned += 1
             boxes = _crops(labelled, ours, picture)
             with _fed(estimator) as inputs:
                 poses = estimator.estimate([picture], [boxes])[0]
             raw = [part.cpu().numpy() for part in pose(inputs[0])]
-            tied = _compare_simcc(parity, name, raw, exported, inputs[0])
-            _compare_keypoints(parity, name, poses, exported.estimator.estimate([picture], [boxes])[0], tied)
+            tied = _compare_simcc(parity, name, raw, onnx_estimator, inputs[0])
+            _compare_keypoints(parity, name, poses, onnx_estimator.estimate([picture], [boxes])[0], tied)
     return parity
 
 
@@ -218,9 +202,9 @@ def _crops(labelled: Floats, found: Detections, picture: Picture) -> Floats:
     return boxes if len(boxes) else whole
 
 
-def _compare_dets(parity: Parity, name: str, ours: Singles, exported: Exported, inputs: Any) -> None:
-    theirs = exported.detector.run(inputs.cpu().numpy())
-    width, height = exported.det.input_size
+def _compare_dets(parity: Parity, name: str, ours: Singles, exported: OnnxDetector, inputs: Any) -> None:
+    theirs = exported.run(inputs.cpu().numpy())
+    width, height = exported.network.input_size
     limits = np.array([width, height, width, height])
     # Both sides cut boxes to the picture, so what lies beyond it is the same.
     boxes = [np.clip(rows[0, :, :4].astype(np.float64), 0, limits) for rows in (ours, theirs)]
@@ -308,24 +292,24 @@ def _there(side: _Side, other: _Side) -> Bools:
     return there
 
 
-def _all_candidates(detector: Detector, exported: Exported, picture: Picture) -> tuple[Detections, Detections]:
+def _all_candidates(detector: Detector, exported: OnnxDetector, picture: Picture) -> tuple[Detections, Detections]:
     """Return what each side has before NMS, in pixels of the picture."""
     settings = detector.model.bbox_head.test_cfg
     nms, most = settings.nms, settings.max_per_img
-    every = exported.det.model_copy(update={"iou_threshold": 1.0, "max_per_img": 1 << 30})
+    every = exported.network.model_copy(update={"iou_threshold": 1.0, "max_per_img": 1 << 30})
     settings.nms, settings.max_per_img = {**nms, "iou_threshold": 1.0}, every.max_per_img
     try:
         ours = detector([picture])[0]
     finally:
         settings.nms, settings.max_per_img = nms, most
-    batch, scales = exported.detector.preprocess([picture])
-    dets = exported.detector.run(batch)[0]
+    batch, scales = exported.preprocess([picture])
+    dets = exported.run(batch)[0]
     return ours, detections(dets, scales[0], every, np.float32(every.score_thr))
 
 
-def _compare_simcc(parity: Parity, name: str, ours: Sequence[Singles], exported: Exported, inputs: Any) -> Bools:
+def _compare_simcc(parity: Parity, name: str, ours: Sequence[Singles], exported: OnnxEstimator, inputs: Any) -> Bools:
     """Compare the outputs, and return (N, K) whether a keypoint's maximum is another one by their difference."""
-    theirs = exported.estimator.run(inputs.cpu().numpy())
+    theirs = exported.run(inputs.cpu().numpy())
     tied = np.zeros(ours[0].shape[:2], dtype=bool)
     # MMPose has no place for keypoints whose score is not above 0.
     peaks = np.minimum(ours[0].max(axis=2), ours[1].max(axis=2))

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from posetools.exporting.onnx import INPUT
+from posetools.runtime.session import INPUT
 
 # What computes features; everything behind the last of these on its path is decoding.
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -60,8 +60,21 @@ def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes
         batches: inputs (B, 3, h, w) to calibrate with.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    left = iter(batches)
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not followed by mypy.
+        def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
+            batch = next(left, None)
+            return None if batch is None else {INPUT: batch}
 
     with tempfile.TemporaryDirectory() as folder, _silent():
         plain, prepared, small = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "small.onnx"))
@@ -71,7 +84,7 @@ def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes
         quantize_static(
             prepared,
             small,
-            _Reader(batches),
+            Reader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,
@@ -118,26 +131,6 @@ def _last_convolutions(model: Any) -> list[str]:
         for node in model.graph.node
         if node.op_type == "Conv" and all(user in decoding for value in node.output for user in users.get(value, ()))
     ]
-
-
-class _Reader:
-    """What onnxruntime asks for the next input to calibrate with: a CalibrationDataReader."""
-
-    def __init__(self, batches: Iterable[npt.NDArray[np.float32]]) -> None:
-        self._batches = iter(batches)
-
-    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
-
-    def __iter__(self) -> _Reader:
-        return self
-
-    def __next__(self) -> dict[str, npt.NDArray[np.float32]]:
-        following = self.get_next()
-        if following is None:
-            raise StopIteration
-        return following
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from posetools.errors import InputError, OutputError, RequestError, printable, shortened
 from posetools.files.locks import LOCK, exchange, only_one
@@ -228,7 +228,7 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written.
     """
-    new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    new = path.with_name(f".{path.stem}.{secrets.token_hex(_TOKEN)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield new
@@ -252,16 +252,27 @@ def _put_back(saved: Path, target: Path) -> None:
         ) from exc
 
 
+@contextmanager
+def stream(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write to piece by piece; on success it takes the place of ``path``.
+
+    Raises:
+        OutputError: it cannot be written; the target is as it was.
+    """
+    with replaced(path) as new, new.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_chunks(path: Path, chunks: Iterable[bytes]) -> None:
     """Write a file piece by piece, atomically.
 
     Raises:
         OutputError: it cannot be written; the target is as it was.
     """
-    with replaced(path) as new, new.open("wb") as file:
+    with stream(path) as file:
         file.writelines(chunks)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

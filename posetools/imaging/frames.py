@@ -20,6 +20,7 @@ from __future__ import annotations
 import glob
 import io
 import os
+import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -242,6 +243,26 @@ def _fixed_part(pattern: str) -> tuple[Path, Path]:
 
 def _below(folder: Path, file: Path) -> _Found:
     return _Found(file, folder.resolve().name or "root", file.relative_to(folder).as_posix())
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the pictures in and below a folder, sorted.
+
+    Raises:
+        RequestError: there is no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        refuse_zip(folder, pictures=True)
+        raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
+    found = [path for path in walk_files(folder) if is_picture(path)]
+    if not found:
+        raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))
+    return found
+
+
+def has_screen() -> bool:
+    """Return whether this session can show windows."""
+    return not sys.platform.startswith("linux") or bool(os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"})
 
 
 def _read_frame(path: Path, name: str, index: int) -> Frame:

@@ -1,7 +1,7 @@
 """Image files: what their headers say, read without decoding the pixels.
 
 The frame is the one that OpenCV decodes, and with it mmcv: what training and prediction see. It is turned by EXIF in
-JPEG, PNG and TIFF files, and not in others (posetools/imaging/orientation.py, compared with mmcv by a test).
+JPEG, PNG and TIFF files, and not in others (posetools/imaging/decoding.py, compared with mmcv by a test).
 """
 
 from __future__ import annotations
@@ -23,17 +23,8 @@ from PIL import UnidentifiedImageError
 
 from posetools.errors import InputError, OutputError, printable
 from posetools.files.disk import replaced
-from posetools.imaging.decoding import conversion_hint, refuse_undecodable
-from posetools.imaging.ending import check_end
-from posetools.imaging.markers import Markers, markers_of
-from posetools.imaging.orientation import (
-    SIDEWAYS,
-    TAG,
-    applied_orientation,
-    as_decoded,
-    known_orientation,
-    stored_size,
-)
+from posetools.imaging import decoding
+from posetools.imaging.markers import Markers, check_end, markers_of
 
 # A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
 Picture: TypeAlias = npt.NDArray[np.uint8]
@@ -79,7 +70,7 @@ class Header:
     @property
     def stored_size(self) -> tuple[int, int]:
         """(width, height) of the pixels as stored, before rotation."""
-        return (self.height, self.width) if self.orientation in SIDEWAYS else (self.width, self.height)
+        return (self.height, self.width) if self.orientation in decoding.SIDEWAYS else (self.width, self.height)
 
 
 def is_picture(path: Path) -> bool:
@@ -117,11 +108,11 @@ def header_of(path: Path | str, file: BinaryIO) -> Header:
     """
     try:
         with Pillow.open(file) as picture:
-            refuse_undecodable(path, picture)
+            decoding.refuse_undecodable(path, picture)
             markers = markers_of(picture.format or "", file)
-            orientation = applied_orientation(picture, markers)
+            orientation = decoding.applied_orientation(picture, markers)
             said = _stated(picture, markers)
-            width, height = stored_size(picture)
+            width, height = decoding.stored_size(picture)
             check_end(picture, file, markers)
     except UnidentifiedImageError as exc:
         # Pillow's own words name the number of the open file.
@@ -130,14 +121,14 @@ def header_of(path: Path | str, file: BinaryIO) -> Header:
     except _UNREADABLE as exc:
         raise InputError(path, "", f"picture cannot be read: {exc}") from exc
     ignored = 1 if said == orientation else said
-    size = (height, width) if orientation in SIDEWAYS else (width, height)
+    size = (height, width) if orientation in decoding.SIDEWAYS else (width, height)
     return Header(*size, orientation, ignored)
 
 
 def _conversion(path: Path | str, file: BinaryIO) -> str:
     try:
         file.seek(0)
-        return conversion_hint(path, file.read(12))
+        return decoding.conversion_hint(path, file.read(12))
     except (OSError, ValueError):
         return ""
 
@@ -146,9 +137,9 @@ def _stated(picture: Pillow.Image, markers: Markers) -> int:
     """Return the orientation that the file states, in EXIF or XMP, whether OpenCV reads it or not."""
     if picture.format == "PNG" and markers.late:
         # Pillow decodes the pixels to see what comes after them.
-        return known_orientation(picture.getexif().get(TAG))
+        return decoding.known_orientation(picture.getexif().get(decoding.TAG))
     try:
-        return known_orientation(Pillow.Image.getexif(picture).get(TAG))
+        return decoding.known_orientation(Pillow.Image.getexif(picture).get(decoding.TAG))
     except _UNREADABLE:
         # Broken tags are no tags.
         return 1
@@ -166,14 +157,20 @@ def open_decoded(path: Path, mode: str, draft: tuple[int, int]) -> tuple[Pillow.
         InputError: it cannot be read.
     """
     header = read_header(path)
+    with _opened(path, "read") as picture:
+        picture.draft(mode, draft)
+        decoded = decoding.as_decoded(picture, header.orientation).convert(mode)
+    return decoded, decoded.width / header.width
+
+
+@contextmanager
+def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
     try:
         # By its name, Pillow maps some TIFF files into memory in rows of a wrong length when they lie on their side.
         with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
-            picture.draft(mode, draft)
-            decoded = as_decoded(picture, header.orientation).convert(mode)
+            yield picture
     except _UNREADABLE as exc:
-        raise InputError(path, "", f"picture cannot be read: {exc}") from exc
-    return decoded, decoded.width / header.width
+        raise InputError(path, "", f"picture cannot be {purpose}: {exc}") from exc
 
 
 class _Quiet:
@@ -265,13 +262,9 @@ def upright_bytes(path: Path) -> bytes:
     Raises:
         InputError: it cannot be decoded.
     """
-    header = read_header(path)
-    try:
-        with without_warnings(), path.open("rb") as file, Pillow.open(file) as picture:
-            kind = picture.format or "PNG"
-            options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
-            buffer = io.BytesIO()
-            as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
-    except _UNREADABLE as exc:
-        raise InputError(path, "", f"picture cannot be rewritten upright: {exc}") from exc
+    header, buffer = read_header(path), io.BytesIO()
+    with _opened(path, "rewritten upright") as picture:
+        kind = picture.format or "PNG"
+        options: dict[str, Any] = {"JPEG": {"quality": 95}, "MPO": {"quality": 95}, "WEBP": {"lossless": True}}
+        decoding.as_decoded(picture, header.orientation).save(buffer, format=kind, **options.get(kind, {}))
     return buffer.getvalue()

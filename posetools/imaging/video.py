@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from posetools.errors import MissingExtraError, OutputError, RequestError, must_be
+from posetools.files.disk import replaced
 from posetools.imaging.header import Picture
 
 SUFFIXES = frozenset(
@@ -171,51 +170,55 @@ def _facts(capture: Any) -> Facts:
     )
 
 
-class VideoWriter:
-    """Writes a video: MPEG-4 (part 2) into .mp4, Motion JPEG into .avi.
+@contextmanager
+def new_video(path: Path, fps: float, size: tuple[int, int]) -> Iterator[VideoWriter]:
+    """Give a video to write: MPEG-4 (part 2) into .mp4, Motion JPEG into .avi.
 
-    A context manager. The file is written beside its target and moved over it at the end; when anything fails, the
-    target is as it was. The codecs know even sides only: the last column or row of a picture with an odd side is
-    written twice.
+    On success it takes the place of ``path``; when anything fails, the target is as it was.
 
     Args:
         path: the file; it ends in .mp4 or .avi.
         fps: frames per second.
         size: (width, height) of the pictures in pixels.
 
-    Attributes:
-        frames: how many pictures were written.
-
     Raises:
         RequestError: the name ends in something else, or fps is no positive number.
+        OutputError: it cannot be written, or no picture was.
+    """
+    if path.suffix.lower() not in _CODECS:
+        raise RequestError(must_be(str(path), f"a name that ends in {' or '.join(_CODECS)}", path.suffix))
+    if not (math.isfinite(fps) and fps > 0):
+        raise RequestError(must_be(f"{path}: fps", "a positive number", fps))
+    with replaced(path) as new:
+        writer = VideoWriter(path, new, fps, size)
+        try:
+            yield writer
+        finally:
+            writer.file.release()
+        _check_frames(path, new, writer.frames)
+
+
+class VideoWriter:
+    """A video that is being written, of ``new_video``.
+
+    The codecs know even sides only: the last column or row of a picture with an odd side is written twice.
+
+    Attributes:
+        frames: how many pictures were written.
+        file: OpenCV's own writer.
     """
 
-    def __init__(self, path: Path, fps: float, size: tuple[int, int]) -> None:
-        check_video_name(path)
-        if not (math.isfinite(fps) and fps > 0):
-            raise RequestError(must_be(f"{path}: fps", "a positive number", fps))
-        self.path = path
-        self.frames = 0
-        self._fps = fps
-        self._size = size
-        self._new = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-        self._writer: Any = None
-
-    def __enter__(self) -> Self:
+    def __init__(self, path: Path, new: Path, fps: float, size: tuple[int, int]) -> None:
         cv2 = opencv()
-        width, height = self._size
+        self.frames = 0
+        self._path, self._size = path, size
+        width, height = size
         even = width + width % 2, height + height % 2
-        code = cv2.VideoWriter_fourcc(*_CODECS[self.path.suffix.lower()])
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise OutputError(f"{self.path}: cannot be written: {exc.strerror or exc}") from exc
-        self._writer = cv2.VideoWriter(str(self._new), code, self._fps, even)
-        if not self._writer.isOpened():
-            self._remove()
-            reason = f"OpenCV cannot begin a video of {width}x{height} at {self._fps:g} frames a second there"
-            raise OutputError(f"{self.path}: cannot be written: {reason}")
-        return self
+        code = cv2.VideoWriter_fourcc(*_CODECS[path.suffix.lower()])
+        self.file = cv2.VideoWriter(str(new), code, fps, even)
+        if not self.file.isOpened():
+            reason = f"OpenCV cannot begin a video of {width}x{height} at {fps:g} frames a second there"
+            raise OutputError(f"{path}: cannot be written: {reason}")
 
     def write(self, picture: Picture) -> None:
         """Append a picture: (H, W, 3) blue, green, red, of the size that was announced.
@@ -226,47 +229,21 @@ class VideoWriter:
         height, width = picture.shape[:2]
         if (width, height) != self._size:
             rule = f"(width, height) {self._size} as the first"
-            raise OutputError(f"{self.path}: {must_be(f'picture {self.frames}', rule, (width, height))}")
+            raise OutputError(f"{self._path}: {must_be(f'picture {self.frames}', rule, (width, height))}")
         if width % 2 or height % 2:
             picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        self._writer.write(picture)
+        self.file.write(picture)
         self.frames += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.release()
-        try:
-            if kind is None:
-                self._check()
-                self._new.replace(self.path)
-        except OSError as exc:
-            raise OutputError(f"{self.path}: cannot be written: {exc.strerror or exc}") from exc
-        finally:
-            self._remove()
 
-    def _check(self) -> None:
-        """Refuse a file that does not hold what was written: OpenCV does not tell of a full disk."""
-        if not self.frames:
-            raise OutputError(f"{self.path}: not written: there is no picture for it")
-        try:
-            total = probe(self._new).total
-        except RequestError:
-            total = 0
-        if total != self.frames:
-            problem = f"{self.frames} pictures were written, {total or 0} are in the file; is the disk full?"
-            raise OutputError(f"{self.path}: cannot be written: {problem}")
-
-    def _remove(self) -> None:
-        with suppress(OSError):
-            self._new.unlink(missing_ok=True)
-
-
-def check_video_name(path: Path) -> None:
-    """Refuse a name that no video can be written to.
-
-    Raises:
-        RequestError: it ends neither in .mp4 nor in .avi.
-    """
-    if path.suffix.lower() not in _CODECS:
-        raise RequestError(must_be(str(path), f"a name that ends in {' or '.join(_CODECS)}", path.suffix))
+def _check_frames(path: Path, new: Path, frames: int) -> None:
+    """Refuse a file that does not hold what was written: OpenCV does not tell of a full disk."""
+    if not frames:
+        raise OutputError(f"{path}: not written: there is no picture for it")
+    try:
+        total = probe(new).total
+    except RequestError:
+        total = 0
+    if total != frames:
+        problem = f"{frames} pictures were written, {total or 0} are in the file; is the disk full?"
+        raise OutputError(f"{path}: cannot be written: {problem}")

@@ -26,13 +26,14 @@ from typing import Any
 
 import yaml
 
-from posetools.core.folder import check_out, refuse_zip
+from posetools.core.folder import check_out
 from posetools.core.skeleton import Skeleton
-from posetools.errors import RequestError, RunError, must_be, quoted
+from posetools.errors import RequestError, RunError, quoted
 from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
 from posetools.formats.labelme.write import HIDDEN_FLAG, is_untouched
 from posetools.imaging.drawing import BOX_COLOR
+from posetools.imaging.frames import has_screen, pictures_in
 from posetools.imaging.header import is_picture
 from posetools.labeling.prelabel import CHECKED
 from posetools.labeling.review.links import bring_back, is_review
@@ -117,12 +118,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         RequestError: there is no such folder, no picture in it, or no screen.
     """
-    if not folder.is_dir():
-        refuse_zip(folder, pictures=True)
-        raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
-    if not any(is_picture(path) for path in walk_files(folder)):
-        raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))
-    if sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+    pictures_in(folder)
+    if not has_screen():
         raise RequestError("posetools annotate needs a screen, and this session has none\n  labelme shows windows")
 
 
@@ -141,7 +138,7 @@ def check_convertible(folder: Path, out: Path, skeleton: str | None, *, overwrit
     """
     check_out(out, [folder], overwrite=overwrite, option="--then-convert")
     top = os.path.realpath(folder)
-    images = {path: os.path.realpath(path) for path in walk_files(folder) if is_picture(path)}
+    images = {path: os.path.realpath(path) for path in pictures_in(folder)}
     links = {path: real for path, real in images.items() if not Path(real).is_relative_to(top)}
     if not links:
         return

@@ -16,34 +16,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from posetools import __version__
 from posetools.core.findings import Finding
-from posetools.core.folder import refuse_zip
 from posetools.datasets.own_skeleton import keep_skeleton
-from posetools.errors import InputError, OutputError, RequestError, must_be, printable
+from posetools.errors import InputError, OutputError, must_be, printable
 from posetools.files.disk import digest_of, portable_path, read_bytes, unmarked, write_text
 from posetools.files.locks import only_one_in
 from posetools.files.walking import walk_files
 from posetools.formats.labelme.model import parse_document
-from posetools.formats.labelme.write import (
-    OWN_KEYS,
-    flat_boxes,
-    is_untouched,
-    labelme_document,
-    marked_text,
-    predicted_objects,
-)
-from posetools.imaging.frames import ahead, read_picture
-from posetools.imaging.header import Picture, is_picture
+from posetools.formats.labelme.write import OWN_KEYS, is_untouched
+from posetools.imaging.frames import pictures_in
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.write import check_labelme_names
+from posetools.prediction.predict import each_predicted
+from posetools.prediction.write import check_labelme_names, predicted_labelme
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 
@@ -51,8 +41,6 @@ from posetools.runtime.results import PoseResult
 CHECKED = "checked"
 
 Kind: TypeAlias = Literal["new", "renewed", "replaced"]
-# Pictures that go through the models together.
-_TOGETHER = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +107,6 @@ class PrelabelReport:
         return self.new + self.renewed + self.replaced
 
 
-class _Read(NamedTuple):
-    task: Task
-    picture: Picture | None
-    problem: str
-
-
 def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
     """Return which pictures in and below a folder get a labelme file; nothing is written.
 
@@ -135,15 +117,9 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
     Raises:
         RequestError: there is no such folder, no picture in it, or two pictures would have one labelme file.
     """
-    if not folder.is_dir():
-        refuse_zip(folder, pictures=True)
-        raise RequestError(must_be(str(folder), "an existing folder with pictures", "nothing there"))
-    files = walk_files(folder)
-    pictures = [path for path in files if is_picture(path)]
-    if not pictures:
-        raise RequestError(must_be(str(folder), "a folder with pictures", "none in it"))
+    pictures = pictures_in(folder)
     check_labelme_names([path.relative_to(folder).as_posix() for path in pictures])
-    elsewhere = _labelled_elsewhere(files)
+    elsewhere = _labelled_elsewhere(walk_files(folder))
     tasks: list[Task] = []
     problems: list[str] = []
     kept = 0
@@ -219,32 +195,16 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
         OutputError: a file cannot be written, or what was predicted is not finite.
     """
     report = PrelabelReport(kept=plan.kept, problems=list(plan.problems))
-    done = 0
-    with only_one_in(plan.folder), closing(ahead(_batches(plan.tasks), 1)) as batches:
+    found = each_predicted(pipeline, ((task, task.picture) for task in plan.tasks))
+    with only_one_in(plan.folder), closing(found):
         report.skeleton = keep_skeleton(plan.folder, pipeline.skeleton)
-        for batch in batches:
-            results = iter(pipeline.predict([one.picture for one in batch if one.picture is not None]))
-            for one in batch:
-                done += 1
-                if one.picture is None:
-                    report.problems.append(one.problem)
-                else:
-                    _write(one.task, next(results), pipeline, report)
-                progress("prelabelling", done, len(plan.tasks))
+        for done, (task, result) in enumerate(found, start=1):
+            if isinstance(result, str):
+                report.problems.append(result)
+            else:
+                _write(task, result, pipeline, report)
+            progress("prelabelling", done, len(plan.tasks))
     return report
-
-
-def _batches(tasks: Sequence[Task]) -> Iterator[list[_Read]]:
-    left = map(_read, tasks)
-    while batch := list(islice(left, _TOGETHER)):
-        yield batch
-
-
-def _read(task: Task) -> _Read:
-    try:
-        return _Read(task, read_picture(task.picture), "")
-    except InputError as exc:
-        return _Read(task, None, str(exc))
 
 
 def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: PrelabelReport) -> None:
@@ -252,23 +212,14 @@ def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: Prela
         report.kept += 1
         report.problems.append(f"{task.file}: was saved by somebody while predictions were made; it stays as it is")
         return
-    arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-    objects = predicted_objects(*arrays, kpt_thr=pipeline.kpt_thr)
-    document = {**labelme_document(task.picture.name, result.size, objects, result.skeleton), **task.kept}
-    thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
-    facts = {"prelabel": __version__, "skeleton": result.skeleton.name, "thresholds": thresholds}
-    try:
-        text = marked_text(document, facts)
-    except ValueError as exc:
-        raise OutputError(
-            f"{printable(str(task.file))}: what is predicted for {printable(str(task.picture))} is not finite: {exc}"
-        ) from exc
+    facts = {"thresholds": {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}}
+    text, objects, problems = predicted_labelme(
+        result, task.picture.as_posix(), task.file, kpt_thr=pipeline.kpt_thr, facts=facts, kept=task.kept
+    )
     write_text(task.file, text)
     setattr(report, task.kind, getattr(report, task.kind) + 1)
-    report.objects += len(objects)
-    flat = int(flat_boxes(result.boxes).sum())
-    if flat:
-        report.problems.append(f"{task.picture}: {flat} of {len(result)} objects left out: their boxes have no area")
+    report.objects += objects
+    report.problems += problems
 
 
 def _changed(task: Task) -> bool:

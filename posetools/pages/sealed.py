@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from posetools.files.disk import write_text
 
 SUFFIXES = (".html", ".htm")
 _QUALITY = 72
+_FOLDER = Path(__file__).resolve().parent
 
 
 def check_target(path: Path) -> None:
@@ -35,28 +36,25 @@ def check_target(path: Path) -> None:
         raise RequestError(must_be("--report", f"a file that ends with {' or '.join(SUFFIXES)}", str(path)))
 
 
-def render_page(package: str, values: Mapping[str, Any], *, styles: Sequence[str] = ()) -> str:
+def render_page(name: str, values: Mapping[str, Any]) -> str:
     """Return a page.
 
     Args:
-        package: the package with ``page.html``, ``page.css`` and ``page.js``.
+        name: the folder with the page's own ``page.html``, ``page.js`` and, where it has one, ``page.css``.
         values: what the template shows, besides ``css``, ``js`` and ``policy``, which it gets from here.
-        styles: packages whose ``page.css`` come before its own.
     """
     # Loaded here, for most who ask whether a path could be that of a page then make none.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader(package, "."),
+        loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         # Names could otherwise turn the direction in which a page is read.
         finalize=_shown,
     )
-    css = Markup("").join(_source(each, "page.css") for each in (*styles, package))
-    # What all pages do comes first.
-    js = Markup("").join((_source("posetools.pages.validation", "scroll.js"), _source(package, "page.js")))
+    css, js = (_source(name, file) for file in ("page.css", "page.js"))
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -67,7 +65,7 @@ def render_page(package: str, values: Mapping[str, Any], *, styles: Sequence[str
             "form-action 'none'",
         ]
     )
-    return environment.get_template("page.html").render({**values, "css": css, "js": js, "policy": policy})
+    return environment.get_template(f"{name}/page.html").render({**values, "css": css, "js": js, "policy": policy})
 
 
 def write_page(path: Path, text: str) -> None:
@@ -93,12 +91,10 @@ def _shown(value: object) -> object:
     return "\n".join(map(visible, value.split("\n"))) if type(value) is str else value
 
 
-def _source(package: str, name: str) -> Markup:
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(autoescape=True)
-    text, _, _ = PackageLoader(package, ".").get_source(environment, name)
-    return Markup(text)
+def _source(name: str, file: str) -> Markup:
+    """Return what all pages do, then what the page itself does."""
+    paths = (_FOLDER / file, _FOLDER / name / file)
+    return Markup("").join(Markup(path.read_text(encoding="utf-8")) for path in paths if path.is_file())
 
 
 def _hash(source: str) -> str:

@@ -17,7 +17,6 @@ from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.stack import prepare, require_train
 from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
 from posetools.pairs.find import Pair, named_pair, pair_of_run, skeleton_of_pair
-from posetools.runtime.archive import Archive
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.manifest import Thresholds
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, Detects, Estimates
@@ -178,12 +177,11 @@ def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPai
         raise RequestError(
             f"{asked}: a bundle's models run as they were exported\n  `posetools export --half` makes a smaller one"
         )
-    manifest = Archive.open(path).manifest
+    opened = Bundle.open(path)
+    manifest = opened.manifest
     thresholds = options.thresholds(manifest.thresholds)
-    opened = Bundle.open(path, options.device, score_thr=thresholds.bbox_thr if fast else None)
     return OpenPair(
-        opened.detector,
-        opened.estimator,
+        *opened.models(options.device, score_thr=thresholds.bbox_thr if fast else None),
         manifest.skeleton if options.skeleton is None else load_skeleton(options.skeleton),
         thresholds,
         path,

@@ -7,10 +7,9 @@ and writes those that are done. A picture that cannot be read is a problem in th
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
@@ -19,16 +18,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from posetools.errors import RequestError
-from posetools.files.disk import check_free, staged_folder
+from posetools.errors import InputError, RequestError
+from posetools.files.disk import check_free
 from posetools.files.locks import only_one_in
 from posetools.imaging.drawing import DEFAULT_STYLE, Style
-from posetools.imaging.frames import Frame, Source, ahead
+from posetools.imaging.frames import Frame, Item, Source, ahead, has_screen, read_picture
 from posetools.imaging.header import Picture, save_picture
-from posetools.imaging.video import VideoWriter, opencv
+from posetools.imaging.video import VideoWriter, new_video, opencv
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.image_ids import ImageIds, ids_of_data_set
-from posetools.prediction.read import image_ids_of
+from posetools.prediction.read import ImageIds, ids_of_data_set, image_ids_of
 from posetools.prediction.write import CocoWriter, DocumentWriter, LabelmeWriter, check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
@@ -116,7 +114,7 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
         raise RequestError("--ann-file gives the image ids of results_coco.json, which only --save-predictions writes")
     if request.labelme:
         _check_labelme(request, sources)
-    if request.show and sys.platform.startswith("linux") and not os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+    if request.show and not has_screen():
         raise RequestError(
             "--show needs a screen, and this session has none\n  --output-root DIR writes what it would show"
         )
@@ -194,9 +192,7 @@ class _Sinks:
     ) -> None:
         self.report = report
         self._document: DocumentWriter | None = None
-        self._coco: CocoWriter | None = None
-        self._of_splits: list[tuple[Mapping[str, int], CocoWriter]] = []
-        self._labelme: LabelmeWriter | None = None
+        self._by_name: list[CocoWriter | LabelmeWriter] = []
         self._keeps_seen = request.output_root is None
         root = request.output_root
         if root is not None and not request.labelme:
@@ -206,15 +202,13 @@ class _Sinks:
             report.notes += [known.note] if known.note else []
             thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
             self._document = stack.enter_context(DocumentWriter(root / DOCUMENT, pipeline.skeleton, thresholds))
-            self._coco = stack.enter_context(CocoWriter(root / RESULTS, pipeline.skeleton, known.ids))
-            report.written += [root / DOCUMENT, root / RESULTS]
-            for split, ids in known.splits.items():
-                path = root / RESULTS_OF_SPLIT.format(split)
-                self._of_splits.append((ids, stack.enter_context(CocoWriter(path, pipeline.skeleton, ids))))
-                report.written.append(path)
+            report.written.append(root / DOCUMENT)
+            files = {RESULTS: known.ids, **{RESULTS_OF_SPLIT.format(split): ids for split, ids in known.splits.items()}}
+            for name, ids in files.items():
+                self._by_name.append(stack.enter_context(CocoWriter(root / name, pipeline.skeleton, ids)))
+                report.written.append(root / name)
         if root is not None and request.labelme:
-            staged = stack.enter_context(staged_folder(root))
-            self._labelme = LabelmeWriter(staged, kpt_thr=pipeline.kpt_thr)
+            self._by_name.append(stack.enter_context(LabelmeWriter(root, kpt_thr=pipeline.kpt_thr)))
             report.written.append(root)
 
     def add(self, source: Source, frame: Frame, result: PoseResult) -> None:
@@ -226,13 +220,8 @@ class _Sinks:
         if self._document is not None:
             name, number = _place(source, frame)
             self._document.add(result, name, frame=number)
-        if self._coco is not None:
-            self._coco.add(result, frame.name)
-        for ids, writer in self._of_splits:
-            if frame.name in ids:
-                writer.add(result, frame.name)
-        if self._labelme is not None:
-            self._labelme.add(result, frame.name)
+        for writer in self._by_name:
+            writer.add(result, frame.name)
 
     def skip(self, source: Source, frame: Frame) -> None:
         """Take a picture that could not be read."""
@@ -240,13 +229,12 @@ class _Sinks:
         if self._document is not None:
             name, number = _place(source, frame)
             self._document.skip(name, frame.problem, frame=number)
-        if self._coco is not None:
-            self._coco.skip()
+        for writer in self._by_name:
+            writer.skip()
 
     def problems(self) -> list[str]:
-        """Return what could not be held, once all is written."""
-        of_coco = [self._coco.problem] if self._coco is not None and self._coco.problem else []
-        return of_coco + (self._labelme.problems if self._labelme is not None else [])
+        """Return what could not be held, once all is written; the files of splits have what is theirs."""
+        return self._by_name[0].problems if self._by_name else []
 
 
 def _place(source: Source, frame: Frame) -> tuple[str, int | None]:
@@ -320,7 +308,7 @@ class _Run:
     def _opened(self, root: Path, size: tuple[int, int], files: ExitStack) -> VideoWriter:
         if self._video is None:
             path = root / _video_name(self._source)
-            self._video = files.enter_context(VideoWriter(path, self._source.fps or _FPS, size))
+            self._video = files.enter_context(new_video(path, self._source.fps or _FPS, size))
             self._sinks.report.written.append(path)
         return self._video
 
@@ -338,7 +326,31 @@ class _Run:
         return key in (_ESCAPE, _Q)
 
 
-def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
-    """Give the frames a few at a time."""
-    while batch := list(islice(frames, size)):
+def each_predicted(
+    pipeline: PosePipeline, pictures: Iterable[tuple[Item, Path]]
+) -> Generator[tuple[Item, PoseResult | str], None, None]:
+    """Yield what is predicted on each picture, or why it cannot be read; a thread reads the next ones meanwhile.
+
+    Args:
+        pipeline: the models.
+        pictures: what stands for each picture, and its file.
+    """
+    read = ((item, _read(path)) for item, path in pictures)
+    with closing(ahead(_batches(read, _TOGETHER), 1)) as batches:
+        for batch in batches:
+            results = iter(pipeline.predict([picture for _, picture in batch if not isinstance(picture, str)]))
+            for item, picture in batch:
+                yield item, picture if isinstance(picture, str) else next(results)
+
+
+def _read(path: Path) -> Picture | str:
+    try:
+        return read_picture(path)
+    except InputError as exc:
+        return str(exc)
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Give the items a few at a time."""
+    while batch := list(islice(items, size)):
         yield batch

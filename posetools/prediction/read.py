@@ -1,4 +1,4 @@
-"""Reading predictions from files in two forms, a readable JSON document and COCO's results format.
+"""Predictions from files, in the two forms that ``posetools predict`` writes, and the image ids that they go by.
 
 The readable document::
 
@@ -12,24 +12,131 @@ picture that could not be read has ``problem`` and neither size nor objects.
 COCO's results format is a list with an entry per object, which pycocotools' ``loadRes`` opens: ``image_id``,
 ``category_id``, ``bbox`` (x, y, width, height), ``keypoints`` (x, y, score of each) and ``score``, which is the box's
 times the mean of the surer keypoints', as in the evaluation. So a box's own score is not in it.
+
+The image ids of results are those of the data set that the images belong to. An image belongs to a data set when it is
+below an ``images`` folder that has ``train_coco.json``, ``val_coco.json`` or another split beside it. pycocotools
+refuses results with an id that the labels do not have, so each split gets a file of its own where the images are of
+several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from posetools.core.coco_document import read_document
+from posetools.core.folder import IMAGES, ann_file, splits_of
 from posetools.core.geometry import Floats, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton, new_command
 from posetools.errors import InputError, RequestError, from_validation, must_be
 from posetools.files.disk import read_json
 from posetools.formats.coco.model import Coordinate
+from posetools.imaging.frames import Source
+
+FileName = Annotated[str, Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class _Image(_Part):
+    id: int
+    file_name: FileName
+
+
+class _AnnFile(_Part):
+    images: list[_Image]
+
+
+def image_ids_of(ann_file: Path) -> dict[str, int]:
+    """Return file name -> image id of the pictures of a COCO file.
+
+    Raises:
+        InputError: it cannot be read, or a name or an id stands twice.
+    """
+    try:
+        images = _AnnFile.model_validate(read_json(ann_file)).images
+    except ValidationError as exc:
+        raise from_validation(ann_file, exc) from exc
+    seen = set[str | int]()
+    for position, image in enumerate(images):
+        for field_name, value in (("file_name", image.file_name), ("id", image.id)):
+            if value in seen:
+                raise InputError(ann_file, f"images[{position}]", must_be(field_name, "unique", value))
+            seen.add(value)
+    return {image.file_name: image.id for image in images}
+
+
+def join_ids(several: Iterable[Mapping[str, int]]) -> dict[str, int] | None:
+    """Return the image ids of several COCO files; None where two images have one id, or one image two."""
+    pairs = [pair for ids in several for pair in ids.items()]
+    joined = dict(pairs)
+    return joined if len(set(joined.values())) == len(pairs) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageIds:
+    """Image ids by the names of the frames.
+
+    Attributes:
+        ids: of all images; None: 1, 2, ... in order.
+        splits: those of each split, where one file for all cannot be compared with the labels of one.
+        note: why ids are counted though some image is of a data set; empty else.
+    """
+
+    ids: Mapping[str, int] | None = None
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    note: str = ""
+
+
+def ids_of_data_set(sources: Sequence[Source]) -> ImageIds:
+    """Return the ids that the images have in their data set."""
+    places = {name: place for source in sources for name, place in _places(source)}
+    roots = {place[0] if place else None for place in places.values()}
+    if roots <= {None}:
+        return ImageIds()
+    (first, *others) = sorted(root for root in roots if root is not None)
+    if others or None in roots:
+        return ImageIds(note=f"image ids are counted from 1: not all images are of the data set {first}")
+    try:
+        of_splits = {split: image_ids_of(ann_file(first, split)) for split in splits_of(first)}
+    except (InputError, RequestError) as exc:
+        return ImageIds(note=f"image ids are counted from 1: {str(exc).splitlines()[0]}")
+    files = {name: place[1] for name, place in places.items() if place}
+    found = {
+        split: {name: ids[file] for name, file in files.items() if file in ids} for split, ids in of_splits.items()
+    }
+    found = {split: ids for split, ids in found.items() if ids}
+    joined = {name: number for ids in found.values() for name, number in ids.items()}
+    several = found if len(found) > 1 or len(joined) < len(places) else {}
+    if len(joined) < len(places):
+        left = len(places) - len(joined)
+        note = f"image ids are counted from 1: {left} of {len(places)} images are in no split of {first}"
+        return ImageIds(splits=several, note=note)
+    if join_ids(found.values()) is None:
+        return ImageIds(splits=several, note=f"image ids are counted from 1: the splits of {first} share some")
+    return ImageIds(joined, several)
+
+
+def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
+    """Give each image's name in outputs, and its data set with its name there; None for an image of no data set."""
+    if source.kind != "pictures":
+        yield source.name, None
+    for name, path in zip(source.names, source.paths, strict=False):
+        # As it was named: the images of a data set may be links.
+        whole = path.absolute()
+        folders = (folder for folder in whole.parents if folder.name == IMAGES and _has_split(folder.parent))
+        images = next(folders, None)
+        yield name, (images.parent, whole.relative_to(images).as_posix()) if images else None
+
+
+def _has_split(folder: Path) -> bool:
+    return any(folder.glob("*_coco.json"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,14 +167,9 @@ class PicturePredictions:
         return len(self.scores)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
-
-
 Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
 Four = Annotated[list[Coordinate], Field(min_length=4, max_length=4)]
 Pixels = Annotated[int, Field(ge=1)]
-FileName = Annotated[str, Field(min_length=1)]
 
 
 class _Instance(_Part):
@@ -99,37 +201,7 @@ class _Result(_Part):
     bbox: Four | None = None
 
 
-class _Image(_Part):
-    id: int
-    file_name: FileName
-
-
-class _AnnFile(_Part):
-    images: list[_Image]
-
-
 _RESULTS = TypeAdapter(list[_Result])
-
-
-def image_ids_of(ann_file: Path) -> dict[str, int]:
-    """Return file name -> image id of the pictures of a COCO file.
-
-    Raises:
-        InputError: it cannot be read, or a name or an id stands twice.
-    """
-    try:
-        images = _AnnFile.model_validate(read_document(ann_file).content).images
-    except ValidationError as exc:
-        raise from_validation(ann_file, exc) from exc
-    ids: dict[str, int] = {}
-    for position, image in enumerate(images):
-        if image.file_name in ids:
-            raise InputError(ann_file, f"images[{position}]", must_be("file_name", "unique", image.file_name))
-        ids[image.file_name] = image.id
-    if len(set(ids.values())) < len(ids):
-        twice = next(i for i, image in enumerate(images) if image.id in {before.id for before in images[:i]})
-        raise InputError(ann_file, f"images[{twice}]", must_be("id", "unique", images[twice].id))
-    return ids
 
 
 def read_predictions(
@@ -181,10 +253,10 @@ def _from_document(path: Path, document: _Document, skeleton: Skeleton) -> dict[
 def _picture(path: Path, place: str, picture: _Picture, skeleton: Skeleton) -> PicturePredictions:
     names = skeleton.names
     for row, one in enumerate(picture.instances):
-        for field, given in (("keypoints", one.keypoints), ("keypoint_scores", one.keypoint_scores)):
+        for name, given in (("keypoints", one.keypoints), ("keypoint_scores", one.keypoint_scores)):
             if set(given) != set(names):
                 rule = f"one entry for each of the {len(names)} keypoints of skeleton {skeleton.name}"
-                raise InputError(path, f"{place}.instances[{row}]", must_be(field, rule, sorted(given)))
+                raise InputError(path, f"{place}.instances[{row}]", must_be(name, rule, sorted(given)))
         if one.box[0] > one.box[2] or one.box[1] > one.box[3]:
             rule = "x1, y1, x2, y2 with x1 <= x2 and y1 <= y2"
             raise InputError(path, f"{place}.instances[{row}]", must_be("box", rule, one.box))

@@ -11,31 +11,30 @@ its score.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
+from PIL import Image as Pillow
 
 from posetools import __version__
 from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.errors import OutputError, RequestError, must_be, printable
 from posetools.evaluation.metrics import object_scores
-from posetools.files.disk import staged_folder, transfer
-from posetools.formats.labelme.write import flat_boxes, labelme_document, marked_text, predicted_objects
+from posetools.files.disk import staged_folder, stream, transfer
+from posetools.formats.labelme.write import labelme_document, marked_text, predicted_objects
 from posetools.formats.target import put_text
+from posetools.imaging.header import save_picture
 from posetools.runtime.results import PoseResult
 
 # Names that a message lists before it counts the others.
 _LISTED = 3
 
 
-class _Streamed:
+class _Streamed(ExitStack):
     """A JSON file that is written entry by entry; nobody sees it before it is whole.
 
     Attributes:
@@ -43,63 +42,45 @@ class _Streamed:
         pictures: how many pictures it has been told of.
     """
 
+    _file: BinaryIO
+
     def __init__(self, path: Path, opening: str, closing: str) -> None:
+        super().__init__()
         self.path = path
         self.pictures = 0
-        self._new = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        self._opening = opening
-        self._closing = closing
+        self._opening, self._closing = opening, closing
         self._empty = True
-        self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._new.open("w", encoding="utf-8", newline="\n")
-        except OSError as exc:
-            raise self._error(exc) from exc
+        self._file = self.enter_context(stream(self.path))
         self._write(self._opening)
+        self.push(self._close)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._file is not None
-        try:
-            if kind is None:
-                self._write(self._closing)
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                self._new.replace(self.path)
-        except OSError as exc:
-            raise self._error(exc) from exc
-        finally:
-            with suppress(OSError):
-                self._file.close()
-            with suppress(OSError):
-                self._new.unlink(missing_ok=True)
+    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._write(self._closing)
 
     def _put(self, entry: Mapping[str, Any], file_name: str) -> None:
-        try:
+        with _finite(self.path, file_name):
             text = json.dumps(entry, ensure_ascii=False, allow_nan=False)
-        except ValueError as exc:
-            raise OutputError(
-                f"{printable(str(self.path))}: what is predicted for {printable(str(file_name))} is not finite: {exc}"
-            ) from exc
         self._write(text if self._empty else f",\n{text}")
         self._empty = False
 
     def _write(self, text: str) -> None:
-        assert self._file is not None, "the writer is a context manager"
         try:
-            self._file.write(text)
+            self._file.write(text.encode())
         except OSError as exc:
-            raise self._error(exc) from exc
+            raise OutputError(f"{printable(str(self.path))}: cannot be written: {exc.strerror or exc}") from exc
 
-    def _error(self, exc: OSError) -> OutputError:
-        return OutputError(f"{printable(str(self.path))}: cannot be written: {exc.strerror or exc}")
+
+@contextmanager
+def _finite(path: Path, file_name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as exc:
+        problem = f"what is predicted for {printable(file_name)} is not finite: {exc}"
+        raise OutputError(f"{printable(str(path))}: {problem}") from exc
 
 
 class DocumentWriter(_Streamed):
@@ -207,15 +188,15 @@ class CocoWriter(_Streamed):
         self.pictures += 1
 
     @property
-    def problem(self) -> str:
-        """What was left out because its picture has no image id: one sentence; empty when nothing was."""
+    def problems(self) -> list[str]:
+        """What was left out because its picture has no image id: one sentence; none when nothing was."""
         if not self.unknown:
-            return ""
+            return []
         listed = ", ".join(self.unknown[:_LISTED]) + (", ..." if len(self.unknown) > _LISTED else "")
-        return (
+        return [
             f"{self.path}: {len(self.unknown)} of {self.pictures} pictures are not in the COCO file that gives the "
             f"image ids; the {self.left_out} objects found in them are left out of this file: {listed}"
-        )
+        ]
 
 
 def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:
@@ -223,23 +204,31 @@ def _rounded(values: np.ndarray[Any, Any], decimals: int) -> list[Any]:
     return rounded
 
 
-class LabelmeWriter:
-    """Writes each picture and its labelme file into a folder, for a human to correct what was predicted.
-
-    The folder is written into as it is: give one that is moved into its place as a whole (``files.staged_folder``).
+class LabelmeWriter(ExitStack):
+    """Writes each picture and its labelme file, for a human to correct what was predicted; a context manager.
 
     Args:
-        folder: where the pictures go, by their names.
+        folder: where the pictures go, by their names; it is there when all are, or not at all.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
 
     Attributes:
         problems: one sentence for each picture with an object that labelme cannot hold.
+
+    Raises:
+        RequestError: the folder holds something.
+        OutputError: it cannot be written.
     """
 
+    _staged: Path
+
     def __init__(self, folder: Path, *, kpt_thr: float) -> None:
+        super().__init__()
         self.problems: list[str] = []
-        self._folder = folder
-        self._kpt_thr = kpt_thr
+        self._folder, self._kpt_thr = folder, kpt_thr
+
+    def __enter__(self) -> Self:
+        self._staged = self.enter_context(staged_folder(self._folder))
+        return self
 
     def add(self, result: PoseResult, file_name: str) -> None:
         """Write one picture (a copy of its file, else its pixels) and its file.
@@ -247,61 +236,50 @@ class LabelmeWriter:
         Raises:
             OutputError: one cannot be written, or what was predicted is not finite.
         """
-        target = self._folder / file_name
-        arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-        objects = predicted_objects(*arrays, kpt_thr=self._kpt_thr)
-        try:
-            document = labelme_document(file_name, result.size, objects, result.skeleton)
-            text = marked_text(document, {"prelabel": __version__, "skeleton": result.skeleton.name})
-        except ValueError as exc:
-            raise OutputError(
-                f"{printable(str(target))}: what is predicted for {printable(str(file_name))} is not finite: {exc}"
-            ) from exc
-        flat = int(flat_boxes(result.boxes).sum())
-        if flat:
-            self.problems.append(f"{file_name}: {flat} of {len(result)} objects left out: their boxes have no area")
+        target = self._staged / file_name
+        text, _, problems = predicted_labelme(result, file_name, target, kpt_thr=self._kpt_thr)
+        self.problems += problems
         if result.path is not None:
             transfer(result.path, target, "copy")
         else:
-            _save_pixels(result, target)
+            save_picture(Pillow.fromarray(np.ascontiguousarray(result.picture[..., ::-1])), target)
         put_text(target.with_suffix(".json"), text)
 
-
-def _save_pixels(result: PoseResult, target: Path) -> None:
-    from PIL import Image
-
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.ascontiguousarray(result.picture[..., ::-1])).save(target)
-    except (OSError, ValueError) as exc:
-        raise OutputError(f"{printable(str(target))}: cannot be written: {exc}") from exc
+    def skip(self) -> None:
+        """Leave out a picture that could not be read."""
 
 
-def write_labelme(
-    results: Iterable[tuple[str, PoseResult]], folder: Path, *, kpt_thr: float, overwrite: bool = False
-) -> list[str]:
-    """Write pictures and their labelme files into a new folder, which is there when all are, or not at all.
+def predicted_labelme(
+    result: PoseResult,
+    file_name: str,
+    target: Path,
+    *,
+    kpt_thr: float,
+    facts: Mapping[str, Any] | None = None,
+    kept: Mapping[str, Any] | None = None,
+) -> tuple[str, int, list[str]]:
+    """Return the text of the labelme file of what was predicted, how many objects it holds, what it cannot hold.
 
     Args:
-        results: (file name, result) of each picture; the names are relative, with forward slashes.
-        folder: the folder.
+        result: what was predicted.
+        file_name: the picture's; its last part is written, for the file lies beside it.
+        target: the file that is written, for messages.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
-        overwrite: replace a folder that holds something.
-
-    Returns:
-        One sentence for each picture with an object that labelme cannot hold.
+        facts: what the mark says besides (formats/labelme/mark.py).
+        kept: what takes the place of the document's own keys, or is added to them.
 
     Raises:
-        RequestError: the folder holds something, or two pictures would have one labelme file.
-        OutputError: it cannot be written.
+        OutputError: what was predicted is not finite.
     """
-    names: dict[str, str] = {}
-    with staged_folder(folder, overwrite=overwrite) as staged:
-        writer = LabelmeWriter(staged, kpt_thr=kpt_thr)
-        for name, result in results:
-            _check_name(name, names)
-            writer.add(result, name)
-    return writer.problems
+    arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
+    objects = predicted_objects(*arrays, kpt_thr=kpt_thr)
+    mark = {"prelabel": __version__, "skeleton": result.skeleton.name, **(facts or {})}
+    with _finite(target, file_name):
+        document = labelme_document(file_name, result.size, objects, result.skeleton)
+        text = marked_text({**document, **(kept or {})}, mark)
+    flat = len(result) - len(objects)
+    problem = f"{file_name}: {flat} of {len(result)} objects left out: their boxes have no area"
+    return text, len(objects), [problem] if flat else []
 
 
 def check_labelme_names(names: Sequence[str]) -> None:
@@ -312,12 +290,8 @@ def check_labelme_names(names: Sequence[str]) -> None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        _check_name(name, seen)
-
-
-def _check_name(name: str, seen: dict[str, str]) -> None:
-    file = str(PurePosixPath(name).with_suffix(".json"))
-    if file in seen:
-        rule = f"the only picture with the labelme file {file}"
-        raise RequestError(f"{must_be(name, rule, seen[file])} besides\n  rename one of the two pictures")
-    seen[file] = name
+        file = str(PurePosixPath(name).with_suffix(".json"))
+        if file in seen:
+            rule = f"the only picture with the labelme file {file}"
+            raise RequestError(f"{must_be(name, rule, seen[file])} besides\n  rename one of the two pictures")
+        seen[file] = name

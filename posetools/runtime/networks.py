@@ -1,24 +1,195 @@
 """The two networks of a bundle as a detector and a pose estimator: pictures in, boxes and keypoints out.
 
 They are what ``posetools.runtime.results`` calls Detects and Estimates, as OpenMMLab's models in ``posetools.mm`` are.
+What goes into the networks is, bit by bit, what the test pipelines of MMDet and MMPose give, and the arithmetic of what
+comes out is theirs.
+
+Detector (``Resize(keep_ratio=True)``, ``Pad``): the picture is scaled to fit into the input, rounded to whole pixels,
+and padded right and below. The two factors that the rounding leaves are kept, to go back by. MMDet fits a picture that
+is upright into an input that is lying (or the other way round) as if the input were turned, and then feeds the network
+another size than the stated one; here the input has the one size that the network was exported with.
+
+Pose estimator (``GetBBoxCenterScale``, ``TopdownAffine``): the box, ``padding`` times larger, is widened or heightened
+to the input's ratio and warped into it. Single precision wherever MMPose has it.
+
+Both then take (x - mean) / std in single precision. A byte has 256 values, so that is a table per channel.
+
+Where boxes have equal scores, the one that comes first in the output goes first (torch's sort, which MMDet uses, leaves
+that open). MMDet takes at most ``nms_pre`` boxes of each level into NMS, 30,000 in RTMDet's configs; here there is no
+such limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from posetools.core.geometry import Floats, Ints
 from posetools.errors import RequestError, must_be
 from posetools.imaging.header import Picture
-from posetools.runtime.backend import Session, Shape, Singles
-from posetools.runtime.decode import detections, heatmaps_of, keypoints
-from posetools.runtime.manifest import DetNetwork, PoseNetwork
-from posetools.runtime.preprocess import Crops, crop, crops_of, letterbox, normalise, tables
-from posetools.runtime.results import Detections, Poses, heatmap_size
+from posetools.runtime.manifest import DetNetwork, Network, PoseNetwork
+from posetools.runtime.results import Detections, Poses, block_max, heatmap_size
+from posetools.runtime.session import Session, Shape, Singles
+
+# A table per channel: (3, 256).
+Tables = Singles
+
+
+class Crops(NamedTuple):
+    """Where crops lie in their picture: (N, 2) centres and (N, 2) widths and heights, in pixels."""
+
+    centres: Singles
+    sizes: Singles
+
+
+def tables(network: Network) -> Tables:
+    """Return (x - mean) / std of each channel for each value of a byte."""
+    mean, std = (np.array(each, dtype=np.float32)[:, None] for each in (network.mean, network.std))
+    values: Tables = (np.arange(256, dtype=np.float32) - mean) / std
+    return values
+
+
+def normalise(picture: Picture, by: Tables, out: Singles) -> None:
+    """Write an (h, w, 3) picture into the (3, h, w) of a batch, normalised."""
+    import cv2
+
+    for plane, table, target in zip(cv2.split(picture), by, out, strict=True):
+        cv2.LUT(plane, table[None], target)
+
+
+def letterbox(picture: Picture, network: DetNetwork) -> tuple[Picture, tuple[float, float]]:
+    """Return a picture as large as the detector's input, and by how much its width and its height were scaled."""
+    import cv2
+
+    (height, width), (into_width, into_height) = picture.shape[:2], network.input_size
+    scale = min(into_width / width, into_height / height)
+    new = max(int(width * scale + 0.5), 1), max(int(height * scale + 0.5), 1)
+    # As OpenCV pads: to the nearest byte.
+    canvas = np.empty((into_height, into_width, 3), dtype=np.uint8)
+    canvas[:] = np.clip(np.rint(network.pad_value), 0, 255)
+    canvas[: new[1], : new[0]] = cv2.resize(picture, new, interpolation=cv2.INTER_LINEAR)
+    return canvas, (new[0] / width, new[1] / height)
+
+
+def crops_of(boxes: Floats, network: PoseNetwork) -> Crops:
+    """Return the crops for (N, 4) boxes."""
+    single = boxes.astype(np.float32)
+    padding = np.float32(network.padding)
+    sizes, centres = (single[:, 2:] - single[:, :2]) * padding, (single[:, 2:] + single[:, :2]) * np.float32(0.5)
+    width, height = sizes[:, :1], sizes[:, 1:]
+    ratio = np.float32(network.input_size[0] / network.input_size[1])
+    wide = np.concatenate([width, width / ratio], axis=1)
+    high = np.concatenate([height * ratio, height], axis=1)
+    return Crops(centres, np.where(width > height * ratio, wide, high))
+
+
+def crop(picture: Picture, centre: Singles, size: Singles, input_size: tuple[int, int]) -> Picture:
+    """Return one crop of a picture, as large as the pose network's input; what is outside the picture is black."""
+    import cv2
+
+    corners = _corners(centre, size[0] * np.float32(0.5))
+    target = _corners(np.array(input_size, dtype=np.float32) / 2, np.float32(input_size[0] / 2))
+    warped: Picture = cv2.warpAffine(
+        picture, cv2.getAffineTransform(corners, target), input_size, flags=cv2.INTER_LINEAR
+    )
+    return warped
+
+
+def _corners(centre: Singles, half: np.float32) -> Singles:
+    """Return the three points by which MMPose states a warp: the middle, left of it, and below the left one."""
+    x, y = centre
+    left = x - half
+    return np.array([[x, y], [left, y], [left, y + (x - left)]], dtype=np.float32)
+
+
+def detections(dets: Singles, scales: tuple[float, float], network: DetNetwork, min_score: np.float32) -> Detections:
+    """Return the boxes in a picture, the surest first.
+
+    Args:
+        dets: (A, 4 + C) of one picture: boxes in pixels of the input, and the scores of each class.
+        scales: by how much the picture's width and height were scaled.
+        network: what the detector is.
+        min_score: boxes must have a higher score.
+    """
+    rows, labels = np.nonzero(dets[:, 4:] > min_score)
+    scores = dets[rows, 4 + labels]
+    limit = np.array([*network.input_size, *network.input_size], dtype=np.float32)
+    back = np.array([1 / scales[0], 1 / scales[1]] * 2, dtype=np.float32)
+    boxes = np.clip(dets[rows, :4], np.float32(0), limit) * back
+    # RTMDet's min_bbox_size is 0: a box without width or height is none.
+    there = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, scores, labels = boxes[there], scores[there], labels[there]
+    kept = class_nms(boxes, scores, labels, network.iou_threshold, network.max_per_img)
+    return Detections(boxes[kept].astype(np.float64), scores[kept].astype(np.float64), labels[kept].astype(np.int64))
+
+
+def class_nms(boxes: Singles, scores: Singles, labels: Ints, iou_threshold: float, most: int) -> Ints:
+    """Return the rows of at most ``most`` boxes, the surest first, that overlap no surer one of their class by more.
+
+    Args:
+        boxes: (N, 4) x1, y1, x2, y2 with x1 < x2 and y1 < y2.
+        scores: (N,).
+        labels: (N,).
+        iou_threshold: how much two boxes may overlap; in single precision, as in mmcv.
+        most: how many boxes to return.
+    """
+    left = np.argsort(-scores, kind="stable")
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    threshold = np.float32(iou_threshold)
+    kept: list[int] = []
+    while left.size and len(kept) < most:
+        first, left = left[0], left[1:]
+        kept.append(int(first))
+        others = boxes[left]
+        sides = np.minimum(boxes[first, 2:], others[:, 2:]) - np.maximum(boxes[first, :2], others[:, :2])
+        np.maximum(sides, 0, out=sides)
+        inter = sides[:, 0] * sides[:, 1]
+        iou = inter / (areas[first] + areas[left] - inter)
+        left = left[(iou <= threshold) | (labels[left] != labels[first])]
+    return np.array(kept, dtype=np.int64)
+
+
+def keypoints(simcc_x: Singles, simcc_y: Singles, crops: Crops, network: PoseNetwork) -> tuple[Floats, Floats]:
+    """Return (N, K, 2) keypoints in pixels of the picture, and their (N, K) scores.
+
+    Args:
+        simcc_x: (N, K, Wx).
+        simcc_y: (N, K, Wy).
+        crops: where the N crops lie in their pictures.
+        network: what the pose estimator is.
+    """
+    bins = np.stack([simcc_x.argmax(axis=2), simcc_y.argmax(axis=2)], axis=2).astype(np.float32)
+    scores = np.minimum(simcc_x.max(axis=2), simcc_y.max(axis=2))
+    bins[scores <= 0] = -1
+    bins /= np.float32(network.split_ratio)
+    # From here MMPose computes in double precision, and rounds the result to single.
+    inside = bins / np.array(network.input_size)
+    centres, sizes = crops.centres[:, None], crops.sizes[:, None]
+    points = inside * sizes + centres - np.float32(0.5) * sizes
+    return points.astype(np.float32).astype(np.float64), scores.astype(np.float64)
+
+
+def heatmaps_of(simcc_x: Singles, simcc_y: Singles, size: tuple[int, int]) -> Singles:
+    """Return (N, K, h, w) heatmaps of at most ``size``, (width, height), of (N, K, Wx) and (N, K, Wy).
+
+    Each is the product of its two vectors, scaled as MMPose does it to be looked at. The largest value of a block of
+    such a product is the product of the largest values, so the vectors are made shorter first.
+    """
+    x, y = (block_max(_scaled(vectors), blocks, 2) for vectors, blocks in zip((simcc_x, simcc_y), size, strict=True))
+    product: Singles = y[:, :, :, None] * x[:, :, None, :]
+    return product
+
+
+def _scaled(vectors: Singles) -> Singles:
+    positive = np.maximum(vectors, 0)
+    peaks = positive.max(axis=2, keepdims=True)
+    scaled: Singles = positive / np.where(peaks > 1, peaks, np.float32(1))
+    return scaled
+
 
 DETS = "dets"
 SIMCC_X, SIMCC_Y = "simcc_x", "simcc_y"
@@ -26,10 +197,53 @@ SIMCC_X, SIMCC_Y = "simcc_x", "simcc_y"
 LONGEST_SIDE = 32766
 
 
-class OnnxDetector:
-    """A detector.
+class _OnnxModel:
+    """A session and the normalisation of what goes into it.
+
+    Args:
+        model: the ONNX file.
+        network: what the manifest says of it.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        source: the bundle, for messages.
+        batch_size: how many pictures or crops go through the network at once.
+
+    Raises:
+        MissingExtraError: the ``runtime`` extra is not installed.
+        RequestError: the device is not there.
+        InputError: the file may not be run, cannot be, or is not as the manifest says.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        network: Network,
+        outputs: Mapping[str, Shape],
+        device: str,
+        *,
+        source: Path | str,
+        batch_size: int,
+    ) -> None:
+        self._session = Session(model, network, outputs, device=device, source=source)
+        self._size, self._tables, self._batch_size = network.input_size, tables(network), batch_size
+
+    def _batch(self, fitted: Sequence[Picture]) -> Singles:
+        """Return the (B, 3, h, w) batch of pictures that have the input's size."""
+        width, height = self._size
+        batch = np.empty((len(fitted), 3, height, width), dtype=np.float32)
+        for picture, target in zip(fitted, batch, strict=True):
+            normalise(picture, self._tables, target)
+        return batch
+
+
+class OnnxDetector(_OnnxModel):
+    """A detector, made as _OnnxModel says.
+
+    Args:
+        score_thr: leave out boxes below this score as well. The boxes above it are the same then: in NMS a box only
+            loses to surer ones.
 
     Attributes:
+        network: what the manifest says of it.
         classes: the names that labels are indices into.
     """
 
@@ -43,25 +257,9 @@ class OnnxDetector:
         score_thr: float | None = None,
         batch_size: int = 4,
     ) -> None:
-        """Make it ready.
-
-        Args:
-            model: the ONNX file.
-            network: what the manifest says of it.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            source: the bundle, for messages.
-            score_thr: leave out boxes below this score as well. The boxes above it are the same then: in NMS a box only
-                loses to surer ones.
-            batch_size: how many pictures go through the network at once.
-
-        Raises:
-            MissingExtraError: the ``runtime`` extra is not installed.
-            RequestError: the device is not there.
-            InputError: the file may not be run, cannot be, or is not as the manifest says.
-        """
         outputs: dict[str, Shape] = {DETS: (None, 4 + len(network.classes))}
-        self._session = Session(model, network, outputs, device=device, source=source)
-        self._network, self._tables, self._batch_size = network, tables(network), batch_size
+        super().__init__(model, network, outputs, device, source=source, batch_size=batch_size)
+        self.network = network
         own = np.float32(network.score_thr)
         # One step below, since callers compare with the threshold in double precision.
         asked = np.nextafter(np.float32(score_thr or 0), np.float32(-1))
@@ -75,27 +273,25 @@ class OnnxDetector:
             batch, scales = self.preprocess(pictures[start : start + self._batch_size])
             dets = self.run(batch)
             pairs = zip(dets, scales, strict=True)
-            found += [detections(one, scale, self._network, self._min_score) for one, scale in pairs]
+            found += [detections(one, scale, self.network, self._min_score) for one, scale in pairs]
         return found
 
     def preprocess(self, pictures: Sequence[Picture]) -> tuple[Singles, list[tuple[float, float]]]:
         """Return the (B, 3, h, w) batch of some pictures, and by how much each one's width and height were scaled."""
-        width, height = self._network.input_size
-        batch = np.empty((len(pictures), 3, height, width), dtype=np.float32)
-        scales = []
-        for picture, target in zip(pictures, batch, strict=True):
-            fitted, scale = letterbox(picture, self._network)
-            normalise(fitted, self._tables, target)
-            scales.append(scale)
-        return batch, scales
+        fitted = [letterbox(picture, self.network) for picture in pictures]
+        return self._batch([picture for picture, _ in fitted]), [scales for _, scales in fitted]
 
     def run(self, batch: Singles) -> Singles:
         """Return the network's (B, A, 4 + C) output for a batch."""
         return self._session.run(batch)[0]
 
 
-class OnnxEstimator:
-    """A top-down pose estimator."""
+class OnnxEstimator(_OnnxModel):
+    """A top-down pose estimator, made as _OnnxModel says.
+
+    Attributes:
+        network: what the manifest says of it.
+    """
 
     def __init__(
         self,
@@ -106,32 +302,15 @@ class OnnxEstimator:
         source: Path | str = "bundle",
         batch_size: int = 32,
     ) -> None:
-        """Make it ready.
-
-        Args:
-            model: the ONNX file.
-            network: what the manifest says of it.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-            source: the bundle, for messages.
-            batch_size: how many crops go through the network at once.
-
-        Raises:
-            MissingExtraError: the ``runtime`` extra is not installed.
-            RequestError: the device is not there.
-            InputError: the file may not be run, cannot be, or is not as the manifest says.
-        """
-        wide, high = network.bins
-        outputs: dict[str, Shape] = {
-            SIMCC_X: (network.num_keypoints, wide),
-            SIMCC_Y: (network.num_keypoints, high),
-        }
-        self._session = Session(model, network, outputs, device=device, source=source)
-        self._network, self._tables, self._batch_size = network, tables(network), batch_size
+        k, (wide, high) = network.num_keypoints, network.bins
+        outputs: dict[str, Shape] = {SIMCC_X: (k, wide), SIMCC_Y: (k, high)}
+        super().__init__(model, network, outputs, device, source=source, batch_size=batch_size)
+        self.network = network
 
     @property
     def num_keypoints(self) -> int:
         """K."""
-        return self._network.num_keypoints
+        return self.network.num_keypoints
 
     def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
         """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch.
@@ -144,7 +323,7 @@ class OnnxEstimator:
                 size = (picture.shape[1], picture.shape[0])
                 raise RequestError(must_be("a picture", f"at most {LONGEST_SIDE} pixels wide and high", size))
         owners = np.repeat(np.arange(len(pictures)), [len(of_picture) for of_picture in boxes])
-        crops = crops_of(np.concatenate([*boxes, np.empty((0, 4))]), self._network)
+        crops = crops_of(np.concatenate([*boxes, np.empty((0, 4))]), self.network)
         parts = [
             self._part(pictures, owners, crops, slice(start, start + self._batch_size), heatmaps=heatmaps)
             for start in range(0, len(owners), self._batch_size)
@@ -155,11 +334,8 @@ class OnnxEstimator:
 
     def preprocess(self, pictures: Sequence[Picture], owners: Sequence[int], crops: Crops) -> Singles:
         """Return the (N, 3, h, w) batch of N crops, each of the picture whose index is in ``owners``."""
-        width, height = self._network.input_size
-        batch = np.empty((len(owners), 3, height, width), dtype=np.float32)
-        for owner, centre, size, target in zip(owners, crops.centres, crops.sizes, batch, strict=True):
-            normalise(crop(pictures[owner], centre, size, (width, height)), self._tables, target)
-        return batch
+        each = zip(owners, crops.centres, crops.sizes, strict=True)
+        return self._batch([crop(pictures[owner], centre, size, self._size) for owner, centre, size in each])
 
     def run(self, batch: Singles) -> tuple[Singles, Singles]:
         """Return the network's two outputs for a batch, (N, K, Wx) and (N, K, Wy)."""
@@ -172,17 +348,17 @@ class OnnxEstimator:
         return self._poses(x, y, these, with_heatmaps=heatmaps)
 
     def _nothing(self, *, heatmaps: bool) -> Poses:
-        x, y = (np.empty((0, self.num_keypoints, bins), dtype=np.float32) for bins in self._network.bins)
+        x, y = (np.empty((0, self.num_keypoints, bins), dtype=np.float32) for bins in self.network.bins)
         nowhere = np.empty((0, 2), dtype=np.float32)
         return self._poses(x, y, Crops(nowhere, nowhere), with_heatmaps=heatmaps)
 
     def _poses(self, simcc_x: Singles, simcc_y: Singles, crops: Crops, *, with_heatmaps: bool) -> Poses:
-        points, scores = keypoints(simcc_x, simcc_y, crops, self._network)
+        points, scores = keypoints(simcc_x, simcc_y, crops, self.network)
         return Poses(
             keypoints=points,
             scores=scores,
             crops=np.concatenate(crops, axis=1).astype(np.float64),
-            heatmaps=heatmaps_of(simcc_x, simcc_y, heatmap_size(self._network.input_size)) if with_heatmaps else None,
+            heatmaps=heatmaps_of(simcc_x, simcc_y, heatmap_size(self.network.input_size)) if with_heatmaps else None,
         )
 
 

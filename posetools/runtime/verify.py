@@ -88,7 +88,9 @@ def compare(sample: Sample, found: PoseResult) -> SampleCheck:
     n, k = len(sample.boxes), found.keypoints.shape[1]
     boxes = np.array(sample.boxes, dtype=np.float64).reshape(n, 4)
     points = np.array(sample.keypoints, dtype=np.float64).reshape(n, k, 2)
-    rows, others = _pairs(boxes, found.boxes)
+    partner = partners(np.abs(boxes[:, None] - found.boxes[None]).max(axis=2, initial=0.0))
+    rows = np.flatnonzero(partner >= 0)
+    others = partner[rows]
     apart = np.abs(points[rows] - found.keypoints[others]).max(axis=2, initial=0.0)
     scores = np.array(sample.scores)[rows] - found.scores[others]
     point_scores = np.array(sample.keypoint_scores).reshape(n, k)[rows] - found.keypoint_scores[others]
@@ -104,15 +106,15 @@ def compare(sample: Sample, found: PoseResult) -> SampleCheck:
     )
 
 
-def _pairs(expected: Floats, found: Floats) -> tuple[Ints, Ints]:
-    """Pair each expected box, the surest first, with the nearest one that is left."""
-    distance = np.abs(expected[:, None] - found[None]).max(axis=2, initial=0.0)
-    rows = np.arange(min(distance.shape))
-    others = np.empty(len(rows), dtype=np.int64)
-    for row in rows:
-        others[row] = distance[row].argmin()
-        distance[:, others[row]] = np.inf
-    return rows, others
+def partners(distance: Floats) -> Ints:
+    """Return for each row the column that is its own: the nearest that no earlier row has taken, -1 for none."""
+    partner = np.full(len(distance), -1, dtype=np.int64)
+    free = distance.copy()
+    for row in range(len(distance)):
+        if free.shape[1] and np.isfinite(free[row].min()):
+            partner[row] = free[row].argmin()
+            free[:, partner[row]] = np.inf
+    return partner
 
 
 def _largest(differences: Floats) -> float:

@@ -1,4 +1,9 @@
-"""The camera: a full perspective, without lens distortion."""
+"""What a camera sees: a full perspective without lens distortion, and which triangle is seen at each pixel.
+
+The rasteriser is a z-buffer, as array expressions over all triangles at once. A triangle covers a pixel when it holds
+the pixel's middle. 1 / depth is linear in the picture, so each triangle has a plane ``1 / depth = a x + b y + c``, and
+the nearest triangle is the one where that is largest.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from posetools.core.geometry import Floats
-from posetools.synth.mesh import RGB
+from posetools.core.geometry import Bools, Floats, Ints
+from posetools.synth.car import RGB
 
 
 @dataclass(frozen=True)
@@ -77,3 +82,121 @@ class Camera:
             return None
         reach = -self.position[2] / ray[2]
         return float(self.position[0] + reach * ray[0]), float(self.position[1] + reach * ray[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """T triangles as the camera sees them.
+
+    Attributes:
+        corners: (T, 3, 2) in pixels.
+        planes: (T, 3): a, b, c of ``1 / depth = a x + b y + c``, depth in metres.
+        front: (T,) whether the outside is seen.
+    """
+
+    corners: Floats
+    planes: Floats
+    front: Bools
+
+    def inverse_at(self, pixels: Floats) -> Floats:
+        """Return 1 / depth of each triangle's plane at a pixel of its own: (T, 2) pixels, or any (..., T, 2)."""
+        value: Floats = self.planes[:, 0] * pixels[..., 0] + self.planes[:, 1] * pixels[..., 1] + self.planes[:, 2]
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class Buffers:
+    """What is seen at each pixel of an (H, W) picture.
+
+    Attributes:
+        triangle: (H, W) index of the triangle, -1 where there is none.
+        inverse_depth: (H, W) 1 / depth, 0 where there is no triangle.
+        covered: (G, H * W) for each group of triangles, where it would be seen if it stood alone.
+    """
+
+    triangle: npt.NDArray[np.int32]
+    inverse_depth: Floats
+    covered: Bools
+
+
+def to_screen(pixels: Floats, depth: Floats, triangles: Ints) -> Screen:
+    """Return the triangles as seen: all corners must lie in front of the camera.
+
+    Args:
+        pixels: (V, 2) projected vertices.
+        depth: (V,) their depths, positive.
+        triangles: (T, 3) indices of vertices, counter-clockwise from outside.
+    """
+    corners = pixels[triangles]
+    inverse = 1.0 / depth[triangles]
+    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    twice_area = one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]
+    safe = np.where(np.abs(twice_area) < 1e-12, 1e-12, twice_area)
+    rise_one, rise_two = inverse[:, 1] - inverse[:, 0], inverse[:, 2] - inverse[:, 0]
+    a = (rise_one * two[:, 1] - rise_two * one[:, 1]) / safe
+    b = (rise_two * one[:, 0] - rise_one * two[:, 0]) / safe
+    c = inverse[:, 0] - a * corners[:, 0, 0] - b * corners[:, 0, 1]
+    # The picture's y runs downwards, so what is counter-clockwise from outside has a negative area here.
+    return Screen(corners, np.stack([a, b, c], axis=1), twice_area < -1e-12)
+
+
+def rasterise(screen: Screen, group: Ints, groups: int, size: tuple[int, int], scale: int) -> Buffers:
+    """Return what is seen.
+
+    Args:
+        screen: the T triangles.
+        group: (T,) which of the groups each belongs to; -1 for none.
+        groups: G, how many groups there are.
+        size: the picture's (width, height).
+        scale: sub-pixels per pixel, along each side; the buffers are of sub-pixels.
+    """
+    width, height = size[0] * scale, size[1] * scale
+    # Far triangles first: most pixels then get their final value in the first round.
+    order = np.argsort(screen.inverse_at(screen.corners.mean(axis=1)), kind="stable")
+    order = order[screen.front[order]]
+    corners = screen.corners[order] * scale
+    which, pixel, x, y = _fragments(corners, width, height)
+    planes = screen.planes[order] * np.array([1 / scale, 1 / scale, 1.0])
+    inverse = planes[which, 0] * x + planes[which, 1] * y + planes[which, 2]
+    covered = np.zeros((groups, width * height), dtype=np.bool_)
+    group_of = group[order][which]
+    grouped = group_of >= 0
+    covered[group_of[grouped], pixel[grouped]] = True
+    triangle = np.full(width * height, -1, dtype=np.int32)
+    nearest = np.zeros(width * height)
+    ids = order[which].astype(np.int32)
+    while len(pixel):
+        # Of several entries for one pixel the last one stays; whoever is nearer tries again.
+        nearest[pixel] = inverse
+        triangle[pixel] = ids
+        again = inverse > nearest[pixel]
+        pixel, inverse, ids = pixel[again], inverse[again], ids[again]
+    return Buffers(triangle.reshape(height, width), nearest.reshape(height, width), covered)
+
+
+def _fragments(corners: Floats, width: int, height: int) -> tuple[Ints, Ints, Floats, Floats]:
+    """Return for every pixel of every triangle: the triangle, the pixel's index, and its middle's x and y."""
+    rows = corners[:, :, 1]
+    first = np.clip(np.ceil(rows.min(axis=1) - 0.5), 0, height).astype(np.int64)
+    last = np.clip(np.floor(rows.max(axis=1) - 0.5), -1, height - 1).astype(np.int64)
+    owner, row = _ranges(first, last)
+    y = row + 0.5
+    start, end = corners[owner], np.roll(corners, -1, axis=1)[owner]
+    dx, dy = end[..., 0] - start[..., 0], end[..., 1] - start[..., 1]
+    # Where the row crosses each side; a side that runs downwards bounds it on the left, one upwards on the right.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = start[..., 0] + (y[:, None] - start[..., 1]) / dy * dx
+    left = np.where(dy > 0, crossing, -np.inf).max(axis=1)
+    right = np.where(dy < 0, crossing, np.inf).min(axis=1)
+    from_x = np.ceil(np.clip(left, 0.0, width) - 0.5).astype(np.int64)
+    to_x = np.floor(np.clip(right, -1.0, width) - 0.5).astype(np.int64)
+    span, column = _ranges(np.maximum(from_x, 0), np.minimum(to_x, width - 1))
+    return owner[span], row[span] * width + column, column + 0.5, y[span]
+
+
+def _ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Return every whole number of each range (both ends in it), and the range that each belongs to."""
+    count = np.maximum(last - first + 1, 0)
+    owner = np.repeat(np.arange(len(first)), count)
+    start = np.cumsum(count) - count
+    return owner, np.arange(len(owner)) - start[owner] + first[owner]

@@ -24,8 +24,7 @@ from posetools.errors import RequestError, RunError, must_be
 from posetools.files.disk import staged_folder
 from posetools.formats.labelme.format import write as write_labelme
 from posetools.progress import Progress, silent
-from posetools.synth.labels import Label
-from posetools.synth.picture import render_random
+from posetools.synth.picture import Label, render_random
 from posetools.synth.sample import FULL, Variety
 
 _SMALLEST_SIDE = 64

@@ -14,9 +14,8 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFilter
 
 from posetools.core.geometry import Floats
-from posetools.synth.camera import Camera
-from posetools.synth.mesh import Mesh, normals
-from posetools.synth.raster import Buffers
+from posetools.synth.camera import Buffers, Camera
+from posetools.synth.car import Mesh, normals
 from posetools.synth.scene import Finish, Ground, Light, Scene
 
 Pixels: TypeAlias = npt.NDArray[np.float32]

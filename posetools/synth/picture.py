@@ -1,20 +1,107 @@
-"""One rendered picture with its labels."""
+"""One rendered picture with its labels, which are computed from the same geometry as its pixels, not from them.
+
+- A keypoint is where its 3-D point is seen: visibility 2 when nothing lies before it, 1 when the car itself or
+  something else hides it, 0 (not labelled) when it lies outside the picture.
+- A box is the tight box of all that would be seen of the car if it stood alone, cut by the picture's edge.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image as Pillow
 
-from posetools.core.geometry import Floats
+from posetools.core.dataset import Visibility
+from posetools.core.geometry import Bools, Floats
 from posetools.core.skeleton import Skeleton
-from posetools.synth.labels import Label, label_box, label_keypoints
+from posetools.synth.camera import Buffers, Screen, rasterise, to_screen
 from posetools.synth.paint import paint
-from posetools.synth.raster import Buffers, Screen, rasterise, to_screen
 from posetools.synth.sample import FULL, Variety, sample_scene
 from posetools.synth.scene import Scene
+
+# Whatever lies less than this before a point, in metres, does not hide it: paint on the surface that it lies in.
+_TOLERANCE = 0.02
+# Coordinates are kept to a thousandth of a pixel.
+_DECIMALS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """One car's label.
+
+    Attributes:
+        box: (4,) x1, y1, x2, y2 in pixels.
+        keypoints: (K, 3) x, y, visibility.
+    """
+
+    box: Floats
+    keypoints: Floats
+
+
+def label_keypoints(pixels: Floats, depth: Floats, screen: Screen, size: tuple[int, int]) -> Floats:
+    """Return the (K, 3) label of K points.
+
+    Args:
+        pixels: (K, 2) where they are seen.
+        depth: (K,) in metres, positive.
+        screen: all triangles of the scene.
+        size: the picture's (width, height).
+    """
+    inside = ((pixels >= 0) & (pixels <= np.array(size))).all(axis=1)
+    hidden = _hidden(pixels, depth, screen)
+    visibility = np.where(hidden, Visibility.HIDDEN, Visibility.VISIBLE)
+    label = np.column_stack([pixels.round(_DECIMALS), visibility]).astype(np.float64)
+    label[~inside] = 0.0
+    return label
+
+
+def label_box(screen: Screen, size: tuple[int, int]) -> Floats | None:
+    """Return the (4,) tight box of what the triangles cover of the picture, or None when that is nothing.
+
+    The box of a union of triangles cut by a rectangle is the box of: their corners inside it, the places where their
+    sides cross its edges, and its own corners that they cover.
+    """
+    corners = screen.corners[screen.front]
+    limit = np.array(size, dtype=np.float64)
+    points = [corners.reshape(-1, 2)]
+    start, end = corners.reshape(-1, 2), np.roll(corners, -1, axis=1).reshape(-1, 2)
+    for axis in (0, 1):
+        run = end[:, axis] - start[:, axis]
+        for edge in (0.0, limit[axis]):
+            crosses = (start[:, axis] - edge) * (end[:, axis] - edge) < 0
+            t = (edge - start[crosses, axis]) / run[crosses]
+            at = start[crosses] + t[:, None] * (end - start)[crosses]
+            at[:, axis] = edge
+            points.append(at)
+    frame = np.array([[0.0, 0.0], [limit[0], 0.0], [0.0, limit[1]], limit])
+    points.append(frame[_covers(corners, frame).any(axis=1)])
+    candidates = np.concatenate(points)
+    kept = candidates[((candidates >= 0) & (candidates <= limit)).all(axis=1)]
+    if not len(kept):
+        return None
+    box: Floats = np.concatenate([kept.min(axis=0), kept.max(axis=0)]).round(_DECIMALS)
+    return box
+
+
+def _hidden(pixels: Floats, depth: Floats, screen: Screen) -> Bools:
+    front = Screen(screen.corners[screen.front], screen.planes[screen.front], screen.front[screen.front])
+    covers = _covers(front.corners, pixels)
+    before = front.inverse_at(pixels[:, None]) > (1.0 / np.maximum(depth - _TOLERANCE, 1e-3))[:, None]
+    hidden: Bools = (covers & before).any(axis=1)
+    return hidden
+
+
+def _covers(corners: Floats, points: Floats) -> Bools:
+    """Return (P, T): whether each of (T, 3, 2) triangles seen from outside holds each of (P, 2) points."""
+    covered = np.ones((len(points), len(corners)), dtype=np.bool_)
+    for i in range(3):
+        start, side = corners[:, i], corners[:, (i + 1) % 3] - corners[:, i]
+        to = points[:, None] - start[None]
+        covered &= side[None, :, 0] * to[..., 1] - side[None, :, 1] * to[..., 0] <= 0
+    return covered
+
 
 # A car of which less than this share is seen is taken out of the scene: nobody would label it.
 LEAST_SEEN = 0.25
@@ -44,8 +131,7 @@ def render_scene(scene: Scene, skeleton: Skeleton) -> Rendered:
         ValueError: a car is not in the picture. (What lies behind the camera is not cut off, but drawn wrongly.)
     """
     screen = _screen(scene)
-    buffers = _buffers(scene, screen)
-    return Rendered(paint(scene, buffers, _SCALE), _labels(scene, screen, skeleton), scene)
+    return _rendered(scene, screen, _buffers(scene, screen), skeleton)
 
 
 def render_random(
@@ -54,20 +140,15 @@ def render_random(
     """Return a random picture of ``size`` (width, height): every car in it is labelled, and is there to be seen."""
     while True:
         scene = sample_scene(rng, size, variety)
-        screen = _screen(scene)
-        buffers = _buffers(scene, screen)
-        shares = seen_shares(scene, screen, buffers)
-        while len(shares) and shares.min() < LEAST_SEEN:
-            # The most hidden car goes first: those behind it may then be seen well enough.
-            worst = int(shares.argmin())
-            scene = scene.with_cars([car for i, car in enumerate(scene.cars) if i != worst])
-            if not scene.cars:
-                break
+        while scene.cars:
             screen = _screen(scene)
             buffers = _buffers(scene, screen)
             shares = seen_shares(scene, screen, buffers)
-        if scene.cars:
-            return Rendered(paint(scene, buffers, _SCALE), _labels(scene, screen, skeleton), scene)
+            if shares.min() >= LEAST_SEEN:
+                return _rendered(scene, screen, buffers, skeleton)
+            # The most hidden car goes first: those behind it may then be seen well enough.
+            worst = int(shares.argmin())
+            scene = replace(scene, cars=(*scene.cars[:worst], *scene.cars[worst + 1 :]))
 
 
 def seen_shares(scene: Scene, screen: Screen, buffers: Buffers) -> Floats:
@@ -96,7 +177,7 @@ def _buffers(scene: Scene, screen: Screen) -> Buffers:
     return rasterise(screen, scene.group, len(scene.cars), scene.camera.size, _SCALE)
 
 
-def _labels(scene: Scene, screen: Screen, skeleton: Skeleton) -> tuple[Label, ...]:
+def _rendered(scene: Scene, screen: Screen, buffers: Buffers, skeleton: Skeleton) -> Rendered:
     labels = []
     for i, car in enumerate(scene.cars):
         pixels, depth = scene.camera.project(car.keypoints(skeleton))
@@ -105,4 +186,4 @@ def _labels(scene: Scene, screen: Screen, skeleton: Skeleton) -> tuple[Label, ..
         if box is None:
             raise ValueError(f"cars[{i}] must be in the picture")
         labels.append(Label(box, label_keypoints(pixels, depth, screen, scene.camera.size)))
-    return tuple(labels)
+    return Rendered(paint(scene, buffers, _SCALE), tuple(labels), scene)

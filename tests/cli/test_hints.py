@@ -49,7 +49,7 @@ NOT_PRINTED = {
     ("posetools.core.skeleton_draft.draft_skeleton", "*"): "a reader only asks whether labels could be keypoints",
     ("posetools.scale.shards.Processes", "*"): "one process without --workers",
     ("posetools.datasets.shown._check_split", "review"): "it asks for no split",
-    ("posetools.labeling.view_draw.draw_sheet", "review"): "its sheet has a limit of its own",
+    ("posetools.labeling.view.draw_sheet", "review"): "its sheet has a limit of its own",
 }
 
 

@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from posetools import PipelineOptions, PosePipeline
 from posetools.errors import RequestError
 from posetools.imaging.frames import read_picture
-from posetools.imaging.video import VideoWriter, probe
+from posetools.imaging.video import new_video, probe
 from tests.cli.run import run
 from tests.runtime.tiny import picture, png, write
 
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def make_video(path: Path, frames: int) -> Path:
-    with VideoWriter(path, 12.0, (192, 128)) as video:
+    with new_video(path, 12.0, (192, 128)) as video:
         for seed in range(frames):
             video.write(picture(seed))
     return path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from posetools.cli.predict_report import print_report
+from posetools.cli.predict import print_report
 from posetools.prediction.predict import PredictReport, Seen
 
 

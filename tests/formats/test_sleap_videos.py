@@ -19,7 +19,7 @@ from posetools.formats.base import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.sleap import format as sleap
 from posetools.formats.sources.scratch import scratch_folder
-from posetools.imaging.video import VideoWriter
+from posetools.imaging.video import new_video
 from tests.cli.run import Done, run
 
 HAS_ALL = all(importlib.util.find_spec(name) for name in ("sleap_io", "cv2"))
@@ -36,7 +36,7 @@ LABELED = (3, 7)
 def make_video(path: Path, *, frames: int = 12, seed: int = 0, size: tuple[int, int] = SIZE) -> Path:
     """Write a video with colors, every frame of which is another."""
     random = np.random.default_rng(seed)
-    with VideoWriter(path, 10, size) as writer:
+    with new_video(path, 10, size) as writer:
         for _ in range(frames):
             small = random.integers(0, 255, (4, 6, 3), dtype=np.uint8)
             writer.write(np.array(Pillow.fromarray(small).resize(size)))

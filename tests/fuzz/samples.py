@@ -106,7 +106,7 @@ def _skeleton(_: str, folder: Path) -> Tree:
 
 
 def _bundle(_: str, folder: Path) -> Tree:
-    from posetools.runtime.archive import write_bundle
+    from posetools.runtime.bundle import write_bundle
     from posetools.runtime.manifest import Sample
     from tests.runtime import tiny
 

@@ -138,10 +138,10 @@ def _conversion(source: Path, out: Path, random: Random) -> Read:
 
 
 def _bundle(source: Path, out: Path, random: Random) -> Read:
-    from posetools.runtime.archive import Archive
+    from posetools.runtime.bundle import Bundle
 
     del out, random
-    bundle = Archive.open(source / "pair.zip")
+    bundle = Bundle.open(source / "pair.zip")
     bundle.network(bundle.manifest.det)
     bundle.network(bundle.manifest.pose)
     bundle.sample_pictures()

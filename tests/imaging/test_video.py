@@ -11,7 +11,7 @@ import pytest
 from posetools.errors import OutputError, RequestError
 from posetools.imaging.frames import open_sources
 from posetools.imaging.header import Picture
-from posetools.imaging.video import VideoWriter, probe, read_video
+from posetools.imaging.video import new_video, probe, read_video
 
 SIZE = (64, 48)
 
@@ -22,7 +22,7 @@ def grey(level: int, size: tuple[int, int] = SIZE) -> Picture:
 
 def make_video(path: Path, frames: int = 30, *, fps: float = 12.5, size: tuple[int, int] = SIZE) -> Path:
     """Write a video whose pictures get brighter by 8 each."""
-    with VideoWriter(path, fps, size) as writer:
+    with new_video(path, fps, size) as writer:
         for number in range(frames):
             writer.write(grey(8 * number % 256, size))
     return path
@@ -81,14 +81,14 @@ def test_a_video_that_breaks_off_says_so(tmp_path: Path) -> None:
 def test_a_video_that_fails_while_it_is_written_leaves_what_was_there(tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", 4)
     before = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt), VideoWriter(path, 25, SIZE) as writer:
+    with pytest.raises(KeyboardInterrupt), new_video(path, 25, SIZE) as writer:
         writer.write(grey(9))
         raise KeyboardInterrupt
     rule = r"picture 1 must be \(width, height\) \(64, 48\) as the first, got \(48, 64\)"
-    with pytest.raises(OutputError, match=rule), VideoWriter(path, 25, SIZE) as writer:
+    with pytest.raises(OutputError, match=rule), new_video(path, 25, SIZE) as writer:
         writer.write(grey(9))
         writer.write(grey(9, (48, 64)))
-    with pytest.raises(OutputError, match="there is no picture for it"), VideoWriter(path, 25, SIZE):
+    with pytest.raises(OutputError, match="there is no picture for it"), new_video(path, 25, SIZE):
         pass
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
@@ -97,13 +97,14 @@ def test_a_video_that_is_not_what_was_written_is_refused(tmp_path: Path) -> None
     path = tmp_path / "v.mp4"
     with (
         pytest.raises(OutputError, match="2 pictures were written, 0 are in the file"),
-        VideoWriter(path, 25, SIZE) as w,
+        new_video(path, 25, SIZE) as w,
     ):
         w.write(grey(1))
         w.write(grey(2))
         # What a full disk leaves: no index at the end of the file.
-        w._writer.release()
-        w._new.write_bytes(w._new.read_bytes()[:500])
+        w.file.release()
+        [new] = tmp_path.iterdir()
+        new.write_bytes(new.read_bytes()[:500])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -120,7 +121,7 @@ def test_videos_that_cannot_be_written(
     tmp_path: Path, name: str, fps: float, error: type[Exception], problem: str
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(error) as caught, VideoWriter(tmp_path / name, fps, SIZE):
+    with pytest.raises(error) as caught, new_video(tmp_path / name, fps, SIZE):
         pass
     assert problem in str(caught.value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,24 @@ import posetools.formats.labelme.format as labelme
 from posetools.core.dataset import Image
 from posetools.core.folder import IMAGES, ann_file
 from posetools.core.geometry import Floats
-from posetools.core.skeleton import load_skeleton
+from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.datasets.shown import Labelled
 from posetools.errors import InputError, RequestError
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.write import write_split
 from posetools.labeling.prelabel import plan_prelabels, prelabel
 from posetools.labeling.review.choose import ReviewRequest, ReviewResult, check_review, review
-from posetools.labeling.review.geometry import by_geometry
+from posetools.labeling.review.data import Candidate, Candidates
 from posetools.labeling.review.links import bring_back
-from posetools.labeling.review.scores import Material, Term, by_boxes, by_confidence, by_labels, choose, priorities
+from posetools.labeling.review.scores import (
+    Term,
+    by_boxes,
+    by_confidence,
+    by_geometry,
+    by_labels,
+    choose,
+    priorities,
+)
 from posetools.prediction.read import PicturePredictions
 from tests.build import make_dataset, make_picture
 from tests.cli.run import run
@@ -50,12 +59,20 @@ def labelled(boxes: Floats = BOX, points: Floats = POINTS, visibility: float = 2
     return Labelled(Image("a.jpg", 200, 200), boxes, np.concatenate([points, seen], axis=2), ())
 
 
+def material(
+    labels: Sequence[Labelled | None], predictions: Sequence[PicturePredictions | None], skeleton: Skeleton
+) -> Candidates:
+    pairs = zip(labels, predictions, strict=True)
+    size = next((one.image for one in labels if one), Image("a.jpg", 200, 200)).size
+    return Candidates(tuple(Candidate(Image("a.jpg", *size), *pair) for pair in pairs), skeleton)
+
+
 NOTHING = found(np.zeros((0, 4)), np.zeros((0, 8, 2)))
 
 
 def test_confidence_is_that_of_the_least_sure_object() -> None:
     two = replace(found(np.tile(BOX, (2, 1)), np.tile(POINTS, (2, 1, 1))), scores=np.array([0.9, 0.5]))
-    terms = by_confidence(Material([None] * 3, [two, NOTHING, None], CAR8))
+    terms = by_confidence(material([None] * 3, [two, NOTHING, None], CAR8))
     assert terms == [Term(0.75, "least sure object 0.25 (box 0.50, points 0.50)"), Term(0.5, "nothing is found"), None]
 
 
@@ -64,7 +81,7 @@ def test_boxes_count_points_outside_and_overlaps_less_than_usual() -> None:
     out = POINTS.copy()
     out[0, 3] = (110.0, 40.0)
     small = found(np.array([[0.0, 0.0, 200.0, 200.0]]))
-    usual, outside, less, empty = by_boxes(Material([None] * 4, [found(), found(points=out), small, NOTHING], CAR8))
+    usual, outside, less, empty = by_boxes(material([None] * 4, [found(), found(points=out), small, NOTHING], CAR8))
     assert usual == (0.0, "box and points agree") and empty == (0.0, "nothing is found")
     assert outside and outside.value == pytest.approx(10 / 100 / 0.25)
     assert outside.reason == f"{CAR8.names[3]} lies 10 px outside of its box"
@@ -80,7 +97,7 @@ def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
     pairs = [(labelled(), found()), (labelled(), found(points=far)), (labelled(), elsewhere), (hidden, found())]
     empty = labelled(np.zeros((0, 4)), np.zeros((0, 8, 2)))
     pairs += [(empty, elsewhere), (labelled(), NOTHING), (empty, NOTHING)]
-    terms = by_labels(Material([a for a, _ in pairs], [b for _, b in pairs], CAR8))
+    terms = by_labels(material([a for a, _ in pairs], [b for _, b in pairs], CAR8))
     assert [round(term.value, 4) for term in terms if term] == [0.0, pytest.approx(0.1236, abs=1e-4), 1, 0, 0.4, 1, 0]
     # One of eight points, 30 px away, with sigma 0.05 and an area of 10000.
     oks = (7 + np.exp(-(30**2) / (2 * 10000 * 0.1**2))) / 8
@@ -88,7 +105,7 @@ def test_labels_count_what_is_missed_what_is_too_many_and_oks() -> None:
     assert terms[1].reason == f"object 1: OKS {oks:.2f}; {CAR8.names[5]} is 30 px from its label"
     assert terms[2] and terms[2].reason == "labelled object 1 is not found"
     assert terms[4] and terms[4].reason == "an object is found (0.40), not labelled"
-    assert by_labels(Material([None, labelled()], [found(), None], CAR8)) == [None, None]
+    assert by_labels(material([None, labelled()], [found(), None], CAR8)) == [None, None]
 
 
 def test_geometry_counts_what_fits_no_car() -> None:
@@ -104,14 +121,13 @@ def test_geometry_counts_what_fits_no_car() -> None:
     clean = Labelled(image, boxes, points.copy(), ())
     points[0, 3, 0] += 0.2 * float(np.hypot(*sides))
     moved = found(boxes, points[:, :, :2])
-    moved = replace(moved, size=image.size)
     few = replace(moved, keypoint_scores=np.array([[0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]]))
-    terms = by_geometry(Material([clean, None, None, None], [None, moved, few, None], CAR8))
+    terms = by_geometry(material([clean, None, None, None], [None, moved, few, None], CAR8))
     assert terms[0] and terms[0].value < 0.2
     assert terms[1] and terms[1].value > 0.4 and "the points fit no car by" in terms[1].reason
     assert terms[2] is None and terms[3] is None
     no_template = CAR8.model_copy(update={"template": None})
-    assert by_geometry(Material([clean], [None], no_template)) == [None]
+    assert by_geometry(material([clean], [None], no_template)) == [None]
 
 
 def test_priority_is_of_the_terms_that_there_are() -> None:

@@ -20,8 +20,7 @@ from posetools.errors import InputError, OutputError, PosetoolsError, RequestErr
 from posetools.formats import FORMATS
 from posetools.formats.coco import format as coco
 from posetools.imaging.drawing import BOX_COLOR
-from posetools.labeling.view import ViewRequest, ViewResult, view
-from posetools.labeling.view_draw import MARKED
+from posetools.labeling.view import MARKED, ViewRequest, ViewResult, view
 from tests.coco_sample import Document, edit
 from tests.converting import contents
 

@@ -115,7 +115,7 @@ def test_exporting_warns_of_nothing(detector: Detector, estimator: PoseEstimator
 
 
 def test_the_manifest_says_what_the_configs_say(made: Exporting, pose_run: Run) -> None:
-    manifest = Bundle.open(made.out, "cpu").manifest
+    manifest = Bundle.open(made.out).manifest
     assert manifest == made.manifest
     det, pose = manifest.det, manifest.pose
     assert (det.input_size, det.classes, det.pad_value) == ((64, 64), ("car",), (114.0, 114.0, 114.0))
@@ -140,7 +140,7 @@ def test_all_differences_are_those_of_rounding(made: Exporting) -> None:
 
 
 def test_samples_hold_what_the_bundle_finds(made: Exporting) -> None:
-    bundle = Bundle.open(made.out, "cpu")
+    bundle = Bundle.open(made.out)
     assert len(made.manifest.samples) == 2
     assert all(sample.boxes for sample in made.manifest.samples)
     report = verify(made.manifest, bundle.sample_pictures(), PosePipeline.from_bundle(made.out))
@@ -166,10 +166,10 @@ def test_a_bundle_runs_where_torch_and_openmmlab_are_not(made: Exporting) -> Non
         "for name in ('torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet', 'mmpose', 'onnx', 'xtcocotools'):\n"
         "    sys.modules[name] = None\n"
         "from posetools.pairs.pipeline import PosePipeline\n"
-        "from posetools.runtime.archive import Archive\n"
+        "from posetools.runtime.bundle import Bundle\n"
         "from posetools.runtime.verify import verify\n"
         "path = sys.argv[1]\n"
-        "archive = Archive.open(path)\n"
+        "archive = Bundle.open(path)\n"
         "print(verify(archive.manifest, archive.sample_pictures(), PosePipeline.from_bundle(path)).ok)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, made.out], capture_output=True, text=True, check=False)
@@ -181,7 +181,7 @@ def test_the_flip_test_is_that_of_mmpose(pair: Pair, made: Exporting, tmp_path: 
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=True)
     picture = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = np.array([[10.0, 5, 70, 60], [0, 0, 96, 80], [40, 30, 90, 77]])
-    found = [Bundle.open(path, "cpu").estimator.estimate([picture], [boxes])[0] for path in (flipped.out, made.out)]
+    found = [Bundle.open(path).models("cpu")[1].estimate([picture], [boxes])[0] for path in (flipped.out, made.out)]
     np.testing.assert_allclose(found[0].scores, stock(picture, boxes).scores, atol=1e-5)
     assert np.abs(found[0].scores - found[1].scores).max() > 1e-3
     assert flipped.manifest.samples == ()
@@ -234,7 +234,7 @@ def test_half_is_half_the_size_and_its_loss_is_measured(pair: Pair, tiny: Tiny, 
     for name in ("bbox/AP", "labelled_boxes/OKS/AP", "labelled_boxes/PCK@0.1", "detected_boxes/OKS/AP"):
         assert {name} <= full.metrics.keys() & small.metrics.keys() & half.manifest.metrics.keys()
     assert half.manifest.metrics.items() >= small.metrics.items()
-    bundle = Bundle.open(half.out, "cpu")
+    bundle = Bundle.open(half.out)
     assert verify(bundle.manifest, bundle.sample_pictures(), PosePipeline.from_bundle(half.out)).ok
     assert _largest_score_difference(half, pair) < 0.05
 
@@ -253,7 +253,7 @@ def test_int8_is_a_third_of_the_size_at_most(pair: Pair, tmp_path: Path) -> None
         assert quantised
         assert not any(node.name in decoding for node in quantised)
         assert {opset.domain for opset in model.opset_import} <= {"", "com.microsoft"}
-    bundle = Bundle.open(small.out, "cpu")
+    bundle = Bundle.open(small.out)
     assert verify(bundle.manifest, bundle.sample_pictures(), PosePipeline.from_bundle(small.out)).ok
     assert 0 < _largest_score_difference(small, pair) < 0.2
 
@@ -263,7 +263,7 @@ def _largest_score_difference(made: Exporting, pair: Pair) -> float:
     picture = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = [np.array([[10.0, 5, 70, 60], [0, 0, 96, 80]])]
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=False)
-    ours, theirs = (one.estimate([picture], boxes)[0] for one in (Bundle.open(made.out, "cpu").estimator, stock))
+    ours, theirs = (one.estimate([picture], boxes)[0] for one in (Bundle.open(made.out).models("cpu")[1], stock))
     assert isinstance(ours, Poses)
     return float(np.abs(ours.scores - theirs.scores).max() / theirs.scores.max())
 
@@ -440,6 +440,6 @@ def test_other_heads_are_refused_by_name(
 
 
 def test_the_estimator_of_a_bundle_is_named_as_such(made: Exporting) -> None:
-    assert isinstance(Bundle.open(made.out, "cpu").estimator, OnnxEstimator)
+    assert isinstance(Bundle.open(made.out).models("cpu")[1], OnnxEstimator)
     assert made.manifest.made_by.startswith("posetools ")
     assert "onnxruntime " in made.manifest.made_by

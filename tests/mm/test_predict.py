@@ -15,7 +15,7 @@ from posetools import PipelineOptions, PosePipeline
 from posetools.core.folder import IMAGES, ann_file
 from posetools.errors import RequestError
 from posetools.imaging.frames import open_sources, read_picture
-from posetools.imaging.video import VideoWriter, probe
+from posetools.imaging.video import new_video, probe
 from posetools.pairs.find import named_pair, zoo_config
 from tests.build import make_picture
 from tests.cli.run import run
@@ -42,7 +42,7 @@ def models(det_run: Run, pose_run: Run) -> list[str | Path]:
 
 def make_video(path: Path, frames: int = 5, fps: float = 7.0) -> Path:
     rng = np.random.default_rng(3)
-    with VideoWriter(path, fps, (96, 80)) as video:
+    with new_video(path, fps, (96, 80)) as video:
         for _ in range(frames):
             video.write(rng.integers(0, 255, (80, 96, 3), dtype=np.uint8))
     return path

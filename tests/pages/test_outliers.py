@@ -8,8 +8,13 @@ import pytest
 from posetools.checks.structure import SoundObjects
 from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton_draft import draft_skeleton
-from posetools.pages.validation.figures import figures_of
-from posetools.pages.validation.outliers import place_outliers, shape_outliers, size_outliers, visible_outliers
+from posetools.pages.validation.charts import (
+    figures_of,
+    place_outliers,
+    shape_outliers,
+    size_outliers,
+    visible_outliers,
+)
 
 DOG = draft_skeleton("dog", ["nose", "left-ear", "right-ear", "tail"], "dog")
 

@@ -19,8 +19,9 @@ from PIL import Image as Pillow
 from posetools.checks.validate import validate
 from posetools.core.findings import Finding
 from posetools.errors import RequestError
-from posetools.pages.validation.crops import Cropper, region_of
-from posetools.pages.validation.figures import CELLS, EDGE, figures_of
+from posetools.pages.cutouts import region_of
+from posetools.pages.validation.charts import CELLS, EDGE, figures_of
+from posetools.pages.validation.crops import Cropper
 from posetools.pages.validation.page import SHOWN_PER_CODE, write_report
 from tests.coco_sample import edit, write_sample
 

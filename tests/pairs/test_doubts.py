@@ -10,7 +10,7 @@ from posetools.files.disk import write_json
 from posetools.mm.evaluations import EVALUATIONS
 from posetools.mm.run_log import METRICS
 from posetools.pairs.doubts import doubt_of_checkpoint, doubts_of_bundle, doubts_of_pair
-from posetools.runtime.archive import write_bundle
+from posetools.runtime.bundle import write_bundle
 from tests.cli.run import run
 from tests.runtime.tiny import parts, picture, png
 

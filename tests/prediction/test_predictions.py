@@ -179,7 +179,7 @@ def test_pycocotools_opens_and_scores_the_results(tmp_path: Path) -> None:
                 keypoint_scores=np.full((n, 8), 0.8),
             )
             writer.add(perfect, image.file_name)
-    assert writer.problem == ""
+    assert writer.problems == []
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(labelled))
     assert evaluate(truth, str(tmp_path / "r.json"), "bbox") == pytest.approx(1.0)
@@ -212,10 +212,10 @@ def test_pictures_without_an_image_id_are_counted(tmp_path: Path) -> None:
         for name in "bcde":
             writer.add(make_result(2), f"{name}.jpg")
     assert (writer.left_out, writer.unknown) == (8, ["b.jpg", "c.jpg", "d.jpg", "e.jpg"])
-    assert writer.problem == (
+    assert writer.problems == [
         f"{path}: 4 of 5 pictures are not in the COCO file that gives the image ids; the 8 objects found in them are "
         "left out of this file: b.jpg, c.jpg, d.jpg, ..."
-    )
+    ]
     assert [entry["image_id"] for entry in json.loads(path.read_text())] == [7]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,19 @@ import posetools.formats.labelme.format as labelme
 from posetools.errors import OutputError, RequestError
 from posetools.formats.base import ReadOptions
 from posetools.imaging.frames import read_picture
-from posetools.prediction.write import LabelmeWriter, check_labelme_names, write_labelme
+from posetools.prediction.write import LabelmeWriter, check_labelme_names
 from posetools.runtime.results import PoseResult
 from tests.build import make_picture
 from tests.prediction.test_predictions import CAR8, SIZE, make_result
+
+
+def write_all(results: Iterable[tuple[str, PoseResult]], folder: Path, *, kpt_thr: float) -> list[str]:
+    results = list(results)
+    check_labelme_names([name for name, _ in results])
+    with LabelmeWriter(folder, kpt_thr=kpt_thr) as writer:
+        for name, result in results:
+            writer.add(result, name)
+    return writer.problems
 
 
 def test_labelme_reads_back_what_was_predicted(tmp_path: Path) -> None:
@@ -28,7 +37,7 @@ def test_labelme_reads_back_what_was_predicted(tmp_path: Path) -> None:
         None,
     ]
     results = [make_result(count, seed=count, path=path) for count, path in zip((2, 0, 3), sources, strict=True)]
-    assert write_labelme(zip(names, results, strict=True), tmp_path / "out", kpt_thr=0.4) == []
+    assert write_all(zip(names, results, strict=True), tmp_path / "out", kpt_thr=0.4) == []
     read = labelme.FORMAT.read([tmp_path / "out"], CAR8, ReadOptions())
     assert {finding.code for finding in read.findings} == {"W325"} and read.files == 3
     assert [image.file_name for image in read.dataset.images] == sorted(names)
@@ -46,7 +55,7 @@ def test_labelme_reads_back_what_was_predicted(tmp_path: Path) -> None:
 
 def test_shapes_say_their_scores(tmp_path: Path) -> None:
     result = make_result(1)
-    write_labelme([("a.png", result)], tmp_path / "out", kpt_thr=0.5)
+    write_all([("a.png", result)], tmp_path / "out", kpt_thr=0.5)
     content = json.loads((tmp_path / "out/a.json").read_text())
     rectangle, *points = content["shapes"]
     assert (rectangle["label"], rectangle["description"]) == ("car", f"score {result.scores[0]:.2f}")
@@ -59,9 +68,8 @@ def test_shapes_say_their_scores(tmp_path: Path) -> None:
 def test_an_object_that_labelme_cannot_hold_is_counted(tmp_path: Path) -> None:
     result = make_result(2)
     result.boxes[1, 2] = result.boxes[1, 0]
-    writer = LabelmeWriter(tmp_path, kpt_thr=0.3)
-    writer.add(result, "a.png")
-    assert writer.problems == ["a.png: 1 of 2 objects left out: their boxes have no area"]
+    problems = write_all([("a.png", result)], tmp_path, kpt_thr=0.3)
+    assert problems == ["a.png: 1 of 2 objects left out: their boxes have no area"]
     read = labelme.FORMAT.read([tmp_path], CAR8, ReadOptions())
     assert {finding.code for finding in read.findings} == {"W325"} and len(read.dataset) == 1
 
@@ -90,14 +98,14 @@ def test_a_labelme_folder_is_written_whole_or_not_at_all(
     tmp_path: Path, make: Callable[[Path], list[tuple[str, PoseResult]]], error: type[Exception], problem: str
 ) -> None:
     with pytest.raises(error) as caught:
-        write_labelme(make(tmp_path), tmp_path / "out", kpt_thr=0.3)
+        write_all(make(tmp_path), tmp_path / "out", kpt_thr=0.3)
     assert problem in str(caught.value) and list(tmp_path.iterdir()) == []
 
 
 def test_labelme_folder_that_holds_something(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(RequestError, match="exists and is not empty"):
-        write_labelme([("a.png", make_result(1))], tmp_path, kpt_thr=0.3)
+        write_all([("a.png", make_result(1))], tmp_path, kpt_thr=0.3)
 
 
 def test_names_are_checked_before_anything_runs() -> None:

@@ -10,10 +10,16 @@ import pytest
 
 from posetools.imaging.header import Picture
 from posetools.mm.stack import prepare
-from posetools.runtime.decode import class_nms, detections, heatmaps_of, keypoints
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
-from posetools.runtime.networks import OnnxDetector, OnnxEstimator
-from posetools.runtime.preprocess import crops_of
+from posetools.runtime.networks import (
+    OnnxDetector,
+    OnnxEstimator,
+    class_nms,
+    crops_of,
+    detections,
+    heatmaps_of,
+    keypoints,
+)
 from tests.runtime import tiny
 
 pytestmark = pytest.mark.train

@@ -341,19 +341,20 @@ def test_a_bundle_runs_without_torch_and_openmmlab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("module", "package"), [("onnxruntime", "onnxruntime"), ("cv2", "opencv-python")])
 def test_without_the_extra_it_is_named(module: str, package: str, tmp_path: Path) -> None:
     path = tiny.write(tmp_path / "cars.zip")
-    code = f"from posetools.runtime.bundle import Bundle\nBundle.open({str(path)!r})"
+    code = f"from posetools.runtime.bundle import Bundle\nBundle.open({str(path)!r}).models()"
     done = _in_a_process((module,), code)
     needs = f"needs the 'runtime' extra ({package} is not installed)"
     assert f"posetools.errors.MissingExtraError: running {path} {needs}" in done.stderr
 
 
 def test_a_bundle_opens_with_its_networks_and_samples(tmp_path: Path) -> None:
-    bundle = Bundle.open(tiny.write(tmp_path / "cars.zip", seeds=(3,)), "cpu", score_thr=0.7)
+    bundle = Bundle.open(tiny.write(tmp_path / "cars.zip", seeds=(3,)))
+    detector, estimator = bundle.models("cpu", score_thr=0.7)
     [(sample, picture)] = bundle.sample_pictures()
     assert (picture == tiny.picture(3)).all()
-    [found] = bundle.detector([picture])
+    [found] = detector([picture])
     assert found.scores.min() > 0.7
-    [poses] = bundle.estimator.estimate([picture], [found.boxes])
+    [poses] = estimator.estimate([picture], [found.boxes])
     assert len(poses) == len(found) >= len(sample.boxes) > 0
-    assert bundle.detector.classes == ("car", "van")
-    assert bundle.estimator.num_keypoints == bundle.manifest.skeleton.num_keypoints == 3
+    assert detector.classes == ("car", "van")
+    assert estimator.num_keypoints == bundle.manifest.skeleton.num_keypoints == 3

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.runtime.archive import Archive, write_bundle
+from posetools.runtime.bundle import Bundle, write_bundle
 from posetools.runtime.manifest import Sample
 from posetools.runtime.results import PoseResult
 from posetools.runtime.verify import compare
@@ -24,7 +24,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _rewritten(good: Path, path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """Write the bundle again with the expected output of its first sample changed."""
-    opened = Archive.open(good)
+    opened = Bundle.open(good)
     files = {network.file: opened.network(network) for network in opened.manifest.networks}
     files |= {sample.file: tiny.png(picture) for sample, picture in opened.sample_pictures()}
     first, *rest = opened.manifest.samples
@@ -112,7 +112,7 @@ def test_another_order_of_equally_sure_objects_is_the_same(good: Path, tmp_path:
 
 def test_other_networks_under_the_same_expectations_are_found_out(good: Path, tmp_path: Path) -> None:
     """The file's hash fits, so only running it shows that it is another network."""
-    opened = Archive.open(good)
+    opened = Bundle.open(good)
     det = tiny.det_model().replace(np.float32(1 / 255).tobytes(), np.float32(1 / 250).tobytes())
     assert det != tiny.det_model()
     files = {"det.onnx": det, "pose.onnx": tiny.pose_model()}

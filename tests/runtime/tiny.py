@@ -19,9 +19,9 @@ from PIL import Image as Pillow
 
 from posetools.core.skeleton import Skeleton
 from posetools.imaging.header import Picture
-from posetools.runtime.archive import write_bundle
-from posetools.runtime.backend import Singles
+from posetools.runtime.bundle import write_bundle
 from posetools.runtime.manifest import DetNetwork, Manifest, PoseNetwork, Sample, Thresholds
+from posetools.runtime.session import Singles
 
 OPSET = 17
 CELL = 8

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from posetools.synth.camera import Camera
-from posetools.synth.car import Car
-from posetools.synth.mesh import RGB, Mesh
-from posetools.synth.sample_car import sample_car
+from posetools.synth.car import RGB, Car, Mesh
+from posetools.synth.sample import sample_car
 from posetools.synth.scene import Finish, Ground, Light, PlacedCar, Scene
 
 SIZE = (400, 300)

@@ -9,11 +9,9 @@ import pytest
 
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import load_skeleton
-from posetools.synth.camera import Camera
-from posetools.synth.car import car_keypoints, car_mesh
-from posetools.synth.mesh import box
+from posetools.synth.camera import Camera, Screen, rasterise, to_screen
+from posetools.synth.car import box, car_keypoints, car_mesh
 from posetools.synth.picture import render_random, render_scene
-from posetools.synth.raster import Screen, rasterise, to_screen
 from posetools.synth.scene import PlacedCar, Scene
 from tests.synth.scenes import SIZE, make_car, make_scene
 

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from posetools.core.skeleton import load_skeleton
-from posetools.synth.car import car_mesh
-from posetools.synth.mesh import Mesh, ball, box, cylinder
+from posetools.synth.car import Mesh, ball, box, car_mesh, cylinder
 from posetools.synth.picture import LEAST_SEEN, render_random, render_scene
-from posetools.synth.sample import sample_scene
-from posetools.synth.sample_car import STYLES
+from posetools.synth.sample import STYLES, sample_scene
 from posetools.synth.scene import PlacedCar
 from tests.synth.scenes import make_car, make_scene
 

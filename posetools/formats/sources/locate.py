@@ -24,9 +24,8 @@ from posetools.formats.sources.image_names import (
     named_in,
     path_parts,
 )
-from posetools.imaging.decoding import upright_command
+from posetools.imaging.decoding import SIDEWAYS, upright_command
 from posetools.imaging.header import Header, read_header
-from posetools.imaging.orientation import SIDEWAYS
 
 # Bytes; beyond them Linux answers with an error instead of "there is no such file".
 LONGEST_NAME = 255

@@ -28,24 +28,23 @@ from posetools.files.disk import check_free, is_inside, staged_folder, write_jso
 from posetools.formats.labelme.write import Drawn, labelme_document, labelme_text
 from posetools.imaging.drawing import DEFAULT_STYLE
 from posetools.imaging.header import save_picture
+from posetools.labeling.review import scores
 from posetools.labeling.review.data import Candidate, Candidates, features, predicted, read_candidates, with_predictions
-from posetools.labeling.review.geometry import by_geometry
 from posetools.labeling.review.links import PICTURES, RECORD, Links, link_files
-from posetools.labeling.review.scores import Material, Term, by_boxes, by_confidence, by_labels, choose, priorities
 from posetools.labeling.sheet import HIDDEN
-from posetools.labeling.view_draw import View, draw_sheet
+from posetools.labeling.view import View, draw_sheet
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.write import check_labelme_names
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
 # What gives for each of N pictures its term, or None where it cannot have it.
-Judge: TypeAlias = Callable[[Material], Sequence[Term | None]]
+Judge: TypeAlias = Callable[[Candidates], Sequence[scores.Term | None]]
 TERMS: Mapping[str, Judge] = {
-    "confidence": by_confidence,
-    "boxes": by_boxes,
-    "geometry": by_geometry,
-    "labels": by_labels,
+    "confidence": scores.by_confidence,
+    "boxes": scores.by_boxes,
+    "geometry": scores.by_geometry,
+    "labels": scores.by_labels,
 }
 VARIETY = "variety"
 BY = (*TERMS, VARIETY)
@@ -99,7 +98,7 @@ class Chosen:
 
     candidate: Candidate
     score: float
-    terms: Mapping[str, Term | None]
+    terms: Mapping[str, scores.Term | None]
     variety: float
 
     @property
@@ -202,14 +201,13 @@ def rank(candidates: Candidates, request: ReviewRequest, progress: Progress = si
         progress: told how far it is.
     """
     pictures = candidates.pictures
-    material = Material([one.labels for one in pictures], [one.found for one in pictures], candidates.skeleton)
-    judged = {name: judge(material) for name, judge in TERMS.items() if name in request.by}
+    judged = {name: judge(candidates) for name, judge in TERMS.items() if name in request.by}
     terms = [{name: of_all[i] for name, of_all in judged.items()} for i in range(len(pictures))]
     empty = [name for name in judged if all(one[name] is None for one in terms)]
-    priority = priorities(terms)
+    priority = scores.priorities(terms)
     weight = request.variety if VARIETY in request.by else 0.0
     looks = features(pictures, progress) if weight else np.zeros((len(pictures), 1))
-    rows, apart = choose(priority, looks, request.number, weight)
+    rows, apart = scores.choose(priority, looks, request.number, weight)
     chosen = [
         Chosen(pictures[row], float(priority[row] + weight * distance), terms[row], distance)
         for row, distance in zip(rows, apart, strict=True)
@@ -229,11 +227,7 @@ _WITHOUT = {
 
 
 def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest, progress: Progress) -> None:
-    named = [
-        (one.candidate.image.file_name, one.candidate.image.path)
-        for one in result.chosen
-        if one.candidate.image.path is not None
-    ]
+    named = [(one.candidate.image.file_name, one.candidate.path) for one in result.chosen]
     check_labelme_names([name for name, _ in named])
     with staged_folder(request.out, overwrite=request.overwrite) as staged:
         how = request.links or ("symlink" if candidates.beside else "copy")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +25,12 @@ from posetools.formats import FORMATS
 from posetools.formats.base import ReadOptions
 from posetools.formats.labelme import format as labelme
 from posetools.formats.labelme.write import is_untouched
-from posetools.imaging.frames import ahead, read_picture
-from posetools.imaging.header import Picture, is_picture, open_decoded, read_header
+from posetools.imaging.header import is_picture, open_decoded, read_header
 from posetools.pairs.pipeline import PosePipeline
-from posetools.prediction.read import PicturePredictions, image_ids_of, read_predictions
+from posetools.prediction.predict import each_predicted
+from posetools.prediction.read import PicturePredictions, image_ids_of, join_ids, read_predictions
 from posetools.progress import Progress
 
-_TOGETHER = 4
 # Pictures are told apart by this many grey cells a side, and by what is found in them.
 _CELLS = 8
 _MANY_OBJECTS = 8
@@ -43,7 +41,7 @@ class Candidate:
     """One picture.
 
     Attributes:
-        image: the picture; its ``path`` says where it lies.
+        image: the picture.
         labels: a person's labels; None where there are none (also where a model's are that nobody has saved).
         found: what is predicted; None where that is not known.
     """
@@ -51,6 +49,11 @@ class Candidate:
     image: Image
     labels: Labelled | None = None
     found: PicturePredictions | None = None
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.image.path or Path(self.image.file_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +147,11 @@ def with_predictions(candidates: Candidates, path: Path) -> Candidates:
         RequestError: the file has none of the pictures, or goes by image ids that are not known.
         InputError: it cannot be read.
     """
-    ids = _image_ids(candidates.ann_files) if candidates.ann_files else None
+    # Ids of two splits that clash cannot be told apart; predictions by name need none.
+    files = candidates.ann_files
+    ids = (join_ids([image_ids_of(Path(file)) for file in files]) or {}) if files else None
     found = read_predictions(path, candidates.skeleton, ids)
-    pictures = [replace(one, found=_sized(found.get(one.image.file_name), one.image)) for one in candidates.pictures]
+    pictures = [replace(one, found=found.get(one.image.file_name)) for one in candidates.pictures]
     known = [one for one in pictures if one.found is not None and not one.found.problem]
     if not known:
         names = [one.image.file_name for one in candidates.pictures]
@@ -156,20 +161,6 @@ def with_predictions(candidates: Candidates, path: Path) -> Candidates:
     if len(known) < len(pictures):
         notes.append(f"{path}: says nothing about {len(pictures) - len(known)} pictures, which are left out")
     return replace(candidates, pictures=tuple(known), notes=tuple(notes))
-
-
-def _sized(found: PicturePredictions | None, image: Image) -> PicturePredictions | None:
-    # COCO's results do not say the size of a picture.
-    return found if found is None or found.size else replace(found, size=image.size)
-
-
-def _image_ids(files: Sequence[str]) -> Mapping[str, int]:
-    ids = [image_ids_of(Path(file)) for file in files]
-    together = {name: number for one in ids for name, number in one.items()}
-    if len(set(together.values())) < sum(map(len, ids)):
-        # Ids of two splits that clash cannot be told apart; predictions by name need none.
-        return {}
-    return together
 
 
 def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress) -> Candidates:
@@ -183,36 +174,17 @@ def predicted(candidates: Candidates, pipeline: PosePipeline, progress: Progress
         raise RequestError(must_be("the pose estimator", rule, pipeline.skeleton.name))
     pictures: list[Candidate] = []
     notes = list(candidates.notes)
-    done = 0
-    with closing(ahead(_batches(candidates.pictures), 1)) as batches:
-        for batch in batches:
-            results = iter(pipeline.predict([picture for _, picture in batch if not isinstance(picture, str)]))
-            for one, picture in batch:
-                done += 1
-                if isinstance(picture, str):
-                    notes.append(f"{picture}; it is left out")
-                    continue
-                result = next(results)
+    every = each_predicted(pipeline, ((one, one.path) for one in candidates.pictures))
+    with closing(every):
+        for done, (one, result) in enumerate(every, start=1):
+            if isinstance(result, str):
+                why = result if one.image.path else f"{one.image.file_name}: has no file"
+                notes.append(f"{why}; it is left out")
+            else:
                 arrays = result.boxes, result.scores, result.keypoints, result.keypoint_scores
-                found = PicturePredictions(one.image.file_name, *arrays, size=result.size)
-                pictures.append(replace(one, found=found))
+                pictures.append(replace(one, found=PicturePredictions(one.image.file_name, *arrays)))
             progress("predicting", done, len(candidates.pictures))
     return replace(candidates, pictures=tuple(pictures), skeleton=pipeline.skeleton, notes=tuple(notes))
-
-
-def _batches(pictures: Sequence[Candidate]) -> Iterator[list[tuple[Candidate, Picture | str]]]:
-    left = ((one, _read(one)) for one in pictures)
-    while batch := list(islice(left, _TOGETHER)):
-        yield batch
-
-
-def _read(one: Candidate) -> Picture | str:
-    if one.image.path is None:
-        return f"{one.image.file_name}: has no file"
-    try:
-        return read_picture(one.image.path)
-    except InputError as exc:
-        return str(exc)
 
 
 def features(pictures: Sequence[Candidate], progress: Progress) -> Floats:
@@ -230,11 +202,9 @@ def features(pictures: Sequence[Candidate], progress: Progress) -> Floats:
 def _thumbnail(one: Candidate) -> Floats:
     """Return (cells x cells,) grey values from 0 to 1."""
     grey = np.full(_CELLS**2, 0.5)
-    if one.image.path is None:
-        return grey
     try:
         # A JPEG is decoded at a fraction of its size.
-        upright, _ = open_decoded(one.image.path, "L", (_CELLS * 8, _CELLS * 8))
+        upright, _ = open_decoded(one.path, "L", (_CELLS * 8, _CELLS * 8))
         small = upright.resize((_CELLS, _CELLS), Pillow.Resampling.BOX)
     except InputError:
         return grey

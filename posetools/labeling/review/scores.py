@@ -1,22 +1,28 @@
 """How much is to be learnt from a picture: the terms of ``posetools review``, each 0 (nothing) to 1, with its reason.
 
 docs/review.md has the formulas. A term that a picture cannot have (no predictions, no labels) is None, and does not
-count for it.
+count for it. The term ``geometry`` is whether keypoints can be those of one rigid object; its fit is the one that
+``posetools validate`` finds misplaced points with (posetools/checks/rigid/fit.py): the most probable object of the
+skeleton's template, under the most probable camera. A skeleton without a template has no such term.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from posetools.checks.rigid.fit import Views, fit
+from posetools.checks.rigid.template import rigid
+from posetools.core.dataset import Visibility
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.matching import best_free
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.shown import Labelled
+from posetools.labeling.review.data import Candidates
 from posetools.prediction.read import PicturePredictions
+from posetools.runtime.results import KPT_THR
 
 # What a picture counts in which nothing was found: it may show nothing, or all of it may be missed.
 NOTHING_FOUND = 0.5
@@ -32,24 +38,9 @@ class Term(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What is known about N pictures.
-
-    Attributes:
-        labels: N pictures with a person's labels; None where there are none.
-        found: N pictures' predictions; None where there are none.
-        skeleton: what the keypoints of both are.
-    """
-
-    labels: Sequence[Labelled | None]
-    found: Sequence[PicturePredictions | None]
-    skeleton: Skeleton
-
-
-def by_confidence(material: Material) -> list[Term | None]:
+def by_confidence(candidates: Candidates) -> list[Term | None]:
     """Return 1 minus the least object's box score times the mean of its points' scores."""
-    return [None if one is None else _confidence(one) for one in material.found]
+    return [None if one.found is None else _confidence(one.found) for one in candidates.pictures]
 
 
 def _confidence(found: PicturePredictions) -> Term:
@@ -62,18 +53,18 @@ def _confidence(found: PicturePredictions) -> Term:
     return Term(float(1 - sure[row]), reason)
 
 
-def by_boxes(material: Material) -> list[Term | None]:
+def by_boxes(candidates: Candidates) -> list[Term | None]:
     """Return how little the detector's boxes and the pose estimator's points agree, at the worst object.
 
     A point outside its box counts by its distance; the box round the points by how much less it overlaps the
     detector's box than is usual (the median of all objects).
     """
-    found = material.found
+    found = [one.found for one in candidates.pictures]
     overlaps = [None if one is None else _overlaps(one) for one in found]
     known = [one for one in overlaps if one is not None and len(one)]
     usual = float(np.median(np.concatenate(known))) if known else 0.0
     return [
-        None if one is None or overlap is None else _disagreement(one, overlap, usual, material.skeleton)
+        None if one is None or overlap is None else _disagreement(one, overlap, usual, candidates.skeleton)
         for one, overlap in zip(found, overlaps, strict=True)
     ]
 
@@ -101,14 +92,16 @@ def _disagreement(found: PicturePredictions, overlaps: Floats, usual: float, ske
     return Term(float(less[row]), f"box and box of points overlap by IoU {overlaps[row]:.2f}, usual are {usual:.2f}")
 
 
-def by_labels(material: Material) -> list[Term | None]:
+def by_labels(candidates: Candidates) -> list[Term | None]:
     """Return how much labels and predictions differ, at the worst object.
 
     A labelled object that is not found counts 1, one that is found and not labelled its box score, one that is both
     1 - OKS. Without predictions or without labels there is no term.
     """
-    pairs = zip(material.labels, material.found, strict=True)
-    return [None if ours is None or one is None else _difference(ours, one, material.skeleton) for ours, one in pairs]
+    return [
+        None if one.labels is None or one.found is None else _difference(one.labels, one.found, candidates.skeleton)
+        for one in candidates.pictures
+    ]
 
 
 def _difference(labels: Labelled, found: PicturePredictions, skeleton: Skeleton) -> Term:
@@ -186,3 +179,71 @@ def choose(priority: Floats, features: Floats, number: int, variety: float) -> t
         to_best = (np.linalg.norm(features - features[best], axis=1) / unit).clip(0, 1)
         distance = to_best if len(chosen) == 1 else np.minimum(distance, to_best)
     return chosen, apart
+
+
+# An object of fewer points fits nearly anything.
+_ENOUGH_POINTS = 5
+# A misfit of this share of the box's diagonal counts fully: about what one point at a fifth of it causes.
+_FULL = 0.05
+# How exactly points lie where nothing is wrong: this share of the box's diagonal, and at least so many pixels.
+_EXACT, _EXACT_PIXELS = 0.01, 1.0
+
+
+class _Object(NamedTuple):
+    """One object: the picture it is in, its points (K, 3) from the picture's middle, its diagonal, the longer side."""
+
+    picture: int
+    points: Floats
+    diagonal: float
+    longest: float
+
+
+def by_geometry(candidates: Candidates) -> list[Term | None]:
+    """Return how badly the points fit any real object, at the worst object of at least five points.
+
+    Predictions count, by the points that are sure; where there are none, labels do.
+    """
+    terms: list[Term | None] = [None] * len(candidates.pictures)
+    template = rigid(candidates.skeleton)
+    objects = [] if template is None else _objects(candidates)
+    if template is None or not objects:
+        return terms
+    views = Views(
+        points=np.array([one.points[:, :2].T for one in objects]),
+        visibility=np.array([one.points[:, 2] for one in objects]),
+        sigma=np.array([max(_EXACT_PIXELS, _EXACT * one.diagonal) for one in objects]),
+        longest=np.array([one.longest for one in objects]),
+    )
+    fits = fit(template, views)
+    away = np.sqrt(((fits.projected - views.points) ** 2).sum(axis=1)) * (views.visibility > 0)
+    for one, rms, distances in zip(objects, fits.rms.tolist(), away, strict=True):
+        worst = int(distances.argmax())
+        said = f"{candidates.skeleton.names[worst]} by {distances[worst]:.0f} px"
+        reason = f"the points fit no {candidates.skeleton.category.name} by {rms:.0f} px, {said}"
+        term = Term(float(np.clip(rms / (_FULL * one.diagonal), 0, 1)), reason)
+        before = terms[one.picture]
+        if before is None or term.value > before.value:
+            terms[one.picture] = term
+    return terms
+
+
+def _objects(candidates: Candidates) -> list[_Object]:
+    objects = []
+    for index, one in enumerate(candidates.pictures):
+        if one.found is not None:
+            seen = np.where(one.found.keypoint_scores >= KPT_THR, Visibility.VISIBLE, Visibility.NOT_LABELLED)
+            points = np.concatenate([one.found.keypoints, seen[..., None]], axis=2)
+            objects += _enough(index, one.found.boxes, points, one.image.size)
+        elif one.labels is not None:
+            objects += _enough(index, one.labels.boxes, one.labels.keypoints, one.image.size)
+    return objects
+
+
+def _enough(picture: int, boxes: Floats, keypoints: Floats, size: Sequence[int]) -> list[_Object]:
+    objects = []
+    for box, points in zip(boxes, keypoints, strict=True):
+        diagonal = float(np.linalg.norm(box[2:] - box[:2]))
+        if (points[:, 2] > 0).sum() >= _ENOUGH_POINTS and diagonal > 0:
+            moved = points.astype(np.float64) - np.array([size[0] / 2, size[1] / 2, 0.0])
+            objects.append(_Object(picture, moved, diagonal, float(max(size))))
+    return objects

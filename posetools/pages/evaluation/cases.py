@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
@@ -19,15 +18,13 @@ from PIL import ImageDraw
 
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Floats
-from posetools.core.skeleton import Color
 from posetools.evaluation.diagnosis.diagnosis import Case
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.report import Report
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.verdict import sure_on_nothing
-from posetools.imaging.drawing import Style, draw_instances, fitting_size
+from posetools.pages.cutouts import WRONG, Cutout, cut_out, open_upright, region_of
 from posetools.pages.sealed import data_uri
-from posetools.pages.validation.crops import TILE, open_upright, region_of
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
@@ -35,8 +32,6 @@ NUMBER = 50
 BACKGROUND = "background"
 NOTHING, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
 _GOOD = (None, "good")
-_STYLE = Style(scale=1.8)
-_WRONG: Color = (255, 40, 90)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +145,8 @@ def _shown(reports: Sequence[Report], spot: _Spot) -> ShownCase:
     names = short_names(reports) if len(reports) > 1 else ("prediction",)
     cases = [_case(report, spot) for report in reports]
     of_case = [case.predicted if case else (spot.predicted if at == spot.of else -1) for at, case in enumerate(cases)]
-    view = _view(image.path, _region(reports, spot, of_case))
+    opened = open_upright(image.path) if image.path is not None else None
+    view = cut_out(opened[0], _region(reports, spot, of_case), opened[1]) if opened else None
     panels = [Panel("label", _label(truth, spot, view), "" if spot.row >= 0 else "nothing is labelled here")]
     for at, (report, case, row) in enumerate(zip(reports, cases, of_case, strict=True)):
         text = _text(report, case, row, of_it=spot.of in (-1, at))
@@ -194,42 +190,14 @@ def _region(reports: Sequence[Report], spot: _Spot, rows: Sequence[int]) -> tupl
     return region_of(np.concatenate([low, high])[None], keypoints[None], truth.images[spot.image].size)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class _View:
-    """A region of a picture, as large as a tile."""
-
-    picture: Pillow.Image
-    corner: Floats
-    factor: float
-
-    def place(self, boxes: Floats, keypoints: Floats) -> tuple[Floats, Floats]:
-        """Return boxes and keypoints of the whole picture where they are in this."""
-        moved = keypoints.copy()
-        moved[:, :, :2] = (keypoints[:, :, :2] - self.corner) * self.factor
-        return (boxes - np.tile(self.corner, 2)) * self.factor, moved
-
-
-def _view(path: Path | None, region: tuple[int, int, int, int]) -> _View | None:
-    opened = open_upright(path) if path is not None else None
-    if opened is None:
-        return None
-    picture, scale = opened
-    x1, y1, x2, y2 = region
-    shown = fitting_size((x2 - x1, y2 - y1), TILE)
-    box = (scale * x1, scale * y1, scale * x2, scale * y2)
-    cut = picture.resize(shown, Pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
-    return _View(cut, np.array([x1, y1], dtype=np.float64), shown[0] / (x2 - x1))
-
-
-def _label(truth: Dataset, spot: _Spot, view: _View | None) -> str:
+def _label(truth: Dataset, spot: _Spot, view: Cutout | None) -> str:
     if view is None:
         return ""
     rows = [spot.row] if spot.row >= 0 else np.flatnonzero(truth.image_index == spot.image).tolist()
-    boxes, points = view.place(truth.boxes[rows], truth.keypoints[rows])
-    return data_uri(draw_instances(view.picture, boxes, points, truth.skeleton, style=_STYLE))
+    return data_uri(view.draw(truth.boxes[rows], truth.keypoints[rows], truth.skeleton))
 
 
-def _predicted(report: Report, case: Case | None, row: int, view: _View | None) -> str:
+def _predicted(report: Report, case: Case | None, row: int, view: Cutout | None) -> str:
     if view is None or row < 0:
         return data_uri(view.picture) if view else ""
     truth, predicted = report.truth, report.detected.predicted
@@ -237,9 +205,9 @@ def _predicted(report: Report, case: Case | None, row: int, view: _View | None) 
     sure = np.ones(truth.skeleton.num_keypoints) if scores is None else scores[row] >= KPT_THR
     shown = np.where(sure, Visibility.VISIBLE, Visibility.HIDDEN)[:, None]
     both = np.concatenate([predicted.keypoints[row], shown], axis=1)[None]
-    boxes, points = view.place(predicted.boxes[[row]], both)
-    drawn = draw_instances(view.picture, boxes, points, truth.skeleton, style=_STYLE)
+    drawn = view.draw(predicted.boxes[[row]], both, truth.skeleton)
     if case is not None:
+        _, points = view.place(predicted.boxes[[row]], both)
         _, labels = view.place(truth.boxes[[case.row]], truth.keypoints[[case.row]])
         wrong = [k for k, kind in enumerate(case.kinds) if kind not in _GOOD]
         _mark(drawn, points[0, wrong, :2], labels[0, wrong, :2])
@@ -251,5 +219,5 @@ def _mark(picture: Pillow.Image, points: Floats, labels: Floats) -> None:
     pen = ImageDraw.Draw(picture)
     for (x, y), (to_x, to_y) in zip(points.tolist(), labels.tolist(), strict=True):
         if np.isfinite([x, y]).all() and max(abs(x), abs(y)) < 1e4:
-            pen.line((x, y, to_x, to_y), fill=_WRONG, width=2)
-            pen.ellipse((x - 8, y - 8, x + 8, y + 8), outline=_WRONG, width=2)
+            pen.line((x, y, to_x, to_y), fill=WRONG, width=2)
+            pen.ellipse((x - 8, y - 8, x + 8, y + 8), outline=WRONG, width=2)

@@ -1,17 +1,31 @@
-"""The curves and bars of an evaluation as inline SVG, in the colours of the page's style sheet."""
+"""Which curves, bars and maps the page of an evaluation shows, and how they are drawn.
+
+One pair has a colour for each threshold or each kind of scores; several pairs have a colour each, and what is compared
+is one line of each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from markupsafe import Markup
 
 from posetools.core.geometry import Floats, Ints
-from posetools.pages.validation.charts import SPLIT_COLORS, heat_squares
+from posetools.evaluation.calibration import Calibration
+from posetools.evaluation.coco import RECALLS, Evaluation
+from posetools.evaluation.diagnosis.diagnosis import Diagnosis
+from posetools.evaluation.diagnosis.match import POINT_KINDS
+from posetools.evaluation.diagnosis.mend import LABELS
+from posetools.evaluation.report import Report
+from posetools.evaluation.scoring import has_points
+from posetools.evaluation.tables import short_names
+from posetools.evaluation.thresholds import Curve
+from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, tooltip, upwards, words
+from posetools.pages.evaluation.cases import ShownCase, case_id
 
-# In units of the charts' own coordinates, in which text has a height of 10.
 _WIDTH, _HEIGHT = 340.0, 220.0
 _LEFT, _TOP, _RIGHT, _FOOT = 34.0, 6.0, 8.0, 32.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -45,12 +59,12 @@ class Line:
     dots: bool = False
 
 
-def line_chart(lines: Sequence[Line], *, title: str, x: str, y: str, diagonal: bool = False) -> Markup:
+def line_chart(lines: Sequence[Line], *, label: str, x: str, y: str, diagonal: bool = False) -> Markup:
     """Return lines in a square from 0 to 1 on both axes.
 
     Args:
         lines: what is drawn.
-        title: what the chart shows, for who cannot see it.
+        label: what the chart shows, for who cannot see it.
         x: name of the axis.
         y: likewise.
         diagonal: draw the line on which both are equal.
@@ -60,92 +74,59 @@ def line_chart(lines: Sequence[Line], *, title: str, x: str, y: str, diagonal: b
         parts.append(_line("ideal", _across(0.0), _up(0.0), _across(1.0), _up(1.0)))
     for line in lines:
         parts += _drawn(line)
-    return _svg(_WIDTH, _HEIGHT, "img", title, parts)
+    return svg("curve", (_WIDTH, _HEIGHT), label, parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """One dot of a chart or map.
-
-    Attributes:
-        x: 0 to 1, or an offset.
-        y: likewise.
-        text: what it is.
-        link: the id of its image in the page; empty for a dot without one.
-        color: number of its colour, where it has no link.
-    """
-
-    x: float
-    y: float
-    text: str
-    link: str = ""
-    color: int = 0
-
-
-def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, title: str, x: str, y: str) -> Markup:
+def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, label: str, x: str, y: str) -> Markup:
     """Return dots in a square from 0 to 1 on both axes; those with an image are links and lie above the others.
 
     Args:
         dots: what is drawn.
         ticks: where the axis below has which text.
-        title: what the chart shows, for who cannot see it.
+        label: what the chart shows, for who cannot see it.
         x: name of the axis.
         y: likewise.
     """
     parts = [*_axes(x, y, ticks)]
     for dot in sorted(dots, key=lambda each: bool(each.link)):
-        parts.append(_dot(dot, _across(dot.x), _up(dot.y), 3.5 if dot.link else 2.0))
-    return _svg(_WIDTH, _HEIGHT, "group", title, parts)
+        parts.append(draw_dot(dot, _across(dot.x), _up(dot.y), 3.5 if dot.link else 2.0))
+    return svg("curve", (_WIDTH, _HEIGHT), label, parts, links=True)
 
 
-def _dot(dot: Dot, x: float, y: float, radius: float) -> Markup:
-    style = "outlier" if dot.link else f"dot s{dot.color % SPLIT_COLORS}"
-    circle = Markup('<circle class="{}" cx="{:.2f}" cy="{:.2f}" r="{:g}"><title>{}</title></circle>').format(
-        style, x, y, radius, dot.text
-    )
-    return Markup('<a href="#{}" aria-label="{}">{}</a>').format(dot.link, dot.text, circle) if dot.link else circle
-
-
-def share_bar(shares: Sequence[tuple[str, str, float]]) -> Markup:
-    """Return a bar of parts that follow each other.
-
-    Args:
-        shares: style, text and share (0 to 1) of each part.
-    """
+def _share_bar(shares: Sequence[tuple[str, str, float]]) -> Markup:
+    """Return a bar of parts that follow each other: style, text and share (0 to 1) of each."""
     parts, left = [], 0.0
     for style, text, share in shares:
         if share > 0:
             parts.append(
-                Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10"><title>{}</title></rect>').format(
-                    style, 100 * left, 100 * share, f"{text}: {share:.1%}"
+                Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10">{}</rect>').format(
+                    style, 100 * left, 100 * share, tooltip(f"{text}: {share:.1%}")
                 )
             )
         left += share
     label = ", ".join(f"{text} {share:.0%}" for _, text, share in shares if share > 0)
-    return Markup(
-        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    ).format(label, Markup("").join(parts))
+    return bar(label, parts)
 
 
-def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[str], *, title: str, x: str) -> Markup:
+def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[str], *, label: str, x: str) -> Markup:
     """Return one group of bars per keypoint, 0 to 1.
 
     Args:
         values: keypoint -> one value per series, None where there is nothing to show.
         names: of the series.
-        title: what the chart shows.
+        label: what the chart shows, for who cannot see it.
         x: name of the axis below.
     """
     row = 10.0 * max(1, len(names)) + 8.0
     height = row * len(values) + 30.0
     left, width = _NAMES, _BARS - _NAMES - _NUMBERS
     parts = [_line("grid", left + width * tick, 0.0, left + width * tick, height - 28.0) for tick in _TICKS]
-    parts += [_text(left + width * tick, height - 17.0, "middle", f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
-    parts += [_text(left + width / 2, height - 4.0, "middle", x), _text(left - 6.0, height - 4.0, "end", "keypoint")]
+    parts += [words(left + width * tick, height - 17.0, "middle", f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
+    parts += [words(left + width / 2, height - 4.0, "middle", x), words(left - 6.0, height - 4.0, "end", "keypoint")]
     for number, (keypoint, shares) in enumerate(values.items()):
         top = number * row + 2.0
         short = keypoint if len(keypoint) <= 22 else f"{keypoint[:21]}…"
-        parts.append(_text(left - 6.0, top + row / 2, "end", short))
+        parts.append(words(left - 6.0, top + row / 2, "end", short))
         for at, (name, share) in enumerate(zip(names, shares, strict=True)):
             if share is None:
                 continue
@@ -155,8 +136,8 @@ def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[
                     '<rect class="s{}" x="{:g}" y="{:.1f}" width="{:.1f}" height="8"><title>{}</title></rect>'
                 ).format(at % SPLIT_COLORS, left, y, max(0.5, width * share), f"{keypoint}, {name}: {share:.3f}")
             )
-            parts.append(_text(left + width * share + 3.0, y + 7.5, "start", f"{share:.2f}"))
-    return _svg(_BARS, height, "img", title, parts)
+            parts.append(words(left + width * share + 3.0, y + 7.5, "start", f"{share:.2f}"))
+    return svg("curve", (_BARS, height), label, parts)
 
 
 def offset_counts(offsets: Floats) -> Ints:
@@ -172,7 +153,7 @@ def offset_counts(offsets: Floats) -> Ints:
     return counts
 
 
-def offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
+def _offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
     """Return where predictions of a keypoint lie about their label, which is in the middle; dots lie on top."""
     middle = CELLS / 2
     rings = [
@@ -182,41 +163,23 @@ def offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
     # What is farther than the map reaches lies at its edge, in its direction.
     far = [min(1.0, 0.96 * REACH / max(abs(dot.x), abs(dot.y), 1e-9)) for dot in dots]
     on_top = [
-        _dot(dot, middle * (1 + near * dot.x / REACH), middle * (1 + near * dot.y / REACH), 1.0)
+        draw_dot(dot, middle * (1 + near * dot.x / REACH), middle * (1 + near * dot.y / REACH), 1.0)
         for dot, near in zip(dots, far, strict=True)
     ]
-    return Markup(
-        '<svg class="heat" viewBox="0 0 {0} {0}" role="{5}" aria-label="{1} about its label: {2} points">{3}{4}</svg>'
-    ).format(
-        CELLS,
-        name,
-        int(counts.sum()),
-        heat_squares(counts),
-        Markup("").join((*rings, *on_top)),
-        "group" if dots else "img",
-    )
-
-
-def _svg(width: float, height: float, role: str, title: str, parts: Sequence[Markup]) -> Markup:
-    return Markup('<svg class="curve" viewBox="0 0 {:g} {:g}" role="{}" aria-label="{}">{}</svg>').format(
-        width, height, role, title, Markup("").join(parts)
-    )
+    label = f"{name} about its label: {int(counts.sum())} points"
+    return svg("heat", (CELLS, CELLS), label, [heat_squares(counts), *rings, *on_top], links=bool(dots))
 
 
 def _axes(x: str, y: str, ticks: Sequence[tuple[float, str]] = _SHARES) -> list[Markup]:
     parts = []
     for tick, text in _SHARES:
         parts.append(_line("grid", _across(0.0), _up(tick), _across(1.0), _up(tick)))
-        parts.append(_text(_LEFT - 4.0, _up(tick) + 3.5, "end", text))
+        parts.append(words(_LEFT - 4.0, _up(tick) + 3.5, "end", text))
     for tick, text in ticks:
         parts.append(_line("grid", _across(tick), _up(0.0), _across(tick), _up(1.0)))
-        parts.append(_text(_across(tick), _up(0.0) + 12.0, "middle", text))
-    parts.append(_text(_across(0.5), _HEIGHT - 5.0, "middle", x))
-    at = _up(0.5)
-    parts.append(
-        Markup('<text x="9" y="{0:g}" text-anchor="middle" transform="rotate(-90 9 {0:g})">{1}</text>').format(at, y)
-    )
-    return parts
+        parts.append(words(_across(tick), _up(0.0) + 12.0, "middle", text))
+    parts.append(words(_across(0.5), _HEIGHT - 5.0, "middle", x))
+    return [*parts, upwards(_up(0.5), y)]
 
 
 def _drawn(line: Line) -> list[Markup]:
@@ -252,5 +215,216 @@ def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
     return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(style, x1, y1, x2, y2)
 
 
-def _text(x: float, y: float, anchor: str, text: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(x, y, anchor, text)
+# A point that is farther from its label than this share of the box's longer side is an outlier of its map, which links
+# to so many of them. A chart of objects has so many dots at most, besides those that are links.
+_FAR, _DOTS = 0.1, 3
+_MOST_DOTS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart of the page.
+
+    Attributes:
+        title: what it shows.
+        svg: the chart.
+        legend: style and name of each line.
+        note: what to know of it.
+    """
+
+    title: str
+    svg: Markup
+    legend: tuple[tuple[str, str], ...] = field(default=())
+    note: str = ""
+
+
+def box_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
+    """Return the charts of the detectors: precision and recall, thresholds, calibration."""
+    names = short_names(reports)
+    curves = [report.det.sweep.curve for report in reports]
+    calibrations = [
+        (name, i, report.det.calibration) for i, (name, report) in enumerate(zip(names, reports, strict=True))
+    ]
+    return (
+        _precision_recall("precision and recall of boxes", "IoU", [report.det.evaluation for report in reports], names),
+        _sweep_chart(curves, names),
+        _calibration_chart("calibration of boxes", calibrations),
+    )
+
+
+def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
+    """Return the charts of the poses: precision and recall, calibration, visible against hidden."""
+    names = short_names(reports)
+    charts = []
+    for boxes in reports[0].sides:
+        parts = [report.sides[boxes] for report in reports]
+        title = f"precision and recall of poses, {boxes}"
+        charts.append(_precision_recall(title, "OKS", [part.evaluation for part in parts], names))
+    charts.append(_visibility_chart(reports, names))
+    for what, of in (("objects", "object_calibration"), ("keypoints", "keypoint_calibration")):
+        lines: list[tuple[str, int, Calibration]] = []
+        for i, (name, report) in enumerate(zip(names, reports, strict=True)):
+            part = report.detected if what == "objects" else report.labelled
+            lines.append((name, i, getattr(part, of)))
+        boxes = "detected boxes" if what == "objects" else "labelled boxes"
+        charts.append(_calibration_chart(f"calibration of {what}, {boxes}", lines))
+    return tuple(charts)
+
+
+def keypoint_charts(report: Report) -> tuple[Chart, ...]:
+    """Return a chart of PCK@0.1 of each keypoint for both kinds of boxes, and one of the kinds of its errors."""
+    charts = []
+    for boxes, part in report.sides.items():
+        seen = [part.scores.points["visible"].by_keypoint, part.scores.points["hidden"].by_keypoint]
+        values = {name: [each[name].pck[1] for each in seen] for name in report.truth.skeleton.names}
+        title = f"PCK@0.1 of each keypoint, {boxes}"
+        svg = keypoint_bars(values, ("visible", "hidden"), label=title, x="PCK@0.1: share of labeled points")
+        charts.append(Chart(f"PCK@0.1, {boxes}", svg, (("s0", "visible"), ("s1", "hidden"))))
+    return tuple(charts)
+
+
+def kind_bars(report: Report) -> tuple[tuple[str, Markup], ...]:
+    """Return a bar of what labelled points are, for both kinds of boxes."""
+    return tuple((f"{boxes}: labelled points", _kinds(part.diagnosis)) for boxes, part in report.sides.items())
+
+
+def keypoint_kinds(report: Report) -> tuple[tuple[str, tuple[Markup, ...]], ...]:
+    """Return for each keypoint its bars of what labelled points are, one for each kind of boxes."""
+    return tuple(
+        (name, tuple(_kinds(part.diagnosis, name) for part in report.sides.values()))
+        for name in report.truth.skeleton.names
+    )
+
+
+def offset_maps(report: Report, cases: Sequence[ShownCase]) -> tuple[tuple[str, Markup], ...]:
+    """Return for each keypoint where its predictions on labelled boxes lie about their labels.
+
+    Args:
+        report: the evaluation.
+        cases: those whose images are in the page: dots lead to them.
+    """
+    truth, part = report.truth, report.labelled
+    counted = has_points(truth)
+    longer = (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(axis=1, initial=1e-9)
+    offsets = (part.poses.points - truth.keypoints[:, :, :2]) / longer[:, None, None]
+    labelled = (truth.keypoints[:, :, 2] > 0) & counted[:, None]
+    shown = [(number, case.row) for number, case in enumerate(cases, start=1) if case.row >= 0]
+    maps = []
+    for k, name in enumerate(truth.skeleton.names):
+        away = np.linalg.norm(offsets[:, k], axis=1)
+        far = [(row, number) for number, row in shown if labelled[row, k] and away[row] > _FAR]
+        dots = []
+        for row, number in sorted(far, key=lambda each: -away[each[0]])[:_DOTS]:
+            x, y = offsets[row, k].tolist()
+            text = f"{name} of case {number}: {away[row]:.2f} of the box's longer side away"
+            dots.append(Dot(x, y, text, case_id(number)))
+        maps.append((name, _offset_map(offset_counts(offsets[labelled[:, k], k]), name, dots)))
+    return tuple(maps)
+
+
+def object_chart(reports: Sequence[Report], cases: Sequence[ShownCase]) -> Chart:
+    """Return a dot for each labelled object: the size of its box and its OKS on detected boxes.
+
+    Args:
+        reports: of the same labels.
+        cases: those whose images are in the page: dots lead to them.
+    """
+    truth, names = reports[0].truth, short_names(reports)
+    sizes = np.log2(np.sqrt((truth.boxes[:, 2:] - truth.boxes[:, :2]).prod(axis=1)).clip(1.0))
+    low, high = math.floor(sizes.min(initial=20.0)), math.ceil(sizes.max(initial=0.0) + 1e-9)
+    low, high = (low, max(high, low + 1)) if len(truth) else (0, 1)
+    numbers = {case.row: number for number, case in enumerate(cases, start=1) if case.row >= 0}
+    dots = []
+    for color, (name, report) in enumerate(zip(names, reports, strict=True)):
+        every = report.detected.diagnosis.cases
+        kept = set(np.linspace(0, len(every) - 1, min(len(every), _MOST_DOTS)).round().astype(int).tolist())
+        for place, case in enumerate(every):
+            number = numbers.get(case.row)
+            if place in kept or number:
+                image = truth.images[case.image].file_name
+                text = f"{f'{name}: ' if len(reports) > 1 else ''}{image}: OKS {case.oks:.2f}"
+                x = (float(sizes[case.row]) - low) / (high - low)
+                dots.append(Dot(x, case.oks, text, case_id(number) if number else "", color))
+    ticks = [((power - low) / (high - low), str(2**power)) for power in range(low, high + 1)]
+    title = "each labeled object, detected boxes"
+    svg = dot_chart(dots, ticks, label=title, x="box: square root of the area, in pixels", y="OKS")
+    legend = [(f"s{color % SPLIT_COLORS}", name) for color, name in enumerate(names) if len(reports) > 1]
+    linked = [("dot", "one of the worst cases: click it to see its image")] if numbers else []
+    return Chart(title, svg, (*legend, *linked))
+
+
+def _kinds(diagnosis: Diagnosis, keypoint: str | None = None) -> Markup:
+    counts = diagnosis.counts if keypoint is None else diagnosis.by_keypoint[keypoint]
+    total = max(1, sum(counts[kind] for kind in POINT_KINDS))
+    return _share_bar([(f"k-{kind}", LABELS[kind], counts[kind] / total) for kind in POINT_KINDS])
+
+
+def _precision_recall(title: str, measure: str, found: Sequence[Evaluation], names: Sequence[str]) -> Chart:
+    lines = []
+    for i, (evaluation, name) in enumerate(zip(found, names, strict=True)):
+        if len(found) > 1:
+            lines.append(Line(name, i, RECALLS, _mean(evaluation.curves)))
+            continue
+        thresholds = evaluation.thresholds.round(2).tolist()
+        for color, threshold in enumerate(each for each in (0.5, 0.75, 0.9) if each in thresholds):
+            lines.append(
+                Line(f"{measure} {threshold:g}", color, RECALLS, evaluation.curves[thresholds.index(threshold)])
+            )
+        lines.append(Line(f"mean of {measure} 0.50:0.95", 5, RECALLS, _mean(evaluation.curves), dashed=True))
+    note = f"mean over {measure} 0.50:0.95" if len(found) > 1 else ""
+    return _chart(title, lines, "recall", "precision", note=note)
+
+
+def _sweep_chart(curves: Sequence[Curve], names: Sequence[str]) -> Chart:
+    lines = []
+    for i, (curve, name) in enumerate(zip(curves, names, strict=True)):
+        if len(curves) > 1:
+            lines.append(Line(name, i, curve.thresholds, curve.f1))
+            continue
+        every = {"precision": curve.precision, "recall": curve.recall, "F1": curve.f1}
+        lines += [
+            Line(what, color, *_thin(curve.thresholds, values)) for color, (what, values) in enumerate(every.items())
+        ]
+    y = "F1" if len(curves) > 1 else "share"
+    return _chart("what a threshold of the boxes' score gives", lines, "score", y)
+
+
+def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
+    lines = []
+    for i, (report, name) in enumerate(zip(reports, names, strict=True)):
+        for other, found in report.labelled.visibility.overall.items():
+            if found.curve is None:
+                continue
+            of = f"{name}, " if len(reports) > 1 else ""
+            values = _thin(found.curve.recall, found.curve.precision)
+            lines.append(Line(f"{of}against {other}", i, *values, dashed=other != "hidden"))
+    note = "; ".join(dict.fromkeys(note for report in reports for note in report.labelled.visibility.notes()))
+    return _chart("visible points by score, labelled boxes", lines, "recall", "precision", note=note)
+
+
+def _calibration_chart(title: str, found: Iterable[tuple[str, int, Calibration]]) -> Chart:
+    lines, notes = [], dict[str, None]()
+    for name, color, one in found:
+        bins = [each for each in one.bins if each.score is not None and each.right is not None]
+        x = np.array([each.score for each in bins], dtype=np.float64)
+        y = np.array([each.right for each in bins], dtype=np.float64)
+        lines.append(Line(name, color, x, y, dots=True))
+        notes[f"Right: {one.what}. {one.note}".strip()] = None
+    return _chart(title, lines, "mean score", "share right", diagonal=True, note=" ".join(notes))
+
+
+def _chart(title: str, lines: Sequence[Line], x: str, y: str, *, diagonal: bool = False, note: str = "") -> Chart:
+    svg = line_chart(lines, label=title, x=x, y=y, diagonal=diagonal)
+    legend = tuple((f"s{line.color % SPLIT_COLORS}", f"{line.name}{' (dashed)' * line.dashed}") for line in lines)
+    return Chart(title, svg, legend if len(lines) > 1 else (), note)
+
+
+def _mean(curves: Floats) -> Floats:
+    mean: Floats = curves.mean(axis=0)
+    return mean
+
+
+def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Leave out what no screen shows: of thousands of points some hundreds are kept, at even distances."""
+    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), 400)).round().astype(np.int64))
+    return x[kept], y[kept]

@@ -7,26 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from posetools.evaluation import tables
 from posetools.evaluation.diagnosis.match import POINT_KINDS
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.report import BOXES, POSES, Report
-from posetools.evaluation.tables import (
-    DOUBT,
-    calibrations,
-    errors_of_points,
-    flip_tests,
-    headline,
-    number,
-    per_keypoint,
-    short_names,
-    thresholds,
-    visible_keypoints,
-    visible_points,
-    why_boxes,
-    why_poses,
-)
+from posetools.evaluation.tables import DOUBT, number
 from posetools.evaluation.verdict import evaluation_verdict
-from posetools.pages.evaluation import curves
+from posetools.pages.evaluation import charts
 from posetools.pages.evaluation.cases import ShownCase, worst_cases
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.progress import Progress, silent
@@ -58,32 +45,34 @@ def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
     counts = Counter(kind for case in cases for kind in case.kinds)
     kinds = [kind for kind in LABELS if counts[kind]]
     values = {
-        "title": f"{', '.join(short_names(reports))} on {first.subject.split}: evaluation",
+        "title": f"{', '.join(tables.short_names(reports))} on {first.subject.split}: evaluation",
         "totals": _totals(reports),
         "split": first.subject.split,
         "data": first.subject.data,
         "images": len(first.truth.images),
         "objects": len(first.truth),
         "skeleton": first.truth.skeleton.name,
-        "headline": headline(reports),
-        "doubt": DOUBT if any(report.says_nothing(part) for report in reports for part in report.remarks) else "",
+        "headline": tables.headline(reports),
+        "doubt": tables.DOUBT
+        if any(report.says_nothing(part) for report in reports for part in report.remarks)
+        else "",
         "verdict": evaluation_verdict(reports),
         "first": list(enumerate(cases, start=1))[:FIRST],
         "linked": any(case.row >= 0 for case in cases),
         "runs": [_run(name, report, cases) for name, report in zip(_names(reports), reports, strict=True)],
         "sides": tuple(first.sides),
         "kinds": [(kind, LABELS[kind]) for kind in _seen(reports)],
-        "box_charts": curves.box_charts(reports),
-        "pose_charts": (*curves.pose_charts(reports), curves.object_chart(reports, cases)),
-        "box_tables": (thresholds(reports),),
-        "flip_tables": flip_tests(reports),
-        "pose_tables": (visible_points(reports), calibrations(reports)),
+        "box_charts": charts.box_charts(reports),
+        "pose_charts": (*charts.pose_charts(reports), charts.object_chart(reports, cases)),
+        "box_tables": (tables.thresholds(reports),),
+        "flip_tables": tables.flip_tests(reports),
+        "pose_tables": (tables.visible_points(reports), tables.calibrations(reports)),
         "cases": cases,
         "case_kinds": [(kind, LABELS[kind], counts[kind]) for kind in kinds],
         "labels": LABELS,
         "kpt_thr": KPT_THR,
     }
-    return render_page("posetools.pages.evaluation", values, styles=["posetools.pages.validation"])
+    return render_page("evaluation", values)
 
 
 def _seen(reports: Sequence[Report]) -> list[str]:
@@ -92,7 +81,7 @@ def _seen(reports: Sequence[Report]) -> list[str]:
 
 
 def _names(reports: Sequence[Report]) -> tuple[str, ...]:
-    return short_names(reports) if len(reports) > 1 else (reports[0].subject.name,)
+    return tables.short_names(reports) if len(reports) > 1 else (reports[0].subject.name,)
 
 
 def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
@@ -112,18 +101,17 @@ def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
 
 def _run(name: str, report: Report, cases: Sequence[ShownCase]) -> dict[str, Any]:
     """Return what the page shows of one pair alone."""
-    sides = report.sides.items()
     return {
         "name": name,
         "remarks": report.sentences,
-        "shares": curves.kind_bars(report),
-        "why": (why_poses(report), why_boxes(report)),
-        "keypoint_charts": curves.keypoint_charts(report),
-        "keypoint_kinds": curves.keypoint_kinds(report),
+        "shares": charts.kind_bars(report),
+        "why": (tables.why_poses(report), tables.why_boxes(report)),
+        "keypoint_charts": charts.keypoint_charts(report),
+        "keypoint_kinds": charts.keypoint_kinds(report),
         "keypoint_tables": (
-            *(per_keypoint(part, boxes) for boxes, part in sides),
-            *(errors_of_points(part, boxes) for boxes, part in sides),
-            visible_keypoints(report),
+            *(tables.per_keypoint(part, boxes) for boxes, part in report.sides.items()),
+            *(tables.errors_of_points(part, boxes) for boxes, part in report.sides.items()),
+            tables.visible_keypoints(report),
         ),
-        "offsets": curves.offset_maps(report, cases),
+        "offsets": charts.offset_maps(report, cases),
     }

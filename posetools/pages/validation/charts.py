@@ -1,46 +1,318 @@
-"""Charts as inline SVG. Their colours are classes of the page's style sheet, so that they follow light and dark.
+"""What the report counts and draws: keypoints by visibility, how boxes and points are spread, and what is alone there.
 
-An outlier is a dot that links to its image in the page: ``links`` has the id of that place by split and row.
+Sound objects only. An outlier, which a chart links to the image of, is a value with hardly any other near it, however
+the values are distributed: objects that are seen from two sides, or of two sizes, are two crowds and no outliers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 from markupsafe import Markup
 
-from posetools.core.geometry import Ints
-from posetools.pages.validation.figures import CELLS, EDGE, Histogram
-from posetools.pages.validation.outliers import Outlier
+from posetools.checks.structure import SoundObjects
+from posetools.core.geometry import Floats, Ints
+from posetools.core.skeleton import Skeleton
+from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, tooltip, upwards, words
 
+# Near an outlier lies less than this share of the values, and nothing where there are few.
+_ALONE = 0.005
+# Of fewer objects none can be said to be unlike the others.
+_LEAST = 20
+# How many of a chart are linked, and of all maps of keypoints together.
+_PER_CHART, _PER_MAPS = 4, 8
+# How near is near: in octaves, in keypoints, in shares of the box (a map is counted in cells of half of that).
+_OCTAVES, _KEYPOINTS, _SHARE = 0.5, 1.0, 0.125
+_CELLS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """One object in one chart.
+
+    Attributes:
+        split: where it is.
+        row: its row among the split's sound objects.
+        x: where it is in the chart, in the chart's own unit.
+        y: likewise, in a map.
+        text: what is unusual about it.
+    """
+
+    split: str
+    row: int
+    x: float
+    y: float
+    text: str
+
+
+def size_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
+    """Return objects whose box is far larger or smaller than others; x is log2 of the root of its area."""
+    values = {split: np.log2(np.sqrt(_sides(each).prod(axis=1)).clip(min=1)) for split, each in objects.items()}
+    return _outliers(_whole(objects, values), _OCTAVES, lambda x: f"box of {2**x:.0f} px")
+
+
+def shape_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
+    """Return objects whose box is far wider or higher than others; x is log2 of width by height."""
+    values = {split: np.log2(np.divide(*_sides(each).clip(min=1e-9).T)) for split, each in objects.items()}
+    return _outliers(_whole(objects, values), _OCTAVES, lambda x: f"width : height = {2**x:.2f}")
+
+
+def visible_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
+    """Return objects with a rare number of visible keypoints; x is how many."""
+    values = {split: (each.keypoints[:, :, 2] == 2).sum(axis=1).astype(np.float64) for split, each in objects.items()}
+    return _outliers(values, _KEYPOINTS, lambda x: f"{x:.0f} visible keypoint{'' if x == 1 else 's'}")
+
+
+def place_outliers(objects: Mapping[str, SoundObjects], names: tuple[str, ...]) -> dict[str, tuple[Outlier, ...]]:
+    """Return for each keypoint an object in which it is where it hardly ever is in the box; of all only the farthest.
+
+    x and y are shares of the box's width and height. No object stands for two keypoints.
+    """
+    found: list[tuple[float, str, Outlier]] = []
+    for index, name in enumerate(names):
+        shares = {split: _shares(each, index) for split, each in objects.items()}
+        for split, row, away in _alone_in_map(shares):
+            x, y = shares[split][row].tolist()
+            found.append((away, name, Outlier(split, row, x, y, f"{name} far from its usual places in the box")))
+    chosen: dict[str, tuple[Outlier, ...]] = dict.fromkeys(names, ())
+    taken: set[tuple[str, int]] = set()
+    for _, name, outlier in sorted(found, key=lambda each: -each[0]):
+        if len(taken) < _PER_MAPS and not chosen[name] and (outlier.split, outlier.row) not in taken:
+            chosen[name] = (outlier,)
+            taken.add((outlier.split, outlier.row))
+    return chosen
+
+
+def _sides(objects: SoundObjects) -> Floats:
+    sides: Floats = objects.boxes[:, 2:] - objects.boxes[:, :2]
+    return sides.clip(min=0, max=_LARGEST)
+
+
+def _whole(objects: Mapping[str, SoundObjects], values: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the values of boxes with an area; NaN for the others, which are findings."""
+    return {split: np.where((_sides(objects[split]) > 0).all(axis=1), each, np.nan) for split, each in values.items()}
+
+
+def _shares(objects: SoundObjects, index: int) -> Floats:
+    """Return (R, 2) where in its box a keypoint is; NaN where it is not labeled or the box has no area."""
+    sides, points = _sides(objects), objects.keypoints[:, index]
+    known = (points[:, 2] > 0) & (sides > 0).all(axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        shares = (points[:, :2] - objects.boxes[:, :2]) / np.where(sides > 0, sides, 1)
+    return np.where(known[:, None] & (np.abs(shares) < 1e3), shares, np.nan)
+
+
+def _outliers(values: Mapping[str, Floats], near: float, text: Callable[[float], str]) -> tuple[Outlier, ...]:
+    """Return the outliers, the farthest from the median first."""
+    every = np.sort(np.concatenate([np.zeros(0), *values.values()]))
+    every = every[np.isfinite(every)]
+    if len(every) < _LEAST:
+        return ()
+    middle = float(np.median(every))
+    found = []
+    for split, of_split in values.items():
+        others = np.searchsorted(every, of_split + near, "right") - np.searchsorted(every, of_split - near) - 1
+        for row in np.flatnonzero(np.isfinite(of_split) & (others < _ALONE * len(every))).tolist():
+            found.append((split, row, float(of_split[row])))
+    found.sort(key=lambda each: (-abs(each[2] - middle), each[:2]))
+    return tuple(Outlier(split, row, x, 0.0, text(x)) for split, row, x in found[:_PER_CHART])
+
+
+def _alone_in_map(places: Mapping[str, Floats]) -> list[tuple[str, int, float]]:
+    """Return split, row and distance from the median of the outliers among (R, 2) places, the farthest first."""
+    every = np.concatenate([np.zeros((0, 2)), *places.values()])
+    every = every[np.isfinite(every[:, 0])]
+    if len(every) < _LEAST:
+        return []
+    middle = np.median(every, axis=0)
+    counts = np.zeros((2 * _CELLS, 2 * _CELLS), dtype=np.int64)
+    np.add.at(counts, tuple(_cells(every).T), 1)
+    # All that lies in a square of 5 x 5 cells is near.
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(counts, 2), (5, 5)).sum(axis=(2, 3))
+    found = []
+    for split, of_split in places.items():
+        known = np.flatnonzero(np.isfinite(of_split[:, 0]))
+        others = near[tuple(_cells(of_split[known]).T)] - 1
+        for row in known[others < _ALONE * len(every)].tolist():
+            found.append((split, row, float(np.linalg.norm(of_split[row] - middle))))
+    return sorted(found, key=lambda each: (-each[2], each[:2]))[:_PER_CHART]
+
+
+def _cells(places: Floats) -> Ints:
+    """Return the (P, 2) cells of places; the box is in the middle of the grid, what is far out at its edge."""
+    cells: Ints = np.floor(places / (_SHARE / 2)).astype(np.int64) + _CELLS
+    return cells.clip(0, 2 * _CELLS - 1)
+
+
+# Boxes are counted by size in half octaves, by shape in quarter octaves up to 1:6.
+_SIZE_STEP = 0.5
+# No picture is larger: a box whose numbers are nonsense is counted as one of this size.
+_LARGEST = 2.0**16
+_SHAPES = 2.0 ** np.arange(-2.5, 2.51, 0.25)
+# The box in a heat map, and what is around it: so many cells wide from -EDGE to 1 + EDGE of the box.
+CELLS = 24
+EDGE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of a quantity, by split.
+
+    Attributes:
+        title: what is counted.
+        labels: B texts: where each bin begins.
+        ranges: B texts: each bin, for a person.
+        counts: split -> B counts.
+        x: name of the axis below.
+        outliers: objects that are far from the others, and where they are: in bins from the left.
+    """
+
+    title: str
+    labels: tuple[str, ...]
+    ranges: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    x: str = ""
+    outliers: tuple[tuple[float, Outlier], ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Figures:
+    """What the report shows as numbers and charts.
+
+    Attributes:
+        keypoints: keypoint -> split -> how often it is not labelled, hidden, visible.
+        histograms: of boxes and objects.
+        places: keypoint -> (CELLS, CELLS) counts of where it lies in its box, by row and column.
+        outliers: keypoint -> objects in which it is far from its usual place.
+    """
+
+    keypoints: Mapping[str, Mapping[str, tuple[int, int, int]]]
+    histograms: tuple[Histogram, ...]
+    places: Mapping[str, Ints]
+    outliers: Mapping[str, tuple[Outlier, ...]]
+
+
+def figures_of(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> Figures:
+    """Return the numbers of a data set.
+
+    Args:
+        objects: split -> its sound objects.
+        skeleton: what their keypoints are.
+    """
+    keypoints = {
+        name: {split: _visibilities(each.keypoints[:, index, 2]) for split, each in objects.items()}
+        for index, name in enumerate(skeleton.names)
+    }
+    places = _places(list(objects.values()), skeleton.num_keypoints)
+    return Figures(
+        keypoints=keypoints,
+        histograms=(_sizes(objects), _shapes(objects), _visible(objects, skeleton.num_keypoints)),
+        places=dict(zip(skeleton.names, places, strict=True)),
+        outliers=place_outliers(objects, skeleton.names),
+    )
+
+
+def _visibilities(values: Floats) -> tuple[int, int, int]:
+    unlabelled, hidden, visible = np.bincount(values.astype(np.int64), minlength=3).tolist()
+    return unlabelled, hidden, visible
+
+
+def _whole_sides(objects: SoundObjects) -> Floats:
+    sides = _sides(objects)
+    whole: Floats = sides[(sides > 0).all(axis=1)]
+    return whole
+
+
+def _sizes(objects: Mapping[str, SoundObjects]) -> Histogram:
+    sizes = {split: np.sqrt(_whole_sides(each).prod(axis=1)).clip(min=1) for split, each in objects.items()}
+    every = np.log2(np.concatenate([np.ones(0), *sizes.values()]))
+    low, high = (float(every.min()), float(every.max())) if len(every) else (0.0, 0.0)
+    edges = 2.0 ** (_SIZE_STEP * np.arange(np.floor(low / _SIZE_STEP), np.floor(high / _SIZE_STEP) + 2))
+    found = _histogram("Box size", sizes, edges, [f"{edge:.0f}" for edge in edges])
+    first = float(np.log2(edges[0]))
+    outliers = tuple(((each.x - first) / _SIZE_STEP, each) for each in size_outliers(objects))
+    return replace(found, x="square root of the area, in pixels", outliers=outliers)
+
+
+def _shapes(objects: Mapping[str, SoundObjects]) -> Histogram:
+    shapes = {}
+    for split, each in objects.items():
+        sides = _whole_sides(each)
+        shapes[split] = np.clip(sides[:, 0] / sides[:, 1], _SHAPES[0], np.nextafter(_SHAPES[-1], 0))
+    names = [f"{edge:.1f}:1" if edge >= 1 else f"1:{1 / edge:.1f}" for edge in _SHAPES]
+    first, second = np.log2(_SHAPES[:2]).tolist()
+    last = len(_SHAPES) - 1.5
+    outliers = tuple(
+        (min(max((each.x - first) / (second - first), 0.5), last), each) for each in shape_outliers(objects)
+    )
+    return replace(_histogram("Box shape", shapes, _SHAPES, names), x="width : height", outliers=outliers)
+
+
+def _histogram(title: str, values: Mapping[str, Floats], edges: Floats, names: Sequence[str]) -> Histogram:
+    return Histogram(
+        title=title,
+        labels=tuple(names[:-1]),
+        ranges=tuple(f"{low} to {high}" for low, high in pairwise(names)),
+        counts={split: tuple(np.histogram(each, edges)[0].tolist()) for split, each in values.items()},
+    )
+
+
+def _visible(objects: Mapping[str, SoundObjects], k: int) -> Histogram:
+    numbers = tuple(str(number) for number in range(k + 1))
+    return Histogram(
+        title="Visible keypoints per object",
+        x="visible keypoints",
+        outliers=tuple((each.x + 0.5, each) for each in visible_outliers(objects)),
+        labels=numbers,
+        ranges=tuple(f"{number} visible" for number in numbers),
+        counts={
+            split: tuple(np.bincount((each.keypoints[:, :, 2] == 2).sum(axis=1), minlength=k + 1).tolist())
+            for split, each in objects.items()
+        },
+    )
+
+
+def _places(objects: Sequence[SoundObjects], k: int) -> Ints:
+    """Return (K, CELLS, CELLS) counts of where in its box each labelled point lies."""
+    counts = np.zeros((k, CELLS, CELLS), dtype=np.int64)
+    for each in objects:
+        sides = (each.boxes[:, 2:] - each.boxes[:, :2])[:, None]
+        labelled = (each.keypoints[:, :, 2] > 0) & (sides > 0).all(axis=2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            share = (each.keypoints[:, :, :2] - each.boxes[:, None, :2]) / np.where(sides > 0, sides, 1)
+        # What lies further out than the map reaches is counted nowhere: W202 finds it.
+        cell = np.floor((share.clip(-1, 2) + EDGE) / (1 + 2 * EDGE) * CELLS)
+        inside = labelled & ((cell >= 0) & (cell < CELLS)).all(axis=2)
+        _, points = np.nonzero(inside)
+        columns, rows = cell[inside].astype(np.int64).T
+        np.add.at(counts, (points, rows, columns), 1)
+    return counts
+
+
+# The ids of places in the page by split and row.
 Links: TypeAlias = Mapping[tuple[str, int], str]
 
-# In units of the charts' own coordinates, in which text has a height of 10.
 _LEFT, _WIDTH, _HEIGHT, _FOOT = 44.0, 316.0, 120.0, 30.0
 _LABELS = 9
 _DOT = 4.0
-# The page's style sheet has so many colours of splits, and levels of heat.
-SPLIT_COLORS = 6
-_LEVELS = 7
 
 
-def bar(counts: Sequence[int]) -> Markup:
+def visibility_bar(counts: Sequence[int]) -> Markup:
     """Return a bar of the counts that are not labelled, hidden, visible."""
     unlabelled, hidden, visible = counts
     total = max(1, sum(counts))
     text = f"{visible} visible, {hidden} hidden, {unlabelled} not labelled"
-    parts, left = [], 0.0
+    parts, left = [tooltip(text)], 0.0
     for kind, count in (("visible", visible), ("hidden", hidden), ("unlabelled", unlabelled)):
         width = 100 * count / total
         if count:
             parts.append(Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10"/>').format(kind, left, width))
         left += width
-    return Markup(
-        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" aria-label="{0}">'
-        "<title>{0}</title>{1}</svg>"
-    ).format(text, Markup("").join(parts))
+    return bar(text, parts)
 
 
 def histogram(chart: Histogram, links: Links) -> Markup:
@@ -56,16 +328,14 @@ def histogram(chart: Histogram, links: Links) -> Markup:
             if count:
                 high = max(1.0, _HEIGHT * share / tallest)
                 x = _LEFT + at * step + 0.08 * step + number * width
-                title = f"{split}: {count} of {sum(chart.counts[split])} ({share:.1%}), {chart.ranges[at]}"
+                text = f"{split}: {count} of {sum(chart.counts[split])} ({share:.1%}), {chart.ranges[at]}"
                 parts.append(
                     Markup('<rect class="s{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">{}</rect>').format(
-                        number % SPLIT_COLORS, x, _HEIGHT - high, width, high, _title(title)
+                        number % SPLIT_COLORS, x, _HEIGHT - high, width, high, tooltip(text)
                     )
                 )
     parts += _dots(chart, step, links)
-    return Markup('<svg class="histogram" viewBox="0 0 {:g} {:g}" role="{}" aria-label="{}">{}</svg>').format(
-        _LEFT + _WIDTH, _HEIGHT + _FOOT, "group" if chart.outliers else "img", chart.title, Markup("").join(parts)
-    )
+    return svg("histogram", (_LEFT + _WIDTH, _HEIGHT + _FOOT), chart.title, parts, links=bool(chart.outliers))
 
 
 def _axes(chart: Histogram, tallest: float) -> Iterator[Markup]:
@@ -73,18 +343,15 @@ def _axes(chart: Histogram, tallest: float) -> Iterator[Markup]:
     for share in (0.0, 0.5, 1.0):
         y = _HEIGHT * (1 - share)
         yield Markup('<line x1="{:g}" y1="{:.1f}" x2="{:g}" y2="{:.1f}"/>').format(_LEFT, y, _LEFT + _WIDTH, y)
-        yield _text(_LEFT - 4, max(8.0, y + 3.5), "end", f"{tallest * share:.{0 if tallest > 0.1 else 1}%}")
-    middle = _HEIGHT / 2
-    yield Markup('<text x="9" y="{0:g}" text-anchor="middle" transform="rotate(-90 9 {0:g})">{1}</text>').format(
-        middle, "share of objects"
-    )
+        yield words(_LEFT - 4, max(8.0, y + 3.5), "end", f"{tallest * share:.{0 if tallest > 0.1 else 1}%}")
+    yield upwards(_HEIGHT / 2, "share of objects")
     step = _WIDTH / max(1, len(chart.labels))
     # A range begins at the left of its bars; a number is that of the bars above it.
     shift = 0.5 if chart.ranges and " to " not in chart.ranges[0] else 0.0
     for at in range(0, len(chart.labels), -(-len(chart.labels) // _LABELS)):
         anchor = "middle" if at or shift else "start"
-        yield _text(_LEFT + (at + shift) * step, _HEIGHT + 12, anchor, chart.labels[at])
-    yield _text(_LEFT + _WIDTH / 2, _HEIGHT + 26, "middle", chart.x)
+        yield words(_LEFT + (at + shift) * step, _HEIGHT + 12, anchor, chart.labels[at])
+    yield words(_LEFT + _WIDTH / 2, _HEIGHT + 26, "middle", chart.x)
 
 
 def _dots(chart: Histogram, step: float, links: Links) -> Iterator[Markup]:
@@ -93,64 +360,26 @@ def _dots(chart: Histogram, step: float, links: Links) -> Iterator[Markup]:
     for bins, outlier in chart.outliers:
         x = min(_LEFT + _WIDTH - _DOT, max(_LEFT + _DOT, _LEFT + bins * step))
         level = places[round(x / (2 * _DOT))] = places.get(round(x / (2 * _DOT)), -1) + 1
-        yield _dot(outlier, x, _HEIGHT - 3 * _DOT - 2.5 * _DOT * level, _DOT, links)
+        yield draw_dot(_dot(outlier, links), x, _HEIGHT - 3 * _DOT - 2.5 * _DOT * level, _DOT)
 
 
-def _dot(outlier: Outlier, x: float, y: float, radius: float, links: Links) -> Markup:
-    return Markup(
-        '<a href="#{}" aria-label="{}"><circle class="outlier" cx="{:.2f}" cy="{:.2f}" r="{:g}">{}</circle></a>'
-    ).format(
-        links[outlier.split, outlier.row],
-        f"outlier: {outlier.text}",
-        x,
-        y,
-        radius,
-        _title(f"{outlier.split}: {outlier.text}; show its image"),
-    )
+def _dot(outlier: Outlier, links: Links) -> Dot:
+    text = f"{outlier.split}: {outlier.text}; show its image"
+    link = links[outlier.split, outlier.row]
+    return Dot(outlier.x, outlier.y, text, link, label=f"outlier: {outlier.text}")
 
 
 def heat_map(counts: Ints, name: str, outliers: Sequence[Outlier], links: Links) -> Markup:
     """Return where a keypoint lies in its box: (CELLS, CELLS) counts as squares, darker where there are more."""
     inner = CELLS * EDGE / (1 + 2 * EDGE)
-    dots = [_dot(each, _in_map(each.x), _in_map(each.y), 1.0, links) for each in outliers]
-    return Markup(
-        '<svg class="heat" viewBox="0 0 {0} {0}" role="{6}" aria-label="where {1} lies in its box: {2} points">'
-        '{3}<rect class="box" x="{4:g}" y="{4:g}" width="{5:g}" height="{5:g}"/>{7}</svg>'
-    ).format(
-        CELLS,
-        name,
-        int(counts.sum()),
-        heat_squares(counts),
-        inner,
-        CELLS - 2 * inner,
-        "group" if dots else "img",
-        Markup("").join(dots),
+    box = Markup('<rect class="box" x="{0:g}" y="{0:g}" width="{1:g}" height="{1:g}"/>').format(
+        inner, CELLS - 2 * inner
     )
+    dots = [draw_dot(_dot(each, links), _in_map(each.x), _in_map(each.y), 1.0) for each in outliers]
+    label = f"where {name} lies in its box: {int(counts.sum())} points"
+    return svg("heat", (CELLS, CELLS), label, [heat_squares(counts), box, *dots], links=bool(dots))
 
 
 def _in_map(share: float) -> float:
     """Return where in a heat map a share of the box is; at the edge where it is farther out."""
     return min(CELLS - 1.0, max(1.0, (share + EDGE) / (1 + 2 * EDGE) * CELLS))
-
-
-def heat_squares(counts: Ints) -> Markup:
-    """Return counts as squares of side 1, rows down, darker where there are more."""
-    return Markup("").join(_heat(counts))
-
-
-def _heat(counts: Ints) -> Iterator[Markup]:
-    # By the square root: cells with few points, which may be mistakes, can still be seen.
-    levels = np.ceil(np.sqrt(counts / max(1, int(counts.max(initial=0)))) * _LEVELS).astype(np.int64)
-    for level in range(1, _LEVELS + 1):
-        rows, columns = np.nonzero(levels == level)
-        if len(rows):
-            squares = "".join(f"M{x} {y}h1v1h-1z" for x, y in zip(columns.tolist(), rows.tolist(), strict=True))
-            yield Markup('<path class="h{}" d="{}"/>').format(level, squares)
-
-
-def _title(text: str) -> Markup:
-    return Markup("<title>{}</title>").format(text)
-
-
-def _text(x: float, y: float, anchor: str, text: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>').format(x, y, anchor, text)

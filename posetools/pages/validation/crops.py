@@ -7,11 +7,9 @@ pictures names the second in its message, in the words that posetools.checks wri
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,22 +20,13 @@ from posetools.checks.validate import CheckedData
 from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.findings import Finding
 from posetools.core.geometry import Floats, xyxy_from_xywh
-from posetools.core.skeleton import Color
-from posetools.errors import InputError
 from posetools.formats.coco.sources import safe_name
 from posetools.formats.coco.table import CocoTable
-from posetools.imaging.drawing import Style, draw_instances, fitting_size
-from posetools.imaging.header import open_decoded
+from posetools.pages.cutouts import WRONG, cut_out, open_upright, region_of
 from posetools.pages.sealed import data_uri
 
-# A picture in the page has at most this width and height.
-TILE = 340, 255
-# An object is cut out with this share of its longer side around it, and at least these pixels.
-_MARGIN, _MARGIN_PIXELS = 0.2, 6.0
 # Points that a message names are ringed, unless it names most of them.
 _MOST_RINGED = 3
-_RING: Color = (255, 40, 90)
-_STYLE = Style(scale=1.8)
 _PAIRS = ("E126", "W206", "W220", "W221")
 _PLACE = re.compile(r"(images|annotations)\[(\d+)\]")
 _OTHER = re.compile(r"\((?:([^():]+): )?images\[(\d+)\] ")
@@ -144,13 +133,9 @@ class Cropper:
         boxes, points = spot.boxes * scale, spot.keypoints.copy()
         points[:, :, :2] *= scale
         region = (0, 0, *picture.size) if spot.whole else region_of(boxes, points, picture.size)
-        shown = fitting_size((region[2] - region[0], region[3] - region[1]), TILE)
-        factor = shown[0] / (region[2] - region[0])
-        cut = picture.resize(shown, Pillow.Resampling.BICUBIC, box=region, reducing_gap=3.0)
-        corner = np.array(region[:2])
-        points[:, :, :2] = (points[:, :, :2] - corner) * factor
-        placed = (boxes - np.tile(corner, 2)) * factor
-        drawn = draw_instances(cut, placed, points, self._checked.skeleton, style=_STYLE)
+        cut = cut_out(picture, region, 1.0)
+        drawn = cut.draw(boxes, points, self._checked.skeleton)
+        _, points = cut.place(boxes, points)
         _ring(drawn, points, [self._checked.skeleton.index[each] for each in ringed])
         return Crop(data_uri(drawn), f"{spot.split}: {spot.name}")
 
@@ -172,42 +157,9 @@ def _numbers(value: Any, length: int) -> Floats | None:
     return np.array(value, dtype=np.float64) if all(abs(each) < 1e6 for each in value) else None
 
 
-def open_upright(path: Path) -> tuple[Pillow.Image, float] | None:
-    """Return an upright picture, at a fraction of its size where that is decoded faster, and that fraction; or None."""
-    try:
-        return open_decoded(path, "RGB", (8 * TILE[0], 8 * TILE[1]))
-    except InputError:
-        return None
-
-
-def region_of(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return what is shown round an object: its box and its labelled points, a margin, at least a few pixels.
-
-    Args:
-        boxes: (1, 4) x1, y1, x2, y2.
-        keypoints: (1, K, 3) x, y, visibility.
-        size: the picture's (width, height), in which the result lies.
-    """
-    labelled = keypoints[0][(keypoints[0, :, 2] > 0) & np.isfinite(keypoints[0]).all(axis=1), :2]
-    limit = np.array(size, dtype=np.float64)
-    corners = np.concatenate([boxes.reshape(2, 2), labelled]).clip(0, limit)
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = max(_MARGIN * float((high - low).max()), _MARGIN_PIXELS)
-    low, high = np.floor(low - margin).clip(0, limit), np.ceil(high + margin).clip(0, limit)
-    low, high = np.minimum(low, limit - 1), np.maximum(high, low + 1)
-    # A very flat or narrow cut is widened: its longer side is at most three times the other.
-    for axis in (0, 1):
-        lacking = (high - low).max() / 3 - (high - low)[axis]
-        if lacking > 0:
-            low[axis] = max(0.0, math.floor(low[axis] - lacking / 2))
-            high[axis] = min(limit[axis], math.ceil(high[axis] + lacking / 2))
-    x1, y1, x2, y2 = np.concatenate([low, high]).astype(int).tolist()
-    return x1, y1, x2, y2
-
-
 def _ring(picture: Pillow.Image, keypoints: Floats, indices: list[int]) -> None:
     pen = ImageDraw.Draw(picture)
     for points in keypoints:
         for x, y, visibility in points[indices].tolist():
             if visibility and -1e4 < x < 1e4 and -1e4 < y < 1e4:
-                pen.ellipse((x - 11, y - 11, x + 11, y + 11), outline=_RING, width=2)
+                pen.ellipse((x - 11, y - 11, x + 11, y + 11), outline=WRONG, width=2)

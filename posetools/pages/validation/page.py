@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from posetools.checks.validate import CheckedData, ValidationReport
 from posetools.core.findings import RULES, Finding, count_by_code
 from posetools.core.verdict import Thing
+from posetools.pages.charts import SPLIT_COLORS
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.pages.validation import charts
+from posetools.pages.validation.charts import Figures, figures_of
 from posetools.pages.validation.crops import Crop, Cropper
-from posetools.pages.validation.figures import Figures, figures_of
 from posetools.progress import Progress, silent
 
 # So many kinds of findings are shown right below the verdict.
@@ -24,16 +24,7 @@ FIRST = 6
 SHOWN_PER_CODE = 25
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One finding as it is shown, with what is drawn of it."""
-
-    finding: Finding
-    crops: tuple[Crop, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class First:
+class First(NamedTuple):
     """What to look at first: the findings of one code, with one of them and what is drawn of it."""
 
     thing: Thing
@@ -41,16 +32,8 @@ class First:
     crop: Crop | None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An object that charts link to.
-
-    Attributes:
-        id: of its place in the page.
-        texts: what is unusual about it.
-        where: the file, and the place in it.
-        crop: what is drawn of it.
-    """
+class Shown(NamedTuple):
+    """An object that charts link to: its id in the page, what is unusual about it, file and place, what is drawn."""
 
     id: str
     texts: tuple[str, ...]
@@ -58,16 +41,15 @@ class Shown:
     crop: Crop | None
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """The findings of one code: those that are shown, and how many there are."""
+class Section(NamedTuple):
+    """The findings of one code: how many there are, and those that are shown, with what is drawn of each."""
 
     code: str
     severity: str
     title: str
     why: str
-    count: int
-    items: tuple[Item, ...]
+    number: int
+    shown: tuple[tuple[Finding, tuple[Crop, ...]], ...]
 
 
 def write_report(report: ValidationReport, path: Path, *, progress: Progress = silent) -> None:
@@ -106,19 +88,19 @@ def render(report: ValidationReport, progress: Progress = silent) -> str:
         "warnings": len(report.findings) - report.errors,
         "sections": sections,
         "keypoints": {
-            name: [(split, counts, charts.bar(counts)) for split, counts in of_split.items()]
+            name: [(split, counts, charts.visibility_bar(counts)) for split, counts in of_split.items()]
             for name, of_split in figures.keypoints.items()
         },
-        "splits": [(split, charts.bar(report.keypoints[split])) for split in report.splits],
+        "splits": [(split, charts.visibility_bar(report.keypoints[split])) for split in report.splits],
         "histograms": [(chart.title, charts.histogram(chart, links)) for chart in figures.histograms],
         "heat_maps": [
             (name, charts.heat_map(counts, name, figures.outliers[name], links))
             for name, counts in figures.places.items()
         ],
-        "split_colors": charts.SPLIT_COLORS,
+        "split_colors": SPLIT_COLORS,
         "shown_per_code": SHOWN_PER_CODE,
     }
-    return render_page("posetools.pages.validation", values)
+    return render_page("validation", values)
 
 
 def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First, ...]:
@@ -126,9 +108,9 @@ def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First,
     by_code = {section.code: section for section in sections}
     first = []
     for thing in things[:FIRST]:
-        items = by_code[thing.code].items
-        item = next((each for each in items if each.crops), items[0])
-        first.append(First(thing, item.finding, item.crops[0] if item.crops else None))
+        shown = by_code[thing.code].shown
+        finding, crops = next((each for each in shown if each[1]), shown[0])
+        first.append(First(thing, finding, crops[0] if crops else None))
     return tuple(first)
 
 
@@ -154,10 +136,10 @@ def _sections(findings: Sequence[Finding], cropper: Cropper, progress: Progress)
     for code, count in counts.items():
         of_code = [finding for finding in findings if finding.code == code]
         spread = np.linspace(0, count - 1, min(count, SHOWN_PER_CODE)).round().astype(int).tolist()
-        items = []
+        shown = []
         for index in spread:
-            items.append(Item(of_code[index], cropper.crops(of_code[index])))
+            shown.append((of_code[index], cropper.crops(of_code[index])))
             done += 1
             progress("drawing findings", done, total)
         rule = RULES[code]
-        yield Section(code, str(of_code[0].severity), rule.title, rule.why, count, tuple(items))
+        yield Section(code, str(of_code[0].severity), rule.title, rule.why, count, tuple(shown))

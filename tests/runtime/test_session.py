@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from posetools.errors import InputError
-from posetools.runtime import onnx_check
-from posetools.runtime.onnx_check import check_onnx
+from posetools.runtime import session
+from posetools.runtime.session import check_onnx
 from tests.runtime import tiny
 
 
@@ -171,7 +171,7 @@ def test_every_truncation_is_refused_or_is_a_row_of_whole_fields() -> None:
 
 
 def test_a_file_of_nothing_but_fields_costs_seconds_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_check, "MOST_FIELDS", 10_000)
+    monkeypatch.setattr(session, "MOST_FIELDS", 10_000)
     start = time.perf_counter()
     with pytest.raises(InputError, match="it has more than 10000 fields"):
         check_onnx(b"\x08\x01" * 5_000_000, "cars.zip", "det.onnx")
@@ -204,14 +204,14 @@ def test_the_numbers_of_fields_are_those_of_the_onnx_package() -> None:
         fields = getattr(onnx, name, None) or getattr(onnx.onnx_ml_pb2, name)
         messages = {f.number: f.message_type.name for f in fields.DESCRIPTOR.fields if f.message_type}
         children = {number: kind for number, kind in messages.items() if _can_hold(kind)}
-        assert onnx_check.CHILDREN[name] == children, name
+        assert session.CHILDREN[name] == children, name
         waiting += children.values()
-    assert seen == set(onnx_check.CHILDREN)
+    assert seen == set(session.CHILDREN)
     node, tensor = onnx.NodeProto.DESCRIPTOR.fields_by_name, onnx.TensorProto.DESCRIPTOR.fields_by_name
-    assert (node["op_type"].number, node["domain"].number) == (onnx_check.OP_TYPE, onnx_check.DOMAIN)
-    assert tensor["name"].number == onnx_check.TENSOR_NAME
-    assert tensor["external_data"].number == onnx_check.EXTERNAL_DATA
-    assert tensor["data_location"].number == onnx_check.DATA_LOCATION
+    assert (node["op_type"].number, node["domain"].number) == (session.OP_TYPE, session.DOMAIN)
+    assert tensor["name"].number == session.TENSOR_NAME
+    assert tensor["external_data"].number == session.EXTERNAL_DATA
+    assert tensor["data_location"].number == session.DATA_LOCATION
 
 
 def _can_hold(kind: str, above: tuple[str, ...] = ()) -> bool:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from posetools.errors import InputError, OutputError
-from posetools.runtime import archive
-from posetools.runtime.archive import Archive, write_bundle
+from posetools.runtime import bundle
+from posetools.runtime.bundle import Bundle, write_bundle
 from posetools.runtime.manifest import Sample
 from tests.runtime import tiny
 
@@ -211,7 +211,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def _read_all(path: Path) -> None:
-    opened = Archive.open(path)
+    opened = Bundle.open(path)
     for network in opened.manifest.networks:
         opened.network(network)
     opened.sample_pictures()
@@ -249,22 +249,22 @@ def test_no_cut_and_no_changed_byte_ends_otherwise(tmp_path: Path) -> None:
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cars\.zip: does not exist"):
-        Archive.open(tmp_path / "cars.zip")
+        Bundle.open(tmp_path / "cars.zip")
     with pytest.raises(InputError, match="must be a zip file, but is a folder"):
-        Archive.open(tmp_path)
+        Bundle.open(tmp_path)
 
 
 def test_a_newer_bundle_says_what_to_do(tmp_path: Path) -> None:
     path = _write(tmp_path / "cars.zip")
     _set("posetools_bundle", value=2)(path)
     with pytest.raises(InputError, match="a newer posetools made it; update this one"):
-        Archive.open(path)
+        Bundle.open(path)
 
 
 def test_the_same_content_gives_the_same_bytes_and_is_read_back(tmp_path: Path) -> None:
     first, second = _write(tmp_path / "a.zip"), _write(tmp_path / "b.zip")
     assert first.read_bytes() == second.read_bytes()
-    opened = Archive.open(first)
+    opened = Bundle.open(first)
     manifest, files = tiny.parts((SAMPLE,))
     assert opened.manifest == manifest
     assert [opened.network(network) for network in manifest.networks] == [files["det.onnx"], files["pose.onnx"]]
@@ -293,7 +293,7 @@ def test_the_bundle_that_was_there_stays_when_writing_fails(tmp_path: Path, monk
 
 
 def test_a_bundle_that_could_not_be_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "SAMPLE_BYTES", 1000)
+    monkeypatch.setattr(bundle, "SAMPLE_BYTES", 1000)
     with pytest.raises(OutputError, match=re.escape("cars.zip: samples/a.png must have at most 1000 bytes, got ")):
         _write(tmp_path / "cars.zip")
     assert not any(tmp_path.iterdir())

@@ -1,0 +1,355 @@
+"""Sessions of onnxruntime on a device, of files that are looked through first; whether it and OpenCV are there.
+
+The packages of the ``runtime`` extra are imported inside functions, so that everything else can import this package.
+Sessions are made from bytes that ``check_onnx`` has looked through, and held to the manifest: the names, types and
+shapes of inputs and outputs, before the first run and, where the file leaves a size open, at each. On a GPU single
+precision is single precision (onnxruntime would round factors to TF32), and convolutions are chosen without a search,
+since the number of crops is another one in nearly every batch.
+
+A network is a program that computes on tensors. Two things in an ONNX file can do more: a tensor may say that its
+values are in another file (``external_data``), which onnxruntime then opens, and an operator of another domain may be
+anything (``com.microsoft.EPContext`` reads files). Besides, onnxruntime takes a second format of its own from the same
+bytes (``ORTM``), which would go past any look at the first. None of them may be in a bundle.
+
+An ONNX file is a protobuf message, a row of (field number, wire type, value). The check walks along the rows and into
+the few fields that can hold tensors and operators; it needs no protobuf package and copies nothing. The numbers are
+those of ``onnx.proto``; a test compares them with the onnx package.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from posetools.errors import InputError, MissingExtraError, RequestError, must_be, show_value
+from posetools.runtime.manifest import Network
+
+# Message -> field number -> message in it. What is not named here can hold neither a tensor nor an operator.
+CHILDREN: dict[str, dict[int, str]] = {
+    "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
+    "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto"},
+    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
+    "FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
+    "NodeProto": {5: "AttributeProto"},
+    "AttributeProto": {
+        5: "TensorProto",
+        6: "GraphProto",
+        10: "TensorProto",
+        11: "GraphProto",
+        22: "SparseTensorProto",
+        23: "SparseTensorProto",
+    },
+    "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
+    "TensorProto": {},
+}
+OP_TYPE, DOMAIN = 4, 7  # of NodeProto
+TENSOR_NAME, EXTERNAL_DATA, DATA_LOCATION = 8, 13, 14  # of TensorProto
+
+STANDARD = ("", "ai.onnx")
+CONTRIB = "com.microsoft"
+# Operators that onnxruntime's quantiser and optimiser write, all of them plain arithmetic.
+CONTRIB_OPERATORS = frozenset(
+    {
+        *("DequantizeLinear", "DynamicQuantizeMatMul", "FusedConv", "FusedGemm", "FusedMatMul", "MatMulIntegerToFloat"),
+        *("NhwcMaxPool", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearMul"),
+        *("QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearReduceMean", "QLinearSigmoid", "QLinearSoftmax"),
+        *("QLinearWhere", "QuantizeLinear"),
+    }
+)
+
+# A network has some thousand fields; more than this would only keep the walk busy.
+MOST_FIELDS = 1_000_000
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+class _Field(NamedTuple):
+    """A field: its number, wire type, value of a varint, and the first byte and the end of a text or message."""
+
+    number: int
+    wire: int
+    value: int
+    start: int
+    end: int
+
+
+class _BrokenError(Exception):
+    """The bytes are no protobuf message."""
+
+
+def check_onnx(model: bytes, source: Path | str, member: str) -> None:
+    """Refuse an ONNX file that could do anything but compute.
+
+    Args:
+        model: the file.
+        source: the bundle, for messages.
+        member: the file's name in it.
+
+    Raises:
+        InputError: it is no ONNX file, points to other files, or has an operator that is not a standard one.
+    """
+    if model[4:8] == b"ORTM":
+        raise InputError(source, member, "must be an ONNX file, but is one of onnxruntime's own format")
+    try:
+        for kind, fields in _messages(model):
+            problem = _problem(model, kind, fields)
+            if problem:
+                raise InputError(source, member, problem)
+    except _BrokenError as exc:
+        raise InputError(source, member, f"is not a whole ONNX file: {exc}") from exc
+
+
+def _messages(data: bytes) -> Iterator[tuple[str, list[_Field]]]:
+    """Yield each message that can hold tensors or operators, by a stack: nesting costs no recursion."""
+    waiting, left = [("ModelProto", 0, len(data))], MOST_FIELDS
+    while waiting:
+        kind, start, end = waiting.pop()
+        fields = list(_fields(data, start, end, left))
+        left -= len(fields)
+        children = CHILDREN[kind]
+        for field in fields:
+            if field.number in children:
+                if field.wire != _BYTES:
+                    _broken(field.start, f"field {field.number} of {kind} is no message")
+                waiting.append((children[field.number], field.start, field.end))
+        yield kind, fields
+
+
+def _problem(data: bytes, kind: str, fields: list[_Field]) -> str:
+    if kind == "TensorProto":
+        for field in fields:
+            if field.number == EXTERNAL_DATA or (field.number == DATA_LOCATION and (field.wire, field.value) != (0, 0)):
+                name = next((_text(data, one) for one in fields if one.number == TENSOR_NAME), "")
+                return f"tensor {show_value(name)} must be in the file itself, but its values are in another one"
+    if kind == "NodeProto":
+        # Where a field is there twice, readers take the last one; no such file is written, so all must pass.
+        domains = [_text(data, field) for field in fields if field.number == DOMAIN] or [""]
+        operators = [_text(data, field) for field in fields if field.number == OP_TYPE]
+        for domain in domains:
+            for operator in operators:
+                if domain not in STANDARD and not (domain == CONTRIB and operator in CONTRIB_OPERATORS):
+                    rule = "a standard one, or one of onnxruntime's for quantised networks"
+                    return must_be("operator", rule, f"{domain}.{operator}")
+    return ""
+
+
+def _text(data: bytes, field: _Field) -> str:
+    return data[field.start : field.end].decode("utf-8", errors="backslashreplace")
+
+
+def _fields(data: bytes, position: int, end: int, most: int) -> Iterator[_Field]:
+    for _ in range(most + 1):
+        if position == end:
+            return
+        key, position = _varint(data, position, end)
+        number, wire = key >> 3, key & 7
+        value, start = 0, position
+        if wire == _VARINT:
+            value, position = _varint(data, position, end)
+        elif wire == _BYTES:
+            length, start = _varint(data, position, end)
+            position = start + length
+        elif wire in (_FIXED64, _FIXED32):
+            position += 8 if wire == _FIXED64 else 4
+        else:
+            _broken(start, f"wire type {wire}")
+        if not 0 < number < 1 << 29:
+            _broken(start, f"field {number}")
+        if position > end:
+            _broken(start, f"field {number} ends behind its message")
+        yield _Field(number, wire, value, start, position)
+    raise _BrokenError(f"it has more than {MOST_FIELDS} fields")
+
+
+def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            _broken(position, "a number is cut off")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFF_FFFF_FFFF_FFFF, position
+    return _broken(position, "a number has more than ten bytes")
+
+
+def _broken(position: int, what: str) -> NoReturn:
+    raise _BrokenError(f"byte {position}: {what}")
+
+
+EXTRA = "runtime"
+PACKAGES = {"onnxruntime": "onnxruntime", "cv2": "opencv-python"}
+
+Singles: TypeAlias = npt.NDArray[np.float32]
+# The sizes of an output without its batch; None: any.
+Shape: TypeAlias = tuple[int | None, ...]
+
+INPUT = "input"
+
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_FATAL = 4
+_FLOAT32 = "tensor(float)"
+
+
+def _require_runtime(what: str) -> None:
+    """Refuse to go on without the ``runtime`` extra, with ``what`` as what needs it."""
+    try:
+        import cv2  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ModuleNotFoundError as exc:
+        module = (exc.name or "").partition(".")[0]
+        raise MissingExtraError(what, EXTRA, PACKAGES.get(module, module)) from exc
+    except ImportError as exc:
+        raise RequestError(
+            f"{what}: a package of the '{EXTRA}' extra is installed, but cannot be imported: {exc}\n"
+            "  a library of the system is missing; on a machine without a display, opencv-python-headless needs none"
+        ) from exc
+
+
+class Session:
+    """A network of a bundle, ready to run.
+
+    Attributes:
+        provider: the part of onnxruntime that computes, by its own name.
+    """
+
+    def __init__(
+        self, model: bytes, network: Network, outputs: Mapping[str, Shape], *, device: str, source: Path | str
+    ) -> None:
+        """Check the network and make it ready.
+
+        Args:
+            model: the ONNX file.
+            network: what the manifest says of it.
+            outputs: the outputs that are asked for and their sizes after the batch.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            source: the bundle, for messages.
+
+        Raises:
+            RequestError: the device is not there.
+            InputError: the file may not be run, cannot be, or is not as the manifest says.
+        """
+        _require_runtime(f"running {source}")
+        self._source, self._network, self._outputs = source, network, dict(outputs)
+        check_onnx(model, source, network.file)
+        self._session = self._open(model, device)
+        self.provider: str = self._session.get_providers()[0]
+        self._check_input()
+        self._check_outputs()
+
+    def run(self, batch: Singles) -> list[Singles]:
+        """Return the outputs for a (B, 3, h, w) batch, in the order in which they were asked for.
+
+        Raises:
+            InputError: onnxruntime fails, or what it gives is not what the manifest says.
+        """
+        try:
+            found = self._session.run(list(self._outputs), {INPUT: batch})
+        except onnxruntime_errors() as exc:
+            raise self._error(f"cannot be run: {_first_line(exc)}") from exc
+        for (name, shape), array in zip(self._outputs.items(), found, strict=True):
+            if not _fits(array.shape, (len(batch), *shape)):
+                raise self._error(must_be(f"output {name}", f"of shape {_show((len(batch), *shape))}", array.shape))
+            if np.isnan(array).any():
+                raise self._error(f"output {name} must be numbers, got NaN")
+        return list(found)
+
+    def _open(self, model: bytes, device: str) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # What fails is raised as an exception; the log would only say it twice.
+        options.log_severity_level = _FATAL
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = _providers(device)
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+        except onnxruntime_errors() as exc:
+            raise self._error(f"cannot be opened by onnxruntime: {_first_line(exc)}") from exc
+        if device.startswith("cuda") and session.get_providers()[0] != _CUDA:
+            raise RequestError(
+                f"--device {device}: onnxruntime cannot use the GPU: its CUDA provider is installed but does not load\n"
+                "  its CUDA and cuDNN libraries must be of the versions that this onnxruntime-gpu was made for"
+            )
+        return session
+
+    def _check_input(self) -> None:
+        inputs = self._session.get_inputs()
+        if [one.name for one in inputs] != [INPUT]:
+            raise self._error(must_be("inputs", str([INPUT]), [one.name for one in inputs]))
+        width, height = self._network.input_size
+        self._check_type(inputs[0], "input")
+        if not _matches(inputs[0].shape, (3, height, width)):
+            rule = f"of shape (any, 3, {height}, {width}) as the manifest says"
+            raise self._error(must_be(f"input {INPUT}", rule, tuple(inputs[0].shape)))
+
+    def _check_outputs(self) -> None:
+        found = {one.name: one for one in self._session.get_outputs()}
+        for name, shape in self._outputs.items():
+            if name not in found:
+                raise self._error(must_be("outputs", str(list(self._outputs)), list(found)))
+            self._check_type(found[name], "output")
+            if not _matches(found[name].shape, shape):
+                rule = f"of shape {_show((None, *shape))} as the manifest says"
+                raise self._error(must_be(f"output {name}", rule, tuple(found[name].shape)))
+
+    def _check_type(self, value: Any, kind: str) -> None:
+        if value.type != _FLOAT32:
+            raise self._error(must_be(f"{kind} {value.name}", f"a {_FLOAT32}", value.type))
+
+    def _error(self, problem: str) -> InputError:
+        return InputError(self._source, self._network.file, problem)
+
+
+def onnxruntime_errors() -> tuple[type[Exception], ...]:
+    """Return what onnxruntime raises: classes of its own without a common base, and pybind11's RuntimeError."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    found = (getattr(state, name) for name in dir(state))
+    own = [one for one in found if isinstance(one, type) and issubclass(one, Exception)]
+    return (*own, RuntimeError, ValueError, MemoryError)
+
+
+def _providers(device: str) -> list[Any]:
+    import onnxruntime
+
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", device):
+        raise RequestError(f"--device must be auto, cpu, cuda or cuda:N, got {device!r}")
+    kind, _, number = device.partition(":")
+    there = _CUDA in onnxruntime.get_available_providers()
+    if kind == "cuda" and not there:
+        raise RequestError(
+            f"--device {device}: the onnxruntime that is installed computes on the CPU only\n"
+            "  pip install onnxruntime-gpu in its place (and uninstall onnxruntime); --device cpu runs as it is"
+        )
+    if kind == "cpu" or not there:
+        return [_CPU]
+    options = {"device_id": number or "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    return [(_CUDA, options), _CPU]
+
+
+def _matches(declared: list[int | str | None], expected: Shape) -> bool:
+    """Return whether a declared shape has a free batch and, where it says a size, the expected one."""
+    if len(declared) != len(expected) + 1 or isinstance(declared[0], int):
+        return False
+    pairs = zip(declared[1:], expected, strict=True)
+    return all(not isinstance(size, int) or wanted is None or size == wanted for size, wanted in pairs)
+
+
+def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
+
+
+def _show(shape: Shape) -> str:
+    return f"({', '.join('any' if size is None else str(size) for size in shape)})"
+
+
+def _first_line(exc: Exception) -> str:
+    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
