@@ -1,9 +1,9 @@
 """Counts the rooms that a request walks through, from the function that takes it to the files that are written.
 
-``python -m tools.walk convert|eval|export [--checkout DIR]`` follows the request of a command through the source without
-running it, so that two checkouts can be compared. It starts in the function that the command gives its request to, and
-takes the calls that pass on the request, a part of it, or what was computed from it: in the order in which they are
-written, on all branches, each function once. Errors that are raised are no part of the walk.
+``python -m tools.walk convert|eval|export [--checkout DIR]`` follows the request of a command through the source,
+without running it, so that two checkouts can be compared. It starts in the function that the command gives its request
+to, and takes the calls that pass on the request, a part of it, or what was computed from it: in the order in which they
+are written, on all branches, each function once. Errors that are raised are no part of the walk.
 
 - A room is a file that such a call enters.
 - A return is a call into a room that the walk had left before.
