@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from posetools.core.dataset import Dataset, DatasetBuilder, Image  # noqa: E402
 from posetools.core.geometry import Floats  # noqa: E402
 from posetools.core.skeleton import load_skeleton  # noqa: E402
-from posetools.evaluation.coco import Kind  # noqa: E402
-from posetools.evaluation.metrics import Predictions, box_scores, oks_scores  # noqa: E402
+from posetools.evaluation.coco import Kind, Predictions  # noqa: E402
+from posetools.evaluation.metrics import box_scores, oks_scores  # noqa: E402
 from tests.coco_cases import STATS, peer_evaluation  # noqa: E402
 
 PEERS = (("xtcocotools", "keypoints"), ("pycocotools", "keypoints"), ("pycocotools", "bbox"))

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from posetools.pairs.pipeline import PipelineOptions, PosePipeline
+    from posetools.pairs.open import PipelineOptions
+    from posetools.pairs.pipeline import PosePipeline
     from posetools.runtime.results import PoseResult
 
 __version__ = "0.2.0"
 __all__ = ["PipelineOptions", "PosePipeline", "PoseResult", "__version__"]
 
 _PLACES = {
-    "PipelineOptions": "posetools.pairs.pipeline",
+    "PipelineOptions": "posetools.pairs.open",
     "PosePipeline": "posetools.pairs.pipeline",
     "PoseResult": "posetools.runtime.results",
 }

@@ -11,8 +11,7 @@ import numpy as np
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Floats, Ints, box_area, xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
-from posetools.evaluation.coco import Kind
-from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.coco import Kind, Predictions
 
 # COCOeval's ``stats`` in the order of BoxScores' and OksScores' fields.
 STATS: dict[Kind, tuple[int, ...]] = {"bbox": (0, 1, 2, 3, 4, 5, 8, 9, 10, 11), "keypoints": tuple(range(10))}

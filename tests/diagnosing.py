@@ -15,7 +15,7 @@ import numpy as np
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Bools, Floats, Ints, clip_boxes, pairwise_iou
 from posetools.core.skeleton import load_skeleton
-from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.coco import Predictions
 from posetools.synth.sample import FULL, sample_scene
 
 CAR8 = load_skeleton("car8")

@@ -14,19 +14,18 @@ def print_result(result: DemoResult) -> None:
     """Print the numbers, the times, and what there is to look at."""
     out = console()
     table = Table("model", "on", "metric", "value", title="on pictures that training never saw")
-    boxes = result.det.scores
+    boxes = result.det.det.scores
     table.add_row("detector", "pictures", "AP50", _share(boxes.ap50))
     table.add_row("", "", "AP (0.5:0.95)", _share(boxes.ap))
-    _add_pose(table, "pose estimator", "labelled boxes", result.pose.labelled)
-    if result.pose.detected:
-        _add_pose(table, "", "detected boxes", result.pose.detected)
+    for boxes_are, part in result.pose.sides.items():
+        _add_pose(table, "pose estimator" if part is result.pose.labelled else "", boxes_are, part.scores)
     out.print()
     out.print(table)
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
     out.print(f"{sum(result.seconds.values()) / 60:.1f} minutes: {times}")
     trained = " and ".join(f"{number} iterations ({stage})" for stage, number in result.iterations.items())
     out.print(f"trained from random weights for {trained}; a real training takes hours, not minutes")
-    judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labelled))}
+    judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labelled.scores))}
     for stage, plan in result.plans.items():
         if plan.enough:
             out.print(f"{stage}: {verdict(*judged[stage], result.iterations[stage], plan.enough)}", soft_wrap=True)

@@ -13,8 +13,8 @@ from posetools.cli.models import Device
 from posetools.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from posetools.evaluation.checkpoints import EvalRequest
-    from posetools.evaluation.run import RunReport, SplitRequest
+    from posetools.evaluation.report import Report
+    from posetools.evaluation.run import EvalRequest
 
 _Stage: TypeAlias = Literal["det", "pose"]
 _Checkpoint: TypeAlias = Annotated[
@@ -96,28 +96,22 @@ def evaluate(
             "--flip-test needs the pose estimator of --run, or CHECKPOINT --stage pose\n"
             "  fix: leave out --bundle and --stage det; `posetools export --flip-test` builds it into a bundle"
         )
-    if checkpoint is None:
-        from posetools.evaluation.run import SplitRequest
+    from posetools.evaluation.run import EvalRequest
 
-        common = SplitRequest(data=data, split=split, device=device, skeleton=skeleton, bbox_thr=bbox_thr)
-        common = replace(common, flip_test=flip_test)
-        _pairs(run or (), bundle or (), common, json_file, report)
-        return
-    from posetools.evaluation.checkpoints import EvalRequest
-
-    request = EvalRequest(
-        checkpoint=checkpoint,
+    common = EvalRequest(
+        stage=stage or "det",
         config=config,
+        boxes=boxes,
+        boxes_config=boxes_config,
         data=data,
         split=split,
         device=device,
         skeleton=skeleton,
-        boxes=boxes,
-        boxes_config=boxes_config,
         bbox_thr=bbox_thr,
         flip_test=flip_test,
     )
-    _single(request, stage or "det", json_file)
+    pairs = [replace(common, run=path) for path in run or ()] + [replace(common, bundle=path) for path in bundle or ()]
+    _evaluate(pairs or [replace(common, checkpoint=checkpoint)], json_file, report)
 
 
 def _check(
@@ -138,28 +132,11 @@ def _check(
         raise RequestError("the same --run or --bundle was given twice\n  once is enough")
 
 
-def _single(request: EvalRequest, stage: _Stage, json_file: Path | None) -> None:
+def _evaluate(requests: Sequence[EvalRequest], json_file: Path | None, page: Path | None) -> None:
     from posetools.cli.console import console, progress
-    from posetools.cli.evaluate_tables import print_det, print_pose
-    from posetools.evaluation.checkpoints import DetReport, PoseReport, evaluate_det, evaluate_pose
-    from posetools.files.disk import write_json
-
-    with progress() as report_progress:
-        report: DetReport | PoseReport
-        report = (evaluate_det if stage == "det" else evaluate_pose)(request, report_progress)
-    print_det(report, console()) if isinstance(report, DetReport) else print_pose(report, console())
-    if json_file is not None:
-        write_json(json_file, report.as_dict())
-
-
-def _pairs(
-    runs: Sequence[Path], bundles: Sequence[Path], common: SplitRequest, json_file: Path | None, page: Path | None
-) -> None:
-    from posetools.cli.console import console, progress
-    from posetools.cli.evaluate_run_tables import print_reports
-    from posetools.evaluation.bundle import evaluate_bundle
-    from posetools.evaluation.checkpoints import evaluate_run
-    from posetools.evaluation.run import as_document, check_same_split
+    from posetools.cli.evaluate_tables import print_reports
+    from posetools.evaluation.report import as_document, check_same_split
+    from posetools.evaluation.run import evaluate as run_evaluation
     from posetools.files.disk import write_json
     from posetools.pages.evaluation.page import write_report
     from posetools.pages.sealed import check_target
@@ -167,13 +144,14 @@ def _pairs(
 
     if page is not None:
         check_target(page)
-    for path in bundles:
+    for request in requests:
         # Before a run is evaluated, which takes minutes.
-        Archive.open(path)
-    reports: list[RunReport] = []
+        if request.bundle is not None:
+            Archive.open(request.bundle)
+    reports: list[Report] = []
     with progress() as tell:
-        for path in (*runs, *bundles):
-            reports.append((evaluate_bundle if path in bundles else evaluate_run)(path, common, tell))
+        for request in requests:
+            reports.append(run_evaluation(request, tell))
             check_same_split(reports)
         if page is not None:
             write_report(reports, page, tell)

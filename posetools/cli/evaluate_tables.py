@@ -1,78 +1,102 @@
-"""The tables of ``posetools eval``."""
+"""What ``posetools eval`` prints: of a pair a whole that fits a screen, of a single model its scores.
+
+--json has every number of a pair, --report draws them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from posetools.cli.console import escape
-from posetools.cli.evaluate_run_tables import text_table
-from posetools.evaluation.checkpoints import DetReport, Evaluated, PoseReport
-from posetools.evaluation.metrics import PointScores
+from posetools.evaluation.metrics import Subset
+from posetools.evaluation.report import PosePart, Report
 from posetools.evaluation.scoring import PoseScores
-from posetools.evaluation.tables import flip_test
+from posetools.evaluation.tables import (
+    DOUBT,
+    TextTable,
+    flip_tests,
+    headline,
+    number,
+    short_names,
+    why_boxes,
+    why_poses,
+)
+from posetools.evaluation.verdict import evaluation_verdict
 
 _SHARES = ("PCK@0.05", "PCK@0.1", "PCK@0.2")
+_SEEN: tuple[Subset, ...] = ("visible", "hidden")
+_PCK = "PCK@t: share of labelled points nearer than t times the longer side of the labelled box."
 
 
-def print_det(report: DetReport, out: Console) -> None:
-    """Print COCO's box metrics."""
-    out.print(_what(report.what))
+def print_reports(reports: Sequence[Report], out: Console) -> None:
+    """Print the numbers of one pair with each keypoint and why AP is lost, of several side by side, or of one model."""
+    if reports[0].subject.stage == "det":
+        _print_det(reports[0], out)
+    elif reports[0].subject.stage == "pose":
+        _print_pose(reports[0], out)
+    else:
+        _print_pairs(reports, out)
+
+
+def _print_det(report: Report, out: Console) -> None:
+    out.print(_what(report))
     table = Table("boxes", "value", title="COCO box metrics")
-    for name, value in report.scores.as_dict().items():
-        table.add_row(name, _number(value))
+    for name, value in report.det.scores.as_dict().items():
+        table.add_row(name, number(value))
     out.print(table)
-    for remark in report.remarks:
-        out.print(f"[yellow]{escape(remark.text)}[/]")
+    _print_remarks(report, out)
 
 
-def print_pose(report: PoseReport, out: Console) -> None:
-    """Print the numbers on labelled boxes, those on detected boxes beside them, then those per keypoint."""
-    sides = [report.labelled] if report.detected is None else [report.labelled, report.detected]
-    out.print(_what(report.what))
-    if report.detector:
-        out.print(f"detected boxes: {escape(report.detector)}")
-    table = Table("keypoints", *("labelled boxes", "detected boxes")[: len(sides)], title="OKS, PCK, NME")
+def _print_pose(report: Report, out: Console) -> None:
+    sides = [part.scores for part in report.sides.values()]
+    out.print(_what(report))
+    if report.subject.detector:
+        out.print(f"detected boxes: {escape(report.subject.detector)}")
+    table = Table("keypoints", *report.sides, title="OKS, PCK, NME")
     columns = [_overall(side) for side in sides]
     for name in columns[0]:
         table.add_row(name, *(column[name] for column in columns))
     out.print(table)
-    out.print(_per_keypoint(sides))
-    if report.flip_test is not None:
-        both = zip(sides, (report.flip_test.labelled, report.flip_test.detected), strict=False)
-        named = zip(("labelled boxes", "detected boxes"), both, strict=False)
-        out.print(text_table(flip_test({boxes: (own, other) for boxes, (own, other) in named if other})))
-    for remark in report.remarks:
-        out.print(f"[yellow]{escape(remark.text)}[/]")
-    out.print("PCK@t: share of labelled points nearer than t times the longer side of the labelled box.")
+    out.print(_shares_of_keypoints(sides))
+    for flips in flip_tests([report]):
+        out.print(text_table(flips))
+    _print_remarks(report, out)
+    out.print(_PCK)
     out.print("NME: mean distance over sqrt(width * height) of the labelled box.")
     if len(sides) > 1:
         out.print("Detected boxes: the points of an object without a box are wrong in PCK, and left out of NME.")
 
 
-def _what(what: Evaluated) -> str:
-    counts = f"{what.images} pictures, {what.objects} objects"
-    return f"{escape(what.checkpoint)} on {what.split} of {escape(what.data)}: {counts}"
+def _print_remarks(report: Report, out: Console, of: str = "") -> None:
+    for sentence in report.sentences:
+        out.print(f"[yellow]{escape(of + sentence)}[/]")
+
+
+def _what(report: Report) -> str:
+    subject, truth = report.subject, report.truth
+    counts = f"{len(truth.images)} pictures, {len(truth)} objects"
+    return f"{escape(subject.name)} on {subject.split} of {escape(subject.data)}: {counts}"
 
 
 def _overall(side: PoseScores) -> dict[str, str]:
-    rows = {f"OKS {name}": _number(value) for name, value in side.oks.as_dict().items()}
+    rows = {f"OKS {name}": number(value) for name, value in side.oks.as_dict().items()}
     for subset, scores in side.points.items():
         numbers = scores.overall.as_dict()
         counted = f"{scores.overall.points} {subset} points"
         if subset == "labelled":
-            rows |= {f"{name}": _number(numbers[name]) for name in (*_SHARES, "NME")}
-            rows[f"error in pixels, {counted}"] = _number(scores.overall.error_px)
+            rows |= {name: number(numbers[name]) for name in (*_SHARES, "NME")}
+            rows[f"error in pixels, {counted}"] = number(scores.overall.error_px)
         else:
-            rows[f"PCK@0.1, {counted}"] = _number(numbers["PCK@0.1"])
-    rows["objects without a box"] = f"{side.without_box}"
+            rows[f"PCK@0.1, {counted}"] = number(numbers["PCK@0.1"])
+    rows["objects without a box"] = str(side.without_box)
     return rows
 
 
-def _per_keypoint(sides: Sequence[PoseScores]) -> Table:
+def _shares_of_keypoints(sides: Sequence[PoseScores]) -> Table:
     # Two numbers in each cell leave no room for the error in pixels on 80 columns; the JSON has it.
     columns = (*_SHARES, "NME") if len(sides) > 1 else (*_SHARES, "NME", "error_px")
     both = ": labelled / detected boxes" if len(sides) > 1 else ""
@@ -80,13 +104,95 @@ def _per_keypoint(sides: Sequence[PoseScores]) -> Table:
     table.add_column("keypoint", no_wrap=True)
     for name in ("points", *columns):
         table.add_column(name, justify="right")
-    points: list[Mapping[str, PointScores]] = [side.points["labelled"].by_keypoint for side in sides]
+    points = [side.points["labelled"].by_keypoint for side in sides]
     for name, scores in points[0].items():
         numbers = [side[name].as_dict() for side in points]
-        cells = ("/".join(_number(side[column]) for side in numbers) for column in columns)
-        table.add_row(escape(name), f"{scores.points}", *cells)
+        cells = ("/".join(number(side[column]) for side in numbers) for column in columns)
+        table.add_row(escape(name), str(scores.points), *cells)
     return table
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+def _print_pairs(reports: Sequence[Report], out: Console) -> None:
+    first = reports[0]
+    for name, report in zip(short_names(reports), reports, strict=True):
+        subject = report.subject
+        if len(reports) > 1:
+            out.print(f"[bold]{escape(name)}[/]: {escape(subject.name)}")
+        out.print(f"detector {escape(subject.detector)}\npose estimator {escape(subject.estimator)}")
+    counts = f"{len(first.truth.images):,} pictures, {len(first.truth):,} objects"
+    out.print(f"on {escape(first.subject.split)} of {escape(first.subject.data)}: {counts}")
+    for name, report in zip(short_names(reports), reports, strict=True):
+        _print_remarks(report, out, f"{name}: " if len(reports) > 1 else "")
+    out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
+    out.print(text_table(headline(reports)))
+    if any(report.says_nothing(part) for report in reports for part in report.remarks):
+        out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")
+    for flips in flip_tests(reports):
+        out.print(text_table(flips))
+    for report in reports if len(reports) == 1 else ():
+        out.print(_per_keypoint(report.labelled))
+        out.print(text_table(why_poses(report)))
+        out.print(text_table(why_boxes(report)))
+        for line in _sentences(report):
+            out.print(line)
+    if len(reports) > 1:
+        out.print("`posetools eval --report FILE.html` shows keypoints, why AP is lost and the worst cases of each.")
+
+
+def text_table(source: TextTable) -> Table:
+    """Return a table for the terminal."""
+    table = Table(title=escape(source.title), box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
+    for place, name in enumerate(source.columns):
+        table.add_column(escape(name), justify="right" if place else "left")
+    for row in source.rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def _per_keypoint(part: PosePart) -> Table:
+    table = Table(
+        title="each keypoint on labelled boxes: PCK at 0.05 / 0.1 / 0.2",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        show_edge=False,
+    )
+    table.add_column("keypoint", no_wrap=True)
+    for name in ("visible", "hidden", "NME", "pixels", "visible: P R"):
+        table.add_column(name, justify="right")
+    every = part.scores.points["labelled"].by_keypoint
+    separations = part.visibility.by_keypoint["hidden"]
+    for name, scores in every.items():
+        best = separations[name].best
+        seen = " ".join((_short(best.precision), _short(best.recall))) if best else "n/a"
+        cells = (_shares(part, subset, name) for subset in _SEEN)
+        table.add_row(escape(name), *cells, number(scores.nme), number(scores.error_px), seen)
+    return table
+
+
+def _shares(part: PosePart, subset: Subset, keypoint: str) -> str:
+    return " ".join(_short(share) for share in part.scores.points[subset].by_keypoint[keypoint].pck)
+
+
+def _short(share: float | None) -> str:
+    return "n/a" if share is None else f"{share:.2f}".removeprefix("0") if share < 0.995 else "1.0"
+
+
+def _sentences(report: Report) -> list[str]:
+    lines = []
+    best = report.det.sweep.curve.best
+    if best:
+        false = best.false_alarms / max(1, len(report.truth.images))
+        lines.append(
+            f"Boxes: the best F1, {number(best.f1)}, is at score {best.threshold:.2f}: precision "
+            f"{number(best.precision)}, recall {number(best.recall)}, {number(false)} false ones per picture."
+        )
+    errors = {
+        "boxes": report.det.calibration.expected_error,
+        "objects": report.detected.object_calibration.expected_error,
+        "keypoints": report.labelled.keypoint_calibration.expected_error,
+    }
+    told = ", ".join(f"{what} {number(error)}" for what, error in errors.items())
+    lines.append(f"Expected calibration error of scores: {told}.")
+    lines.append("visible: P R: precision and recall of visible against hidden, by the score with the best F1.")
+    lines.append(_PCK)
+    return lines

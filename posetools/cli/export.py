@@ -121,16 +121,10 @@ def _precision(*, half: bool, int8: bool) -> Precision:
 
 def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
     from posetools.mm.extra import require_train
-    from posetools.mm.runtime import prepare
-    from posetools.pairs.find import Pair, check_named, named_model, pair_of_run
+    from posetools.pairs.find import named_pair, pair_of_run
 
     require_train("posetools export")
-    if det is None or pose is None:
-        return pair_of_run(Path(run or ""))
-    check_named("det", *det)
-    check_named("pose", *pose)
-    prepare("posetools export")
-    return Pair(named_model("det", *det), named_model("pose", *pose))
+    return named_pair(det, pose, "posetools export") if det and pose else pair_of_run(Path(run or ""))
 
 
 def _print(result: Exporting, out: Console) -> None:

@@ -11,7 +11,8 @@ import typer
 from posetools.errors import RequestError, printable_lines
 
 if TYPE_CHECKING:
-    from posetools.pairs.pipeline import PipelineOptions, PosePipeline
+    from posetools.pairs.open import PipelineOptions
+    from posetools.pairs.pipeline import PosePipeline
 
 # What the user typed: a config and a checkpoint.
 Named: TypeAlias = tuple[str, str]

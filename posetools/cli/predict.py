@@ -95,7 +95,7 @@ def predict(
     Exit status 1 when a picture could not be read; the others are done.
     """
     from posetools.imaging.drawing import Style
-    from posetools.pairs.pipeline import PipelineOptions
+    from posetools.pairs.open import PipelineOptions
     from posetools.prediction.predict import PredictRequest
 
     options = PipelineOptions(device=device, amp=amp, flip_test=flip_test, heatmaps=draw_heatmap, skeleton=skeleton)

@@ -49,7 +49,7 @@ def prelabel(
     from posetools.cli.console import progress
     from posetools.labeling.prelabel import PrelabelReport, plan_prelabels
     from posetools.labeling.prelabel import prelabel as write_all
-    from posetools.pairs.pipeline import PipelineOptions
+    from posetools.pairs.open import PipelineOptions
 
     check_models(det, pose, run, bundle)
     plan = plan_prelabels(folder, replace=replace)

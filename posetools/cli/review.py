@@ -78,7 +78,7 @@ def review(
     from posetools.cli.console import progress
     from posetools.labeling.review.choose import BY, ReviewRequest, check_review
     from posetools.labeling.review.choose import review as choose
-    from posetools.pairs.pipeline import PipelineOptions
+    from posetools.pairs.open import PipelineOptions
 
     models = bool(det or pose or run or bundle)
     if models:

@@ -20,12 +20,12 @@ from posetools.training.pair import EVALUATION, STAGES, TrainAllResult, stage_re
 from posetools.training.train import TrainRequest, TrainResult
 
 if TYPE_CHECKING:
-    from posetools.evaluation.run import RunReport
+    from posetools.evaluation.report import Report
 
 
 def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
     """Train both stages, evaluate them together, and print what came of it."""
-    from posetools.cli.evaluate_run_tables import print_reports
+    from posetools.cli.evaluate_tables import print_reports
 
     result = train_all(request, configs, Steps())
     if result.evaluation is not None:
@@ -64,7 +64,7 @@ def print_both(result: TrainAllResult) -> None:
     out.print(f"take it away: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
 
 
-def _print_verdicts(result: TrainAllResult, report: RunReport) -> None:
+def _print_verdicts(result: TrainAllResult, report: Report) -> None:
     """Print what the models are worth whose training was cut short by time."""
     scores = {BOX_AP50: report.det.scores.ap50, PCK: pck_of(report.labelled.scores)}
     for (measure, score), one in zip(scores.items(), (result.det, result.pose), strict=True):

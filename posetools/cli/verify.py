@@ -23,7 +23,8 @@ def verify(
     Exit status: 0 when it does, 1 when it does not, 2 when the bundle cannot be opened.
     """
     from posetools.cli.console import console
-    from posetools.pairs.pipeline import PipelineOptions, PosePipeline
+    from posetools.pairs.open import PipelineOptions
+    from posetools.pairs.pipeline import PosePipeline
     from posetools.runtime.archive import Archive
     from posetools.runtime.verify import verify as compare_samples
 

@@ -28,8 +28,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats
-from posetools.evaluation.coco import Kind, evaluate
-from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.coco import Kind, Predictions, evaluate_coco
 
 BINS = 10
 NEAR = 0.1
@@ -148,7 +147,7 @@ def object_calibration(truth: Dataset, predicted: Predictions) -> Calibration:
 
 
 def _matched(truth: Dataset, predicted: Predictions, kind: Kind, what: str, note: str) -> Calibration:
-    evaluation = evaluate(
+    evaluation = evaluate_coco(
         truth,
         predicted,
         kind,

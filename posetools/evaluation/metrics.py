@@ -16,14 +16,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.evaluation.coco import Evaluation, evaluate
-from posetools.evaluation.coco_match import box_similarity, candidates, greedy, ranked
+from posetools.evaluation.coco import (
+    Evaluation,
+    Predictions,
+    Range,
+    box_similarity,
+    candidates,
+    evaluate_coco,
+    greedy,
+    ranked,
+)
 
 PCK_THRESHOLDS = (0.05, 0.1, 0.2)
 
@@ -36,36 +44,47 @@ SUBSETS: tuple[Subset, ...] = ("labelled", "visible", "hidden")
 KEYPOINT_SCORE_THR = 0.2
 OKS_NMS_THR = 0.9
 
-_NAMES = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap_small": "APs",
-    "ap_medium": "APm",
-    "ap_large": "APl",
-    "ar": "AR",
-    "ar50": "AR50",
-    "ar75": "AR75",
-    "ar_small": "ARs",
-    "ar_medium": "ARm",
-    "ar_large": "ARl",
+# The short names, and which areas and thresholds each is of.
+_MEASURES: Mapping[str, tuple[str, Range, float | None]] = {
+    "ap": ("AP", "all", None),
+    "ap50": ("AP50", "all", 0.5),
+    "ap75": ("AP75", "all", 0.75),
+    "ap_small": ("APs", "small", None),
+    "ap_medium": ("APm", "medium", None),
+    "ap_large": ("APl", "large", None),
+    "ar": ("AR", "all", None),
+    "ar50": ("AR50", "all", 0.5),
+    "ar75": ("AR75", "all", 0.75),
+    "ar_small": ("ARs", "small", None),
+    "ar_medium": ("ARm", "medium", None),
+    "ar_large": ("ARl", "large", None),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _CocoScores:
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Self:
+        """Return the numbers of an evaluation of boxes or of keypoints."""
+        values = {}
+        for field in fields(cls):
+            measure = evaluation.ap if field.name.startswith("ap") else evaluation.ar
+            values[field.name] = measure(*_MEASURES[field.name][1:])
+        return cls(**values)
+
     def as_dict(self) -> dict[str, float | None]:
         """Return the numbers by their short names (``AP``, ``AP50``, ``APs``)."""
-        return {_NAMES[field.name]: getattr(self, field.name) for field in fields(self)}
+        return {_MEASURES[field.name][0]: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True, slots=True)
 class BoxScores(_CocoScores):
     """COCO's box metrics, 0 to 1: IoU 0.50:0.95, at most 100 boxes a picture; None where no object is of that size."""
 
-    ap: float | None
-    ap50: float | None
-    ap75: float | None
     ap_small: float | None
     ap_medium: float | None
     ap_large: float | None
@@ -79,9 +98,6 @@ class BoxScores(_CocoScores):
 class OksScores(_CocoScores):
     """COCO's keypoint metrics, 0 to 1: OKS 0.50:0.95, at most 20 objects a picture; None where no object is there."""
 
-    ap: float | None
-    ap50: float | None
-    ap75: float | None
     ap_medium: float | None
     ap_large: float | None
     ar: float | None
@@ -89,28 +105,6 @@ class OksScores(_CocoScores):
     ar75: float | None
     ar_medium: float | None
     ar_large: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """M predicted objects of a Dataset's pictures.
-
-    Attributes:
-        image_index: (M,) index into the Dataset's ``images``.
-        boxes: (M, 4) x1, y1, x2, y2 in pixels.
-        scores: (M,) the higher, the surer.
-        keypoints: (M, K, 2) x, y in pixels; K is 0 for boxes alone.
-        keypoint_scores: (M, K) the higher, the surer; None where they are not known.
-    """
-
-    image_index: Ints
-    boxes: Floats
-    scores: Floats
-    keypoints: Floats
-    keypoint_scores: Floats | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,54 +148,18 @@ class KeypointScores:
 
 def box_scores(truth: Dataset, predicted: Predictions) -> BoxScores:
     """Return COCO's box metrics of predicted boxes."""
-    return box_scores_of(evaluate(truth, predicted, "bbox"))
-
-
-def box_scores_of(evaluation: Evaluation) -> BoxScores:
-    """Return COCO's box metrics from an evaluation of boxes."""
-    ap, ar = evaluation.ap, evaluation.ar
-    return BoxScores(
-        ap=ap(),
-        ap50=ap(threshold=0.5),
-        ap75=ap(threshold=0.75),
-        ap_small=ap("small"),
-        ap_medium=ap("medium"),
-        ap_large=ap("large"),
-        ar=ar(),
-        ar_small=ar("small"),
-        ar_medium=ar("medium"),
-        ar_large=ar("large"),
-    )
+    return BoxScores.of(evaluate_coco(truth, predicted, "bbox"))
 
 
 def oks_scores(truth: Dataset, predicted: Predictions, sigmas: Sequence[float]) -> OksScores:
     """Return COCO's keypoint metrics of predicted objects.
-
-    OKS of an object is the mean over its labelled points of exp(-d^2 / (2 * area * (2 * sigma)^2)).
 
     Args:
         truth: the labels; objects without labelled points, and crowds, are ignored as COCO does.
         predicted: the predictions, with keypoints.
         sigmas: K constants, the skeleton's.
     """
-    return oks_scores_of(evaluate(truth, predicted, "keypoints", sigmas=sigmas))
-
-
-def oks_scores_of(evaluation: Evaluation) -> OksScores:
-    """Return COCO's keypoint metrics from an evaluation of keypoints."""
-    ap, ar = evaluation.ap, evaluation.ar
-    return OksScores(
-        ap=ap(),
-        ap50=ap(threshold=0.5),
-        ap75=ap(threshold=0.75),
-        ap_medium=ap("medium"),
-        ap_large=ap("large"),
-        ar=ar(),
-        ar50=ar(threshold=0.5),
-        ar75=ar(threshold=0.75),
-        ar_medium=ar("medium"),
-        ar_large=ar("large"),
-    )
+    return OksScores.of(evaluate_coco(truth, predicted, "keypoints", sigmas=sigmas))
 
 
 def keypoint_scores(

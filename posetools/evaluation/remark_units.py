@@ -15,8 +15,8 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.evaluation.coco import Evaluation, Kind, evaluate
-from posetools.evaluation.metrics import Predictions, match_boxes
+from posetools.evaluation.coco import Evaluation, Kind, Predictions, evaluate_coco
+from posetools.evaluation.metrics import match_boxes
 
 # What AP must gain, and AP50 reach, before a suspicion is believed.
 _GAIN = 0.15
@@ -56,7 +56,7 @@ def other_units(truth: Dataset, predicted: Predictions, evaluation: Evaluation) 
         return None
     best: Mended | None = None
     for words, mended in (*_mix_ups(truth, predicted, kind), *_scaled(truth, predicted, evaluation)):
-        after = evaluate(truth, mended, kind, sigmas=truth.skeleton.sigmas)
+        after = evaluate_coco(truth, mended, kind, sigmas=truth.skeleton.sigmas)
         ap, ap50 = after.ap() or 0.0, after.ap(threshold=0.5) or 0.0
         # A mix-up says more than a factor and a shift that do nearly the same, and comes first.
         if ap >= before + _GAIN and ap50 >= _AP50 and (best is None or ap > best.ap + 0.05):

@@ -18,9 +18,8 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, box_area, pairwise_iou
-from posetools.evaluation.coco import Evaluation, evaluate
-from posetools.evaluation.coco_match import oks_of
-from posetools.evaluation.metrics import Predictions, match_boxes
+from posetools.evaluation.coco import Evaluation, Predictions, evaluate_coco, oks_of
+from posetools.evaluation.metrics import match_boxes
 from posetools.evaluation.remark_units import other_units
 
 # Labelled areas as a share of the boxes': silhouettes have about half of it, a skeleton's hull seldom below a tenth.
@@ -192,7 +191,7 @@ def _areas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark
     )
     if _AREA_LOW <= share <= _AREA_HIGH:
         return
-    other = evaluate(replace(truth, areas=boxes), predicted, "keypoints", sigmas=truth.skeleton.sigmas).ap() or 0.0
+    other = evaluate_coco(replace(truth, areas=boxes), predicted, "keypoints", sigmas=truth.skeleton.sigmas).ap() or 0.0
     effect = "near 0 whatever is predicted" if share < _AREA_LOW else "too high whatever is predicted"
     text = (
         f"the labelled areas are wrong: {area:.3g} square px in the median, where the boxes have {box:.3g}. OKS "
@@ -246,7 +245,7 @@ def _sigmas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remar
 
 def _ap_with(truth: Dataset, predicted: Predictions, factor: float) -> float:
     sigmas = [sigma * factor for sigma in truth.skeleton.sigmas]
-    return evaluate(truth, predicted, "keypoints", sigmas=sigmas).ap() or 0.0
+    return evaluate_coco(truth, predicted, "keypoints", sigmas=sigmas).ap() or 0.0
 
 
 def _median_error(truth: Dataset, predicted: Predictions) -> float | None:

@@ -26,14 +26,12 @@ from posetools.core.folder import IMAGES, ann_file, splits_of
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, quoted
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.metrics import (
     SUBSETS,
-    BoxScores,
     KeypointScores,
     OksScores,
-    Predictions,
     Subset,
-    box_scores,
     keypoint_scores,
     match_boxes,
     object_scores,
@@ -147,47 +145,6 @@ def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
             hint=f"`posetools validate {quoted(data)}` lists all problems; metrics of such a file would mislead",
         )
     return result.dataset
-
-
-def score_boxes(detector: Detects, label: int, truth: Dataset, progress: Progress = silent) -> BoxScores:
-    """Return COCO's box metrics of a detector on a split.
-
-    Args:
-        detector: finds the boxes.
-        label: the index of the object's class in the detector's ``classes``.
-        truth: the labels; its pictures are read from their paths.
-        progress: told how many pictures are done.
-
-    Raises:
-        InputError: a picture cannot be read.
-    """
-    return box_scores(truth, collect(truth, detector=detector, label=label, progress=progress).boxes)
-
-
-def score_poses(
-    estimator: Estimates,
-    truth: Dataset,
-    *,
-    detector: Detects | None = None,
-    label: int = 0,
-    bbox_thr: float,
-    progress: Progress = silent,
-) -> tuple[PoseScores, PoseScores | None]:
-    """Return how good the keypoints are on the labelled boxes and, with a detector, on the boxes that it finds.
-
-    Args:
-        estimator: finds the keypoints.
-        truth: the labels; its pictures are read from their paths.
-        detector: finds boxes, where those are to be used as well.
-        label: the index of the object's class in the detector's ``classes``.
-        bbox_thr: detected boxes with a lower score are not used.
-        progress: told how many pictures are done.
-
-    Raises:
-        InputError: a picture cannot be read.
-    """
-    said = collect(truth, detector=detector, estimator=estimator, label=label, bbox_thr=bbox_thr, progress=progress)
-    return pose_scores(truth, said.on_labels), pose_scores(truth, said.on_boxes) if detector else None
 
 
 def collect(

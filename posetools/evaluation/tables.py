@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from posetools.evaluation.diagnosis.mend import LABELS, Gain
 from posetools.evaluation.metrics import PointScores, Subset
-from posetools.evaluation.run import BOXES, POSES, PosePart, RunReport
-from posetools.evaluation.scoring import PoseScores
+from posetools.evaluation.report import BOXES, POSES, PosePart, Report
 
 NOTHING = "n/a"
 # Stands behind an AP that says nothing about the model; a remark says why.
@@ -42,7 +41,7 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def short_names(reports: Sequence[RunReport]) -> tuple[str, ...]:
+def short_names(reports: Sequence[Report]) -> tuple[str, ...]:
     """Return a name for each pair: the end of its path by which it differs from the others."""
     paths = [report.subject.name.replace("\\", "/").rstrip("/").split("/") for report in reports]
     for depth in range(1, max(map(len, paths)) + 1):
@@ -52,7 +51,7 @@ def short_names(reports: Sequence[RunReport]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def headline(reports: Sequence[RunReport]) -> TextTable:
+def headline(reports: Sequence[Report]) -> TextTable:
     """Return the numbers of one pair by part, or of several pairs side by side."""
     parts = [_parts(report) for report in reports]
     if len(reports) == 1:
@@ -66,30 +65,24 @@ def headline(reports: Sequence[RunReport]) -> TextTable:
     return TextTable("AP, PCK, NME", ("", *short_names(reports)), tuple(rows))
 
 
-def flip_tests(reports: Sequence[RunReport]) -> tuple[TextTable, ...]:
-    """Return what a flip test adds to each pair that it was measured of."""
-    tables = []
-    for name, report in zip(short_names(reports), reports, strict=True):
-        flips = report.flip_test
-        if flips is None or flips.detected is None:
-            continue
-        both = (flips.labelled, flips.detected)
-        sides = {boxes: (part.scores, other) for (boxes, part), other in zip(report.sides.items(), both, strict=True)}
-        tables.append(flip_test(sides, f": {name}" if len(reports) > 1 else ""))
-    return tuple(tables)
+def flip_tests(reports: Sequence[Report]) -> tuple[TextTable, ...]:
+    """Return what a flip test adds to the scores of each report that has one."""
+    names = short_names(reports) if len(reports) > 1 else ("",)
+    return tuple(_flip_test(report, name) for name, report in zip(names, reports, strict=True) if report.flipped)
 
 
-def flip_test(sides: Mapping[str, tuple[PoseScores, PoseScores]], of: str = "") -> TextTable:
-    """Return scores without and with a flip test, by the kind of boxes, and the difference."""
-    columns, cells = [""], {name: [name] for name in (*_AP, *_PCK, "NME")}
-    for boxes, scores in sides.items():
+def _flip_test(report: Report, name: str) -> TextTable:
+    columns, cells = [""], {measure: [measure] for measure in (*_AP, *_PCK, "NME")}
+    for boxes, flipped in report.flipped_sides.items():
         columns += [boxes, "flip test", "adds"]
-        without, flipped = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in scores)
-        for name, row in cells.items():
-            before, after = without[name], flipped[name]
+        both = (report.sides[boxes].scores, flipped.scores)
+        without, having = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in both)
+        for measure, row in cells.items():
+            before, after = without[measure], having[measure]
             adds = NOTHING if before is None or after is None else f"{after - before:+.3f}"
             row += [number(before), number(after), adds]
-    return TextTable(f"what a flip test would add{of}", tuple(columns), tuple(map(tuple, cells.values())))
+    title = "what a flip test would add" + (f": {name}" if name else "")
+    return TextTable(title, tuple(columns), tuple(map(tuple, cells.values())))
 
 
 def per_keypoint(part: PosePart, boxes: str) -> TextTable:
@@ -121,7 +114,7 @@ def errors_of_points(part: PosePart, boxes: str) -> TextTable:
     return TextTable(f"each keypoint on {boxes}: visible and hidden points", ("keypoint", *names), tuple(rows))
 
 
-def why_poses(report: RunReport) -> TextTable:
+def why_poses(report: Report) -> TextTable:
     """Return what each kind of error costs of the poses' AP, on both kinds of boxes."""
     sides = [part.diagnosis for part in report.sides.values()]
     kinds = [kind for kind in sides[0].gains if any(_costs(side.gains[kind], side.counts.get(kind)) for side in sides)]
@@ -133,7 +126,7 @@ def why_poses(report: RunReport) -> TextTable:
     return TextTable("why AP of poses is lost", columns, tuple(rows))
 
 
-def why_boxes(report: RunReport) -> TextTable:
+def why_boxes(report: Report) -> TextTable:
     """Return what each kind of error costs of the boxes' AP."""
     found = report.det.diagnosis
     rows = [
@@ -144,7 +137,7 @@ def why_boxes(report: RunReport) -> TextTable:
     return TextTable("why AP of boxes is lost", ("error", "how many", "AP back"), tuple(rows))
 
 
-def thresholds(reports: Sequence[RunReport]) -> TextTable:
+def thresholds(reports: Sequence[Report]) -> TextTable:
     """Return what thresholds of the boxes' score give, of each pair."""
     rows = []
     for name, report in zip(short_names(reports), reports, strict=True):
@@ -161,7 +154,7 @@ def thresholds(reports: Sequence[RunReport]) -> TextTable:
     )
 
 
-def visible_points(reports: Sequence[RunReport]) -> TextTable:
+def visible_points(reports: Sequence[Report]) -> TextTable:
     """Return how well keypoints' scores tell visible points from others, at the threshold with the best F1."""
     rows = []
     for name, report in zip(short_names(reports), reports, strict=True):
@@ -176,7 +169,7 @@ def visible_points(reports: Sequence[RunReport]) -> TextTable:
     return TextTable("whether scores tell visible points", columns, tuple(rows))
 
 
-def visible_keypoints(report: RunReport) -> TextTable:
+def visible_keypoints(report: Report) -> TextTable:
     """Return precision and recall of "visible" of each keypoint on labelled boxes, against hidden points."""
     rows = []
     for name, found in report.labelled.visibility.by_keypoint["hidden"].items():
@@ -188,7 +181,7 @@ def visible_keypoints(report: RunReport) -> TextTable:
     return TextTable("whether each keypoint's score tells visible from hidden, on labelled boxes", columns, tuple(rows))
 
 
-def calibrations(reports: Sequence[RunReport]) -> TextTable:
+def calibrations(reports: Sequence[Report]) -> TextTable:
     """Return how far scores are from the shares that are right."""
     rows = []
     for name, report in zip(short_names(reports), reports, strict=True):
@@ -204,7 +197,7 @@ def calibrations(reports: Sequence[RunReport]) -> TextTable:
     return TextTable("calibration of scores", columns, tuple(rows))
 
 
-def _parts(report: RunReport) -> dict[str, dict[str, str]]:
+def _parts(report: Report) -> dict[str, dict[str, str]]:
     boxes = report.det.scores.as_dict()
     parts = {BOXES: {name: number(boxes[name]) for name in _AP}}
     for boxes_are, part in report.sides.items():

@@ -6,7 +6,7 @@ weights). Average precision is the sum of precision times the step in recall, wi
 Raghavan and Schütze, "Introduction to Information Retrieval", 2008, section 8.4). Things of the same score come or go
 together: a threshold cannot tell them apart.
 
-Predictions are matched to objects once, greedily from the highest score down as COCO does it (coco_match.py).
+Predictions are matched to objects once, greedily from the highest score down as COCO does it (coco.py).
 What is above a threshold is matched the same whether or not lower scores are there, so one matching serves all
 thresholds. Crowds, and predictions that lie in them, count nowhere.
 """
@@ -20,8 +20,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.evaluation.coco import evaluate
-from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.coco import Predictions, evaluate_coco
 
 # The thresholds that are shown beside the best one: the demo's default, and the middle.
 SHOWN = (0.3, 0.5)
@@ -184,7 +183,7 @@ def confidence_sweep(truth: Dataset, predicted: Predictions, iou: float = 0.5) -
         predicted: the boxes; all of them count, not only the best of each picture.
         iou: from which IoU on a box is right.
     """
-    evaluation = evaluate(truth, predicted, "bbox", thresholds=[iou], max_dets=max(len(predicted), 1))
+    evaluation = evaluate_coco(truth, predicted, "bbox", thresholds=[iou], max_dets=max(len(predicted), 1))
     counted = evaluation.counted[0]
     curve = curve_of(predicted.scores[counted], evaluation.taken[0][counted] >= 0, evaluation.objects[0])
     return Sweep(iou=iou, pictures=len(truth.images), curve=curve)

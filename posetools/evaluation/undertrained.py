@@ -9,21 +9,30 @@ Four signs, each a sentence with its numbers:
   a schedule, no loss falls. Where the training data change on the way (the last epochs without mosaic), only what comes
   after counts.
 - no predicted box reaches OVERLAP of IoU with any label.
-- the weights as trained are far better than their average (posetools.evaluation.signs measures both).
+- the weights as trained are far better than their average; both are measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats, pairwise_iou
-from posetools.evaluation.metrics import Predictions
+from posetools.errors import InputError, RequestError
+from posetools.evaluation.coco import Predictions
+from posetools.evaluation.metrics import box_scores
 from posetools.evaluation.remarks import Remark
-from posetools.mm.run_log import Curve
+from posetools.evaluation.scoring import collect, pose_scores
+from posetools.mm.configs import Stage
+from posetools.mm.inference import Detector, PoseEstimator
+from posetools.mm.run_log import METRICS, Curve, read_run
+from posetools.progress import Progress
 
 # AP from which on nobody asks why it is low, and below which it is as good as 0.
 LOW_AP, ZERO_AP = 0.5, 0.01
@@ -34,6 +43,11 @@ OVERLAP = 0.1
 CAUSES = frozenset({"stopped", "few-iterations", "still-falling", "nowhere", "raw-better"})
 # Fewer logged values than this tell no trend; the fall must be this many standard errors.
 _VALUES, _IN_QUARTER, _ERRORS = 12, 3, 3.0
+_MEASURE = {"det": "box AP", "pose": "pose AP on labelled boxes"}
+_FLIPS = (
+    "the config mirrors every crop when training evaluates (flip_test=True), so the AP in the training log is another "
+    "one. Here no crop is mirrored, as in `posetools predict`; --flip-test shows what it adds"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,3 +142,81 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
             "model that has hardly been trained"
         )
         yield Remark("nowhere", text)
+
+
+def box_signs(
+    detector: Detector, label: int, truth: Dataset, ap: float | None, progress: Progress
+) -> tuple[Remark, ...]:
+    """Return why a detector's AP is low, as far as its work folder and its checkpoint tell.
+
+    Args:
+        detector: the model.
+        label: the index of the object's class.
+        truth: the labels.
+        ap: what it reaches on them.
+        progress: told how many pictures are done, when the weights as trained are measured.
+    """
+
+    def as_trained() -> float | None:
+        raw = Detector(detector.config_file, detector.checkpoint, detector.device, raw=True)
+        return box_scores(truth, collect(truth, detector=raw, label=label, progress=progress).boxes).ap
+
+    return (*undertrained(ap, _training_of(detector, "det")), *_averages(detector, "det", ap, as_trained))
+
+
+def pose_signs(estimator: PoseEstimator, truth: Dataset, ap: float | None, progress: Progress) -> tuple[Remark, ...]:
+    """Return why a pose estimator's AP on labelled boxes is low, likewise, and whether it is that of the log."""
+
+    def as_trained() -> float | None:
+        raw = PoseEstimator(estimator.config_file, estimator.checkpoint, estimator.device, raw=True)
+        return pose_scores(truth, collect(truth, estimator=raw, progress=progress).on_labels).oks.ap
+
+    signs = (*undertrained(ap, _training_of(estimator, "pose")), *_averages(estimator, "pose", ap, as_trained))
+    return (*signs, Remark("flip-test", _FLIPS)) if estimator.flips_by_config else signs
+
+
+def _averages(
+    model: Detector | PoseEstimator, stage: Stage, ap: float | None, as_trained: Callable[[], float | None]
+) -> tuple[Remark, ...]:
+    if ap is None or ap >= ZERO_AP or not model.averaged:
+        return ()
+    other = as_trained() or 0.0
+    measured = f"{_MEASURE[stage]} is {ap:.3f} with the averaged weights and {other:.3f} with the weights as trained"
+    if other < ZERO_AP:
+        return (Remark("both-weights", f"{measured}: the average is not the cause"),)
+    text = (
+        f"{measured}: the weights as trained are better, and the average, which eval, predict and export use, is "
+        "broken or lags behind"
+    )
+    return (Remark("raw-better", text),)
+
+
+def _training_of(model: Detector | PoseEstimator, stage: Stage) -> Training | None:
+    """Return how a model was trained, None where its checkpoint is not in the work folder of a run."""
+    path = Path(model.checkpoint)
+    if not path.is_file():
+        return None
+    iterations = model.checkpoint_meta.get("iter")
+    number = iterations if isinstance(iterations, int) and iterations > 0 else None
+    config, folder = model.config, path.parent
+    epochs = (config.get("train_cfg") or {}).get("max_epochs") or 0
+    words = ["posetools", "train", "--stage", stage, "--work-dir", str(folder), "--resume"]
+    try:
+        log = read_run(folder)
+    except (RequestError, InputError):
+        return Training(iterations=number)
+    if not (folder / METRICS).is_file() and log.epochs is not None and log.epochs < epochs:
+        return Training(iterations=number, stopped=(log.epochs, epochs), command=shlex.join(words))
+    return Training(
+        iterations=number,
+        loss=log.training.get("loss"),
+        rate=log.training.get("base_lr") or log.training.get("lr"),
+        since=_last_switch(config, epochs) * (log.epoch_iterations or 0.0),
+        command=shlex.join([*words, "--epochs", str(2 * epochs)]) if epochs else "",
+    )
+
+
+def _last_switch(config: Any, epochs: int) -> int:
+    """Return the epoch from which a run trains with its last pipeline; 0 when it has one only."""
+    switches = [hook.get("switch_epoch") or 0 for hook in config.get("custom_hooks") or ()]
+    return max((epoch for epoch in switches if 0 < epoch < epochs), default=0)

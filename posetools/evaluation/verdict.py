@@ -15,7 +15,7 @@ from posetools.core.verdict import Level, Verdict
 from posetools.evaluation.diagnosis.match import Role, match_objects
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.diagnosis.points import POINT_KINDS
-from posetools.evaluation.run import RunReport
+from posetools.evaluation.report import Report
 from posetools.evaluation.tables import number, short_names
 from posetools.runtime.results import BBOX_THR
 
@@ -47,7 +47,7 @@ class PairCounts:
     misleading: bool = False
 
 
-def evaluation_verdict(reports: Sequence[RunReport]) -> Verdict:
+def evaluation_verdict(reports: Sequence[Report]) -> Verdict:
     """Return the verdict on one pair, or on several that were measured on the same labels."""
     verdicts = [pair_verdict(counts_of(report)) for report in reports]
     if len(reports) == 1:
@@ -92,7 +92,7 @@ def pair_verdict(counts: PairCounts) -> Verdict:
     return Verdict(level, sentence)
 
 
-def counts_of(report: RunReport) -> PairCounts:
+def counts_of(report: Report) -> PairCounts:
     """Return what the verdict on a pair is made of."""
     diagnosis = report.detected.diagnosis
     return PairCounts(
@@ -105,7 +105,7 @@ def counts_of(report: RunReport) -> PairCounts:
     )
 
 
-def sure_on_nothing(report: RunReport) -> list[tuple[int, float]]:
+def sure_on_nothing(report: Report) -> list[tuple[int, float]]:
     """Return the rows of detected poses on nothing whose boxes are sure, and the boxes' scores."""
     predicted, poses = report.detected.predicted, report.detected.poses
     roles = match_objects(report.truth, predicted, by_points=True, boxes_are_labels=False).roles

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,20 +18,19 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError
-from posetools.evaluation.scoring import BBOX_THR as EVAL_BBOX_THR
+from posetools.evaluation.metrics import box_scores
+from posetools.evaluation.scoring import collect, pose_scores
 from posetools.exporting.material import Material, Shot, gather
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
 from posetools.exporting.parity import Exported, Parity, compare
 from posetools.files.locks import only_one
 from posetools.imaging.header import Picture
 from posetools.mm.configs import data_root_of
-from posetools.mm.device import resolve_device
 from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
-from posetools.mm.runtime import prepare
-from posetools.pairs.doubts import doubts_of_pair
-from posetools.pairs.find import ModelFiles, Pair, recorded_metrics, skeleton_of_pair
-from posetools.pairs.given import check_split
+from posetools.pairs.find import ModelFiles, Pair, check_split, recorded_metrics
+from posetools.pairs.open import PipelineOptions, open_models
+from posetools.pairs.pipeline import PosePipeline
 from posetools.progress import Progress, silent
 from posetools.runtime.backend import Singles
 from posetools.runtime.bundle import write_bundle
@@ -40,9 +38,6 @@ from posetools.runtime.manifest import SAMPLES, Manifest, Precision, Sample, Thr
 from posetools.runtime.networks import OnnxDetector, OnnxEstimator
 from posetools.runtime.preprocess import crops_of
 from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, label_of
-
-if TYPE_CHECKING:
-    from posetools.pairs.pipeline import PosePipeline
 
 DET_FILE, POSE_FILE = "det.onnx", "pose.onnx"
 
@@ -143,14 +138,11 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
     require_train("posetools export")
     _check_out(request)
     check_split(request.data, request.split, device=request.device)
-    prepare("posetools export")
-    device = resolve_device(request.device)
-    pair = request.pair
-    detector = Detector(pair.det.config, pair.det.checkpoint, device)
-    estimator = PoseEstimator(pair.pose.config, pair.pose.checkpoint, device, flip_test=request.flip_test)
+    options = PipelineOptions(device=request.device, flip_test=request.flip_test)
+    pair = open_models(request.pair, options, what="posetools export")
+    detector, estimator, skeleton = pair.detector, pair.estimator, pair.skeleton
     check_heads(detector, estimator)
-    skeleton = skeleton_of_pair(pair, estimator, detector.classes)
-    label = label_of(detector.classes, skeleton, pair.det.config)
+    label = label_of(detector.classes, skeleton, pair.source)
     material = gather(request.pictures, request.data, _known_data(request, detector), request.split, skeleton)
     if request.precision == "int8" and (material.truth is None or not len(material.truth)):
         raise RequestError(
@@ -173,8 +165,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
         measured = tuple(_measure(*side, label, material, truth, progress) for side in sides)
         manifest, pictures = _described(request, sides[-1][2], measured[-1], skeleton, label, material)
         write_bundle(request.out, manifest, {**sides[-1][1], **pictures})
-        doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
-        return Exporting(request.out, manifest, material.source, parity, measured, doubts)
+        return Exporting(request.out, manifest, material.source, parity, measured, pair.doubts)
 
 
 def _check_out(request: ExportRequest) -> None:
@@ -266,16 +257,11 @@ def _milliseconds(exported: Exported, label: int, material: Material) -> float:
 
 def _scores(exported: Exported, label: int, truth: Dataset, progress: Progress) -> dict[str, float | None]:
     """Return the numbers of ``posetools eval`` that a bundle keeps, by their places in its JSON."""
-    from posetools.evaluation.scoring import score_boxes, score_poses
-
-    boxes = score_boxes(exported.detector, label, truth, progress)
-    labelled, detected = score_poses(
-        exported.estimator, truth, detector=exported.detector, label=label, bbox_thr=EVAL_BBOX_THR, progress=progress
-    )
-    numbers: dict[str, float | None] = {f"bbox/{name}": value for name, value in _all_sizes(boxes.as_dict()).items()}
-    for side, scores in (("labelled_boxes", labelled), ("detected_boxes", detected)):
-        if scores is None:
-            continue
+    said = collect(truth, detector=exported.detector, estimator=exported.estimator, label=label, progress=progress)
+    boxes = box_scores(truth, said.boxes).as_dict()
+    numbers: dict[str, float | None] = {f"bbox/{name}": value for name, value in _all_sizes(boxes).items()}
+    for side, poses in (("labelled_boxes", said.on_labels), ("detected_boxes", said.on_boxes)):
+        scores = pose_scores(truth, poses)
         numbers |= {f"{side}/OKS/{name}": value for name, value in _all_sizes(scores.oks.as_dict()).items()}
         overall = scores.points["labelled"].overall.as_dict()
         numbers |= {f"{side}/{name}": overall[name] for name in overall if name.startswith(("PCK", "NME"))}
@@ -296,8 +282,6 @@ def _described(
     material: Material,
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Return the manifest, and the samples' files."""
-    from posetools.pairs.pipeline import PosePipeline
-
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
     pipeline = PosePipeline(exported.detector, exported.estimator, skeleton, label=label, **thresholds.model_dump())
     samples, pictures = _samples(pipeline, material, request.samples)

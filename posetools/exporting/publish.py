@@ -46,8 +46,7 @@ from posetools.mm.run_folder import SKELETON
 from posetools.mm.run_log import METRICS
 from posetools.mm.runtime import prepare
 from posetools.pairs.doubts import doubt_of_checkpoint
-from posetools.pairs.find import recorded_metrics
-from posetools.pairs.given import check_file
+from posetools.pairs.find import check_file, recorded_metrics
 
 SUFFIX = ".pth"
 DIGITS = 8

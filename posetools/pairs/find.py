@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from posetools.core.folder import splits_of
 from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_skeleton, read_skeleton
 from posetools.errors import InputError, RequestError, from_validation
 from posetools.files.disk import read_json, read_text
 from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config, scope_in
+from posetools.mm.device import check_device
+from posetools.mm.extra import require_train
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON, best_in, last_in
 from posetools.mm.run_log import METRICS, parse_best
 from posetools.mm.runtime import prepare
-from posetools.pairs.given import check_file
 
 if TYPE_CHECKING:
     from posetools.mm.inference import PoseEstimator
@@ -54,46 +56,75 @@ class Pair:
     pose: ModelFiles
 
 
-def check_named(stage: Stage, config: str, checkpoint: str) -> Path:
-    """Return the file of the config that the user names, after a look whether both are there.
-
-    Args:
-        stage: as for ``named_model``, as are the next two.
-        config: likewise.
-        checkpoint: likewise.
+def check_file(path: Path, what: str, *, hint: str = "") -> None:
+    """Refuse a file that is not there.
 
     Raises:
-        RequestError: there is no such config.
-        InputError: there is no such checkpoint.
+        InputError: it is not there.
     """
+    if not path.is_file():
+        raise InputError(path, "", f"{what} does not exist", hint=hint)
+
+
+def check_split(
+    data: Path | None, split: str, *, device: str, skeleton: str | None = None, models: tuple[Path | None, ...] = ()
+) -> None:
+    """Refuse a split, a device, a skeleton or files of models that are not there.
+
+    Args:
+        data: the data set's folder, where the user named one.
+        split: of it.
+        device: as the user said.
+        skeleton: a built-in name or a file, where the user named one.
+        models: checkpoints and configs that the user named.
+
+    Raises:
+        RequestError: a split or a device is not there.
+        InputError: a file is not there, or the skeleton breaks a rule.
+    """
+    check_device(device)
+    for path in models:
+        if path is not None:
+            check_file(path, "config" if path.suffix == ".py" else "checkpoint")
+    if skeleton is not None:
+        load_skeleton(skeleton)
+    if data is not None and split not in (splits := splits_of(data)):
+        raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
+
+
+def named_pair(det: tuple[Path | str, Path | str], pose: tuple[Path | str, Path | str], what: str) -> Pair:
+    """Return the two models that the user names, each by config and checkpoint.
+
+    Args:
+        det: a file, or the name of a config of the installed mmdet, and a file or a URL.
+        pose: likewise, of mmpose.
+        what: the command or function that needs them, as messages name it.
+
+    Raises:
+        MissingExtraError: the ``train`` extra is not installed.
+        RequestError: there is no such config.
+        InputError: there is no such checkpoint, or a config is of the other stage.
+    """
+    require_train(what)
+    named: dict[Stage, ModelFiles] = {"det": _named("det", *det), "pose": _named("pose", *pose)}
+    # What is not there is said before this, which takes seconds.
+    prepare(what)
+    for stage, model in named.items():
+        scope = load_config(model.config).get("default_scope") or SCOPES[stage]
+        if scope != SCOPES[stage]:
+            raise InputError(model.config, "default_scope", f"must be {SCOPES[stage]!r} for --{stage}, got {scope!r}")
+    return Pair(named["det"], named["pose"])
+
+
+def _named(stage: Stage, config: Path | str, checkpoint: Path | str) -> ModelFiles:
     path = Path(config)
     if not path.is_file():
         if path.suffix or len(path.parts) > 1:
             raise InputError(path, "", "config does not exist")
-        path = zoo_config(stage, config)
-    if not checkpoint.startswith(("http://", "https://")):
-        check_file(Path(checkpoint), "checkpoint")
-    return path
-
-
-def named_model(stage: Stage, config: str, checkpoint: str) -> ModelFiles:
-    """Return the model that the user names.
-
-    Args:
-        stage: which of the two it is to be.
-        config: a file, or the name of a config of the installed mmdet or mmpose.
-        checkpoint: a file or a URL.
-
-    Raises:
-        RequestError: there is no such config.
-        InputError: there is no such checkpoint, or the config is of the other stage.
-    """
-    path = check_named(stage, config, checkpoint)
-    scope = load_config(path).get("default_scope") or SCOPES[stage]
-    if scope != SCOPES[stage]:
-        raise InputError(path, "default_scope", f"must be {SCOPES[stage]!r} for --{stage}, got {scope!r}")
-    if checkpoint.startswith(("http://", "https://")):
-        return ModelFiles(path, checkpoint)
+        path = zoo_config(stage, str(config))
+    if str(checkpoint).startswith(("http://", "https://")):
+        return ModelFiles(path, str(checkpoint))
+    check_file(Path(checkpoint), "checkpoint")
     return ModelFiles(path, Path(checkpoint))
 
 

@@ -12,20 +12,19 @@ boxes of one class above a score, NMS, keypoints in each. A picture without obje
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 
-from posetools.core.skeleton import Skeleton, load_skeleton
+from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError
 from posetools.imaging.frames import read_picture
 from posetools.imaging.header import Picture
-from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
+from posetools.pairs.open import DEFAULT_OPTIONS, Named, OpenPair, PipelineOptions, open_pair
 from posetools.runtime.results import (
     BBOX_THR,
     KPT_THR,
@@ -38,41 +37,8 @@ from posetools.runtime.results import (
     label_of,
 )
 
-if TYPE_CHECKING:
-    from posetools.pairs.find import Pair
-
 # Pictures that are in memory at once, when many are given: their crops share batches of the pose network.
 _AT_ONCE = 8
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PipelineOptions:
-    """What a user may say about a pipeline; None stands for the models' own.
-
-    Attributes:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        bbox_thr: boxes must have a higher score.
-        nms_thr: a box goes when it overlaps a surer one by more than this IoU.
-        kpt_thr: keypoints with a lower score are not drawn.
-        det_cat_id: index of the class in the detector's ``classes``; None: the skeleton's category.
-        skeleton: a built-in name or a YAML file; None: the one that the pose estimator was trained with.
-        heatmaps: keep the heatmaps.
-        flip_test: average with what the mirrored crop gives, at twice the time.
-        amp: mixed precision, on a GPU.
-    """
-
-    device: str = "auto"
-    bbox_thr: float | None = None
-    nms_thr: float | None = None
-    kpt_thr: float | None = None
-    det_cat_id: int | None = None
-    skeleton: str | Path | None = None
-    heatmaps: bool = False
-    flip_test: bool = False
-    amp: bool = False
-
-
-DEFAULT_OPTIONS = PipelineOptions()
 
 
 class PosePipeline:
@@ -129,23 +95,10 @@ class PosePipeline:
             RequestError: ``run`` does not hold one detector and one pose estimator, or an option cannot be had.
             InputError: a file cannot be read.
         """
-        from posetools.mm.extra import require_train
-        from posetools.mm.runtime import prepare
-        from posetools.pairs.find import pair_of_run
-
-        require_train("PosePipeline.from_run")
-        _check(options)
-        pair = pair_of_run(Path(run))
-        prepare("PosePipeline.from_run")
-        return cls._from_pair(pair, options)
+        return cls._of(open_pair(options, run=run, fast=True, what="PosePipeline.from_run"), options)
 
     @classmethod
-    def from_configs(
-        cls,
-        det: tuple[str | Path, str | Path],
-        pose: tuple[str | Path, str | Path],
-        options: PipelineOptions = DEFAULT_OPTIONS,
-    ) -> PosePipeline:
+    def from_configs(cls, det: Named, pose: Named, options: PipelineOptions = DEFAULT_OPTIONS) -> PosePipeline:
         """Return any MMDet detector with any top-down MMPose model.
 
         Args:
@@ -158,17 +111,7 @@ class PosePipeline:
             RequestError: a name or URL leads nowhere, or an option cannot be had.
             InputError: a file cannot be read, or config and checkpoint do not belong together.
         """
-        from posetools.mm.extra import require_train
-        from posetools.mm.runtime import prepare
-        from posetools.pairs.find import Pair, check_named, named_model
-
-        require_train("PosePipeline.from_configs")
-        _check(options)
-        check_named("det", *map(str, det))
-        check_named("pose", *map(str, pose))
-        prepare("PosePipeline.from_configs")
-        models = named_model("det", *map(str, det)), named_model("pose", *map(str, pose))
-        return cls._from_pair(Pair(*models), options)
+        return cls._of(open_pair(options, det=det, pose=pose, fast=True, what="PosePipeline.from_configs"), options)
 
     @classmethod
     def from_bundle(cls, bundle: str | Path, options: PipelineOptions = DEFAULT_OPTIONS) -> PosePipeline:
@@ -179,70 +122,18 @@ class PosePipeline:
             RequestError: an option cannot be had from a bundle.
             InputError: the file is no bundle, or is damaged.
         """
-        from posetools.runtime.archive import Archive
-        from posetools.runtime.bundle import Bundle
-
-        if options.flip_test or options.amp:
-            asked = "--flip-test" if options.flip_test else "--amp"
-            raise RequestError(
-                f"{asked}: a bundle's models run as they were exported\n  `posetools export --half` makes a smaller one"
-            )
-        given = Archive.open(Path(bundle)).manifest.thresholds
-        filled = replace(
-            options,
-            bbox_thr=given.bbox_thr if options.bbox_thr is None else options.bbox_thr,
-            nms_thr=given.nms_thr if options.nms_thr is None else options.nms_thr,
-            kpt_thr=given.kpt_thr if options.kpt_thr is None else options.kpt_thr,
-        )
-        opened = Bundle.open(Path(bundle), device=options.device, score_thr=filled.bbox_thr)
-        manifest = opened.manifest
-        pipeline = cls._joined(opened.detector, opened.estimator, lambda: manifest.skeleton, filled, Path(bundle))
-        pipeline.doubts = doubts_of_bundle(Path(bundle), manifest.metrics)
-        return pipeline
+        return cls._of(open_pair(options, bundle=bundle, fast=True), options)
 
     @classmethod
-    def _from_pair(cls, pair: Pair, options: PipelineOptions) -> PosePipeline:
-        from posetools.mm.device import resolve_device
-        from posetools.mm.inference import Detector, PoseEstimator
-        from posetools.pairs.find import skeleton_of_pair
-
-        device = resolve_device(options.device)
-        score_thr = BBOX_THR if options.bbox_thr is None else options.bbox_thr
-        detector = Detector(
-            pair.det.config, pair.det.checkpoint, device, amp=options.amp, fast=True, score_thr=score_thr
-        )
-        estimator = PoseEstimator(
-            pair.pose.config, pair.pose.checkpoint, device, amp=options.amp, fast=True, flip_test=options.flip_test
-        )
-        own = partial(skeleton_of_pair, pair, estimator, detector.classes)
-        pipeline = cls._joined(detector, estimator, own, options, pair.det.config)
-        pipeline.doubts = doubts_of_pair(pair.det.checkpoint, pair.pose.checkpoint)
-        return pipeline
-
-    @classmethod
-    def _joined(
-        cls,
-        detector: Detects,
-        estimator: Estimates,
-        own: Callable[[], Skeleton],
-        options: PipelineOptions,
-        source: Path,
-    ) -> PosePipeline:
-        skeleton = own() if options.skeleton is None else load_skeleton(options.skeleton)
-        label = options.det_cat_id
+    def _of(cls, pair: OpenPair[Detects, Estimates], options: PipelineOptions) -> PosePipeline:
+        classes, label = pair.detector.classes, options.det_cat_id
         if label is None:
             hint = "`posetools predict --det-cat-id N`, counted from 0, says which of them counts"
-            label = label_of(detector.classes, skeleton, source, hint=hint) if len(detector.classes) > 1 else 0
-        return cls(
-            detector,
-            estimator,
-            skeleton,
-            label=label,
-            bbox_thr=BBOX_THR if options.bbox_thr is None else options.bbox_thr,
-            nms_thr=NMS_THR if options.nms_thr is None else options.nms_thr,
-            kpt_thr=KPT_THR if options.kpt_thr is None else options.kpt_thr,
-            heatmaps=options.heatmaps,
-        )
+            label = label_of(classes, pair.skeleton, pair.source, hint=hint) if len(classes) > 1 else 0
+        models, thresholds = (pair.detector, pair.estimator, pair.skeleton), pair.thresholds.model_dump()
+        pipeline = cls(*models, label=label, heatmaps=options.heatmaps, **thresholds)
+        pipeline.doubts = pair.doubts
+        return pipeline
 
     # A str is a sequence of str to the type checker, so the two overlap.
     @overload
@@ -296,15 +187,6 @@ class PosePipeline:
         rows = (found.labels == self.label) & (found.scores > self.bbox_thr)
         sure = found[rows]
         return sure[box_nms(sure.boxes, sure.scores, self.nms_thr)]
-
-
-def _check(options: PipelineOptions) -> None:
-    """Refuse what can be known to be wrong before torch is imported, which takes seconds."""
-    from posetools.mm.device import check_device
-
-    check_device(options.device)
-    if options.skeleton is not None:
-        load_skeleton(options.skeleton)
 
 
 def _checked(picture: Picture) -> Picture:

@@ -13,7 +13,7 @@ from posetools.errors import RequestError
 from posetools.mm.configs import check_options
 from posetools.mm.device import check_device
 from posetools.mm.run_folder import checkpoint_to_resume
-from posetools.pairs.given import check_file
+from posetools.pairs.find import check_file
 from posetools.recipes.find import find_pair
 from posetools.training.trackers import check_trackers
 

@@ -13,17 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from posetools.errors import OutputError, RequestError, RunError, StoppedError
-from posetools.evaluation.checkpoints import evaluate_run
-from posetools.evaluation.run import SplitRequest, as_document
+from posetools.evaluation.report import Report, as_document
+from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.files.disk import write_json
 from posetools.mm.configs import SCOPES, Stage, check_options, config_of_run, data_root_of, load_config
 from posetools.mm.device import AUTO, check_device
 from posetools.mm.extra import require_train
 from posetools.mm.runtime import prepare
-from posetools.pairs.given import check_file
+from posetools.pairs.find import check_file
 from posetools.training.given import check_training
 from posetools.training.mishaps import AGAIN, NO_CHECKPOINT
 from posetools.training.spread.config import recorded_processes
@@ -39,9 +38,6 @@ from posetools.training.train import (
     last_in,
     plan_run,
 )
-
-if TYPE_CHECKING:
-    from posetools.evaluation.run import RunReport
 
 EVALUATION = "evaluation.json"
 
@@ -65,7 +61,7 @@ class TrainAllResult:
     work_dir: Path
     det: TrainResult
     pose: TrainResult
-    evaluation: RunReport | None
+    evaluation: Report | None
 
 
 def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepListener) -> TrainAllResult:
@@ -254,7 +250,7 @@ def _train(number: int, stage: Stage, request: TrainRequest, planned: Planned, l
 
 def _evaluate(
     parent: Path, results: Mapping[Stage, TrainResult], request: TrainRequest, listener: StepListener
-) -> RunReport | None:
+) -> Report | None:
     path = parent / EVALUATION
     if not here().first:
         return None
@@ -263,7 +259,7 @@ def _evaluate(
         return None
     listener.step(f"both together (part {_PARTS} of {_PARTS})", shlex.join(["posetools", "eval", "--run", str(parent)]))
     with listener.progress() as progress:
-        report = evaluate_run(parent, SplitRequest(device=request.device), progress)
+        report = evaluate(EvalRequest(run=parent, device=request.device), progress)
     write_json(path, as_document((report,)))
     return report
 

@@ -45,7 +45,7 @@ from posetools.workflow.demo_sheet import prediction_sheet
 from posetools.workflow.demo_timing import Counter, Plan, count, plan_training, seconds_per_iteration
 
 if TYPE_CHECKING:
-    from posetools.evaluation.checkpoints import DetReport, PoseReport
+    from posetools.evaluation.report import Report
     from posetools.training.train import TrainResult
 
 _Result = TypeVar("_Result")
@@ -164,8 +164,8 @@ class DemoResult:
         files: what there is to look at, and what it is.
     """
 
-    det: DetReport
-    pose: PoseReport
+    det: Report
+    pose: Report
     seconds: Mapping[str, float]
     plans: Mapping[_Stage, Plan]
     iterations: Mapping[_Stage, int]
@@ -200,8 +200,8 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
     pair = run.timed("config", run.config)
     det = run.timed("train det", lambda: run.train("det", pair.det))
     pose = run.timed("train pose", lambda: run.train("pose", pair.pose))
-    reports = run.timed("eval", lambda: (run.evaluate_det(det), run.evaluate_pose(pose, det)))
-    run.timed("draw", lambda: run.draw(val, pair, det, pose))
+    reports = run.timed("eval", lambda: (run.evaluate("det", det), run.evaluate("pose", pose, _checkpoint(det))))
+    run.timed("draw", lambda: run.draw(val))
     return run.finish(*reports)
 
 
@@ -290,44 +290,34 @@ class _Run:
         self._iterations[stage] = counter.iterations
         return result
 
-    def evaluate_det(self, det: TrainResult) -> DetReport:
-        """Evaluate the detector."""
-        from posetools.evaluation.checkpoints import EvalRequest, evaluate_det
+    def evaluate(self, stage: _Stage, trained: TrainResult, boxes: Path | None = None) -> Report:
+        """Evaluate one model, the pose estimator on labelled and on detected boxes."""
+        from posetools.evaluation.run import EvalRequest, evaluate
 
-        checkpoint = _checkpoint(det)
-        self._step("evaluating the detector", "eval", "--stage", "det", checkpoint)
+        checkpoint = _checkpoint(trained)
+        more = ("--boxes", boxes) if boxes else ()
+        title = f"evaluating the {_NAMES[stage]}{', on labelled and on detected boxes' if boxes else ''}"
+        self._step(title, "eval", "--stage", stage, checkpoint, *more)
         with self._listener.progress() as progress:
-            return evaluate_det(EvalRequest(checkpoint=checkpoint), progress)
+            return evaluate(EvalRequest(checkpoint=checkpoint, stage=stage, boxes=boxes), progress)
 
-    def evaluate_pose(self, pose: TrainResult, det: TrainResult) -> PoseReport:
-        """Evaluate the pose estimator on labelled and on detected boxes."""
-        from posetools.evaluation.checkpoints import EvalRequest, evaluate_pose
-
-        checkpoint, boxes = _checkpoint(pose), _checkpoint(det)
-        words = ("eval", "--stage", "pose", checkpoint, "--boxes", boxes)
-        self._step("evaluating the pose estimator, on labelled and on detected boxes", *words)
-        with self._listener.progress() as progress:
-            return evaluate_pose(EvalRequest(checkpoint=checkpoint, boxes=boxes), progress)
-
-    def draw(self, val: Dataset, pair: EmittedPair, det: TrainResult, pose: TrainResult) -> None:
+    def draw(self, val: Dataset) -> None:
         """Draw labels and predictions of some pictures into one sheet."""
-        from posetools.mm.device import AUTO, resolve_device
-        from posetools.mm.inference import Detector, PoseEstimator
+        from posetools.pairs.open import open_pair
 
         self._step("drawing labels and predictions of pictures that training never saw")
-        device, settings = resolve_device(AUTO), self._settings
+        settings = self._settings
         sheet = prediction_sheet(
             val,
             self._data / IMAGES,
-            Detector(pair.det, _checkpoint(det), device),
-            PoseEstimator(pair.pose, _checkpoint(pose), device),
+            open_pair(run=self._work_dirs),
             shown=settings.shown,
             columns=settings.columns,
             min_score=settings.min_score,
         )
         save_picture(sheet, self._request.out / SHEET)
 
-    def finish(self, det: DetReport, pose: PoseReport) -> DemoResult:
+    def finish(self, det: Report, pose: Report) -> DemoResult:
         """Write results.json and return what came of it."""
         out = self._request.out
         files = {

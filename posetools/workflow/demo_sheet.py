@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image as Pillow
@@ -11,9 +10,8 @@ from PIL import Image as Pillow
 from posetools.core.dataset import Dataset, Visibility
 from posetools.imaging.drawing import Style, beside, draw_instances
 from posetools.labeling.sheet import contact_sheet, legend_of, readable_text, reduction
-
-if TYPE_CHECKING:
-    from posetools.mm.inference import Detector, PoseEstimator
+from posetools.pairs.open import OpenPair
+from posetools.runtime.results import Detects, Estimates
 
 _TITLE = "Labels, and what the two models predict on the same pictures"
 _NOTES = "left: labels", "right: predictions and their scores"
@@ -22,8 +20,7 @@ _NOTES = "left: labels", "right: predictions and their scores"
 def prediction_sheet(
     dataset: Dataset,
     images: Path,
-    detector: Detector,
-    estimator: PoseEstimator,
+    pair: OpenPair[Detects, Estimates],
     *,
     shown: int,
     columns: int,
@@ -34,8 +31,7 @@ def prediction_sheet(
     Args:
         dataset: the pictures and their labels.
         images: the folder that they are in.
-        detector: finds the boxes; its first class is the one that counts.
-        estimator: finds the keypoints in them.
+        pair: finds boxes, of which those of the first class count, and the keypoints in them.
         shown: how many pictures, spread evenly over the data set: they are not chosen by how they look.
         columns: pictures in a row.
         min_score: boxes with a lower score are left out.
@@ -50,8 +46,8 @@ def prediction_sheet(
         with Pillow.open(images / image.file_name) as file:
             picture = file.convert("RGB")
         bgr = np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
-        found = detector([bgr])[0].select(label=0, min_score=min_score)
-        points = estimator(bgr, found.boxes).keypoints
+        found = pair.detector([bgr])[0].select(label=0, min_score=min_score)
+        points = pair.estimator.estimate([bgr], [found.boxes])[0].keypoints
         # The model says where a point is, not whether it is hidden.
         points = np.concatenate([points, np.full((*points.shape[:2], 1), float(Visibility.VISIBLE))], axis=2)
         boxes, keypoints = chosen.boxes[list(rows)], chosen.keypoints[list(rows)]

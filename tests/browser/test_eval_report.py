@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from posetools.evaluation.run import Subject, measure
+from posetools.evaluation.report import Subject
+from posetools.evaluation.run import measure
 from posetools.pages.evaluation.page import write_report
 from posetools.synth.dataset import render_set
 from tests.browser.test_report import _OWN, check_scrolling, click, fragment, open_page

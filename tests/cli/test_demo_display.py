@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from posetools.cli.demo_display import print_result
-from posetools.evaluation.checkpoints import DetReport, Evaluated, PoseReport
 from posetools.evaluation.metrics import PCK_THRESHOLDS, BoxScores, KeypointScores, OksScores, PointScores
 from posetools.evaluation.scoring import PoseScores
 from posetools.workflow.demo import DemoResult
 from posetools.workflow.demo_timing import Plan
+from tests.reporting import planted_report
 
 
 def _all(kind: Any, value: float) -> Any:
@@ -21,12 +21,11 @@ def _all(kind: Any, value: float) -> Any:
 
 
 def _result(ap50: float, pck: float, *, enough: int) -> DemoResult:
-    what = Evaluated("best.pth", "config.py", "data", "val", 48, 70)
     points = KeypointScores(PointScores(500, 0, (pck,) * len(PCK_THRESHOLDS), 0.3, 40.0), {})
     scores = PoseScores(_all(OksScores, 0.01), {"labelled": points, "visible": points}, 0)
     return DemoResult(
-        det=DetReport(what, _all(BoxScores, ap50)),
-        pose=PoseReport(what, None, scores, None),
+        det=planted_report("best.pth", "det", boxes=_all(BoxScores, ap50)),
+        pose=planted_report("best.pth", "pose", labelled=scores),
         seconds={"render": 3.0},
         plans={"det": Plan(1, enough=enough), "pose": Plan(1, enough=enough)},
         iterations={"det": 44, "pose": 60},

@@ -7,19 +7,20 @@ import io
 import pytest
 from rich.console import Console
 
-from posetools.cli.evaluate_tables import print_det, print_pose
-from posetools.evaluation.checkpoints import DetReport, Evaluated, PoseReport
+from posetools.cli.evaluate_tables import print_reports
 from posetools.evaluation.metrics import BoxScores, KeypointScores, OksScores, PointScores
+from posetools.evaluation.report import Report
 from posetools.evaluation.scoring import PoseScores
+from tests.reporting import planted_report
 
-WHAT = Evaluated("work_dirs/[det]/best.pth", "det.py", "data/cars", "val", 12, 24)
+NAME = "work_dirs/[det]/best.pth"
 NAMES = ("left-front-bumper", "right-rear-tire")
 
 
-def printed(report: DetReport | PoseReport) -> list[str]:
+def printed(report: Report) -> list[str]:
     """Return the lines of a terminal of 80 columns, runs of white space as one blank."""
     out = Console(file=io.StringIO(), width=80, highlight=False)
-    print_det(report, out) if isinstance(report, DetReport) else print_pose(report, out)
+    print_reports([report], out)
     assert isinstance(out.file, io.StringIO)
     lines = out.file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
@@ -39,7 +40,7 @@ def side(ap: float, without_box: int = 0) -> PoseScores:
 
 def test_boxes() -> None:
     scores = BoxScores(0.375, 0.75, 0.5, None, 0.25, 12.5, 0.5, 0.5, 0.5, 0.5)
-    lines = printed(DetReport(WHAT, scores))
+    lines = printed(planted_report(NAME, "det", boxes=scores))
     assert lines[0] == "work_dirs/[det]/best.pth on val of data/cars: 12 pictures, 24 objects"
     for name, value in scores.as_dict().items():
         shown = "n/a" if value is None else "12.5" if value == 12.5 else f"{value:.3f}"
@@ -47,7 +48,7 @@ def test_boxes() -> None:
 
 
 def test_poses_on_labelled_boxes() -> None:
-    lines = printed(PoseReport(WHAT, None, side(0.375), None))
+    lines = printed(planted_report(NAME, "pose", labelled=side(0.375)))
     assert "keypoints labelled boxes" in lines
     assert not any("detected" in line for line in lines)
     for line in (
@@ -65,7 +66,8 @@ def test_poses_on_labelled_boxes() -> None:
 
 
 def test_poses_on_detected_boxes_stand_beside_them() -> None:
-    lines = printed(PoseReport(WHAT, "best [det].pth", side(0.375), side(0.25, without_box=3)))
+    both = side(0.375), side(0.25, without_box=3)
+    lines = printed(planted_report(NAME, "pose", labelled=both[0], detected=both[1], detector="best [det].pth"))
     assert lines[1] == "detected boxes: best [det].pth"
     assert "keypoints labelled boxes detected boxes" in lines
     assert "per keypoint: labelled / detected boxes" in lines
@@ -78,6 +80,6 @@ def test_poses_on_detected_boxes_stand_beside_them() -> None:
 
 @pytest.mark.parametrize("detected", [None, side(0.1)])
 def test_what_the_shares_are_of_is_said(detected: PoseScores | None) -> None:
-    text = " ".join(printed(PoseReport(WHAT, None, side(0.375), detected)))
+    text = " ".join(printed(planted_report(NAME, "pose", labelled=side(0.375), detected=detected)))
     assert "PCK@t: share of labelled points nearer than t times the longer side of the labelled box." in text
     assert "NME: mean distance over sqrt(width * height) of the labelled box." in text

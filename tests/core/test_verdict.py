@@ -11,7 +11,8 @@ from posetools.core.dataset import Dataset
 from posetools.core.findings import Finding
 from posetools.core.verdict import Thing, Verdict, data_verdict
 from posetools.evaluation.remarks import Remark
-from posetools.evaluation.run import RunReport, Subject, measure
+from posetools.evaluation.report import Report, Subject
+from posetools.evaluation.run import measure
 from posetools.evaluation.verdict import PairCounts, evaluation_verdict, pair_verdict
 from posetools.synth.dataset import render_set
 from tests.oracle import Oracle
@@ -139,7 +140,7 @@ def cars(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return render_set(tmp_path_factory.mktemp("set") / "cars", pictures=14, size=(160, 120), seed=5)
 
 
-def measured(truth: Dataset, oracle: Oracle, name: str = "a") -> RunReport:
+def measured(truth: Dataset, oracle: Oracle, name: str = "a") -> Report:
     return measure(Subject(name, "det.pth", "pose.pth", "data/cars", "val", 0.05), oracle, oracle, truth)
 
 

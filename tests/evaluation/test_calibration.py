@@ -16,7 +16,8 @@ from posetools.evaluation.calibration import (
     keypoint_calibration,
     object_calibration,
 )
-from posetools.evaluation.metrics import Predictions, keypoint_scores
+from posetools.evaluation.coco import Predictions
+from posetools.evaluation.metrics import keypoint_scores
 from tests.build import make_dataset
 from tests.coco_cases import random_predictions, random_truth
 

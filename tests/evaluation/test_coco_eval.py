@@ -11,9 +11,8 @@ import pytest
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import load_skeleton
-from posetools.evaluation.coco import RECALLS, Evaluation, Kind, evaluate
-from posetools.evaluation.coco_match import oks_of
-from posetools.evaluation.metrics import Predictions, box_scores, box_scores_of, oks_scores, oks_scores_of
+from posetools.evaluation.coco import RECALLS, Evaluation, Kind, Predictions, evaluate_coco, oks_of
+from posetools.evaluation.metrics import BoxScores, OksScores, box_scores, oks_scores
 from tests.build import make_dataset
 from tests.coco_cases import STATS, peer_evaluation, peer_stats, random_predictions, random_truth
 
@@ -34,8 +33,8 @@ def case(seed: int) -> tuple[Dataset, Predictions, Floats]:
 def ours(
     truth: Dataset, predicted: Predictions, kind: Kind, sigmas: Floats, *, use_area: bool = True
 ) -> list[float | None]:
-    evaluation = evaluate(truth, predicted, kind, sigmas=sigmas.tolist(), use_area=use_area)
-    scores = box_scores_of(evaluation) if kind == "bbox" else oks_scores_of(evaluation)
+    evaluation = evaluate_coco(truth, predicted, kind, sigmas=sigmas.tolist(), use_area=use_area)
+    scores = BoxScores.of(evaluation) if kind == "bbox" else OksScores.of(evaluation)
     return list(scores.as_dict().values())
 
 
@@ -76,7 +75,7 @@ def test_the_random_sets_have_what_they_are_for() -> None:
 @pytest.mark.parametrize("seed", [2, 8, 10, 14, 20, 26])
 def test_curves_and_matches_are_those_of_pycocotools(seed: int, kind: Kind) -> None:
     truth, predicted, sigmas = case(seed)
-    evaluation = evaluate(truth, predicted, kind, sigmas=sigmas.tolist())
+    evaluation = evaluate_coco(truth, predicted, kind, sigmas=sigmas.tolist())
     theirs = peer_evaluation("pycocotools", truth, predicted, kind, sigmas)
     theirs.evaluate()
     theirs.accumulate()
@@ -94,7 +93,7 @@ def test_curves_and_matches_are_those_of_pycocotools(seed: int, kind: Kind) -> N
 @pytest.mark.parametrize("seed", range(1, 30, 4))
 def test_matches_agree_with_each_other(seed: int, kind: Kind) -> None:
     truth, predicted, sigmas = case(seed)
-    evaluation = evaluate(truth, predicted, kind, sigmas=sigmas.tolist())
+    evaluation = evaluate_coco(truth, predicted, kind, sigmas=sigmas.tolist())
     for found, taken, counted, precision, recall in zip(
         evaluation.found, evaluation.taken, evaluation.counted, evaluation.curves, evaluation.recall[0], strict=True
     ):
@@ -131,20 +130,20 @@ def test_a_crowd_takes_what_lies_in_it_again_and_again_and_none_of_it_counts() -
     truth = dataclasses.replace(two_cars(), iscrowd=np.array([True, False]))
     # Two small boxes inside the crowd: their IoU with it is 1, the share of them that is in it. One on nothing.
     predicted = boxes_of([10, 10, 20, 20], [30, 10, 40, 20], [100, 0, 200, 100], [300, 0, 400, 9], scores=[4, 3, 2, 1])
-    found, taken, counted = at_half(evaluate(truth, predicted, "bbox"))
+    found, taken, counted = at_half(evaluate_coco(truth, predicted, "bbox"))
     assert (found, taken, counted) == ([-1, 2], [0, 0, 1, -1], [False, False, True, True])
 
 
 def test_of_two_objects_that_fit_the_nearer_one_is_taken_and_the_surer_prediction_comes_first() -> None:
     truth = dataclasses.replace(two_cars(), boxes=np.array([[0.0, 0, 100, 100], [10, 0, 110, 100]]))
-    found, taken, _ = at_half(evaluate(truth, boxes_of([8, 0, 108, 100], [9, 0, 109, 100], scores=[1, 2]), "bbox"))
+    found, taken, _ = at_half(evaluate_coco(truth, boxes_of([8, 0, 108, 100], [9, 0, 109, 100], scores=[1, 2]), "bbox"))
     assert (found, taken) == ([0, 1], [0, 1])
 
 
 def test_only_the_best_boxes_of_a_picture_count() -> None:
     predicted = boxes_of([0, 0, 100, 100], [100, 0, 200, 100], [300, 0, 400, 100], scores=[0.1, 0.9, 0.8])
-    assert at_half(evaluate(two_cars(), predicted, "bbox", max_dets=2))[2] == [False, True, True]
-    assert evaluate(two_cars(), predicted, "bbox").ar() == 1.0
+    assert at_half(evaluate_coco(two_cars(), predicted, "bbox", max_dets=2))[2] == [False, True, True]
+    assert evaluate_coco(two_cars(), predicted, "bbox").ar() == 1.0
 
 
 def test_an_object_without_points_is_ignored_but_keeps_what_lies_near_it() -> None:
@@ -155,7 +154,7 @@ def test_an_object_without_points_is_ignored_but_keeps_what_lies_near_it() -> No
     predicted = Predictions(
         np.zeros(3, dtype=np.int64), np.repeat(truth.boxes[:1], 3, axis=0), np.array([0.9, 0.8, 0.7]), points
     )
-    evaluation = evaluate(truth, predicted, "keypoints", sigmas=[0.05] * 8)
+    evaluation = evaluate_coco(truth, predicted, "keypoints", sigmas=[0.05] * 8)
     # The first lies in the box made three times as wide and high, the last one does not.
     assert at_half(evaluation) == ([0, 1], [0, 1, -1], [False, True, True])
     assert evaluation.objects == (1, 0, 1)
@@ -166,7 +165,7 @@ def test_a_coordinate_that_is_no_number_finds_nothing() -> None:
     points = truth.keypoints[:, :, :2].copy()
     points[0, 0] = np.nan
     predicted = Predictions(np.zeros(2, dtype=np.int64), truth.boxes, np.array([0.9, 0.8]), points)
-    assert at_half(evaluate(truth, predicted, "keypoints", sigmas=[0.05] * 8))[1] == [-1, 1]
+    assert at_half(evaluate_coco(truth, predicted, "keypoints", sigmas=[0.05] * 8))[1] == [-1, 1]
 
 
 def test_oks_of_pairs_by_hand() -> None:
@@ -178,12 +177,12 @@ def test_oks_of_pairs_by_hand() -> None:
 
 def test_what_the_evaluation_gives_out_is_json_without_nan() -> None:
     truth, predicted, sigmas = case(2)
-    document = evaluate(truth, predicted, "keypoints", sigmas=sigmas.tolist()).as_dict()
+    document = evaluate_coco(truth, predicted, "keypoints", sigmas=sigmas.tolist()).as_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["AP"] == oks_scores(truth, predicted, sigmas.tolist()).ap
     assert len(document["precision"]["0.50"]) == len(document["recalls"]) == len(RECALLS)
     nothing = Predictions(np.zeros(0, dtype=np.int64), np.zeros((0, 4)), np.zeros(0), np.zeros((0, 8, 2)))
-    empty = evaluate(truth.select_images([]), nothing, "bbox").as_dict()
+    empty = evaluate_coco(truth.select_images([]), nothing, "bbox").as_dict()
     assert (empty["AP"], empty["precision"]["0.50"], empty["objects"]["all"]) == (None, None, 0)
     json.dumps(empty, allow_nan=False)
 
@@ -191,12 +190,12 @@ def test_what_the_evaluation_gives_out_is_json_without_nan() -> None:
 def test_what_cannot_be_asked_is_refused() -> None:
     truth, predicted, _ = case(2)
     with pytest.raises(ValueError, match="sigmas must be 8 numbers, got 7"):
-        evaluate(truth, predicted, "keypoints", sigmas=[0.05] * 7)
+        evaluate_coco(truth, predicted, "keypoints", sigmas=[0.05] * 7)
     with pytest.raises(ValueError, match=r"threshold must be one of \[0.5, 0.55.*got 0.3"):
-        evaluate(truth, predicted, "bbox").ap(threshold=0.3)
+        evaluate_coco(truth, predicted, "bbox").ap(threshold=0.3)
 
 
 def test_thresholds_can_be_chosen_and_agree_with_the_ten() -> None:
     truth, predicted, _ = case(2)
-    assert evaluate(truth, predicted, "bbox", thresholds=[0.5]).ap() == box_scores(truth, predicted).ap50
+    assert evaluate_coco(truth, predicted, "bbox", thresholds=[0.5]).ap() == box_scores(truth, predicted).ap50
     assert len(STATS["bbox"]) == len(box_scores(truth, predicted).as_dict())

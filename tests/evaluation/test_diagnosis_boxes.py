@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posetools.core.geometry import Floats, pairwise_iou
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.boxes import BOX_ERROR_KINDS, BOX_KINDS, BoxDiagnosis, diagnose_boxes
-from posetools.evaluation.metrics import Predictions, box_scores
+from posetools.evaluation.metrics import box_scores
 from tests.build import make_dataset
 from tests.diagnosing import Planted, cars, one_car
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from posetools.cli.evaluate_run_tables import print_reports
+from posetools.cli.evaluate_tables import print_reports
 from posetools.core.dataset import Dataset, DatasetBuilder
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
-from posetools.evaluation.run import BOXES, RunReport, Subject, as_document, check_same_split, measure
+from posetools.evaluation.report import BOXES, Report, Subject, as_document, check_same_split
+from posetools.evaluation.run import measure
 from posetools.evaluation.scoring import collect, has_points, pose_scores
 from posetools.evaluation.tables import (
     DOUBT,
@@ -57,7 +58,7 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return builder.build()
 
 
-def report_of(truth: Dataset, oracle: Oracle, name: str = "work_dirs/first") -> RunReport:
+def report_of(truth: Dataset, oracle: Oracle, name: str = "work_dirs/first") -> Report:
     return measure(replace(SUBJECT, name=name), oracle, oracle, truth)
 
 
@@ -219,10 +220,10 @@ def test_a_flip_test_is_measured_beside_the_plain_poses_by_one_pass_of_the_detec
     report = measure(SUBJECT, plain, plain, truth, mirrored=flipped)
     assert (plain.asked[0], flipped.asked[0]) == (len(truth.images), 0)
     alone = measure(SUBJECT, flipped, flipped, truth)
-    assert report.flip_test is not None
-    assert report.flip_test.labelled.as_dict() == alone.labelled.scores.as_dict()
-    assert report.flip_test.detected is not None
-    assert report.flip_test.detected.as_dict() == alone.detected.scores.as_dict()
+    assert report.flipped is not None
+    labelled, detected = report.flipped
+    assert labelled.scores.as_dict() == alone.labelled.scores.as_dict()
+    assert detected.scores.as_dict() == alone.detected.scores.as_dict()
     assert report.labelled.scores.as_dict() == measure(SUBJECT, plain, plain, truth).labelled.scores.as_dict()
     (table,) = flip_tests([report])
     ap = table.rows[0]

@@ -9,9 +9,9 @@ import pytest
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.metrics import (
     PCK_THRESHOLDS,
-    Predictions,
     box_scores,
     keypoint_scores,
     match_boxes,

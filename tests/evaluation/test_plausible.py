@@ -13,8 +13,7 @@ import pytest
 
 from posetools.core.dataset import Dataset, Image
 from posetools.core.geometry import Floats, box_area
-from posetools.evaluation.coco import Kind, evaluate
-from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.coco import Kind, Predictions, evaluate_coco
 from posetools.evaluation.remarks import Remark, explain, remarks
 from tests.build import make_dataset
 
@@ -45,7 +44,7 @@ TRUTH = labels()
 
 
 def said(truth: Dataset, predicted: Predictions, kind: Kind = "keypoints", **more: Dataset) -> dict[str, Remark]:
-    evaluation = evaluate(truth, predicted, kind, sigmas=truth.skeleton.sigmas)
+    evaluation = evaluate_coco(truth, predicted, kind, sigmas=truth.skeleton.sigmas)
     return {one.code: one for one in explain(truth, predicted, evaluation, training=more.get("training"))}
 
 
@@ -101,7 +100,7 @@ def test_nothing_predicted_and_nothing_of_the_category() -> None:
         "AP is 0 because nothing was predicted in 40 pictures with 80 objects: is the score's threshold too high, or "
         "the model untrained?"
     )
-    evaluation = evaluate(TRUTH, nothing, "bbox")
+    evaluation = evaluate_coco(TRUTH, nothing, "bbox")
     (text,) = remarks(TRUTH, nothing, evaluation, of="boxes", classes={"person": 12, "car": 0, "truck": 30})
     assert text == (
         "boxes: AP is 0 because of the category: no box is a car, but the detector found 30 truck, 12 person in 40 "
@@ -116,9 +115,9 @@ def test_nothing_predicted_and_nothing_of_the_category() -> None:
 def test_areas_far_below_the_boxes(area: float) -> None:
     # The converter that writes area 1.0: AP is 0 whatever is predicted.
     truth = replace(TRUTH, areas=np.full(80, area))
-    assert (evaluate(truth, predict(TRUTH), "keypoints", sigmas=TRUTH.skeleton.sigmas).ap() or 0.0) < 0.1
+    assert (evaluate_coco(truth, predict(TRUTH), "keypoints", sigmas=TRUTH.skeleton.sigmas).ap() or 0.0) < 0.1
     one = said(truth, predict(TRUTH))["area"]
-    true_ap = evaluate(TRUTH, predict(TRUTH), "keypoints", sigmas=TRUTH.skeleton.sigmas).ap()
+    true_ap = evaluate_coco(TRUTH, predict(TRUTH), "keypoints", sigmas=TRUTH.skeleton.sigmas).ap()
     assert f"{area:.3g} square px in the median, where the boxes have" in one.text
     assert f"near 0 whatever is predicted; with the boxes' areas it is {true_ap:.3f}" in one.text
     assert one.hides
@@ -135,13 +134,13 @@ def test_sigmas_that_forgive_everything() -> None:
     one = said(with_sigmas(TRUTH, 0.2), predict(TRUTH, noise=0.04))["sigma-large"]
     assert one.text.startswith("AP is 1.000 though half of the points are 4.")
     assert "sigmas of 0.2 forgive that" in one.text
-    expected = evaluate(TRUTH, predict(TRUTH, noise=0.04), "keypoints", sigmas=[0.1] * 8).ap()
+    expected = evaluate_coco(TRUTH, predict(TRUTH, noise=0.04), "keypoints", sigmas=[0.1] * 8).ap()
     assert f"With half of them AP is {expected:.3f}" in one.text
 
 
 def test_sigmas_that_forgive_nothing() -> None:
     one = said(with_sigmas(TRUTH, 0.004), predict(TRUTH, noise=0.02))["sigma-small"]
-    expected = evaluate(TRUTH, predict(TRUTH, noise=0.02), "keypoints", sigmas=[0.05] * 8).ap()
+    expected = evaluate_coco(TRUTH, predict(TRUTH, noise=0.02), "keypoints", sigmas=[0.05] * 8).ap()
     assert "AP is 0.000 though half of the points lie within 2." in one.text
     assert f"sigmas of 0.004 are stricter. With 0.05 AP is {expected:.3f}" in one.text
 
@@ -172,7 +171,7 @@ def test_predictions_in_other_units(kind: Kind, change: Callable[[Floats], Float
     text = found["units"].text
     assert re.search(words, text), text
     mended = float(text.split("AP is ")[1].split(",")[0])
-    true_ap = evaluate(TRUTH, predict(TRUTH), kind, sigmas=TRUTH.skeleton.sigmas).ap()
+    true_ap = evaluate_coco(TRUTH, predict(TRUTH), kind, sigmas=TRUTH.skeleton.sigmas).ap()
     assert mended == pytest.approx(true_ap, abs=0.12)
     assert found["units"].hides
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from posetools.core.skeleton import load_skeleton
-from posetools.evaluation.metrics import Predictions, match_boxes
+from posetools.evaluation.coco import Predictions
+from posetools.evaluation.metrics import match_boxes
 from posetools.evaluation.thresholds import confidence_sweep, curve_of
 from tests.coco_cases import random_predictions, random_truth
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.undertrained import FEW, LOW_AP, Training, fall_at_end, nowhere, undertrained
 from posetools.mm.run_log import Curve, read_run
 from tests.build import make_dataset

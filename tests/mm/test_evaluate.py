@@ -18,8 +18,8 @@ from posetools.core.folder import IMAGES, ann_file
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError
-from posetools.evaluation.checkpoints import EvalRequest, evaluate_det, evaluate_pose, evaluate_run
-from posetools.evaluation.run import RunReport, SplitRequest
+from posetools.evaluation.report import Report
+from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.exporting.export import ExportRequest, export
 from posetools.formats.coco.format import read_split, write_split
 from posetools.imaging.header import Picture
@@ -27,7 +27,8 @@ from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.configs import load_config
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.pairs.find import pair_of_run
-from posetools.pairs.pipeline import PipelineOptions, PosePipeline
+from posetools.pairs.open import PipelineOptions
+from posetools.pairs.pipeline import PosePipeline
 from posetools.training.train import best_in
 from tests.cli.run import run
 from tests.mm.conftest import Run, Tiny
@@ -88,7 +89,7 @@ def test_box_ap_is_that_of_the_stock_loop(tiny: Tiny, det_run: Run, tmp_path: Pa
 
     data = tmp_path / "data"
     relabelled(tiny, data, label)
-    ours = evaluate_det(EvalRequest(checkpoint=checkpoint, config=det_run.config, data=data, device="cpu")).scores
+    ours = evaluate(EvalRequest(checkpoint=checkpoint, config=det_run.config, data=data, device="cpu")).det.scores
     stock = stock_metrics(det_run.config, checkpoint, data, tmp_path / "stock")
     assert ours.ap is not None
     assert 0.05 < ours.ap < 0.95
@@ -127,10 +128,12 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     data = tmp_path / "data"
     relabelled(tiny, data, label)
     assert min(seen) < 0.2 < max(seen)
-    request = EvalRequest(checkpoint=checkpoint, config=pose_run.config, data=data, device="cpu", flip_test=True)
-    report = evaluate_pose(request)
-    assert report.flip_test is not None
-    ours, other = report.labelled.oks, report.flip_test.labelled.oks
+    request = EvalRequest(
+        stage="pose", checkpoint=checkpoint, config=pose_run.config, data=data, device="cpu", flip_test=True
+    )
+    report = evaluate(request)
+    assert report.flipped is not None
+    ours, other = report.labelled.scores.oks, report.flipped[0].scores.oks
     if flips:
         ours, other = other, ours
     # As emitted, a config has no flip test: training logs the same AP.
@@ -201,8 +204,8 @@ def pair_dir(det_run: Run, pose_run: Run, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def whole(pair_dir: Path) -> RunReport:
-    return evaluate_run(pair_dir, SplitRequest(device="cpu"))
+def whole(pair_dir: Path) -> Report:
+    return evaluate(EvalRequest(run=pair_dir, device="cpu"))
 
 
 def numbers_of(document: Any) -> Iterator[float | None]:
@@ -214,27 +217,27 @@ def numbers_of(document: Any) -> Iterator[float | None]:
         yield document
 
 
-def test_the_whole_pair_has_the_numbers_of_its_models_alone(whole: RunReport, pair_dir: Path) -> None:
+def test_the_whole_pair_has_the_numbers_of_its_models_alone(whole: Report, pair_dir: Path) -> None:
     pair = pair_of_run(pair_dir)
     det, pose = Path(pair.det.checkpoint), Path(pair.pose.checkpoint)
-    alone = evaluate_det(EvalRequest(checkpoint=det, device="cpu"))
+    alone = evaluate(EvalRequest(checkpoint=det, device="cpu"))
     assert len(whole.det.predicted)
-    assert whole.det.scores.as_dict() == alone.scores.as_dict()
-    poses = evaluate_pose(EvalRequest(checkpoint=pose, boxes=det, device="cpu"))
-    assert poses.detected is not None
+    assert whole.det.scores.as_dict() == alone.det.scores.as_dict()
+    poses = evaluate(EvalRequest(stage="pose", checkpoint=pose, boxes=det, device="cpu"))
+    assert list(poses.sides) == ["labelled boxes", "detected boxes"]
     assert len(whole.detected.predicted) > 0
     for ours, theirs in ((whole.labelled, poses.labelled), (whole.detected, poses.detected)):
-        pairs = zip(numbers_of(ours.scores.as_dict()), numbers_of(theirs.as_dict()), strict=True)
+        pairs = zip(numbers_of(ours.scores.as_dict()), numbers_of(theirs.scores.as_dict()), strict=True)
         assert all(a == pytest.approx(b, abs=1e-6) for a, b in pairs)
     assert any("were trained on" in sentence for sentence in whole.sentences) is False
 
 
 def test_evaluating_on_what_it_was_trained_on_is_said(pair_dir: Path) -> None:
-    report = evaluate_run(pair_dir, SplitRequest(device="cpu", split="train"))
+    report = evaluate(EvalRequest(run=pair_dir, device="cpu", split="train"))
     assert any("4 of 4 pictures were trained on" in sentence for sentence in report.sentences)
 
 
-def test_a_run_is_one_command(pair_dir: Path, whole: RunReport, tmp_path: Path) -> None:
+def test_a_run_is_one_command(pair_dir: Path, whole: Report, tmp_path: Path) -> None:
     places: list[str | Path] = ["--json", tmp_path / "eval.json", "--report", tmp_path / "eval.html"]
     done = run("eval", "--run", pair_dir, "--device", "cpu", *places)
     assert done.status == 0, done.err
@@ -248,7 +251,7 @@ def test_a_run_is_one_command(pair_dir: Path, whole: RunReport, tmp_path: Path) 
     assert str(pair_dir) in (tmp_path / "eval.html").read_text()
 
 
-def test_what_eval_measures_is_what_predict_gives(pair_dir: Path, whole: RunReport) -> None:
+def test_what_eval_measures_is_what_predict_gives(pair_dir: Path, whole: Report) -> None:
     pipeline = PosePipeline.from_run(pair_dir, PipelineOptions(device="cpu", bbox_thr=0.05, nms_thr=1.0))
     for number, image in enumerate(whole.truth.images):
         assert image.path is not None
@@ -264,7 +267,7 @@ def test_what_eval_measures_is_what_predict_gives(pair_dir: Path, whole: RunRepo
 
 
 def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
-    pair_dir: Path, whole: RunReport, tmp_path: Path
+    pair_dir: Path, whole: Report, tmp_path: Path
 ) -> None:
     old = tmp_path / "old"
     shutil.copytree(pair_dir, old)
@@ -279,9 +282,11 @@ def test_a_config_with_a_flip_test_is_measured_without_and_that_is_said(
     document = json.loads(file.read_text())
     assert document["labelled_boxes"]["OKS"] == whole.labelled.scores.oks.as_dict()
     pose = pair_of_run(old).pose
-    flipped = evaluate_pose(EvalRequest(checkpoint=Path(pose.checkpoint), device="cpu", flip_test=True)).flip_test
+    flipped = evaluate(
+        EvalRequest(stage="pose", checkpoint=Path(pose.checkpoint), device="cpu", flip_test=True)
+    ).flipped
     assert flipped is not None
-    assert document["flip_test"]["labelled_boxes"]["OKS"] == flipped.labelled.oks.as_dict()
+    assert document["flip_test"]["labelled_boxes"]["OKS"] == flipped[0].scores.oks.as_dict()
     for shown in (done.out, page.read_text()):
         assert "what a flip test would add" in shown
     plain = run("eval", "--run", pair_dir, "--device", "cpu", "--report", page)
@@ -297,7 +302,7 @@ def test_undertrained_is_named_with_its_signs(det_run: Run, pose_run: Run, tmp_p
     (folder / "pose" / "metrics.json").unlink()
     config = next((folder / "pose").glob("*.py"))
     config.write_text(config.read_text().replace("max_epochs=2", "max_epochs=7"))
-    report = evaluate_run(folder, SplitRequest(device="cpu"))
+    report = evaluate(EvalRequest(run=folder, device="cpu"))
     iterations = load_checkpoint(pair_of_run(folder).det.checkpoint)["meta"]["iter"]
     texts = {one.code: one.text for one in report.remarks["boxes"]}
     assert f"undertrained: {iterations} iterations" in texts["few-iterations"]
@@ -342,7 +347,7 @@ def test_the_weights_as_trained_are_measured_where_the_average_finds_nothing(
     assert said[3] == "the weights as trained are better"
 
 
-def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: RunReport, tmp_path: Path) -> None:
+def test_a_bundle_stands_beside_its_run(pair_dir: Path, tiny: Tiny, whole: Report, tmp_path: Path) -> None:
     bundle = tmp_path / "cars.zip"
     export(ExportRequest(pair=pair_of_run(pair_dir), out=bundle, samples=1))
     file = tmp_path / "both.json"
@@ -416,18 +421,18 @@ def test_what_cannot_be_evaluated_is_refused(
     pose_run: Run, changes: dict[str, Any], kind: type[PosetoolsError], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        evaluate_pose(replace(EvalRequest(checkpoint=pose_run.checkpoint, device="cpu"), **changes))
+        evaluate(replace(EvalRequest(stage="pose", checkpoint=pose_run.checkpoint, device="cpu"), **changes))
 
 
 def test_the_other_stage_and_a_checkpoint_without_config_are_refused(pose_run: Run, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"must be 'mmdet' for --stage det, got 'mmpose'\n  --stage pose is"):
-        evaluate_det(EvalRequest(checkpoint=pose_run.checkpoint))
+        evaluate(EvalRequest(checkpoint=pose_run.checkpoint))
     alone = tmp_path / "alone.pth"
     shutil.copyfile(pose_run.checkpoint, alone)
     with pytest.raises(
         RequestError, match=r"has no config\n  keep the one that it was trained with; .*eval --config FILE"
     ):
-        evaluate_pose(EvalRequest(checkpoint=alone))
+        evaluate(EvalRequest(stage="pose", checkpoint=alone))
 
 
 def test_labels_with_errors_are_not_measured(tiny: Tiny, pose_run: Run, tmp_path: Path) -> None:
@@ -437,4 +442,4 @@ def test_labels_with_errors_are_not_measured(tiny: Tiny, pose_run: Run, tmp_path
     document["annotations"][1]["keypoints"][2] = 7
     ann_file(data, "val").write_text(json.dumps(document))
     with pytest.raises(InputError, match=r"val_coco.json: annotations\[1\].*: E107 .*\n.*posetools validate"):
-        evaluate_pose(EvalRequest(checkpoint=pose_run.checkpoint, data=data, device="cpu"))
+        evaluate(EvalRequest(stage="pose", checkpoint=pose_run.checkpoint, data=data, device="cpu"))

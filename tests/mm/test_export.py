@@ -29,7 +29,8 @@ from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.runtime import HARMLESS_WARNINGS
 from posetools.pairs.find import ModelFiles, Pair
-from posetools.pairs.pipeline import PipelineOptions, PosePipeline
+from posetools.pairs.open import PipelineOptions
+from posetools.pairs.pipeline import PosePipeline
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.networks import OnnxEstimator
 from posetools.runtime.results import Poses

@@ -16,7 +16,7 @@ from posetools.core.folder import IMAGES, ann_file
 from posetools.errors import RequestError
 from posetools.imaging.frames import open_sources, read_picture
 from posetools.imaging.video import VideoWriter, probe
-from posetools.pairs.find import named_model, zoo_config
+from posetools.pairs.find import named_pair, zoo_config
 from tests.build import make_picture
 from tests.cli.run import run
 from tests.mm.conftest import Run, Tiny
@@ -209,7 +209,7 @@ def test_a_name_that_is_not_in_the_zoo_gets_the_nearest_names() -> None:
     with pytest.raises(
         RequestError, match=r"--det faster-rcnn_r50_fpn_1x_cocoo: is neither a file(.|\n)* names like it: .*1x_coco"
     ):
-        named_model("det", "faster-rcnn_r50_fpn_1x_cocoo", "a.pth")
+        named_pair(("faster-rcnn_r50_fpn_1x_cocoo", "a.pth"), (PEOPLE[0], "b.pth"), "predict")
 
 
 def test_weights_behind_a_url_out_of_reach_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

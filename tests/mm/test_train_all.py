@@ -16,7 +16,7 @@ import pytest
 
 from posetools.cli.train_all import print_both, time_text
 from posetools.errors import InputError, PosetoolsError, RequestError, RunError, StoppedError
-from posetools.evaluation.run import as_document
+from posetools.evaluation.report import as_document
 from posetools.mm.configs import Stage, load_config
 from posetools.pairs.find import pair_of_run
 from posetools.progress import Progress, silent

@@ -17,7 +17,8 @@ from PIL import Image as Pillow
 from posetools.core.dataset import Dataset, Image
 from posetools.errors import RequestError
 from posetools.evaluation.remarks import Remark
-from posetools.evaluation.run import RunReport, Subject, measure
+from posetools.evaluation.report import Report, Subject
+from posetools.evaluation.run import measure
 from posetools.pages.evaluation.cases import BACKGROUND, NUMBER, ShownCase, kinds_of, worst_cases
 from posetools.pages.evaluation.charts import CELLS, Dot, Line, dot_chart, keypoint_bars, line_chart, offset_counts
 from posetools.pages.evaluation.page import write_report
@@ -33,36 +34,36 @@ def cars(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return render_set(tmp_path_factory.mktemp("set") / "cars", pictures=12, size=(160, 120), seed=5)
 
 
-def report_of(truth: Dataset, oracle: Oracle, name: str = "work_dirs/first") -> RunReport:
+def report_of(truth: Dataset, oracle: Oracle, name: str = "work_dirs/first") -> Report:
     return measure(Subject(name, "det.pth", "pose.pth", "data/cars", "val", 0.05), oracle, oracle, truth)
 
 
 @pytest.fixture(scope="module")
-def first(cars: Dataset) -> RunReport:
+def first(cars: Dataset) -> Report:
     return report_of(cars, Oracle(cars, blur=0.02, lost=frozenset({0, 4}), flipped=frozenset({2, 3}), ghosts=2))
 
 
 @pytest.fixture(scope="module")
-def second(cars: Dataset) -> RunReport:
+def second(cars: Dataset) -> Report:
     return report_of(cars, Oracle(cars, blur=0.08, lost=frozenset({1})), "work_dirs/second")
 
 
-def page_of(reports: list[RunReport], folder: Path) -> Page:
+def page_of(reports: list[Report], folder: Path) -> Page:
     write_report(reports, folder / "eval.html")
     return Page(folder / "eval.html")
 
 
 @pytest.fixture(scope="module")
-def page(first: RunReport, tmp_path_factory: pytest.TempPathFactory) -> Page:
+def page(first: Report, tmp_path_factory: pytest.TempPathFactory) -> Page:
     return page_of([first], tmp_path_factory.mktemp("page"))
 
 
 @pytest.fixture(scope="module")
-def cases(first: RunReport) -> tuple[ShownCase, ...]:
+def cases(first: Report) -> tuple[ShownCase, ...]:
     return worst_cases([first], 500)
 
 
-def test_the_page_has_tables_curves_and_cases(first: RunReport, page: Page) -> None:
+def test_the_page_has_tables_curves_and_cases(first: Report, page: Page) -> None:
     assert "work_dirs/first" in page.text
     assert f"{len(first.truth.images)} pictures, {len(first.truth)} objects" in page.text
     charts = [svg["aria-label"] for svg in page.of("svg", **{"class": "curve"})]
@@ -96,7 +97,7 @@ def test_the_page_has_tables_curves_and_cases(first: RunReport, page: Page) -> N
     ]
 
 
-def test_the_numbers_are_those_of_the_evaluation(first: RunReport, page: Page) -> None:
+def test_the_numbers_are_those_of_the_evaluation(first: Report, page: Page) -> None:
     assert f"{first.det.scores.ap:.3f} box AP" in page.text
     assert f"{first.labelled.scores.oks.ap:.3f} pose AP on labelled boxes" in page.text
     assert f"{first.detected.scores.oks.ap:.3f} pose AP on detected boxes" in page.text
@@ -105,11 +106,11 @@ def test_the_numbers_are_those_of_the_evaluation(first: RunReport, page: Page) -
     assert f"{lost:+.3f}" in page.text
 
 
-def test_the_same_numbers_give_the_same_bytes(first: RunReport, page: Page, tmp_path: Path) -> None:
+def test_the_same_numbers_give_the_same_bytes(first: Report, page: Page, tmp_path: Path) -> None:
     assert page_of([first], tmp_path).source == page.source
 
 
-def test_several_pairs_stand_side_by_side(first: RunReport, second: RunReport, tmp_path: Path) -> None:
+def test_several_pairs_stand_side_by_side(first: Report, second: Report, tmp_path: Path) -> None:
     page = page_of([first, second], tmp_path)
     aps = (f"{report.det.scores.ap:.3f}" for report in (first, second))
     assert f"first second boxes: AP {' '.join(aps)} boxes: AP50" in page.text
@@ -155,7 +156,7 @@ def test_the_policy_names_the_script_and_the_style_and_nothing_else(page: Page) 
     check_links(page)
 
 
-def test_every_kind_of_error_has_its_turn(first: RunReport, cases: tuple[ShownCase, ...]) -> None:
+def test_every_kind_of_error_has_its_turn(first: Report, cases: tuple[ShownCase, ...]) -> None:
     kinds = [case.kinds[0] for case in worst_cases([first], 6)]
     assert kinds == [case.kinds[0] for case in cases[:6]]
     assert len(set(kinds[:3])) == 3
@@ -187,7 +188,7 @@ def test_a_case_shows_the_label_and_what_was_predicted(cases: tuple[ShownCase, .
     assert found.place
 
 
-def test_pictures_that_are_gone_leave_their_cases(first: RunReport, tmp_path: Path) -> None:
+def test_pictures_that_are_gone_leave_their_cases(first: Report, tmp_path: Path) -> None:
     images = tuple(replace(image, path=tmp_path / "gone.jpg") for image in first.truth.images)
     page = page_of([replace(first, truth=replace(first.truth, images=images))], tmp_path)
     assert "The picture cannot be read." in page.text
@@ -203,7 +204,7 @@ def test_nothing_wrong_is_a_page_too(cars: Dataset, tmp_path: Path) -> None:
     assert "n/a" in page.text
 
 
-def test_another_name_than_that_of_a_page_is_refused(first: RunReport, tmp_path: Path) -> None:
+def test_another_name_than_that_of_a_page_is_refused(first: Report, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"--report must be a file that ends with \.html or \.htm, got"):
         write_report([first], tmp_path / "eval.json")
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,8 @@ from posetools.core.dataset import DatasetBuilder, Image
 from posetools.core.folder import IMAGES, ann_file
 from posetools.core.skeleton import dump_skeleton
 from posetools.errors import RequestError
-from posetools.evaluation.bundle import evaluate_bundle
-from posetools.evaluation.run import SplitRequest, as_document
+from posetools.evaluation.report import as_document
+from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.formats.coco.format import write_split
 from tests.cli.run import run
 from tests.runtime.tiny import SKELETON, picture, png, write
@@ -52,8 +52,8 @@ def data(tmp_path: Path, bundle: Path) -> Path:
 
 def test_a_bundle_finds_what_it_finds(bundle: Path, data: Path) -> None:
     told: list[tuple[int, int]] = []
-    request = SplitRequest(data=data, bbox_thr=0.7)
-    report = evaluate_bundle(bundle, request, lambda _, done, total: told.append((done, total)))
+    request = EvalRequest(bundle=bundle, data=data, bbox_thr=0.7)
+    report = evaluate(request, lambda _, done, total: told.append((done, total)))
     assert told[-1] == (PICTURES, PICTURES)
     assert (report.subject.name, report.subject.data, report.subject.split) == (str(bundle), str(data), "val")
     assert (report.subject.detector, report.subject.estimator) == (f"{bundle}: det.onnx", f"{bundle}: pose.onnx")
@@ -69,7 +69,7 @@ def test_the_command_writes_what_it_prints(bundle: Path, data: Path, tmp_path: P
     file, page = tmp_path / "scores.json", tmp_path / "scores.html"
     done = run("eval", "--bundle", bundle, "--data", data, "--json", file, "--report", page)
     assert done.status == 0, done.err
-    report = evaluate_bundle(bundle, SplitRequest(data=data))
+    report = evaluate(EvalRequest(bundle=bundle, data=data))
     assert json.loads(file.read_text()) == json.loads(json.dumps(as_document([report])))
     assert f"wrote {page}" in done.out
     assert all(name in done.out for name in SKELETON.names)
@@ -78,7 +78,7 @@ def test_the_command_writes_what_it_prints(bundle: Path, data: Path, tmp_path: P
 
 def test_the_same_file_twice_and_a_missing_data_set_are_refused(bundle: Path, data: Path) -> None:
     with pytest.raises(RequestError, match=r"dots.zip: a bundle does not know its data set\n  --data DIR"):
-        evaluate_bundle(bundle)
+        evaluate(EvalRequest(bundle=bundle))
     done = run("eval", "--bundle", bundle, "--bundle", bundle, "--data", data)
     assert done.status == 2
     assert "the same --run or --bundle was given twice" in done.err

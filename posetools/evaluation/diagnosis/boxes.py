@@ -22,9 +22,10 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats, Ints, box_area
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects
 from posetools.evaluation.diagnosis.mend import Errors, Gain, gains, plural, rest, sentences
-from posetools.evaluation.metrics import Predictions, box_scores
+from posetools.evaluation.metrics import box_scores
 
 GOOD_IOU = 0.85
 BOX_KINDS = ("good", "no_box", "box_shifted", "inexact")

@@ -18,10 +18,11 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects, mean_similarity, similarity
 from posetools.evaluation.diagnosis.mend import Errors, Gain, gains, plural, rest, sentences
 from posetools.evaluation.diagnosis.points import NOT_LABELLED, POINT_KINDS, sort_points
-from posetools.evaluation.metrics import Predictions, oks_scores
+from posetools.evaluation.metrics import oks_scores
 
 # The errors, in the order in which they are mended one after another: what is wrong with points, with objects that
 # are not there, and at last with the order of scores, which all of these change.

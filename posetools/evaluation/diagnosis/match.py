@@ -23,7 +23,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints, box_area, pairwise_iou
-from posetools.evaluation.metrics import Predictions
+from posetools.evaluation.coco import Predictions
 
 # A box is right from this IoU on, as for COCO's AP50; it is shifted from the second one on, as for TIDE (Bolya et al.,
 # ECCV 2020); below, it has nothing to do with the object.

@@ -22,8 +22,8 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints
+from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import Matches, Role
-from posetools.evaluation.metrics import Predictions
 
 # AP is shown with three digits: what changes none of them is not said.
 _SHOWN = 0.0005

@@ -22,7 +22,7 @@ from posetools.core.geometry import Floats
 from posetools.core.skeleton import Color
 from posetools.evaluation.diagnosis.diagnosis import Case
 from posetools.evaluation.diagnosis.mend import LABELS
-from posetools.evaluation.run import RunReport
+from posetools.evaluation.report import Report
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.verdict import sure_on_nothing
 from posetools.imaging.drawing import Style, draw_instances, fitting_size
@@ -93,9 +93,7 @@ class _Spot:
     predicted: int = -1
 
 
-def worst_cases(
-    reports: Sequence[RunReport], number: int = NUMBER, progress: Progress = silent
-) -> tuple[ShownCase, ...]:
+def worst_cases(reports: Sequence[Report], number: int = NUMBER, progress: Progress = silent) -> tuple[ShownCase, ...]:
     """Return the worst cases of one evaluation, or of several on the same labels, each kind of error in turn.
 
     Args:
@@ -122,7 +120,7 @@ def kinds_of(case: Case) -> tuple[str, ...]:
     return tuple(str(kind) for kind, _ in counts.most_common())
 
 
-def _objects(reports: Sequence[RunReport]) -> Iterator[_Spot]:
+def _objects(reports: Sequence[Report]) -> Iterator[_Spot]:
     for several in zip(*(report.detected.diagnosis.cases for report in reports), strict=True):
         worst = min(several, key=lambda case: case.oks)
         kinds = dict.fromkeys([*kinds_of(worst), *(kind for case in several for kind in kinds_of(case))])
@@ -130,7 +128,7 @@ def _objects(reports: Sequence[RunReport]) -> Iterator[_Spot]:
             yield _Spot(worst.image, worst.row, tuple(kinds), 1.0 - worst.oks)
 
 
-def _on_nothing(reports: Sequence[RunReport]) -> Iterator[_Spot]:
+def _on_nothing(reports: Sequence[Report]) -> Iterator[_Spot]:
     for number, report in enumerate(reports):
         for row, score in sure_on_nothing(report):
             image = int(report.detected.predicted.image_index[row])
@@ -146,7 +144,7 @@ def _chosen(spots: Sequence[_Spot], number: int) -> list[_Spot]:
     return [spot for spot, _ in zip(turns, range(number), strict=False)]
 
 
-def _shown(reports: Sequence[RunReport], spot: _Spot) -> ShownCase:
+def _shown(reports: Sequence[Report], spot: _Spot) -> ShownCase:
     truth = reports[0].truth
     image = truth.images[spot.image]
     names = short_names(reports) if len(reports) > 1 else ("prediction",)
@@ -162,11 +160,11 @@ def _shown(reports: Sequence[RunReport], spot: _Spot) -> ShownCase:
     return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row)
 
 
-def _case(report: RunReport, spot: _Spot) -> Case | None:
+def _case(report: Report, spot: _Spot) -> Case | None:
     return next((case for case in report.detected.diagnosis.cases if case.row == spot.row), None)
 
 
-def _text(report: RunReport, case: Case | None, row: int, *, of_it: bool) -> str:
+def _text(report: Report, case: Case | None, row: int, *, of_it: bool) -> str:
     if row < 0:
         return NOTHING if of_it else NOT_BY_THIS
     poses = report.detected.poses
@@ -182,7 +180,7 @@ def _text(report: RunReport, case: Case | None, row: int, *, of_it: bool) -> str
     return "; ".join([f"OKS {case.oks:.2f}, box IoU {case.iou:.2f}, {score}", *errors])
 
 
-def _region(reports: Sequence[RunReport], spot: _Spot, rows: Sequence[int]) -> tuple[int, int, int, int]:
+def _region(reports: Sequence[Report], spot: _Spot, rows: Sequence[int]) -> tuple[int, int, int, int]:
     """Return what is shown: the label, all boxes that belong to it, and their points as far as they are near."""
     truth = reports[0].truth
     boxes = [report.detected.predicted.boxes[row] for report, row in zip(reports, rows, strict=True) if row >= 0]
@@ -231,7 +229,7 @@ def _label(truth: Dataset, spot: _Spot, view: _View | None) -> str:
     return data_uri(draw_instances(view.picture, boxes, points, truth.skeleton, style=_STYLE))
 
 
-def _predicted(report: RunReport, case: Case | None, row: int, view: _View | None) -> str:
+def _predicted(report: Report, case: Case | None, row: int, view: _View | None) -> str:
     if view is None or row < 0:
         return data_uri(view.picture) if view else ""
     truth, predicted = report.truth, report.detected.predicted

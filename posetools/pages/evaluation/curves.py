@@ -19,7 +19,7 @@ from posetools.evaluation.coco import RECALLS, Evaluation
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.diagnosis.points import POINT_KINDS
-from posetools.evaluation.run import RunReport
+from posetools.evaluation.report import Report
 from posetools.evaluation.scoring import has_points
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.thresholds import Curve
@@ -59,7 +59,7 @@ class Chart:
     note: str = ""
 
 
-def box_charts(reports: Sequence[RunReport]) -> tuple[Chart, ...]:
+def box_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
     """Return the charts of the detectors: precision and recall, thresholds, calibration."""
     names = short_names(reports)
     curves = [report.det.sweep.curve for report in reports]
@@ -73,7 +73,7 @@ def box_charts(reports: Sequence[RunReport]) -> tuple[Chart, ...]:
     )
 
 
-def pose_charts(reports: Sequence[RunReport]) -> tuple[Chart, ...]:
+def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
     """Return the charts of the poses: precision and recall, calibration, visible against hidden."""
     names = short_names(reports)
     charts = []
@@ -92,7 +92,7 @@ def pose_charts(reports: Sequence[RunReport]) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def keypoint_charts(report: RunReport) -> tuple[Chart, ...]:
+def keypoint_charts(report: Report) -> tuple[Chart, ...]:
     """Return a chart of PCK@0.1 of each keypoint for both kinds of boxes, and one of the kinds of its errors."""
     charts = []
     for boxes, part in report.sides.items():
@@ -104,12 +104,12 @@ def keypoint_charts(report: RunReport) -> tuple[Chart, ...]:
     return tuple(charts)
 
 
-def kind_bars(report: RunReport) -> tuple[tuple[str, Markup], ...]:
+def kind_bars(report: Report) -> tuple[tuple[str, Markup], ...]:
     """Return a bar of what labelled points are, for both kinds of boxes."""
     return tuple((f"{boxes}: labelled points", _kinds(part.diagnosis)) for boxes, part in report.sides.items())
 
 
-def keypoint_kinds(report: RunReport) -> tuple[tuple[str, tuple[Markup, ...]], ...]:
+def keypoint_kinds(report: Report) -> tuple[tuple[str, tuple[Markup, ...]], ...]:
     """Return for each keypoint its bars of what labelled points are, one for each kind of boxes."""
     return tuple(
         (name, tuple(_kinds(part.diagnosis, name) for part in report.sides.values()))
@@ -117,7 +117,7 @@ def keypoint_kinds(report: RunReport) -> tuple[tuple[str, tuple[Markup, ...]], .
     )
 
 
-def offset_maps(report: RunReport, cases: Sequence[ShownCase]) -> tuple[tuple[str, Markup], ...]:
+def offset_maps(report: Report, cases: Sequence[ShownCase]) -> tuple[tuple[str, Markup], ...]:
     """Return for each keypoint where its predictions on labelled boxes lie about their labels.
 
     Args:
@@ -143,7 +143,7 @@ def offset_maps(report: RunReport, cases: Sequence[ShownCase]) -> tuple[tuple[st
     return tuple(maps)
 
 
-def object_chart(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> Chart:
+def object_chart(reports: Sequence[Report], cases: Sequence[ShownCase]) -> Chart:
     """Return a dot for each labelled object: the size of its box and its OKS on detected boxes.
 
     Args:
@@ -210,7 +210,7 @@ def _sweep_chart(curves: Sequence[Curve], names: Sequence[str]) -> Chart:
     return _chart("what a threshold of the boxes' score gives", lines, "score", y)
 
 
-def _visibility_chart(reports: Sequence[RunReport], names: Sequence[str]) -> Chart:
+def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
     lines = []
     for i, (report, name) in enumerate(zip(reports, names, strict=True)):
         for other, found in report.labelled.visibility.overall.items():

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.diagnosis.points import POINT_KINDS
-from posetools.evaluation.run import BOXES, POSES, RunReport
+from posetools.evaluation.report import BOXES, POSES, Report
 from posetools.evaluation.tables import (
     DOUBT,
     TextTable,
@@ -54,7 +54,7 @@ class Run:
     offsets: tuple[tuple[str, Markup], ...]
 
 
-def write_report(reports: Sequence[RunReport], path: Path, progress: Progress = silent) -> None:
+def write_report(reports: Sequence[Report], path: Path, progress: Progress = silent) -> None:
     """Write evaluations on the same labels as one HTML page, atomically; the same numbers give the same bytes.
 
     Args:
@@ -70,7 +70,7 @@ def write_report(reports: Sequence[RunReport], path: Path, progress: Progress = 
     write_page(path, render(reports, worst_cases(reports, progress=progress)))
 
 
-def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
+def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
     """Return the page."""
     first = reports[0]
     counts = Counter(kind for case in cases for kind in case.kinds)
@@ -104,16 +104,16 @@ def render(reports: Sequence[RunReport], cases: Sequence[ShownCase]) -> str:
     return render_page("posetools.pages.evaluation", values, styles=["posetools.pages.validation"])
 
 
-def _seen(reports: Sequence[RunReport]) -> list[str]:
+def _seen(reports: Sequence[Report]) -> list[str]:
     diagnoses = [part.diagnosis for report in reports for part in report.sides.values()]
     return [kind for kind in POINT_KINDS if any(diagnosis.counts[kind] for diagnosis in diagnoses)]
 
 
-def _names(reports: Sequence[RunReport]) -> tuple[str, ...]:
+def _names(reports: Sequence[Report]) -> tuple[str, ...]:
     return short_names(reports) if len(reports) > 1 else (reports[0].subject.name,)
 
 
-def _totals(reports: Sequence[RunReport]) -> list[tuple[str, str]]:
+def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
     """Return the numbers above all of one pair; several stand side by side in a table at once."""
     if len(reports) > 1:
         return []
@@ -128,7 +128,7 @@ def _totals(reports: Sequence[RunReport]) -> list[tuple[str, str]]:
     return [*totals, (number(visible), "PCK@0.1 of visible points, labelled boxes")]
 
 
-def _run(name: str, report: RunReport, cases: Sequence[ShownCase]) -> Run:
+def _run(name: str, report: Report, cases: Sequence[ShownCase]) -> Run:
     return Run(
         name=name,
         remarks=report.sentences,

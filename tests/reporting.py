@@ -1,0 +1,39 @@
+"""Reports of single models with scores that a test chooses, for what prints them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from posetools.core.dataset import DatasetBuilder, Image
+from posetools.core.skeleton import load_skeleton
+from posetools.evaluation.metrics import BoxScores
+from posetools.evaluation.report import Report, Subject
+from posetools.evaluation.run import measure
+from posetools.evaluation.scoring import PoseScores
+
+
+def planted_report(
+    name: str,
+    stage: Literal["det", "pose"],
+    *,
+    boxes: BoxScores | None = None,
+    labelled: PoseScores | None = None,
+    detected: PoseScores | None = None,
+    detector: str = "",
+) -> Report:
+    """Return the report of a model on 12 pictures with 24 objects, whose parts have these scores."""
+    builder = DatasetBuilder(load_skeleton("car8"))
+    for number in range(12):
+        builder.add_image(Image(f"{number}.png", 96, 80))
+        for _ in range(2):
+            builder.add_instance(f"{number}.png", box=np.array([1.0, 1, 9, 9]), keypoints=np.zeros((8, 3)), place="")
+    with_boxes = detector or ("detector.pth" if detected else "")
+    subject = Subject(name, with_boxes, name, "data/cars", "val", 0.05, stage, "config.py")
+    truth = builder.build()
+    report = measure(subject, None, None, truth.select_images(()))
+    # Where a measure is kept once it has been taken.
+    for part, scores in ((report.det, boxes), (report.labelled, labelled), (report.detected, detected)):
+        part.__dict__["scores"] = scores
+    return Report(subject, truth, report.det, report.labelled, report.detected, report.remarks)
