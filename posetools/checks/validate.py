@@ -26,7 +26,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
 from posetools.errors import InputError, RequestError
 from posetools.files.locks import only_one_in
-from posetools.files.urls import is_url
+from posetools.files.urls import as_path, is_url
 from posetools.formats.coco import repair as coco_repair
 from posetools.formats.coco.sources import picture_folders, safe_name, split_in
 from posetools.formats.coco.table import CocoTable, read_entries, read_table, unreadable_table
@@ -108,7 +108,7 @@ class ValidationReport:
 
 
 def validate(
-    data: Path,
+    data: str | Path,
     *,
     skeleton: str | Path | None = None,
     pictures: bool = True,
@@ -131,6 +131,7 @@ def validate(
         InputError: a file needed beforehand cannot be read, or cannot be mended.
         OutputError: a mended file cannot be written.
     """
+    data = as_path(data)
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     refuse_zip(data)

@@ -59,7 +59,7 @@ class _Document:
 
 
 def resplit(
-    data_root: Path,
+    data_root: str | Path,
     *,
     val: float = DEFAULT_VAL,
     seed: int = DEFAULT_SEED,
@@ -80,6 +80,7 @@ def resplit(
         InputError: a file cannot be read, or has not the shape of a COCO file.
         OutputError: the files cannot be written; they are as they were.
     """
+    data_root = Path(data_root)
     if not data_root.is_dir():
         splits_of(data_root)
     with only_one_in(data_root):

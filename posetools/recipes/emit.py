@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from posetools.core.folder import skeleton_of
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError
 from posetools.files.disk import read_text, write_texts
@@ -21,6 +22,8 @@ from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions
 from posetools.recipes.pose import pose_config, pose_stage
 from posetools.recipes.recipe import Recipe
 
+CONFIGS = Path("configs")
+DEFAULT_OPTIONS = RecipeOptions()
 _FEW_ITERATIONS = 2000
 
 
@@ -53,10 +56,10 @@ class ChosenPair(EmittedPair):
 
 
 def emit_pair(
-    data_root: Path,
-    skeleton: Skeleton,
-    options: RecipeOptions,
-    out: Path,
+    data_root: str | Path,
+    skeleton: Skeleton | None = None,
+    options: RecipeOptions = DEFAULT_OPTIONS,
+    out: str | Path = CONFIGS,
     *,
     overwrite: bool = False,
     machine: Machine | None = None,
@@ -66,7 +69,7 @@ def emit_pair(
 
     Args:
         data_root: the data set's folder; a relative one stays relative in the configs.
-        skeleton: the data set's skeleton.
+        skeleton: the data set's skeleton; None: the one that it says.
         options: what the user said.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
@@ -74,10 +77,13 @@ def emit_pair(
         measured: what was measured on it.
 
     Raises:
-        RequestError: the data set cannot be trained on, a weight file is not there, or a file is in the way.
+        RequestError: the data set cannot be trained on or does not say its skeleton, a weight file is not there, or a
+            file is in the way.
         InputError: a COCO file cannot be read or is not of this skeleton.
         OutputError: a file cannot be written.
     """
+    data_root, out = Path(data_root), Path(out)
+    skeleton = skeleton or skeleton_of(data_root)
     for name, said in (("det", options.det), ("pose", options.pose)):
         _check_weights(name, said)
     facts, machine = read_facts(data_root, skeleton), machine or read_machine()
