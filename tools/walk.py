@@ -20,10 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Where each command hands its request over, newest first.
+# Where each command hands its request over, newest first; of eval the way of --run.
 STARTS = {
     "convert": ("datasets/convert.py:convert", "convert.py:convert"),
-    "eval": ("evaluation/run.py:evaluate", "evaluation/checkpoints.py:evaluate_run", "mm/evaluate.py:evaluate_run"),
+    "eval": (
+        "evaluation/run.py:_evaluate_run",
+        "evaluation/checkpoints.py:evaluate_run",
+        "mm/evaluate.py:evaluate_run",
+    ),
     "export": ("exporting/export.py:export", "mm/export.py:export"),
 }
 
