@@ -74,21 +74,16 @@ def load_pipeline(
     Raises:
         PosetoolsError: as the constructors of PosePipeline.
     """
-    pipeline = _pipeline(det, pose, run, bundle, options)
-    for doubt in pipeline.doubts:
-        print(printable_lines(f"warning: {doubt}"), file=sys.stderr)
-    return pipeline
-
-
-def _pipeline(
-    det: Named | None, pose: Named | None, run: Path | None, bundle: Path | None, options: PipelineOptions
-) -> PosePipeline:
     from posetools.pairs.pipeline import PosePipeline
 
     if bundle:
-        return PosePipeline.from_bundle(bundle, options)
-    if run:
-        return PosePipeline.from_run(run, options)
-    if det is None or pose is None:
+        pipeline = PosePipeline.from_bundle(bundle, options)
+    elif run:
+        pipeline = PosePipeline.from_run(run, options)
+    elif det and pose:
+        pipeline = PosePipeline.from_configs(det, pose, options)
+    else:
         raise RequestError("--det and --pose go together")
-    return PosePipeline.from_configs(det, pose, options)
+    for doubt in pipeline.doubts:
+        print(printable_lines(f"warning: {doubt}"), file=sys.stderr)
+    return pipeline

@@ -28,7 +28,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats
-from posetools.evaluation.coco import Kind, Predictions, evaluate_coco
+from posetools.evaluation.coco import Predictions, right_or_wrong
 
 BINS = 10
 NEAR = 0.1
@@ -138,25 +138,14 @@ def calibration(scores: Floats, right: Bools, what: str, note: str = "") -> Cali
 
 def box_calibration(truth: Dataset, predicted: Predictions) -> Calibration:
     """Return the calibration of a detector's scores."""
-    return _matched(truth, predicted, "bbox", f"IoU at least {RIGHT:g}", "")
+    scores, right, _ = right_or_wrong(truth, predicted, "bbox", RIGHT)
+    return calibration(scores, right, f"IoU at least {RIGHT:g}")
 
 
 def object_calibration(truth: Dataset, predicted: Predictions) -> Calibration:
     """Return the calibration of the scores of objects with keypoints, by OKS with the skeleton's sigmas."""
-    return _matched(truth, predicted, "keypoints", f"OKS at least {RIGHT:g}", _OBJECT)
-
-
-def _matched(truth: Dataset, predicted: Predictions, kind: Kind, what: str, note: str) -> Calibration:
-    evaluation = evaluate_coco(
-        truth,
-        predicted,
-        kind,
-        sigmas=truth.skeleton.sigmas,
-        thresholds=[RIGHT],
-        max_dets=max(len(predicted), 1),
-    )
-    counted = evaluation.counted[0]
-    return calibration(predicted.scores[counted], evaluation.taken[0][counted] >= 0, what, note)
+    scores, right, _ = right_or_wrong(truth, predicted, "keypoints", RIGHT)
+    return calibration(scores, right, f"OKS at least {RIGHT:g}", _OBJECT)
 
 
 def keypoint_calibration(labels: Floats, points: Floats, scores: Floats, boxes: Floats) -> Calibration:

@@ -54,8 +54,6 @@ RANGES: Mapping[Range, tuple[float, float]] = {
 }
 RANGES_OF: Mapping[Kind, tuple[Range, ...]] = {"bbox": tuple(RANGES), "keypoints": ("all", "medium", "large")}
 MAX_DETS: Mapping[Kind, int] = {"bbox": 100, "keypoints": 20}
-# What xtcocotools takes for an object's area, as a share of its box, when it is told not to use the labelled one.
-BOX_SHARE = 0.53
 # Pairs are measured in blocks, so that a large set needs no more memory than a small one.
 _BLOCK = 1 << 17
 
@@ -80,6 +78,12 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __getitem__(self, rows: Ints) -> Predictions:
+        known = None if self.keypoint_scores is None else self.keypoint_scores[rows]
+        return Predictions(
+            self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], keypoint_scores=known
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,11 @@ class Evaluation:
     counted: Bools
 
     def ap(self, area: Range = "all", threshold: float | None = None) -> float | None:
-        """Return the average precision of an area range, over all thresholds or at one; None without objects."""
+        """Return the average precision of an area range, over all thresholds or at one; None without objects.
+
+        Raises:
+            ValueError: it was not evaluated at the threshold.
+        """
         return _mean(self.precision[self.ranges.index(area)][self._at(threshold)])
 
     def ar(self, area: Range = "all", threshold: float | None = None) -> float | None:
@@ -122,22 +130,13 @@ class Evaluation:
         curves: Floats = self.precision[0]
         return curves
 
-    def row_of(self, threshold: float) -> int:
-        """Return the index of a threshold.
-
-        Raises:
-            ValueError: it was not evaluated at.
-        """
+    def _at(self, threshold: float | None) -> slice | Ints:
+        if threshold is None:
+            return slice(None)
         rows = np.flatnonzero(np.isclose(self.thresholds, threshold, rtol=0.0, atol=1e-9))
         if not len(rows):
             raise ValueError(f"threshold must be one of {self.thresholds.round(4).tolist()}, got {threshold}")
-        return int(rows[0])
-
-    def _at(self, threshold: float | None) -> slice:
-        if threshold is None:
-            return slice(None)
-        row = self.row_of(threshold)
-        return slice(row, row + 1)
+        return rows[:1]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form: AP and AR over all areas, objects by area, and the curves by threshold."""
@@ -160,7 +159,6 @@ def evaluate_coco(
     sigmas: Sequence[float] = (),
     thresholds: Sequence[float] | None = None,
     max_dets: int | None = None,
-    use_area: bool = True,
 ) -> Evaluation:
     """Evaluate predictions by COCO's rules.
 
@@ -171,7 +169,6 @@ def evaluate_coco(
         sigmas: K constants, the skeleton's; for keypoints.
         thresholds: of IoU or OKS; None: COCO's ten.
         max_dets: how many predictions of a picture count, the best ones; None: COCO's number.
-        use_area: False to take 0.53 times the box's area for an object's, as xtcocotools' option of that name.
 
     Raises:
         ValueError: there is not one sigma per keypoint.
@@ -181,15 +178,14 @@ def evaluate_coco(
     limits = np.array([RANGES[name] for name in RANGES_OF[kind]]).T
     steps = THRESHOLDS if thresholds is None else np.array(thresholds, dtype=np.float64)
     reach = np.minimum(steps, 1 - 1e-10)
-    areas = truth.areas if use_area else box_area(truth.boxes) * BOX_SHARE
     ignored = truth.iscrowd | (truth.num_labelled == 0) if kind == "keypoints" else truth.iscrowd
-    outside = ignored[:, None] | _outside(areas, limits)
+    outside = ignored[:, None] | _outside(truth.areas, limits)
 
     order, ranks = ranked(predicted.image_index, predicted.scores, MAX_DETS[kind] if max_dets is None else max_dets)
     if kind == "bbox":
         similarity = box_similarity(truth, predicted.boxes)
     else:
-        similarity = oks_similarity(truth, predicted.keypoints, sigmas, areas)
+        similarity = oks_similarity(truth, predicted.keypoints, sigmas)
     pairs = candidates(truth, predicted.image_index[order], order, similarity, float(reach.min(initial=1.0)))
     taken = greedy(pairs, ranks, outside, truth.iscrowd, reach)
 
@@ -210,6 +206,22 @@ def evaluate_coco(
         taken=took,
         counted=counts,
     )
+
+
+def right_or_wrong(truth: Dataset, predicted: Predictions, kind: Kind, threshold: float) -> tuple[Floats, Bools, int]:
+    """Return the scores of the predictions that count, whether each is right, and how many could be.
+
+    Args:
+        truth: the labels.
+        predicted: all of them count, not only the best of each picture.
+        kind: IoU of boxes, or OKS of keypoints with the skeleton's sigmas.
+        threshold: from which IoU or OKS on a prediction is right.
+    """
+    found = evaluate_coco(
+        truth, predicted, kind, sigmas=truth.skeleton.sigmas, thresholds=[threshold], max_dets=max(len(predicted), 1)
+    )
+    counted = found.counted[0]
+    return predicted.scores[counted], found.taken[0][counted] >= 0, found.objects[0]
 
 
 def _outside(areas: Floats, limits: Floats) -> Bools:
@@ -301,14 +313,13 @@ def _xywh_columns(boxes: Floats) -> list[Floats]:
     return [np.ascontiguousarray(column) for column in xywh_from_xyxy(boxes).T]
 
 
-def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float], areas: Floats) -> Similarity:
+def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float]) -> Similarity:
     """Return what measures the OKS of predicted (M, K, 2) keypoints and labelled ones.
 
     Args:
         truth: the labels.
         keypoints: the predictions.
         sigmas: K constants, the skeleton's.
-        areas: (N,) the labelled objects' areas in square pixels.
     """
     doubled = 2 * (2 * np.array(sigmas, dtype=np.float64)) ** 2
     labelled = truth.keypoints[:, :, 2] > 0
@@ -316,7 +327,7 @@ def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float], a
     counts = np.where(without, truth.keypoints.shape[1], labelled.sum(axis=1))
     sides = truth.boxes[:, 2:] - truth.boxes[:, :2]
     low, high = (truth.boxes[:, :2] - sides)[:, None], (truth.boxes[:, 2:] + sides)[:, None]
-    spread = areas + np.spacing(1)
+    spread = truth.areas + np.spacing(1)
 
     def oks(rows: Ints, objects: Ints) -> Floats:
         points = keypoints[rows]
@@ -343,7 +354,7 @@ def oks_of(truth: Dataset, rows: Ints, points: Floats, sigmas: Sequence[float]) 
         points: (P, K, 2) predicted x, y in pixels; NaN gives NaN.
         sigmas: K constants, the skeleton's.
     """
-    return oks_similarity(truth, points, sigmas, truth.areas)(np.arange(len(rows)), rows)
+    return oks_similarity(truth, points, sigmas)(np.arange(len(rows)), rows)
 
 
 def ranked(images: Ints, scores: Floats, limit: int | None = None) -> tuple[Ints, Ints]:

@@ -21,9 +21,8 @@ from posetools.evaluation.diagnosis.diagnosis import Diagnosis, diagnose
 from posetools.evaluation.metrics import BoxScores
 from posetools.evaluation.remarks import Remark
 from posetools.evaluation.scoring import Estimated, PoseScores, has_points, pose_scores
-from posetools.evaluation.thresholds import Sweep, confidence_sweep
+from posetools.evaluation.thresholds import Sweep, VisibilityScores, confidence_sweep, visibility_scores
 from posetools.evaluation.undertrained import CAUSES
-from posetools.evaluation.visibility import VisibilityScores, visibility_scores
 from posetools.mm.configs import Stage
 
 # What the parts are called in tables and remarks; that of poses is followed by the kind of boxes.

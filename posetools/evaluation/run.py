@@ -20,7 +20,7 @@ from posetools.evaluation.coco import Predictions
 from posetools.evaluation.remarks import explain
 from posetools.evaluation.report import BOXES, LABELLED, POSES, DetPart, PosePart, Report, Subject, with_remarks
 from posetools.evaluation.scoring import BBOX_THR, Collected, collect, read_truth
-from posetools.evaluation.undertrained import box_signs, nowhere, pose_signs
+from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
 from posetools.imaging.header import Picture
@@ -30,7 +30,7 @@ from posetools.mm.extra import require_train
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_folder import SKELETON
 from posetools.mm.runtime import prepare
-from posetools.pairs.find import check_split, pair_of_run
+from posetools.pairs.find import check_file, check_split, pair_of_run
 from posetools.pairs.open import PipelineOptions, open_models, open_pair
 from posetools.progress import Progress, silent
 from posetools.recipes.find import data_root_in
@@ -74,16 +74,14 @@ class EvalRequest:
     bbox_thr: float = BBOX_THR
     flip_test: bool = False
 
-    def subject(self, name: Path, detector: str, estimator: str, data: Path) -> Subject:
-        """Return the names of what is evaluated."""
-        return Subject(
-            name=str(name),
-            detector=detector,
-            estimator=estimator,
-            data=str(data),
-            split=self.split,
-            bbox_thr=self.bbox_thr,
-        )
+    @property
+    def options(self) -> PipelineOptions:
+        """How the models are opened."""
+        return PipelineOptions(device=self.device, skeleton=self.skeleton)
+
+    def subject(self, name: Path, names: tuple[str, str], data: Path) -> Subject:
+        """Return the names of what is evaluated: the whole, its two models, and the data set."""
+        return Subject(str(name), *names, str(data), self.split, self.bbox_thr)
 
 
 def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
@@ -110,25 +108,25 @@ def evaluate(request: EvalRequest, progress: Progress = silent) -> Report:
 def _evaluate_bundle(bundle: Path, request: EvalRequest, progress: Progress) -> Report:
     if request.data is None:
         raise RequestError(f"{bundle}: a bundle does not know its data set\n  --data DIR says where it is")
-    options = PipelineOptions(device=request.device, skeleton=request.skeleton, flip_test=request.flip_test)
-    pair = open_pair(options, bundle=bundle)
+    pair = open_pair(replace(request.options, flip_test=request.flip_test), bundle=bundle)
     truth = read_truth(request.data, request.split, pair.skeleton)
-    subject = request.subject(bundle, *pair.names, request.data)
+    subject = request.subject(bundle, pair.names, request.data)
     return measure(subject, pair.detector, pair.estimator, truth, progress=progress)
 
 
 def _evaluate_run(run: Path, request: EvalRequest, progress: Progress) -> Report:
     require_train(_WHAT)
-    check_split(request.data, request.split, device=request.device, skeleton=request.skeleton)
+    _check(request)
     files = pair_of_run(run)
-    if request.data is None:
-        check_split(data_root_in(read_text(files.pose.config)), request.split, device=request.device)
-    pair = open_models(files, PipelineOptions(device=request.device, skeleton=request.skeleton), what=_WHAT)
+    written = data_root_in(read_text(files.pose.config))
+    if request.data is None and written is not None:
+        check_split(written, request.split)
+    pair = open_models(files, request.options, what=_WHAT)
     known_data = data_root_of(pair.estimator.config)
     data = request.data or known_data
     truth = read_truth(data, request.split, pair.skeleton)
     return measure(
-        request.subject(run, *pair.names, data),
+        request.subject(run, pair.names, data),
         pair.detector,
         pair.estimator,
         truth,
@@ -153,11 +151,7 @@ def _mirrored(estimator: PoseEstimator) -> PoseEstimator:
 def _evaluate_checkpoint(checkpoint: Path, request: EvalRequest, progress: Progress) -> Report:
     require_train(_WHAT)
     boxes = request.boxes if request.stage == "pose" else None
-    models = (checkpoint, request.config, request.boxes, request.boxes_config)
-    check_split(request.data, request.split, device=request.device, skeleton=request.skeleton, models=models)
-    for weights, named in ((checkpoint, request.config), (request.boxes, request.boxes_config)):
-        if weights is not None and named is None:
-            config_of_run(weights.parent)
+    _check(request)
     prepare(_WHAT)
     config = _config(checkpoint, request.config, request.stage)
     boxes_config = _config(boxes, request.boxes_config, "det") if boxes else None
@@ -171,8 +165,21 @@ def _evaluate_checkpoint(checkpoint: Path, request: EvalRequest, progress: Progr
         mirrored = _mirrored(estimator) if request.flip_test else None
         detector = Detector(boxes_config, boxes, device) if boxes and boxes_config else None
     names = (str(checkpoint), "") if request.stage == "det" else (str(boxes or ""), str(checkpoint))
-    subject = replace(request.subject(checkpoint, *names, data), stage=request.stage, config=str(config))
+    subject = replace(request.subject(checkpoint, names, data), stage=request.stage, config=str(config))
     return measure(subject, detector, estimator, truth, mirrored=mirrored, progress=progress)
+
+
+def _check(request: EvalRequest) -> None:
+    """Refuse what can be known to be wrong without torch."""
+    request.options.check()
+    models = (request.checkpoint, request.config), (request.boxes, request.boxes_config)
+    for path in (path for model in models for path in model if path is not None):
+        check_file(path, "config" if path.suffix == ".py" else "checkpoint")
+    if request.data is not None:
+        check_split(request.data, request.split)
+    for checkpoint, config in models:
+        if checkpoint is not None and config is None:
+            config_of_run(checkpoint.parent)
 
 
 def _config(checkpoint: Path, config: Path | None, stage: Stage) -> Path:
@@ -231,12 +238,12 @@ def measure(
         boxes = _Replayed(said.boxes) if detector else None
         said = collect(truth, detector=boxes, estimator=mirrored, bbox_thr=subject.bbox_thr, progress=progress)
         report = replace(report, flipped=_pose_parts(truth, said))
-    signs = {}
+    why = {}
     if isinstance(detector, Detector) and subject.stage != "pose":
-        signs[BOXES] = box_signs(detector, label, truth, report.det.scores.ap, progress)
+        why[BOXES] = signs(detector, truth, report.det.scores.ap, progress, label=label)
     if isinstance(estimator, PoseEstimator):
-        signs[f"{POSES}, {LABELLED}"] = pose_signs(estimator, truth, report.labelled.scores.oks.ap, progress)
-    return with_remarks(report, signs)
+        why[f"{POSES}, {LABELLED}"] = signs(estimator, truth, report.labelled.scores.oks.ap, progress)
+    return with_remarks(report, why)
 
 
 class _Replayed:

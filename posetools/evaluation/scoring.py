@@ -22,10 +22,10 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.findings import has_errors
-from posetools.core.folder import IMAGES, ann_file, splits_of
+from posetools.core.folder import IMAGES, ann_file
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, RequestError, quoted
+from posetools.errors import InputError, quoted
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.metrics import (
     SUBSETS,
@@ -41,6 +41,7 @@ from posetools.evaluation.metrics import (
 from posetools.formats.coco.format import read_split
 from posetools.imaging.frames import read_picture
 from posetools.imaging.header import Picture
+from posetools.pairs.find import check_split
 from posetools.progress import Progress, silent
 from posetools.runtime.results import Detections, Detects, Estimates
 
@@ -94,7 +95,7 @@ class Estimated:
     @property
     def thinned(self) -> Predictions:
         """The poses that NMS by OKS leaves, which AP is measured on."""
-        return rows_of(self.every, self.kept)
+        return self.every[self.kept]
 
     @property
     def points(self) -> Floats:
@@ -132,9 +133,7 @@ def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
         RequestError: there is no such data set or split.
         InputError: a file cannot be read, or the labels have errors.
     """
-    splits = splits_of(data)
-    if split not in splits:
-        raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
+    check_split(data, split)
     result = read_split(ann_file(data, split), data / IMAGES, skeleton)
     if has_errors(result.findings):
         first = result.findings[0]
@@ -214,18 +213,6 @@ def has_points(truth: Dataset) -> Bools:
     return counted
 
 
-def rows_of(predicted: Predictions, rows: Ints | Bools) -> Predictions:
-    """Return some of the predictions, in the order of ``rows``."""
-    scores = predicted.keypoint_scores
-    return Predictions(
-        predicted.image_index[rows],
-        predicted.boxes[rows],
-        predicted.scores[rows],
-        predicted.keypoints[rows],
-        None if scores is None else scores[rows],
-    )
-
-
 @dataclass(eq=False, slots=True)
 class _Poses:
     """Collects predictions picture by picture."""
@@ -264,7 +251,7 @@ class _Poses:
     def estimated(self, matched: Ints | None = None) -> Estimated:
         every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])
         if matched is None:
-            found = match_boxes(self.truth, rows_of(every, kept))
+            found = match_boxes(self.truth, every[kept])
             matched = np.full(len(found), -1, dtype=np.int64)
             matched[found >= 0] = kept[found[found >= 0]]
         return Estimated(every, np.concatenate([np.zeros(0), *self.box_scores]), kept, matched)

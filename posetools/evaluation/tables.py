@@ -5,12 +5,13 @@ Where several pairs are compared, each number has a column of its own for every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from posetools.evaluation.diagnosis.mend import LABELS, Gain
 from posetools.evaluation.metrics import PointScores, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
+from posetools.evaluation.thresholds import Separation
 
 NOTHING = "n/a"
 # Stands behind an AP that says nothing about the model; a remark says why.
@@ -51,6 +52,12 @@ def short_names(reports: Sequence[Report]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _prefixed(reports: Sequence[Report], mark: str) -> list[tuple[str, Report]]:
+    """Return each report with what its rows begin with: its name where there are several."""
+    names = [f"{name}{mark}" for name in short_names(reports)] if len(reports) > 1 else [""]
+    return list(zip(names, reports, strict=True))
+
+
 def headline(reports: Sequence[Report]) -> TextTable:
     """Return the numbers of one pair by part, or of several pairs side by side."""
     parts = [_parts(report) for report in reports]
@@ -67,8 +74,7 @@ def headline(reports: Sequence[Report]) -> TextTable:
 
 def flip_tests(reports: Sequence[Report]) -> tuple[TextTable, ...]:
     """Return what a flip test adds to the scores of each report that has one."""
-    names = short_names(reports) if len(reports) > 1 else ("",)
-    return tuple(_flip_test(report, name) for name, report in zip(names, reports, strict=True) if report.flipped)
+    return tuple(_flip_test(report, of) for of, report in _prefixed(reports, "") if report.flipped)
 
 
 def _flip_test(report: Report, name: str) -> TextTable:
@@ -140,10 +146,9 @@ def why_boxes(report: Report) -> TextTable:
 def thresholds(reports: Sequence[Report]) -> TextTable:
     """Return what thresholds of the boxes' score give, of each pair."""
     rows = []
-    for name, report in zip(short_names(reports), reports, strict=True):
+    for of, report in _prefixed(reports, ": "):
         sweep = report.det.sweep
         for at, point in sweep.points().items():
-            of = f"{name}: " if len(reports) > 1 else ""
             label = f"{of}{at}" if at == "best F1" else f"{of}score {at}"
             shares = (number(value) for value in (point.precision, point.recall, point.f1))
             per_picture = number(point.false_alarms / max(sweep.pictures, 1))
@@ -156,27 +161,22 @@ def thresholds(reports: Sequence[Report]) -> TextTable:
 
 def visible_points(reports: Sequence[Report]) -> TextTable:
     """Return how well keypoints' scores tell visible points from others, at the threshold with the best F1."""
-    rows = []
-    for name, report in zip(short_names(reports), reports, strict=True):
-        for boxes, part in report.sides.items():
-            for other, found in part.visibility.overall.items():
-                best, of = found.best, f"{name}, " if len(reports) > 1 else ""
-                at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
-                numbers = map(number, (*at, found.average_precision, found.chance))
-                counts = f"{found.visible:,} / {found.others:,}"
-                rows.append((f"{of}{boxes}: against {other}", counts, *numbers))
+    rows = [
+        (f"{of}{boxes}: against {other}", f"{found.visible:,} / {found.others:,}", *_separation(found))
+        for of, report in _prefixed(reports, ", ")
+        for boxes, part in report.sides.items()
+        for other, found in part.visibility.overall.items()
+    ]
     columns = ("visible, by score", "points", "threshold", "precision", "recall", "AP", "AP by chance")
     return TextTable("whether scores tell visible points", columns, tuple(rows))
 
 
 def visible_keypoints(report: Report) -> TextTable:
     """Return precision and recall of "visible" of each keypoint on labelled boxes, against hidden points."""
-    rows = []
-    for name, found in report.labelled.visibility.by_keypoint["hidden"].items():
-        best = found.best
-        at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
-        numbers = map(number, (*at, found.average_precision, found.chance))
-        rows.append((name, str(found.visible), str(found.others), *numbers))
+    rows = [
+        (name, str(found.visible), str(found.others), *_separation(found))
+        for name, found in report.labelled.visibility.by_keypoint["hidden"].items()
+    ]
     columns = ("keypoint", "visible", "hidden", "threshold", "precision", "recall", "AP", "AP by chance")
     return TextTable("whether each keypoint's score tells visible from hidden, on labelled boxes", columns, tuple(rows))
 
@@ -184,8 +184,7 @@ def visible_keypoints(report: Report) -> TextTable:
 def calibrations(reports: Sequence[Report]) -> TextTable:
     """Return how far scores are from the shares that are right."""
     rows = []
-    for name, report in zip(short_names(reports), reports, strict=True):
-        of = f"{name}, " if len(reports) > 1 else ""
+    for of, report in _prefixed(reports, ", "):
         sides = report.sides.items()
         found = {"boxes": report.det.calibration}
         found |= {f"objects, {boxes}": part.object_calibration for boxes, part in sides}
@@ -211,6 +210,12 @@ def _parts(report: Report) -> dict[str, dict[str, str]]:
     for name_of_part in filter(report.says_nothing, parts):
         parts[name_of_part] |= {name: f"{parts[name_of_part][name]}{DOUBT}" for name in _AP}
     return parts
+
+
+def _separation(found: Separation) -> Iterator[str]:
+    best = found.best
+    at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
+    return map(number, (*at, found.average_precision, found.chance))
 
 
 def _cell(part: PosePart, subset: Subset, keypoint: str, measure: str) -> str:

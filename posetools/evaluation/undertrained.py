@@ -15,7 +15,7 @@ Four signs, each a sentence with its numbers:
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,51 +144,44 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
         yield Remark("nowhere", text)
 
 
-def box_signs(
-    detector: Detector, label: int, truth: Dataset, ap: float | None, progress: Progress
+def signs(
+    model: Detector | PoseEstimator, truth: Dataset, ap: float | None, progress: Progress, *, label: int = 0
 ) -> tuple[Remark, ...]:
-    """Return why a detector's AP is low, as far as its work folder and its checkpoint tell.
+    """Return why a model's AP is low, as far as its work folder and its checkpoint tell.
 
     Args:
-        detector: the model.
-        label: the index of the object's class.
+        model: the detector, or the pose estimator.
         truth: the labels.
-        ap: what it reaches on them.
+        ap: what it reaches on them, a pose estimator on labelled boxes.
         progress: told how many pictures are done, when the weights as trained are measured.
+        label: the index of the object's class in a detector's ``classes``.
     """
-
-    def as_trained() -> float | None:
-        raw = Detector(detector.config_file, detector.checkpoint, detector.device, raw=True)
-        return box_scores(truth, collect(truth, detector=raw, label=label, progress=progress).boxes).ap
-
-    return (*undertrained(ap, _training_of(detector, "det")), *_averages(detector, "det", ap, as_trained))
-
-
-def pose_signs(estimator: PoseEstimator, truth: Dataset, ap: float | None, progress: Progress) -> tuple[Remark, ...]:
-    """Return why a pose estimator's AP on labelled boxes is low, likewise, and whether it is that of the log."""
-
-    def as_trained() -> float | None:
-        raw = PoseEstimator(estimator.config_file, estimator.checkpoint, estimator.device, raw=True)
-        return pose_scores(truth, collect(truth, estimator=raw, progress=progress).on_labels).oks.ap
-
-    signs = (*undertrained(ap, _training_of(estimator, "pose")), *_averages(estimator, "pose", ap, as_trained))
-    return (*signs, Remark("flip-test", _FLIPS)) if estimator.flips_by_config else signs
+    stage: Stage = "det" if isinstance(model, Detector) else "pose"
+    found = undertrained(ap, _training_of(model, stage))
+    if ap is not None and ap < ZERO_AP and model.averaged:
+        found += (_averages(stage, ap, _ap_as_trained(model, truth, label, progress) or 0.0),)
+    if isinstance(model, PoseEstimator) and model.flips_by_config:
+        found += (Remark("flip-test", _FLIPS),)
+    return found
 
 
-def _averages(
-    model: Detector | PoseEstimator, stage: Stage, ap: float | None, as_trained: Callable[[], float | None]
-) -> tuple[Remark, ...]:
-    if ap is None or ap >= ZERO_AP or not model.averaged:
-        return ()
-    other = as_trained() or 0.0
+def _ap_as_trained(model: Detector | PoseEstimator, truth: Dataset, label: int, progress: Progress) -> float | None:
+    if isinstance(model, Detector):
+        detector = Detector(model.config_file, model.checkpoint, model.device, raw=True)
+        return box_scores(truth, collect(truth, detector=detector, label=label, progress=progress).boxes).ap
+    estimator = PoseEstimator(model.config_file, model.checkpoint, model.device, raw=True)
+    return pose_scores(truth, collect(truth, estimator=estimator, progress=progress).on_labels).oks.ap
+
+
+def _averages(stage: Stage, ap: float, other: float) -> Remark:
     measured = f"{_MEASURE[stage]} is {ap:.3f} with the averaged weights and {other:.3f} with the weights as trained"
     if other < ZERO_AP:
-        return (Remark("both-weights", f"{measured}: the average is not the cause"),)
+        return Remark("both-weights", f"{measured}: the average is not the cause")
     text = (
         f"{measured}: the weights as trained are better, and the average, which eval, predict and export use, is "
         "broken or lags behind"
     )
-    return (Remark("raw-better", text),)
+    return Remark("raw-better", text)
 
 
 def _training_of(model: Detector | PoseEstimator, stage: Stage) -> Training | None:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from posetools.core.verdict import Level, Verdict
-from posetools.evaluation.diagnosis.match import Role, match_objects
+from posetools.evaluation.diagnosis.match import POINT_KINDS, Role, match_objects
 from posetools.evaluation.diagnosis.mend import LABELS
-from posetools.evaluation.diagnosis.points import POINT_KINDS
 from posetools.evaluation.report import Report
 from posetools.evaluation.tables import number, short_names
 from posetools.runtime.results import BBOX_THR

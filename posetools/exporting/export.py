@@ -137,8 +137,10 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
     """
     require_train("posetools export")
     _check_out(request)
-    check_split(request.data, request.split, device=request.device)
     options = PipelineOptions(device=request.device, flip_test=request.flip_test)
+    options.check()
+    if request.data is not None:
+        check_split(request.data, request.split)
     pair = open_models(request.pair, options, what="posetools export")
     detector, estimator, skeleton = pair.detector, pair.estimator, pair.skeleton
     check_heads(detector, estimator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,22 +97,13 @@ def _ap_of(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
 
 def _recorded(folder: Path) -> list[Mapping[str, Any]] | None:
     """Return the metrics of all evaluations of the run in a folder, None when none is recorded there."""
+    evaluations = Evaluations(folder / EVALUATIONS)
     try:
-        return list(_entries(folder))
-    except (InputError, FileNotFoundError):
-        return None
-
-
-def _entries(folder: Path) -> Iterator[Mapping[str, Any]]:
-    path = folder / EVALUATIONS
-    if not path.is_file():
-        if not (folder / METRICS).is_file():
-            raise FileNotFoundError(path)
+        if evaluations.read(2**62):
+            return [metrics for _, metrics in evaluations.entries]
         # A run of before evaluations were kept: of the last checkpoint.
         document = read_json(folder / METRICS)
-        last = document.get("last") if isinstance(document, dict) else None
-        yield (last.get("metrics") or {}) if isinstance(last, dict) else {}
-        return
-    evaluations = Evaluations(path)
-    evaluations.read(2**62)
-    yield from (metrics for _, metrics in evaluations.entries)
+    except InputError:
+        return None
+    last = document.get("last") if isinstance(document, dict) else None
+    return [(last.get("metrics") or {}) if isinstance(last, dict) else {}]

@@ -19,7 +19,6 @@ from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, parse_ske
 from posetools.errors import InputError, RequestError, from_validation
 from posetools.files.disk import read_json, read_text
 from posetools.mm.configs import SCOPES, Stage, config_of_run, load_config, scope_in
-from posetools.mm.device import check_device
 from posetools.mm.extra import require_train
 from posetools.mm.metainfo import names_of, skeleton_of_metainfo
 from posetools.mm.run_folder import SKELETON, best_in, last_in
@@ -66,29 +65,13 @@ def check_file(path: Path, what: str, *, hint: str = "") -> None:
         raise InputError(path, "", f"{what} does not exist", hint=hint)
 
 
-def check_split(
-    data: Path | None, split: str, *, device: str, skeleton: str | None = None, models: tuple[Path | None, ...] = ()
-) -> None:
-    """Refuse a split, a device, a skeleton or files of models that are not there.
-
-    Args:
-        data: the data set's folder, where the user named one.
-        split: of it.
-        device: as the user said.
-        skeleton: a built-in name or a file, where the user named one.
-        models: checkpoints and configs that the user named.
+def check_split(data: Path, split: str) -> None:
+    """Refuse a split that is not there.
 
     Raises:
-        RequestError: a split or a device is not there.
-        InputError: a file is not there, or the skeleton breaks a rule.
+        RequestError: there is no such data set or split.
     """
-    check_device(device)
-    for path in models:
-        if path is not None:
-            check_file(path, "config" if path.suffix == ".py" else "checkpoint")
-    if skeleton is not None:
-        load_skeleton(skeleton)
-    if data is not None and split not in (splits := splits_of(data)):
+    if split not in (splits := splits_of(data)):
         raise RequestError(f"{data}: has no split {split!r}; it has {', '.join(splits)}")
 
 

@@ -55,6 +55,17 @@ class PipelineOptions:
     flip_test: bool = False
     amp: bool = False
 
+    def check(self) -> None:
+        """Refuse what can be known to be wrong without torch.
+
+        Raises:
+            RequestError: there can be no such device.
+            InputError: the skeleton cannot be read, or breaks a rule.
+        """
+        check_device(self.device)
+        if self.skeleton is not None:
+            load_skeleton(self.skeleton)
+
     def thresholds(self, own: Thresholds) -> Thresholds:
         """Return the thresholds, with the pair's own where the user says nothing."""
         said = {"bbox_thr": self.bbox_thr, "nms_thr": self.nms_thr, "kpt_thr": self.kpt_thr}
@@ -120,9 +131,7 @@ def open_pair(
     if bundle is not None:
         return _open_bundle(Path(bundle), options, fast=fast)
     require_train(what)
-    check_device(options.device)
-    if options.skeleton is not None:
-        load_skeleton(options.skeleton)
+    options.check()
     pair = named_pair(det, pose, what) if det and pose else pair_of_run(Path(run or ""))
     return open_models(pair, options, fast=fast, what=what)
 

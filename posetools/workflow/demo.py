@@ -7,6 +7,7 @@ on a slow machine as on a fast one. It is made to show every station, not to mak
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -40,9 +41,8 @@ from posetools.workflow.demo_folder import (
     claim_folder,
     write_record,
 )
-from posetools.workflow.demo_recipe import recipe_text, stage_options
 from posetools.workflow.demo_sheet import prediction_sheet
-from posetools.workflow.demo_timing import Counter, Plan, count, plan_training, seconds_per_iteration
+from posetools.workflow.demo_timing import Plan, count, plan_training, seconds_per_iteration
 
 if TYPE_CHECKING:
     from posetools.evaluation.report import Report
@@ -53,6 +53,7 @@ _Stage = Literal["det", "pose"]
 
 _STAGES: tuple[_Stage, ...] = ("det", "pose")
 _NAMES = {"det": "detector", "pose": "pose estimator"}
+_VAL_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,9 +286,8 @@ class _Run:
         self._step(f"training the {_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more)
         request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=options)
         with self._listener.training() as listener:
-            counter = Counter(listener)
-            result = train(request, counter)
-        self._iterations[stage] = counter.iterations
+            result = train(request, listener)
+        self._iterations[stage] = result.iterations
         return result
 
     def evaluate(self, stage: _Stage, trained: TrainResult, boxes: Path | None = None) -> Report:
@@ -358,10 +358,18 @@ class _Run:
         stages: dict[str, dict[str, object]] = {}
         for stage in _STAGES:
             settings, epochs = self._stage(stage), self._plans[stage].epochs
-            stages[stage] = stage_options(
-                settings.size, settings.input_size, epochs=epochs, batch_size=settings.batch_size, lr=settings.lr
-            )
-        write_text(recipe, recipe_text(shared, stages))
+            stages[stage] = {
+                "size": settings.size,
+                "input_size": settings.input_size,
+                "epochs": epochs,
+                "stage2_epochs": epochs,
+                "val_interval": epochs,
+                "batch_size": settings.batch_size,
+                "val_batch_size": _VAL_BATCH_SIZE,
+                "lr": settings.lr,
+                "backbone": "none",
+            }
+        write_text(recipe, _recipe_text(shared, stages))
         return emit_pair(self._data, skeleton_of(self._data), build_options(recipe, {}), out)
 
     def _stage(self, stage: _Stage) -> StageSettings:
@@ -373,3 +381,18 @@ class _Run:
 
 def _checkpoint(result: TrainResult) -> Path:
     return result.best or result.last
+
+
+def _recipe_text(shared: Mapping[str, object], stages: Mapping[str, Mapping[str, object]]) -> str:
+    """Return the TOML text of options for both stages, and of one table per stage. Values are texts and numbers."""
+    lines = ["# The options of the demo, as `posetools config --recipe` takes them. Training is short here: the weaker"]
+    lines += ["# augmentation of stage 2 holds from the start, and the only evaluation comes after the last epoch."]
+    lines += _entries(shared)
+    for stage, options in stages.items():
+        lines += ["", f"[{stage}]", *_entries(options)]
+    return "\n".join(lines) + "\n"
+
+
+def _entries(options: Mapping[str, object]) -> list[str]:
+    # JSON's texts and numbers are TOML's too.
+    return [f"{key} = {json.dumps(value)}" for key, value in options.items()]

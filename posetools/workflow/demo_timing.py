@@ -10,7 +10,6 @@ from posetools.recipes.budget import enough_iterations
 
 if TYPE_CHECKING:
     from posetools.mm.configs import Stage
-    from posetools.training.hooks import TrainListener, TrainStatus
 
 
 # With fewer there is nothing to average over.
@@ -50,30 +49,6 @@ def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
         return Plan(epochs, enough=enough)
     part = max(_FEWEST_ITERATIONS, int(iterations)) * batch_size
     return Plan(1, part if part < samples else None, enough)
-
-
-class Counter:
-    """A listener of a training run that counts its iterations, and passes on to another one what it is told.
-
-    Attributes:
-        iterations: how many the run has had.
-    """
-
-    def __init__(self, listener: TrainListener | None = None) -> None:
-        self._listener = listener
-        self.iterations = 0
-
-    def say(self, line: str) -> None:
-        """Pass it on."""
-        if self._listener:
-            self._listener.say(line)
-
-    def update(self, status: TrainStatus) -> None:
-        """Note it, and pass it on."""
-        if status.phase == "train":
-            self.iterations = status.done
-        if self._listener:
-            self._listener.update(status)
 
 
 def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterations: int) -> float:

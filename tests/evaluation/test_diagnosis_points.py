@@ -7,8 +7,7 @@ import pytest
 
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.evaluation.diagnosis.diagnosis import diagnose
-from posetools.evaluation.diagnosis.match import match_objects
-from posetools.evaluation.diagnosis.points import POINT_KINDS, partners, sort_points
+from posetools.evaluation.diagnosis.match import POINT_KINDS, match_objects, partners, sort_points
 from tests.diagnosing import CAR8, EXCHANGED, OTHER, Planted, cars, one_car, only_picture, shifted_by
 
 

@@ -14,7 +14,7 @@ import pytest
 from posetools.core.dataset import Dataset, Image
 from posetools.core.geometry import Floats, box_area
 from posetools.evaluation.coco import Kind, Predictions, evaluate_coco
-from posetools.evaluation.remarks import Remark, explain, remarks
+from posetools.evaluation.remarks import Remark, explain
 from tests.build import make_dataset
 
 SIZE = (320, 240)
@@ -101,14 +101,14 @@ def test_nothing_predicted_and_nothing_of_the_category() -> None:
         "the model untrained?"
     )
     evaluation = evaluate_coco(TRUTH, nothing, "bbox")
-    (text,) = remarks(TRUTH, nothing, evaluation, of="boxes", classes={"person": 12, "car": 0, "truck": 30})
-    assert text == (
-        "boxes: AP is 0 because of the category: no box is a car, but the detector found 30 truck, 12 person in 40 "
+    (one,) = explain(TRUTH, nothing, evaluation, classes={"person": 12, "car": 0, "truck": 30})
+    assert one.text == (
+        "AP is 0 because of the category: no box is a car, but the detector found 30 truck, 12 person in 40 "
         "pictures with 80 objects"
     )
     # Where the class is there, its boxes were lost to the threshold.
-    (text,) = remarks(TRUTH, nothing, evaluation, classes={"person": 12, "car": 3})
-    assert "nothing was predicted" in text
+    (one,) = explain(TRUTH, nothing, evaluation, classes={"person": 12, "car": 3})
+    assert "nothing was predicted" in one.text
 
 
 @pytest.mark.parametrize("area", [0.0, 1.0, 40.0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from posetools.core.geometry import Floats
-from posetools.evaluation.visibility import visibility_scores
+from posetools.evaluation.thresholds import visibility_scores
 
 NAMES = ["a", "b", "c"]
 

@@ -14,7 +14,6 @@ object has its box already), or else on *background*, or ignored where it lies i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats, Ints, box_area
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects
-from posetools.evaluation.diagnosis.mend import Errors, Gain, gains, plural, rest, sentences
+from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains, plural
 from posetools.evaluation.metrics import box_scores
 
 GOOD_IOU = 0.85
@@ -52,37 +51,22 @@ class BoxCase:
 
 
 @dataclass(frozen=True, slots=True)
-class BoxDiagnosis:
-    """Why the AP of boxes is lost.
+class BoxDiagnosis(LostAp):
+    """Why COCO's AP of boxes is lost, by BOX_ERROR_KINDS.
 
     Attributes:
-        ap: COCO's box AP as it is; None without labelled objects.
         objects: how many labelled objects there are (no crowds); each has exactly one of BOX_KINDS.
         predictions: how many boxes are predicted.
-        counts: kind -> how many objects are of it, and how many predictions are ``duplicate`` and ``background``.
-        gains: error -> the AP that mending it brings, in the order of BOX_ERROR_KINDS.
         cases: one per object, in the Dataset's order.
     """
 
-    ap: float | None
     objects: int
     predictions: int
-    counts: Mapping[str, int]
-    gains: Mapping[str, Gain]
     cases: tuple[BoxCase, ...]
 
-    @property
-    def rest(self) -> float | None:
-        """What is still missing to AP 1 when every error is mended: boxes that are good, but not exact."""
-        return rest(self.ap, self.gains)
-
-    def sentences(self) -> tuple[str, ...]:
-        """Return one sentence per kind of error that costs AP, the dearest first."""
-        amounts = {
-            kind: plural(number, "object" if kind in BOX_KINDS else "prediction")
-            for kind, number in self.counts.items()
-        }
-        return sentences(self.ap, self.gains, amounts)
+    def amount(self, kind: str) -> str:
+        """Return ``1 object`` or ``2 predictions``."""
+        return plural(self.counts[kind], "object" if kind in BOX_KINDS else "prediction")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the cases."""

@@ -2,10 +2,7 @@
 
 After Ronchi and Perona, "Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation" (ICCV 2017), with two
 kinds more, for AP on detected boxes (no box, box shifted), and front and rear beside left and right. docs/diagnosis.md
-says what each kind is; which prediction belongs to which object is decided in ``diagnosis_match``, the classes of
-points in ``diagnosis_points``, and what mending means in ``diagnosis_mend``.
-
-Boxes alone are diagnosed in ``diagnosis_boxes``.
+says what each kind is. Boxes alone are diagnosed in boxes.py.
 """
 
 from __future__ import annotations
@@ -19,9 +16,18 @@ import numpy as np
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.evaluation.coco import Predictions
-from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects, mean_similarity, similarity
-from posetools.evaluation.diagnosis.mend import Errors, Gain, gains, plural, rest, sentences
-from posetools.evaluation.diagnosis.points import NOT_LABELLED, POINT_KINDS, sort_points
+from posetools.evaluation.diagnosis.match import (
+    NOT_LABELLED,
+    POINT_KINDS,
+    SAME_IOU,
+    Matches,
+    Role,
+    match_objects,
+    mean_similarity,
+    similarity,
+    sort_points,
+)
+from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains, plural
 from posetools.evaluation.metrics import oks_scores
 
 # The errors, in the order in which they are mended one after another: what is wrong with points, with objects that
@@ -51,35 +57,24 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """Why the AP of poses is lost.
+class Diagnosis(LostAp):
+    """Why COCO's OKS AP of poses is lost, by ERROR_KINDS.
 
     Attributes:
-        ap: COCO's OKS AP as it is; None when no object has a labelled point.
         objects: how many labelled objects there are (no crowds, none without labelled points).
         points: how many labelled points these have; each has exactly one of POINT_KINDS.
         predictions: how many predicted objects there are.
-        counts: kind -> how many points are of it, and how many predictions are ``duplicate`` and ``background``.
         object_counts: kind of point -> how many objects have at least one.
         by_keypoint: name -> kind of point -> how many.
-        gains: error -> the AP that mending it brings, in the order of ERROR_KINDS.
         cases: one per object, in the Dataset's order.
     """
 
-    ap: float | None
     objects: int
     points: int
     predictions: int
-    counts: Mapping[str, int]
     object_counts: Mapping[str, int]
     by_keypoint: Mapping[str, Mapping[str, int]]
-    gains: Mapping[str, Gain]
     cases: tuple[Case, ...]
-
-    @property
-    def rest(self) -> float | None:
-        """What is still missing to AP 1 when every error is mended: points that are good, but not exact."""
-        return rest(self.ap, self.gains)
 
     def worst(self, number: int) -> tuple[Case, ...]:
         """Return the cases with the lowest OKS, the worst first; of equal ones those with more wrong points."""
@@ -87,11 +82,8 @@ class Diagnosis:
         order = sorted(range(len(self.cases)), key=lambda i: (self.cases[i].oks, -wrong[i]))
         return tuple(self.cases[i] for i in order[:number])
 
-    def sentences(self) -> tuple[str, ...]:
-        """Return one sentence per kind of error that costs AP, the dearest first."""
-        return sentences(self.ap, self.gains, {kind: self._amount(kind) for kind in self.counts})
-
-    def _amount(self, kind: str) -> str:
+    def amount(self, kind: str) -> str:
+        """Return how many points of how many objects it are, or how many predictions."""
         if kind not in self.object_counts:
             return plural(self.counts[kind], "prediction")
         share = self.counts[kind] / max(self.points, 1)

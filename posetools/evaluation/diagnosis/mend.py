@@ -64,6 +64,40 @@ class Gain:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class LostAp:
+    """What kinds of errors cost.
+
+    Attributes:
+        ap: as it is; None without objects that count.
+        counts: kind -> how many objects or points are of it, and how many predictions.
+        gains: error -> the AP that mending it brings, in the order in which they are mended.
+    """
+
+    ap: float | None
+    counts: Mapping[str, int]
+    gains: Mapping[str, Gain]
+
+    @property
+    def rest(self) -> float | None:
+        """What is still missing to AP 1 when every error is mended: what is good, but not exact."""
+        steps = [gain.in_order for gain in self.gains.values() if gain.in_order is not None]
+        return None if self.ap is None else 1.0 - self.ap - sum(steps)
+
+    def amount(self, kind: str) -> str:
+        """Return in words how often a kind of ``counts`` is there."""
+        raise NotImplementedError
+
+    def sentences(self) -> tuple[str, ...]:
+        """Return one sentence per kind of error that costs AP, the dearest first."""
+        lines, ap = [], self.ap or 0.0
+        costly = {kind: gain.alone for kind, gain in self.gains.items() if gain.alone and gain.alone >= _SHOWN}
+        for kind, alone in sorted(costly.items(), key=lambda one: -one[1]):
+            amount = f"{self.amount(kind)}, " if kind in self.counts else ""
+            lines.append(f"{LABELS[kind]}: {amount}AP {ap:.3f} would be {ap + alone:.3f} without it")
+        return tuple(lines)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Errors:
     """What is wrong with some predictions, as arrays of N labelled and M predicted objects.
@@ -161,30 +195,6 @@ def mended(errors: Errors, kinds: set[str]) -> Predictions:
         return result
     scores = np.where(owner >= 0, errors.quality(result, owner), 0.0)
     return Predictions(result.image_index, result.boxes, scores, result.keypoints)
-
-
-def rest(ap: float | None, found: Mapping[str, Gain]) -> float | None:
-    """Return what is missing to AP 1 when all kinds are mended."""
-    steps = [gain.in_order for gain in found.values() if gain.in_order is not None]
-    return None if ap is None else 1.0 - ap - sum(steps)
-
-
-def sentences(ap: float | None, found: Mapping[str, Gain], amounts: Mapping[str, str]) -> tuple[str, ...]:
-    """Return one sentence per kind that costs AP, the dearest first.
-
-    Args:
-        ap: as it is.
-        found: kind -> what mending it brings.
-        amounts: kind -> how often it is there, in words; nothing where that cannot be counted.
-    """
-    if ap is None:
-        return ()
-    costly = [(gain.alone, kind) for kind, gain in found.items() if gain.alone is not None and gain.alone >= _SHOWN]
-    lines = []
-    for alone, kind in sorted(costly, key=lambda one: -one[0]):
-        amount = f"{amounts[kind]}, " if kind in amounts else ""
-        lines.append(f"{LABELS[kind]}: {amount}AP {ap:.3f} would be {ap + alone:.3f} without it")
-    return tuple(lines)
 
 
 def plural(number: int, noun: str) -> str:

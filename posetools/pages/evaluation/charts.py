@@ -60,9 +60,7 @@ def line_chart(lines: Sequence[Line], *, title: str, x: str, y: str, diagonal: b
         parts.append(_line("ideal", _across(0.0), _up(0.0), _across(1.0), _up(1.0)))
     for line in lines:
         parts += _drawn(line)
-    return Markup('<svg class="curve" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>').format(
-        _WIDTH, _HEIGHT, title, Markup("").join(parts)
-    )
+    return _svg(_WIDTH, _HEIGHT, "img", title, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +95,7 @@ def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, title:
     parts = [*_axes(x, y, ticks)]
     for dot in sorted(dots, key=lambda each: bool(each.link)):
         parts.append(_dot(dot, _across(dot.x), _up(dot.y), 3.5 if dot.link else 2.0))
-    return Markup('<svg class="curve" viewBox="0 0 {:g} {:g}" role="group" aria-label="{}">{}</svg>').format(
-        _WIDTH, _HEIGHT, title, Markup("").join(parts)
-    )
+    return _svg(_WIDTH, _HEIGHT, "group", title, parts)
 
 
 def _dot(dot: Dot, x: float, y: float, radius: float) -> Markup:
@@ -160,9 +156,7 @@ def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[
                 ).format(at % SPLIT_COLORS, left, y, max(0.5, width * share), f"{keypoint}, {name}: {share:.3f}")
             )
             parts.append(_text(left + width * share + 3.0, y + 7.5, "start", f"{share:.2f}"))
-    return Markup('<svg class="curve" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>').format(
-        _BARS, height, title, Markup("").join(parts)
-    )
+    return _svg(_BARS, height, "img", title, parts)
 
 
 def offset_counts(offsets: Floats) -> Ints:
@@ -200,6 +194,12 @@ def offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
         heat_squares(counts),
         Markup("").join((*rings, *on_top)),
         "group" if dots else "img",
+    )
+
+
+def _svg(width: float, height: float, role: str, title: str, parts: Sequence[Markup]) -> Markup:
+    return Markup('<svg class="curve" viewBox="0 0 {:g} {:g}" role="{}" aria-label="{}">{}</svg>').format(
+        width, height, role, title, Markup("").join(parts)
     )
 
 

@@ -7,7 +7,7 @@ is one line of each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,9 +17,9 @@ from posetools.core.geometry import Floats
 from posetools.evaluation.calibration import Calibration
 from posetools.evaluation.coco import RECALLS, Evaluation
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis
+from posetools.evaluation.diagnosis.match import POINT_KINDS
 from posetools.evaluation.diagnosis.mend import LABELS
-from posetools.evaluation.diagnosis.points import POINT_KINDS
-from posetools.evaluation.report import Report
+from posetools.evaluation.report import DETECTED, LABELLED, Report
 from posetools.evaluation.scoring import has_points
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.thresholds import Curve
@@ -62,14 +62,11 @@ class Chart:
 def box_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
     """Return the charts of the detectors: precision and recall, thresholds, calibration."""
     names = short_names(reports)
-    curves = [report.det.sweep.curve for report in reports]
-    calibrations = [
-        (name, i, report.det.calibration) for i, (name, report) in enumerate(zip(names, reports, strict=True))
-    ]
+    parts = [report.det for report in reports]
     return (
-        _precision_recall("precision and recall of boxes", "IoU", [report.det.evaluation for report in reports], names),
-        _sweep_chart(curves, names),
-        _calibration_chart("calibration of boxes", calibrations),
+        _precision_recall("precision and recall of boxes", "IoU", [part.evaluation for part in parts], names),
+        _sweep_chart([part.sweep.curve for part in parts], names),
+        _calibration_chart("calibration of boxes", names, [part.calibration for part in parts]),
     )
 
 
@@ -82,13 +79,10 @@ def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
         title = f"precision and recall of poses, {boxes}"
         charts.append(_precision_recall(title, "OKS", [part.evaluation for part in parts], names))
     charts.append(_visibility_chart(reports, names))
-    for what, of in (("objects", "object_calibration"), ("keypoints", "keypoint_calibration")):
-        lines: list[tuple[str, int, Calibration]] = []
-        for i, (name, report) in enumerate(zip(names, reports, strict=True)):
-            part = report.detected if what == "objects" else report.labelled
-            lines.append((name, i, getattr(part, of)))
-        boxes = "detected boxes" if what == "objects" else "labelled boxes"
-        charts.append(_calibration_chart(f"calibration of {what}, {boxes}", lines))
+    objects = [report.detected.object_calibration for report in reports]
+    keypoints = [report.labelled.keypoint_calibration for report in reports]
+    charts.append(_calibration_chart(f"calibration of objects, {DETECTED}", names, objects))
+    charts.append(_calibration_chart(f"calibration of keypoints, {LABELLED}", names, keypoints))
     return tuple(charts)
 
 
@@ -223,9 +217,9 @@ def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
     return _chart("visible points by score, labelled boxes", lines, "recall", "precision", note=note)
 
 
-def _calibration_chart(title: str, found: Iterable[tuple[str, int, Calibration]]) -> Chart:
+def _calibration_chart(title: str, names: Sequence[str], found: Sequence[Calibration]) -> Chart:
     lines, notes = [], dict[str, None]()
-    for name, color, one in found:
+    for color, (name, one) in enumerate(zip(names, found, strict=True)):
         bins = [each for each in one.bins if each.score is not None and each.right is not None]
         x = np.array([each.score for each in bins], dtype=np.float64)
         y = np.array([each.right for each in bins], dtype=np.float64)

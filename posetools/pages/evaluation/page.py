@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from markupsafe import Markup
-
+from posetools.evaluation.diagnosis.match import POINT_KINDS
 from posetools.evaluation.diagnosis.mend import LABELS
-from posetools.evaluation.diagnosis.points import POINT_KINDS
 from posetools.evaluation.report import BOXES, POSES, Report
 from posetools.evaluation.tables import (
     DOUBT,
-    TextTable,
     calibrations,
     errors_of_points,
     flip_tests,
@@ -31,27 +28,12 @@ from posetools.evaluation.tables import (
 from posetools.evaluation.verdict import evaluation_verdict
 from posetools.pages.evaluation import curves
 from posetools.pages.evaluation.cases import ShownCase, worst_cases
-from posetools.pages.evaluation.curves import Chart
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
 # So many cases are shown right below the verdict: the worst of each of so many kinds of error.
 FIRST = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What the page shows of one pair alone."""
-
-    name: str
-    remarks: tuple[str, ...]
-    shares: tuple[tuple[str, Markup], ...]
-    why: tuple[TextTable, ...]
-    keypoint_charts: tuple[Chart, ...]
-    keypoint_kinds: tuple[tuple[str, tuple[Markup, ...]], ...]
-    keypoint_tables: tuple[TextTable, ...]
-    offsets: tuple[tuple[str, Markup], ...]
 
 
 def write_report(reports: Sequence[Report], path: Path, progress: Progress = silent) -> None:
@@ -128,18 +110,20 @@ def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
     return [*totals, (number(visible), "PCK@0.1 of visible points, labelled boxes")]
 
 
-def _run(name: str, report: Report, cases: Sequence[ShownCase]) -> Run:
-    return Run(
-        name=name,
-        remarks=report.sentences,
-        shares=curves.kind_bars(report),
-        why=(why_poses(report), why_boxes(report)),
-        keypoint_charts=curves.keypoint_charts(report),
-        keypoint_kinds=curves.keypoint_kinds(report),
-        keypoint_tables=(
-            *(per_keypoint(part, boxes) for boxes, part in report.sides.items()),
-            *(errors_of_points(part, boxes) for boxes, part in report.sides.items()),
+def _run(name: str, report: Report, cases: Sequence[ShownCase]) -> dict[str, Any]:
+    """Return what the page shows of one pair alone."""
+    sides = report.sides.items()
+    return {
+        "name": name,
+        "remarks": report.sentences,
+        "shares": curves.kind_bars(report),
+        "why": (why_poses(report), why_boxes(report)),
+        "keypoint_charts": curves.keypoint_charts(report),
+        "keypoint_kinds": curves.keypoint_kinds(report),
+        "keypoint_tables": (
+            *(per_keypoint(part, boxes) for boxes, part in sides),
+            *(errors_of_points(part, boxes) for boxes, part in sides),
             visible_keypoints(report),
         ),
-        offsets=curves.offset_maps(report, cases),
-    )
+        "offsets": curves.offset_maps(report, cases),
+    }
