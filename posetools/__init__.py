@@ -27,31 +27,9 @@ if TYPE_CHECKING:
     from posetools.training.train import TrainRequest, train
 
 __version__ = "0.2.0"
-__all__ = [
-    "ConvertRequest",
-    "Dataset",
-    "EvalRequest",
-    "PipelineOptions",
-    "PosePipeline",
-    "PoseResult",
-    "PosetoolsError",
-    "ReadError",
-    "ReadOptions",
-    "RecipeOptions",
-    "Skeleton",
-    "TrainRequest",
-    "__version__",
-    "convert",
-    "emit_pair",
-    "evaluate",
-    "open_pair",
-    "read",
-    "render_set",
-    "split",
-    "train",
-    "validate",
-    "write",
-]
+__all__ = ["convert", "emit_pair", "evaluate", "open_pair", "read", "render_set", "split", "train", "validate", "write"]
+__all__ += ["Dataset", "PosePipeline", "PoseResult", "PosetoolsError", "ReadError", "Skeleton", "__version__"]
+__all__ += ["ConvertRequest", "EvalRequest", "PipelineOptions", "ReadOptions", "RecipeOptions", "TrainRequest"]
 
 _PLACES = {
     "ConvertRequest": "datasets.convert.ConvertRequest",

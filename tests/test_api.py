@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from posetools import (
     TrainRequest,
 )
 from posetools.core.folder import IMAGES, ann_file, skeleton_of
-from posetools.core.skeleton_draft import draft_skeleton
+from posetools.core.skeleton_draft import draft_skeleton, rename_skeleton
 from posetools.errors import PosetoolsWarning, RequestError
 from tests.build import make_dataset
 from tests.converting import labelme_source
@@ -129,7 +130,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     posetools.write(again, tmp_path / "copy")
     for split in ("train", "val"):
         assert ann_file(tmp_path / "copy", split).read_bytes() == ann_file(tmp_path / "set", split).read_bytes()
-    posetools.write(dataset, tmp_path / "labelme", format="labelme")
+    with pytest.warns(PosetoolsWarning, match="labelme"):
+        posetools.write(dataset, tmp_path / "labelme", format="labelme")
     assert posetools.read(tmp_path / "labelme", format="labelme").num_images == 4
 
 
@@ -143,6 +145,7 @@ def test_a_skeleton_that_is_not_built_in_is_kept(tmp_path: Path) -> None:
 
 def test_writing_refuses_what_convert_refuses(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "pictures")
+    other = rename_skeleton(dataset.skeleton, "other")
     posetools.write(dataset, tmp_path / "set")
     with pytest.raises(RequestError, match="overwrite"):
         posetools.write(dataset, tmp_path / "set")
@@ -153,6 +156,9 @@ def test_writing_refuses_what_convert_refuses(tmp_path: Path) -> None:
         posetools.write(dataset, tmp_path / "other", format="doc")
     with pytest.raises(RequestError, match="format must be one that posetools writes, got 'custom'"):
         posetools.write(dataset, tmp_path / "other", format="custom")
+    for nothing in ({}, dataset.select_images([]), {"train": dataset, "val": replace(dataset, skeleton=other)}):
+        with pytest.raises(RequestError, match="data must be at least one image, and all of one skeleton"):
+            posetools.write(nothing, tmp_path / "other")
 
 
 def test_reading_raises_once_with_all_findings(tmp_path: Path) -> None:

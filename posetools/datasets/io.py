@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from posetools import __version__
 from posetools.core.dataset import Dataset
-from posetools.core.findings import Finding, Severity, sort_findings
+from posetools.core.findings import Finding, Severity, has_errors, sort_findings
 from posetools.core.folder import CONVERSION, check_out, refuse_zip
 from posetools.core.record import count, findings_sections
 from posetools.datasets.own_skeleton import source_skeleton
@@ -21,6 +19,7 @@ from posetools.files.walking import walked_once
 from posetools.formats import FORMATS, check_way, told_format
 from posetools.formats.base import Format, ReadOptions
 from posetools.formats.joined import joined
+from posetools.formats.losses import losses
 from posetools.formats.sources.inside import check_inside
 from posetools.formats.sources.seen import check_source
 from posetools.formats.unknown_labels import one_table
@@ -84,20 +83,16 @@ def read(
         if not path.exists():
             raise RequestError(f"{path}: must be an existing file or folder, but there is none")
     with walked_once():
-        source = (
-            told_format(paths, "of a format that is told by its signs", "format=NAME says which it is")
-            if format is None
-            else _format(format)
-        )
+        told = "of a format that is told by its signs", "format=NAME says which it is"
+        source = told_format(paths, *told) if format is None else _format(format)
         check_way(source, paths, options, "none")
         check_inside(paths, source.name, options.image_roots)
         known = source_skeleton(source, paths, skeleton, options).skeleton
         result = source.read(paths, known, options)
     findings = one_table(joined(result.findings), known, options.names, count(result.dataset))
-    if any(finding.severity is Severity.ERROR for finding in findings):
+    if has_errors(findings):
         raise ReadError(sort_findings(findings))
-    for finding in sort_findings(findings):
-        warnings.warn(PosetoolsWarning(_text(finding)), stacklevel=2)
+    _warn(map(_text, sort_findings(findings)))
     return result.dataset
 
 
@@ -111,6 +106,8 @@ def write(
 ) -> None:
     """Write a data set folder, as a whole or not at all, with a conversion.json that holds the skeleton.
 
+    What the format has no place for is a ``PosetoolsWarning`` each.
+
     Args:
         data: split -> its Dataset; or one Dataset, whose images are in the splits that they declare, else in ``train``.
         out: the folder.
@@ -119,7 +116,7 @@ def write(
         overwrite: replace the data set that is in ``out``.
 
     Raises:
-        RequestError: ``format`` is none that is written, or ``out`` holds something.
+        RequestError: ``format`` is none that is written, ``out`` holds something, or there is nothing to write.
         InputError: the format cannot hold something, or an image has a name that leaves the folder.
         OutputError: it cannot be written; ``out`` is as it was.
     """
@@ -127,10 +124,21 @@ def write(
     if target.write is None:
         raise RequestError(must_be("format", "one that posetools writes", format))
     splits = data if isinstance(data, Mapping) else _by_split(data)
+    skeletons = [dataset.skeleton for dataset in splits.values()]
+    if any(skeleton != skeletons[0] for skeleton in skeletons) or not skeletons:
+        raise RequestError("data must be at least one image, and all of one skeleton")
     check_out(folder, (), overwrite=overwrite, wrote="posetools", option="out")
     with staged_folder(folder, overwrite=overwrite) as staged:
         target.write(splits, staged, images)
-        write_json(staged / CONVERSION, _record(splits, format))
+        record = {
+            "posetools": __version__,
+            "format": format,
+            "splits": {split: count(dataset).as_dict() for split, dataset in splits.items()},
+            **findings_sections(()),
+            "skeleton": skeletons[0].model_dump(mode="json"),
+        }
+        write_json(staged / CONVERSION, record)
+    _warn(loss.text for loss in losses(target, splits))
 
 
 def _format(name: str) -> Format:
@@ -139,25 +147,15 @@ def _format(name: str) -> Format:
     return FORMATS[name]
 
 
+def _warn(texts: Iterable[str]) -> None:
+    for text in texts:
+        warnings.warn(PosetoolsWarning(text), stacklevel=3)
+
+
 def _text(finding: Finding) -> str:
     return f"{finding.code} {finding.where}: {finding.message}"
 
 
 def _by_split(data: Dataset) -> dict[str, Dataset]:
-    declared = [image.split or "train" for image in data.images]
-    parts: dict[str, Dataset] = {}
-    for name in sorted(set(declared)):
-        part = data.select_images(index for index, split in enumerate(declared) if split == name)
-        parts[name] = replace(part, images=tuple(replace(image, split=name) for image in part.images))
-    return parts
-
-
-def _record(splits: Mapping[str, Dataset], format_name: str) -> dict[str, Any]:
-    skeleton = next(iter(splits.values())).skeleton
-    return {
-        "posetools": __version__,
-        "format": format_name,
-        "splits": {split: count(dataset).as_dict() for split, dataset in splits.items()},
-        **findings_sections(()),
-        "skeleton": skeleton.model_dump(mode="json"),
-    }
+    splits = [image.split or "train" for image in data.images]
+    return {name: data.select_images(i for i, own in enumerate(splits) if own == name) for name in sorted(set(splits))}

@@ -22,7 +22,6 @@ from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions
 from posetools.recipes.pose import pose_config, pose_stage
 from posetools.recipes.recipe import Recipe
 
-CONFIGS = Path("configs")
 DEFAULT_OPTIONS = RecipeOptions()
 _FEW_ITERATIONS = 2000
 
@@ -59,7 +58,7 @@ def emit_pair(
     data_root: str | Path,
     skeleton: Skeleton | None = None,
     options: RecipeOptions = DEFAULT_OPTIONS,
-    out: str | Path = CONFIGS,
+    out: str | Path = Path("configs"),
     *,
     overwrite: bool = False,
     machine: Machine | None = None,
