@@ -43,13 +43,11 @@ ALLOWED = {
         "os.sched_getaffinity",
         "/proc/",
     },  # asked for by hasattr; a file that is not there says nothing
-    "training.memory": {"resource"},  # behind a look at sys.platform
-    "training.crops.store": {"/proc/"},  # a file that is not there says nothing
     "mm.probes": {"/proc/"},  # a file that is not there says nothing
     "training.mishaps": {"/dev/shm"},  # a sentence about an error that only Linux has
     # Training with several processes of one machine is for Linux and macOS.
-    "training.spread.launch": {"signal.SIGKILL", "signal.SIGHUP", "AF_UNIX"},
-    "training.spread.worker": {"signal.SIGKILL", "AF_UNIX"},
+    "training.spread.launch": {"signal.SIGKILL", "signal.SIGHUP", "os.mkfifo", "os.O_NONBLOCK"},
+    "training.spread.worker": {"signal.SIGKILL"},
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Floats, Ints, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton
-from posetools.errors import must_be
+from posetools.errors import first_names, must_be
 from posetools.formats.coco.model import COUNT_HINT, EDGES_HINT, LABELED, CocoCategory
 from posetools.formats.coco.table import CocoTable
 
@@ -109,7 +109,7 @@ def _references(table: CocoTable) -> Iterator[Finding]:
         yield Finding("E110", file, annotations.place(int(row)), message, hint)
     categories = np.array(sorted(table.category_ids), dtype=np.int64)
     # Some files have thousands.
-    listed = ", ".join(map(str, categories[:_LISTED])) + ", ..." * (len(categories) > _LISTED)
+    listed = first_names(list(map(str, categories)), _LISTED)
     rule = f"the id of an entry in categories ({listed or 'none'})"
     for row in np.flatnonzero(~np.isin(annotations.category_ids, categories)):
         message = must_be("category_id", rule, int(annotations.category_ids[row]))

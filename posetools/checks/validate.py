@@ -27,7 +27,7 @@ from posetools.core.verdict import Verdict, data_verdict
 from posetools.errors import InputError, RequestError
 from posetools.files.disk import dump_json, read_json, sweep, write_texts
 from posetools.files.locks import only_one_in
-from posetools.files.urls import is_url
+from posetools.files.urls import as_path, is_url
 from posetools.formats.coco.repair import ALL, Repair, repair, repairs_at
 from posetools.formats.coco.sources import picture_folders, safe_name, split_in
 from posetools.formats.coco.table import CocoTable, read_entries, read_table, unreadable_table
@@ -129,7 +129,7 @@ class ValidationReport:
 
 
 def validate(
-    data: Path,
+    data: str | Path,
     *,
     skeleton: Skeleton | str | Path | None = None,
     pictures: bool = True,
@@ -161,6 +161,7 @@ def validate(
     """
     if near_duplicates:
         check_near_request(pictures=pictures)
+    data = as_path(data)
     if fix and is_url(data):
         raise RequestError(f"{data}: must be a local path with --fix, which writes its files again")
     refuse_zip(data)

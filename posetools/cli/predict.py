@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
-from posetools.errors import printable
+from posetools.errors import counted, printable
 
 if TYPE_CHECKING:
     from posetools.pairs.pipeline import PosePipeline
@@ -144,7 +144,7 @@ def print_report(report: PredictReport) -> None:
         _print_seen(report.seen, out)
     rate = report.pictures / report.seconds if report.seconds else 0.0
     out.print(
-        f"{_count(report.objects, 'object')} in {_count(report.pictures, 'picture')}, {report.seconds:.1f} s "
+        f"{counted(report.objects, 'object')} in {counted(report.pictures, 'picture')}, {report.seconds:.1f} s "
         f"({rate:.1f} pictures a second)"
     )
     for path in report.written[:_NAMED] if len(report.written) > _NAMED + 1 else report.written:
@@ -175,10 +175,6 @@ def _print_seen(seen: Sequence[Seen], out: Console) -> None:
     if len(seen) > _LISTED:
         table.add_row(f"... and {len(seen) - _LISTED} more", "", "")
     out.print(table)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _folder(written: Sequence[Path]) -> Path:

@@ -49,7 +49,7 @@ class ResplitResult:
 
 
 def resplit(
-    data_root: Path,
+    data_root: str | Path,
     *,
     val: float = DEFAULT_VAL,
     seed: int = DEFAULT_SEED,
@@ -70,6 +70,7 @@ def resplit(
         InputError: a file cannot be read, or has not the shape of a COCO file.
         OutputError: the files cannot be written; they are as they were.
     """
+    data_root = Path(data_root)
     if not data_root.is_dir():
         splits_of(data_root)
     with only_one_in(data_root):

@@ -116,6 +116,8 @@ def one_table(
             unknown.append(finding)
         else:
             others.append(finding)
+    if not unknown:
+        return others
     rows: dict[str, _Row] = {}
     for found in unknown:
         if found.label not in rows:

@@ -23,7 +23,7 @@ from posetools.core.folder import IMAGES
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.skeleton import Color, Skeleton
 from posetools.datasets.shown import Labelled, Labels, Mark, mark_pictures, read_labels
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, RequestError, counted, first_lines, must_be
 from posetools.files.disk import staged_folder
 from posetools.files.names import unique_names
 from posetools.imaging.drawing import DEFAULT_STYLE, Style, beside, draw_instances, fitting_size
@@ -87,7 +87,7 @@ class View:
     def caption(self, code: str) -> str:
         """Return what stands below it; ``code`` is that of the findings in its mark."""
         name, objects = self.labels.image.file_name, len(self.labels.boxes)
-        text = f"{name}: {objects} object{'' if objects == 1 else 's'}"
+        text = f"{name}: {counted(objects, 'object')}"
         if self.row is not None:
             width, height = (self.labels.boxes[self.row][2:] - self.labels.boxes[self.row][:2]).tolist()
             text = f"{name}: object {self.row + 1} of {objects}, {width:.0f} x {height:.0f} px"
@@ -339,8 +339,7 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
             progress=progress,
         )
         save_picture(sheet, out, quality=_QUALITY, compress_level=_COMPRESSION)
-    notes += problems[:_LISTED]
-    notes += [f"... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+    notes += first_lines(problems, _LISTED)
     return ViewResult(out, len(chosen) - (len(problems) if request.each else 0), len(views), tuple(notes))
 
 

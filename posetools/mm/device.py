@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib.util import find_spec
 
-from posetools.errors import RequestError
+from posetools.errors import RequestError, counted
 from posetools.recipes.machine import Gpu, Machine, count_cores, has_gpu
 
 AUTO = "auto"
@@ -37,7 +37,7 @@ def resolve_device(asked: str) -> str:
     number = asked.partition(":")[2]
     there = torch.cuda.device_count()
     if int(number or 0) >= there:
-        gpus = f"{there or 'no'} GPU{'' if there == 1 else 's'}"
+        gpus = counted(there or "no", "GPU")
         raise RequestError(
             f"--device {asked}: this environment has {gpus} that torch can use\n"
             "  --device auto takes what is there; `posetools doctor` says why a GPU is not seen"

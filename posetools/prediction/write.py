@@ -22,7 +22,7 @@ from PIL import Image as Pillow
 from posetools import __version__
 from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
-from posetools.errors import OutputError, RequestError, must_be, printable
+from posetools.errors import OutputError, RequestError, first_names, must_be, printable
 from posetools.evaluation.metrics import object_scores
 from posetools.files.disk import staged_folder, stream, transfer
 from posetools.formats.labelme.write import labelme_document, marked_text, predicted_objects
@@ -192,7 +192,7 @@ class CocoWriter(_Streamed):
         """What was left out because its picture has no image id: one sentence; none when nothing was."""
         if not self.unknown:
             return []
-        listed = ", ".join(self.unknown[:_LISTED]) + (", ..." if len(self.unknown) > _LISTED else "")
+        listed = first_names(self.unknown, _LISTED)
         return [
             f"{self.path}: {len(self.unknown)} of {self.pictures} pictures are not in the COCO file that gives the "
             f"image ids; the {self.left_out} objects found in them are left out of this file: {listed}"

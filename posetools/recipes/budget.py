@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import ceil
 
+from posetools.errors import counted
+
 # How long a recipe trains where nothing limits it: iterations, but no sample is seen more often than this.
 ITERATIONS = 12_000
 PASSES = 600
@@ -24,7 +26,7 @@ def too_few(iterations: int) -> str:
     if iterations >= TRAINS_FROM:
         return ""
     return (
-        f"{counted(iterations)} cannot train a model: {TRAINS_FROM} are the least, thousands are usual; "
+        f"{counted(iterations, 'iteration')} cannot train a model: {TRAINS_FROM} are the least, thousands are usual; "
         "more minutes or epochs, a smaller model or a smaller --input-size give more"
     )
 
@@ -45,8 +47,3 @@ def verdict(measure: str, score: float | None, done: int, enough: int) -> str:
         return f"{measure} {score:.3f} is usable ({USABLE} or more); {ran}"
     more = f", all of them take about {enough / max(done, 1):.2g} times as long" if done < enough else ""
     return f"{measure} {score:.3f} is too low to be usable (below {USABLE}); {ran}{more}"
-
-
-def counted(iterations: int) -> str:
-    """Return ``1 iteration``, ``240 iterations``."""
-    return f"{iterations} iteration{'' if iterations == 1 else 's'}"

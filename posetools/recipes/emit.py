@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from posetools.core.folder import skeleton_of
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
-from posetools.errors import RequestError
+from posetools.errors import RequestError, counted
 from posetools.files.disk import read_text, write_texts
 from posetools.recipes.blocks import StageConfig
-from posetools.recipes.budget import counted, too_few
+from posetools.recipes.budget import too_few
 from posetools.recipes.choose import SHARE, choose
 from posetools.recipes.det import det_config, det_stage
 from posetools.recipes.facts import DataFacts, read_facts
@@ -22,6 +23,7 @@ from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions
 from posetools.recipes.pose import pose_config, pose_stage
 from posetools.recipes.recipe import Measured, Recipe, cpu_seconds, flops
 
+DEFAULT_OPTIONS = RecipeOptions()
 _FEW_ITERATIONS = 2000
 _SCOPES = {"mmdet": "det", "mmpose": "pose"}
 _BASE = re.compile(r"^_base_ = '(\w+)::", re.MULTILINE)
@@ -57,10 +59,10 @@ class ChosenPair(EmittedPair):
 
 
 def emit_pair(
-    data_root: Path,
-    skeleton: Skeleton,
-    options: RecipeOptions,
-    out: Path,
+    data_root: str | Path,
+    skeleton: Skeleton | None = None,
+    options: RecipeOptions = DEFAULT_OPTIONS,
+    out: str | Path = Path("configs"),
     *,
     overwrite: bool = False,
     machine: Machine | None = None,
@@ -70,7 +72,7 @@ def emit_pair(
 
     Args:
         data_root: the data set's folder; a relative one stays relative in the configs.
-        skeleton: the data set's skeleton.
+        skeleton: the data set's skeleton; None: the one that it says.
         options: what the user said.
         out: the folder to write to.
         overwrite: replace files that differ from what would be written.
@@ -78,10 +80,13 @@ def emit_pair(
         measured: what was measured on it.
 
     Raises:
-        RequestError: the data set cannot be trained on, a weight file is not there, or a file is in the way.
+        RequestError: the data set cannot be trained on or does not say its skeleton, a weight file is not there, or a
+            file is in the way.
         InputError: a COCO file cannot be read or is not of this skeleton.
         OutputError: a file cannot be written.
     """
+    data_root, out = Path(data_root), Path(out)
+    skeleton = skeleton or skeleton_of(data_root)
     for name, said in (("det", options.det), ("pose", options.pose)):
         _check_weights(name, said)
     facts, machine = read_facts(data_root, skeleton), machine or read_machine()
@@ -137,7 +142,7 @@ def _note(
     repeated = f", {recipe.repeat} times an epoch" if recipe.repeat > 1 else ""
     text = (
         f"{name}: {stage.samples} {stage.sample} in batches of {recipe.batch_size}{repeated}; {recipe.epochs} epochs "
-        f"of {counted(stage.iterations_per_epoch)}: {stage.iterations} in all, {warmup} of them warm-up; "
+        f"of {counted(stage.iterations_per_epoch, 'iteration')}: {stage.iterations} in all, {warmup} of them warm-up; "
         f"learning rate {recipe.lr:.2g}"
     )
     if measured.batch_note:

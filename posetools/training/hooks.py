@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from posetools.errors import counted
 from posetools.mm.evaluations import Best, Evaluations
 from posetools.mm.stack import RunHook
 from posetools.progress import Progress
-from posetools.recipes.budget import counted, too_few
+from posetools.recipes.budget import too_few
 
 # Seconds between two reports: reading the loss makes a GPU wait.
 _PAUSE = 0.5
@@ -99,8 +100,8 @@ def defined_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
 def length_text(epochs: int, total: int, done: int) -> str:
     """Return how long a run is: iterations are what counts, for an epoch is as long as its data and batches make it."""
     each = total // epochs
-    text = f"{epochs} epoch{'' if epochs == 1 else 's'} of {counted(each)}"
-    text += f": {counted(total)}" if epochs > 1 else ""
+    text = f"{counted(epochs, 'epoch')} of {counted(each, 'iteration')}"
+    text += f": {counted(total, 'iteration')}" if epochs > 1 else ""
     return "; ".join(part for part in (text + (f", {done} of them done" if done else ""), too_few(total)) if part)
 
 

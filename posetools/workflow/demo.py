@@ -21,7 +21,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.folder import IMAGES, ann_file, skeleton_of
 from posetools.core.stages import MODEL_NAMES, STAGES, Stage
 from posetools.datasets.convert import ConvertRequest, convert
-from posetools.errors import RequestError, RunError, must_be
+from posetools.errors import RequestError, RunError, counted, must_be
 from posetools.files.disk import write_text
 from posetools.formats.coco.format import read_split
 from posetools.imaging.header import save_picture
@@ -43,7 +43,7 @@ from posetools.workflow.demo_folder import (
     write_record,
 )
 from posetools.workflow.demo_sheet import prediction_sheet
-from posetools.workflow.demo_timing import Plan, count, plan_training, seconds_per_iteration
+from posetools.workflow.demo_timing import Plan, plan_training, seconds_per_iteration
 
 if TYPE_CHECKING:
     from posetools.evaluation.report import Report
@@ -257,7 +257,7 @@ class _Run:
             report = validate(self._data, skeleton=skeleton_of(self._data), progress=progress)
         if not report.ok():
             raise RunError(f"{report.findings[0].where}: {report.findings[0].message}")
-        self._listener.say(f"no errors, {count(len(report.findings), 'warning')}")
+        self._listener.say(f"no errors, {counted(len(report.findings), 'warning')}")
 
     def config(self) -> EmittedPair:
         """Emit the configs, for as many epochs as there is time for."""
@@ -282,7 +282,7 @@ class _Run:
         words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
         more = ("--cfg-options", *options) if options else ()
         self._step(
-            f"training the {MODEL_NAMES[stage]} from random weights, {count(plan.epochs, 'epoch')}", *words, *more
+            f"training the {MODEL_NAMES[stage]} from random weights, {counted(plan.epochs, 'epoch')}", *words, *more
         )
         request = TrainRequest(stage=stage, config=config, work_dir=work_dir, cfg_options=options)
         with self._listener.training() as listener:
@@ -350,7 +350,7 @@ class _Run:
         samples = facts.pictures if stage == "det" else facts.posed
         plan = plan_training(60 * self._request.minutes * settings.share / seconds, samples, settings.batch_size)
         part = "" if plan.samples is None else f" of {plan.samples} of the {samples} samples"
-        self._listener.say(f"{stage}: {seconds:.2f} s an iteration: time for {count(plan.epochs, 'epoch')}{part}")
+        self._listener.say(f"{stage}: {seconds:.2f} s an iteration: time for {counted(plan.epochs, 'epoch')}{part}")
         return plan
 
     def _emit(self, recipe: Path, out: Path) -> EmittedPair:

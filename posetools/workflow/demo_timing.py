@@ -66,8 +66,3 @@ def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterati
     request = TrainRequest(stage=stage, config=config, work_dir=work_dir)
     estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))
     return estimate.measured.seconds_per_iteration
-
-
-def count(number: int, what: str) -> str:
-    """Return ``1 epoch``, ``2 epochs``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

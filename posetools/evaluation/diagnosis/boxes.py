@@ -21,9 +21,10 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Ints, box_iou
+from posetools.errors import counted
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects
-from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains, plural
+from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains
 from posetools.evaluation.metrics import box_scores
 
 GOOD_IOU = 0.85
@@ -66,7 +67,7 @@ class BoxDiagnosis(LostAp):
 
     def amount(self, kind: str) -> str:
         """Return ``1 object`` or ``2 predictions``."""
-        return plural(self.counts[kind], "object" if kind in BOX_KINDS else "prediction")
+        return counted(self.counts[kind], "object" if kind in BOX_KINDS else "prediction")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the cases."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints
+from posetools.errors import counted
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import (
     NOT_LABELLED,
@@ -27,7 +28,7 @@ from posetools.evaluation.diagnosis.match import (
     similarity,
     sort_points,
 )
-from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains, plural
+from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains
 from posetools.evaluation.metrics import oks_scores
 
 # The errors, in the order in which they are mended one after another: what is wrong with points, with objects that
@@ -85,9 +86,9 @@ class Diagnosis(LostAp):
     def amount(self, kind: str) -> str:
         """Return how many points of how many objects it are, or how many predictions."""
         if kind not in self.object_counts:
-            return plural(self.counts[kind], "prediction")
+            return counted(self.counts[kind], "prediction")
         share = self.counts[kind] / max(self.points, 1)
-        return f"{plural(self.counts[kind], 'point')} ({share:.1%}) of {plural(self.object_counts[kind], 'object')}"
+        return f"{counted(self.counts[kind], 'point')} ({share:.1%}) of {counted(self.object_counts[kind], 'object')}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form, without the cases."""

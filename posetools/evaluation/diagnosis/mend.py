@@ -195,8 +195,3 @@ def mended(errors: Errors, kinds: set[str]) -> Predictions:
         return result
     scores = np.where(owner >= 0, errors.quality(result, owner), 0.0)
     return Predictions(result.image_index, result.boxes, scores, result.keypoints)
-
-
-def plural(number: int, noun: str) -> str:
-    """Return ``1 point``, ``2 points``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -21,7 +21,7 @@ from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from posetools.core.findings import Finding
-from posetools.errors import must_be
+from posetools.errors import first_names, must_be
 from posetools.formats.coco.sources import UNKNOWN_SIZE
 from posetools.formats.cvat.model import (
     CvatImage,
@@ -182,7 +182,7 @@ def told_missing(names: Sequence[str], shapes: int, file: str, *, of: int) -> Fi
         file: the file.
         of: how many frames it has.
     """
-    listed = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    listed = first_names(names, _SHOWN)
     message = f"each of its {of} frames must have an image in images/, got none for {len(names)}: {listed}"
     hint = f"{WAY_ON}, and it names its images; --image-root DIR searches a further folder for the frames"
     code, place = ("E310", "track[0]") if len(names) == of else ("E121", "")

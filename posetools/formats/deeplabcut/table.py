@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
-from posetools.errors import InputError, must_be
+from posetools.errors import InputError, counted, must_be
 from posetools.files.disk import read_text
 from posetools.formats.deeplabcut.h5 import read_frame
 
@@ -253,7 +253,7 @@ class _Repairs:
             (self.commas, "numbers must have a decimal point, got decimal commas in %s: read as such"),
         ):
             if places:
-                count = f"{len(places)} line{'' if len(places) == 1 else 's'}"
+                count = counted(len(places), "line")
                 yield Finding("W324", file, places[0], message % count, "this is the first of them")
 
 

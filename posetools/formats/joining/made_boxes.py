@@ -20,6 +20,7 @@ import numpy as np
 from posetools.core.dataset import Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import box_from_keypoints
+from posetools.errors import counted
 from posetools.formats.base import ReadOptions
 from posetools.formats.reading import Corners, PointXYV
 
@@ -81,7 +82,7 @@ class Completed:
             reasons.append(f"{LEAST_SHARE:.0%} of the image ({self.count - self.by_others})")
         return (
             "a box from keypoints must have width and height, got one point or points on one line in "
-            f"{self.count} object{'' if self.count == 1 else 's'}: a side without length is now {sizes} px, "
+            f"{counted(self.count, 'object')}: a side without length is now {sizes} px, "
             f"{' or '.join(reasons)}"
         )
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from PIL import Image as Pillow
 
 from posetools.core.findings import Finding
-from posetools.errors import InputError
+from posetools.errors import InputError, counted
 from posetools.files.disk import digest_of, portable_path
 from posetools.formats.base import ReadOptions
 from posetools.formats.labelme.model import Document
@@ -111,7 +111,7 @@ def _identity(picture: str, file: Path, content: bytes) -> str:
 
 def _inside(document: Document, file: Path, root: Path, why: str, hint: str) -> Finding:
     shapes = len(document.shapes)
-    example = f"{named_in(document.picture).name} ({shapes} shape{'' if shapes == 1 else 's'} left out)"
+    example = f"{named_in(document.picture).name} ({counted(shapes, 'shape')} left out)"
     return _found("E121", f"{{images}} only in imageData, {why}", example, file, root, hint)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from posetools.core.findings import Finding
-from posetools.errors import InputError, shortened
+from posetools.errors import InputError, counted, shortened
 from posetools.files.disk import read_bytes
 from posetools.files.urls import as_path
 from posetools.formats.joining.shape_labels import Labels
@@ -287,7 +287,7 @@ def _listed(sources: Sequence[Source]) -> tuple[str, str]:
     names = [f"{folder.prefix or ''}{name}" for name, folder in sources]
     number = len(names)
     more = f" and {number - _LISTED} more" if number > _LISTED else ""
-    return f"{', '.join(names[:_LISTED])}{more}", f"{number} file{'s' if number > 1 else ''}"
+    return f"{', '.join(names[:_LISTED])}{more}", counted(number, "file")
 
 
 def _are(number: str) -> str:

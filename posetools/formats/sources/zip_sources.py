@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from posetools.core.findings import Finding
-from posetools.errors import InputError, OutputError, PosetoolsError, RequestError, must_be, quoted
+from posetools.errors import InputError, OutputError, PosetoolsError, RequestError, counted, must_be, quoted
 from posetools.files.disk import existing_folder, is_zip_name, zip_at
 from posetools.files.urls import is_url
 from posetools.files.walking import walk
@@ -259,7 +259,7 @@ def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequenc
     if found:
         (path, target), more = found[0], len(found) - 1
         rule = f"a file inside {' or '.join(str(folder) for folder in (*folders, *image_roots))}"
-        also = f"and {more} more annotation file{'s' if more > 1 else ''}\n  " if more else ""
+        also = f"and {counted(more, 'more annotation file')}\n  " if more else ""
         hint = f"{also}--image-root {target.parent} allows it: give it for a folder that you trust"
         raise InputError(path, "", must_be("the annotation file", rule, f"a link to {target}"), hint=hint)
 

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from posetools.checks.structure import SoundObjects
 from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
+from posetools.errors import counted
 from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, tooltip, upwards, words
 
 # Near an outlier lies less than this share of the values, and nothing where there are few.
@@ -64,7 +65,7 @@ def shape_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
 def visible_outliers(objects: Mapping[str, SoundObjects]) -> tuple[Outlier, ...]:
     """Return objects with a rare number of visible keypoints; x is how many."""
     values = {split: (each.keypoints[:, :, 2] == 2).sum(axis=1).astype(np.float64) for split, each in objects.items()}
-    return _outliers(values, _KEYPOINTS, lambda x: f"{x:.0f} visible keypoint{'' if x == 1 else 's'}")
+    return _outliers(values, _KEYPOINTS, lambda x: counted(f"{x:.0f}", "visible keypoint"))
 
 
 def place_outliers(objects: Mapping[str, SoundObjects], names: tuple[str, ...]) -> dict[str, tuple[Outlier, ...]]:

@@ -1,0 +1,162 @@
+"""A Dataset from the files of any format, and to them: what ``posetools.read`` and ``posetools.write`` do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from posetools import __version__
+from posetools.core.dataset import Dataset
+from posetools.core.findings import Finding, Severity, has_errors, sort_findings
+from posetools.core.folder import CONVERSION, check_out, refuse_zip
+from posetools.core.record import count, findings_sections
+from posetools.datasets.own_skeleton import source_skeleton
+from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, must_be, printable_lines
+from posetools.files.disk import Transfer, staged_folder, write_json
+from posetools.files.urls import as_path
+from posetools.files.walking import walked_once
+from posetools.formats import FORMATS, check_way, told_format
+from posetools.formats.base import ReadOptions
+from posetools.formats.entry import Format
+from posetools.formats.joined import joined
+from posetools.formats.losses import losses
+from posetools.formats.sources.seen import check_source
+from posetools.formats.sources.zip_sources import check_inside
+from posetools.formats.unknown_labels import one_table
+
+# Errors that a message lists.
+_LISTED = 10
+DEFAULT_READ = ReadOptions()
+
+
+class ReadError(PosetoolsError):
+    """Something in the sources could not be read.
+
+    Attributes:
+        findings: the errors, and what is odd besides; sorted.
+    """
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+        lines = [line for each in errors[:_LISTED] for line in (_text(each), *each.details, each.hint) if line]
+        more = [f"and {len(errors) - _LISTED} more"] if len(errors) > _LISTED else []
+        super().__init__(
+            printable_lines(
+                "\n  ".join((f"{len(errors)} error{'s' if len(errors) > 1 else ''} in the sources", *lines, *more))
+            )
+        )
+
+    def __reduce__(self) -> tuple[type[ReadError], tuple[tuple[Finding, ...]]]:
+        return ReadError, (self.findings,)
+
+
+def read(
+    sources: str | Path | Sequence[str | Path],
+    *,
+    format: str | None = None,
+    skeleton: str | Path | None = None,
+    options: ReadOptions = DEFAULT_READ,
+) -> Dataset:
+    """Read annotations of one format, with the sizes of their images, as ``posetools convert`` reads them.
+
+    What is odd in the sources is a ``PosetoolsWarning`` each.
+
+    Args:
+        sources: a file or folder, or several; also a data set folder, or a URL.
+        format: ``labelme``, ``coco``, ``yolo-pose``, ...; None: auto-detected.
+        skeleton: a built-in name or a skeleton file; None: the source's own, as of ``convert``.
+        options: how labels, boxes and visibilities are read.
+
+    Returns:
+        One Dataset; its images know their files, and the split that the source declares.
+
+    Raises:
+        RequestError: a source is not there or is a zip file, or its format is not known.
+        InputError: the skeleton breaks a rule.
+        ReadError: something could not be read.
+    """
+    paths = [as_path(each) for each in ([sources] if isinstance(sources, str | Path) else sources)]
+    for path in paths:
+        refuse_zip(path)
+        check_source(path)
+        if not path.exists():
+            raise RequestError(f"{path}: must be an existing file or folder, but there is none")
+    with walked_once():
+        told = "of a format that is told by its signs", "format=NAME says which it is"
+        source = told_format(paths, *told) if format is None else _format(format)
+        check_way(source, paths, options, "none")
+        check_inside(paths, source.name, options.image_roots)
+        known = source_skeleton(source, paths, skeleton, options).skeleton
+        result = source.read(paths, known, options)
+    findings = one_table(joined(result.findings), known, options.names, count(result.dataset))
+    if has_errors(findings):
+        raise ReadError(sort_findings(findings))
+    _warn(map(_text, sort_findings(findings)))
+    return result.dataset
+
+
+def write(
+    data: Dataset | Mapping[str, Dataset],
+    out: str | Path,
+    *,
+    format: str = "coco",
+    images: Transfer = "copy",
+    overwrite: bool = False,
+) -> None:
+    """Write a data set folder, as a whole or not at all, with a conversion.json that holds the skeleton.
+
+    What the format has no place for is a ``PosetoolsWarning`` each.
+
+    Args:
+        data: split -> its Dataset; or one Dataset, whose images are in the splits that they declare, else in ``train``.
+        out: the folder.
+        format: ``coco``, which training needs, ``labelme``, ``yolo-pose``, ...
+        images: how the images come into ``out``; ``none`` leaves them where they are.
+        overwrite: replace the data set that is in ``out``.
+
+    Raises:
+        RequestError: ``format`` is none that is written, ``out`` holds something, or there is nothing to write.
+        InputError: the format cannot hold something, or an image has a name that leaves the folder.
+        OutputError: it cannot be written; ``out`` is as it was.
+    """
+    folder, target = as_path(out), _format(format)
+    if target.write is None:
+        raise RequestError(must_be("format", "one that posetools writes", format))
+    splits = data if isinstance(data, Mapping) else _by_split(data)
+    skeletons = [dataset.skeleton for dataset in splits.values()]
+    if any(skeleton != skeletons[0] for skeleton in skeletons) or not skeletons:
+        raise RequestError("data must be at least one image, and all of one skeleton")
+    check_out(folder, (), overwrite=overwrite, wrote="posetools", option="out")
+    with staged_folder(folder, overwrite=overwrite) as staged:
+        target.write(splits, staged, images)
+        record = {
+            "posetools": __version__,
+            "format": format,
+            "splits": {split: count(dataset).as_dict() for split, dataset in splits.items()},
+            **findings_sections(()),
+            "skeleton": skeletons[0].model_dump(mode="json"),
+        }
+        write_json(staged / CONVERSION, record)
+    _warn(loss.text for loss in losses(target, splits))
+
+
+def _format(name: str) -> Format:
+    if name not in FORMATS:
+        raise RequestError(must_be("format", f"one of {', '.join(FORMATS)}", name))
+    return FORMATS[name]
+
+
+def _warn(texts: Iterable[str]) -> None:
+    for text in texts:
+        warnings.warn(PosetoolsWarning(text), stacklevel=3)
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.code} {finding.where}: {finding.message}"
+
+
+def _by_split(data: Dataset) -> dict[str, Dataset]:
+    splits = [image.split or "train" for image in data.images]
+    return {name: data.select_images(i for i, own in enumerate(splits) if own == name) for name in sorted(set(splits))}
