@@ -31,15 +31,13 @@ from posetools.recipes.recipe import (
     choice,
     cpu_seconds,
     sample_gib,
-    stated_values,
 )
 from posetools.recipes.stock import (
     BASE_LR,
+    BATCH,
     DET,
-    DET_BATCH,
     EMA_MOMENTUM,
     POSE,
-    POSE_BATCH,
     SEED,
     STOCK_TEXT,
     WARMUP_ITERS,
@@ -291,7 +289,7 @@ def _val_interval(case: Case) -> Because:
 
 
 def _lr(case: Case) -> Because:
-    batch, stock = case["batch_size"], DET_BATCH if case.stage == "det" else POSE_BATCH
+    batch, stock = case["batch_size"], BATCH[case.stage]
     rate = max(LR_LEAST, BASE_LR * sqrt(batch / stock))
     formula = f"max({LR_LEAST}, {BASE_LR} * (batch_size / {stock})**0.5)"
     why = f"stock is for batches of {stock}; times the root of {batch}/{stock}, {LR_LEAST} at least"
@@ -429,7 +427,8 @@ def _stage(case: Case) -> StageRecipe:
         case.because["rotation"] = _stated(case, "rotation") or rotation(case)
         case.because["flip"] = flip(case)
     values = {name: case[name] for name in RULES}
-    return StageRecipe(**values, because=case.because, stated=stated_values(case.said))
+    stated = frozenset(filter(case.states, type(case.said).model_fields))
+    return StageRecipe(case.stage, case.samples, case.sample, **values, because=case.because, stated=stated)
 
 
 def _stated(case: Case, name: str) -> Because | None:

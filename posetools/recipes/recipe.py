@@ -13,7 +13,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
-from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions, StageOptions
+from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions
 from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT
 
 InputSize: TypeAlias = tuple[int, int]
@@ -73,12 +73,18 @@ class StageRecipe:
     """All values of one stage; what they mean is with StageOptions.
 
     Attributes:
+        stage: which of the two models.
+        samples: how many training samples the data set has.
+        sample: what one is called (``pictures``, ``objects``).
         load_from: a file or a URL, or None.
         ema_momentum: None where no average is kept.
         because: each value with its reason, by the field's name.
         stated: names of the fields that the user stated.
     """
 
+    stage: Stage
+    samples: int
+    sample: str
     input_size: tuple[int, int]
     backbone: str
     load_from: str | None
@@ -100,6 +106,26 @@ class StageRecipe:
     def light(self) -> bool:
         """Whether augmentation is light in all epochs."""
         return self.augmentation == "light"
+
+    @property
+    def switches(self) -> bool:
+        """Whether training changes from strong to weak augmentation on the way."""
+        return 0 < self.stage2_epochs < self.epochs
+
+    @property
+    def first_pipeline(self) -> str:
+        """The name of the pipeline that training begins with."""
+        return "train_pipeline_stage2" if self.stage2_epochs == self.epochs else "train_pipeline"
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """How often the weights change in one epoch, in one process."""
+        return -(-self.samples * self.repeat // self.batch_size)
+
+    @property
+    def iterations(self) -> int:
+        """How often the weights change in all, in one process."""
+        return self.epochs * self.iterations_per_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +243,6 @@ def as_text(value: object) -> str:
     if text in {stock.coco for stock in DET.values()} | {stock.coco for stock in POSE.values()}:
         return COCO
     return text.rpartition("/")[2] if "://" in text else text
-
-
-def stated_values(options: StageOptions) -> frozenset[str]:
-    """Return the names of the fields that the user stated."""
-    return frozenset(name for name in type(options).model_fields if getattr(options, name) not in (None, AUTO))
 
 
 def flops(options: DetOptions | PoseOptions, size: InputSize) -> float:

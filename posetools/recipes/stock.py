@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
+from posetools.core.stages import Stage
 from posetools.recipes.options import DetSize, PoseSize
 
 # The learning rate of both, and the batch that each was tuned for (GPUs x pictures).
 BASE_LR = 0.004
-DET_BATCH = 256
-POSE_BATCH = 1024
+BATCH: dict[Stage, int] = {"det": 256, "pose": 1024}
 WARMUP_ITERS = 1000
 EMA_MOMENTUM = 0.0002
 EMA_GAMMA = 2000
@@ -66,17 +66,9 @@ class PoseStock:
     ema: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PoseX:
-    """RTMPose-x, which has no recipe for COCO's keypoints: what it changes in RTMPose-l."""
-
-    deepen_factor: float = 1.33
-    widen_factor: float = 1.25
-    in_channels: int = 1280
-    checkpoint: str = f"{_POSE_WEIGHTS}/cspnext-x_udp-body7_210e-384x288-d28b58e6_20230529.pth"
-
-
-POSE_X = PoseX()
+# RTMPose-x has no recipe for COCO's keypoints: what it changes in RTMPose-l.
+X_DEEPEN, X_WIDEN, X_CHANNELS = 1.33, 1.25, 1280
+X_CHECKPOINT = f"{_POSE_WEIGHTS}/cspnext-x_udp-body7_210e-384x288-d28b58e6_20230529.pth"
 
 
 def _det(size: DetSize) -> str:
