@@ -43,6 +43,10 @@ class EmittedPair:
     pose: Path
     notes: tuple[str, ...] = ()
 
+    def of(self, stage: Stage) -> Path:
+        """Return the config of a stage."""
+        return self.det if stage == "det" else self.pose
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChosenPair(EmittedPair):

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -76,14 +77,8 @@ class _Cut:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = iter(self._loader)
-        done = 0
-        while self._goes_on(done):
-            try:
-                yield next(batches)
-            except StopIteration:
-                return
-            done += 1
+        # No batch is loaded that is not wanted.
+        return (batch for _, batch in zip(takewhile(self._goes_on, count()), self._loader, strict=False))
 
 
 class _ShortRunHook(RunHook):
