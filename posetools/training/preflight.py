@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posetools.checks.validate import validate
 from posetools.core.coco_document import read_document
 from posetools.core.findings import Severity
 from posetools.core.folder import SPLITS, ann_file, split_command
@@ -191,8 +192,6 @@ def _keypoints(
 
 
 def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
-    from posetools.checks.validate import validate
-
     report = validate(root, skeleton=skeleton)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for finding in errors[:_LISTED]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset
@@ -22,14 +22,22 @@ from posetools.core.folder import IMAGES, ann_file, skeleton_of
 from posetools.core.stages import MODEL_NAMES, STAGES, Stage
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import RequestError, RunError, counted, must_be
+from posetools.evaluation.report import Report
+from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.files.disk import write_text
 from posetools.formats.coco.format import read_split
 from posetools.imaging.header import save_picture
+from posetools.mm.stack import prepare, require_train
+from posetools.pairs.open import open_pair
+from posetools.recipes.budget import enough_iterations
 from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.facts import read_facts
 from posetools.recipes.options import build_options
 from posetools.synth import PLAIN, render_set
+from posetools.training.dry_run import Limits, dry_run
 from posetools.training.hooks import StepListener
+from posetools.training.request import TrainRequest
+from posetools.training.train import TrainResult, train
 from posetools.workflow.demo_folder import (
     CONFIGS,
     DATA,
@@ -43,15 +51,12 @@ from posetools.workflow.demo_folder import (
     write_record,
 )
 from posetools.workflow.demo_sheet import prediction_sheet
-from posetools.workflow.demo_timing import Plan, plan_training, seconds_per_iteration
-
-if TYPE_CHECKING:
-    from posetools.evaluation.report import Report
-    from posetools.training.train import TrainResult
 
 _Result = TypeVar("_Result")
 
 _VAL_BATCH_SIZE = 16
+# With fewer there is nothing to average over.
+_FEWEST_ITERATIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +155,26 @@ class DemoRequest:
     overwrite: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long one stage is trained.
+
+    Attributes:
+        epochs: how many.
+        samples: how many samples an epoch has, where there is no time for all of them even once; else None.
+        enough: how many iterations a recipe aims at without a limit of time; 0: that was not asked.
+    """
+
+    epochs: int
+    samples: int | None = None
+    enough: int = 0
+
+    @property
+    def cfg_options(self) -> tuple[str, ...]:
+        """What limits an epoch to that many samples."""
+        return () if self.samples is None else (f"train_dataloader.dataset.indices={self.samples}",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
     """What came of it.
@@ -184,8 +209,6 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
         OutputError: something cannot be written.
         RunError: training failed.
     """
-    from posetools.mm.stack import prepare, require_train
-
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
     require_train("posetools demo")
@@ -274,9 +297,6 @@ class _Run:
 
     def train(self, stage: Stage, config: Path) -> TrainResult:
         """Train one stage."""
-        from posetools.training.request import TrainRequest
-        from posetools.training.train import train
-
         plan, work_dir = self._plans[stage], self._work_dirs / stage
         options = plan.cfg_options
         words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
@@ -292,8 +312,6 @@ class _Run:
 
     def evaluate(self, stage: Stage, trained: TrainResult, boxes: Path | None = None) -> Report:
         """Evaluate one model, the pose estimator on labelled and on detected boxes."""
-        from posetools.evaluation.run import EvalRequest, evaluate
-
         checkpoint = _checkpoint(trained)
         more = ("--boxes", boxes) if boxes else ()
         title = f"evaluating the {MODEL_NAMES[stage]}{', on labelled and on detected boxes' if boxes else ''}"
@@ -303,8 +321,6 @@ class _Run:
 
     def draw(self, val: Dataset) -> None:
         """Draw labels and predictions of some pictures into one sheet."""
-        from posetools.pairs.open import open_pair
-
         self._step("drawing labels and predictions of pictures that training never saw")
         settings = self._settings
         sheet = prediction_sheet(
@@ -340,12 +356,8 @@ class _Run:
     def _plan(self, stage: Stage, pair: EmittedPair, folder: Path) -> Plan:
         """Return how long a stage can be trained in its share of the time, from timing a few iterations."""
         settings = self._stage(stage)
-        seconds = seconds_per_iteration(
-            stage,
-            pair.det if stage == "det" else pair.pose,
-            folder / stage,
-            iterations=self._settings.timed_iterations,
-        )
+        iterations = self._settings.timed_iterations
+        seconds = seconds_per_iteration(stage, pair.of(stage), folder / stage, iterations=iterations)
         facts = read_facts(self._data, skeleton_of(self._data)).train
         samples = facts.pictures if stage == "det" else facts.posed
         plan = plan_training(60 * self._request.minutes * settings.share / seconds, samples, settings.batch_size)
@@ -377,6 +389,35 @@ class _Run:
 
     def _step(self, title: str, *words: object) -> None:
         self._listener.step(title, shlex.join(["posetools", *map(str, words)]) if words else "")
+
+
+def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
+    """Return the whole epochs that come nearest to the time that there is, or a part of one.
+
+    Args:
+        iterations: how many there is time for.
+        samples: of an epoch.
+        batch_size: samples per iteration.
+    """
+    epochs, enough = round(iterations / -(-samples // batch_size)), enough_iterations(samples, batch_size)
+    if epochs:
+        return Plan(epochs, enough=enough)
+    part = max(_FEWEST_ITERATIONS, int(iterations)) * batch_size
+    return Plan(1, part if part < samples else None, enough)
+
+
+def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterations: int) -> float:
+    """Return how long an iteration takes, from a dry run with the real config and data.
+
+    Args:
+        stage: which of the two models.
+        config: its config.
+        work_dir: where it would be trained; nothing is written there.
+        iterations: how many are run.
+    """
+    request = TrainRequest(stage=stage, config=config, work_dir=work_dir)
+    estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))
+    return estimate.measured.seconds_per_iteration
 
 
 def _checkpoint(result: TrainResult) -> Path:
