@@ -151,14 +151,26 @@ def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None
     return [*lines, ""]
 
 
-def loader(split: str, dataset: Sequence[str], *, repeated: str = "") -> Lines:
-    """Return one data loader.
+def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = ()) -> Lines:
+    """Return the data loaders.
 
     Args:
-        split: ``train`` or ``val``.
-        dataset: further arguments of its data set.
-        repeated: the type of the data set, when an epoch goes through it several times.
+        stage: the stage.
+        train: further arguments of the data set to train on.
+        val: those of the one to evaluate on.
+        note: comments on evaluation.
     """
+    return [
+        title("loaders and evaluation"),
+        *_loader("train", train, repeated=stage.repeat > 1),
+        *note,
+        *_loader("val", val),
+        "test_dataloader = val_dataloader",
+        "",
+    ]
+
+
+def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False) -> Lines:
     batch = "batch_size" if split == "train" else "val_batch_size"
     arguments = [
         "data_root=data_root,",
@@ -168,7 +180,7 @@ def loader(split: str, dataset: Sequence[str], *, repeated: str = "") -> Lines:
         *dataset,
     ]
     if repeated:
-        inner = ["dataset=dict(", *indent([f"type={repeated!r},", *arguments], 4), ")"]
+        inner = ["dataset=dict(", *indent(["type='CocoDataset',", *arguments], 4), ")"]
         arguments = ["_delete_=True,", "type='RepeatDataset',", "times=repeat,", *inner]
     return [
         f"{split}_dataloader = dict(",

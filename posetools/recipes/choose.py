@@ -444,7 +444,6 @@ def _stated(case: Case, name: str) -> Because | None:
 
 
 def _check(case: Case) -> None:
-    """Refuse what cannot work together."""
     if case["repeat"] > 1 and 0 < case["stage2_epochs"] < case["epochs"]:
         raise RequestError(
             f"{case.stage}.repeat: must be 1 where augmentation changes on the way, got {case['repeat']}: "

@@ -148,20 +148,14 @@ def _list(name: str, entries: Lines) -> Lines:
 
 
 def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> Lines:
-    train, repeated = [], stage.repeat > 1
+    train = []
     if negatives:
         train.append(f"# {negatives} pictures without an object stay in: they teach what is none.")
-    if repeated:
+    if stage.repeat > 1:
         # RepeatDataset replaces the whole data set of the base config.
         train.append(f"filter_cfg=dict(filter_empty_gt={not negatives}, min_size=32),")
     elif negatives:
         train.append("filter_cfg=dict(filter_empty_gt=False),")
     if restated or stage.first_pipeline != "train_pipeline":
         train.append(f"pipeline={_name(stage.first_pipeline, restated=restated)},")
-    return [
-        title("loaders and evaluation"),
-        *blocks.loader("train", train, repeated="CocoDataset" if repeated else ""),
-        *blocks.loader("val", ["pipeline=test_pipeline,"] if restated else []),
-        "test_dataloader = val_dataloader",
-        "",
-    ]
+    return blocks.loaders(stage, train, ["pipeline=test_pipeline,"] if restated else [])

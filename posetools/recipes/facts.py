@@ -145,11 +145,7 @@ def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: 
 
 
 def _shapes(document: CocoDocument) -> Shapes:
-    """Return the shapes of a split, which has an object without iscrowd.
-
-    Raises:
-        InputError: a size, a box or a list of keypoints is missing or wrong.
-    """
+    """Return the shapes of a split, which has an object without iscrowd."""
     images = dict(enumerate(document.entries("images")))
     objects = {at: entry for at, entry in enumerate(document.entries("annotations")) if not entry.get("iscrowd", 0)}
     sizes = _table(document, "images", images, lambda entry: [entry.get("width"), entry.get("height")], 2)

@@ -9,14 +9,14 @@ from posetools.recipes.options import PoseOptions
 from posetools.recipes.recipe import Recipe, StageRecipe
 from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN, codec_sigma
 
-# What the base config says of the data set, where the whole of it is replaced.
-_DATA_MODE = ["data_mode='topdown',"]
-
 
 def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: Skeleton) -> str:
     """Return the config that trains RTMPose on one skeleton; a sample is an object with a labelled keypoint."""
     stage, seed = recipe.pose, recipe.seed if recipe.seed != SEED else None
     what = f"RTMPose-{options.size} that finds the {skeleton.num_keypoints} keypoints of {skeleton.name}"
+    # RepeatDataset replaces the whole data set of the base config.
+    mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
+    boxes = "# Evaluated on the labelled boxes: no bbox_file."
     lines = [
         *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose"),
         title("data"),
@@ -28,7 +28,7 @@ def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: 
         *_codec(stage, options),
         *_model(stage, options, skeleton),
         *_pipelines(stage, skeleton),
-        *_loaders(stage),
+        *blocks.loaders(stage, [*mode, f"pipeline={stage.first_pipeline},"], ["pipeline=val_pipeline,"], note=[boxes]),
         *blocks.hooks(stage, scope="mmdet.", pipeline="train_pipeline_stage2"),
         "# OKS divides by the area in the file, so that has to be the box's (`posetools validate`, E104).",
         "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json', use_area=True)",
@@ -161,20 +161,4 @@ def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines
         *([cut] if holes else []),
         target,
         "dict(type='PackPoseInputs')",
-    ]
-
-
-def _loaders(stage: StageRecipe) -> Lines:
-    repeated = stage.repeat > 1
-    return [
-        title("loaders and evaluation"),
-        *blocks.loader(
-            "train",
-            [*(_DATA_MODE if repeated else []), f"pipeline={stage.first_pipeline},"],
-            repeated="CocoDataset" if repeated else "",
-        ),
-        "# Evaluated on the labelled boxes: no bbox_file.",
-        *blocks.loader("val", ["pipeline=val_pipeline,"]),
-        "test_dataloader = val_dataloader",
-        "",
     ]

@@ -124,15 +124,6 @@ class Rendered:
     scene: Scene
 
 
-def render_scene(scene: Scene, skeleton: Skeleton) -> Rendered:
-    """Return the picture of a scene, and the labels of all its cars.
-
-    Raises:
-        ValueError: a car is not in the picture. (What lies behind the camera is not cut off, but drawn wrongly.)
-    """
-    return _rendered(scene, *_seen(scene), skeleton)
-
-
 def render_random(
     rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL
 ) -> Rendered:

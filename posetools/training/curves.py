@@ -231,8 +231,6 @@ def _same(run: RunLog, total: str, part: str) -> bool:
 
 
 class _Drawing:
-    """One figure in the making."""
-
     def __init__(self, runs: Sequence[RunLog], smooth: int) -> None:
         self.runs = runs
         self.names = [_label(name) for name in run_names([run.work_dir for run in runs])]
@@ -240,7 +238,6 @@ class _Drawing:
         self.by_epoch = all(run.epoch_iterations for run in runs)
 
     def figure(self, panels: Sequence[CurvePanel]) -> Any:
-        """Return the matplotlib Figure."""
         from matplotlib.figure import Figure
 
         columns = 2 if len(panels) == 4 else min(len(panels), 3)

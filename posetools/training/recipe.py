@@ -80,8 +80,6 @@ def emit_fitting(
 
 
 class _Measurement:
-    """What is measured for one pair."""
-
     def __init__(
         self, data_root: Path, skeleton: Skeleton, options: RecipeOptions, machine: Machine, told: TrainListener
     ) -> None:

@@ -245,7 +245,6 @@ class _Run:
         return result
 
     def render(self) -> None:
-        """Make the labelme files."""
         number, (width, height) = self._settings.pictures, self._settings.picture_size
         self._step(f"rendering {number} pictures of cars, {width}x{height}, with their labels as labelme files")
         with self._listener.progress() as progress:
@@ -274,7 +273,6 @@ class _Run:
         return read_split(ann_file(self._data, "val"), self._data / IMAGES, skeleton_of(self._data)).dataset
 
     def validate(self) -> None:
-        """Check the data set."""
         self._step("validating the data set", "validate", self._data)
         with self._listener.progress() as progress:
             report = validate(self._data, skeleton=skeleton_of(self._data), progress=progress)
@@ -296,7 +294,6 @@ class _Run:
         return self._emit(self._recipe, self._configs)
 
     def train(self, stage: Stage, config: Path) -> TrainResult:
-        """Train one stage."""
         plan, work_dir = self._plans[stage], self._work_dirs / stage
         options = plan.cfg_options
         words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
@@ -428,12 +425,8 @@ def _recipe_text(shared: Mapping[str, object], stages: Mapping[str, Mapping[str,
     """Return the TOML text of options for both stages, and of one table per stage. Values are texts and numbers."""
     lines = ["# The options of the demo, as `posetools config --recipe` takes them. Training is short here: the weaker"]
     lines += ["# augmentation of stage 2 holds from the start, and the only evaluation comes after the last epoch."]
-    lines += _entries(shared)
-    for stage, options in stages.items():
-        lines += ["", f"[{stage}]", *_entries(options)]
+    for table, options in {"": shared, **stages}.items():
+        lines += ["", f"[{table}]"] if table else []
+        # JSON's texts and numbers are TOML's too.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in options.items()]
     return "\n".join(lines) + "\n"
-
-
-def _entries(options: Mapping[str, object]) -> list[str]:
-    # JSON's texts and numbers are TOML's too.
-    return [f"{key} = {json.dumps(value)}" for key, value in options.items()]

@@ -174,11 +174,6 @@ class CropsPlan:
     pipelines: Sequence[list[Callable[..., Any]]]
     layouts: Mapping[str, Layout]
 
-    @property
-    def objects(self) -> int:
-        """How many objects they are of."""
-        return sum(layout.objects for layout in self.layouts.values())
-
 
 def _plan(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> CropsPlan:
     reaches = [reach_of(transforms, f"the {split} pipeline") for transforms in pipelines]
@@ -215,7 +210,8 @@ def _stores(plans: Sequence[CropsPlan], cache: CropsCache, say: Say) -> Sequence
             pixels: Pixels = LoadImage().transform({"img_path": picture})["img"]
         return pixels
 
-    objects = " + ".join(f"{plan.objects} ({plan.split})" for plan in plans)
+    counts = [(sum(layout.objects for layout in plan.layouts.values()), plan.split) for plan in plans]
+    objects = " + ".join(f"{count} ({split})" for count, split in counts)
     if cache.kind == "crops-ram":
         need = sum(layout.nbytes for plan in plans for layout in plan.layouts.values())
         say(f"crops of {objects} objects: {show_bytes(need)} of memory")
