@@ -226,10 +226,6 @@ class PoseEstimator(_Model):
         """K."""
         return int(self.config.model.head.out_channels)
 
-    def __call__(self, picture: Picture, boxes: Floats) -> Poses:
-        """Return the keypoints of the (N, 4) boxes of one picture."""
-        return self.estimate([picture], [boxes])[0]
-
     def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
         """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch.
 

@@ -70,7 +70,6 @@ class Shapes:
     points: tuple[float, float, float]
 
     def __str__(self) -> str:
-        """Return one line for people."""
         low, middle, high = self.side
         visible, hidden, missing = self.points
         return (

@@ -111,7 +111,6 @@ class CropStore(ABC):
     """Gives crops."""
 
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
-        """Take the layouts, by picture."""
         self._layouts = layouts
 
     def crop(self, picture: str, box: bytes) -> CachedCrop | None:
@@ -133,7 +132,6 @@ class DiskCrops(CropStore):
     """Crops in files; one that was deleted meanwhile has none."""
 
     def __init__(self, layouts: Mapping[str, Layout], files: Mapping[str, Path]) -> None:
-        """Take, by picture, the layout and the file."""
         super().__init__(layouts)
         self._files = files
 
