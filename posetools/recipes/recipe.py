@@ -14,7 +14,7 @@ from posetools.core.stages import Stage
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
 from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions
-from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT
+from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT, DetStock, PoseStock
 
 InputSize: TypeAlias = tuple[int, int]
 
@@ -198,6 +198,11 @@ class Case:
         return "det" if isinstance(self.said, DetOptions) else "pose"
 
     @property
+    def stock(self) -> DetStock | PoseStock:
+        """The stock recipe of its model."""
+        return DET[self.said.size] if isinstance(self.said, DetOptions) else POSE[self.said.size]
+
+    @property
     def samples(self) -> int:
         """How many samples the training split has: pictures, or objects with keypoints."""
         return self.facts.train.pictures if self.stage == "det" else self.facts.train.posed
@@ -225,7 +230,7 @@ def choice(case: Case, name: str) -> Choice:
     """Return the line of the table for one field."""
     found = case.because[name]
     stock = STOCK_TEXT[case.stage].get(name, "")
-    if name == "backbone" and isinstance(case.said, DetOptions) and not DET[case.said.size].pretrained:
+    if name == "backbone" and not case.stock.pretrained:
         stock = "random"
     stated = case.states(name) or (name == "ema_momentum" and case.said.ema is not None)
     return Choice(case.stage, name, stock, as_text(found.value), found.reason, stated)

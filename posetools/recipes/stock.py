@@ -37,6 +37,7 @@ class DetStock:
         pretrained: whether the backbone starts from ImageNet weights.
         mosaic: further arguments of CachedMosaic.
         mixup: arguments of CachedMixUp that differ between sizes.
+        ema: whether an average of the weights is kept and evaluated.
     """
 
     size: DetSize
@@ -47,6 +48,7 @@ class DetStock:
     pretrained: bool = False
     mosaic: str = ""
     mixup: str = "max_cached_images=20"
+    ema: bool = True
 
     @property
     def base(self) -> str:
@@ -69,12 +71,14 @@ class PoseStock:
         flops: multiply-adds, in 10^9, for an input of 192 x 256.
         coco: the checkpoint that the recipe itself made on COCO; x has none.
         ema: whether an average of the weights is kept and evaluated.
+        pretrained: whether the backbone starts from weights that were trained on something.
     """
 
     base: str
     flops: float
     coco: str | None = None
     ema: bool = True
+    pretrained: bool = True
 
 
 # RTMPose-x has no recipe for COCO's keypoints: what it changes in RTMPose-l.
@@ -91,12 +95,11 @@ def _pose_coco(size: str, date: str) -> str:
 
 
 # Checkpoints and memory are those of the installed packages' model zoos (metafile.yml); flops are of their READMEs.
-_SMALL_CACHES = {
-    "mosaic": "max_cached_images=20, random_pop=False",
-    "mixup": "max_cached_images=10, random_pop=False, prob=0.5",
-}
+# The smallest model caches fewer pictures.
+_MOSAIC = "max_cached_images=20, random_pop=False"
+_MIXUP = "max_cached_images=10, random_pop=False, prob=0.5"
 DET: dict[DetSize, DetStock] = {
-    "tiny": DetStock("tiny", "20220902_112414-78e30dcc", 0.5, 11.7, 8.1, pretrained=True, **_SMALL_CACHES),
+    "tiny": DetStock("tiny", "20220902_112414-78e30dcc", 0.5, 11.7, 8.1, pretrained=True, mosaic=_MOSAIC, mixup=_MIXUP),
     "s": DetStock("s", "20220905_161602-387a891e", 0.5, 15.9, 14.8, pretrained=True),
     "m": DetStock("m", "20220719_112220-229f527c", 0.1, 27.8, 39.3),
     "l": DetStock("l", "20220719_112030-5a0be7c4", 0.1, 43.2, 80.2),

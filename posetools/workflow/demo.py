@@ -38,18 +38,7 @@ from posetools.training.dry_run import Limits, dry_run
 from posetools.training.hooks import StepListener
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult, train
-from posetools.workflow.demo_folder import (
-    CONFIGS,
-    DATA,
-    LABELME,
-    RECIPE,
-    RESULTS,
-    SHEET,
-    TIMING,
-    WORK_DIRS,
-    claim_folder,
-    write_record,
-)
+from posetools.workflow import demo_folder
 from posetools.workflow.demo_sheet import prediction_sheet
 
 _Result = TypeVar("_Result")
@@ -212,7 +201,7 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
     require_train("posetools demo")
-    claim_folder(request.out, overwrite=request.overwrite)
+    demo_folder.claim_folder(request.out, overwrite=request.overwrite)
     prepare("posetools demo")
     run = _Run(request, listener)
     run.timed("render", run.render)
@@ -231,8 +220,10 @@ class _Run:
 
     def __init__(self, request: DemoRequest, listener: StepListener) -> None:
         self._request, self._settings, self._listener = request, request.settings, listener
-        self._labelme, self._data, self._recipe = (request.out / name for name in (LABELME, DATA, RECIPE))
-        self._configs, self._work_dirs = request.out / CONFIGS, request.out / WORK_DIRS
+        self._labelme, self._data, self._recipe = (
+            request.out / name for name in (demo_folder.LABELME, demo_folder.DATA, demo_folder.RECIPE)
+        )
+        self._configs, self._work_dirs = request.out / demo_folder.CONFIGS, request.out / demo_folder.WORK_DIRS
         self._seconds: dict[str, float] = {}
         self._plans: dict[Stage, Plan] = {stage: Plan(1) for stage in STAGES}
         self._iterations: dict[Stage, int] = {}
@@ -286,8 +277,8 @@ class _Run:
             self._step(
                 f"timing {self._settings.timed_iterations} iterations of each stage, to see how many there is time for"
             )
-            with TemporaryDirectory(dir=self._request.out, prefix=TIMING) as folder:
-                pair = self._emit(Path(folder) / RECIPE, Path(folder))
+            with TemporaryDirectory(dir=self._request.out, prefix=demo_folder.TIMING) as folder:
+                pair = self._emit(Path(folder) / demo_folder.RECIPE, Path(folder))
                 self._plans = {stage: self._plan(stage, pair, Path(folder)) for stage in STAGES}
         words = ("config", self._data, "--recipe", self._recipe, "--out", self._configs)
         self._step(f"emitting a config for each stage, with the options in {self._recipe}", *words)
@@ -328,18 +319,18 @@ class _Run:
             columns=settings.columns,
             min_score=settings.min_score,
         )
-        save_picture(sheet, self._request.out / SHEET)
+        save_picture(sheet, self._request.out / demo_folder.SHEET)
 
     def finish(self, det: Report, pose: Report) -> DemoResult:
         """Write results.json and return what came of it."""
         out = self._request.out
         files = {
-            out / SHEET: "labels and predictions side by side",
+            out / demo_folder.SHEET: "labels and predictions side by side",
             self._labelme: "the rendered pictures with their labelme files",
             self._data: "the data set: images, train_coco.json, val_coco.json, conversion.json",
             self._configs: f"the two configs, from {self._recipe}",
             self._work_dirs: "per stage: checkpoints, the config as run, the log",
-            out / RESULTS: "all numbers",
+            out / demo_folder.RESULTS: "all numbers",
         }
         result = DemoResult(
             det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
@@ -347,7 +338,7 @@ class _Run:
         record = {"minutes": self._request.minutes, "seed": self._request.seed, "settings": asdict(self._settings)}
         trained = {"seconds": result.seconds, "epochs": {stage: plan.epochs for stage, plan in result.plans.items()}}
         reports = {"iterations": result.iterations, "det": det.as_dict(), "pose": pose.as_dict()}
-        write_record(out, {"finished": True, **record, **trained, **reports})
+        demo_folder.write_record(out, {"finished": True, **record, **trained, **reports})
         return result
 
     def _plan(self, stage: Stage, pair: EmittedPair, folder: Path) -> Plan:
