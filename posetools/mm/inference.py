@@ -163,7 +163,14 @@ class Detector(_Model):
     def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
         """Return the boxes found in each picture."""
         samples = self._predict([{"img": picture, "img_id": 0} for picture in pictures], self._batch_size)
-        return [_detections(sample.pred_instances) for sample in samples]
+        return [
+            Detections(
+                boxes=found.bboxes.cpu().numpy().astype(np.float64),
+                scores=found.scores.cpu().numpy().astype(np.float64),
+                labels=found.labels.cpu().numpy().astype(np.int64),
+            )
+            for found in (sample.pred_instances for sample in samples)
+        ]
 
 
 class PoseEstimator(_Model):
@@ -301,11 +308,3 @@ def _quicken(model: Any) -> None:
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
             module.with_norm = False
     model.to(memory_format=torch.channels_last)
-
-
-def _detections(found: Any) -> Detections:
-    return Detections(
-        boxes=found.bboxes.cpu().numpy().astype(np.float64),
-        scores=found.scores.cpu().numpy().astype(np.float64),
-        labels=found.labels.cpu().numpy().astype(np.int64),
-    )

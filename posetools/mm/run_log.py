@@ -179,21 +179,12 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
 
 def logs_of(work_dir: Path) -> tuple[Path, ...]:
     """Return the logs in a work folder, one for each start, the earliest first."""
-    return tuple(
-        log
-        for start in sorted(path for path in work_dir.glob("*") if re.fullmatch(_TIMESTAMP, path.name))
-        if (log := _log_of_start(start)) is not None
-    )
-
-
-def _log_of_start(start: Path) -> Path | None:
-    # The same lines under three names: two of mmengine, one of its predecessors' habit.
-    places = (
-        start / "vis_data" / "scalars.json",
-        start / "vis_data" / f"{start.name}.json",
-        start / f"{start.name}.json",
-    )
-    return next((path for path in places if path.is_file()), None)
+    logs = []
+    for start in sorted(path for path in work_dir.glob("*") if re.fullmatch(_TIMESTAMP, path.name)):
+        # The same lines under three names: two of mmengine, one of its predecessors' habit.
+        names = "vis_data/scalars.json", f"vis_data/{start.name}.json", f"{start.name}.json"
+        logs += [path for path in map(start.joinpath, names) if path.is_file()][:1]
+    return tuple(logs)
 
 
 def read_run(work_dir: Path) -> RunLog:

@@ -136,11 +136,11 @@ def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: 
     if skeleton.category.name not in names:
         rule = f"one with the name {skeleton.category.name!r} (skeleton {skeleton.name}), or every picture is left out"
         raise InputError(path, "categories", must_be("categories", rule, names), hint=hint)
-    place = f"categories[{names.index(skeleton.category.name)}].keypoints"
-    keypoints = categories[names.index(skeleton.category.name)].get("keypoints")
+    at = names.index(skeleton.category.name)
+    keypoints = categories[at].get("keypoints")
     if keypoints != list(skeleton.names):
         rule = f"the {skeleton.num_keypoints} names of skeleton {skeleton.name}, in its order"
-        raise InputError(path, place, must_be("keypoints", rule, keypoints), hint=hint)
+        raise InputError(path, f"categories[{at}].keypoints", must_be("keypoints", rule, keypoints), hint=hint)
 
 
 def _shapes(document: CocoDocument) -> Shapes:

@@ -7,7 +7,7 @@ are orders of magnitude that a recipe needs to aim at all. `posetools train --dr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
@@ -15,8 +15,6 @@ from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
 from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions
 from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT, DetStock, PoseStock
-
-InputSize: TypeAlias = tuple[int, int]
 
 # 10^9 multiply-adds of the forward pass that a core trains through in a second (backward pass, optimizer and loading
 # included). Measured with 2 cores: RTMDet-tiny at 256 x 192 in batches of 8 takes 0.43 s an iteration, RTMPose-t at
@@ -250,25 +248,25 @@ def as_text(value: object) -> str:
     return text.rpartition("/")[2] if "://" in text else text
 
 
-def flops(options: DetOptions | PoseOptions, size: InputSize) -> float:
+def flops(options: DetOptions | PoseOptions, size: tuple[int, int]) -> float:
     """Return the multiply-adds of one sample, in 10^9."""
     if isinstance(options, DetOptions):
         return DET[options.size].flops * _pixels(size) / _pixels(DET_INPUT)
     return POSE[options.size].flops * _pixels(size) / _pixels(POSE_INPUT)
 
 
-def cpu_seconds(options: DetOptions | PoseOptions, size: InputSize, batch: int, cores: int) -> float:
+def cpu_seconds(options: DetOptions | PoseOptions, size: tuple[int, int], batch: int, cores: int) -> float:
     """Return about how long an iteration takes on the CPU."""
     stage: Stage = "det" if isinstance(options, DetOptions) else "pose"
     return flops(options, size) * batch / (CPU_SPEED[stage] * cores)
 
 
-def sample_gib(options: DetOptions | PoseOptions, size: InputSize) -> float:
+def sample_gib(options: DetOptions | PoseOptions, size: tuple[int, int]) -> float:
     """Return about how much memory of a GPU one sample of a batch takes in training."""
     det = options.size if isinstance(options, DetOptions) else LIKE[options.size]
     share = 1.0 if isinstance(options, DetOptions) else POSE_MEMORY
     return share * DET[det].memory / 32 * _pixels(size) / _pixels(DET_INPUT)
 
 
-def _pixels(size: InputSize) -> int:
+def _pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]

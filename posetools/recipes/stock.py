@@ -94,10 +94,10 @@ def _pose_coco(size: str, date: str) -> str:
     return f"{_POSE_WEIGHTS}/rtmpose-{size}_simcc-coco_pt-aic-coco_420e-256x192-{date}.pth"
 
 
-# Checkpoints and memory are those of the installed packages' model zoos (metafile.yml); flops are of their READMEs.
 # The smallest model caches fewer pictures.
 _MOSAIC = "max_cached_images=20, random_pop=False"
 _MIXUP = "max_cached_images=10, random_pop=False, prob=0.5"
+# Checkpoints and memory are those of the installed packages' model zoos (metafile.yml); flops are of their READMEs.
 DET: dict[DetSize, DetStock] = {
     "tiny": DetStock("tiny", "20220902_112414-78e30dcc", 0.5, 11.7, 8.1, pretrained=True, mosaic=_MOSAIC, mixup=_MIXUP),
     "s": DetStock("s", "20220905_161602-387a891e", 0.5, 15.9, 14.8, pretrained=True),

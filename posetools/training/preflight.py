@@ -109,7 +109,7 @@ def _load_weights(
 
 
 def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
-    datasets = {split: dataset for split in SPLITS if (dataset := _dataset(config, split)) is not None}
+    datasets = {split: inner_dataset(loader) for split in SPLITS if (loader := config.get(f"{split}_dataloader"))}
     there = {split: dataset for split, dataset in datasets.items() if ann_file_of(dataset).is_file()}
     for split in sorted(datasets.keys() - there.keys()):
         file = ann_file_of(datasets[split])
@@ -134,11 +134,6 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
     # A config with annotation files of other names is of a data set that is not laid out as validate expects.
     if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(root, split) for split in SPLITS]:
         yield from _findings(root, skeleton)
-
-
-def _dataset(config: Any, split: str) -> Any:
-    loader = config.get(f"{split}_dataloader")
-    return inner_dataset(loader) if loader else None
 
 
 def _classes(
