@@ -45,11 +45,6 @@ def is_left(name: str, partner: str) -> bool | None:
     return None
 
 
-def mirror_name(name: str) -> str:
-    """Return the name with its words left and right (or l and r) exchanged, in their own case."""
-    return _WORD.sub(_exchanged, name)
-
-
 def _partner(name: str, variants: Callable[[str], Iterable[str]], names: Sequence[str]) -> str | None:
     folded = Counter(other.casefold() for other in names)
     wanted = {variant if variant in names else variant.casefold() for variant in variants(name)}

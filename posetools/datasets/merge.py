@@ -212,11 +212,7 @@ def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skele
 def _doubles(
     request: MergeRequest, pictures: Sequence[SourceImage], progress: Progress
 ) -> dict[SourceImage, SourceImage]:
-    """Return the pictures to leave out -> the one with the same content that is kept.
-
-    Raises:
-        RequestError: such pictures are in two splits, or their labels differ.
-    """
+    """Return the pictures to leave out -> the one with the same content that is kept."""
     doubles: dict[SourceImage, SourceImage] = {}
     leaks, conflicts = [], []
     for group in _same_content(pictures, progress):

@@ -174,11 +174,7 @@ def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
 
 
 class _Quiet:
-    """Leaves out warnings, such as Pillow's of large pictures, while anybody in this process wants it so.
-
-    The filters of warnings are shared by all threads: the first that comes sets them, the last that goes puts them
-    back.
-    """
+    """Leaves out warnings while anybody wants it so: threads share their filters, the last that goes puts them back."""
 
     def __init__(self) -> None:
         self._lock, self._users, self._filters = Lock(), 0, warnings.catch_warnings()

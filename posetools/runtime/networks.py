@@ -198,20 +198,7 @@ LONGEST_SIDE = 32766
 
 
 class _OnnxModel:
-    """A session and the normalisation of what goes into it.
-
-    Args:
-        model: the ONNX file.
-        network: what the manifest says of it.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        source: the bundle, for messages.
-        batch_size: how many pictures or crops go through the network at once.
-
-    Raises:
-        MissingExtraError: the ``runtime`` extra is not installed.
-        RequestError: the device is not there.
-        InputError: the file may not be run, cannot be, or is not as the manifest says.
-    """
+    """A session and the normalisation of what goes into it."""
 
     def __init__(
         self,
@@ -236,9 +223,10 @@ class _OnnxModel:
 
 
 class OnnxDetector(_OnnxModel):
-    """A detector, made as _OnnxModel says.
+    """A detector, made as a Session is.
 
     Args:
+        batch_size: how many pictures go through the network at once.
         score_thr: leave out boxes below this score as well. The boxes above it are the same then: in NMS a box only
             loses to surer ones.
 
@@ -287,7 +275,10 @@ class OnnxDetector(_OnnxModel):
 
 
 class OnnxEstimator(_OnnxModel):
-    """A top-down pose estimator, made as _OnnxModel says.
+    """A top-down pose estimator, made as a Session is.
+
+    Args:
+        batch_size: how many crops go through the network at once.
 
     Attributes:
         network: what the manifest says of it.

@@ -156,11 +156,7 @@ def _silent_logs() -> Iterator[None]:
 
 
 def _check_workers(client: Client, address: str, patience: float) -> int:
-    """Return how many threads the cluster has.
-
-    Raises:
-        RequestError: it has no worker, or one has not this version of posetools.
-    """
+    """Return how many threads the cluster has, all of whose workers have this version of posetools."""
 
     # A function in a function is sent as it stands, so that a worker needs no posetools to answer.
     def version() -> str | None:

@@ -404,7 +404,7 @@ def _by_region(entries: Sequence[Any]) -> tuple[list[tuple[int, Any]], dict[str 
 def _sized(task: Task, regions: Sequence[Region], entries: Sequence[Any]) -> Task:
     problem = None
     known = [entry for entry in entries if isinstance(entry, dict)]
-    sizes = dict.fromkeys(_show(entry, "original_width", "original_height") for entry in known)
+    sizes = dict.fromkeys((str(one.get("original_width")), str(one.get("original_height"))) for one in known)
     sizes.pop(("None", "None"), None)
     turned = [entry["image_rotation"] for entry in known if entry.get("image_rotation") not in (None, 0)]
     whole = [_pixels(side) for side in next(iter(sizes), ())]
@@ -418,10 +418,6 @@ def _sized(task: Task, regions: Sequence[Region], entries: Sequence[Any]) -> Tas
         problem = ("E311", must_be("image_rotation", rule, turned[0]), hint)
     size = (whole[0], whole[1]) if whole and whole[0] and whole[1] else None
     return replace(task, size=size, regions=tuple(regions), problem=problem)
-
-
-def _show(entry: Json, *keys: str) -> tuple[str, ...]:
-    return tuple(str(entry.get(key)) for key in keys)
 
 
 def _pixels(text: str) -> int | None:

@@ -30,10 +30,6 @@ from posetools.imaging.header import is_picture
 _EVERY_CLASS = -1
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 def _by_number(value: object) -> object:
     return dict(enumerate(value)) if isinstance(value, list) else value
 
@@ -68,7 +64,7 @@ _PLAIN: Mapping[str, Callable[[object], object]] = {
     "names": _texts,
 }
 
-Entries = Annotated[list[StrictStr], BeforeValidator(_as_list)]
+Entries = Annotated[list[StrictStr], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class DataYaml(BaseModel):
