@@ -50,7 +50,7 @@ Vector = tuple[float, float, float]
 def _color_field(alone: Color) -> Any:
     """Return a field with the color of a part that is in no skeleton, which the schema does not name as its default."""
     described = "red, green, blue; without it each part gets a color of its own"
-    return Field(default=alone, description=described, json_schema_extra=lambda schema: schema.pop("default"))
+    return Field(default_factory=lambda: alone, description=described)
 
 
 class _Part(BaseModel):

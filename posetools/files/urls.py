@@ -387,8 +387,12 @@ def _file_system(root: str) -> Any:
 def _translated(path: Path | str) -> Iterator[None]:
     try:
         yield
-    except (OSError, *_foreign_errors()) as exc:
+    except _every_error() as exc:
         raise InputError(path, "", f"cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+
+
+def _every_error() -> tuple[type[Exception], ...]:
+    return OSError, *_foreign_errors()
 
 
 def _foreign_errors() -> tuple[type[Exception], ...]:

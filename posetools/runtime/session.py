@@ -198,7 +198,6 @@ _FLOAT32 = "tensor(float)"
 
 
 def _require_runtime(what: str) -> None:
-    """Refuse to go on without the ``runtime`` extra, with ``what`` as what needs it."""
     try:
         import cv2  # noqa: F401
         import onnxruntime  # noqa: F401

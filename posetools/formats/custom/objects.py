@@ -55,8 +55,6 @@ class Cells(NamedTuple):
 
 @dataclass
 class _Object:
-    """What the rows of one object say."""
-
     place: str
     boxes: dict[Corners, str] = field(default_factory=dict)
     points: dict[int, list[tuple[PointXYV, str]]] = field(default_factory=dict)
@@ -162,21 +160,19 @@ class PictureRows:
         shown = [row.cells.get(column) for column in told.columns]
         if any(value is None or math.isnan(value) for value in values):
             rule = f"four numbers of at most {MAX_COORDINATE}"
-            self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
-            one.is_bad = True
-            return
-        corners = np.array([values], dtype=np.float64) * np.tile(self._scale(told.units), 2)
-        if told.convention == "xywh":
-            corners = xyxy_from_xywh(corners)
-        elif told.convention == "cxcywh":
-            corners = xyxy_from_yolo(corners, (1, 1))
-        x1, y1, x2, y2 = corners.round(DECIMALS)[0].tolist()
-        if x1 >= x2 or y1 >= y2:
+        else:
+            corners = np.array([values], dtype=np.float64) * np.tile(self._scale(told.units), 2)
+            if told.convention == "xywh":
+                corners = xyxy_from_xywh(corners)
+            elif told.convention == "cxcywh":
+                corners = xyxy_from_yolo(corners, (1, 1))
+            x1, y1, x2, y2 = corners.round(DECIMALS)[0].tolist()
+            if x1 < x2 and y1 < y2:
+                one.boxes.setdefault((x1, y1, x2, y2), row.place)
+                return
             rule = f"{told.convention} with width and height"
-            self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
-            one.is_bad = True
-            return
-        one.boxes.setdefault((x1, y1, x2, y2), row.place)
+        self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
+        one.is_bad = True
 
     def _add_point(self, one: _Object, row: TableRow, cells: Cells) -> None:
         x, y = cell_number(row.cells.get(cells.x)), cell_number(row.cells.get(cells.y))

@@ -61,7 +61,7 @@ from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable, put_text, slices
+from posetools.formats.target import check_holdable, check_labelled, put_text, slices
 
 LABELED = "labeled-data"
 SCORER = "posetools"
@@ -120,10 +120,8 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     check_holdable(splits, "DeepLabCut", lambda _, name: _written_name(name))
     rows: dict[str, list[TableRow]] = {}
     names: Sequence[str] = ()
-    most = 0
-    for dataset in slices(splits.values()):
-        _check_points(dataset)
-        most = max(most, *dataset.counts.tolist())
+    check_labelled(splits, "DeepLabCut")
+    most = max((number for dataset in slices(splits.values()) for number in dataset.counts.tolist()), default=0)
     for dataset in slices(splits.values()):
         names = dataset.skeleton.names
         for image, objects in zip(dataset.images, dataset.rows_of_images(), strict=True):
@@ -304,13 +302,6 @@ class _Rows:
             findings.append(Finding("E311", self.file, row.place, must_be(f"{owner} (x, y)", rule, value), hint))
             return None
         return x, y, int(Visibility.VISIBLE)
-
-
-def _check_points(dataset: Dataset) -> None:
-    for row in np.flatnonzero(dataset.num_labelled == 0):
-        instance = dataset[int(row)]
-        problem = must_be("the object", "one with a labelled keypoint, for DeepLabCut holds nothing else", "none")
-        raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
 
 
 def _written_name(name: str) -> str:

@@ -222,7 +222,6 @@ def _texts(values: Any) -> list[str]:
 
 
 def _attribute(node: Any, name: str) -> str:
-    """Return an attribute that is text."""
     value = node.attrs[name]
     if not isinstance(value, bytes | str):
         raise _RefusedError(must_be(name, "a text", type(value).__name__))
@@ -230,7 +229,6 @@ def _attribute(node: Any, name: str) -> str:
 
 
 def _plain(node: Any, name: str) -> Any:
-    """Return an attribute that is a pickle of plain values."""
     value = node.attrs[name]
     if not isinstance(value, bytes):
         raise _RefusedError(must_be(name, "a pickled list of texts", type(value).__name__))

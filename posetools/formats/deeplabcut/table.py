@@ -196,15 +196,12 @@ _EMPTY = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none"})
 
 @dataclass
 class _Repairs:
-    """What was repaired: the places, for each kind of repair."""
-
     short: list[str] = field(default_factory=list)
     long: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     commas: list[str] = field(default_factory=list)
 
     def findings(self, file: str, width: int) -> Iterator[Finding]:
-        """Yield one finding for each kind."""
         rule = f"a line must have {width} cells as the header"
         for places, message in (
             (self.short, f"{rule}, got fewer in %s: the missing cells are taken as empty"),

@@ -227,7 +227,6 @@ class _Lines:
                     self._add(number, tokens)
 
     def rows(self) -> list[Row]:
-        """Return the objects in the order of their lines."""
         if not self._values:
             return []
         table = np.array(self._values, dtype=np.float64)
