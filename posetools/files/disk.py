@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Literal
 
 from posetools.errors import InputError, OutputError, RequestError, printable, shortened
 from posetools.files.locks import LOCK, exchange, only_one
-from posetools.files.urls import as_path, fetch_files, is_url
+from posetools.files.urls import as_path, fetch, is_url
 
 # "none" leaves a picture where it is.
 Transfer = Literal["copy", "hardlink", "symlink", "none"]
@@ -435,24 +435,6 @@ def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--imag
         raise OutputError(
             f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}{hint}"
         ) from exc
-
-
-def fetch(files: Mapping[Path, Path]) -> None:
-    """Bring files from URLs, many at once.
-
-    Args:
-        files: target -> where it comes from.
-
-    Raises:
-        OutputError: one cannot be read or written.
-    """
-    try:
-        for folder in {target.parent for target in files}:
-            folder.mkdir(parents=True, exist_ok=True)
-        fetch_files(files)
-    except OSError as exc:
-        named = exc.filename or next(iter(files.values()))
-        raise OutputError(f"{printable(str(named))}: cannot be fetched: {exc.strerror or exc}") from exc
 
 
 def portable_path(text: str) -> Path | None:

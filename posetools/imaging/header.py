@@ -29,7 +29,6 @@ from posetools.imaging.markers import Markers, check_end, markers_of
 # A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
-
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 # What Pillow raises of a file that is no picture, or a broken one.

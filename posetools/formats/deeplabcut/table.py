@@ -230,7 +230,9 @@ def _read_csv(path: Path) -> Table | Finding:
                 return Finding("E310", str(path), place, must_be("the line", rule, cells[0]), ADVICE)
             heads[cells[0]] = _without_empty_end(cells)
             if "coords" in heads:
-                index, width = _index_columns(heads["coords"]), len(heads["coords"])
+                # The columns under which the header is empty, and the first, say which image it is.
+                index = next((at for at, text in enumerate(heads["coords"]) if at and text), 1)
+                width = len(heads["coords"])
             continue
         rows.append(_line(cells, index, width, place, repairs))
     mixed = _read_commas(rows, repairs, str(path))
@@ -245,11 +247,6 @@ def _read_csv(path: Path) -> Table | Finding:
 def _reader(text: str) -> Any:
     found = _FIRST.match(text)
     return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=found[1] if found else ",")
-
-
-def _index_columns(coords: Sequence[str]) -> int:
-    """Return how many columns say which image it is: those under which the header is empty, and the first."""
-    return next((place for place, text in enumerate(coords) if place and text), 1)
 
 
 def _without_empty_end(cells: list[str]) -> list[str]:

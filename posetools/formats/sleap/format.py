@@ -280,7 +280,8 @@ class _Frames:
 
     def _objects(self, frame: Any, place: str) -> list[list[PointXYV]] | None:
         """Return the points of each labeled instance; None for a frame that must not be read."""
-        labeled = [one for one in frame.instances if not self._is_predicted(one)]
+        labeled = [one for one in frame.instances if not _is_prediction(one)]
+        self._predicted += len(frame.instances) - len(labeled)
         if frame.instances and not labeled:
             self._unlabeled += 1
             return None
@@ -288,11 +289,6 @@ class _Frames:
             # An object that could not be read: the image would be one without it.
             return None
         return [self._points(one, place) for one in labeled if not self._is_other(one)]
-
-    def _is_predicted(self, instance: Any) -> bool:
-        is_predicted = _is_prediction(instance)
-        self._predicted += is_predicted
-        return is_predicted
 
     def _is_other(self, instance: Any) -> bool:
         """Return whether an instance is of a skeleton that is left out; it is counted where that is on purpose."""

@@ -234,7 +234,6 @@ _CHECKBOX, _CHOICES = 2, (3, 4)
 # Where a file is: by a path or an address in ``src``.
 _BY_SOURCE = (2, 3)
 
-
 # One of the metadata: its id, and what it is.
 _Via3Region: TypeAlias = tuple[str, Mapping[str, Any]]
 
