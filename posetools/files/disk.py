@@ -73,12 +73,8 @@ def read_bytes(path: Path | str) -> bytes:
         raise InputError(path, "", f"cannot be read: {exc}") from exc
 
 
-def has_mark(content: bytes) -> bool:
-    """Return whether a text file begins with a byte order mark."""
-    return _mark(content) is not None
-
-
-def _mark(content: bytes) -> str | None:
+def marked_encoding(content: bytes) -> str | None:
+    """Return the encoding that a text file's byte order mark says; None where it has none."""
     return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
 
 
@@ -90,7 +86,7 @@ def unmarked(content: bytes) -> bytes:
     Raises:
         UnicodeDecodeError: it is not in the encoding that its mark says.
     """
-    encoding = _mark(content)
+    encoding = marked_encoding(content)
     if encoding is None:
         return content
     # Half of a surrogate pair is no text in UTF-16 either.

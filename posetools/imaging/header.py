@@ -220,11 +220,8 @@ def refuse_bomb(path: Path, content: bytes) -> None:
 
 def content_hash(path: Path) -> str:
     """Return the hexadecimal BLAKE2b digest (16 bytes) of a file's content."""
-    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compress_level: int = 6) -> None:
