@@ -16,8 +16,8 @@ from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.errors import InputError
-from posetools.files.disk import Transfer, fetch
-from posetools.files.urls import UrlPath
+from posetools.files.disk import Transfer
+from posetools.files.urls import UrlPath, fetch
 from posetools.formats.coco import write as coco_write
 from posetools.formats.coco.write import category_entry, write, write_split
 from tests.build import make_dataset
