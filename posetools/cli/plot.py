@@ -53,8 +53,6 @@ def plot(
 
 
 def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
-    from rich.box import SIMPLE_HEAD
-
     rows = []
     for run, name in zip(runs, names, strict=True):
         seconds = run.seconds_per_iteration
@@ -64,7 +62,7 @@ def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
             rows.append((*head, *row))
             head = ("", "", "")
     heads = ("run", "epochs", "s/iteration", "metric", "last", "best", "at epoch")
-    table = table_of(rows, *heads, right=True, box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
+    table = table_of(rows, *heads, right=True, frame=False)
     for column in table.columns:
         column.no_wrap = True
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"

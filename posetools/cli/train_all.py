@@ -7,9 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from posetools.cli.console import console, escape
+from posetools.cli.console import console, escape, table_of
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
 from posetools.core.stages import STAGES
@@ -50,14 +48,9 @@ def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> No
 def print_both(result: TrainAllResult) -> None:
     """Print what both runs left, and what to do with it."""
     out = console()
-    table = Table("", "detector", "pose estimator", title=f"trained: {escape(str(result.work_dir))}")
-    table.add_row("work folder", escape(result.det.work_dir.name), escape(result.pose.work_dir.name))
-    table.add_row("epochs", str(result.det.epochs), str(result.pose.epochs))
-    table.add_row("of them now", str(result.det.trained), str(result.pose.trained))
-    table.add_row("iterations", *(str(one.iterations or "") for one in (result.det, result.pose)))
-    table.add_row("best checkpoint", _best(result.det), _best(result.pose))
-    table.add_row("last checkpoint", result.det.last.name, result.pose.last.name)
-    out.print(table)
+    rows = [(name, cell(result.det), cell(result.pose)) for name, cell in _LEFT.items()]
+    title = f"trained: {escape(str(result.work_dir))}"
+    out.print(table_of(rows, "", "detector", "pose estimator", title=title))
     if result.evaluation is not None:
         _print_verdicts(result, result.evaluation)
     run = escape(str(result.work_dir))
@@ -79,12 +72,9 @@ def print_estimate(estimate: DryRun) -> None:
     """Print what the run would take, a column per stage."""
     out = console()
     stages = estimate.stages
-    table = Table("", *(one.stage for one in stages), title="dry run: what the whole would take")
-    for name, cell in _ROWS.items():
-        cells = [cell(one) for one in stages]
-        if any(cells):
-            table.add_row(name, *(escape(text) for text in cells))
-    out.print(table)
+    rows = [(name, *map(cell, stages)) for name, cell in _ROWS.items()]
+    heads = ("", *(one.stage for one in stages))
+    out.print(table_of((row for row in rows if any(row[1:])), *heads, title="dry run: what the whole would take"))
     if len(stages) > 1:
         out.print(f"evaluation of both at the end: {time_text(estimate.joint_seconds)}")
         out.print(f"in all: {time_text(estimate.seconds)}")
@@ -106,8 +96,14 @@ def time_text(seconds: float) -> str:
     return f"{seconds / timedelta(days=1).total_seconds():.1f} days"
 
 
-def _best(result: TrainResult) -> str:
-    return result.best.name if result.best else "none"
+_LEFT: dict[str, Callable[[TrainResult], str]] = {
+    "work folder": lambda one: one.work_dir.name,
+    "epochs": lambda one: str(one.epochs),
+    "of them now": lambda one: str(one.trained),
+    "iterations": lambda one: str(one.iterations or ""),
+    "best checkpoint": lambda one: one.best.name if one.best else "none",
+    "last checkpoint": lambda one: one.last.name,
+}
 
 
 def _timed(one: StageEstimate) -> str:

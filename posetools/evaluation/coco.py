@@ -386,9 +386,7 @@ def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity
     found = [
         _similar_pairs(slice(low, high), start, count, order, similarity, least) for low, high in _blocks(count)
     ] or [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))]
-    place = np.concatenate([part[0] for part in found])
-    row = np.concatenate([part[1] for part in found])
-    value = np.concatenate([part[2] for part in found])
+    place, row, value = map(np.concatenate, zip(*found, strict=True))
     sort = np.lexsort((row, value, place))
     return Candidates(place[sort], row[sort], value[sort])
 

@@ -186,9 +186,9 @@ def collect(
         own = [_cut(truth.boxes[rows[i]], truth.images[i].size) for i in batch]
         asked = [np.concatenate([a, b.boxes]) for a, b in zip(own, sure, strict=True)]
         for i, a, b, poses in zip(batch, own, sure, estimator.estimate(pictures, asked), strict=True):
-            parts = [(poses.keypoints[cut], poses.scores[cut], poses.areas[cut]) for cut in _halves(len(a))]
-            on_labels.add(i, a, np.ones(len(a)), *parts[0])
-            on_boxes.add(i, b.boxes, b.scores, *parts[1])
+            arrays, n = (poses.keypoints, poses.scores, poses.areas), len(a)
+            on_labels.add(i, a, np.ones(n), *(part[:n] for part in arrays))
+            on_boxes.add(i, b.boxes, b.scores, *(part[n:] for part in arrays))
     labelled = np.full(len(truth), -1, dtype=np.int64)
     if estimator is not None:
         labelled[np.concatenate([np.zeros(0, dtype=np.int64), *rows])] = np.arange(counted.sum())
@@ -261,10 +261,6 @@ def _spread(values: Floats, matched: Ints) -> Floats:
     spread = np.full((len(matched), *values.shape[1:]), np.nan)
     spread[matched >= 0] = values[matched[matched >= 0]]
     return spread
-
-
-def _halves(at: int) -> tuple[slice, slice]:
-    return slice(None, at), slice(at, None)
 
 
 def _pictures(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Picture]]]:

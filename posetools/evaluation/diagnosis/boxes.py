@@ -14,7 +14,7 @@ object has its box already), or else on *background*, or ignored where it lies i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class BoxDiagnosis(LostAp):
             "objects": self.objects,
             "predictions": self.predictions,
             "counts": dict(self.counts),
-            "gains": {kind: gain.as_dict() for kind, gain in self.gains.items()},
+            "gains": {kind: asdict(gain) for kind, gain in self.gains.items()},
             "rest": self.rest,
         }
 

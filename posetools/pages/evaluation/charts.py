@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
@@ -234,7 +234,7 @@ class Chart:
 
     title: str
     svg: Markup
-    legend: tuple[tuple[str, str], ...] = field(default=())
+    legend: tuple[tuple[str, str], ...] = ()
     note: str = ""
 
 
@@ -363,14 +363,14 @@ def _precision_recall(title: str, measure: str, found: Sequence[Evaluation], nam
     lines = []
     for i, (evaluation, name) in enumerate(zip(found, names, strict=True)):
         if len(found) > 1:
-            lines.append(Line(name, i, RECALLS, _mean(evaluation.curves)))
+            lines.append(Line(name, i, RECALLS, evaluation.curves.mean(axis=0)))
             continue
         thresholds = evaluation.thresholds.round(2).tolist()
         for color, threshold in enumerate(each for each in (0.5, 0.75, 0.9) if each in thresholds):
             lines.append(
                 Line(f"{measure} {threshold:g}", color, RECALLS, evaluation.curves[thresholds.index(threshold)])
             )
-        lines.append(Line(f"mean of {measure} 0.50:0.95", 5, RECALLS, _mean(evaluation.curves), dashed=True))
+        lines.append(Line(f"mean of {measure} 0.50:0.95", 5, RECALLS, evaluation.curves.mean(axis=0), dashed=True))
     note = f"mean over {measure} 0.50:0.95" if len(found) > 1 else ""
     return _chart(title, lines, "recall", "precision", note=note)
 
@@ -417,11 +417,6 @@ def _chart(title: str, lines: Sequence[Line], x: str, y: str, *, diagonal: bool 
     svg = line_chart(lines, label=title, x=x, y=y, diagonal=diagonal)
     legend = tuple((f"s{line.color % SPLIT_COLORS}", f"{line.name}{' (dashed)' * line.dashed}") for line in lines)
     return Chart(title, svg, legend if len(lines) > 1 else (), note)
-
-
-def _mean(curves: Floats) -> Floats:
-    mean: Floats = curves.mean(axis=0)
-    return mean
 
 
 def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
