@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from posetools.cli.console import escape, table_of
-from posetools.evaluation.metrics import Subset
 from posetools.evaluation.report import PosePart, Report
 from posetools.evaluation.scoring import PoseScores
 from posetools.evaluation.tables import (
@@ -149,14 +148,11 @@ def _per_keypoint(part: PosePart) -> Table:
     for name, scores in every.items():
         best = separations[name].best
         seen = " ".join((_short(best.precision), _short(best.recall))) if best else "n/a"
-        cells = (_shares(part, subset, name) for subset in SEEN_SUBSETS)
+        of_subsets = (part.scores.points[subset].by_keypoint[name].pck for subset in SEEN_SUBSETS)
+        cells = (" ".join(map(_short, shares)) for shares in of_subsets)
         rows.append((name, *cells, number(scores.nme), number(scores.error_px), seen))
     columns = ("visible", "hidden", "NME", "pixels", "visible: P R")
     return _keypoint_table(rows, *columns, title="each keypoint on labelled boxes: PCK at 0.05 / 0.1 / 0.2")
-
-
-def _shares(part: PosePart, subset: Subset, keypoint: str) -> str:
-    return " ".join(_short(share) for share in part.scores.points[subset].by_keypoint[keypoint].pck)
 
 
 def _short(share: float | None) -> str:

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
+from posetools.cli.models import (
+    Amp,
+    BboxThr,
+    Bundle,
+    Det,
+    Device,
+    KptThr,
+    NmsThr,
+    Pose,
+    Run,
+    check_models,
+    load_pipeline,
+)
 from posetools.errors import counted, first_lines, printable
 
 if TYPE_CHECKING:
@@ -37,7 +49,6 @@ _AnnFile: TypeAlias = Annotated[
         help="COCO file whose image ids are used.", show_default="those of the images' data set, else 1, 2, ..."
     ),
 ]
-_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _FlipTest: TypeAlias = Annotated[
     bool, typer.Option("--flip-test", help="Average with the mirrored crop: a little better, at twice the time.")
 ]
@@ -83,7 +94,7 @@ def predict(
     skeleton: _Skeleton = None,
     flip_test: _FlipTest = False,
     device: Device = "auto",
-    amp: _Amp = False,
+    amp: Amp = False,
 ) -> None:
     """Find objects and their keypoints in pictures, videos, or what a camera sees.
 
@@ -135,7 +146,7 @@ def print_report(report: PredictReport) -> None:
 
     out = console()
     if report.seen:
-        rows = [(one.name, str(len(one.scores)), _scores(one.scores)) for one in report.seen[:_LISTED]]
+        rows = [(name, str(len(scores)), _scores(scores)) for name, scores in report.seen[:_LISTED]]
         left = len(report.seen) - _LISTED
         rows += [(f"... and {left} more", "", "")] if left > 0 else []
         out.print(table_of(rows, "picture", "objects", "scores"))

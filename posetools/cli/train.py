@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from posetools.cli.models import Amp, Device
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ _DryRun: TypeAlias = Annotated[
 _Resume: TypeAlias = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint in the work folder.")
 ]
-_Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 _Gpus: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -64,7 +64,6 @@ _Launcher: TypeAlias = Annotated[
     Literal["none", "pytorch", "slurm", "mpi"],
     typer.Option(help="What has started this command as one of several processes: torchrun, srun or mpirun."),
 ]
-_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _Weights: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -116,8 +115,8 @@ def train(
     configs: _Configs = Path("configs"),
     work_dir: _WorkDir = None,
     resume: _Resume = False,
-    device: _Device = "auto",
-    amp: _Amp = False,
+    device: Device = "auto",
+    amp: Amp = False,
     weights: _Weights = None,
     epochs: _Epochs = None,
     seed: _Seed = None,

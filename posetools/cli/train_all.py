@@ -111,10 +111,6 @@ def _timed(one: StageEstimate) -> str:
     return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.counted}, after {seen.warm_up})"
 
 
-def _iterations(one: StageEstimate) -> str:
-    return f"{one.epoch_length} x {one.schedule.epochs} epochs = {one.iterations}"
-
-
 def _evaluations(one: StageEstimate) -> str:
     seen = one.measured
     part = f" (measured on {seen.evaluated:.0%})" if seen.evaluated < 1 else ""
@@ -133,7 +129,7 @@ _ROWS: dict[str, Callable[[StageEstimate], str]] = {
     "batch size": lambda one: str(one.batch_size),
     "an iteration": _timed,
     "waiting for data": lambda one: f"{one.measured.waiting:.0%} of it",
-    "iterations": _iterations,
+    "iterations": lambda one: f"{one.epoch_length} x {one.schedule.epochs} epochs = {one.iterations}",
     "training": lambda one: time_text(one.training_seconds),
     "evaluations": _evaluations,
     "saving": lambda one: f"{one.schedule.saves} x {time_text(one.measured.seconds_per_save)}",

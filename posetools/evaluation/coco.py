@@ -80,9 +80,13 @@ class Predictions:
 
     def __getitem__(self, rows: Ints) -> Predictions:
         known = None if self.keypoint_scores is None else self.keypoint_scores[rows]
-        return Predictions(
-            self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], keypoint_scores=known
-        )
+        return Predictions(self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], known)
+
+    def rows_of_images(self, number: int) -> list[Ints]:
+        """Return the rows of each of so many pictures, from the highest score down (ties: in the order given)."""
+        order = np.lexsort((-self.scores, self.image_index))
+        edges = np.searchsorted(self.image_index[order], np.arange(number + 1))
+        return [order[low:high] for low, high in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)

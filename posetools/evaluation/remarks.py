@@ -249,11 +249,9 @@ def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation,
 
 def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Floats:
     """Return the largest IoU or OKS of each object that counts with any prediction of its picture; 0 without any."""
-    order = np.argsort(predicted.image_index, kind="stable")
-    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
     best = np.zeros(len(truth))
-    for image, span in enumerate(truth.rows_of_images()):
-        rows, found = np.array(span, dtype=np.int64), order[edges[image] : edges[image + 1]]
+    for span, found in zip(truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True):
+        rows = np.array(span, dtype=np.int64)
         if not len(rows) or not len(found):
             continue
         if evaluation.kind == "bbox":
@@ -393,12 +391,10 @@ def _pairs(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> tu
     # A detector's boxes have no keypoints at all.
     points = predicted.keypoints if evaluation.kind == "keypoints" else None
     left = [_centre(truth.boxes, None), _centre(predicted.boxes, points)]
-    order = np.lexsort((-predicted.scores, predicted.image_index))
-    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
     pairs: list[tuple[Ints, Ints]] = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
-    for image, span in enumerate(truth.rows_of_images()):
+    for span, found in zip(truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True):
         own = np.array(span, dtype=np.int64)
-        surest = order[edges[image] : edges[image + 1]][: len(own)]
+        surest = found[: len(own)]
         if len(surest) == len(own):
             pairs.append((own[np.argsort(left[0][own])], surest[np.argsort(left[1][surest])]))
     return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +215,6 @@ def has_points(truth: Dataset) -> Bools:
 
 @dataclass(eq=False, slots=True)
 class _Poses:
-    """Collects predictions picture by picture."""
-
     truth: Dataset
     k: int
     parts: list[Predictions] = field(default_factory=list)
@@ -240,13 +238,8 @@ class _Poses:
         index, k = np.zeros(0, dtype=np.int64), self.k
         empty = Predictions(index, np.zeros((0, 4)), np.zeros(0), np.zeros((0, k, 2)), np.zeros((0, k)))
         every = [empty, *self.parts]
-        return Predictions(
-            np.concatenate([part.image_index for part in every]),
-            np.concatenate([part.boxes for part in every]),
-            np.concatenate([part.scores for part in every]),
-            np.concatenate([part.keypoints for part in every]),
-            np.concatenate([part.keypoint_scores for part in every if part.keypoint_scores is not None]),
-        )
+        names = (each.name for each in fields(Predictions))
+        return Predictions(*(np.concatenate([getattr(part, name) for part in every]) for name in names))
 
     def estimated(self, matched: Ints | None = None) -> Estimated:
         every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from posetools.evaluation.diagnosis.mend import LABELS, Gain
-from posetools.evaluation.metrics import PCK_THRESHOLDS, PointScores, Subset
+from posetools.evaluation.metrics import PCK_THRESHOLDS, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
 from posetools.evaluation.thresholds import Separation
 
@@ -109,7 +110,8 @@ def errors_of_points(part: PosePart, boxes: str) -> TextTable:
     rows = []
     for name in part.scores.points["labelled"].by_keypoint:
         of = [part.scores.points[subset].by_keypoint[name] for subset in SEEN_SUBSETS]
-        rows.append((name, *(cell for each in of for cell in _error_cells(each))))
+        cells = ((str(each.points), str(each.missing), number(each.nme), number(each.error_px)) for each in of)
+        rows.append((name, *chain.from_iterable(cells)))
     names = tuple(
         f"{measure} {subset}" for subset in SEEN_SUBSETS for measure in ("points", "missing", "NME", "pixels")
     )
@@ -212,10 +214,6 @@ def _separation(found: Separation) -> Iterator[str]:
     best = found.best
     at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
     return map(number, (*at, found.average_precision, found.chance))
-
-
-def _error_cells(scores: PointScores) -> tuple[str, ...]:
-    return str(scores.points), str(scores.missing), number(scores.nme), number(scores.error_px)
 
 
 def _costs(gain: Gain, count: int | None) -> bool:

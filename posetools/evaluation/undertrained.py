@@ -132,10 +132,8 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
     if not len(boxes) or not len(truth):
         return
     best = 0.0
-    for image, rows in enumerate(truth.rows_of_images()):
-        found = boxes.boxes[boxes.image_index == image]
-        if len(found) and len(rows):
-            best = max(best, float(pairwise_iou(truth.boxes[list(rows)], found).max()))
+    for rows, found in zip(truth.rows_of_images(), boxes.rows_of_images(len(truth.images)), strict=True):
+        best = max(best, float(pairwise_iou(truth.boxes[list(rows)], boxes.boxes[found]).max(initial=0.0)))
     if best < OVERLAP:
         text = (
             f"none of {len(boxes)} predicted boxes overlaps a labelled object (the best IoU is {best:.2f}), as of a "

@@ -136,7 +136,7 @@ def publish(
         size=len(data),
         dropped={str(name): _tensor_bytes(value) for name, value in content.items() if name not in _KEPT},
         averaged="ema_state_dict" in content,
-        stage=_stage_of(meta),
+        stage=next((stage for stage, scope in SCOPES.items() if scope == scope_in(str(meta.get("cfg", "")))), None),
         config=_config_beside(checkpoint),
         meta=meta,
         notes=tuple(notes),
@@ -144,11 +144,7 @@ def publish(
 
 
 def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
-    """Return the weights to predict with, each in a storage of its own size.
-
-    Raises:
-        InputError: there are none, or one is no tensor or no finite number.
-    """
+    """Return the weights to predict with, each in a storage of its own size."""
     import torch
 
     given = content.get("state_dict")
@@ -312,11 +308,6 @@ def _storages(value: Any) -> Iterator[tuple[int, int]]:
         yield value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
         yield from _storages(part)
-
-
-def _stage_of(meta: Mapping[str, Any]) -> Stage | None:
-    said = scope_in(str(meta.get("cfg", "")))
-    return next((stage for stage, scope in SCOPES.items() if scope == said), None)
 
 
 def _config_beside(checkpoint: Path) -> Path | None:

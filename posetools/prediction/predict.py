@@ -68,14 +68,6 @@ class PredictRequest:
 
 
 @dataclass(slots=True)
-class Seen:
-    """One picture that was predicted on: its name, and the scores of what was found in it."""
-
-    name: str
-    scores: tuple[float, ...]
-
-
-@dataclass(slots=True)
 class PredictReport:
     """What was done.
 
@@ -86,7 +78,7 @@ class PredictReport:
         problems: one sentence for each picture that could not be read, and for what could not be held.
         notes: one sentence for each thing that the user may not expect.
         written: the files and folders that were written.
-        seen: the pictures one by one; only where nothing is written.
+        seen: the name of each picture and the scores of what was found in it; only where nothing is written.
     """
 
     pictures: int = 0
@@ -95,7 +87,7 @@ class PredictReport:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)
 
 
 def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
@@ -216,7 +208,7 @@ class _Sinks:
         self.report.pictures += 1
         self.report.objects += len(result)
         if self._keeps_seen:
-            self.report.seen.append(Seen(frame.name, tuple(result.scores.tolist())))
+            self.report.seen.append((frame.name, tuple(result.scores.tolist())))
         if self._document is not None:
             name, number = _place(source, frame)
             self._document.add(result, name, frame=number)
@@ -302,15 +294,12 @@ class _Run:
             return []
         pixels = np.ascontiguousarray(np.asarray(drawn)[..., ::-1])
         if self._root is not None and self._source.kind != "pictures":
-            self._opened(self._root, result.size, files).write(pixels)
+            if self._video is None:
+                path = self._root / _video_name(self._source)
+                self._video = files.enter_context(new_video(path, self._source.fps or _FPS, result.size))
+                self._sinks.report.written.append(path)
+            self._video.write(pixels)
         return [pixels] if self._request.show else []
-
-    def _opened(self, root: Path, size: tuple[int, int], files: ExitStack) -> VideoWriter:
-        if self._video is None:
-            path = root / _video_name(self._source)
-            self._video = files.enter_context(new_video(path, self._source.fps or _FPS, size))
-            self._sinks.report.written.append(path)
-        return self._video
 
     def _shown(self, pictures: Sequence[Picture]) -> bool:
         """Tell how far it is, show what is to be shown, and return whether the user wants no more."""
@@ -351,6 +340,5 @@ def _read(path: Path) -> Picture | str:
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Give the items a few at a time."""
     while batch := list(islice(items, size)):
         yield batch

@@ -140,21 +140,17 @@ def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, bo
     """
     own, iou = np.full(len(truth), -1, dtype=np.int64), np.zeros(len(truth))
     roles = np.full(len(predicted), int(Role.BACKGROUND), dtype=np.int64)
-    order = np.argsort(predicted.image_index, kind="stable")
-    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
     unlabelled = (truth.num_labelled == 0) & by_points
-    for image, everyone in enumerate(truth.rows_of_images()):
-        found = order[edges[image] : edges[image + 1]]
+    of_images = zip(truth.images, truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True)
+    for image, everyone, found in of_images:
         if not len(found):
             continue
-        found = found[np.argsort(-predicted.scores[found], kind="stable")]
         labelled = np.array(everyone, dtype=np.int64)
         crowds, rows = labelled[truth.iscrowd[labelled]], labelled[~truth.iscrowd[labelled]]
         overlap = pairwise_iou(predicted.boxes[found], truth.boxes[rows])
         oks = oks_with(truth, rows, predicted.keypoints[found][:, None]) if by_points else np.zeros_like(overlap)
         if boxes_are_labels:
-            size = truth.images[image].size
-            chosen = best_free(_of_box(predicted.boxes[found], truth.boxes[rows], size, oks))
+            chosen = best_free(_of_box(predicted.boxes[found], truth.boxes[rows], image.size, oks))
         else:
             chosen = best_free(*_passes(overlap, oks))
         roles[found] = _leftovers(overlap, unlabelled[rows], predicted.boxes[found], truth.boxes[crowds])

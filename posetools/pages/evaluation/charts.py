@@ -7,7 +7,7 @@ is one line of each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -241,14 +241,10 @@ class Chart:
 def box_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
     """Return the charts of the detectors: precision and recall, thresholds, calibration."""
     names = short_names(reports)
-    curves = [report.det.sweep.curve for report in reports]
-    calibrations = [
-        (name, i, report.det.calibration) for i, (name, report) in enumerate(zip(names, reports, strict=True))
-    ]
     return (
         _precision_recall("precision and recall of boxes", "IoU", [report.det.evaluation for report in reports], names),
-        _sweep_chart(curves, names),
-        _calibration_chart("calibration of boxes", calibrations),
+        _sweep_chart([report.det.sweep.curve for report in reports], names),
+        _calibration_chart("calibration of boxes", [report.det.calibration for report in reports], names),
     )
 
 
@@ -261,13 +257,10 @@ def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
         title = f"precision and recall of poses, {boxes}"
         charts.append(_precision_recall(title, "OKS", [part.evaluation for part in parts], names))
     charts.append(_visibility_chart(reports, names))
-    for what, of in (("objects", "object_calibration"), ("keypoints", "keypoint_calibration")):
-        lines: list[tuple[str, int, Calibration]] = []
-        for i, (name, report) in enumerate(zip(names, reports, strict=True)):
-            part = report.detected if what == "objects" else report.labelled
-            lines.append((name, i, getattr(part, of)))
-        boxes = "detected boxes" if what == "objects" else "labelled boxes"
-        charts.append(_calibration_chart(f"calibration of {what}, {boxes}", lines))
+    of_objects = [report.detected.object_calibration for report in reports]
+    of_keypoints = [report.labelled.keypoint_calibration for report in reports]
+    charts.append(_calibration_chart("calibration of objects, detected boxes", of_objects, names))
+    charts.append(_calibration_chart("calibration of keypoints, labelled boxes", of_keypoints, names))
     return tuple(charts)
 
 
@@ -402,9 +395,9 @@ def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
     return _chart("visible points by score, labelled boxes", lines, "recall", "precision", note=note)
 
 
-def _calibration_chart(title: str, found: Iterable[tuple[str, int, Calibration]]) -> Chart:
+def _calibration_chart(title: str, found: Sequence[Calibration], names: Sequence[str]) -> Chart:
     lines, notes = [], dict[str, None]()
-    for name, color, one in found:
+    for color, (name, one) in enumerate(zip(names, found, strict=True)):
         bins = [each for each in one.bins if each.score is not None and each.right is not None]
         x = np.array([each.score for each in bins], dtype=np.float64)
         y = np.array([each.right for each in bins], dtype=np.float64)
