@@ -75,7 +75,6 @@ def listed(what: str, lines: Sequence[str], most: int, rest: str) -> list[str]:
 
 
 def _rate(unit: str) -> ProgressColumn:
-    """Return a column that says how many are done in a second."""
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
 

@@ -11,20 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from posetools.cli.console import escape, table_of
+from posetools.evaluation import tables
 from posetools.evaluation.report import PosePart, Report
 from posetools.evaluation.scoring import PoseScores
-from posetools.evaluation.tables import (
-    DOUBT,
-    PCK_NAMES,
-    SEEN_SUBSETS,
-    TextTable,
-    flip_tests,
-    headline,
-    number,
-    short_names,
-    why_boxes,
-    why_poses,
-)
+from posetools.evaluation.tables import DOUBT, PCK_NAMES, SEEN_SUBSETS, number, short_names
 from posetools.evaluation.verdict import evaluation_verdict
 
 _PCK_IS = "PCK@t: share of labelled points nearer than t times the longer side of the labelled box."
@@ -56,7 +46,7 @@ def _print_pose(report: Report, out: Console) -> None:
     rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
     out.print(table_of(rows, "keypoints", *report.sides, title="OKS, PCK, NME"))
     out.print(_shares_of_keypoints(sides))
-    for flips in flip_tests([report]):
+    for flips in tables.flip_tests([report]):
         out.print(text_table(flips))
     _print_remarks(report, out)
     out.print(_PCK_IS)
@@ -115,22 +105,22 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
     for name, report in zip(short_names(reports), reports, strict=True):
         _print_remarks(report, out, f"{name}: " if len(reports) > 1 else "")
     out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
-    out.print(text_table(headline(reports)))
+    out.print(text_table(tables.headline(reports)))
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
         out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")
-    for flips in flip_tests(reports):
+    for flips in tables.flip_tests(reports):
         out.print(text_table(flips))
     for report in reports if len(reports) == 1 else ():
         out.print(_per_keypoint(report.labelled))
-        out.print(text_table(why_poses(report)))
-        out.print(text_table(why_boxes(report)))
+        out.print(text_table(tables.why_poses(report)))
+        out.print(text_table(tables.why_boxes(report)))
         for line in _sentences(report):
             out.print(line)
     if len(reports) > 1:
         out.print("`posetools eval --report FILE.html` shows keypoints, why AP is lost and the worst cases of each.")
 
 
-def text_table(source: TextTable) -> Table:
+def text_table(source: tables.TextTable) -> Table:
     """Return a table for the terminal."""
     return table_of(source.rows, *map(escape, source.columns), right=True, title=escape(source.title), frame=False)
 

@@ -142,7 +142,7 @@ def train(
     request = TrainRequest(
         stage="det" if stage == "all" else stage,
         data=data or positional,
-        config=None if stage == "all" else one_config(config or ()),
+        config=None if stage == "all" else _one_config(config or ()),
         configs=configs,
         work_dir=work_dir,
         resume=resume,
@@ -167,26 +167,18 @@ def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run:
     from posetools.training.spread.processes import one_of_several
 
     with one_of_several(request.launcher):
-        if dry_run:
-            from posetools.cli.train_all import try_out
+        from posetools.cli.train_all import run_all, try_out
+        from posetools.cli.train_display import run_one
 
+        if dry_run:
             try_out(request, configs, both=both)
         elif both:
-            from posetools.cli.train_all import run_all
-
             run_all(request, configs)
         else:
-            from posetools.cli.train_display import run_one
-
             run_one(request)
 
 
-def one_config(configs: Sequence[Path]) -> Path | None:
-    """Return the config of one stage.
-
-    Raises:
-        RequestError: there are several.
-    """
+def _one_config(configs: Sequence[Path]) -> Path | None:
     if len(configs) > 1:
         raise RequestError(
             f"--config must be given once, got {', '.join(map(str, configs))}\n"

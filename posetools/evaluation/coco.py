@@ -317,13 +317,7 @@ def _xywh_columns(boxes: Floats) -> list[Floats]:
 
 
 def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float]) -> Similarity:
-    """Return what measures the OKS of predicted (M, K, 2) keypoints and labelled ones.
-
-    Args:
-        truth: the labels.
-        keypoints: the predictions.
-        sigmas: K constants, the skeleton's.
-    """
+    """Return what measures the OKS of predicted (M, K, 2) keypoints and labelled ones; sigmas are the skeleton's K."""
     doubled = 2 * (2 * np.array(sigmas, dtype=np.float64)) ** 2
     labelled = truth.keypoints[:, :, 2] > 0
     without = ~labelled.any(axis=1)

@@ -389,8 +389,8 @@ def _pairs(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> tu
     if 2 * len(rows) >= len(truth):
         return rows, near[rows]
     # A detector's boxes have no keypoints at all.
-    points = predicted.keypoints if evaluation.kind == "keypoints" else None
-    left = [_centre(truth.boxes, None), _centre(predicted.boxes, points)]
+    points = predicted.keypoints if evaluation.kind == "keypoints" else predicted.boxes.reshape(-1, 2, 2)
+    left = [each[:, :, 0].mean(axis=1) for each in (truth.boxes.reshape(-1, 2, 2), points)]
     pairs: list[tuple[Ints, Ints]] = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
     for span, found in zip(truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True):
         own = np.array(span, dtype=np.int64)
@@ -398,9 +398,3 @@ def _pairs(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> tu
         if len(surest) == len(own):
             pairs.append((own[np.argsort(left[0][own])], surest[np.argsort(left[1][surest])]))
     return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
-
-
-def _centre(boxes: Floats, points: Floats | None) -> Floats:
-    """Return the (N,) x of the objects' middles."""
-    centre: Floats = boxes[:, [0, 2]].mean(axis=1) if points is None else points[:, :, 0].mean(axis=1)
-    return centre

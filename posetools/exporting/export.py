@@ -287,7 +287,6 @@ def _described(
     label: int,
     material: Material,
 ) -> tuple[Manifest, dict[str, bytes]]:
-    """Return the manifest, and the samples' files."""
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
     pipeline = PosePipeline(networks.detector, networks.estimator, skeleton, label=label, **thresholds.model_dump())
     samples, pictures = _samples(pipeline, material, request.samples)

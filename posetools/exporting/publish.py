@@ -155,7 +155,11 @@ def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
         place = f"state_dict.{name}"
         if not isinstance(value, torch.Tensor):
             raise InputError(path, place, must_be("value", "a tensor", type(value).__name__))
-        _check_finite(value, path, place)
+        wrong = int((~torch.isfinite(value)).sum()) if value.is_floating_point() else 0
+        if wrong:
+            problem = f"weights must be finite numbers, got {wrong} of {value.numel()} that are not"
+            hint = "the training has diverged: publish an earlier checkpoint; `posetools plot` shows where"
+            raise InputError(path, place, problem, hint=hint)
         tensor = value.detach()
         # A view is saved with all of the tensor that it is a part of.
         whole = tensor.untyped_storage().nbytes() == tensor.nelement() * tensor.element_size()
@@ -173,20 +177,6 @@ def _no_weights(content: Mapping[str, Any], path: Path) -> InputError:
         hint = "ema_state_dict alone does not tell whether it holds the averages: mmengine saves both, and swaps them"
     keys = ", ".join(sorted(map(str, content))[:5]) or "nothing"
     return InputError(path, "state_dict", f"must be there, with the weights of a model, got {keys}", hint=hint)
-
-
-def _check_finite(tensor: Any, path: Path, place: str) -> None:
-    import torch
-
-    if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
-        return
-    wrong = int((~torch.isfinite(tensor)).sum())
-    raise InputError(
-        path,
-        place,
-        f"weights must be finite numbers, got {wrong} of {tensor.numel()} that are not",
-        hint="the training has diverged: publish an earlier checkpoint; `posetools plot` shows where",
-    )
 
 
 def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: list[str]) -> dict[str, Any]:

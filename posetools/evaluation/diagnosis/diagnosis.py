@@ -122,7 +122,17 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
     matches = match_objects(truth, predicted, by_points=True, boxes_are_labels=boxes_are_labels)
     kinds = sort_points(truth, predicted.keypoints, matches, boxes_are_labels=boxes_are_labels)
     counted = (kinds != NOT_LABELLED).any(axis=1)
-    errors = _errors(truth, predicted, matches, kinds, boxes_are_labels)
+    found = matches.predicted >= 0
+    shifted: Bools = counted & found & (matches.iou < SAME_IOU) & (not boxes_are_labels)
+    errors = Errors(
+        truth=truth,
+        predicted=predicted,
+        matches=matches,
+        absent=counted & ~found,
+        boxes={"box_shifted": shifted},
+        points={kind: kinds == code for code, kind in enumerate(POINT_KINDS) if kind not in ("good", "no_box")},
+        quality=lambda predictions, rows: oks_with(truth, rows, predictions.keypoints),
+    )
     sigmas = truth.skeleton.sigmas
     ap, gained = gains(errors, ERROR_KINDS, lambda predictions: oks_scores(truth, predictions, sigmas).ap)
     own = {kind: kinds == code for code, kind in enumerate(POINT_KINDS)}
@@ -139,20 +149,6 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
         },
         gains=gained,
         cases=_cases(truth, predicted, matches, kinds),
-    )
-
-
-def _errors(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints, boxes_are_labels: bool) -> Errors:
-    counted, found = (kinds != NOT_LABELLED).any(axis=1), matches.predicted >= 0
-    shifted: Bools = counted & found & (matches.iou < SAME_IOU) & (not boxes_are_labels)
-    return Errors(
-        truth=truth,
-        predicted=predicted,
-        matches=matches,
-        absent=counted & ~found,
-        boxes={"box_shifted": shifted},
-        points={kind: kinds == code for code, kind in enumerate(POINT_KINDS) if kind not in ("good", "no_box")},
-        quality=lambda predictions, rows: oks_with(truth, rows, predictions.keypoints),
     )
 
 

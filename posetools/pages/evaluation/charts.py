@@ -93,21 +93,6 @@ def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, label:
     return svg("curve", (_WIDTH, _HEIGHT), label, parts, links=True)
 
 
-def _share_bar(shares: Sequence[tuple[str, str, float]]) -> Markup:
-    """Return a bar of parts that follow each other: style, text and share (0 to 1) of each."""
-    parts, left = [], 0.0
-    for style, text, share in shares:
-        if share > 0:
-            parts.append(
-                Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10">{}</rect>').format(
-                    style, 100 * left, 100 * share, tooltip(f"{text}: {share:.1%}")
-                )
-            )
-        left += share
-    label = ", ".join(f"{text} {share:.0%}" for _, text, share in shares if share > 0)
-    return bar(label, parts)
-
-
 def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[str], *, label: str, x: str) -> Markup:
     """Return one group of bars per keypoint, 0 to 1.
 
@@ -349,7 +334,13 @@ def object_chart(reports: Sequence[Report], cases: Sequence[ShownCase]) -> Chart
 def _kinds(diagnosis: Diagnosis, keypoint: str | None = None) -> Markup:
     counts = diagnosis.counts if keypoint is None else diagnosis.by_keypoint[keypoint]
     total = max(1, sum(counts[kind] for kind in POINT_KINDS))
-    return _share_bar([(f"k-{kind}", LABELS[kind], counts[kind] / total) for kind in POINT_KINDS])
+    shares = {kind: counts[kind] / total for kind in POINT_KINDS if counts[kind]}
+    parts, left = [], 0.0
+    for kind, share in shares.items():
+        rect = Markup('<rect class="k-{}" x="{:.2f}" width="{:.2f}" height="10">{}</rect>')
+        parts.append(rect.format(kind, 100 * left, 100 * share, tooltip(f"{LABELS[kind]}: {share:.1%}")))
+        left += share
+    return bar(", ".join(f"{LABELS[kind]} {share:.0%}" for kind, share in shares.items()), parts)
 
 
 def _precision_recall(title: str, measure: str, found: Sequence[Evaluation], names: Sequence[str]) -> Chart:
