@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from posetools.evaluation.scoring import PoseScores
     from posetools.workflow.demo import DemoResult
 
 
@@ -53,7 +52,11 @@ def print_result(result: DemoResult) -> None:
     boxes = result.det.det.scores
     rows = [("detector", "pictures", "AP50", number(boxes.ap50)), ("", "", "AP (0.5:0.95)", number(boxes.ap))]
     for boxes_are, part in result.pose.sides.items():
-        rows += _pose_rows("pose estimator" if part is result.pose.labelled else "", boxes_are, part.scores)
+        model = "pose estimator" if part is result.pose.labelled else ""
+        points = {subset: scores.overall.as_dict()["PCK@0.1"] for subset, scores in part.scores.points.items()}
+        rows.append((model, boxes_are, "PCK@0.1", number(points["labelled"])))
+        rows.append(("", "", "PCK@0.1, visible points", number(points["visible"])))
+        rows.append(("", "", "OKS AP", number(part.scores.oks.ap)))
     out.print()
     out.print(table_of(rows, "model", "on", "metric", "value", title="on pictures that training never saw"))
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
@@ -67,14 +70,3 @@ def print_result(result: DemoResult) -> None:
     out.print("\nlook at:")
     for path, what in result.files.items():
         out.print(f"  {escape(str(path))}  {escape(what)}")
-
-
-def _pose_rows(model: str, where: str, scores: PoseScores) -> list[tuple[str, str, str, str]]:
-    from posetools.evaluation.tables import number
-
-    points = {subset: number(keypoints.overall.as_dict()["PCK@0.1"]) for subset, keypoints in scores.points.items()}
-    return [
-        (model, where, "PCK@0.1", points["labelled"]),
-        ("", "", "PCK@0.1, visible points", points["visible"]),
-        ("", "", "OKS AP", number(scores.oks.ap)),
-    ]

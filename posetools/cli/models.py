@@ -34,7 +34,6 @@ Bundle = Annotated[
     Path | None, typer.Option(metavar="ZIP", help="Or: a bundle of `posetools export`; needs no OpenMMLab.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Amp = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 BboxThr = Annotated[
     float | None, typer.Option(min=0, max=1, help="Boxes need a higher score.", show_default="0.3, or the bundle's")
 ]

@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from posetools.cli.models import (
-    Amp,
-    BboxThr,
-    Bundle,
-    Det,
-    Device,
-    KptThr,
-    NmsThr,
-    Pose,
-    Run,
-    check_models,
-    load_pipeline,
-)
+from posetools.cli.console import console, progress, table_of
+from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
 from posetools.errors import counted, first_lines, printable
 
 if TYPE_CHECKING:
@@ -49,6 +38,7 @@ _AnnFile: TypeAlias = Annotated[
         help="COCO file whose image ids are used.", show_default="those of the images' data set, else 1, 2, ..."
     ),
 ]
+_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _FlipTest: TypeAlias = Annotated[
     bool, typer.Option("--flip-test", help="Average with the mirrored crop: a little better, at twice the time.")
 ]
@@ -94,7 +84,7 @@ def predict(
     skeleton: _Skeleton = None,
     flip_test: _FlipTest = False,
     device: Device = "auto",
-    amp: Amp = False,
+    amp: _Amp = False,
 ) -> None:
     """Find objects and their keypoints in pictures, videos, or what a camera sees.
 
@@ -119,7 +109,6 @@ def predict(
 
 
 def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], PosePipeline]) -> None:
-    from posetools.cli.console import progress
     from posetools.imaging.frames import open_sources
     from posetools.prediction.predict import check_request
     from posetools.prediction.predict import predict as predict_all
@@ -142,8 +131,6 @@ _NAMED = 4
 
 def print_report(report: PredictReport) -> None:
     """Print what was found, what was written, and what could not be read."""
-    from posetools.cli.console import console, table_of
-
     out = console()
     if report.seen:
         rows = [(name, str(len(scores)), _scores(scores)) for name, scores in report.seen[:_LISTED]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from posetools.cli.models import Amp, Device
+from posetools.cli.models import Device
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ _Launcher: TypeAlias = Annotated[
     Literal["none", "pytorch", "slurm", "mpi"],
     typer.Option(help="What has started this command as one of several processes: torchrun, srun or mpirun."),
 ]
+_Amp: TypeAlias = Annotated[bool, typer.Option("--amp", help="Mixed precision; needs a GPU.")]
 _Weights: TypeAlias = Annotated[
     str | None,
     typer.Option(
@@ -116,7 +117,7 @@ def train(
     work_dir: _WorkDir = None,
     resume: _Resume = False,
     device: Device = "auto",
-    amp: Amp = False,
+    amp: _Amp = False,
     weights: _Weights = None,
     epochs: _Epochs = None,
     seed: _Seed = None,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from posetools.cli.console import console, escape, table_of
+from posetools.cli.evaluate_tables import print_reports
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
 from posetools.core.stages import STAGES
@@ -20,14 +20,9 @@ from posetools.training.pair import EVALUATION, TrainAllResult, stage_requests, 
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult
 
-if TYPE_CHECKING:
-    from posetools.evaluation.report import Report
-
 
 def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
     """Train both stages, evaluate them together, and print what came of it."""
-    from posetools.cli.evaluate_tables import print_reports
-
     result = train_all(request, configs, Steps())
     if result.evaluation is not None:
         console().print()
@@ -52,20 +47,16 @@ def print_both(result: TrainAllResult) -> None:
     title = f"trained: {escape(str(result.work_dir))}"
     out.print(table_of(rows, "", "detector", "pose estimator", title=title))
     if result.evaluation is not None:
-        _print_verdicts(result, result.evaluation)
+        detected, poses = result.evaluation.det.scores.ap50, pck_of(result.evaluation.labelled.scores)
+        # What the models are worth whose training was cut short by time.
+        for one, measure, score in ((result.det, BOX_AP50, detected), (result.pose, PCK, poses)):
+            if one.enough:
+                out.print(verdict(measure, score, one.iterations, one.enough), soft_wrap=True)
     run = escape(str(result.work_dir))
     out.print(f"all numbers: {run}/{EVALUATION}")
     out.print(f"look at them: posetools eval --run {run} --report eval.html")
     out.print(f"use the pair: posetools predict --run {run} --output-root predictions PICTURES")
     out.print(f"take it away: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
-
-
-def _print_verdicts(result: TrainAllResult, report: Report) -> None:
-    """Print what the models are worth whose training was cut short by time."""
-    scores = {BOX_AP50: report.det.scores.ap50, PCK: pck_of(report.labelled.scores)}
-    for (measure, score), one in zip(scores.items(), (result.det, result.pose), strict=True):
-        if one.enough:
-            console().print(verdict(measure, score, one.iterations, one.enough), soft_wrap=True)
 
 
 def print_estimate(estimate: DryRun) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -111,7 +111,8 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
             "--show needs a screen, and this session has none\n  --output-root DIR writes what it would show"
         )
     if request.output_root is not None:
-        targets = {os.path.realpath(path) for path in _targets(request.output_root, sources)}
+        names = (one.names if one.kind == "pictures" else (_video_name(one),) for one in sources)
+        targets = {os.path.realpath(request.output_root / name) for name in chain.from_iterable(names)}
         for path in (path for source in sources for path in source.paths):
             if os.path.realpath(path) in targets:
                 raise RequestError(
@@ -131,12 +132,6 @@ def _check_labelme(request: PredictRequest, sources: Sequence[Source]) -> None:
     if request.output_root is not None:
         hint = "choose another --output-root, or empty this folder yourself"
         check_free(request.output_root, hint=hint)
-
-
-def _targets(output_root: Path, sources: Sequence[Source]) -> Iterator[Path]:
-    for source in sources:
-        names = source.names if source.kind == "pictures" else (_video_name(source),)
-        yield from (output_root / name for name in names)
 
 
 def _video_name(source: Source) -> str:

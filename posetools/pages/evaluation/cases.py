@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -34,15 +35,8 @@ NOTHING, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
 _GOOD = (None, "good")
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One drawn picture of a case.
-
-    Attributes:
-        name: ``label``, or ``prediction``, or the pair's where there are several.
-        uri: the picture itself; empty where it cannot be read.
-        text: what there is to say about it.
-    """
+class Panel(NamedTuple):
+    """One drawn picture of a case: ``label``, ``prediction`` or the pair's name; its URI, if it can be read; a text."""
 
     name: str
     uri: str
