@@ -18,7 +18,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -198,16 +197,12 @@ def _training_of(model: Detector | PoseEstimator, stage: Stage) -> Training | No
         return Training(iterations=number)
     if not (folder / METRICS).is_file() and log.epochs is not None and log.epochs < epochs:
         return Training(iterations=number, stopped=(log.epochs, epochs), command=shlex.join(words))
+    switches = [hook.get("switch_epoch") or 0 for hook in config.get("custom_hooks") or ()]
     return Training(
         iterations=number,
         loss=log.training.get("loss"),
         rate=log.training.get("base_lr") or log.training.get("lr"),
-        since=_last_switch(config, epochs) * (log.epoch_iterations or 0.0),
+        # From the last switch on it trains with its last pipeline.
+        since=max((epoch for epoch in switches if 0 < epoch < epochs), default=0) * (log.epoch_iterations or 0.0),
         command=shlex.join([*words, "--epochs", str(2 * epochs)]) if epochs else "",
     )
-
-
-def _last_switch(config: Any, epochs: int) -> int:
-    """Return the epoch from which a run trains with its last pipeline; 0 when it has one only."""
-    switches = [hook.get("switch_epoch") or 0 for hook in config.get("custom_hooks") or ()]
-    return max((epoch for epoch in switches if 0 < epoch < epochs), default=0)
