@@ -1,6 +1,6 @@
 """CVAT for images 1.1: one XML file for all pictures, with skeletons and boxes.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/cvat/test_cvat.py has one test for each point.
 
 - An object is a ``skeleton`` labelled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
   per picture). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is

@@ -1,6 +1,6 @@
 """DeepLabCut: the labels of a project, ``CollectedData_<scorer>.csv`` or ``.h5`` in each video's folder.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_deeplabcut.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/deeplabcut/ has one test for each point.
 
 - A row is a picture, an individual with at least one labelled point in it an object; a file without ``individuals`` has
   one. ``single`` (DeepLabCut's body parts that no animal has) is an individual like any other. NaN is not labelled. A

@@ -1,6 +1,6 @@
 """Label Studio: its JSON export (and JSON-MIN), one file for all pictures, everything in percent of the picture.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_label_studio.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/label_studio/ has one test for each point.
 
 - An object is a rectangle labelled with the category; its keypoints are the key points labelled with the keypoints'
   names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a

@@ -1,6 +1,6 @@
 """SLEAP: ``.slp`` files, read and written by sleap-io (extra ``sleap``).
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_sleap.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/sleap/test_sleap.py has one test for each point.
 
 - An instance that a person placed is an object; the nodes are the skeleton's keypoints, or are mapped or left out by
   name. Predicted instances are not read and counted in a finding.

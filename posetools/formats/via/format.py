@@ -1,6 +1,6 @@
 """VIA (VGG Image Annotator): a project of VIA 2 or 3, or VIA 2's annotations exported as JSON or CSV.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_via.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/via/test_via.py has one test for each point.
 
 - An object is a ``rect`` region labeled with the skeleton's category; its keypoints are ``point`` regions labeled
   with the keypoints' names. Which point belongs to which rectangle is decided as for labelme: see labelme_group.
