@@ -21,6 +21,7 @@ from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
 from posetools.core.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.core.folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
+from posetools.core.geometry import Floats
 from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
@@ -245,7 +246,7 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
         splits=tuple(tables),
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
-        keypoints={split: _visibilities(objects[split]) for split in tables},
+        keypoints={split: visibility_counts(objects[split].keypoints[:, :, 2]) for split in tables},
         pictures=bool(looks),
         notes=(*notes, *geometry_note(skeleton), *unsided),
     )
@@ -260,8 +261,9 @@ def _mirrored(
     return [one for one in found if (one.file, one.place) not in told], () if skeleton.template else notes
 
 
-def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:
-    counts = np.bincount(objects.keypoints[:, :, 2].astype(np.int8).ravel(), minlength=3)
+def visibility_counts(values: Floats) -> tuple[int, int, int]:
+    """Return how many visibilities, in an array of any shape, are 0, 1 and 2."""
+    counts = np.bincount(values.astype(np.int8).ravel(), minlength=3)
     return int(counts[0]), int(counts[1]), int(counts[2])
 
 
