@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -32,14 +32,8 @@ _PLACE = re.compile(r"(images|annotations)\[(\d+)\]")
 _OTHER = re.compile(r"\((?:([^():]+): )?images\[(\d+)\] ")
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """A picture in the page.
-
-    Attributes:
-        uri: the picture itself.
-        caption: its split and name.
-    """
+class Crop(NamedTuple):
+    """A picture in the page: the picture itself, and its split and name."""
 
     uri: str
     caption: str
@@ -66,7 +60,8 @@ class Cropper:
 
     def crops(self, finding: Finding) -> tuple[Crop, ...]:
         """Return pictures of what a finding is about: none, one, or the two that are alike."""
-        names = [name for name in self._checked.skeleton.names if _mentions(finding.message, name)]
+        skeleton, message = self._checked.skeleton, finding.message
+        names = [name for name in skeleton.names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message)]
         ringed = names if len(names) <= _MOST_RINGED else []
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
@@ -138,10 +133,6 @@ class Cropper:
         _, points = cut.place(boxes, points)
         _ring(drawn, points, [self._checked.skeleton.index[each] for each in ringed])
         return Crop(data_uri(drawn), f"{spot.split}: {spot.name}")
-
-
-def _mentions(message: str, name: str) -> bool:
-    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message) is not None
 
 
 def _row(values: Any, wanted: int) -> int | None:
