@@ -217,11 +217,7 @@ def _refusal(path: Path, error: BaseException) -> InputError:
 
 
 def _check_archive(path: Path, file: BinaryIO) -> None:
-    """Refuse an archive whose members are larger than itself, by its directory, before torch reads any of them.
-
-    Raises:
-        InputError: it is too large when it is unpacked, or its directory is damaged.
-    """
+    """Refuse an archive whose members are larger than itself, by its directory, before torch reads any of them."""
     is_archive = file.read(len(_ARCHIVE)) == _ARCHIVE
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -239,11 +235,7 @@ def _check_archive(path: Path, file: BinaryIO) -> None:
 
 
 def _check_content(path: Path, content: object) -> None:
-    """Refuse the content of a checkpoint that would be larger than its file once it is used.
-
-    Raises:
-        InputError: it is nested too deeply, repeats itself, or has a tensor that is larger than its numbers.
-    """
+    """Refuse the content of a checkpoint that would be larger than its file once it is used."""
     import torch
 
     def children(value: object) -> list[object]:

@@ -16,7 +16,6 @@ from posetools.errors import InputError, RequestError
 
 # The registry scope that a config of each stage names.
 SCOPES: Mapping[Stage, str] = {"det": "mmdet", "pose": "mmpose"}
-STAGES: tuple[Stage, ...] = tuple(SCOPES)
 
 
 def load_config(path: Path) -> Any:

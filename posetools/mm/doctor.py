@@ -191,14 +191,9 @@ def _check_kernels(gpu: Any, kernels: Sequence[str], built: str) -> Check:
     """Check that torch was built for a GPU: for its major version and no later minor one, or as PTX for an older."""
     major, minor = gpu["capability"]
     ok = any(_runs(kernel, major, minor) for kernel in kernels)
-    fix = ""
-    if not ok:
-        newer = (major, minor) > (9, 0)
-        fix = (
-            "take the newest stack, which has kernels for it: make install"
-            if newer
-            else "take the oldest stack, which has kernels down to sm_50: make install-oldest"
-        )
+    newest = "take the newest stack, which has kernels for it: make install"
+    oldest = "take the oldest stack, which has kernels down to sm_50: make install-oldest"
+    fix = "" if ok else newest if (major, minor) > (9, 0) else oldest
     found = f"sm_{major}{minor}; {built} has {', '.join(kernels)}"
     return Check(f"torch's kernels for {gpu['name']}", ok, found, f"kernels that run on sm_{major}{minor}", fix)
 

@@ -8,8 +8,7 @@ scope in force, so that both live in one process in any order. Checkpoints are l
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from posetools.mm.averages import is_stale, raw_weights, stale_text
 from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import drop_pretrained, evaluation_dataset, load_config
 from posetools.mm.stack import prepare
+from posetools.mm.weights import plan_weights, tensors_of
 from posetools.runtime.results import Detections, Poses, heatmap_size, shrink_heatmaps
 
 # With heatmaps, crops that go through the network at once: those of SimCC take some 13 MB each.
@@ -86,15 +86,12 @@ class _Model:
         return dataset.get("metainfo") or getattr(kind, "METAINFO", {})
 
     def _test_pipeline(self) -> list[Any]:
-        dataset = evaluation_dataset(self.config)
-        return [dict(step) for step in dataset["pipeline"]]
+        return [dict(step) for step in evaluation_dataset(self.config)["pipeline"]]
 
-    @contextmanager
-    def _in_scope(self) -> Iterator[None]:
+    def _in_scope(self) -> Any:
         from mmengine.registry import DefaultScope
 
-        with DefaultScope.overwrite_default_scope(self._scope):
-            yield
+        return DefaultScope.overwrite_default_scope(self._scope)
 
     def _predict(self, inputs: Sequence[Mapping[str, Any]], batch_size: int) -> list[Any]:
         """Return the data samples that the model gives for what the pipeline is to be fed with."""
@@ -166,7 +163,14 @@ class Detector(_Model):
     def __call__(self, pictures: Sequence[Picture]) -> list[Detections]:
         """Return the boxes found in each picture."""
         samples = self._predict([{"img": picture, "img_id": 0} for picture in pictures], self._batch_size)
-        return [_detections(sample.pred_instances) for sample in samples]
+        return [
+            Detections(
+                boxes=found.bboxes.cpu().numpy().astype(np.float64),
+                scores=found.scores.cpu().numpy().astype(np.float64),
+                labels=found.labels.cpu().numpy().astype(np.int64),
+            )
+            for found in (sample.pred_instances for sample in samples)
+        ]
 
 
 class PoseEstimator(_Model):
@@ -229,10 +233,6 @@ class PoseEstimator(_Model):
         """K."""
         return int(self.config.model.head.out_channels)
 
-    def __call__(self, picture: Picture, boxes: Floats) -> Poses:
-        """Return the keypoints of the (N, 4) boxes of one picture."""
-        return self.estimate([picture], [boxes])[0]
-
     def estimate(self, pictures: Sequence[Picture], boxes: Sequence[Floats], *, heatmaps: bool = False) -> list[Poses]:
         """Return the keypoints of the (N, 4) boxes of each picture; crops of several pictures share a batch.
 
@@ -284,19 +284,15 @@ def _weights_of(content: Mapping[str, Any], checkpoint: Path | str, *, raw: bool
 
 
 def _load_weights(model: Any, weights: Mapping[str, Any], checkpoint: Path | str, config: Path) -> None:
-    given = {name.removeprefix("module."): value for name, value in weights.items()}
-    own = model.state_dict()
-    # Counters of batch norm, which older checkpoints lack, have no part in predicting.
-    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    given, own = tensors_of(weights), model.state_dict()
+    plan = plan_weights(str(checkpoint), "", own, given)
     hint = f"is it the checkpoint of another config than {config}?"
-    missing = [name for name in needed if name not in given]
-    if missing:
-        problem = f"weights of all {len(needed)} parameters must be there, {len(missing)} are missing"
-        raise InputError(checkpoint, missing[0], problem, hint=hint)
-    for name in needed:
-        if given[name].shape != own[name].shape:
-            shapes = f"{tuple(own[name].shape)} as in the config, got {tuple(given[name].shape)}"
-            raise InputError(checkpoint, name, f"shape must be {shapes}", hint=hint)
+    if plan.missing:
+        total = len(plan.fits) + len(plan.reshaped) + len(plan.missing)
+        problem = f"weights of all {total} parameters must be there, {len(plan.missing)} are missing"
+        raise InputError(checkpoint, plan.missing[0], problem, hint=hint)
+    for name, found, wanted in plan.reshaped:
+        raise InputError(checkpoint, name, f"shape must be {wanted} as in the config, got {found}", hint=hint)
     model.load_state_dict(given, strict=False)
 
 
@@ -312,11 +308,3 @@ def _quicken(model: Any) -> None:
             module.conv = fuse_conv_bn_eval(module.conv, module.norm)
             module.with_norm = False
     model.to(memory_format=torch.channels_last)
-
-
-def _detections(found: Any) -> Detections:
-    return Detections(
-        boxes=found.bboxes.cpu().numpy().astype(np.float64),
-        scores=found.scores.cpu().numpy().astype(np.float64),
-        labels=found.labels.cpu().numpy().astype(np.int64),
-    )

@@ -90,7 +90,6 @@ def probe_checkpoint() -> dict[str, Any]:
 
 
 def _imports(*names: str) -> Callable[[], dict[str, Any]]:
-    """Return a probe that imports modules."""
     return lambda: {"imported": [importlib.import_module(name).__name__ for name in names]}
 
 

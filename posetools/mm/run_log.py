@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,24 +157,6 @@ class _Line:
     numbers: Mapping[str, float]
 
 
-@dataclass(slots=True)
-class _Joined:
-    """The lines of all starts that still count."""
-
-    lines: list[_Line] = field(default_factory=list)
-    resumed: list[float] = field(default_factory=list)
-    replaced: int = 0
-
-    def add(self, lines: Sequence[_Line]) -> None:
-        begin = min(line.iteration for line in lines if line.training)
-        kept = [line for line in self.lines if line.iteration < begin]
-        self.replaced += len(self.lines) - len(kept)
-        self.resumed = [at for at in self.resumed if at < begin]
-        if kept:
-            self.resumed.append(kept[-1].iteration)
-        self.lines = [*kept, *lines]
-
-
 def find_runs(folder: Path) -> tuple[Path, ...]:
     """Return the work folders that a folder stands for: itself, or those of its subfolders that are one, sorted.
 
@@ -197,21 +179,12 @@ def find_runs(folder: Path) -> tuple[Path, ...]:
 
 def logs_of(work_dir: Path) -> tuple[Path, ...]:
     """Return the logs in a work folder, one for each start, the earliest first."""
-    return tuple(
-        log
-        for start in sorted(path for path in work_dir.glob("*") if re.fullmatch(_TIMESTAMP, path.name))
-        if (log := _log_of_start(start)) is not None
-    )
-
-
-def _log_of_start(start: Path) -> Path | None:
-    # The same lines under three names: two of mmengine, one of its predecessors' habit.
-    places = (
-        start / "vis_data" / "scalars.json",
-        start / "vis_data" / f"{start.name}.json",
-        start / f"{start.name}.json",
-    )
-    return next((path for path in places if path.is_file()), None)
+    logs = []
+    for start in sorted(path for path in work_dir.glob("*") if re.fullmatch(_TIMESTAMP, path.name)):
+        # The same lines under three names: two of mmengine, one of its predecessors' habit.
+        names = "vis_data/scalars.json", f"vis_data/{start.name}.json", f"{start.name}.json"
+        logs += [path for path in map(start.joinpath, names) if path.is_file()][:1]
+    return tuple(logs)
 
 
 def read_run(work_dir: Path) -> RunLog:
@@ -234,24 +207,34 @@ def read_run(work_dir: Path) -> RunLog:
             f"{logs[-1]}: holds no iteration of training yet\n  mmengine logs every 10 or 50 iterations: look later"
         )
     per_epoch = _iterations_per_epoch(of_starts)
-    joined = _Joined()
-    for records in of_starts:
-        joined.add(_lines(records, per_epoch))
-    training = _curves(line for line in joined.lines if line.training)
-    metrics = _curves(line for line in joined.lines if not line.training)
-    last = max(line.iteration for line in joined.lines)
+    lines, resumed, replaced = _joined(_lines(records, per_epoch) for records in of_starts)
+    metrics = _curves(line for line in lines if not line.training)
     return RunLog(
         work_dir=work_dir,
-        training=training,
+        training=_curves(line for line in lines if line.training),
         metrics=metrics,
         epoch_iterations=per_epoch,
-        epochs=_epochs_done(joined.lines, per_epoch),
-        iterations=round(last),
-        resumed=tuple(joined.resumed),
+        epochs=_epochs_done(lines, per_epoch),
+        iterations=round(max(line.iteration for line in lines)),
+        resumed=tuple(resumed),
         best=_best(work_dir, metrics, per_epoch),
         broken=broken,
-        replaced=joined.replaced,
+        replaced=replaced,
     )
+
+
+def _joined(starts: Iterable[Sequence[_Line]]) -> tuple[list[_Line], list[float], int]:
+    """Return the lines of all starts that still count, after which iterations later ones went on, and how many not."""
+    lines, resumed, replaced = list[_Line](), list[float](), 0
+    for later in starts:
+        begin = min(line.iteration for line in later if line.training)
+        kept = [line for line in lines if line.iteration < begin]
+        replaced += len(lines) - len(kept)
+        resumed = [at for at in resumed if at < begin]
+        if kept:
+            resumed.append(kept[-1].iteration)
+        lines = [*kept, *later]
+    return lines, resumed, replaced
 
 
 def _read_log(path: Path) -> tuple[list[dict[str, Any]], int]:

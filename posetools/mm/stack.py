@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from posetools.errors import MissingExtraError, PosetoolsError, PosetoolsWarning, RequestError, RunError
 
@@ -129,14 +129,7 @@ def quiet() -> Iterator[None]:
 
     shown = warnings.showwarning
 
-    def show(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,  # noqa: ARG001  (warnings.showwarning's own signature)
-        line: str | None = None,  # noqa: ARG001
-    ) -> None:
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
         if issubclass(category, PosetoolsWarning):
             shown(message, category, filename, lineno)
             return

@@ -48,13 +48,8 @@ class WeightsPlan:
     unused: tuple[str, ...]
 
     @property
-    def is_whole(self) -> bool:
-        """Whether file and model have the same tensors."""
-        return not (self.reshaped or self.missing or self.unused)
-
-    @property
     def differences(self) -> tuple[str, ...]:
-        """Return a sentence for each kind of tensor that is not loaded."""
+        """Return a sentence for each kind of tensor that is not loaded; none where file and model have the same."""
         lines = []
         if self.reshaped:
             lines.append(f"of another shape, so left out: {_listed(_reshaped(self.reshaped))}")
@@ -148,8 +143,13 @@ def check_weights(
     Raises:
         RunError: the model cannot be built.
     """
+    from mmengine.registry import MODELS
+
     checked = [one for one in given if one.part or not config.get("resume")]
-    model = _tensors_of_model(config, stage) if checked else {}
+    if not checked:
+        return
+    with building(f"{config.filename}: the model", SCOPES[stage]):
+        model = MODELS.build(copy.deepcopy(config.model)).state_dict()
     for one in checked:
         wanted, offered = _inside(model, one.part), _inside(tensors_of(given[one]), one.prefix.rstrip("."))
         plan = plan_weights(one.source, one.part, wanted, offered)
@@ -167,13 +167,6 @@ def _nothing_fits(plan: WeightsPlan, wanted: Mapping[str, Any]) -> str:
         f"{plan.source}: none of its tensors fits {what}, "
         f"whose first is {first}, while the file's first other one is {other}{shape}"
     )
-
-
-def _tensors_of_model(config: Any, stage: Stage) -> dict[str, Any]:
-    from mmengine.registry import MODELS
-
-    with building(f"{config.filename}: the model", SCOPES[stage]):
-        return dict(MODELS.build(copy.deepcopy(config.model)).state_dict())
 
 
 def _inside(tensors: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -206,7 +199,7 @@ class WeightsHook(RunHook):
                 name: offered[name] if name in fits and name in offered else tensor.clone()
                 for name, tensor in model.items()
             }
-        elif not plan.is_whole:
+        elif plan.differences:
             lines = (
                 f"{source}: cannot be resumed: it is of another model than {runner.cfg.filename}",
                 *plan.differences,

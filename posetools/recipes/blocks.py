@@ -7,14 +7,13 @@ Each function returns lines of Python. What is a formula in the config stays one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
 
 from posetools.recipes.budget import enough_iterations
 from posetools.recipes.options import NONE, STOCK
 from posetools.recipes.recipe import StageRecipe
-from posetools.recipes.stock import BASE_LR, EMA_GAMMA, WARMUP_ITERS
+from posetools.recipes.stock import BASE_LR, BATCH, EMA_GAMMA, WARMUP_ITERS
 
 Lines = list[str]
 
@@ -22,47 +21,6 @@ Lines = list[str]
 # Comments beside a value end here; longer ones stand above it.
 _WIDTH = 110
 _NEARLY = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class StageConfig:
-    """What the shared parts of one config are made from.
-
-    Attributes:
-        recipe: all values of the stage.
-        data_root: the data set's folder, with forward slashes, as the user gave it.
-        samples: how many training samples the data set has.
-        sample: what one is called (``pictures``, ``objects``).
-        stock_batch: the batch that the stock learning rate is for.
-        workers: processes per loader.
-    """
-
-    recipe: StageRecipe
-    data_root: str
-    samples: int
-    sample: str
-    stock_batch: int
-    workers: int
-
-    @property
-    def switches(self) -> bool:
-        """Whether training changes from strong to weak augmentation on the way."""
-        return 0 < self.recipe.stage2_epochs < self.recipe.epochs
-
-    @property
-    def first_pipeline(self) -> str:
-        """The name of the pipeline that training begins with."""
-        return "train_pipeline_stage2" if self.recipe.stage2_epochs == self.recipe.epochs else "train_pipeline"
-
-    @property
-    def iterations_per_epoch(self) -> int:
-        """How often the weights change in one epoch, in one process."""
-        return -(-self.samples * self.recipe.repeat // self.recipe.batch_size)
-
-    @property
-    def iterations(self) -> int:
-        """How often the weights change in all, in one process."""
-        return self.recipe.epochs * self.iterations_per_epoch
 
 
 def title(name: str) -> str:
@@ -81,7 +39,7 @@ def header(what: str, base: str, tools: str) -> Lines:
     ]
 
 
-def assigned(stage: StageConfig, name: str, field: str, note: str = "") -> Lines:
+def assigned(stage: StageRecipe, name: str, field: str, note: str = "") -> Lines:
     """Return the line that gives a chosen value a name, with the reason beside it, or above where it is long.
 
     Args:
@@ -90,7 +48,7 @@ def assigned(stage: StageConfig, name: str, field: str, note: str = "") -> Lines
         field: of the recipe.
         note: what the comment says before the reason.
     """
-    because = stage.recipe.because[field]
+    because = stage.because[field]
     value = because.formula or repr(because.value)
     if because.formula:
         result = f"{because.value:.2g}" if isinstance(because.value, float) else because.value
@@ -112,11 +70,11 @@ def item(text: str) -> Lines:
     return [f"# {line}" for line in wrap(text, _WIDTH, initial_indent="- ", subsequent_indent="  ")]
 
 
-def schedule_numbers(stage: StageConfig) -> Lines:
-    """Return the numbers that everything else in the config follows from."""
-    repeat, samples = stage.recipe.repeat, f"{stage.samples} {stage.sample}"
+def schedule_numbers(stage: StageRecipe, workers: int) -> Lines:
+    """Return the numbers that everything else in the config follows from; ``workers``: processes per loader."""
+    repeat, samples = stage.repeat, f"{stage.samples} {stage.sample}"
     repeated = " * repeat" if repeat > 1 else ""
-    ema = [] if stage.recipe.ema_momentum is None else assigned(stage, "ema_momentum", "ema_momentum")
+    ema = [] if stage.ema_momentum is None else assigned(stage, "ema_momentum", "ema_momentum")
     return [
         title("schedule"),
         *assigned(stage, "max_epochs", "epochs", "the rest of the schedule follows from it"),
@@ -125,7 +83,7 @@ def schedule_numbers(stage: StageConfig) -> Lines:
         *assigned(stage, "val_interval", "val_interval"),
         *assigned(stage, "batch_size", "batch_size", "on one device"),
         *assigned(stage, "val_batch_size", "val_batch_size"),
-        f"num_workers = {stage.workers}  # processes per loader; more where cores are free",
+        f"num_workers = {workers}  # processes per loader; more where cores are free",
         "persistent_workers = num_workers > 0  # torch refuses to keep workers where there are none",
         *rate(stage),
         f"# Stock warms up for {WARMUP_ITERS} iterations whatever the data; on a small set that is most of the run.",
@@ -138,19 +96,19 @@ def schedule_numbers(stage: StageConfig) -> Lines:
     ]
 
 
-def _enough(stage: StageConfig) -> Lines:
+def _enough(stage: StageRecipe) -> Lines:
     """Return the line by which ``posetools train`` judges a run whose length was chosen by time."""
-    enough = enough_iterations(stage.samples, stage.recipe.batch_size)
+    enough = enough_iterations(stage.samples, stage.batch_size)
     # Whole epochs seldom make exactly as many.
-    if "epochs" in stage.recipe.stated or stage.iterations > _NEARLY * enough:
+    if "epochs" in stage.stated or stage.iterations > _NEARLY * enough:
         return []
     return [f"enough_iterations = {enough}  # what the recipe aims at where time does not limit it"]
 
 
-def rate(stage: StageConfig) -> Lines:
+def rate(stage: StageRecipe) -> Lines:
     """Return the learning rate."""
-    if "lr" in stage.recipe.stated:
-        return [f"base_lr = {stage.recipe.lr!r}  # as stated; stock is {BASE_LR}, for batches of {stage.stock_batch}"]
+    if "lr" in stage.stated:
+        return [f"base_lr = {stage.lr!r}  # as stated; stock is {BASE_LR}, for batches of {BATCH[stage.stage]}"]
     return [
         "# Adam's rate goes with the square root of the batch (Malladi et al., On the SDEs and Scaling Rules for",
         "# Adaptive Gradient Algorithms, 2022).",
@@ -158,7 +116,7 @@ def rate(stage: StageConfig) -> Lines:
     ]
 
 
-def schedule(stage: StageConfig, *, dynamic: bool, metric: str, keep: int | None, seed: int | None) -> Lines:
+def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None, seed: int | None) -> Lines:
     """Return loop, optimizer, learning rate, checkpoints, seed and starting weights.
 
     Args:
@@ -187,22 +145,32 @@ def schedule(stage: StageConfig, *, dynamic: bool, metric: str, keep: int | None
     ]
     if seed is not None:
         lines.append(f"randomness = dict(seed={seed})  # so that a run can be repeated")
-    if stage.recipe.load_from is not None:
-        lines += commented(
-            f"The whole model starts from it, as far as it fits: {stage.recipe.because['load_from'].reason}"
-        )
-        lines.append(f"load_from = {weights_path(stage.recipe.load_from)!r}")
+    if stage.load_from is not None:
+        lines += commented(f"The whole model starts from it, as far as it fits: {stage.because['load_from'].reason}")
+        lines.append(f"load_from = {weights_path(stage.load_from)!r}")
     return [*lines, ""]
 
 
-def loader(split: str, dataset: Sequence[str], *, repeated: str = "") -> Lines:
-    """Return one data loader.
+def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = ()) -> Lines:
+    """Return the data loaders.
 
     Args:
-        split: ``train`` or ``val``.
-        dataset: further arguments of its data set.
-        repeated: the type of the data set, when an epoch goes through it several times.
+        stage: the stage.
+        train: further arguments of the data set to train on.
+        val: those of the one to evaluate on.
+        note: comments on evaluation.
     """
+    return [
+        title("loaders and evaluation"),
+        *_loader("train", train, repeated=stage.repeat > 1),
+        *note,
+        *_loader("val", val),
+        "test_dataloader = val_dataloader",
+        "",
+    ]
+
+
+def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False) -> Lines:
     batch = "batch_size" if split == "train" else "val_batch_size"
     arguments = [
         "data_root=data_root,",
@@ -212,7 +180,7 @@ def loader(split: str, dataset: Sequence[str], *, repeated: str = "") -> Lines:
         *dataset,
     ]
     if repeated:
-        inner = ["dataset=dict(", *indent([f"type={repeated!r},", *arguments], 4), ")"]
+        inner = ["dataset=dict(", *indent(["type='CocoDataset',", *arguments], 4), ")"]
         arguments = ["_delete_=True,", "type='RepeatDataset',", "times=repeat,", *inner]
     return [
         f"{split}_dataloader = dict(",
@@ -225,7 +193,7 @@ def loader(split: str, dataset: Sequence[str], *, repeated: str = "") -> Lines:
     ]
 
 
-def hooks(stage: StageConfig, *, scope: str, pipeline: str) -> Lines:
+def hooks(stage: StageRecipe, *, scope: str, pipeline: str) -> Lines:
     """Return ``custom_hooks``, which a config can only replace as a whole.
 
     Args:
@@ -234,7 +202,7 @@ def hooks(stage: StageConfig, *, scope: str, pipeline: str) -> Lines:
         pipeline: the expression of the pipeline that is switched to.
     """
     lines: Lines = []
-    if stage.recipe.ema_momentum is not None:
+    if stage.ema_momentum is not None:
         lines += [
             f"    # Stock has gamma {EMA_GAMMA}: a short run ends before the average is one.",
             "    dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=ema_momentum,",
@@ -251,19 +219,19 @@ def hooks(stage: StageConfig, *, scope: str, pipeline: str) -> Lines:
     return [why, "custom_hooks = [", *lines, "]", ""]
 
 
-def init_cfg(stage: StageConfig, *, stock: str | None = None) -> Lines:
+def init_cfg(stage: StageRecipe, *, stock: str | None = None) -> Lines:
     """Return the arguments of the backbone that say what it starts from and whether it learns; none where as stock.
 
     Args:
         stage: the stage.
         stock: a checkpoint that stands for ``stock`` where the base config has another model's.
     """
-    backbone, frozen = stage.recipe.backbone, []
-    if stage.recipe.freeze == "backbone":
-        why = stage.recipe.because["freeze"].reason
+    backbone, frozen = stage.backbone, []
+    if stage.freeze == "backbone":
+        why = stage.because["freeze"].reason
         frozen = [f"frozen_stages=4, norm_eval=True,  # {why}: neither weights nor BN statistics change"]
     if backbone == NONE:
-        return [f"init_cfg=None,  # {stage.recipe.because['backbone'].reason}: no other download", *frozen]
+        return [f"init_cfg=None,  # {stage.because['backbone'].reason}: no other download", *frozen]
     checkpoint = stock if backbone == STOCK else weights_path(backbone)
     if checkpoint is None:
         return frozen

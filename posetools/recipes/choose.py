@@ -31,19 +31,8 @@ from posetools.recipes.recipe import (
     choice,
     cpu_seconds,
     sample_gib,
-    stated_values,
 )
-from posetools.recipes.stock import (
-    BASE_LR,
-    DET,
-    DET_BATCH,
-    EMA_MOMENTUM,
-    POSE,
-    POSE_BATCH,
-    SEED,
-    STOCK_TEXT,
-    WARMUP_ITERS,
-)
+from posetools.recipes.stock import BASE_LR, BATCH, EMA_MOMENTUM, SEED, STOCK_TEXT, WARMUP_ITERS
 
 # Input of the detector: its longer side, and how large the 10th percentile of the objects should be in it.
 DET_SIDE, DET_SIDE_MOST, DET_OBJECT = 640, 1280, 16
@@ -86,7 +75,7 @@ def coco_weights(case: Case) -> str:
     Raises:
         RequestError: it has none.
     """
-    checkpoint = DET[case.said.size].coco if isinstance(case.said, DetOptions) else POSE[case.said.size].coco
+    checkpoint = case.stock.coco
     if checkpoint is None:
         raise RequestError(
             f"--{case.stage}-load-from: coco has no checkpoint of RTMPose-{case.said.size}\n"
@@ -145,7 +134,7 @@ def _load_from(case: Case) -> Because:
 def _backbone(case: Case) -> Because:
     if case["load_from"] is not None:
         return Because(NONE, "load_from brings its weights")
-    if case.stage == "det" and isinstance(case.said, DetOptions) and not DET[case.said.size].pretrained:
+    if not case.stock.pretrained:
         return Because(STOCK, "the stock recipe has no ImageNet weights for this size: it starts at random")
     return Because(STOCK, "pretrained weights, downloaded when training starts")
 
@@ -291,7 +280,7 @@ def _val_interval(case: Case) -> Because:
 
 
 def _lr(case: Case) -> Because:
-    batch, stock = case["batch_size"], DET_BATCH if case.stage == "det" else POSE_BATCH
+    batch, stock = case["batch_size"], BATCH[case.stage]
     rate = max(LR_LEAST, BASE_LR * sqrt(batch / stock))
     formula = f"max({LR_LEAST}, {BASE_LR} * (batch_size / {stock})**0.5)"
     why = f"stock is for batches of {stock}; times the root of {batch}/{stock}, {LR_LEAST} at least"
@@ -307,7 +296,7 @@ def _warmup_iters(case: Case) -> Because:
 
 
 def _ema_momentum(case: Case) -> Because:
-    if isinstance(case.said, PoseOptions) and case.said.ema is None and not POSE[case.said.size].ema:
+    if case.said.ema is None and not case.stock.ema:
         return Because(None, "the stock recipe of this size keeps no average")
     count = case["epochs"] * case.iterations_per_epoch(case["repeat"])
     momentum = min(0.1, max(EMA_MOMENTUM, EMA_SHARE / count))
@@ -429,7 +418,8 @@ def _stage(case: Case) -> StageRecipe:
         case.because["rotation"] = _stated(case, "rotation") or rotation(case)
         case.because["flip"] = flip(case)
     values = {name: case[name] for name in RULES}
-    return StageRecipe(**values, because=case.because, stated=stated_values(case.said))
+    stated = frozenset(filter(case.states, type(case.said).model_fields))
+    return StageRecipe(case.stage, case.samples, case.sample, **values, because=case.because, stated=stated)
 
 
 def _stated(case: Case, name: str) -> Because | None:
@@ -445,20 +435,15 @@ def _stated(case: Case, name: str) -> Because | None:
 
 
 def _check(case: Case) -> None:
-    """Refuse what cannot work together."""
     if case["repeat"] > 1 and 0 < case["stage2_epochs"] < case["epochs"]:
         raise RequestError(
             f"{case.stage}.repeat: must be 1 where augmentation changes on the way, got {case['repeat']}: "
             "the switch to stage 2 does not reach into a RepeatDataset\n"
             '  more epochs do the same; or augmentation = "light"'
         )
-    if case["freeze"] == "backbone" and case["load_from"] is None and not _has_backbone_weights(case):
+    at_random = case["backbone"] == NONE or (case["backbone"] == STOCK and not case.stock.pretrained)
+    if case["freeze"] == "backbone" and case["load_from"] is None and at_random:
         raise RequestError(
             f"--freeze ({case.stage}): backbone needs weights that are worth keeping, but this one starts at random\n"
             f"  --pretrained coco, --backbone FILE or --{case.stage}-load-from FILE gives it some"
         )
-
-
-def _has_backbone_weights(case: Case) -> bool:
-    stock = not isinstance(case.said, DetOptions) or DET[case.said.size].pretrained
-    return case["backbone"] != NONE and (case["backbone"] != STOCK or stock)

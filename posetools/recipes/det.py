@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
-from posetools.recipes.blocks import Lines, StageConfig, indent, title
+from posetools.recipes.blocks import Lines, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import NONE, STOCK, STRIDE, DetSize
-from posetools.recipes.recipe import Recipe
-from posetools.recipes.stock import DET, DET_BATCH, DET_INPUT, DetStock
+from posetools.recipes.recipe import Recipe, StageRecipe
+from posetools.recipes.stock import DET, DET_INPUT, DetStock
 
 # Changes of scale where there is no time to learn from the stock ones.
 _LIGHT_SCALES = (0.8, 1.25)
@@ -16,23 +16,17 @@ _LIGHT_SCALES = (0.8, 1.25)
 _PALETTE = (0, 127, 255)
 
 
-def det_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> StageConfig:
-    """Return what the shared parts of the config are made from; a sample is a picture, empty or not."""
-    return StageConfig(recipe.det, data_root, facts.train.pictures, "pictures", DET_BATCH, recipe.workers)
-
-
-def det_config(stage: StageConfig, size: DetSize, skeleton: Skeleton, facts: DataFacts, seed: int) -> str:
-    """Return the config that trains RTMDet on one category."""
-    stock = DET[size]
-    negatives = facts.train.negatives
+def det_config(data_root: str, recipe: Recipe, size: DetSize, skeleton: Skeleton, facts: DataFacts) -> str:
+    """Return the config that trains RTMDet on one category; a sample is a picture, empty or not."""
+    stage, stock, negatives = recipe.det, DET[size], facts.train.negatives
     # Restated only where something in them differs: they are half of the file.
-    restated = stage.recipe.input_size != DET_INPUT or negatives > 0 or stage.recipe.light or stage.recipe.repeat > 1
+    restated = stage.input_size != DET_INPUT or negatives > 0 or stage.light or stage.repeat > 1
     category = skeleton.category.name
     lines = [
-        *blocks.header(f"RTMDet-{size} that finds {category!r} in {stage.data_root!r}", stock.base, "mmdet"),
-        *_data(stage, category, size=restated),
-        *blocks.schedule_numbers(stage),
-        *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=seed),
+        *blocks.header(f"RTMDet-{size} that finds {category!r} in {data_root!r}", stock.base, "mmdet"),
+        *_data(stage, data_root, category, size=restated),
+        *blocks.schedule_numbers(stage, recipe.workers),
+        *blocks.schedule(stage, dynamic=True, metric="coco/bbox_mAP", keep=None, seed=recipe.seed),
         *_model(stage, stock),
         *([title("pipelines"), *_pipelines(stage, stock, negatives > 0)] if restated else []),
         *_loaders(stage, negatives, restated=restated),
@@ -47,10 +41,10 @@ def _name(pipeline: str, *, restated: bool) -> str:
     return pipeline if restated else f"_base_.{pipeline}"
 
 
-def _data(stage: StageConfig, category: str, *, size: bool) -> Lines:
+def _data(stage: StageRecipe, data_root: str, category: str, *, size: bool) -> Lines:
     return [
         title("data"),
-        f"data_root = {stage.data_root!r}  # seen from the folder in which training is started",
+        f"data_root = {data_root!r}  # seen from the folder in which training is started",
         "# A tuple, with the comma: of a plain string every letter would be a class.",
         f"metainfo = dict(classes=({category!r}, ), palette=[{_PALETTE}])",
         *(blocks.assigned(stage, "input_size", "input_size", "width, height; multiples of 32") if size else []),
@@ -58,11 +52,11 @@ def _data(stage: StageConfig, category: str, *, size: bool) -> Lines:
     ]
 
 
-def _model(stage: StageConfig, stock: DetStock) -> Lines:
-    recipe, init, note = stage.recipe, blocks.init_cfg(stage), []
-    if recipe.backbone == NONE and not stock.pretrained:
+def _model(stage: StageRecipe, stock: DetStock) -> Lines:
+    init, note = blocks.init_cfg(stage), []
+    if stage.backbone == NONE and not stock.pretrained:
         init = init[1:]
-    if recipe.backbone in (STOCK, NONE) and recipe.load_from is None and not stock.pretrained:
+    if stage.backbone in (STOCK, NONE) and stage.load_from is None and not stock.pretrained:
         note = ["# The stock recipe has no ImageNet weights for this size: the backbone starts at random."]
     plain = ["    backbone=dict(norm_cfg=norm_cfg),"]
     return [
@@ -78,12 +72,12 @@ def _model(stage: StageConfig, stock: DetStock) -> Lines:
     ]
 
 
-def _pipelines(stage: StageConfig, stock: DetStock, negatives: bool) -> Lines:
+def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> Lines:
     crop = "crop_size=input_size" + (", allow_negative_crop=True" if negatives else "")
     mosaic = f"img_scale=input_size, pad_val=114.0{', ' + stock.mosaic if stock.mosaic else ''}"
     load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
     scale = f"ratio_range=({stock.smallest}, 2.0), keep_ratio=True"
-    weak_scale = f"ratio_range={_LIGHT_SCALES}, keep_ratio=True" if stage.recipe.light else scale
+    weak_scale = f"ratio_range={_LIGHT_SCALES}, keep_ratio=True" if stage.light else scale
     colour = [
         f"dict(type='RandomCrop', {crop}),",
         "dict(type='YOLOXHSVRandomAug'),",
@@ -116,13 +110,13 @@ def _pipelines(stage: StageConfig, stock: DetStock, negatives: bool) -> Lines:
         else "."
     )
     lines = [why]
-    if stage.recipe.light:
-        lines += blocks.commented(f"Light from the first epoch on: {stage.recipe.because['augmentation'].reason}")
-    if stage.recipe.stage2_epochs < stage.recipe.epochs:
+    if stage.light:
+        lines += blocks.commented(f"Light from the first epoch on: {stage.because['augmentation'].reason}")
+    if stage.stage2_epochs < stage.epochs:
         lines += _list("train_pipeline", strong)
-    if stage.recipe.stage2_epochs:
+    if stage.stage2_epochs:
         lines += _list("train_pipeline_stage2", weak)
-    return [*lines, *_list("test_pipeline", test), *_tta(stage.recipe.input_size), ""]
+    return [*lines, *_list("test_pipeline", test), *_tta(stage.input_size), ""]
 
 
 def _tta(input_size: tuple[int, int]) -> Lines:
@@ -153,21 +147,15 @@ def _list(name: str, entries: Lines) -> Lines:
     return [f"{name} = [", *indent(entries, 4), "]"]
 
 
-def _loaders(stage: StageConfig, negatives: int, *, restated: bool) -> Lines:
-    train, repeated = [], stage.recipe.repeat > 1
+def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> Lines:
+    train = []
     if negatives:
         train.append(f"# {negatives} pictures without an object stay in: they teach what is none.")
-    if repeated:
+    if stage.repeat > 1:
         # RepeatDataset replaces the whole data set of the base config.
         train.append(f"filter_cfg=dict(filter_empty_gt={not negatives}, min_size=32),")
     elif negatives:
         train.append("filter_cfg=dict(filter_empty_gt=False),")
     if restated or stage.first_pipeline != "train_pipeline":
         train.append(f"pipeline={_name(stage.first_pipeline, restated=restated)},")
-    return [
-        title("loaders and evaluation"),
-        *blocks.loader("train", train, repeated="CocoDataset" if repeated else ""),
-        *blocks.loader("val", ["pipeline=test_pipeline,"] if restated else []),
-        "test_dataloader = val_dataloader",
-        "",
-    ]
+    return blocks.loaders(stage, train, ["pipeline=test_pipeline,"] if restated else [])

@@ -13,15 +13,14 @@ from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
 from posetools.errors import RequestError, counted
 from posetools.files.disk import read_text, write_texts
-from posetools.recipes.blocks import StageConfig
 from posetools.recipes.budget import too_few
 from posetools.recipes.choose import SHARE, choose
-from posetools.recipes.det import det_config, det_stage
+from posetools.recipes.det import det_config
 from posetools.recipes.facts import DataFacts, read_facts
 from posetools.recipes.machine import Machine, read_machine
 from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
-from posetools.recipes.pose import pose_config, pose_stage
-from posetools.recipes.recipe import Measured, Recipe, cpu_seconds, flops
+from posetools.recipes.pose import pose_config
+from posetools.recipes.recipe import Measured, Recipe, StageRecipe, cpu_seconds, flops
 
 DEFAULT_OPTIONS = RecipeOptions()
 _FEW_ITERATIONS = 2000
@@ -43,6 +42,10 @@ class EmittedPair:
     det: Path
     pose: Path
     notes: tuple[str, ...] = ()
+
+    def of(self, stage: Stage) -> Path:
+        """Return the config of a stage."""
+        return self.det if stage == "det" else self.pose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +95,10 @@ def emit_pair(
     facts, machine = read_facts(data_root, skeleton), machine or read_machine()
     recipe = choose(options, facts, machine, skeleton, measured)
     root = data_root.as_posix()
-    det, pose = det_stage(root, recipe, facts), pose_stage(root, recipe, facts)
     det_path, pose_path = pair_paths(options, skeleton, out)
     texts = {
-        det_path: det_config(det, options.det.size, skeleton, facts, recipe.seed),
-        pose_path: pose_config(pose, options.pose, skeleton, recipe.seed),
+        det_path: det_config(root, recipe, options.det.size, skeleton, facts),
+        pose_path: pose_config(root, recipe, options.pose, skeleton),
     }
     if not overwrite:
         _check_free(texts)
@@ -104,8 +106,8 @@ def emit_pair(
     known = measured or {}
     minutes, unknown = options.minutes, Measured()
     notes = (
-        _note("det", det, options.det, machine, known.get("det", unknown), minutes),
-        _note("pose", pose, options.pose, machine, known.get("pose", unknown), minutes),
+        _note(recipe.det, options.det, machine, known.get("det", unknown), minutes),
+        _note(recipe.pose, options.pose, machine, known.get("pose", unknown), minutes),
     )
     return ChosenPair(det_path, pose_path, notes, recipe=recipe, facts=facts)
 
@@ -130,29 +132,24 @@ def check_absent(paths: Sequence[Path]) -> None:
 
 
 def _note(
-    name: Stage,
-    stage: StageConfig,
-    said: DetOptions | PoseOptions,
-    machine: Machine,
-    measured: Measured,
-    limit: float | None,
+    recipe: StageRecipe, said: DetOptions | PoseOptions, machine: Machine, measured: Measured, limit: float | None
 ) -> str:
-    recipe = stage.recipe
-    warmup = min(recipe.warmup_iters, stage.iterations)
+    name = recipe.stage
+    warmup = min(recipe.warmup_iters, recipe.iterations)
     repeated = f", {recipe.repeat} times an epoch" if recipe.repeat > 1 else ""
     text = (
-        f"{name}: {stage.samples} {stage.sample} in batches of {recipe.batch_size}{repeated}; {recipe.epochs} epochs "
-        f"of {counted(stage.iterations_per_epoch, 'iteration')}: {stage.iterations} in all, {warmup} of them warm-up; "
-        f"learning rate {recipe.lr:.2g}"
+        f"{name}: {recipe.samples} {recipe.sample} in batches of {recipe.batch_size}{repeated}; {recipe.epochs} epochs "
+        f"of {counted(recipe.iterations_per_epoch, 'iteration')}: {recipe.iterations} in all, {warmup} of them "
+        f"warm-up; learning rate {recipe.lr:.2g}"
     )
     if measured.batch_note:
         text += f"\n    batch: {measured.batch_note}"
-    if too_few(stage.iterations):
-        text += f"\n    {too_few(stage.iterations)}"
-    elif stage.iterations < _FEW_ITERATIONS:
+    if too_few(recipe.iterations):
+        text += f"\n    {too_few(recipe.iterations)}"
+    elif recipe.iterations < _FEW_ITERATIONS:
         text += f"\n    fewer than {_FEW_ITERATIONS} iterations are few: more epochs or a smaller batch give more"
     if machine.gpu is None:
-        minutes, source = _minutes(said, stage, machine, measured)
+        minutes, source = _minutes(said, recipe, machine, measured)
         text += f"\n    about {minutes:.{0 if minutes >= 10 else 1}f} min on {machine} ({source})"
         if limit and recipe.epochs == 1 and minutes > limit * SHARE[name]:
             text += f", for one epoch is longer than the {limit * SHARE[name]:.3g} min of this stage"
@@ -164,16 +161,16 @@ def _note(
 
 
 def _minutes(
-    said: DetOptions | PoseOptions, stage: StageConfig, machine: Machine, measured: Measured
+    said: DetOptions | PoseOptions, recipe: StageRecipe, machine: Machine, measured: Measured
 ) -> tuple[float, str]:
-    recipe, source = stage.recipe, "measured"
+    source = "measured"
     if measured.seconds is not None:
         seconds = measured.seconds * recipe.batch_size / measured.seconds_batch
     else:
         seconds, source = cpu_seconds(said, recipe.input_size, recipe.batch_size, machine.cores), "an estimate"
     evaluations = -(-recipe.epochs // recipe.val_interval)
     besides = measured.start_up + measured.epoch_start * recipe.epochs + measured.evaluation * evaluations
-    return (seconds * stage.iterations + besides) / 60, source
+    return (seconds * recipe.iterations + besides) / 60, source
 
 
 def _check_weights(name: str, stage: StageOptions) -> None:

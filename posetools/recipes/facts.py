@@ -70,7 +70,6 @@ class Shapes:
     points: tuple[float, float, float]
 
     def __str__(self) -> str:
-        """Return one line for people."""
         low, middle, high = self.side
         visible, hidden, missing = self.points
         return (
@@ -137,19 +136,15 @@ def _check_category(path: Path, categories: Sequence[dict[str, Any]], skeleton: 
     if skeleton.category.name not in names:
         rule = f"one with the name {skeleton.category.name!r} (skeleton {skeleton.name}), or every picture is left out"
         raise InputError(path, "categories", must_be("categories", rule, names), hint=hint)
-    place = f"categories[{names.index(skeleton.category.name)}].keypoints"
-    keypoints = categories[names.index(skeleton.category.name)].get("keypoints")
+    at = names.index(skeleton.category.name)
+    keypoints = categories[at].get("keypoints")
     if keypoints != list(skeleton.names):
         rule = f"the {skeleton.num_keypoints} names of skeleton {skeleton.name}, in its order"
-        raise InputError(path, place, must_be("keypoints", rule, keypoints), hint=hint)
+        raise InputError(path, f"categories[{at}].keypoints", must_be("keypoints", rule, keypoints), hint=hint)
 
 
 def _shapes(document: CocoDocument) -> Shapes:
-    """Return the shapes of a split, which has an object without iscrowd.
-
-    Raises:
-        InputError: a size, a box or a list of keypoints is missing or wrong.
-    """
+    """Return the shapes of a split, which has an object without iscrowd."""
     images = dict(enumerate(document.entries("images")))
     objects = {at: entry for at, entry in enumerate(document.entries("annotations")) if not entry.get("iscrowd", 0)}
     sizes = _table(document, "images", images, lambda entry: [entry.get("width"), entry.get("height")], 2)

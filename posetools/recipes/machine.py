@@ -33,7 +33,6 @@ class Gpu:
     memory: int | None = None
 
     def __str__(self) -> str:
-        """Return its name, with its memory in GiB."""
         return self.name if self.memory is None else f"{self.name} with {self.memory / GIB:.0f} GiB"
 
 

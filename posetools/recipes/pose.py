@@ -4,37 +4,31 @@ from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
-from posetools.recipes.blocks import Lines, StageConfig, indent, title
-from posetools.recipes.facts import DataFacts
+from posetools.recipes.blocks import Lines, indent, title
 from posetools.recipes.options import PoseOptions
-from posetools.recipes.recipe import Because, Recipe
-from posetools.recipes.stock import POSE, POSE_BATCH, POSE_INPUT, POSE_X, codec_sigma
-
-_STOCK_SEED = 21
-# What the base config says of the data set, where the whole of it is replaced.
-_DATA_MODE = ["data_mode='topdown',"]
+from posetools.recipes.recipe import Recipe, StageRecipe
+from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN, codec_sigma
 
 
-def pose_stage(data_root: str, recipe: Recipe, facts: DataFacts) -> StageConfig:
-    """Return what the shared parts of the config are made from; a sample is an object with a labelled keypoint."""
-    return StageConfig(recipe.pose, data_root, facts.train.posed, "objects", POSE_BATCH, recipe.workers)
-
-
-def pose_config(stage: StageConfig, options: PoseOptions, skeleton: Skeleton, seed: int) -> str:
-    """Return the config that trains RTMPose on one skeleton."""
+def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: Skeleton) -> str:
+    """Return the config that trains RTMPose on one skeleton; a sample is an object with a labelled keypoint."""
+    stage, seed = recipe.pose, recipe.seed if recipe.seed != SEED else None
     what = f"RTMPose-{options.size} that finds the {skeleton.num_keypoints} keypoints of {skeleton.name}"
+    # RepeatDataset replaces the whole data set of the base config.
+    mode = ["data_mode='topdown',"] if stage.repeat > 1 else []
+    boxes = "# Evaluated on the labelled boxes: no bbox_file."
     lines = [
-        *blocks.header(f"{what} in {stage.data_root!r}", POSE[options.size].base, "mmpose"),
+        *blocks.header(f"{what} in {data_root!r}", POSE[options.size].base, "mmpose"),
         title("data"),
-        f"data_root = {stage.data_root!r}  # seen from the folder in which training is started",
+        f"data_root = {data_root!r}  # seen from the folder in which training is started",
         *_metainfo(skeleton),
         "",
-        *blocks.schedule_numbers(stage),
-        *blocks.schedule(stage, dynamic=False, metric="coco/AP", keep=2, seed=seed if seed != _STOCK_SEED else None),
+        *blocks.schedule_numbers(stage, recipe.workers),
+        *blocks.schedule(stage, dynamic=False, metric="coco/AP", keep=2, seed=seed),
         *_codec(stage, options),
         *_model(stage, options, skeleton),
         *_pipelines(stage, skeleton),
-        *_loaders(stage),
+        *blocks.loaders(stage, [*mode, f"pipeline={stage.first_pipeline},"], ["pipeline=val_pipeline,"], note=[boxes]),
         *blocks.hooks(stage, scope="mmdet.", pipeline="train_pipeline_stage2"),
         "# OKS divides by the area in the file, so that has to be the box's (`posetools validate`, E104).",
         "val_evaluator = dict(ann_file=f'{data_root}/val_coco.json', use_area=True)",
@@ -65,8 +59,8 @@ def _metainfo(skeleton: Skeleton) -> Lines:
     ]
 
 
-def _codec(stage: StageConfig, options: PoseOptions) -> Lines:
-    size = stage.recipe.input_size
+def _codec(stage: StageRecipe, options: PoseOptions) -> Lines:
+    size = stage.input_size
     if options.sigma is None:
         sigma, why = codec_sigma(size), "# sqrt(side / 8), as in the stock recipes"
     else:
@@ -86,12 +80,12 @@ def _codec(stage: StageConfig, options: PoseOptions) -> Lines:
     ]
 
 
-def _model(stage: StageConfig, options: PoseOptions, skeleton: Skeleton) -> Lines:
+def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Lines:
     x = options.size == "x"
-    sizes = [f"deepen_factor={POSE_X.deepen_factor}, widen_factor={POSE_X.widen_factor},"] if x else []
-    init = blocks.init_cfg(stage, stock=POSE_X.checkpoint if x else None)
+    sizes = [f"deepen_factor={X_DEEPEN}, widen_factor={X_WIDEN},"] if x else []
+    init = blocks.init_cfg(stage, stock=X_CHECKPOINT if x else None)
     head = [
-        *([f"in_channels={POSE_X.in_channels},"] if x else []),
+        *([f"in_channels={X_CHANNELS},"] if x else []),
         f"out_channels={skeleton.num_keypoints},",
         "input_size=input_size,",
         "in_featuremap_size=(input_size[0] // 32, input_size[1] // 32),",
@@ -119,13 +113,14 @@ def _model(stage: StageConfig, options: PoseOptions, skeleton: Skeleton) -> Line
     ]
 
 
-def _pipelines(stage: StageConfig, skeleton: Skeleton) -> Lines:
+def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> Lines:
     weighted = len(set(skeleton.joint_weights)) > 1
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
-    rotation = stage.recipe.because["rotation"]
+    rotation = stage.because["rotation"]
+    why = rotation.reason.removeprefix("degrees: ")
     strong = _train(skeleton, target, f"scale_factor=[0.6, 1.4], rotate_factor={rotation.value}", "n_holes=1")
     still = f"shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor={rotation.value}"
-    weak = _train(skeleton, target, still, "" if stage.recipe.light else "n_holes=(0, 1)")
+    weak = _train(skeleton, target, still, "" if stage.light else "n_holes=(0, 1)")
     val = [
         "dict(type='LoadImage'),",
         "dict(type='GetBBoxCenterScale'),",
@@ -136,26 +131,22 @@ def _pipelines(stage: StageConfig, skeleton: Skeleton) -> Lines:
         title("pipelines"),
         "# As stock, but:",
         "# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;",
-        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {_why(rotation)};"),
+        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {why};"),
         "# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.",
         "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the pictures, is dropped.",
     ]
-    if stage.recipe.light:
+    if stage.light:
         lines[-1] = "#   Its CoarseDropout and its blur are dropped."
-        lines += blocks.commented(f"Light from the first epoch on: {stage.recipe.because['augmentation'].reason}")
+        lines += blocks.commented(f"Light from the first epoch on: {stage.because['augmentation'].reason}")
     if not skeleton.has_swaps:
         lines.append("# - RandomFlip is out: no keypoint has a swap, so a mirrored picture would teach left for right.")
     if weighted:
         lines.append("# - use_dataset_keypoint_weights: without it the skeleton's joint_weights have no effect.")
-    if stage.recipe.stage2_epochs < stage.recipe.epochs:
+    if stage.stage2_epochs < stage.epochs:
         lines += ["train_pipeline = [", *indent(strong, 4), "]"]
-    if stage.recipe.stage2_epochs:
+    if stage.stage2_epochs:
         lines += ["train_pipeline_stage2 = [", *indent(weak, 4), "]"]
     return [*lines, "val_pipeline = [", *indent(val, 4), "]", ""]
-
-
-def _why(rotation: Because) -> str:
-    return rotation.reason.removeprefix("degrees: ")
 
 
 def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines:
@@ -170,20 +161,4 @@ def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines
         *([cut] if holes else []),
         target,
         "dict(type='PackPoseInputs')",
-    ]
-
-
-def _loaders(stage: StageConfig) -> Lines:
-    repeated = stage.recipe.repeat > 1
-    return [
-        title("loaders and evaluation"),
-        *blocks.loader(
-            "train",
-            [*(_DATA_MODE if repeated else []), f"pipeline={stage.first_pipeline},"],
-            repeated="CocoDataset" if repeated else "",
-        ),
-        "# Evaluated on the labelled boxes: no bbox_file.",
-        *blocks.loader("val", ["pipeline=val_pipeline,"]),
-        "test_dataloader = val_dataloader",
-        "",
     ]

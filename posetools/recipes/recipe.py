@@ -7,16 +7,14 @@ are orders of magnitude that a recipe needs to aim at all. `posetools train --dr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from posetools.core.skeleton import Skeleton
 from posetools.core.stages import Stage
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.machine import Machine
-from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions, StageOptions
-from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT
-
-InputSize: TypeAlias = tuple[int, int]
+from posetools.recipes.options import AUTO, COCO, DetOptions, Freeze, PoseOptions
+from posetools.recipes.stock import DET, DET_INPUT, LIKE, POSE, POSE_INPUT, STOCK_TEXT, DetStock, PoseStock
 
 # 10^9 multiply-adds of the forward pass that a core trains through in a second (backward pass, optimizer and loading
 # included). Measured with 2 cores: RTMDet-tiny at 256 x 192 in batches of 8 takes 0.43 s an iteration, RTMPose-t at
@@ -73,12 +71,18 @@ class StageRecipe:
     """All values of one stage; what they mean is with StageOptions.
 
     Attributes:
+        stage: which of the two models.
+        samples: how many training samples the data set has.
+        sample: what one is called (``pictures``, ``objects``).
         load_from: a file or a URL, or None.
         ema_momentum: None where no average is kept.
         because: each value with its reason, by the field's name.
         stated: names of the fields that the user stated.
     """
 
+    stage: Stage
+    samples: int
+    sample: str
     input_size: tuple[int, int]
     backbone: str
     load_from: str | None
@@ -100,6 +104,26 @@ class StageRecipe:
     def light(self) -> bool:
         """Whether augmentation is light in all epochs."""
         return self.augmentation == "light"
+
+    @property
+    def switches(self) -> bool:
+        """Whether training changes from strong to weak augmentation on the way."""
+        return 0 < self.stage2_epochs < self.epochs
+
+    @property
+    def first_pipeline(self) -> str:
+        """The name of the pipeline that training begins with."""
+        return "train_pipeline_stage2" if self.stage2_epochs == self.epochs else "train_pipeline"
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """How often the weights change in one epoch, in one process."""
+        return -(-self.samples * self.repeat // self.batch_size)
+
+    @property
+    def iterations(self) -> int:
+        """How often the weights change in all, in one process."""
+        return self.epochs * self.iterations_per_epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +196,11 @@ class Case:
         return "det" if isinstance(self.said, DetOptions) else "pose"
 
     @property
+    def stock(self) -> DetStock | PoseStock:
+        """The stock recipe of its model."""
+        return DET[self.said.size] if isinstance(self.said, DetOptions) else POSE[self.said.size]
+
+    @property
     def samples(self) -> int:
         """How many samples the training split has: pictures, or objects with keypoints."""
         return self.facts.train.pictures if self.stage == "det" else self.facts.train.posed
@@ -199,7 +228,7 @@ def choice(case: Case, name: str) -> Choice:
     """Return the line of the table for one field."""
     found = case.because[name]
     stock = STOCK_TEXT[case.stage].get(name, "")
-    if name == "backbone" and isinstance(case.said, DetOptions) and not DET[case.said.size].pretrained:
+    if name == "backbone" and not case.stock.pretrained:
         stock = "random"
     stated = case.states(name) or (name == "ema_momentum" and case.said.ema is not None)
     return Choice(case.stage, name, stock, as_text(found.value), found.reason, stated)
@@ -219,30 +248,25 @@ def as_text(value: object) -> str:
     return text.rpartition("/")[2] if "://" in text else text
 
 
-def stated_values(options: StageOptions) -> frozenset[str]:
-    """Return the names of the fields that the user stated."""
-    return frozenset(name for name in type(options).model_fields if getattr(options, name) not in (None, AUTO))
-
-
-def flops(options: DetOptions | PoseOptions, size: InputSize) -> float:
+def flops(options: DetOptions | PoseOptions, size: tuple[int, int]) -> float:
     """Return the multiply-adds of one sample, in 10^9."""
     if isinstance(options, DetOptions):
         return DET[options.size].flops * _pixels(size) / _pixels(DET_INPUT)
     return POSE[options.size].flops * _pixels(size) / _pixels(POSE_INPUT)
 
 
-def cpu_seconds(options: DetOptions | PoseOptions, size: InputSize, batch: int, cores: int) -> float:
+def cpu_seconds(options: DetOptions | PoseOptions, size: tuple[int, int], batch: int, cores: int) -> float:
     """Return about how long an iteration takes on the CPU."""
     stage: Stage = "det" if isinstance(options, DetOptions) else "pose"
     return flops(options, size) * batch / (CPU_SPEED[stage] * cores)
 
 
-def sample_gib(options: DetOptions | PoseOptions, size: InputSize) -> float:
+def sample_gib(options: DetOptions | PoseOptions, size: tuple[int, int]) -> float:
     """Return about how much memory of a GPU one sample of a batch takes in training."""
     det = options.size if isinstance(options, DetOptions) else LIKE[options.size]
     share = 1.0 if isinstance(options, DetOptions) else POSE_MEMORY
     return share * DET[det].memory / 32 * _pixels(size) / _pixels(DET_INPUT)
 
 
-def _pixels(size: InputSize) -> int:
+def _pixels(size: tuple[int, int]) -> int:
     return size[0] * size[1]

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import sqrt
 
+from posetools.core.stages import Stage
 from posetools.recipes.options import DetSize, PoseSize
 
 # The learning rate of both, and the batch that each was tuned for (GPUs x pictures).
 BASE_LR = 0.004
-DET_BATCH = 256
-POSE_BATCH = 1024
+BATCH: dict[Stage, int] = {"det": 256, "pose": 1024}
 WARMUP_ITERS = 1000
 EMA_MOMENTUM = 0.0002
 EMA_GAMMA = 2000
@@ -29,24 +29,37 @@ class DetStock:
     """One size of RTMDet.
 
     Attributes:
-        base: what ``_base_`` names.
+        size: its name.
+        date: of the checkpoint that the recipe itself made on COCO, with its hash.
         smallest: lower end of the random resize, as a share of its scale.
-        mosaic: further arguments of CachedMosaic.
-        mixup: arguments of CachedMixUp that differ between sizes.
-        pretrained: whether the backbone starts from ImageNet weights.
-        coco: the checkpoint that the recipe itself made on COCO.
         memory: GB that training takes on a GPU, with 32 pictures of 640 x 640.
         flops: multiply-adds, in 10^9, for a picture of 640 x 640.
+        pretrained: whether the backbone starts from ImageNet weights.
+        mosaic: further arguments of CachedMosaic.
+        mixup: arguments of CachedMixUp that differ between sizes.
+        ema: whether an average of the weights is kept and evaluated.
     """
 
-    base: str
+    size: DetSize
+    date: str
     smallest: float
-    coco: str
     memory: float
     flops: float
+    pretrained: bool = False
     mosaic: str = ""
     mixup: str = "max_cached_images=20"
-    pretrained: bool = False
+    ema: bool = True
+
+    @property
+    def base(self) -> str:
+        """What ``_base_`` names."""
+        return f"mmdet::rtmdet/rtmdet_{self.size}_8xb32-300e_coco.py"
+
+    @property
+    def coco(self) -> str:
+        """The URL of the recipe's own checkpoint."""
+        name = f"rtmdet_{self.size}_8xb32-300e_coco"
+        return f"https://download.openmmlab.com/mmdetection/v3.0/rtmdet/{name}/{name}_{self.date}.pth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,67 +71,39 @@ class PoseStock:
         flops: multiply-adds, in 10^9, for an input of 192 x 256.
         coco: the checkpoint that the recipe itself made on COCO; x has none.
         ema: whether an average of the weights is kept and evaluated.
+        pretrained: whether the backbone starts from weights that were trained on something.
     """
 
     base: str
     flops: float
     coco: str | None = None
     ema: bool = True
+    pretrained: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class PoseX:
-    """RTMPose-x, which has no recipe for COCO's keypoints: what it changes in RTMPose-l."""
-
-    deepen_factor: float = 1.33
-    widen_factor: float = 1.25
-    in_channels: int = 1280
-    checkpoint: str = f"{_POSE_WEIGHTS}/cspnext-x_udp-body7_210e-384x288-d28b58e6_20230529.pth"
-
-
-POSE_X = PoseX()
-
-
-def _det(size: DetSize) -> str:
-    return f"mmdet::rtmdet/rtmdet_{size}_8xb32-300e_coco.py"
+# RTMPose-x has no recipe for COCO's keypoints: what it changes in RTMPose-l.
+X_DEEPEN, X_WIDEN, X_CHANNELS = 1.33, 1.25, 1280
+X_CHECKPOINT = f"{_POSE_WEIGHTS}/cspnext-x_udp-body7_210e-384x288-d28b58e6_20230529.pth"
 
 
 def _pose(size: PoseSize) -> str:
     return f"mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-{size}_8xb256-420e_coco-256x192.py"
 
 
-def _det_coco(size: DetSize, date: str) -> str:
-    name = f"rtmdet_{size}_8xb32-300e_coco"
-    return f"https://download.openmmlab.com/mmdetection/v3.0/rtmdet/{name}/{name}_{date}.pth"
-
-
 def _pose_coco(size: str, date: str) -> str:
     return f"{_POSE_WEIGHTS}/rtmpose-{size}_simcc-coco_pt-aic-coco_420e-256x192-{date}.pth"
 
 
+# The smallest model caches fewer pictures.
+_MOSAIC = "max_cached_images=20, random_pop=False"
+_MIXUP = "max_cached_images=10, random_pop=False, prob=0.5"
 # Checkpoints and memory are those of the installed packages' model zoos (metafile.yml); flops are of their READMEs.
 DET: dict[DetSize, DetStock] = {
-    "tiny": DetStock(
-        _det("tiny"),
-        smallest=0.5,
-        coco=_det_coco("tiny", "20220902_112414-78e30dcc"),
-        memory=11.7,
-        flops=8.1,
-        mosaic="max_cached_images=20, random_pop=False",
-        mixup="max_cached_images=10, random_pop=False, prob=0.5",
-        pretrained=True,
-    ),
-    "s": DetStock(
-        _det("s"),
-        smallest=0.5,
-        coco=_det_coco("s", "20220905_161602-387a891e"),
-        memory=15.9,
-        flops=14.8,
-        pretrained=True,
-    ),
-    "m": DetStock(_det("m"), 0.1, _det_coco("m", "20220719_112220-229f527c"), memory=27.8, flops=39.3),
-    "l": DetStock(_det("l"), 0.1, _det_coco("l", "20220719_112030-5a0be7c4"), memory=43.2, flops=80.2),
-    "x": DetStock(_det("x"), 0.1, _det_coco("x", "20220715_230555-cc79b9ae"), memory=61.1, flops=141.7),
+    "tiny": DetStock("tiny", "20220902_112414-78e30dcc", 0.5, 11.7, 8.1, pretrained=True, mosaic=_MOSAIC, mixup=_MIXUP),
+    "s": DetStock("s", "20220905_161602-387a891e", 0.5, 15.9, 14.8, pretrained=True),
+    "m": DetStock("m", "20220719_112220-229f527c", 0.1, 27.8, 39.3),
+    "l": DetStock("l", "20220719_112030-5a0be7c4", 0.1, 43.2, 80.2),
+    "x": DetStock("x", "20220715_230555-cc79b9ae", 0.1, 61.1, 141.7),
 }
 POSE: dict[PoseSize, PoseStock] = {
     "t": PoseStock(_pose("t"), 0.36, _pose_coco("tiny", "e613ba3f_20230127"), ema=False),

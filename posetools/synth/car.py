@@ -94,7 +94,9 @@ def loft(rings: Floats, colors: Sequence[RGB], *, ends: tuple[RGB, RGB], gloss: 
     fan = np.stack([zero, np.arange(1, points - 1), np.arange(2, points)], axis=1)
     triangles = np.concatenate([sides, fan[:, ::-1], fan + (count - 1) * points])
     vertices = rings.reshape(-1, 3)
-    if _volume(vertices, triangles) < 0:
+    one, two, three = (vertices[triangles[:, i]] for i in range(3))
+    # Six times the volume: below zero where the triangles are seen from inside.
+    if (one * _cross(two, three)).sum() < 0:
         triangles = triangles[:, ::-1]
     caps = np.repeat(np.array(ends), points - 2, axis=0)
     return Mesh(vertices, triangles, np.concatenate([side_colors, caps]), np.full(len(triangles), gloss))
@@ -163,11 +165,6 @@ def normals(mesh: Mesh) -> Floats:
 
 def _mesh(vertices: Floats, triangles: Ints, color: RGB, gloss: float) -> Mesh:
     return Mesh(vertices, triangles, np.tile(np.array(color), (len(triangles), 1)), np.full(len(triangles), gloss))
-
-
-def _volume(vertices: Floats, triangles: Ints) -> float:
-    a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    return float((a * _cross(b, c)).sum() / 6)
 
 
 def _cross(a: Floats, b: Floats) -> Floats:

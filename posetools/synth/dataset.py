@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +16,15 @@ import numpy as np
 from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
-from posetools.errors import RequestError, RunError, must_be
+from posetools.errors import RequestError, must_be
 from posetools.files.disk import staged_folder
 from posetools.formats.labelme.format import write as write_labelme
 from posetools.progress import Progress, silent
+from posetools.scale.shards import engine_for
 from posetools.synth.picture import Label, render_random
 from posetools.synth.sample import FULL, Variety
 
 _SMALLEST_SIDE = 64
-_WHAT = "rendering cars"
 
 
 def render_set(
@@ -74,33 +70,17 @@ def render_set(
         rendered = folder / ".rendered"
         rendered.mkdir()
         work = partial(_render, size=size, seed=seed, variety=variety)
-        for number, (data, labels) in enumerate(_in_order(work, pictures, workers)):
+        for number, (data, labels) in enumerate(engine_for(workers).run(work, range(pictures))):
             name = f"car_{number + 1:0{digits}d}.jpg"
             (rendered / name).write_bytes(data)
             builder.add_image(Image(name, *size, path=rendered / name))
             for i, label in enumerate(labels):
                 builder.add_instance(name, box=label.box, keypoints=label.keypoints, origin=Origin(name, f"car {i}"))
-            progress(_WHAT, number + 1, pictures)
+            progress("rendering cars", number + 1, pictures)
         dataset = builder.build()
         write_labelme({"all": dataset}, folder, "copy")
         shutil.rmtree(rendered)
     return dataset.with_images([Image(image.file_name, *size, path=out / image.file_name) for image in dataset.images])
-
-
-def _in_order(
-    work: partial[tuple[bytes, tuple[Label, ...]]], pictures: int, workers: int
-) -> Iterator[tuple[bytes, tuple[Label, ...]]]:
-    if workers <= 1:
-        yield from map(work, range(pictures))
-        return
-    # Spawned processes share no locks with the threads of this one, on any platform.
-    with ProcessPoolExecutor(min(workers, pictures), mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(work, range(pictures), chunksize=8)
-        except BrokenProcessPool as exc:
-            raise RunError(f"{_WHAT}: a worker process was ended from outside, perhaps for want of memory") from exc
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _render(number: int, *, size: tuple[int, int], seed: int, variety: Variety) -> tuple[bytes, tuple[Label, ...]]:

@@ -124,16 +124,6 @@ class Rendered:
     scene: Scene
 
 
-def render_scene(scene: Scene, skeleton: Skeleton) -> Rendered:
-    """Return the picture of a scene, and the labels of all its cars.
-
-    Raises:
-        ValueError: a car is not in the picture. (What lies behind the camera is not cut off, but drawn wrongly.)
-    """
-    screen = _screen(scene)
-    return _rendered(scene, screen, _buffers(scene, screen), skeleton)
-
-
 def render_random(
     rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL
 ) -> Rendered:
@@ -141,8 +131,7 @@ def render_random(
     while True:
         scene = sample_scene(rng, size, variety)
         while scene.cars:
-            screen = _screen(scene)
-            buffers = _buffers(scene, screen)
+            screen, buffers = _seen(scene)
             shares = seen_shares(scene, screen, buffers)
             if shares.min() >= LEAST_SEEN:
                 return _rendered(scene, screen, buffers, skeleton)
@@ -167,14 +156,9 @@ def _inside(corners: Floats, size: Sequence[int]) -> float:
     return float(seen.prod() / (high - low).prod())
 
 
-def _screen(scene: Scene) -> Screen:
-    mesh = scene.mesh
-    pixels, depth = scene.camera.project(mesh.vertices)
-    return to_screen(pixels, depth, mesh.triangles)
-
-
-def _buffers(scene: Scene, screen: Screen) -> Buffers:
-    return rasterise(screen, scene.group, len(scene.cars), scene.camera.size, _SCALE)
+def _seen(scene: Scene) -> tuple[Screen, Buffers]:
+    screen = to_screen(*scene.camera.project(scene.mesh.vertices), scene.mesh.triangles)
+    return screen, rasterise(screen, scene.group, len(scene.cars), scene.camera.size, _SCALE)
 
 
 def _rendered(scene: Scene, screen: Screen, buffers: Buffers, skeleton: Skeleton) -> Rendered:

@@ -176,14 +176,14 @@ def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[Cu
         evaluated = tuple(tag for tag in evaluated if tag in metrics)
     else:
         training = tuple(tag for tag in training if tag not in _NOT_SHOWN)
-    panels = [*_loss_panels(runs, [tag for tag in training if _is_loss(tag)], chosen=bool(metrics))]
+    panels = [*_loss_panels(runs, [tag for tag in training if "loss" in tag], chosen=bool(metrics))]
     for family in dict.fromkeys(map(family_of, evaluated)):
         tags = sorted((tag for tag in evaluated if family_of(tag) == family), key=lambda tag: tag != family)
         measured = [tag for tag in tags if any(_has_values(run.metrics.get(tag)) for run in runs)]
         # Several runs times several variants cannot be told apart; what was asked for is drawn all the same.
         panels.append(_panel(runs, family, tuple(measured if metrics or len(runs) == 1 else measured[:1])))
     for tag in training:
-        if not _is_loss(tag) and tag != _LR:
+        if "loss" not in tag and tag != _LR:
             panels.append(_panel(runs, f"{tag} (training)", (tag,)))
     if _LR in training:
         panels.append(_panel(runs, "learning rate", (_LR,), log=True))
@@ -192,10 +192,6 @@ def plan_panels(runs: Sequence[RunLog], metrics: Sequence[str] = ()) -> tuple[Cu
 
 def _tags(of_runs: Iterator[Mapping[str, LoggedCurve]] | Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for curves in of_runs for tag in curves))
-
-
-def _is_loss(tag: str) -> bool:
-    return "loss" in tag
 
 
 def _has_values(curve: LoggedCurve | None) -> bool:
@@ -231,8 +227,6 @@ def _same(run: RunLog, total: str, part: str) -> bool:
 
 
 class _Drawing:
-    """One figure in the making."""
-
     def __init__(self, runs: Sequence[RunLog], smooth: int) -> None:
         self.runs = runs
         self.names = [_label(name) for name in run_names([run.work_dir for run in runs])]
@@ -240,7 +234,6 @@ class _Drawing:
         self.by_epoch = all(run.epoch_iterations for run in runs)
 
     def figure(self, panels: Sequence[CurvePanel]) -> Any:
-        """Return the matplotlib Figure."""
         from matplotlib.figure import Figure
 
         columns = 2 if len(panels) == 4 else min(len(panels), 3)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,16 +49,9 @@ class Limits:
     batches: int = 20
     seconds: float = 10.0
 
-    def train(self, done: int, begun: float) -> bool:
+    def go_on(self, done: int, begun: float) -> bool:
         """Return whether there is another iteration."""
-        return self._goes_on(done, begun, self.fewest, self.most)
-
-    def evaluate(self, done: int, begun: float) -> bool:
-        """Return whether there is another batch of the evaluation."""
-        return self._goes_on(done, begun, min(_LEAST, self.batches), self.batches)
-
-    def _goes_on(self, done: int, begun: float, fewest: int, most: int) -> bool:
-        return done < fewest or (done < most and time.monotonic() - begun < self.seconds)
+        return done < self.fewest or (done < self.most and time.monotonic() - begun < self.seconds)
 
 
 _USUAL = Limits()
@@ -76,14 +70,8 @@ class _Cut:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = iter(self._loader)
-        done = 0
-        while self._goes_on(done):
-            try:
-                yield next(batches)
-            except StopIteration:
-                return
-            done += 1
+        # No batch is loaded that is not wanted.
+        return (batch for _, batch in zip(takewhile(self._goes_on, count()), self._loader, strict=False))
 
 
 class _ShortRunHook(RunHook):
@@ -107,7 +95,7 @@ class _ShortRunHook(RunHook):
     def before_train(self, runner: Any) -> None:
         loop, timing = runner.train_loop, self._timing
         timing.epoch_length = len(loop.dataloader)
-        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.train(done, timing.train))
+        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.go_on(done, timing.train))
         if self._on_gpu:
             import torch
 
@@ -132,7 +120,9 @@ class _ShortRunHook(RunHook):
         self._timing.val = begun = self._now()
         loop = runner.val_loop
         self._timing.val_length = len(loop.dataloader)
-        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.evaluate(done, begun))
+        batches = self._limits.batches
+        limits = replace(self._limits, fewest=min(_LEAST, batches), most=batches)
+        loop.dataloader = _Cut(loop.dataloader, lambda done: limits.go_on(done, begun))
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
         self._timing.batches.append(self._now())

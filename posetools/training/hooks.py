@@ -97,14 +97,6 @@ def defined_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: None if value == -1 else float(value) for name, value in metrics.items()}
 
 
-def length_text(epochs: int, total: int, done: int) -> str:
-    """Return how long a run is: iterations are what counts, for an epoch is as long as its data and batches make it."""
-    each = total // epochs
-    text = f"{counted(epochs, 'epoch')} of {counted(each, 'iteration')}"
-    text += f": {counted(total, 'iteration')}" if epochs > 1 else ""
-    return "; ".join(part for part in (text + (f", {done} of them done" if done else ""), too_few(total)) if part)
-
-
 class ProgressHook(RunHook):
     """Tells a listener where the run is, and adds to its evaluations.
 
@@ -123,9 +115,13 @@ class ProgressHook(RunHook):
         self._first = 0
 
     def before_train(self, runner: Any) -> None:
-        """Say how long the run is."""
+        """Say how long the run is: iterations are what counts, an epoch is as long as data and batches make it."""
         self._started, self._first = time.monotonic(), runner.iter
-        self._listener.say(length_text(runner.max_epochs, runner.max_iters, runner.iter))
+        epochs, total = runner.max_epochs, runner.max_iters
+        text = f"{counted(epochs, 'epoch')} of {counted(total // epochs, 'iteration')}"
+        text += f": {counted(total, 'iteration')}" if epochs > 1 else ""
+        text += f", {runner.iter} of them done" if runner.iter else ""
+        self._listener.say("; ".join(filter(None, (text, too_few(total)))))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
         """Tell the loss."""

@@ -31,12 +31,10 @@ class MemoryWatch:
         self._thread = threading.Thread(target=self._look, name="memory", daemon=True)
 
     def __enter__(self) -> MemoryWatch:
-        """Begin."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End; the peak stays."""
         self._ended.set()
         self._thread.join()
 

@@ -272,22 +272,17 @@ class GuardHook(RunHook):
             self._look(runner, batch_idx + 1)
 
     def _look(self, runner: Any, iteration: int) -> None:
+        import torch
         from mmengine.optim import AmpOptimWrapper
 
-        values = [float(loss) for loss in _on_cpu(self._losses)]
+        losses = self._losses
+        if all(map(torch.is_tensor, losses)):
+            # One copy for all: each of its own would make a GPU wait.
+            losses = torch.stack([loss.detach().reshape(()) for loss in losses]).cpu().tolist()
+        values = list(map(float, losses))
         self._losses, self._looked = [], time.monotonic()
         allowed = _SKIPPED_STEPS if isinstance(runner.optim_wrapper, AmpOptimWrapper) else 0
         for number, value in enumerate(values, start=iteration - len(values) + 1):
             self._row = 0 if math.isfinite(value) else self._row + 1
             if self._row > allowed:
                 raise DivergedError(f"the loss became {value}", runner, max(number, 1))
-
-
-def _on_cpu(losses: list[Any]) -> list[Any]:
-    import torch
-
-    if not all(torch.is_tensor(loss) for loss in losses):
-        return losses
-    # One copy for all: each of its own would make a GPU wait.
-    values: list[Any] = torch.stack([loss.detach().reshape(()) for loss in losses]).cpu().tolist()
-    return values

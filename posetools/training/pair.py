@@ -9,10 +9,11 @@ nothing but the work folder, even when the pose estimator has not begun.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from posetools.core.stages import MODEL_NAMES, STAGES, Stage
 from posetools.errors import OutputError, RequestError, RunError, StoppedError
@@ -32,6 +33,8 @@ from posetools.training.spread.processes import by_first, here
 from posetools.training.train import RunPlan, TrainResult, execute, plan_run
 
 EVALUATION = "evaluation.json"
+
+_Found = TypeVar("_Found")
 
 _PARTS = len(STAGES) + 1
 _RESTARTS = "restarts this model"
@@ -77,7 +80,8 @@ def train_all(request: TrainRequest, configs: Sequence[Path], listener: StepList
     parent = parent_of(request, configs)
     requests = stage_requests(request, configs)
     with _goes_on(request, parent):
-        planned = _plan_both(requests, listener)
+        with listener.training() as told:
+            planned = _of_both(requests, lambda own: plan_run(own, told))
         by_first(lambda: _keep_configs(planned))
         results = {
             stage: _train(number, stage, requests[stage], planned[stage], listener)
@@ -98,14 +102,8 @@ def check_both(request: TrainRequest, configs: Sequence[Path]) -> None:
     check_options(request.cfg_options)
     for path in configs:
         check_file(path, "config")
-    problems = []
-    for own in () if configs else stage_requests(request, configs).values():
-        try:
-            check_training(own)
-        except RequestError as exc:
-            problems.append(str(exc))
-    if problems:
-        raise RequestError("\n".join(dict.fromkeys(problems)))
+    if not configs:
+        _of_both(stage_requests(request, configs), check_training)
 
 
 def stage_requests(request: TrainRequest, configs: Sequence[Path]) -> Mapping[Stage, TrainRequest]:
@@ -196,18 +194,17 @@ def _has_begun(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("*.py"))
 
 
-def _plan_both(requests: Mapping[Stage, TrainRequest], listener: StepListener) -> Mapping[Stage, RunPlan]:
-    """Return both runs, checked: what is wrong with either is told before the first one starts."""
-    planned, problems = dict[Stage, RunPlan](), list[str]()
-    with listener.training() as told:
-        for stage in STAGES:
-            try:
-                planned[stage] = plan_run(requests[stage], told)
-            except RequestError as exc:
-                problems.append(str(exc))
+def _of_both(requests: Mapping[Stage, TrainRequest], work: Callable[[TrainRequest], _Found]) -> dict[Stage, _Found]:
+    """Return what ``work`` gives for both runs; what is wrong with either is told before the first one starts."""
+    found, problems = dict[Stage, _Found](), list[str]()
+    for stage, own in requests.items():
+        try:
+            found[stage] = work(own)
+        except RequestError as exc:
+            problems.append(str(exc))
     if problems:
-        raise RequestError("\n".join(problems))
-    return planned
+        raise RequestError("\n".join(dict.fromkeys(problems)))
+    return found
 
 
 def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posetools.checks.validate import validate
 from posetools.core.coco_document import read_document
 from posetools.core.findings import Severity
 from posetools.core.folder import SPLITS, ann_file, split_command
@@ -108,7 +109,7 @@ def _load_weights(
 
 
 def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
-    datasets = {split: dataset for split in SPLITS if (dataset := _dataset(config, split)) is not None}
+    datasets = {split: inner_dataset(loader) for split in SPLITS if (loader := config.get(f"{split}_dataloader"))}
     there = {split: dataset for split, dataset in datasets.items() if ann_file_of(dataset).is_file()}
     for split in sorted(datasets.keys() - there.keys()):
         file = ann_file_of(datasets[split])
@@ -133,11 +134,6 @@ def _data(config: Any, stage: Stage, skeleton: Skeleton) -> Iterator[Problem]:
     # A config with annotation files of other names is of a data set that is not laid out as validate expects.
     if [ann_file_of(dataset) for dataset in there.values()] == [ann_file(root, split) for split in SPLITS]:
         yield from _findings(root, skeleton)
-
-
-def _dataset(config: Any, split: str) -> Any:
-    loader = config.get(f"{split}_dataloader")
-    return inner_dataset(loader) if loader else None
 
 
 def _classes(
@@ -191,8 +187,6 @@ def _keypoints(
 
 
 def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
-    from posetools.checks.validate import validate
-
     report = validate(root, skeleton=skeleton)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     for finding in errors[:_LISTED]:

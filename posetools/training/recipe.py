@@ -12,8 +12,8 @@ not been run on a GPU yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -80,8 +80,6 @@ def emit_fitting(
 
 
 class _Measurement:
-    """What is measured for one pair."""
-
     def __init__(
         self, data_root: Path, skeleton: Skeleton, options: RecipeOptions, machine: Machine, told: TrainListener
     ) -> None:
@@ -112,11 +110,7 @@ class _Measurement:
         with TemporaryDirectory() as folder:
             pair = self.emit(Path(folder))
             train = pair.facts.train
-            self._found[stage] = on_gpu(
-                stage,
-                pair.det if stage == "det" else pair.pose,
-                train.pictures if stage == "det" else train.posed,
-            )
+            self._found[stage] = on_gpu(stage, pair.of(stage), train.pictures if stage == "det" else train.posed)
 
     def time(self, stages: Sequence[Stage]) -> None:
         """Time iterations, evaluations and the start of stages; one whose epochs are stated is not timed."""
@@ -129,9 +123,9 @@ class _Measurement:
             prepare("posetools config --minutes")
             for stage in stages:
                 self._told.say(f"timing {stage}: a few iterations, an evaluation, a checkpoint")
-                config = pair.det if stage == "det" else pair.pose
-                request = TrainRequest(stage=stage, config=config, work_dir=where / stage, weights=NO_WEIGHTS)
-                estimate = dry_run(request)
+                estimate = dry_run(
+                    TrainRequest(stage=stage, config=pair.of(stage), work_dir=where / stage, weights=NO_WEIGHTS)
+                )
                 seen = estimate.measured
                 evaluation = seen.seconds_per_evaluation + seen.seconds_per_save
                 self._found[stage] = replace(
@@ -148,20 +142,9 @@ class _Measurement:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class BatchSearch:
-    """What a search ended with.
-
-    Attributes:
-        batch: the largest that fits, or None when not even the smallest does.
-        peaks: what was tried, in bytes at the peak; None: out of memory.
-    """
-
-    batch: int | None
-    peaks: dict[int, int | None]
-
-
-def largest_batch(peak: Callable[[int], int | None], limit: float, *, smallest: int, largest: int) -> BatchSearch:
+def largest_batch(
+    peak: Callable[[int], int | None], limit: float, *, smallest: int, largest: int
+) -> tuple[int | None, dict[int, int | None]]:
     """Return the largest batch that fits: ``smallest`` doubled as often as its peak stays within ``limit``.
 
     Args:
@@ -169,16 +152,17 @@ def largest_batch(peak: Callable[[int], int | None], limit: float, *, smallest: 
         limit: bytes.
         smallest: what is tried first.
         largest: no more than this is tried; it is tried itself when doubling would step over it.
+
+    Returns:
+        The batch, None when not even the smallest fits; and what was tried, in bytes at the peak.
     """
     found, peaks, batch = None, dict[int, int | None](), min(smallest, largest)
-    while True:
+    while found != largest:
         peaks[batch] = needed = peak(batch)
         if needed is None or needed > limit:
-            return BatchSearch(found, peaks)
-        found = batch
-        if batch == largest:
-            return BatchSearch(found, peaks)
-        batch = min(2 * batch, largest)
+            break
+        found, batch = batch, min(2 * batch, largest)
+    return found, peaks
 
 
 def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
@@ -191,25 +175,25 @@ def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
     import torch
 
     total = int(torch.cuda.get_device_properties(resolve_device(ANY_DEVICE)).total_memory)
-    found = largest_batch(
+    batch, peaks = largest_batch(
         lambda batch: gpu_peak(stage, config, batch),
         GPU_SHARE * total,
         smallest=_SMALLEST[stage],
         largest=min(_LARGEST[stage], samples),
     )
-    if found.batch is None:
+    if batch is None:
         raise RequestError(
-            f"--batch-size auto ({stage}): a batch of {min(found.peaks)} does not fit on this GPU with "
+            f"--batch-size auto ({stage}): a batch of {min(peaks)} does not fit on this GPU with "
             f"{total / GIB:.0f} GiB\n  a smaller --input-size or model needs less"
         )
-    return Measured(batch=found.batch, batch_note=note(found, total))
+    return Measured(batch=batch, batch_note=note(peaks, total))
 
 
-def note(found: BatchSearch, total: int) -> str:
-    """Return the sentence that says what a search has shown."""
+def note(peaks: Mapping[int, int | None], total: int) -> str:
+    """Return the sentence that says what a search has shown: the bytes that batches took at their peak."""
     tried = ", ".join(
         f"{batch}: {'out of memory' if needed is None else f'{needed / GIB:.1f} GiB'}"
-        for batch, needed in sorted(found.peaks.items())
+        for batch, needed in sorted(peaks.items())
     )
     return f"measured ({tried}); {100 * GPU_SHARE:.0f} % of {total / GIB:.0f} GiB may be filled"
 

@@ -93,9 +93,7 @@ class TrainRequest:
             RequestError: no data set was named; there are several configs, or only one of a pair.
         """
         pair = find_pair(self.folder, self.configs)
-        if pair is None:
-            return None
-        return pair.det if self.stage == "det" else pair.pose
+        return pair.of(self.stage) if pair else None
 
 
 def check_training(request: TrainRequest) -> None:

@@ -58,15 +58,12 @@ def rescue(run: Path) -> tuple[Rescue, ...]:
         InputError: a checkpoint cannot be read.
         OutputError: a file cannot be written; the checkpoint that was there is as it was.
     """
-    folders = [folder for folder in (run, *_folders(run)) if any(folder.glob("*.pth"))]
+    inner = sorted(path for path in run.glob("*") if path.is_dir() and path.name != KEPT)
+    folders = [folder for folder in (run, *inner) if any(folder.glob("*.pth"))]
     if not folders:
         raise RequestError(f"{run}: must be a work folder of a run, or a folder of such, got no checkpoint in it")
     prepare("posetools rescue")
     return tuple(found for folder in folders if (found := _rescue_folder(folder)) is not None)
-
-
-def _folders(run: Path) -> list[Path]:
-    return sorted(path for path in run.iterdir() if path.is_dir() and path.name != KEPT) if run.is_dir() else []
 
 
 def _rescue_folder(work_dir: Path) -> Rescue | None:

@@ -50,9 +50,12 @@ class _SpeedHook(RunHook):
 
     def before_run(self, runner: Any) -> None:
         if self._ordered:
+            import torch
+
             # Where mmengine would initialize them next; it does so once.
             runner.model.init_weights()
-            _order_weights(runner.model)
+            runner.model.to(memory_format=torch.channels_last)
+            runner.model.data_preprocessor.register_forward_hook(_arrange)
 
     # The optimizer's state is loaded by now.
     def before_train(self, runner: Any) -> None:
@@ -73,13 +76,6 @@ def _fuse(optimizer: Any) -> None:
     for group in optimizer.param_groups:
         if not group.get("foreach") and not group.get("differentiable"):
             group["fused"] = True
-
-
-def _order_weights(model: Any) -> None:
-    import torch
-
-    model.to(memory_format=torch.channels_last)
-    model.data_preprocessor.register_forward_hook(_arrange)
 
 
 def _order_state(optimizer: Any) -> None:

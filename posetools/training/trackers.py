@@ -8,7 +8,7 @@ Python files of the folder that it is started in, which is left out here (``mm/p
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -76,17 +76,13 @@ def _backend(tracker: str, work_dir: Path) -> dict[str, Any]:
     if tracker == "wandb":
         return {"type": "WandbVisBackend", "init_kwargs": {"project": _PROJECT, "name": name}}
     backend = {"type": "MLflowVisBackend", "exp_name": _PROJECT, "run_name": name}
-    return {**backend, **_mlflow_address(os.environ)}
-
-
-def _mlflow_address(environment: Mapping[str, str]) -> dict[str, str]:
-    address = environment.get("MLFLOW_TRACKING_URI")
+    address = os.environ.get("MLFLOW_TRACKING_URI")
     if not address:
         # mmengine's backend then writes files into the work folder.
-        return {}
+        return backend
     if urlsplit(address).password:
         raise RequestError(
             "MLFLOW_TRACKING_URI must not hold a password, for it is written into the config of the run\n"
             "  MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD take it"
         )
-    return {"tracking_uri": address}
+    return {**backend, "tracking_uri": address}

@@ -217,7 +217,7 @@ def _found_or_emitted(request: TrainRequest, told: TrainListener) -> Path:
         skeleton = skeleton_of(data, request.skeleton)
         pair = emit_pair(data, skeleton, RecipeOptions(), request.configs, machine=this_machine())
         told.say(f"no config for {data} in {request.configs}: wrote the default pair, {pair.det}, {pair.pose}")
-        path = pair.det if request.stage == "det" else pair.pose
+        path = pair.of(request.stage)
     told.say(f"config: {path}")
     return path
 

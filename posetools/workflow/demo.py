@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset
@@ -22,36 +22,30 @@ from posetools.core.folder import IMAGES, ann_file, skeleton_of
 from posetools.core.stages import MODEL_NAMES, STAGES, Stage
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import RequestError, RunError, counted, must_be
+from posetools.evaluation.report import Report
+from posetools.evaluation.run import EvalRequest, evaluate
 from posetools.files.disk import write_text
 from posetools.formats.coco.format import read_split
 from posetools.imaging.header import save_picture
+from posetools.mm.stack import prepare, require_train
+from posetools.pairs.open import open_pair
+from posetools.recipes.budget import enough_iterations
 from posetools.recipes.emit import EmittedPair, emit_pair
 from posetools.recipes.facts import read_facts
 from posetools.recipes.options import build_options
 from posetools.synth import PLAIN, render_set
+from posetools.training.dry_run import Limits, dry_run
 from posetools.training.hooks import StepListener
-from posetools.workflow.demo_folder import (
-    CONFIGS,
-    DATA,
-    LABELME,
-    RECIPE,
-    RESULTS,
-    SHEET,
-    TIMING,
-    WORK_DIRS,
-    claim_folder,
-    write_record,
-)
+from posetools.training.request import TrainRequest
+from posetools.training.train import TrainResult, train
+from posetools.workflow import demo_folder
 from posetools.workflow.demo_sheet import prediction_sheet
-from posetools.workflow.demo_timing import Plan, plan_training, seconds_per_iteration
-
-if TYPE_CHECKING:
-    from posetools.evaluation.report import Report
-    from posetools.training.train import TrainResult
 
 _Result = TypeVar("_Result")
 
 _VAL_BATCH_SIZE = 16
+# With fewer there is nothing to average over.
+_FEWEST_ITERATIONS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +144,26 @@ class DemoRequest:
     overwrite: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long one stage is trained.
+
+    Attributes:
+        epochs: how many.
+        samples: how many samples an epoch has, where there is no time for all of them even once; else None.
+        enough: how many iterations a recipe aims at without a limit of time; 0: that was not asked.
+    """
+
+    epochs: int
+    samples: int | None = None
+    enough: int = 0
+
+    @property
+    def cfg_options(self) -> tuple[str, ...]:
+        """What limits an epoch to that many samples."""
+        return () if self.samples is None else (f"train_dataloader.dataset.indices={self.samples}",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
     """What came of it.
@@ -184,12 +198,10 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
         OutputError: something cannot be written.
         RunError: training failed.
     """
-    from posetools.mm.stack import prepare, require_train
-
     if request.minutes <= 0:
         raise RequestError(must_be("--minutes", "greater than 0", request.minutes))
     require_train("posetools demo")
-    claim_folder(request.out, overwrite=request.overwrite)
+    demo_folder.claim_folder(request.out, overwrite=request.overwrite)
     prepare("posetools demo")
     run = _Run(request, listener)
     run.timed("render", run.render)
@@ -208,8 +220,10 @@ class _Run:
 
     def __init__(self, request: DemoRequest, listener: StepListener) -> None:
         self._request, self._settings, self._listener = request, request.settings, listener
-        self._labelme, self._data, self._recipe = (request.out / name for name in (LABELME, DATA, RECIPE))
-        self._configs, self._work_dirs = request.out / CONFIGS, request.out / WORK_DIRS
+        self._labelme, self._data, self._recipe = (
+            request.out / name for name in (demo_folder.LABELME, demo_folder.DATA, demo_folder.RECIPE)
+        )
+        self._configs, self._work_dirs = request.out / demo_folder.CONFIGS, request.out / demo_folder.WORK_DIRS
         self._seconds: dict[str, float] = {}
         self._plans: dict[Stage, Plan] = {stage: Plan(1) for stage in STAGES}
         self._iterations: dict[Stage, int] = {}
@@ -222,7 +236,6 @@ class _Run:
         return result
 
     def render(self) -> None:
-        """Make the labelme files."""
         number, (width, height) = self._settings.pictures, self._settings.picture_size
         self._step(f"rendering {number} pictures of cars, {width}x{height}, with their labels as labelme files")
         with self._listener.progress() as progress:
@@ -251,7 +264,6 @@ class _Run:
         return read_split(ann_file(self._data, "val"), self._data / IMAGES, skeleton_of(self._data)).dataset
 
     def validate(self) -> None:
-        """Check the data set."""
         self._step("validating the data set", "validate", self._data)
         with self._listener.progress() as progress:
             report = validate(self._data, skeleton=skeleton_of(self._data), progress=progress)
@@ -265,18 +277,14 @@ class _Run:
             self._step(
                 f"timing {self._settings.timed_iterations} iterations of each stage, to see how many there is time for"
             )
-            with TemporaryDirectory(dir=self._request.out, prefix=TIMING) as folder:
-                pair = self._emit(Path(folder) / RECIPE, Path(folder))
+            with TemporaryDirectory(dir=self._request.out, prefix=demo_folder.TIMING) as folder:
+                pair = self._emit(Path(folder) / demo_folder.RECIPE, Path(folder))
                 self._plans = {stage: self._plan(stage, pair, Path(folder)) for stage in STAGES}
         words = ("config", self._data, "--recipe", self._recipe, "--out", self._configs)
         self._step(f"emitting a config for each stage, with the options in {self._recipe}", *words)
         return self._emit(self._recipe, self._configs)
 
     def train(self, stage: Stage, config: Path) -> TrainResult:
-        """Train one stage."""
-        from posetools.training.request import TrainRequest
-        from posetools.training.train import train
-
         plan, work_dir = self._plans[stage], self._work_dirs / stage
         options = plan.cfg_options
         words = ("train", "--stage", stage, "--config", config, "--work-dir", work_dir)
@@ -292,8 +300,6 @@ class _Run:
 
     def evaluate(self, stage: Stage, trained: TrainResult, boxes: Path | None = None) -> Report:
         """Evaluate one model, the pose estimator on labelled and on detected boxes."""
-        from posetools.evaluation.run import EvalRequest, evaluate
-
         checkpoint = _checkpoint(trained)
         more = ("--boxes", boxes) if boxes else ()
         title = f"evaluating the {MODEL_NAMES[stage]}{', on labelled and on detected boxes' if boxes else ''}"
@@ -303,8 +309,6 @@ class _Run:
 
     def draw(self, val: Dataset) -> None:
         """Draw labels and predictions of some pictures into one sheet."""
-        from posetools.pairs.open import open_pair
-
         self._step("drawing labels and predictions of pictures that training never saw")
         settings = self._settings
         sheet = prediction_sheet(
@@ -315,18 +319,18 @@ class _Run:
             columns=settings.columns,
             min_score=settings.min_score,
         )
-        save_picture(sheet, self._request.out / SHEET)
+        save_picture(sheet, self._request.out / demo_folder.SHEET)
 
     def finish(self, det: Report, pose: Report) -> DemoResult:
         """Write results.json and return what came of it."""
         out = self._request.out
         files = {
-            out / SHEET: "labels and predictions side by side",
+            out / demo_folder.SHEET: "labels and predictions side by side",
             self._labelme: "the rendered pictures with their labelme files",
             self._data: "the data set: images, train_coco.json, val_coco.json, conversion.json",
             self._configs: f"the two configs, from {self._recipe}",
             self._work_dirs: "per stage: checkpoints, the config as run, the log",
-            out / RESULTS: "all numbers",
+            out / demo_folder.RESULTS: "all numbers",
         }
         result = DemoResult(
             det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
@@ -334,18 +338,14 @@ class _Run:
         record = {"minutes": self._request.minutes, "seed": self._request.seed, "settings": asdict(self._settings)}
         trained = {"seconds": result.seconds, "epochs": {stage: plan.epochs for stage, plan in result.plans.items()}}
         reports = {"iterations": result.iterations, "det": det.as_dict(), "pose": pose.as_dict()}
-        write_record(out, {"finished": True, **record, **trained, **reports})
+        demo_folder.write_record(out, {"finished": True, **record, **trained, **reports})
         return result
 
     def _plan(self, stage: Stage, pair: EmittedPair, folder: Path) -> Plan:
         """Return how long a stage can be trained in its share of the time, from timing a few iterations."""
         settings = self._stage(stage)
-        seconds = seconds_per_iteration(
-            stage,
-            pair.det if stage == "det" else pair.pose,
-            folder / stage,
-            iterations=self._settings.timed_iterations,
-        )
+        iterations = self._settings.timed_iterations
+        seconds = seconds_per_iteration(stage, pair.of(stage), folder / stage, iterations=iterations)
         facts = read_facts(self._data, skeleton_of(self._data)).train
         samples = facts.pictures if stage == "det" else facts.posed
         plan = plan_training(60 * self._request.minutes * settings.share / seconds, samples, settings.batch_size)
@@ -379,6 +379,35 @@ class _Run:
         self._listener.step(title, shlex.join(["posetools", *map(str, words)]) if words else "")
 
 
+def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
+    """Return the whole epochs that come nearest to the time that there is, or a part of one.
+
+    Args:
+        iterations: how many there is time for.
+        samples: of an epoch.
+        batch_size: samples per iteration.
+    """
+    epochs, enough = round(iterations / -(-samples // batch_size)), enough_iterations(samples, batch_size)
+    if epochs:
+        return Plan(epochs, enough=enough)
+    part = max(_FEWEST_ITERATIONS, int(iterations)) * batch_size
+    return Plan(1, part if part < samples else None, enough)
+
+
+def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterations: int) -> float:
+    """Return how long an iteration takes, from a dry run with the real config and data.
+
+    Args:
+        stage: which of the two models.
+        config: its config.
+        work_dir: where it would be trained; nothing is written there.
+        iterations: how many are run.
+    """
+    request = TrainRequest(stage=stage, config=config, work_dir=work_dir)
+    estimate = dry_run(request, limits=Limits(fewest=iterations, most=iterations, batches=1))
+    return estimate.measured.seconds_per_iteration
+
+
 def _checkpoint(result: TrainResult) -> Path:
     return result.best or result.last
 
@@ -387,12 +416,8 @@ def _recipe_text(shared: Mapping[str, object], stages: Mapping[str, Mapping[str,
     """Return the TOML text of options for both stages, and of one table per stage. Values are texts and numbers."""
     lines = ["# The options of the demo, as `posetools config --recipe` takes them. Training is short here: the weaker"]
     lines += ["# augmentation of stage 2 holds from the start, and the only evaluation comes after the last epoch."]
-    lines += _entries(shared)
-    for stage, options in stages.items():
-        lines += ["", f"[{stage}]", *_entries(options)]
+    for table, options in {"": shared, **stages}.items():
+        lines += ["", f"[{table}]"] if table else []
+        # JSON's texts and numbers are TOML's too.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in options.items()]
     return "\n".join(lines) + "\n"
-
-
-def _entries(options: Mapping[str, object]) -> list[str]:
-    # JSON's texts and numbers are TOML's too.
-    return [f"{key} = {json.dumps(value)}" for key, value in options.items()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,8 @@ def claim_folder(out: Path, *, overwrite: bool) -> None:
         OutputError: it cannot be written.
     """
     if _is_demo(out):
-        strangers = sorted(path.name for path in out.iterdir() if not _is_made(path.name))
+        left = {path.name for path in out.iterdir() if any(map(path.match, _LEFT))}
+        strangers = sorted({path.name for path in out.iterdir()} - _MADE - left)
         if strangers and not overwrite:
             raise RequestError(
                 f"{out}: holds what the demo did not make: {', '.join(strangers)}\n"
@@ -65,10 +65,6 @@ def write_record(out: Path, content: Mapping[str, Any]) -> None:
         OutputError: it cannot be written.
     """
     write_json(out / RESULTS, {"made_by": _MADE_BY, **content})
-
-
-def _is_made(name: str) -> bool:
-    return name in _MADE or any(fnmatch(name, pattern) for pattern in _LEFT)
 
 
 def _is_demo(out: Path) -> bool:

@@ -11,8 +11,7 @@ import pytest
 from posetools.cli.demo import print_result
 from posetools.evaluation.metrics import PCK_THRESHOLDS, BoxScores, KeypointScores, OksScores, PointScores
 from posetools.evaluation.scoring import PoseScores
-from posetools.workflow.demo import DemoResult
-from posetools.workflow.demo_timing import Plan
+from posetools.workflow.demo import DemoResult, Plan
 from tests.reporting import planted_report
 
 

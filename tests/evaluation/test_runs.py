@@ -109,7 +109,7 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     # about half of them pass.
     picture = rng.integers(0, 255, (80, 96, 3), dtype=np.uint8)
     quiet = PoseEstimator(pose_run.config, pose_run.checkpoint, flip_test=flips)
-    scores = quiet(picture, np.array([[10.0, 10, 60, 60]])).scores
+    scores = quiet.estimate([picture], [np.array([[10.0, 10, 60, 60]])])[0].scores
     weights, checkpoint = load_checkpoint(pose_run.checkpoint), tmp_path / "loud.pth"
     for axis in "xy":
         weights["state_dict"][f"head.cls_{axis}.weight"] *= 0.2 / float(np.median(scores))
@@ -118,7 +118,7 @@ def test_pose_ap_is_that_of_the_stock_loop(tiny: Tiny, pose_run: Run, tmp_path: 
     seen: list[float] = []
 
     def label(picture: Picture, boxes: Floats) -> list[tuple[Floats, Floats]]:
-        poses = estimator(picture, boxes)
+        poses = estimator.estimate([picture], [boxes])[0]
         seen.extend(poses.scores.ravel().tolist())
         points = poses.keypoints
         scale = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))[:, None, None]

@@ -186,7 +186,7 @@ def test_a_pose_estimator_predicts_the_same_bits(pose_run: Run, pose: Published)
     from mmpose.apis import inference_topdown, init_model
 
     both = (pose_run.checkpoint, pose.path)
-    ours = [PoseEstimator(pose_run.config, path)(picture(), BOXES) for path in both]
+    ours = [PoseEstimator(pose_run.config, path).estimate([picture()], [BOXES])[0] for path in both]
     assert ours[0].keypoints.tobytes() == ours[1].keypoints.tobytes()
     assert ours[0].scores.tobytes() == ours[1].scores.tobytes()
     models = [init_model(str(pose_run.config), str(path), device="cpu") for path in both]

@@ -60,8 +60,8 @@ def test_keypoints_are_the_stock_ones_after_a_detector_was_called(det_run: Run, 
         scores = np.concatenate([sample.pred_instances.keypoint_scores for sample in theirs])
         np.testing.assert_allclose(ours.scores, scores, atol=1e-6)
         np.testing.assert_allclose(ours.areas, [s.gt_instances.bbox_scales.prod() for s in theirs], rtol=1e-6)
-    np.testing.assert_allclose(estimator(first, BOXES).keypoints, batched[0].keypoints, atol=1e-3)
-    assert estimator(first, BOXES[:0]).keypoints.shape == (0, 8, 2)
+    np.testing.assert_allclose(estimator.estimate([first], [BOXES])[0].keypoints, batched[0].keypoints, atol=1e-3)
+    assert estimator.estimate([first], [BOXES[:0]])[0].keypoints.shape == (0, 8, 2)
 
 
 def test_fast_models_give_the_same_up_to_float_noise(det_run: Run, pose_run: Run) -> None:

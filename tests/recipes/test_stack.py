@@ -98,7 +98,7 @@ def test_the_constants_of_rtmpose_are_those_of_the_installed_recipe(size: PoseSi
     ours, theirs = stock.POSE[size], stock_config(stock.POSE[size].base)
     assert theirs.base_lr == stock.BASE_LR
     assert theirs.param_scheduler[0]["end"] == stock.WARMUP_ITERS
-    assert theirs.auto_scale_lr.base_batch_size == stock.POSE_BATCH
+    assert theirs.auto_scale_lr.base_batch_size == stock.BATCH["pose"]
     assert theirs.codec.sigma == stock.codec_sigma(theirs.codec.input_size)
     assert theirs.codec.input_size == stock.POSE_INPUT
     assert ("EMAHook" in [hook["type"] for hook in theirs.custom_hooks]) == ours.ema
@@ -107,9 +107,9 @@ def test_the_constants_of_rtmpose_are_those_of_the_installed_recipe(size: PoseSi
 def test_the_constants_of_rtmpose_x_are_those_of_its_only_recipe() -> None:
     theirs = stock_config(X_RECIPE)
     backbone = theirs.model.backbone
-    assert (backbone.deepen_factor, backbone.widen_factor) == (stock.POSE_X.deepen_factor, stock.POSE_X.widen_factor)
-    assert theirs.model.head.in_channels == stock.POSE_X.in_channels
-    assert backbone.init_cfg.checkpoint == stock.POSE_X.checkpoint
+    assert (backbone.deepen_factor, backbone.widen_factor) == (stock.X_DEEPEN, stock.X_WIDEN)
+    assert theirs.model.head.in_channels == stock.X_CHANNELS
+    assert backbone.init_cfg.checkpoint == stock.X_CHECKPOINT
     assert theirs.codec.sigma == stock.codec_sigma(theirs.codec.input_size)
 
 

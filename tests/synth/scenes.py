@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from posetools.core.skeleton import Skeleton
 from posetools.synth.camera import Camera
 from posetools.synth.car import RGB, Car, Mesh
+from posetools.synth.picture import Rendered, _rendered, _seen
 from posetools.synth.sample import sample_car
 from posetools.synth.scene import Finish, Ground, Light, PlacedCar, Scene
 
@@ -51,3 +53,8 @@ def make_scene(
         ),
         finish=Finish(exposure=1.0, tint=(1.0, 1.0, 1.0), contrast=1.0, blur=0.0, noise=0.0, vignette=0.0, seed=0),
     )
+
+
+def render_scene(scene: Scene, skeleton: Skeleton) -> Rendered:
+    """Return the picture of a scene, and the labels of all its cars, which must be in it, before the camera."""
+    return _rendered(scene, *_seen(scene), skeleton)

@@ -11,9 +11,9 @@ from posetools.core.geometry import Floats
 from posetools.core.skeleton import load_skeleton
 from posetools.synth.camera import Camera, Screen, rasterise, to_screen
 from posetools.synth.car import box, car_keypoints, car_mesh
-from posetools.synth.picture import render_random, render_scene
+from posetools.synth.picture import render_random
 from posetools.synth.scene import PlacedCar, Scene
-from tests.synth.scenes import SIZE, make_car, make_scene
+from tests.synth.scenes import SIZE, make_car, make_scene, render_scene
 
 CAR8 = load_skeleton("car8")
 LEFT = [i for i, name in enumerate(CAR8.names) if name.startswith("left")]

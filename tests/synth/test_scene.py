@@ -7,10 +7,10 @@ import pytest
 
 from posetools.core.skeleton import load_skeleton
 from posetools.synth.car import Mesh, ball, box, car_mesh, cylinder
-from posetools.synth.picture import LEAST_SEEN, render_random, render_scene
+from posetools.synth.picture import LEAST_SEEN, render_random
 from posetools.synth.sample import STYLES, sample_scene
 from posetools.synth.scene import PlacedCar
-from tests.synth.scenes import make_car, make_scene
+from tests.synth.scenes import make_car, make_scene, render_scene
 
 CAR8 = load_skeleton("car8")
 SEEDS = range(40)

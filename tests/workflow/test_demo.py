@@ -100,7 +100,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_time_that_is_too_short_for_an_epoch_takes_a_part_of_it(
     iterations: float, epochs: int, samples: int | None
 ) -> None:
-    from posetools.workflow.demo_timing import Plan, plan_training
+    from posetools.workflow.demo import Plan, plan_training
 
     plan = plan_training(iterations, samples=78, batch_size=8)
     # Each of the 78 samples seen 600 times.

@@ -12,7 +12,7 @@ is not changed: what is dumped into the work folder is what the stock tools run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -47,6 +47,8 @@ FOLDER = "crops"
 _PAUSE = 5.0
 
 Say: TypeAlias = Callable[[str], None]
+# By the path of the picture, as the data set says it.
+Layouts: TypeAlias = Mapping[str, Layout]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,9 @@ def use_crops_in(
         InputError: a picture cannot be read.
         OutputError: the crops cannot be written.
     """
-    plans = [_plan(split, _innermost(dataset), pipelines) for split, (dataset, pipelines) in datasets.items()]
-    for plan, store in zip(plans, _stores(plans, cache, say), strict=True):
-        for transforms in plan.pipelines:
+    layouts = {split: _layouts(split, _innermost(data), ways) for split, (data, ways) in datasets.items()}
+    for (_, pipelines), store in zip(datasets.values(), _stores(layouts, cache, say), strict=True):
+        for transforms in pipelines:
             transforms[:] = with_crops(transforms, store)
 
 
@@ -160,30 +162,10 @@ def _innermost(dataset: Any) -> Any:
     return dataset
 
 
-@dataclass(frozen=True, slots=True)
-class CropsPlan:
-    """The crops of one data set.
-
-    Attributes:
-        split: its name.
-        pipelines: the lists of transforms that are to use them.
-        layouts: by the path of the picture, as the data set says it.
-    """
-
-    split: str
-    pipelines: Sequence[list[Callable[..., Any]]]
-    layouts: Mapping[str, Layout]
-
-    @property
-    def objects(self) -> int:
-        """How many objects they are of."""
-        return sum(layout.objects for layout in self.layouts.values())
-
-
-def _plan(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> CropsPlan:
+def _layouts(split: str, dataset: Any, pipelines: Sequence[list[Callable[..., Any]]]) -> Layouts:
     reaches = [reach_of(transforms, f"the {split} pipeline") for transforms in pipelines]
     entries = (dataset.get_data_info(number) for number in range(len(dataset)))
-    return CropsPlan(split, pipelines, layouts_of(((entry["img_path"], entry["bbox"]) for entry in entries), reaches))
+    return layouts_of(((entry["img_path"], entry["bbox"]) for entry in entries), reaches)
 
 
 def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> dict[str, Layout]:
@@ -207,7 +189,7 @@ def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> 
     return layouts
 
 
-def _stores(plans: Sequence[CropsPlan], cache: CropsCache, say: Say) -> Sequence[CropStore]:
+def _stores(of_splits: Mapping[str, Layouts], cache: CropsCache, say: Say) -> Sequence[CropStore]:
     from mmpose.datasets.transforms import LoadImage
 
     def read(picture: str) -> Pixels:
@@ -215,28 +197,29 @@ def _stores(plans: Sequence[CropsPlan], cache: CropsCache, say: Say) -> Sequence
             pixels: Pixels = LoadImage().transform({"img_path": picture})["img"]
         return pixels
 
-    objects = " + ".join(f"{plan.objects} ({plan.split})" for plan in plans)
+    counts = {split: sum(layout.objects for layout in layouts.values()) for split, layouts in of_splits.items()}
+    objects = " + ".join(f"{count} ({split})" for split, count in counts.items())
     if cache.kind == "crops-ram":
-        need = sum(layout.nbytes for plan in plans for layout in plan.layouts.values())
+        need = sum(layout.nbytes for layouts in of_splits.values() for layout in layouts.values())
         say(f"crops of {objects} objects: {show_bytes(need)} of memory")
-        in_memory = [MemoryCrops(plan.layouts) for plan in plans]
+        in_memory = [MemoryCrops(layouts) for layouts in of_splits.values()]
         for store in in_memory:
             store.fill(read, _telling(say))
         return in_memory
-    return _on_disk(plans, cache.folder, objects, read, say)
+    return _on_disk(of_splits.values(), cache.folder, objects, read, say)
 
 
 def _on_disk(
-    plans: Sequence[CropsPlan], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
+    of_splits: Iterable[Layouts], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
 ) -> list[CropStore]:
     from mmengine.dist import barrier, get_rank, get_world_size
 
     layouts: dict[Path, tuple[str, Layout]] = {}
     stores: list[CropStore] = []
-    for plan in plans:
-        files = files_of(plan.layouts, folder, _telling(say))
-        layouts |= {file: (picture, plan.layouts[picture]) for picture, file in files.items()}
-        stores.append(DiskCrops(plan.layouts, files))
+    for own in of_splits:
+        files = files_of(own, folder, _telling(say))
+        layouts |= {file: (picture, own[picture]) for picture, file in files.items()}
+        stores.append(DiskCrops(own, files))
     total = sum(layout.nbytes for _, layout in layouts.values())
     missing = _missing(layouts)
     need = sum(layouts[file][1].nbytes for file in missing)

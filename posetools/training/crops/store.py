@@ -70,9 +70,10 @@ class Layout:
         size: (width, height) of the picture.
         rects: (M, 4) x1 y1 x2 y2, the last two exclusive, each once.
         offsets: (M + 1,) where each begins, in bytes; the last is the length of the whole.
+        rows: which crop an object has, by its box as bytes.
     """
 
-    __slots__ = ("_rows", "offsets", "rects", "size")
+    __slots__ = ("offsets", "rects", "rows", "size")
 
     def __init__(self, size: tuple[int, int], boxes: Sequence[bytes], rects: Ints) -> None:
         """Lay out the crops ``rects`` (N, 4) of the objects whose boxes are, as bytes, ``boxes`` (N)."""
@@ -80,31 +81,17 @@ class Layout:
         self.rects, rows = np.unique(rects, axis=0, return_inverse=True)
         areas = np.prod(self.rects[:, 2:] - self.rects[:, :2], axis=1)
         self.offsets = np.concatenate([[0], np.cumsum(areas * _CHANNELS)])
-        self._rows = dict(zip(boxes, rows.ravel().tolist(), strict=True))
+        self.rows = dict(zip(boxes, rows.ravel().tolist(), strict=True))
 
     @property
     def objects(self) -> int:
         """How many objects they are of."""
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def nbytes(self) -> int:
         """How long all of them are."""
         return int(self.offsets[-1])
-
-    def row(self, box: bytes) -> int | None:
-        """Return which crop an object has."""
-        return self._rows.get(box)
-
-    def shape(self, row: int) -> tuple[int, int, int]:
-        """Return (height, width, 3) of a crop."""
-        x1, y1, x2, y2 = self.rects[row].tolist()
-        return y2 - y1, x2 - x1, _CHANNELS
-
-    def crop(self, row: int, pixels: Pixels) -> CachedCrop:
-        """Return a crop with its place."""
-        x, y = self.rects[row, :2].tolist()
-        return CachedCrop(pixels, (x, y), self.size)
 
     def cut(self, picture: str, pixels: Pixels, out: Pixels) -> None:
         """Write the crops of a picture (H, W, 3) into ``out`` (nbytes,).
@@ -124,17 +111,17 @@ class CropStore(ABC):
     """Gives crops."""
 
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
-        """Take the layouts, by picture."""
         self._layouts = layouts
 
     def crop(self, picture: str, box: bytes) -> CachedCrop | None:
         """Return the crop of an object, or None when it has none and the picture must be read."""
         layout = self._layouts.get(picture)
-        row = layout.row(box) if layout else None
+        row = layout.rows.get(box) if layout else None
         if layout is None or row is None:
             return None
-        pixels = self._pixels(picture, int(layout.offsets[row]), layout.shape(row))
-        return None if pixels is None else layout.crop(row, pixels)
+        x1, y1, x2, y2 = layout.rects[row].tolist()
+        pixels = self._pixels(picture, int(layout.offsets[row]), (y2 - y1, x2 - x1, _CHANNELS))
+        return None if pixels is None else CachedCrop(pixels, (x1, y1), layout.size)
 
     @abstractmethod
     def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> Pixels | None:
@@ -145,7 +132,6 @@ class DiskCrops(CropStore):
     """Crops in files; one that was deleted meanwhile has none."""
 
     def __init__(self, layouts: Mapping[str, Layout], files: Mapping[str, Path]) -> None:
-        """Take, by picture, the layout and the file."""
         super().__init__(layouts)
         self._files = files
 

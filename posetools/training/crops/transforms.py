@@ -57,7 +57,6 @@ class WarpCrop:
     """Does for a crop what TopdownAffine does for a picture."""
 
     def __init__(self, affine: Any) -> None:
-        """Take the TopdownAffine."""
         self.affine = affine
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:

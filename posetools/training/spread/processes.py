@@ -287,6 +287,4 @@ class SameBuffersHook(RunHook):
                 if buffer.is_floating_point():
                     all_reduce(buffer, op="mean")
 
-    def before_val_epoch(self, runner: Any) -> None:
-        """Take the mean."""
-        self.after_train_epoch(runner)
+    before_val_epoch = after_train_epoch
