@@ -14,24 +14,12 @@ from posetools.cli.commands import COMMANDS
 
 # What shared code names in hints, and whose options these are.
 _OWNERS = {
-    "convert": (
-        *("--from", "--image-root", "--map", "--ignore", "--box-from", "--box-margin", "--label-pattern"),
-        *("--hidden-flag", "--kpt-shape", "--kpt-order", "--assume-visible", "--attribute", "--mapping"),
-        *(
-            "--encoding",
-            "--keypoints-from",
-            "--trust-sizes",
-            "--keep-going",
-            "--one-object-per-image",
-            "--categories",
-            "--val",
-            "--split-by",
-            "--seed",
-        ),
-    ),
-    "validate": ("--fix",),
+    "convert": "--from --image-root --map --ignore --box-from --box-margin --label-pattern --hidden-flag --kpt-shape "
+    "--kpt-order --assume-visible --attribute --mapping --encoding --keypoints-from --trust-sizes --keep-going "
+    "--one-object-per-image --categories --val --split-by --seed",
+    "validate": "--fix",
 }
-_OWNER = {option: command for command, options in _OWNERS.items() for option in options}
+_OWNER = {option: command for command, options in _OWNERS.items() for option in options.split()}
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # Within backticks, and within a line, a command that is named before an option is the option's.
 _PART = re.compile(r"`[^`\n]*`|[^`\n]+")
