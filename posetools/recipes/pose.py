@@ -7,7 +7,7 @@ from posetools.recipes import blocks
 from posetools.recipes.blocks import Lines, StageConfig, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import PoseOptions
-from posetools.recipes.recipe import Because, Recipe
+from posetools.recipes.recipe import Recipe
 from posetools.recipes.stock import POSE, POSE_BATCH, POSE_INPUT, POSE_X, codec_sigma
 
 _STOCK_SEED = 21
@@ -136,7 +136,7 @@ def _pipelines(stage: StageConfig, skeleton: Skeleton) -> Lines:
         title("pipelines"),
         "# As stock, but:",
         "# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;",
-        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {_why(rotation)};"),
+        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {rotation.reason};"),
         "# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.",
         "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the pictures, is dropped.",
     ]
@@ -152,10 +152,6 @@ def _pipelines(stage: StageConfig, skeleton: Skeleton) -> Lines:
     if stage.recipe.stage2_epochs:
         lines += ["train_pipeline_stage2 = [", *indent(weak, 4), "]"]
     return [*lines, "val_pipeline = [", *indent(val, 4), "]", ""]
-
-
-def _why(rotation: Because) -> str:
-    return rotation.reason.removeprefix("degrees: ")
 
 
 def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines:
