@@ -5,7 +5,7 @@ without running it, so that two checkouts can be compared. It starts in the func
 to, and takes the calls that pass on the request, a part of it, or what was computed from it: in the order in which they
 are written, on all branches, each function once. Errors that are raised are no part of the walk.
 
-- A room is a file that such a call enters.
+- A room is a file that such a call enters; the folders that these are in are counted as well.
 - A return is a call into a room that the walk had left before.
 
 What is put into an object of the package is not followed further, nor what is chosen as the program runs (the reader of
@@ -269,7 +269,8 @@ def main() -> None:
     arguments = parser.parse_args()
     start, trip = walk(arguments.checkout.resolve() / "posetools", arguments.command)
     rooms = trip.rooms
-    print(f"{start}: {len(rooms)} rooms, {len(trip.stays) - len(rooms)} returns")
+    folders = {room.rpartition("/")[0] for room in rooms}
+    print(f"{start}: {len(rooms)} rooms, {len(trip.stays) - len(rooms)} returns, {len(folders)} folders")
     for room in rooms:
         print(f"  {room}  {trip.stays.count(room)}")
 

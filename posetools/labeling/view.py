@@ -99,22 +99,22 @@ class View:
 
 
 def _draw(
-    view: View, skeleton: Skeleton, style: Style, *, tile: tuple[int, int] | None = None, code: str = ""
+    one: View, skeleton: Skeleton, style: Style, *, tile: tuple[int, int] | None = None, code: str = ""
 ) -> Pillow.Image:
     """Return the picture, or what is to be seen of it, with labels, and with predictions to the right of them.
 
     The labels fill a tile (width, height), and the predictions another; None: full resolution.
     """
-    picture, corner, scale = _open(view, tile)
+    picture, corner, scale = _open(one, tile)
 
     def place(points: Floats) -> Floats:
         placed: Floats = (points - corner) * scale
         return placed
 
-    rows = list(range(len(view.labels.boxes))) if view.row is None else [view.row]
-    boxes, keypoints = view.labels.boxes[rows], view.labels.keypoints[rows].copy()
+    rows = list(range(len(one.labels.boxes))) if one.row is None else [one.row]
+    boxes, keypoints = one.labels.boxes[rows], one.labels.keypoints[rows].copy()
     keypoints[:, :, :2] = place(keypoints[:, :, :2])
-    marked = [row in view.mark.rows for row in rows]
+    marked = [row in one.mark.rows for row in rows]
     labels = draw_instances(
         picture,
         place(boxes.reshape(-1, 2, 2)).reshape(-1, 4),
@@ -124,13 +124,13 @@ def _draw(
         box_colors=[MARKED if each else style.box_color for each in marked],
         style=style,
     )
-    if view.predicted is None:
+    if one.predicted is None:
         return labels
-    found = view.predicted
+    found = one.predicted
     kept = np.arange(len(found.boxes))
-    if view.row is not None:
+    if one.row is not None:
         # Of the other objects only the tags would be seen, at the edges of the cut.
-        overlaps = pairwise_iou(view.labels.boxes[[view.row]], found.boxes)[0]
+        overlaps = pairwise_iou(one.labels.boxes[[one.row]], found.boxes)[0]
         kept = np.flatnonzero(overlaps == overlaps.max(initial=1e-9))[:1]
     points = np.concatenate(
         [place(found.keypoints[kept]), np.full((len(kept), skeleton.num_keypoints, 1), 2.0)], axis=2
@@ -147,21 +147,21 @@ def _draw(
     return beside(labels, predictions)
 
 
-def _open(view: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple[int, int], Floats]:
+def _open(one: View, tile: tuple[int, int] | None) -> tuple[Pillow.Image, tuple[int, int], Floats]:
     """Return what is shown, the pixel of the picture at its corner, and the (2,) factors from that to what is shown."""
-    path = view.labels.image.path
+    path = one.labels.image.path
     if path is None:
-        raise InputError(view.labels.image.file_name, "", "the annotation does not say where the picture is")
+        raise InputError(one.labels.image.file_name, "", "the annotation does not say where the picture is")
     size = read_header(path).size
-    x1, y1, x2, y2 = view.region(size)
+    x1, y1, x2, y2 = one.region(size)
     sides = x2 - x1, y2 - y1
-    if tile is None and view.row is not None and max(sides) < _SMALLEST_CUT:
+    if tile is None and one.row is not None and max(sides) < _SMALLEST_CUT:
         tile = _SMALLEST_CUT, _SMALLEST_CUT
     shown = fitting_size(sides, tile) if tile else sides
     factors: Floats = np.array(shown) / sides
     wanted = math.ceil(max(size) * float(factors.max()))
     picture, _ = open_decoded(path, "RGB", (wanted, wanted))
-    if picture.size != shown or view.row is not None:
+    if picture.size != shown or one.row is not None:
         across, down = picture.width / size[0], picture.height / size[1]
         cut = (x1 * across, y1 * down, x2 * across, y2 * down)
         picture = picture.resize(shown, Pillow.Resampling.BICUBIC, box=cut, reducing_gap=3.0)
@@ -198,8 +198,8 @@ def draw_sheet(
     Raises:
         RequestError: the sheet would be too large.
     """
-    paired = any(view.predicted is not None for view in views)
-    shape = float(np.clip(np.median([view.shape for view in views]), *_SHAPES))
+    paired = any(one.predicted is not None for one in views)
+    shape = float(np.clip(np.median([one.shape for one in views]), *_SHAPES))
     if tile and tile[1]:
         shape = tile[0] / tile[1]
     lines = _FINDING_LINES if code else _NAME_LINES
@@ -213,10 +213,10 @@ def draw_sheet(
     scale = style.scale * max(_SHEET_SCALE, _SHOWN_SCALE * reduction(size))
     style = replace(style, scale=scale, smallest_text=readable_text(size, width))
     tiles, captions = [], []
-    for done, view in enumerate(views, start=1):
-        caption = view.caption(code)
+    for done, one in enumerate(views, start=1):
+        caption = one.caption(code)
         try:
-            tiles.append(_draw(view, skeleton, style, tile=(width, height), code=code))
+            tiles.append(_draw(one, skeleton, style, tile=(width, height), code=code))
         except InputError as exc:
             tiles.append(Pillow.new("RGB", (width, height), _BLANK))
             problems.append(str(exc))
@@ -237,17 +237,17 @@ def draw_sheet(
 
 def _legend(views: Sequence[View], skeleton: Skeleton, style: Style, *, code: str, ring: str) -> Legend:
     boxes = {"object": style.box_color} if style.boxes else {}
-    if code and style.boxes and any(view.mark.rows for view in views):
+    if code and style.boxes and any(one.mark.rows for one in views):
         boxes[f"object with {code}"] = MARKED
     notes = []
-    if any(view.predicted is not None for view in views):
+    if any(one.predicted is not None for one in views):
         score = f"right: predictions and their scores, without points that score below {KPT_THR:g}"
         notes = ["left: labels", score]
     return legend_of(skeleton, boxes=boxes, notes=notes, ring=ring)
 
 
 DEFAULT_NUMBER = 25
-SHEET, FOLDER = Path("view.png"), Path("view")
+SHEET, FOLDER = Path("one.png"), Path("one")
 _QUALITY, _COMPRESSION = 92, 4
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LISTED = 5

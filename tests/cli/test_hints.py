@@ -98,7 +98,7 @@ def test_messages_of_readers_reach_the_commands_that_read() -> None:
         f"{m.node.module}.{m.node.name} {each.option}": commands_of(m) for m in messages() for each in mentions(m.text)
     }
     assert {"convert", "diff", "sigmas", "view", "review"} <= set(
-        of["posetools.formats.deeplabcut.format.read --assume-visible"]
+        of["posetools.formats.deeplabcut.format.shards --assume-visible"]
     )
     assert "subset" in of["posetools.formats.coco.read._columns --map"]
     assert "merge" in of["posetools.formats.labels.unknown_label --ignore"]
