@@ -247,7 +247,7 @@ def _legend(views: Sequence[View], skeleton: Skeleton, style: Style, *, code: st
 
 
 DEFAULT_NUMBER = 25
-SHEET, FOLDER = Path("one.png"), Path("one")
+SHEET, FOLDER = Path("view.png"), Path("view")
 _QUALITY, _COMPRESSION = 92, 4
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _LISTED = 5
