@@ -72,7 +72,7 @@ coverage: install-core  ## how much of the code that needs no OpenMMLab its test
 	@.venv/bin/coverage combine --quiet
 	@.venv/bin/coverage report
 
-# MODULE=checks/geometry for one of them; docs/mutation.md has the results.
+# MODULE=checks/rigid/geometry for one of them; docs/mutation.md has the results.
 mutation: install-core  ## change the code in small ways and see whether a test fails (all modules: half an hour on two cores)
 	@.venv/bin/python -m tests.mutation $(MODULE)
 
@@ -90,7 +90,7 @@ test-oldest: install-oldest  ## the tests that need OpenMMLab, on the oldest sup
 	@touch .venv-peers/.done
 
 test-peers: .venv-peers/.done  ## what posetools writes, opened by other tools' own readers (datumaro, ultralytics, ...)
-	@.venv-peers/bin/pytest tests/peers tests/formats/test_deeplabcut.py tests/formats/test_sleap*.py
+	@.venv-peers/bin/pytest tests/peers tests/formats/deeplabcut/test_deeplabcut.py tests/formats/sleap
 
 MOMENTS ?= 200
 faults: install  ## kill -9 at MOMENTS (200) random moments of every command that writes, and at each of its file system calls

@@ -9,6 +9,10 @@ import pytest
 from hypothesis import Phase, settings
 
 from posetools.mm.stack import missing_packages
+from tests.tiny_runs import det_run, pose_run, tiny
+
+# Fixtures of every folder whose tests train.
+__all__ = ["det_run", "pose_run", "tiny"]
 
 # The tests' tensors are tiny: threads cost more than they bring, here and in the processes that tests start. Read by
 # torch when it is imported, which only the tests do.

@@ -27,10 +27,10 @@ LEAST = 0.85
 
 # Module -> the tests that belong to it: those that would be read to learn what it must do.
 TARGETS: dict[str, tuple[str, ...]] = {
-    "geometry": ("tests/core/test_geometry.py",),
-    "split": ("tests/datasets/test_split.py", "tests/datasets/test_stratify.py"),
-    "stratify": ("tests/datasets/test_stratify.py",),
-    "resplit": (
+    "core/geometry": ("tests/core/test_geometry.py",),
+    "datasets/split": ("tests/datasets/test_split.py", "tests/datasets/test_stratify.py"),
+    "datasets/stratify": ("tests/datasets/test_stratify.py",),
+    "datasets/resplit": (
         "tests/datasets/test_resplit.py",
         "tests/datasets/test_split.py",
         "tests/core/test_split_journal.py",
@@ -38,20 +38,20 @@ TARGETS: dict[str, tuple[str, ...]] = {
     ),
     "checks/across": ("tests/checks/test_across.py",),
     "checks/structure": ("tests/checks/test_structure.py",),
-    "checks/geometry": ("tests/checks/test_geometry_study.py",),
-    "checks/geometry_fit": ("tests/checks/test_geometry_fit.py",),
-    "checks/geometry_template": ("tests/checks/test_geometry_template.py",),
+    "checks/rigid/geometry": ("tests/checks/test_geometry_study.py",),
+    "checks/rigid/fit": ("tests/checks/test_geometry_fit.py",),
+    "checks/rigid/template": ("tests/checks/test_geometry_template.py",),
     "checks/plausibility": ("tests/checks/test_plausibility.py",),
     "checks/near": ("tests/checks/test_near.py",),
     "checks/pictures": ("tests/checks/test_pictures.py",),
-    "formats/coco_write": ("tests/formats/test_coco_write.py",),
-    "formats/coco_lines": ("tests/formats/test_coco_write.py",),
-    "files": ("tests/files/test_files.py",),
+    "formats/coco/write": ("tests/formats/coco/test_coco_write.py",),
+    "formats/result": ("tests/formats/test_result.py",),
+    "files/disk": ("tests/files/test_files.py",),
 }
 
 # Of these modules only some functions are mutated: the writer that the COCO writer and `posetools split` use.
 PARTS: dict[str, tuple[str, ...]] = {
-    "files": ("write_*", "_write_synced", "_put_back", "dump_json", "_compact"),
+    "files/disk": ("write_*", "_write_synced", "_put_back", "dump_json", "_compact"),
 }
 
 _COPIED = ("posetools", "tests", "benchmarks", "schemas", "data", "docs", "configs")

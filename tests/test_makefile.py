@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation import TARGETS
+
 ROOT = Path(__file__).resolve().parent.parent
 MAKEFILE = ROOT / "Makefile"
 
@@ -99,3 +101,9 @@ def test_continuous_integration_calls_what_the_readme_does() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert script.read_text(encoding="utf-8").splitlines()[-2:] == ["make test", "make road"]
+
+
+def test_what_make_mutation_changes_and_runs_is_there() -> None:
+    for module, tests in TARGETS.items():
+        assert (ROOT / "posetools" / f"{module}.py").is_file(), module
+        assert all((ROOT / test).is_file() for test in tests), tests

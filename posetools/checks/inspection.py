@@ -103,12 +103,7 @@ def _inspect_urls(paths: Sequence[str]) -> list[Inspection]:
 
 
 def _opened(paths: Sequence[str], wanted: int) -> Iterator[tuple[str, _Opened]]:
-    """Yield each path with its file, open for reading, while what is wanted of the next ones is on its way.
-
-    Args:
-        paths: the files.
-        wanted: how many bytes of each: its first ones, or, when it is negative, its last ones.
-    """
+    """Yield each path with its open file, while the first (or last, if negative) bytes of the next are on their way."""
     waiting: deque[tuple[str, _Opened]] = deque()
     try:
         for path in paths:

@@ -258,7 +258,6 @@ class _Learned:
 
 
 def _learn(numbers: Floats, ridge: float) -> _Learned:
-    """Return the regression of (N, F) numbers."""
     fold = np.random.default_rng(0).permutation(len(numbers)) % _FOLDS
     scores, weights = np.empty(len(numbers)), np.zeros(numbers.shape[1])
     for part in range(_FOLDS):

@@ -20,6 +20,7 @@ from posetools.checks.sides import check_sides
 from posetools.checks.structure import SoundObjects, check_structure, sound_objects
 from posetools.core.findings import Finding, Severity, count_by_code, sort_findings
 from posetools.core.folder import IMAGES, ann_file, refuse_zip, skeleton_of, splits_of, splits_written
+from posetools.core.geometry import Floats
 from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
@@ -170,7 +171,8 @@ def validate(
             finish(data)
     known = skeleton if isinstance(skeleton, Skeleton) else _skeleton(data, skeleton)
     # One file is checked as the split that its name tells.
-    files = {split_in(data.stem) or data.stem: data} if one_file else _files(data)
+    own = {split_in(data.stem) or data.stem: data}
+    files = own if one_file else {split: ann_file(data, split) for split in splits_of(data)}
     fixed = _fix(list(files.values())) if fix else {}
     tables = _load(files, progress)
     folder = _images_of(data, tables) if one_file else data / IMAGES
@@ -182,10 +184,6 @@ def validate(
     objects = {split: sound_objects(table, known) for split, table in tables.items()}
     report = _report(data, CheckedData(known, tables, objects, folder), looks, progress)
     return replace(report, fixed=fixed)
-
-
-def _files(data_root: Path) -> dict[str, Path]:
-    return {split: ann_file(data_root, split) for split in splits_of(data_root)}
 
 
 def _images_of(path: Path, tables: Mapping[str, CocoTable]) -> Path:
@@ -205,16 +203,7 @@ def _skeleton(data: Path, asked: str | Path | None) -> Skeleton:
     return skeleton_of(data, asked)
 
 
-def pictures_folder(path: Path, tables: Mapping[str, CocoTable]) -> Path:
-    """Return the folder that the pictures of a COCO file are in, of those that it may be: the one with the first."""
-    folders = picture_folders(path)
-    names = (safe_name(name) for table in tables.values() for name in table.images.file_names)
-    first = next((name for name in names if name and is_sane(path.parent / name)), "")
-    return next((folder for folder in folders if (folder / first).is_file()), folders[0])
-
-
 def _load(files: Mapping[str, Path], progress: Progress) -> dict[str, CocoTable]:
-    """Return COCO files, by split, as columns; one that cannot be read has none, and says why."""
     tables = {}
     for done, (split, path) in enumerate(files.items(), start=1):
         try:
@@ -256,7 +245,7 @@ def _report(data: Path, checked: CheckedData, looks: Sequence[_Look], progress: 
         splits=tuple(tables),
         images={split: table.num_images for split, table in tables.items()},
         instances={split: table.num_annotations for split, table in tables.items()},
-        keypoints={split: _visibilities(objects[split]) for split in tables},
+        keypoints={split: visibility_counts(objects[split].keypoints[:, :, 2]) for split in tables},
         pictures=bool(looks),
         notes=(*notes, *geometry_note(skeleton), *unsided),
     )
@@ -271,8 +260,9 @@ def _mirrored(
     return [one for one in found if (one.file, one.place) not in told], () if skeleton.template else notes
 
 
-def _visibilities(objects: SoundObjects) -> tuple[int, int, int]:
-    counts = np.bincount(objects.keypoints[:, :, 2].astype(np.int8).ravel(), minlength=3)
+def visibility_counts(values: Floats) -> tuple[int, int, int]:
+    """Return how many visibilities, in an array of any shape, are 0, 1 and 2."""
+    counts = np.bincount(values.astype(np.int8).ravel(), minlength=3)
     return int(counts[0]), int(counts[1]), int(counts[2])
 
 
@@ -292,21 +282,8 @@ def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Fin
         yield replace(one, fixable=True) if fixable else one
 
 
-def _mended(table: CocoTable, wanted: Mapping[str, Sequence[int]], codes: frozenset[str]) -> frozenset[tuple[str, str]]:
-    """Return the (code, place) of what can be mended in some entries of a COCO file, which is read again for them."""
-    # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
-    pictures = range(table.num_images if "W201" in codes else 0)
-    return repairs_at(read_entries(table.path, {"images": pictures, **wanted}), codes)
-
-
 def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:
-    """Mend COCO files of one folder, all of them or none; return what was changed in each that needed it.
-
-    Raises:
-        RequestError: another run is writing there.
-        InputError: a file that needs mending is not JSON, or could not be written again as it is.
-        OutputError: a file cannot be written; all are as they were.
-    """
+    """Mend COCO files of one folder, all of them or none; return what was changed in each that needed it."""
     fixed: dict[Path, tuple[Repair, ...]] = {}
     texts: dict[str, str] = {}
     folder = paths[0].parent

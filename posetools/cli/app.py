@@ -43,8 +43,6 @@ class _Commands(Mapping[str, Any]):
 
 
 class _Group(TyperGroup):
-    """A group whose commands are loaded one by one."""
-
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands: Any = _Commands()
@@ -100,12 +98,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
         _PLAIN_WARNING(message, category, *where, **named)
 
 
-def refuse_urls(arguments: Sequence[str]) -> None:
-    """Refuse URLs where a command takes local paths, which would else be looked for, or written, in a folder ``s3:``.
-
-    Raises:
-        RequestError: there is one.
-    """
+def _refuse_urls(arguments: Sequence[str]) -> None:
+    """Refuse URLs where a command takes local paths, else looked for, or written, in a folder ``s3:``."""
     command = next((text for text in arguments if not text.startswith("-")), "")
     for before, text in zip(("", *arguments), arguments, strict=False):
         option, _, value = text.partition("=") if text.startswith("--") else ("", "", text)
@@ -127,7 +121,7 @@ def run() -> None:
     warnings.showwarning = _show_warning
     with interrupted_by_sigterm() as stopped:
         try:
-            refuse_urls(sys.argv[1:])
+            _refuse_urls(sys.argv[1:])
             app()
         except PosetoolsError as exc:
             print(f"error: {_shown(exc)}", file=sys.stderr)

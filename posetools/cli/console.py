@@ -45,18 +45,23 @@ def say(text: str) -> None:
     print(printable(text))
 
 
-def table_of(rows: Iterable[Sequence[str]], *columns: str, right: bool = False, **style: Any) -> Table:
+def table_of(
+    rows: Iterable[Sequence[str]], *columns: str, right: bool = False, frame: bool = True, **style: Any
+) -> Table:
     """Return a table of texts, each shown as it is.
 
     Args:
         rows: its rows, from left to right.
         columns: the heads of its columns; none for a table without heads.
         right: whether all columns but the first are aligned to the right.
+        frame: whether lines are drawn round it and between its columns.
         style: what rich's Table takes.
     """
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(*columns, show_header=bool(columns), **style)
+    looks: dict[str, Any] = {} if frame else {"box": SIMPLE_HEAD, "padding": (0, 0, 0, 1), "show_edge": False}
+    table = Table(*columns, show_header=bool(columns), **looks, **style)
     for column in table.columns[1:] if right else ():
         column.justify = "right"
     for row in rows:
@@ -70,7 +75,6 @@ def listed(what: str, lines: Sequence[str], most: int, rest: str) -> list[str]:
 
 
 def _rate(unit: str) -> ProgressColumn:
-    """Return a column that says how many are done in a second."""
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
 

@@ -280,7 +280,6 @@ def _labels(
     hidden_flag: Sequence[str] | None,
     attribute: Sequence[str] | None,
 ) -> ReadOptions:
-    """Return what the options say about labels."""
     from posetools.formats.base import ReadOptions
 
     read = ReadOptions(names=pairs(names or ()), ignore=frozenset(ignore or ()), label_pattern=label_pattern)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from posetools.workflow.demo import DemoResult
 
 
 def demo(
@@ -25,7 +28,6 @@ def demo(
 
     Each step prints the command that does the same. It takes about 7 minutes on two cores.
     """
-    from posetools.cli.demo_display import print_result
     from posetools.cli.steps import Steps
     from posetools.recipes.machine import busy_text
     from posetools.workflow.demo import QUICK, DemoRequest, Settings
@@ -37,3 +39,34 @@ def demo(
     if busy_text():
         steps.say(busy_text())
     print_result(run(request, steps))
+
+
+def print_result(result: DemoResult) -> None:
+    """Print the numbers, the times, and what there is to look at."""
+    from posetools.cli.console import console, escape, table_of
+    from posetools.evaluation.scoring import pck_of
+    from posetools.evaluation.tables import number
+    from posetools.recipes.budget import BOX_AP50, PCK, verdict
+
+    out = console()
+    boxes = result.det.det.scores
+    rows = [("detector", "pictures", "AP50", number(boxes.ap50)), ("", "", "AP (0.5:0.95)", number(boxes.ap))]
+    for boxes_are, part in result.pose.sides.items():
+        model = "pose estimator" if part is result.pose.labelled else ""
+        points = {subset: scores.overall.as_dict()["PCK@0.1"] for subset, scores in part.scores.points.items()}
+        rows.append((model, boxes_are, "PCK@0.1", number(points["labelled"])))
+        rows.append(("", "", "PCK@0.1, visible points", number(points["visible"])))
+        rows.append(("", "", "OKS AP", number(part.scores.oks.ap)))
+    out.print()
+    out.print(table_of(rows, "model", "on", "metric", "value", title="on pictures that training never saw"))
+    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
+    out.print(f"{sum(result.seconds.values()) / 60:.1f} minutes: {times}")
+    trained = " and ".join(f"{count} iterations ({stage})" for stage, count in result.iterations.items())
+    out.print(f"trained from random weights for {trained}; a real training takes hours, not minutes")
+    judged = {"det": (BOX_AP50, boxes.ap50), "pose": (PCK, pck_of(result.pose.labelled.scores))}
+    for stage, plan in result.plans.items():
+        if plan.enough:
+            out.print(f"{stage}: {verdict(*judged[stage], result.iterations[stage], plan.enough)}", soft_wrap=True)
+    out.print("\nlook at:")
+    for path, what in result.files.items():
+        out.print(f"  {escape(str(path))}  {escape(what)}")

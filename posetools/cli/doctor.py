@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from posetools.cli.console import console, escape, progress
 from posetools.errors import counted
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ def doctor(
     The compiled parts of the stack are really called, so this takes some 20 seconds. Exit status: 0 when all is well,
     1 when something is not.
     """
-    from posetools.cli.console import progress
     from posetools.files.disk import dump_json
     from posetools.mm.doctor import as_document, examine
     from posetools.mm.probes import gather_facts
@@ -37,8 +37,6 @@ def doctor(
 
 def _print_checks(checks: Sequence[Check]) -> None:
     from rich.table import Table
-
-    from posetools.cli.console import console, escape
 
     out = console()
     table = Table("", "check", "found", "expected")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from posetools.cli.console import console, progress
 from posetools.cli.models import Device
 from posetools.errors import RequestError, printable
 
@@ -133,7 +134,6 @@ def _check(
 
 
 def _evaluate(requests: Sequence[EvalRequest], json_file: Path | None, page: Path | None) -> None:
-    from posetools.cli.console import console, progress
     from posetools.cli.evaluate_tables import print_reports
     from posetools.evaluation.report import as_document, check_same_split
     from posetools.evaluation.run import evaluate as run_evaluation

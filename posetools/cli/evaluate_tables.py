@@ -7,26 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from posetools.cli.console import escape
-from posetools.evaluation.metrics import Subset
+from posetools.cli.console import escape, table_of
+from posetools.evaluation import tables
 from posetools.evaluation.report import PosePart, Report
 from posetools.evaluation.scoring import PoseScores
-from posetools.evaluation.tables import (
-    DOUBT,
-    PCK_NAMES,
-    SEEN_SUBSETS,
-    TextTable,
-    flip_tests,
-    headline,
-    number,
-    short_names,
-    why_boxes,
-    why_poses,
-)
+from posetools.evaluation.tables import DOUBT, PCK_NAMES, SEEN_SUBSETS, number, short_names
 from posetools.evaluation.verdict import evaluation_verdict
 
 _PCK_IS = "PCK@t: share of labelled points nearer than t times the longer side of the labelled box."
@@ -44,10 +32,8 @@ def print_reports(reports: Sequence[Report], out: Console) -> None:
 
 def _print_det(report: Report, out: Console) -> None:
     out.print(_what(report))
-    table = Table("boxes", "value", title="COCO box metrics")
-    for name, value in report.det.scores.as_dict().items():
-        table.add_row(name, number(value))
-    out.print(table)
+    rows = [(name, number(value)) for name, value in report.det.scores.as_dict().items()]
+    out.print(table_of(rows, "boxes", "value", title="COCO box metrics"))
     _print_remarks(report, out)
 
 
@@ -56,13 +42,11 @@ def _print_pose(report: Report, out: Console) -> None:
     out.print(_what(report))
     if report.subject.detector:
         out.print(f"detected boxes: {escape(report.subject.detector)}")
-    table = Table("keypoints", *report.sides, title="OKS, PCK, NME")
     columns = [_overall(side) for side in sides]
-    for name in columns[0]:
-        table.add_row(name, *(column[name] for column in columns))
-    out.print(table)
+    rows = [(name, *(column[name] for column in columns)) for name in columns[0]]
+    out.print(table_of(rows, "keypoints", *report.sides, title="OKS, PCK, NME"))
     out.print(_shares_of_keypoints(sides))
-    for flips in flip_tests([report]):
+    for flips in tables.flip_tests([report]):
         out.print(text_table(flips))
     _print_remarks(report, out)
     out.print(_PCK_IS)
@@ -100,16 +84,13 @@ def _shares_of_keypoints(sides: Sequence[PoseScores]) -> Table:
     # Two numbers in each cell leave no room for the error in pixels on 80 columns; the JSON has it.
     columns = (*PCK_NAMES, "NME") if len(sides) > 1 else (*PCK_NAMES, "NME", "error_px")
     both = ": labelled / detected boxes" if len(sides) > 1 else ""
-    table = Table(title=f"per keypoint{both}", box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
-    table.add_column("keypoint", no_wrap=True)
-    for name in ("points", *columns):
-        table.add_column(name, justify="right")
+    rows = []
     points = [side.points["labelled"].by_keypoint for side in sides]
     for name, scores in points[0].items():
         numbers = [side[name].as_dict() for side in points]
         cells = ("/".join(number(side[column]) for side in numbers) for column in columns)
-        table.add_row(escape(name), str(scores.points), *cells)
-    return table
+        rows.append((name, str(scores.points), *cells))
+    return _keypoint_table(rows, "points", *columns, title=f"per keypoint{both}")
 
 
 def _print_pairs(reports: Sequence[Report], out: Console) -> None:
@@ -124,53 +105,44 @@ def _print_pairs(reports: Sequence[Report], out: Console) -> None:
     for name, report in zip(short_names(reports), reports, strict=True):
         _print_remarks(report, out, f"{name}: " if len(reports) > 1 else "")
     out.print(f"[bold]{escape(evaluation_verdict(reports).sentence)}[/]")
-    out.print(text_table(headline(reports)))
+    out.print(text_table(tables.headline(reports)))
     if any(report.says_nothing(part) for report in reports for part in report.remarks):
         out.print(f"{DOUBT} This AP says nothing about the model; above stands why.")
-    for flips in flip_tests(reports):
+    for flips in tables.flip_tests(reports):
         out.print(text_table(flips))
     for report in reports if len(reports) == 1 else ():
         out.print(_per_keypoint(report.labelled))
-        out.print(text_table(why_poses(report)))
-        out.print(text_table(why_boxes(report)))
+        out.print(text_table(tables.why_poses(report)))
+        out.print(text_table(tables.why_boxes(report)))
         for line in _sentences(report):
             out.print(line)
     if len(reports) > 1:
         out.print("`posetools eval --report FILE.html` shows keypoints, why AP is lost and the worst cases of each.")
 
 
-def text_table(source: TextTable) -> Table:
+def text_table(source: tables.TextTable) -> Table:
     """Return a table for the terminal."""
-    table = Table(title=escape(source.title), box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
-    for place, name in enumerate(source.columns):
-        table.add_column(escape(name), justify="right" if place else "left")
-    for row in source.rows:
-        table.add_row(*map(escape, row))
+    return table_of(source.rows, *map(escape, source.columns), right=True, title=escape(source.title), frame=False)
+
+
+def _keypoint_table(rows: Sequence[Sequence[str]], *columns: str, title: str) -> Table:
+    table = table_of(rows, "keypoint", *columns, right=True, title=title, frame=False)
+    table.columns[0].no_wrap = True
     return table
 
 
 def _per_keypoint(part: PosePart) -> Table:
-    table = Table(
-        title="each keypoint on labelled boxes: PCK at 0.05 / 0.1 / 0.2",
-        box=SIMPLE_HEAD,
-        padding=(0, 0, 0, 1),
-        show_edge=False,
-    )
-    table.add_column("keypoint", no_wrap=True)
-    for name in ("visible", "hidden", "NME", "pixels", "visible: P R"):
-        table.add_column(name, justify="right")
+    rows = []
     every = part.scores.points["labelled"].by_keypoint
     separations = part.visibility.by_keypoint["hidden"]
     for name, scores in every.items():
         best = separations[name].best
         seen = " ".join((_short(best.precision), _short(best.recall))) if best else "n/a"
-        cells = (_shares(part, subset, name) for subset in SEEN_SUBSETS)
-        table.add_row(escape(name), *cells, number(scores.nme), number(scores.error_px), seen)
-    return table
-
-
-def _shares(part: PosePart, subset: Subset, keypoint: str) -> str:
-    return " ".join(_short(share) for share in part.scores.points[subset].by_keypoint[keypoint].pck)
+        of_subsets = (part.scores.points[subset].by_keypoint[name].pck for subset in SEEN_SUBSETS)
+        cells = (" ".join(map(_short, shares)) for shares in of_subsets)
+        rows.append((name, *cells, number(scores.nme), number(scores.error_px), seen))
+    columns = ("visible", "hidden", "NME", "pixels", "visible: P R")
+    return _keypoint_table(rows, *columns, title="each keypoint on labelled boxes: PCK at 0.05 / 0.1 / 0.2")
 
 
 def _short(share: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,6 @@ from posetools.cli.console import console, table_of
 from posetools.errors import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from rich.table import Table
 
     from posetools.mm.run_log import RunLog
@@ -53,8 +52,6 @@ def plot(
 
 
 def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
-    from rich.box import SIMPLE_HEAD
-
     rows = []
     for run, name in zip(runs, names, strict=True):
         seconds = run.seconds_per_iteration
@@ -64,7 +61,7 @@ def _table(runs: Sequence[RunLog], names: Sequence[str]) -> Table:
             rows.append((*head, *row))
             head = ("", "", "")
     heads = ("run", "epochs", "s/iteration", "metric", "last", "best", "at epoch")
-    table = table_of(rows, *heads, right=True, box=SIMPLE_HEAD, padding=(0, 0, 0, 1), show_edge=False)
+    table = table_of(rows, *heads, right=True, frame=False)
     for column in table.columns:
         column.no_wrap = True
     table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"

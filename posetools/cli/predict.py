@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from posetools.cli.console import console, progress, table_of
 from posetools.cli.models import BboxThr, Bundle, Det, Device, KptThr, NmsThr, Pose, Run, check_models, load_pipeline
-from posetools.errors import counted, printable
+from posetools.errors import counted, first_lines, printable
 
 if TYPE_CHECKING:
     from posetools.pairs.pipeline import PosePipeline
-    from posetools.prediction.predict import PredictRequest
+    from posetools.prediction.predict import PredictReport, PredictRequest
 
 _Inputs: TypeAlias = Annotated[
     list[str],
@@ -108,8 +109,6 @@ def predict(
 
 
 def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], PosePipeline]) -> None:
-    from posetools.cli.console import progress
-    from posetools.cli.predict import print_report
     from posetools.imaging.frames import open_sources
     from posetools.prediction.predict import check_request
     from posetools.prediction.predict import predict as predict_all
@@ -125,11 +124,6 @@ def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], 
         raise typer.Exit(1)
 
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from posetools.prediction.predict import PredictReport, Seen
-
 # Beyond these, lines are counted.
 _LISTED = 20
 _NAMED = 4
@@ -137,45 +131,28 @@ _NAMED = 4
 
 def print_report(report: PredictReport) -> None:
     """Print what was found, what was written, and what could not be read."""
-    from posetools.cli.console import console
-
     out = console()
     if report.seen:
-        _print_seen(report.seen, out)
+        rows = [(name, str(len(scores)), _scores(scores)) for name, scores in report.seen[:_LISTED]]
+        left = len(report.seen) - _LISTED
+        rows += [(f"... and {left} more", "", "")] if left > 0 else []
+        out.print(table_of(rows, "picture", "objects", "scores"))
     rate = report.pictures / report.seconds if report.seconds else 0.0
     out.print(
         f"{counted(report.objects, 'object')} in {counted(report.pictures, 'picture')}, {report.seconds:.1f} s "
         f"({rate:.1f} pictures a second)"
     )
-    for path in report.written[:_NAMED] if len(report.written) > _NAMED + 1 else report.written:
-        out.print(printable(f"  {path}"), markup=False)
-    if len(report.written) > _NAMED + 1:
-        out.print(
-            printable(f"  ... and {len(report.written) - _NAMED} more in {_folder(report.written)}"), markup=False
-        )
-    for note in report.notes:
-        out.print(f"note: {printable(note)}", markup=False)
-    for problem in report.problems[:_LISTED]:
-        out.print(printable(f"problem: {problem}"), markup=False)
-    if len(report.problems) > _LISTED:
-        out.print(f"... and {len(report.problems) - _LISTED} more problems")
+    lines = [f"  {path}" for path in report.written]
+    if len(lines) > _NAMED + 1:
+        folder = min((path.parent for path in report.written), key=lambda each: len(each.parts))
+        lines[_NAMED:] = [f"  ... and {len(lines) - _NAMED} more in {folder}"]
+    lines += [f"note: {note}" for note in report.notes]
+    problems = [f"problem: {problem}" for problem in report.problems]
+    for line in (*lines, *first_lines(problems, _LISTED, "... and {} more problems")):
+        out.print(printable(line), markup=False)
     if report.seen:
         out.print("--output-root DIR writes drawn pictures, and with --save-predictions the numbers")
 
 
-def _print_seen(seen: Sequence[Seen], out: Console) -> None:
-    from rich.table import Table
-
-    from posetools.cli.console import escape
-
-    table = Table("picture", "objects", "scores")
-    for one in seen[:_LISTED]:
-        scores = " ".join(f"{score:.2f}" for score in one.scores[:_LISTED])
-        table.add_row(escape(one.name), str(len(one.scores)), scores + (" ..." if len(one.scores) > _LISTED else ""))
-    if len(seen) > _LISTED:
-        table.add_row(f"... and {len(seen) - _LISTED} more", "", "")
-    out.print(table)
-
-
-def _folder(written: Sequence[Path]) -> Path:
-    return min((path.parent for path in written), key=lambda folder: len(folder.parts))
+def _scores(scores: Sequence[float]) -> str:
+    return " ".join(f"{score:.2f}" for score in scores[:_LISTED]) + (" ..." if len(scores) > _LISTED else "")

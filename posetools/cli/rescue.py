@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import typer
 
 from posetools.errors import printable
 
-_Run: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder of a run of both stages, or the work folder of one.")
-]
 
-
-def rescue(run: _Run) -> None:
+def rescue(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run of both stages, or the work folder of one.")
+    ],
+) -> None:
     """Put the weights as trained in the place of an average that posetools 0.1 broke.
 
     Only runs that posetools 0.1 trained on a CPU need it; all others are left as they are, and it says so. The old

@@ -9,6 +9,7 @@ import typer
 
 from posetools.cli.console import console, progress, say, table_of
 from posetools.cli.models import BboxThr, Bundle, Det, Device, Pose, Run, check_models, load_pipeline
+from posetools.cli.options import Out
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ Only = Annotated[
     Literal["all", "labelled", "unlabelled"],
     typer.Option(help="Choose among all pictures, or those with or without a person's labels."),
 ]
-Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write.")]
 LinkHow = Annotated[
     Literal["symlink", "copy"] | None,
     typer.Option(help="How the pictures come into the folder.", show_default="symlink; copy from a data set"),

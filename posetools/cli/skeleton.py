@@ -94,11 +94,7 @@ def new(
 
 
 def _ask(file: Path, name: str, category: str | None) -> tuple[str, str]:
-    """Return the keypoints and the category that somebody at a terminal types.
-
-    Raises:
-        RequestError: nobody is there to be asked.
-    """
+    """Return the keypoints and the category that somebody at a terminal types."""
     if not sys.stdin.isatty():
         command = f"posetools skeleton new {file}"
         raise RequestError(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 from posetools.cli.console import console, escape, progress
 from posetools.cli.train_display import display
-from posetools.progress import Progress
-from posetools.training.hooks import TrainListener
 
 
 class Steps:
-    """Numbered steps, each with the command that does the same."""
+    """Numbered steps, each with the command that does the same and shows how far it is in the same way."""
+
+    progress = staticmethod(progress)
+    training = staticmethod(display)
 
     def __init__(self) -> None:
         self._out = console()
@@ -27,11 +26,3 @@ class Steps:
     def say(self, line: str) -> None:
         """Print a sentence."""
         self._out.print(f"   {escape(line)}")
-
-    def progress(self) -> AbstractContextManager[Progress]:
-        """Give a progress bar, or plain lines."""
-        return progress()
-
-    def training(self) -> AbstractContextManager[TrainListener]:
-        """Give what ``posetools train`` shows."""
-        return display()

@@ -19,8 +19,7 @@ TERMINATED = 128 + signal.SIGTERM
 class Stopped:
     """Whether SIGTERM has come."""
 
-    def __init__(self) -> None:
-        self.by_sigterm = False
+    by_sigterm = False
 
     def status(self, otherwise: int) -> int:
         """Return the exit status of a command that ends with ``otherwise`` when Ctrl-C stopped it."""

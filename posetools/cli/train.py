@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from posetools.cli.models import Device
 from posetools.errors import RequestError
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ _DryRun: TypeAlias = Annotated[
 _Resume: TypeAlias = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint in the work folder.")
 ]
-_Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 _Gpus: TypeAlias = Annotated[
     int | None,
     typer.Option(
@@ -116,7 +116,7 @@ def train(
     configs: _Configs = Path("configs"),
     work_dir: _WorkDir = None,
     resume: _Resume = False,
-    device: _Device = "auto",
+    device: Device = "auto",
     amp: _Amp = False,
     weights: _Weights = None,
     epochs: _Epochs = None,
@@ -143,7 +143,7 @@ def train(
     request = TrainRequest(
         stage="det" if stage == "all" else stage,
         data=data or positional,
-        config=None if stage == "all" else one_config(config or ()),
+        config=None if stage == "all" else _one_config(config or ()),
         configs=configs,
         work_dir=work_dir,
         resume=resume,
@@ -168,26 +168,18 @@ def _run(request: TrainRequest, configs: Sequence[Path], *, both: bool, dry_run:
     from posetools.training.spread.processes import one_of_several
 
     with one_of_several(request.launcher):
-        if dry_run:
-            from posetools.cli.train_all import try_out
+        from posetools.cli.train_all import run_all, try_out
+        from posetools.cli.train_display import run_one
 
+        if dry_run:
             try_out(request, configs, both=both)
         elif both:
-            from posetools.cli.train_all import run_all
-
             run_all(request, configs)
         else:
-            from posetools.cli.train_display import run_one
-
             run_one(request)
 
 
-def one_config(configs: Sequence[Path]) -> Path | None:
-    """Return the config of one stage.
-
-    Raises:
-        RequestError: there are several.
-    """
+def _one_config(configs: Sequence[Path]) -> Path | None:
     if len(configs) > 1:
         raise RequestError(
             f"--config must be given once, got {', '.join(map(str, configs))}\n"

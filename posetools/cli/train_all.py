@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rich.table import Table
-
-from posetools.cli.console import console, escape
+from posetools.cli.console import console, escape, table_of
+from posetools.cli.evaluate_tables import print_reports
 from posetools.cli.steps import Steps
 from posetools.cli.train_display import display
 from posetools.core.stages import STAGES
@@ -22,14 +20,9 @@ from posetools.training.pair import EVALUATION, TrainAllResult, stage_requests, 
 from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult
 
-if TYPE_CHECKING:
-    from posetools.evaluation.report import Report
-
 
 def run_all(request: TrainRequest, configs: Sequence[Path]) -> None:
     """Train both stages, evaluate them together, and print what came of it."""
-    from posetools.cli.evaluate_tables import print_reports
-
     result = train_all(request, configs, Steps())
     if result.evaluation is not None:
         console().print()
@@ -50,16 +43,15 @@ def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> No
 def print_both(result: TrainAllResult) -> None:
     """Print what both runs left, and what to do with it."""
     out = console()
-    table = Table("", "detector", "pose estimator", title=f"trained: {escape(str(result.work_dir))}")
-    table.add_row("work folder", escape(result.det.work_dir.name), escape(result.pose.work_dir.name))
-    table.add_row("epochs", str(result.det.epochs), str(result.pose.epochs))
-    table.add_row("of them now", str(result.det.trained), str(result.pose.trained))
-    table.add_row("iterations", *(str(one.iterations or "") for one in (result.det, result.pose)))
-    table.add_row("best checkpoint", _best(result.det), _best(result.pose))
-    table.add_row("last checkpoint", result.det.last.name, result.pose.last.name)
-    out.print(table)
+    rows = [(name, cell(result.det), cell(result.pose)) for name, cell in _LEFT.items()]
+    title = f"trained: {escape(str(result.work_dir))}"
+    out.print(table_of(rows, "", "detector", "pose estimator", title=title))
     if result.evaluation is not None:
-        _print_verdicts(result, result.evaluation)
+        detected, poses = result.evaluation.det.scores.ap50, pck_of(result.evaluation.labelled.scores)
+        # What the models are worth whose training was cut short by time.
+        for one, measure, score in ((result.det, BOX_AP50, detected), (result.pose, PCK, poses)):
+            if one.enough:
+                out.print(verdict(measure, score, one.iterations, one.enough), soft_wrap=True)
     run = escape(str(result.work_dir))
     out.print(f"all numbers: {run}/{EVALUATION}")
     out.print(f"look at them: posetools eval --run {run} --report eval.html")
@@ -67,24 +59,13 @@ def print_both(result: TrainAllResult) -> None:
     out.print(f"take it away: posetools export --run {run} --out {escape(result.work_dir.resolve().name)}.zip")
 
 
-def _print_verdicts(result: TrainAllResult, report: Report) -> None:
-    """Print what the models are worth whose training was cut short by time."""
-    scores = {BOX_AP50: report.det.scores.ap50, PCK: pck_of(report.labelled.scores)}
-    for (measure, score), one in zip(scores.items(), (result.det, result.pose), strict=True):
-        if one.enough:
-            console().print(verdict(measure, score, one.iterations, one.enough), soft_wrap=True)
-
-
 def print_estimate(estimate: DryRun) -> None:
     """Print what the run would take, a column per stage."""
     out = console()
     stages = estimate.stages
-    table = Table("", *(one.stage for one in stages), title="dry run: what the whole would take")
-    for name, cell in _ROWS.items():
-        cells = [cell(one) for one in stages]
-        if any(cells):
-            table.add_row(name, *(escape(text) for text in cells))
-    out.print(table)
+    rows = [(name, *map(cell, stages)) for name, cell in _ROWS.items()]
+    heads = ("", *(one.stage for one in stages))
+    out.print(table_of((row for row in rows if any(row[1:])), *heads, title="dry run: what the whole would take"))
     if len(stages) > 1:
         out.print(f"evaluation of both at the end: {time_text(estimate.joint_seconds)}")
         out.print(f"in all: {time_text(estimate.seconds)}")
@@ -106,17 +87,19 @@ def time_text(seconds: float) -> str:
     return f"{seconds / timedelta(days=1).total_seconds():.1f} days"
 
 
-def _best(result: TrainResult) -> str:
-    return result.best.name if result.best else "none"
+_LEFT: dict[str, Callable[[TrainResult], str]] = {
+    "work folder": lambda one: one.work_dir.name,
+    "epochs": lambda one: str(one.epochs),
+    "of them now": lambda one: str(one.trained),
+    "iterations": lambda one: str(one.iterations or ""),
+    "best checkpoint": lambda one: one.best.name if one.best else "none",
+    "last checkpoint": lambda one: one.last.name,
+}
 
 
 def _timed(one: StageEstimate) -> str:
     seen = one.measured
     return f"{seen.seconds_per_iteration:.3g} s (mean of {seen.counted}, after {seen.warm_up})"
-
-
-def _iterations(one: StageEstimate) -> str:
-    return f"{one.epoch_length} x {one.schedule.epochs} epochs = {one.iterations}"
 
 
 def _evaluations(one: StageEstimate) -> str:
@@ -137,7 +120,7 @@ _ROWS: dict[str, Callable[[StageEstimate], str]] = {
     "batch size": lambda one: str(one.batch_size),
     "an iteration": _timed,
     "waiting for data": lambda one: f"{one.measured.waiting:.0%} of it",
-    "iterations": _iterations,
+    "iterations": lambda one: f"{one.epoch_length} x {one.schedule.epochs} epochs = {one.iterations}",
     "training": lambda one: time_text(one.training_seconds),
     "evaluations": _evaluations,
     "saving": lambda one: f"{one.schedule.saves} x {time_text(one.measured.seconds_per_save)}",

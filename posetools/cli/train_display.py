@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Column, Table
+from rich.table import Column
 from rich.text import Text
 
-from posetools.cli.console import console, escape
+from posetools.cli.console import console, escape, table_of
 from posetools.core.stages import Stage
 from posetools.errors import printable_lines
 from posetools.recipes.budget import BOX_AP50, OKS_AP50, verdict
@@ -126,15 +126,11 @@ def run_one(request: TrainRequest) -> None:
 def print_result(result: TrainResult, stage: Stage) -> None:
     """Print what a run left, and the command that evaluates it."""
     out = console()
-    table = Table(show_header=False, title=f"{stage}: epoch {result.epochs}")
-    if result.iterations:
-        table.add_row("iterations", str(result.iterations))
-    table.add_row("work folder", escape(str(result.work_dir)))
-    table.add_row("last checkpoint", escape(result.last.name))
-    table.add_row("best checkpoint", escape(result.best.name) if result.best else "none")
-    for name, value in result.metrics.items():
-        table.add_row(name, f"{value:.3f}")
-    out.print(table)
+    rows = {"iterations": str(result.iterations)} if result.iterations else {}
+    rows |= {"work folder": str(result.work_dir), "last checkpoint": result.last.name}
+    rows |= {"best checkpoint": result.best.name if result.best else "none"}
+    rows |= {name: f"{value:.3f}" for name, value in result.metrics.items()}
+    out.print(table_of(rows.items(), title=f"{stage}: epoch {result.epochs}"))
     if result.enough and result.trained:
         measure, name = _JUDGED[stage]
         out.print(verdict(measure, result.metrics.get(name), result.iterations, result.enough), soft_wrap=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -146,15 +146,12 @@ def _how_to_convert(folder: Path) -> str:
 
 def _convert_to(source: Path) -> str:
     """Return the command that converts a folder or a zip file into a free folder beside it."""
-    free = next(path for path in _names_beside(Path(os.path.abspath(source))) if not path.exists())  # noqa: PTH100
+    folder = Path(os.path.abspath(source))  # noqa: PTH100
+    name = (folder.stem if is_zip_name(folder.name) else folder.name) or "data"
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    free = next(path for ending in endings if not (path := folder.parent / f"{name}-coco{ending}").exists())
     shown = str(free) if source.is_absolute() else os.path.relpath(free)
     return f"posetools convert {quoted(source)} --out {quoted(shown)}"
-
-
-def _names_beside(folder: Path) -> Iterator[Path]:
-    name = (folder.stem if is_zip_name(folder.name) else folder.name) or "data"
-    yield folder.parent / f"{name}-coco"
-    yield from (folder.parent / f"{name}-coco-{number}" for number in itertools.count(2))
 
 
 def check_out(

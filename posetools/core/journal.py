@@ -69,11 +69,7 @@ def finish(folder: Path) -> bool:
 
 
 def _read(journal: Path) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """Return file name -> digest of what was there, and -> new content, or None for a file that is to be removed.
-
-    Raises:
-        InputError: it is no journal, whose files are the folder's own.
-    """
+    """Return file name -> digest of what was there, and -> new content, or None for a file that is to be removed."""
     document = read_json(journal)
     before, after = (document.get(key) if isinstance(document, dict) else None for key in ("before", "after"))
     if (

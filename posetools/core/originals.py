@@ -13,7 +13,6 @@ _COPY = re.compile(
     r"(.+?)(?:_(jpe?g|png|bmp|webp|tiff?|gif|heic))?\.rf\.[0-9A-Za-z_-]{16,64}\.([A-Za-z]{3,4})", re.IGNORECASE
 )
 
-
 _COPY_MARK = ".rf."
 
 

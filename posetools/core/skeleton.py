@@ -50,15 +50,8 @@ Vector = tuple[float, float, float]
 
 def _color_field(alone: Color) -> Any:
     """Return a field with the color of a part that is in no skeleton, which the schema does not name as its default."""
-    return Field(
-        default=alone,
-        description="red, green, blue; without it each part gets a color of its own",
-        json_schema_extra=_without_default,
-    )
-
-
-def _without_default(schema: dict[str, Any]) -> None:
-    schema.pop("default")
+    described = "red, green, blue; without it each part gets a color of its own"
+    return Field(default_factory=lambda: alone, description=described)
 
 
 class _Part(BaseModel):

@@ -45,11 +45,6 @@ def is_left(name: str, partner: str) -> bool | None:
     return None
 
 
-def mirror_name(name: str) -> str:
-    """Return the name with its words left and right (or l and r) exchanged, in their own case."""
-    return _WORD.sub(_exchanged, name)
-
-
 def _partner(name: str, variants: Callable[[str], Iterable[str]], names: Sequence[str]) -> str | None:
     folded = Counter(other.casefold() for other in names)
     wanted = {variant if variant in names else variant.casefold() for variant in variants(name)}
@@ -61,7 +56,7 @@ def _partner(name: str, variants: Callable[[str], Iterable[str]], names: Sequenc
 
 def _by(part: re.Pattern[str], name: str) -> tuple[str, ...]:
     """Return the name with its parts of a kind exchanged, where that is another one."""
-    other = part.sub(_exchanged, name)
+    other = part.sub(lambda match: _other_side(match[0]), name)
     return (other,) if other != name else ()
 
 
@@ -73,10 +68,6 @@ def _by_letters(name: str) -> Iterator[str]:
             is_long = len(word) > _REST or (len(word) == 2 and word.isupper())
             if other != word and is_long and not {word.lower(), other.lower()} & _OPPOSITE.keys():
                 yield name[: match.start()] + other + name[match.end() :]
-
-
-def _exchanged(match: re.Match[str]) -> str:
-    return _other_side(match[0])
 
 
 def _other_side(word: str) -> str:

@@ -56,7 +56,7 @@ def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, pictures
         pictures: whether the image files were checked.
     """
     counts = count_by_code(findings)
-    order = sorted(counts, key=_rank)
+    order = sorted(counts, key=lambda code: (_FIRST.index(code) if code in _FIRST else len(_FIRST), code))
     errors, warnings = ([code for code in order if code.startswith(letter)] for letter in "EW")
     things = tuple(Thing(code, counts[code]) for code in (*errors, *warnings))
     if errors:
@@ -71,7 +71,3 @@ def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, pictures
         look = f"{counted(f'{len(warnings):,}', 'thing')} to look at first"
         return Verdict("warning", f"{ready}{unchecked}; {look}", things)
     return Verdict("good", f"{ready}{unchecked}; nothing was found")
-
-
-def _rank(code: str) -> tuple[int, str]:
-    return (_FIRST.index(code) if code in _FIRST else len(_FIRST)), code

@@ -212,11 +212,7 @@ def _check_same_points(first: Path, skeleton: Skeleton, path: Path, other: Skele
 def _doubles(
     request: MergeRequest, pictures: Sequence[SourceImage], progress: Progress
 ) -> dict[SourceImage, SourceImage]:
-    """Return the pictures to leave out -> the one with the same content that is kept.
-
-    Raises:
-        RequestError: such pictures are in two splits, or their labels differ.
-    """
+    """Return the pictures to leave out -> the one with the same content that is kept."""
     doubles: dict[SourceImage, SourceImage] = {}
     leaks, conflicts = [], []
     for group in _same_content(pictures, progress):
@@ -232,7 +228,8 @@ def _doubles(
             # What one data set has twice is left as it is, unless the pair is in two splits.
             if entry.dataset is first.dataset:
                 continue
-            if not _agree(first, entry):
+            one, other = first.labels(), entry.labels()
+            if one.shape != other.shape or not np.allclose(one, other, rtol=0.0, atol=_SAME):
                 conflicts.append(f"{first} and {entry}")
             doubles[entry] = first
     keep = "--keep-in train or --keep-in val says which of them stays"
@@ -249,7 +246,6 @@ def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
 
 
 def _same_content(pictures: Sequence[SourceImage], progress: Progress) -> Iterable[list[SourceImage]]:
-    """Yield the pictures of several data sets whose files are the same, byte for byte."""
     by_size: dict[int, list[SourceImage]] = {}
     for entry in pictures:
         by_size.setdefault(_size(entry.path), []).append(entry)
@@ -270,12 +266,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError as exc:
         raise InputError(path, "", f"picture cannot be read: {exc.strerror or exc}") from exc
-
-
-def _agree(a: SourceImage, b: SourceImage) -> bool:
-    """Return whether a picture has the same labels in two data sets, in whatever order."""
-    one, other = a.labels(), b.labels()
-    return one.shape == other.shape and bool(np.allclose(one, other, rtol=0.0, atol=_SAME))
 
 
 def _joined(sets: Sequence[SetReading], names: Mapping[SourceImage, str]) -> dict[str, Dataset]:

@@ -88,7 +88,8 @@ def own_skeleton(
     shapes = _shapes_in(local if by_labels else (), names or {}, ignore, encoding)
     labels = {label for _, label in shapes}
     for path in local:
-        recorded = _recorded(_around(path)) if path.is_dir() else None
+        around = path.resolve().parent if path.name in ("", "..") else path.parent
+        recorded = _recorded(around) if path.is_dir() else None
         if recorded is not None and fits(labels, recorded.skeleton):
             return recorded
     if not labels:
@@ -151,7 +152,6 @@ def fits(labels: Collection[str], skeleton: Skeleton) -> bool:
 
 
 def _recorded(folder: Path) -> OwnSkeleton | None:
-    """Return the skeleton that a file in the folder says; None where there is none."""
     file = folder / SKELETON_FILE
     if file.is_file():
         return OwnSkeleton(read_skeleton(file), str(file), f"of {file}")
@@ -159,11 +159,6 @@ def _recorded(folder: Path) -> OwnSkeleton | None:
     if (record.is_file() and is_record(record)) or is_data_set(folder):
         return OwnSkeleton(skeleton_of(folder), str(folder), f"of the data set {folder}")
     return None
-
-
-def _around(folder: Path) -> Path:
-    """Return the folder that a folder lies in, as the user would write it."""
-    return folder.resolve().parent if folder.name in ("", "..") else folder.parent
 
 
 def _shapes_in(

@@ -85,7 +85,10 @@ def _resplit(data_root: Path, *, val: float, seed: int, by: str | None, stratify
         raise RequestError(f"{data_root}: must have a train_coco.json or a val_coco.json, got {', '.join(splits)}")
     first, *others = documents.values()
     for other in others:
-        _check_same_categories(first, other)
+        if first.content.get("categories") != other.content.get("categories"):
+            got = show_value(other.content.get("categories"))
+            problem = f"categories must be those of {first.path.name}, got {got}"
+            raise InputError(other.path, "categories", problem, hint="objects move between the two files; " + HINT)
     images, annotations, renumbered = _merge(list(documents.values()))
     strata = _strata(data_root, stratify, images, annotations, len(_keypoint_names(first))) if stratify else None
     held = Counter(annotation["image_id"] for annotation in annotations)
@@ -167,12 +170,6 @@ def _check_keypoints(path: Path, place: str, keypoints: object, numbers: int) ->
     if numbers and len(keypoints) not in (0, numbers):
         problem = must_be("keypoints", f"{numbers} numbers, as the category says", len(keypoints))
         raise InputError(path, place, problem, hint=HINT)
-
-
-def _check_same_categories(a: CocoDocument, b: CocoDocument) -> None:
-    if a.content.get("categories") != b.content.get("categories"):
-        problem = f"categories must be those of {a.path.name}, got {show_value(b.content.get('categories'))}"
-        raise InputError(b.path, "categories", problem, hint="objects move between the two files; " + HINT)
 
 
 def _keypoint_names(document: CocoDocument) -> tuple[str, ...]:

@@ -224,7 +224,6 @@ def update_skeleton(path: Path, result: SigmasResult) -> tuple[str, ...]:
 
 
 def _with_sigmas(path: Path, text: str, values: list[float]) -> str:
-    """Return the YAML text with another list of sigmas."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     for key, value in pairs:

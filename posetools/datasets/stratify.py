@@ -77,18 +77,10 @@ def balance(chosen: set[str], counts: Mapping[str, Floats], val: float, seed: in
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Search:
-    """Exchanges groups.
-
-    Attributes:
-        shares: (G, 1 + S) each group's weighted share of pictures and strata.
-        goal: (1 + S,) what the chosen ones' shares should add up to.
-        sizes: (G,) pictures in each group.
-        target: how many pictures should be chosen.
-        lot: decides which group is looked at first.
-    """
-
+    # (G, 1 + S) each group's weighted share of pictures and strata; (1 + S,) what the chosen ones' should add up to.
     shares: Floats
     goal: Floats
+    # (G,) pictures in each group, and how many pictures should be chosen.
     sizes: Floats
     target: float
     lot: random.Random
@@ -107,10 +99,7 @@ class _Search:
         return changed
 
     def _exchange(self, inside: Bools, group: int | None, others: Ints, lack: Floats) -> Floats | None:
-        """Exchange one chosen group (or none) for the one (or none) of the others that brings the most.
-
-        Returns what is added to the shares of those inside, or None when no exchange brings anything.
-        """
+        """Exchange a chosen group for what brings the most; return what is added to the shares of those inside."""
         size, share = (0.0, np.zeros_like(lack)) if group is None else (self.sizes[group], self.shares[group])
         pictures = self.sizes[inside].sum() - size
         cost = ((lack - share + self.shares[others]) ** 2).sum(axis=1)

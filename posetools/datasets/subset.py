@@ -167,11 +167,6 @@ def _asks_size(request: SubsetRequest) -> bool:
 
 
 def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> frozenset[str] | None:
-    """Return the file names that were asked for, or None for all.
-
-    Raises:
-        RequestError: one of them is not in the data set, or the pattern fits none.
-    """
     if request.names is None:
         return None
     known = [image.file_name for each in splits.values() for image in each.images]
@@ -281,11 +276,7 @@ def _limited(chosen: Mapping[str, _Chosen], limit: int, seed: int) -> dict[str, 
 def _of_kept(
     request: SubsetRequest, findings: Sequence[Finding], splits: Mapping[str, Dataset], chosen: Mapping[str, _Chosen]
 ) -> list[Finding]:
-    """Return the warnings on what was read.
-
-    Raises:
-        InputError: there is an error in a picture that is kept, or one that names no picture.
-    """
+    """Return the warnings on what was read; refuse an error in a picture that is kept, or that names no picture."""
     files = {str(ann_file(request.data, split)) for split in splits}
     mine = [finding for finding in findings if finding.file in files]
     errors = [finding for finding in mine if finding.severity is Severity.ERROR]

@@ -80,9 +80,13 @@ class Predictions:
 
     def __getitem__(self, rows: Ints) -> Predictions:
         known = None if self.keypoint_scores is None else self.keypoint_scores[rows]
-        return Predictions(
-            self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], keypoint_scores=known
-        )
+        return Predictions(self.image_index[rows], self.boxes[rows], self.scores[rows], self.keypoints[rows], known)
+
+    def rows_of_images(self, number: int) -> list[Ints]:
+        """Return the rows of each of so many pictures, from the highest score down (ties: in the order given)."""
+        order = np.lexsort((-self.scores, self.image_index))
+        edges = np.searchsorted(self.image_index[order], np.arange(number + 1))
+        return [order[low:high] for low, high in itertools.pairwise(edges)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,13 +317,7 @@ def _xywh_columns(boxes: Floats) -> list[Floats]:
 
 
 def oks_similarity(truth: Dataset, keypoints: Floats, sigmas: Sequence[float]) -> Similarity:
-    """Return what measures the OKS of predicted (M, K, 2) keypoints and labelled ones.
-
-    Args:
-        truth: the labels.
-        keypoints: the predictions.
-        sigmas: K constants, the skeleton's.
-    """
+    """Return what measures the OKS of predicted (M, K, 2) keypoints and labelled ones; sigmas are the skeleton's K."""
     doubled = 2 * (2 * np.array(sigmas, dtype=np.float64)) ** 2
     labelled = truth.keypoints[:, :, 2] > 0
     without = ~labelled.any(axis=1)
@@ -386,9 +384,7 @@ def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity
     found = [
         _similar_pairs(slice(low, high), start, count, order, similarity, least) for low, high in _blocks(count)
     ] or [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))]
-    place = np.concatenate([part[0] for part in found])
-    row = np.concatenate([part[1] for part in found])
-    value = np.concatenate([part[2] for part in found])
+    place, row, value = map(np.concatenate, zip(*found, strict=True))
     sort = np.lexsort((row, value, place))
     return Candidates(place[sort], row[sort], value[sort])
 

@@ -21,7 +21,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 
 from posetools.core.dataset import Dataset, Visibility
-from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.geometry import Floats, Ints
 from posetools.evaluation.coco import (
     Evaluation,
     Predictions,
@@ -177,7 +177,9 @@ def keypoint_scores(
     sides = boxes[:, 2:] - boxes[:, :2]
     longer, mean_side = sides.max(axis=1, initial=0.0), np.sqrt(sides[:, 0] * sides[:, 1])
     # A box without width or height measures nothing; validate refuses it (E108), MMPose leaves it out as well.
-    counted = _in_subset(truth[:, :, 2], subset) & (mean_side > 0)[:, None]
+    visibility = truth[:, :, 2]
+    wanted = {"labelled": visibility > 0, "visible": visibility == Visibility.VISIBLE}
+    counted = wanted.get(subset, visibility == Visibility.HIDDEN) & (mean_side > 0)[:, None]
     distance = np.linalg.norm(predicted - truth[:, :, :2], axis=2)
     # Comparing with NaN is False: a point that was not predicted is nowhere near its label.
     near = [counted & (distance < threshold * longer[:, None]) for threshold in PCK_THRESHOLDS]
@@ -185,7 +187,9 @@ def keypoint_scores(
     relative = np.divide(distance, mean_side[:, None], out=np.zeros_like(distance), where=found)
 
     def scores(part: slice) -> PointScores:
-        per_keypoint = [_shares(hits[:, part], counted[:, part]) for hits in near]
+        # One share per keypoint that has labelled points at all.
+        totals = counted[:, part].sum(axis=0)
+        per_keypoint = [hits[:, part].sum(axis=0)[totals > 0] / totals[totals > 0] for hits in near]
         return PointScores(
             points=int(counted[:, part].sum()),
             missing=int((counted & ~found)[:, part].sum()),
@@ -196,21 +200,6 @@ def keypoint_scores(
 
     single = {name: scores(slice(i, i + 1)) for i, name in enumerate(names)}
     return KeypointScores(overall=scores(slice(None)), by_keypoint=single)
-
-
-def _in_subset(visibility: Floats, subset: Subset) -> Bools:
-    if subset == "labelled":
-        chosen: Bools = visibility > 0
-    else:
-        chosen = visibility == (Visibility.VISIBLE if subset == "visible" else Visibility.HIDDEN)
-    return chosen
-
-
-def _shares(hits: Bools, counted: Bools) -> Floats:
-    # One share per keypoint that has labelled points at all.
-    totals = counted.sum(axis=0)
-    shares: Floats = hits.sum(axis=0)[totals > 0] / totals[totals > 0]
-    return shares
 
 
 def _mean(values: Floats) -> float | None:

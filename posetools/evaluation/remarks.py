@@ -11,13 +11,13 @@ What a sentence says is so; where no cause was found, it says that none was foun
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints, box_area, pairwise_iou
+from posetools.errors import counted
 from posetools.evaluation.coco import Evaluation, Kind, Predictions, evaluate_coco, oks_of
 from posetools.evaluation.metrics import match_boxes
 
@@ -56,10 +56,6 @@ class Remark:
     code: str
     text: str
     hides: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return asdict(self)
 
 
 def explain(
@@ -101,12 +97,12 @@ def _no_truth(truth: Dataset, evaluation: Evaluation) -> Remark | None:
         return None
     pictures, objects = len(truth.images), len(truth)
     if not objects:
-        text = f"no object is labelled in {_number(pictures, 'picture')}, so there is no AP: is it the right split?"
+        text = f"no object is labelled in {counted(pictures, 'picture')}, so there is no AP: is it the right split?"
     elif truth.iscrowd.all():
-        text = f"all of {_number(objects, 'labelled object')} are crowds, which COCO ignores, so there is no AP"
+        text = f"all of {counted(objects, 'labelled object')} are crowds, which COCO ignores, so there is no AP"
     else:
         text = (
-            f"no keypoint is labelled on any of {_number(objects, 'object')}, so there is no AP: "
+            f"no keypoint is labelled on any of {counted(objects, 'object')}, so there is no AP: "
             "was the file written without keypoints, or with visibility 0 everywhere?"
         )
     return Remark("no-keypoints" if objects and not truth.iscrowd.all() else "no-objects", text, hides=True)
@@ -117,7 +113,7 @@ def _no_predictions(
 ) -> Remark | None:
     if len(predicted):
         return None
-    where = f"in {_number(len(truth.images), 'picture')} with {_number(evaluation.objects[0], 'object')}"
+    where = f"in {counted(len(truth.images), 'picture')} with {counted(evaluation.objects[0], 'object')}"
     name, others = truth.skeleton.category.name, {key: n for key, n in (classes or {}).items() if n}
     if others and name not in others:
         listed = ", ".join(f"{n} {key}" for key, n in sorted(others.items(), key=lambda item: -item[1])[:5])
@@ -137,7 +133,7 @@ def _seen(truth: Dataset, training: Dataset | None) -> Iterator[Remark]:
         for image, rows in zip(truth.images, truth.rows_of_images(), strict=True)
     )
     if seen:
-        share = f"{seen} of {_number(len(truth.images), 'picture')}"
+        share = f"{seen} of {counted(len(truth.images), 'picture')}"
         text = (
             f"{share} were trained on (same file or same labels), so AP does not say how good the model is on new ones"
         )
@@ -160,7 +156,7 @@ def _copied(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> I
     same = int((off < _COPIED).sum())
     if same >= 3 and 2 * same >= evaluation.objects[0]:
         text = (
-            f"{same} of {_number(evaluation.objects[0], 'object')} are predicted exactly as they are labelled (within "
+            f"{same} of {counted(evaluation.objects[0], 'object')} are predicted exactly as they are labelled (within "
             f"{_COPIED:g} px), as no network does: either the labels were given as predictions, or they are this "
             "model's own predictions that nobody corrected"
         )
@@ -234,7 +230,7 @@ def _median_error(truth: Dataset, predicted: Predictions) -> float | None:
 def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation, *, known: bool) -> Iterator[Remark]:
     ap, objects = evaluation.ap() or 0.0, evaluation.objects[0]
     if ap >= _PERFECT and objects < _FEW:
-        yield Remark("few", f"AP is {ap:.3f}, but over {_number(objects, 'object')} only: that is too few to tell")
+        yield Remark("few", f"AP is {ap:.3f}, but over {counted(objects, 'object')} only: that is too few to tell")
     elif ap >= _PERFECT and not known:
         text = (
             f"AP is {ap:.3f} over {objects} objects, which is rare on pictures that a model has not seen: are they, or "
@@ -253,11 +249,9 @@ def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation,
 
 def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Floats:
     """Return the largest IoU or OKS of each object that counts with any prediction of its picture; 0 without any."""
-    order = np.argsort(predicted.image_index, kind="stable")
-    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
     best = np.zeros(len(truth))
-    for image, span in enumerate(truth.rows_of_images()):
-        rows, found = np.array(span, dtype=np.int64), order[edges[image] : edges[image + 1]]
+    for span, found in zip(truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True):
+        rows = np.array(span, dtype=np.int64)
         if not len(rows) or not len(found):
             continue
         if evaluation.kind == "bbox":
@@ -269,10 +263,6 @@ def _best(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Flo
     counted = ~truth.iscrowd & ((truth.num_labelled > 0) | (evaluation.kind == "bbox"))
     of_counted: Floats = best[counted]
     return of_counted
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def _units(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Iterator[Remark]:
@@ -399,20 +389,12 @@ def _pairs(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> tu
     if 2 * len(rows) >= len(truth):
         return rows, near[rows]
     # A detector's boxes have no keypoints at all.
-    points = predicted.keypoints if evaluation.kind == "keypoints" else None
-    left = [_centre(truth.boxes, None), _centre(predicted.boxes, points)]
-    order = np.lexsort((-predicted.scores, predicted.image_index))
-    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
+    points = predicted.keypoints if evaluation.kind == "keypoints" else predicted.boxes.reshape(-1, 2, 2)
+    left = [each[:, :, 0].mean(axis=1) for each in (truth.boxes.reshape(-1, 2, 2), points)]
     pairs: list[tuple[Ints, Ints]] = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
-    for image, span in enumerate(truth.rows_of_images()):
+    for span, found in zip(truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True):
         own = np.array(span, dtype=np.int64)
-        surest = order[edges[image] : edges[image + 1]][: len(own)]
+        surest = found[: len(own)]
         if len(surest) == len(own):
             pairs.append((own[np.argsort(left[0][own])], surest[np.argsort(left[1][surest])]))
     return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
-
-
-def _centre(boxes: Floats, points: Floats | None) -> Floats:
-    """Return the (N,) x of the objects' middles."""
-    centre: Floats = boxes[:, [0, 2]].mean(axis=1) if points is None else points[:, :, 0].mean(axis=1)
-    return centre

@@ -231,7 +231,7 @@ class Report:
             return {
                 **{name: value for name, value in asdict(subject).items() if name not in ("stage", "config")},
                 **counts,
-                "remarks": [{"of": part, **one.as_dict()} for part, of_part in self.remarks.items() for one in of_part],
+                "remarks": [{"of": part, **asdict(one)} for part, of_part in self.remarks.items() for one in of_part],
                 "det": self.det.as_dict(),
                 **{_key(boxes): part.as_dict() for boxes, part in self.sides.items()},
                 "flip_test": flip_test,
@@ -241,7 +241,7 @@ class Report:
             "checkpoint": subject.name,
             **{name: getattr(subject, name) for name in ("config", "data", "split")},
             **counts,
-            "remarks": [one.as_dict() for of_part in self.remarks.values() for one in of_part],
+            "remarks": [asdict(one) for of_part in self.remarks.values() for one in of_part],
         }
         if subject.stage == "det":
             return {**document, "bbox": self.det.scores.as_dict()}

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +186,9 @@ def collect(
         own = [_cut(truth.boxes[rows[i]], truth.images[i].size) for i in batch]
         asked = [np.concatenate([a, b.boxes]) for a, b in zip(own, sure, strict=True)]
         for i, a, b, poses in zip(batch, own, sure, estimator.estimate(pictures, asked), strict=True):
-            parts = [(poses.keypoints[cut], poses.scores[cut], poses.areas[cut]) for cut in _halves(len(a))]
-            on_labels.add(i, a, np.ones(len(a)), *parts[0])
-            on_boxes.add(i, b.boxes, b.scores, *parts[1])
+            arrays, n = (poses.keypoints, poses.scores, poses.areas), len(a)
+            on_labels.add(i, a, np.ones(n), *(part[:n] for part in arrays))
+            on_boxes.add(i, b.boxes, b.scores, *(part[n:] for part in arrays))
     labelled = np.full(len(truth), -1, dtype=np.int64)
     if estimator is not None:
         labelled[np.concatenate([np.zeros(0, dtype=np.int64), *rows])] = np.arange(counted.sum())
@@ -215,8 +215,6 @@ def has_points(truth: Dataset) -> Bools:
 
 @dataclass(eq=False, slots=True)
 class _Poses:
-    """Collects predictions picture by picture."""
-
     truth: Dataset
     k: int
     parts: list[Predictions] = field(default_factory=list)
@@ -240,13 +238,8 @@ class _Poses:
         index, k = np.zeros(0, dtype=np.int64), self.k
         empty = Predictions(index, np.zeros((0, 4)), np.zeros(0), np.zeros((0, k, 2)), np.zeros((0, k)))
         every = [empty, *self.parts]
-        return Predictions(
-            np.concatenate([part.image_index for part in every]),
-            np.concatenate([part.boxes for part in every]),
-            np.concatenate([part.scores for part in every]),
-            np.concatenate([part.keypoints for part in every]),
-            np.concatenate([part.keypoint_scores for part in every if part.keypoint_scores is not None]),
-        )
+        names = (each.name for each in fields(Predictions))
+        return Predictions(*(np.concatenate([getattr(part, name) for part in every]) for name in names))
 
     def estimated(self, matched: Ints | None = None) -> Estimated:
         every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])
@@ -261,10 +254,6 @@ def _spread(values: Floats, matched: Ints) -> Floats:
     spread = np.full((len(matched), *values.shape[1:]), np.nan)
     spread[matched >= 0] = values[matched[matched >= 0]]
     return spread
-
-
-def _halves(at: int) -> tuple[slice, slice]:
-    return slice(None, at), slice(at, None)
 
 
 def _pictures(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Picture]]]:

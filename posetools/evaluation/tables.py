@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from posetools.evaluation.diagnosis.mend import LABELS, Gain
-from posetools.evaluation.metrics import PCK_THRESHOLDS, PointScores, Subset
+from posetools.evaluation.metrics import PCK_THRESHOLDS, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
 from posetools.evaluation.thresholds import Separation
 
@@ -95,15 +96,11 @@ def _flip_test(report: Report, name: str) -> TextTable:
 def per_keypoint(part: PosePart, boxes: str) -> TextTable:
     """Return PCK of visible and hidden points, NME and the error in pixels of each keypoint."""
     every = part.scores.points["labelled"].by_keypoint
-    columns = (
-        "keypoint",
-        "points",
-        *(f"{name[4:]} visible" for name in PCK_NAMES),
-        *(f"{name[4:]} hidden" for name in PCK_NAMES),
-    )
+    columns = ("keypoint", "points", *(f"{name[4:]} {subset}" for subset in SEEN_SUBSETS for name in PCK_NAMES))
     rows = []
     for name, scores in every.items():
-        cells = [_cell(part, subset, name, measure) for subset in SEEN_SUBSETS for measure in PCK_NAMES]
+        of = [part.scores.points[subset].by_keypoint[name].as_dict() for subset in SEEN_SUBSETS]
+        cells = [number(each[measure]) for each in of for measure in PCK_NAMES]
         rows.append((name, str(scores.points), *cells, number(scores.nme), number(scores.error_px)))
     return TextTable(f"each keypoint on {boxes}: PCK, NME, pixels", (*columns, "NME", "pixels"), tuple(rows))
 
@@ -113,7 +110,8 @@ def errors_of_points(part: PosePart, boxes: str) -> TextTable:
     rows = []
     for name in part.scores.points["labelled"].by_keypoint:
         of = [part.scores.points[subset].by_keypoint[name] for subset in SEEN_SUBSETS]
-        rows.append((name, *(cell for each in of for cell in _error_cells(each))))
+        cells = ((str(each.points), str(each.missing), number(each.nme), number(each.error_px)) for each in of)
+        rows.append((name, *chain.from_iterable(cells)))
     names = tuple(
         f"{measure} {subset}" for subset in SEEN_SUBSETS for measure in ("points", "missing", "NME", "pixels")
     )
@@ -216,14 +214,6 @@ def _separation(found: Separation) -> Iterator[str]:
     best = found.best
     at = (best.threshold, best.precision, best.recall) if best else (None, None, None)
     return map(number, (*at, found.average_precision, found.chance))
-
-
-def _cell(part: PosePart, subset: Subset, keypoint: str, measure: str) -> str:
-    return number(part.scores.points[subset].by_keypoint[keypoint].as_dict()[measure])
-
-
-def _error_cells(scores: PointScores) -> tuple[str, ...]:
-    return str(scores.points), str(scores.missing), number(scores.nme), number(scores.error_px)
 
 
 def _costs(gain: Gain, count: int | None) -> bool:

@@ -65,10 +65,6 @@ class Point:
     hits: int
     false_alarms: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Curve:
@@ -165,7 +161,7 @@ class Sweep:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         points = {
-            name: {**point.as_dict(), "false_per_picture": point.false_alarms / max(self.pictures, 1)}
+            name: {**asdict(point), "false_per_picture": point.false_alarms / max(self.pictures, 1)}
             for name, point in self.points().items()
         }
         return {
@@ -173,7 +169,7 @@ class Sweep:
             "pictures": self.pictures,
             "objects": self.curve.there,
             "points": points,
-            "curve": {**self.curve.as_dict()},
+            "curve": self.curve.as_dict(),
         }
 
 
@@ -245,8 +241,8 @@ class Separation:
             "others": self.others,
             "average_precision": self.average_precision,
             "chance": self.chance,
-            "best_f1": best.as_dict() if best else None,
-            f"at_{DRAWN:g}": drawn.as_dict() if drawn else None,
+            "best_f1": asdict(best) if best else None,
+            f"at_{DRAWN:g}": asdict(drawn) if drawn else None,
             **({"curve": self.curve.as_dict() if self.curve else None} if curve else {}),
         }
 

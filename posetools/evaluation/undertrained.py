@@ -18,7 +18,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -132,10 +131,8 @@ def nowhere(truth: Dataset, boxes: Predictions) -> Iterator[Remark]:
     if not len(boxes) or not len(truth):
         return
     best = 0.0
-    for image, rows in enumerate(truth.rows_of_images()):
-        found = boxes.boxes[boxes.image_index == image]
-        if len(found) and len(rows):
-            best = max(best, float(pairwise_iou(truth.boxes[list(rows)], found).max()))
+    for rows, found in zip(truth.rows_of_images(), boxes.rows_of_images(len(truth.images)), strict=True):
+        best = max(best, float(pairwise_iou(truth.boxes[list(rows)], boxes.boxes[found]).max(initial=0.0)))
     if best < OVERLAP:
         text = (
             f"none of {len(boxes)} predicted boxes overlaps a labelled object (the best IoU is {best:.2f}), as of a "
@@ -200,16 +197,12 @@ def _training_of(model: Detector | PoseEstimator, stage: Stage) -> Training | No
         return Training(iterations=number)
     if not (folder / METRICS).is_file() and log.epochs is not None and log.epochs < epochs:
         return Training(iterations=number, stopped=(log.epochs, epochs), command=shlex.join(words))
+    switches = [hook.get("switch_epoch") or 0 for hook in config.get("custom_hooks") or ()]
     return Training(
         iterations=number,
         loss=log.training.get("loss"),
         rate=log.training.get("base_lr") or log.training.get("lr"),
-        since=_last_switch(config, epochs) * (log.epoch_iterations or 0.0),
+        # From the last switch on it trains with its last pipeline.
+        since=max((epoch for epoch in switches if 0 < epoch < epochs), default=0) * (log.epoch_iterations or 0.0),
         command=shlex.join([*words, "--epochs", str(2 * epochs)]) if epochs else "",
     )
-
-
-def _last_switch(config: Any, epochs: int) -> int:
-    """Return the epoch from which a run trains with its last pipeline; 0 when it has one only."""
-    switches = [hook.get("switch_epoch") or 0 for hook in config.get("custom_hooks") or ()]
-    return max((epoch for epoch in switches if 0 < epoch < epochs), default=0)

@@ -155,11 +155,11 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
             DET_FILE: export_det(detector, input_size_of(detector)),
             POSE_FILE: export_pose(estimator, input_size_of(estimator)),
         }
-        networks = [_opened("float32", files, detector, estimator)]
-        parity = compare(detector, estimator, networks[0].models, _seen(material, progress))
+        networks = [plain := _opened("float32", files, detector, estimator)]
+        parity = compare(detector, estimator, (plain.detector, plain.estimator), _seen(material, progress))
         parity.check()
         if request.precision != "float32":
-            smaller = _reduced(request.precision, networks[0], material)
+            smaller = _reduced(request.precision, plain, material)
             networks.append(_opened(request.precision, smaller, detector, estimator))
         truth = material.truth if request.data or request.precision != "float32" else None
         measured = tuple(_measure(each, label, material, truth, progress) for each in networks)
@@ -195,10 +195,6 @@ class _Networks:
     detector: OnnxDetector
     estimator: OnnxEstimator
 
-    @property
-    def models(self) -> tuple[OnnxDetector, OnnxEstimator]:
-        return self.detector, self.estimator
-
 
 def _opened(
     precision: Precision, files: Mapping[str, bytes], detector: Detector, estimator: PoseEstimator
@@ -228,7 +224,7 @@ def _reduced(precision: Precision, networks: _Networks, material: Material) -> d
     pictures = (networks.detector.preprocess([shot.read()])[0] for shot in shots)
     return {
         DET_FILE: to_int8(networks.files[DET_FILE], pictures),
-        POSE_FILE: to_int8(networks.files[POSE_FILE], _crops(shots, *networks.models)),
+        POSE_FILE: to_int8(networks.files[POSE_FILE], _crops(shots, networks.detector, networks.estimator)),
     }
 
 
@@ -243,12 +239,12 @@ def _crops(shots: tuple[Shot, ...], detector: OnnxDetector, estimator: OnnxEstim
 def _measure(
     networks: _Networks, label: int, material: Material, truth: Dataset | None, progress: Progress
 ) -> Measured:
-    precision, files = networks.precision, networks.files
-    scores = {}
+    precision, sizes = networks.precision, (len(networks.files[DET_FILE]), len(networks.files[POSE_FILE]))
     milliseconds = _milliseconds(networks, label, material)
-    if truth is not None:
-        scores = _scores(networks, label, truth, lambda what, *rest: progress(f"{what} {precision}", *rest))
-    return Measured(precision, (len(files[DET_FILE]), len(files[POSE_FILE])), milliseconds, scores)
+    if truth is None:
+        return Measured(precision, sizes, milliseconds)
+    scores = _scores(networks, label, truth, lambda what, *rest: progress(f"{what} {precision}", *rest))
+    return Measured(precision, sizes, milliseconds, scores)
 
 
 def _milliseconds(networks: _Networks, label: int, material: Material) -> float:
@@ -291,7 +287,6 @@ def _described(
     label: int,
     material: Material,
 ) -> tuple[Manifest, dict[str, bytes]]:
-    """Return the manifest, and the samples' files."""
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
     pipeline = PosePipeline(networks.detector, networks.estimator, skeleton, label=label, **thresholds.model_dump())
     samples, pictures = _samples(pipeline, material, request.samples)
@@ -325,13 +320,8 @@ def _samples(pipeline: PosePipeline, material: Material, wanted: int) -> tuple[t
     for number, (_, picture, result) in enumerate(chosen, start=1):
         name = f"{SAMPLES}/{number}.png"
         files[name] = cv2.imencode(".png", picture)[1].tobytes()
-        arrays = {
-            "boxes": result.boxes,
-            "scores": result.scores,
-            "keypoints": result.keypoints,
-            "keypoint_scores": result.keypoint_scores,
-        }
-        rounded = {key: np.round(values, _DECIMALS).tolist() for key, values in arrays.items()}
+        keys = ("boxes", "scores", "keypoints", "keypoint_scores")
+        rounded = {key: np.round(getattr(result, key), _DECIMALS).tolist() for key in keys}
         samples.append(Sample.model_validate({"file": name, **rounded}))
     return tuple(samples), files
 

@@ -310,10 +310,8 @@ def _all_candidates(detector: Detector, exported: OnnxDetector, picture: Picture
 def _compare_simcc(parity: Parity, name: str, ours: Sequence[Singles], exported: OnnxEstimator, inputs: Any) -> Bools:
     """Compare the outputs, and return (N, K) whether a keypoint's maximum is another one by their difference."""
     theirs = exported.run(inputs.cpu().numpy())
-    tied = np.zeros(ours[0].shape[:2], dtype=bool)
     # MMPose has no place for keypoints whose score is not above 0.
-    peaks = np.minimum(ours[0].max(axis=2), ours[1].max(axis=2))
-    tied |= np.abs(peaks) <= _ROUNDING
+    tied: Bools = np.abs(np.minimum(ours[0].max(axis=2), ours[1].max(axis=2))) <= _ROUNDING
     for one, other, axis in zip(ours, theirs, "xy", strict=True):
         difference = np.abs(one.astype(np.float64) - other).max(axis=2)
         crop, keypoint = np.unravel_index(difference.argmax(), difference.shape)

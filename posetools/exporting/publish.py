@@ -136,7 +136,7 @@ def publish(
         size=len(data),
         dropped={str(name): _tensor_bytes(value) for name, value in content.items() if name not in _KEPT},
         averaged="ema_state_dict" in content,
-        stage=_stage_of(meta),
+        stage=next((stage for stage, scope in SCOPES.items() if scope == scope_in(str(meta.get("cfg", "")))), None),
         config=_config_beside(checkpoint),
         meta=meta,
         notes=tuple(notes),
@@ -144,11 +144,7 @@ def publish(
 
 
 def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
-    """Return the weights to predict with, each in a storage of its own size.
-
-    Raises:
-        InputError: there are none, or one is no tensor or no finite number.
-    """
+    """Return the weights to predict with, each in a storage of its own size."""
     import torch
 
     given = content.get("state_dict")
@@ -159,7 +155,11 @@ def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
         place = f"state_dict.{name}"
         if not isinstance(value, torch.Tensor):
             raise InputError(path, place, must_be("value", "a tensor", type(value).__name__))
-        _check_finite(value, path, place)
+        wrong = int((~torch.isfinite(value)).sum()) if value.is_floating_point() else 0
+        if wrong:
+            problem = f"weights must be finite numbers, got {wrong} of {value.numel()} that are not"
+            hint = "the training has diverged: publish an earlier checkpoint; `posetools plot` shows where"
+            raise InputError(path, place, problem, hint=hint)
         tensor = value.detach()
         # A view is saved with all of the tensor that it is a part of.
         whole = tensor.untyped_storage().nbytes() == tensor.nelement() * tensor.element_size()
@@ -177,20 +177,6 @@ def _no_weights(content: Mapping[str, Any], path: Path) -> InputError:
         hint = "ema_state_dict alone does not tell whether it holds the averages: mmengine saves both, and swaps them"
     keys = ", ".join(sorted(map(str, content))[:5]) or "nothing"
     return InputError(path, "state_dict", f"must be there, with the weights of a model, got {keys}", hint=hint)
-
-
-def _check_finite(tensor: Any, path: Path, place: str) -> None:
-    import torch
-
-    if not tensor.is_floating_point() or bool(torch.isfinite(tensor).all()):
-        return
-    wrong = int((~torch.isfinite(tensor)).sum())
-    raise InputError(
-        path,
-        place,
-        f"weights must be finite numbers, got {wrong} of {tensor.numel()} that are not",
-        hint="the training has diverged: publish an earlier checkpoint; `posetools plot` shows where",
-    )
 
 
 def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: list[str]) -> dict[str, Any]:
@@ -312,11 +298,6 @@ def _storages(value: Any) -> Iterator[tuple[int, int]]:
         yield value.untyped_storage().data_ptr(), value.untyped_storage().nbytes()
     for part in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
         yield from _storages(part)
-
-
-def _stage_of(meta: Mapping[str, Any]) -> Stage | None:
-    said = scope_in(str(meta.get("cfg", "")))
-    return next((stage for stage, scope in SCOPES.items() if scope == said), None)
 
 
 def _config_beside(checkpoint: Path) -> Path | None:

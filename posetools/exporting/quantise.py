@@ -111,10 +111,9 @@ def decoding_nodes(model: Any) -> list[str]:
     names: list[str] = []
     # Nodes are in topological order: those that use a result come after the one that computes it.
     for node in reversed(model.graph.node):
-        used = node.op_type in _WEIGHTED or any(output in followed for output in node.output)
-        if used:
+        if node.op_type in _WEIGHTED or any(output in followed for output in node.output):
             followed.update(node.input)
-        if node.op_type not in _WEIGHTED and not any(output in followed for output in node.output):
+        else:
             names.append(node.name)
     return names
 

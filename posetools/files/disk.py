@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Literal
 
 from posetools.errors import InputError, OutputError, RequestError, printable, shortened
 from posetools.files.locks import LOCK, exchange, only_one
-from posetools.files.urls import as_path, fetch_files, is_url
+from posetools.files.urls import as_path, fetch, is_url
 
 # "none" leaves a picture where it is.
 Transfer = Literal["copy", "hardlink", "symlink", "none"]
@@ -73,12 +73,8 @@ def read_bytes(path: Path | str) -> bytes:
         raise InputError(path, "", f"cannot be read: {exc}") from exc
 
 
-def has_mark(content: bytes) -> bool:
-    """Return whether a text file begins with a byte order mark."""
-    return _mark(content) is not None
-
-
-def _mark(content: bytes) -> str | None:
+def marked_encoding(content: bytes) -> str | None:
+    """Return the encoding that a text file's byte order mark says; None where it has none."""
     return next((encoding for mark, encoding in _MARKS if content.startswith(mark)), None)
 
 
@@ -90,7 +86,7 @@ def unmarked(content: bytes) -> bytes:
     Raises:
         UnicodeDecodeError: it is not in the encoding that its mark says.
     """
-    encoding = _mark(content)
+    encoding = marked_encoding(content)
     if encoding is None:
         return content
     # Half of a surrogate pair is no text in UTF-16 either.
@@ -435,24 +431,6 @@ def transfer(source: Path, target: Path, how: Transfer, *, option: str = "--imag
         raise OutputError(
             f"{printable(str(target))}: cannot {how} {printable(str(source))}: {exc.strerror or exc}{hint}"
         ) from exc
-
-
-def fetch(files: Mapping[Path, Path]) -> None:
-    """Bring files from URLs, many at once.
-
-    Args:
-        files: target -> where it comes from.
-
-    Raises:
-        OutputError: one cannot be read or written.
-    """
-    try:
-        for folder in {target.parent for target in files}:
-            folder.mkdir(parents=True, exist_ok=True)
-        fetch_files(files)
-    except OSError as exc:
-        named = exc.filename or next(iter(files.values()))
-        raise OutputError(f"{printable(str(named))}: cannot be fetched: {exc.strerror or exc}") from exc
 
 
 def portable_path(text: str) -> Path | None:

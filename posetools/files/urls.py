@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from posetools.errors import InputError, MissingExtraError, RequestError
+from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, printable
 
 if TYPE_CHECKING:
     _Local: TypeAlias = Path
@@ -280,21 +280,27 @@ def walk_url(folder: str) -> list[tuple[str, list[str]]]:
     return [("/".join((top, *parts)), sorted(names)) for parts, names in sorted(found.items())]
 
 
-def fetch_files(files: Mapping[Path, Path]) -> None:
-    """Write the contents of files at URLs to local ones, many at once.
+def fetch(files: Mapping[Path, Path]) -> None:
+    """Bring files from URLs, many at once.
 
     Args:
         files: target -> where it comes from.
 
     Raises:
-        OSError: one cannot be read or written.
+        OutputError: one cannot be read or written.
     """
-    for system, places in _by_system(map(str, files.values())):
-        targets = [str(target) for target, source in files.items() if _place(source)[0] is system]
-        try:
-            system.get(list(places.values()), targets)
-        except _foreign_errors() as exc:
-            raise OSError(5, str(exc), next(iter(places))) from exc
+    try:
+        for folder in {target.parent for target in files}:
+            folder.mkdir(parents=True, exist_ok=True)
+        for system, places in _by_system(map(str, files.values())):
+            targets = [str(target) for target, source in files.items() if _place(source)[0] is system]
+            try:
+                system.get(list(places.values()), targets)
+            except _foreign_errors() as exc:
+                raise OSError(5, str(exc), next(iter(places))) from exc
+    except OSError as exc:
+        named = exc.filename or next(iter(files.values()))
+        raise OutputError(f"{printable(str(named))}: cannot be fetched: {exc.strerror or exc}") from exc
 
 
 def contents(paths: Sequence[str]) -> Iterator[bytes | None]:

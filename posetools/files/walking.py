@@ -17,17 +17,13 @@ from posetools.files.urls import as_path, is_url, walk_url
 # Files by which a folder's format is detected: of the first ones; and, when none of them says it, of all.
 _FIRST, _SPREAD = 5, 32
 
-
 # A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link.
 Entry: TypeAlias = tuple[str, bool, bool]
-
 
 # A folder: its path, the same with every link followed, and the files in it, sorted by name.
 Folder: TypeAlias = tuple[str, str, list[Entry]]
 
-
 _NAME = itemgetter(0)
-
 
 _WALKED: ContextVar[dict[Path, list[Folder]] | None] = ContextVar("walked", default=None)
 

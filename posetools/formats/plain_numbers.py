@@ -5,7 +5,10 @@ Every format that reads such values reads them here, so that one text is the sam
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from posetools.core.geometry import MAX_COORDINATE
 
 # Columns are of 64 bits.
 _LARGEST_WHOLE = 2**63 - 1
@@ -43,3 +46,16 @@ def number_in(value: object) -> float | int | None:
         return None
     # An int may be too large to be a float; NaN is not at most anything.
     return value if abs(value) <= _LARGEST else None
+
+
+def cell_number(cell: object) -> float | None:
+    """Return the coordinate in a cell of a table; NaN for an empty cell, None for what is no number of pixels."""
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return math.nan
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        return None
+    try:
+        value = float(cell)
+    except (ValueError, OverflowError):
+        return None
+    return value if abs(value) <= MAX_COORDINATE or math.isnan(value) else None

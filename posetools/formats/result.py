@@ -55,13 +55,13 @@ class ReadResult:
     @cached_property
     def dataset(self) -> Dataset:
         """All of it, as one Dataset."""
-        return self.gather(self.images, np.arange(len(self.images)))
+        return self.take(self.images, np.arange(len(self.images)))
 
     def select(self, rows: Sequence[int]) -> SelectedImages:
         """Return some of the images, by ascending indices."""
         return SelectedImages(self, tuple(self.images[row] for row in rows), np.array(rows, dtype=np.int64))
 
-    def gather(self, images: Sequence[Image], rows: Ints) -> Dataset:
+    def take(self, images: Sequence[Image], rows: Ints) -> Dataset:
         """Return a Dataset of some of the images.
 
         Args:
@@ -112,7 +112,7 @@ class SelectedImages:
         """Yield them as Datasets of a few hundred images, one after the other."""
         for first in range(0, len(self.images), SLICE):
             part = slice(first, first + SLICE)
-            yield self.result.gather(self.images[part], self.rows[part])
+            yield self.result.take(self.images[part], self.rows[part])
 
 
 def join(shards: Iterable[ShardReading], skeleton: Skeleton) -> ReadResult:

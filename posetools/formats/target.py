@@ -63,6 +63,19 @@ def _check_objects(dataset: Dataset, title: str) -> None:
         raise InputError(instance.image.file_name, str(instance.origin), problem, hint="correct or delete the object")
 
 
+def check_labelled(splits: Mapping[str, Split], title: str) -> None:
+    """Refuse objects without a labelled keypoint, for a format that holds nothing else of an object.
+
+    Raises:
+        InputError: there is one.
+    """
+    for dataset in slices(splits.values()):
+        for row in np.flatnonzero(dataset.num_labelled == 0):
+            instance = dataset[int(row)]
+            problem = must_be("the object", f"one with a labelled keypoint, for {title} holds nothing else", "none")
+            raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
+
+
 def put_text(path: Path, text: str) -> None:
     """Write a UTF-8 file with line feeds into a folder that is moved into its place as a whole.
 

@@ -167,8 +167,8 @@ def open_sources(inputs: Sequence[str]) -> list[Source]:
     files: dict[str, _Found] = {}
     order: list[Target | None] = []
     for text in inputs:
-        camera = _camera(text)
-        if camera is not None:
+        if text.isascii() and text.isdigit() and not Path(text).exists():
+            camera = int(text)
             order += [camera] if camera not in order else []
             continue
         for found in _find(text):
@@ -191,10 +191,6 @@ def _source(target: Target | None, pictures: Sequence[tuple[Path, str]], named: 
     if isinstance(target, int):
         return Source("camera", f"camera-{target}", facts.total, facts.fps, _target=target)
     return Source("video", named[target], facts.total, facts.fps, _target=target)
-
-
-def _camera(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and not Path(text).exists() else None
 
 
 def _find(text: str) -> list[_Found]:

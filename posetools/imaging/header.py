@@ -29,7 +29,6 @@ from posetools.imaging.markers import Markers, check_end, markers_of
 # A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
-
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 # What Pillow raises of a file that is no picture, or a broken one.
@@ -174,11 +173,7 @@ def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
 
 
 class _Quiet:
-    """Leaves out warnings, such as Pillow's of large pictures, while anybody in this process wants it so.
-
-    The filters of warnings are shared by all threads: the first that comes sets them, the last that goes puts them
-    back.
-    """
+    """Leaves out warnings while anybody wants it so: threads share their filters, the last that goes puts them back."""
 
     def __init__(self) -> None:
         self._lock, self._users, self._filters = Lock(), 0, warnings.catch_warnings()
@@ -225,11 +220,8 @@ def refuse_bomb(path: Path, content: bytes) -> None:
 
 def content_hash(path: Path) -> str:
     """Return the hexadecimal BLAKE2b digest (16 bytes) of a file's content."""
-    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def save_picture(picture: Pillow.Image, path: Path, *, quality: int = 95, compress_level: int = 6) -> None:

@@ -173,8 +173,8 @@ def draw_sheet(
     skeleton: Skeleton,
     style: Style,
     *,
-    columns: int | None,
-    tile: tuple[int, int | None] | None,
+    columns: int | None = None,
+    tile: tuple[int, int | None] | None = None,
     code: str,
     title: str,
     problems: list[str],
@@ -411,12 +411,6 @@ def _marks(labels: Labels, code: str) -> tuple[dict[int, Mark], list[str]]:
 
 
 def _predictions(path: Path, labels: Labels) -> Mapping[str, PicturePredictions]:
-    """Return what a file predicts, by the pictures' names.
-
-    Raises:
-        RequestError: it has none of the pictures, or it goes by ids which are not those of one picture each.
-        InputError: it cannot be read.
-    """
     try:
         predictions = read_predictions(path, labels.skeleton)
     except RequestError:

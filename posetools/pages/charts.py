@@ -5,7 +5,7 @@ Their colours are classes of the page's style sheet, so that they follow light a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,14 +90,12 @@ def upwards(y: float, text: str) -> Markup:
 
 def heat_squares(counts: Ints) -> Markup:
     """Return counts as squares of side 1, rows down, darker where there are more."""
-    return Markup("").join(_heat(counts))
-
-
-def _heat(counts: Ints) -> Iterator[Markup]:
     # By the square root: cells with few points, which may be mistakes, can still be seen.
     levels = np.ceil(np.sqrt(counts / max(1, int(counts.max(initial=0)))) * _LEVELS).astype(np.int64)
+    paths = []
     for level in range(1, _LEVELS + 1):
         rows, columns = np.nonzero(levels == level)
         if len(rows):
             squares = "".join(f"M{x} {y}h1v1h-1z" for x, y in zip(columns.tolist(), rows.tolist(), strict=True))
-            yield Markup('<path class="h{}" d="{}"/>').format(level, squares)
+            paths.append(Markup('<path class="h{}" d="{}"/>').format(level, squares))
+    return Markup("").join(paths)

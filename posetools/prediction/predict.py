@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -68,14 +68,6 @@ class PredictRequest:
 
 
 @dataclass(slots=True)
-class Seen:
-    """One picture that was predicted on: its name, and the scores of what was found in it."""
-
-    name: str
-    scores: tuple[float, ...]
-
-
-@dataclass(slots=True)
 class PredictReport:
     """What was done.
 
@@ -86,7 +78,7 @@ class PredictReport:
         problems: one sentence for each picture that could not be read, and for what could not be held.
         notes: one sentence for each thing that the user may not expect.
         written: the files and folders that were written.
-        seen: the pictures one by one; only where nothing is written.
+        seen: the name of each picture and the scores of what was found in it; only where nothing is written.
     """
 
     pictures: int = 0
@@ -95,7 +87,7 @@ class PredictReport:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[tuple[str, tuple[float, ...]]] = field(default_factory=list)
 
 
 def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
@@ -119,7 +111,8 @@ def check_request(request: PredictRequest, sources: Sequence[Source]) -> None:
             "--show needs a screen, and this session has none\n  --output-root DIR writes what it would show"
         )
     if request.output_root is not None:
-        targets = {os.path.realpath(path) for path in _targets(request.output_root, sources)}
+        names = (one.names if one.kind == "pictures" else (_video_name(one),) for one in sources)
+        targets = {os.path.realpath(request.output_root / name) for name in chain.from_iterable(names)}
         for path in (path for source in sources for path in source.paths):
             if os.path.realpath(path) in targets:
                 raise RequestError(
@@ -139,12 +132,6 @@ def _check_labelme(request: PredictRequest, sources: Sequence[Source]) -> None:
     if request.output_root is not None:
         hint = "choose another --output-root, or empty this folder yourself"
         check_free(request.output_root, hint=hint)
-
-
-def _targets(output_root: Path, sources: Sequence[Source]) -> Iterator[Path]:
-    for source in sources:
-        names = source.names if source.kind == "pictures" else (_video_name(source),)
-        yield from (output_root / name for name in names)
 
 
 def _video_name(source: Source) -> str:
@@ -216,7 +203,7 @@ class _Sinks:
         self.report.pictures += 1
         self.report.objects += len(result)
         if self._keeps_seen:
-            self.report.seen.append(Seen(frame.name, tuple(result.scores.tolist())))
+            self.report.seen.append((frame.name, tuple(result.scores.tolist())))
         if self._document is not None:
             name, number = _place(source, frame)
             self._document.add(result, name, frame=number)
@@ -302,15 +289,12 @@ class _Run:
             return []
         pixels = np.ascontiguousarray(np.asarray(drawn)[..., ::-1])
         if self._root is not None and self._source.kind != "pictures":
-            self._opened(self._root, result.size, files).write(pixels)
+            if self._video is None:
+                path = self._root / _video_name(self._source)
+                self._video = files.enter_context(new_video(path, self._source.fps or _FPS, result.size))
+                self._sinks.report.written.append(path)
+            self._video.write(pixels)
         return [pixels] if self._request.show else []
-
-    def _opened(self, root: Path, size: tuple[int, int], files: ExitStack) -> VideoWriter:
-        if self._video is None:
-            path = root / _video_name(self._source)
-            self._video = files.enter_context(new_video(path, self._source.fps or _FPS, size))
-            self._sinks.report.written.append(path)
-        return self._video
 
     def _shown(self, pictures: Sequence[Picture]) -> bool:
         """Tell how far it is, show what is to be shown, and return whether the user wants no more."""
@@ -351,6 +335,5 @@ def _read(path: Path) -> Picture | str:
 
 
 def _batches(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
-    """Give the items a few at a time."""
     while batch := list(islice(items, size)):
         yield batch

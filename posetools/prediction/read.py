@@ -130,13 +130,9 @@ def _places(source: Source) -> Iterator[tuple[str, tuple[Path, str] | None]]:
     for name, path in zip(source.names, source.paths, strict=False):
         # As it was named: the images of a data set may be links.
         whole = path.absolute()
-        folders = (folder for folder in whole.parents if folder.name == IMAGES and _has_split(folder.parent))
+        folders = (one for one in whole.parents if one.name == IMAGES and any(one.parent.glob("*_coco.json")))
         images = next(folders, None)
         yield name, (images.parent, whole.relative_to(images).as_posix()) if images else None
-
-
-def _has_split(folder: Path) -> bool:
-    return any(folder.glob("*_coco.json"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

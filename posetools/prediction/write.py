@@ -35,12 +35,7 @@ _LISTED = 3
 
 
 class _Streamed(ExitStack):
-    """A JSON file that is written entry by entry; nobody sees it before it is whole.
-
-    Attributes:
-        path: the file.
-        pictures: how many pictures it has been told of.
-    """
+    """A JSON file that is written entry by entry; nobody sees it before it is whole."""
 
     _file: BinaryIO
 

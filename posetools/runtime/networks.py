@@ -198,20 +198,7 @@ LONGEST_SIDE = 32766
 
 
 class _OnnxModel:
-    """A session and the normalisation of what goes into it.
-
-    Args:
-        model: the ONNX file.
-        network: what the manifest says of it.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        source: the bundle, for messages.
-        batch_size: how many pictures or crops go through the network at once.
-
-    Raises:
-        MissingExtraError: the ``runtime`` extra is not installed.
-        RequestError: the device is not there.
-        InputError: the file may not be run, cannot be, or is not as the manifest says.
-    """
+    """A session and the normalisation of what goes into it."""
 
     def __init__(
         self,
@@ -236,9 +223,10 @@ class _OnnxModel:
 
 
 class OnnxDetector(_OnnxModel):
-    """A detector, made as _OnnxModel says.
+    """A detector, made as a Session is.
 
     Args:
+        batch_size: how many pictures go through the network at once.
         score_thr: leave out boxes below this score as well. The boxes above it are the same then: in NMS a box only
             loses to surer ones.
 
@@ -287,7 +275,10 @@ class OnnxDetector(_OnnxModel):
 
 
 class OnnxEstimator(_OnnxModel):
-    """A top-down pose estimator, made as _OnnxModel says.
+    """A top-down pose estimator, made as a Session is.
+
+    Args:
+        batch_size: how many crops go through the network at once.
 
     Attributes:
         network: what the manifest says of it.
@@ -324,13 +315,17 @@ class OnnxEstimator(_OnnxModel):
                 raise RequestError(must_be("a picture", f"at most {LONGEST_SIDE} pixels wide and high", size))
         owners = np.repeat(np.arange(len(pictures)), [len(of_picture) for of_picture in boxes])
         crops = crops_of(np.concatenate([*boxes, np.empty((0, 4))]), self.network)
-        parts = [
-            self._part(pictures, owners, crops, slice(start, start + self._batch_size), heatmaps=heatmaps)
-            for start in range(0, len(owners), self._batch_size)
-        ]
-        found = _joined([*parts, self._nothing(heatmaps=heatmaps)])
-        ends = np.cumsum([0, *(len(of_picture) for of_picture in boxes)])
-        return [_rows(found, slice(start, end)) for start, end in pairwise(ends)]
+        wide, high = self.network.bins
+        k = self.num_keypoints
+        outputs = [(np.empty((0, k, wide), dtype=np.float32), np.empty((0, k, high), dtype=np.float32))]
+        for start in range(0, len(owners), self._batch_size):
+            rows = slice(start, start + self._batch_size)
+            these = Crops(crops.centres[rows], crops.sizes[rows])
+            outputs.append(self.run(self.preprocess(pictures, owners[rows].tolist(), these)))
+        x, y = (np.concatenate(part) for part in zip(*outputs, strict=True))
+        parts = [slice(*ends) for ends in pairwise(np.cumsum([0, *(len(of_picture) for of_picture in boxes)]))]
+        own = [Crops(crops.centres[part], crops.sizes[part]) for part in parts]
+        return [self._poses(x[at], y[at], each, with_heatmaps=heatmaps) for at, each in zip(parts, own, strict=True)]
 
     def preprocess(self, pictures: Sequence[Picture], owners: Sequence[int], crops: Crops) -> Singles:
         """Return the (N, 3, h, w) batch of N crops, each of the picture whose index is in ``owners``."""
@@ -342,16 +337,6 @@ class OnnxEstimator(_OnnxModel):
         x, y = self._session.run(batch)
         return x, y
 
-    def _part(self, pictures: Sequence[Picture], owners: Ints, crops: Crops, rows: slice, *, heatmaps: bool) -> Poses:
-        these = Crops(crops.centres[rows], crops.sizes[rows])
-        x, y = self.run(self.preprocess(pictures, owners[rows].tolist(), these))
-        return self._poses(x, y, these, with_heatmaps=heatmaps)
-
-    def _nothing(self, *, heatmaps: bool) -> Poses:
-        x, y = (np.empty((0, self.num_keypoints, bins), dtype=np.float32) for bins in self.network.bins)
-        nowhere = np.empty((0, 2), dtype=np.float32)
-        return self._poses(x, y, Crops(nowhere, nowhere), with_heatmaps=heatmaps)
-
     def _poses(self, simcc_x: Singles, simcc_y: Singles, crops: Crops, *, with_heatmaps: bool) -> Poses:
         points, scores = keypoints(simcc_x, simcc_y, crops, self.network)
         return Poses(
@@ -360,18 +345,3 @@ class OnnxEstimator(_OnnxModel):
             crops=np.concatenate(crops, axis=1).astype(np.float64),
             heatmaps=heatmaps_of(simcc_x, simcc_y, heatmap_size(self.network.input_size)) if with_heatmaps else None,
         )
-
-
-def _joined(parts: Sequence[Poses]) -> Poses:
-    maps = [part.heatmaps for part in parts if part.heatmaps is not None]
-    return Poses(
-        keypoints=np.concatenate([part.keypoints for part in parts]),
-        scores=np.concatenate([part.scores for part in parts]),
-        crops=np.concatenate([part.crops for part in parts]),
-        heatmaps=np.concatenate(maps) if maps else None,
-    )
-
-
-def _rows(poses: Poses, rows: slice) -> Poses:
-    maps = None if poses.heatmaps is None else poses.heatmaps[rows]
-    return Poses(poses.keypoints[rows], poses.scores[rows], poses.crops[rows], maps)

@@ -19,7 +19,7 @@ those of ``onnx.proto``; a test compares them with the onnx package.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 
@@ -198,7 +198,6 @@ _FLOAT32 = "tensor(float)"
 
 
 def _require_runtime(what: str) -> None:
-    """Refuse to go on without the ``runtime`` extra, with ``what`` as what needs it."""
     try:
         import cv2  # noqa: F401
         import onnxruntime  # noqa: F401
@@ -232,6 +231,7 @@ class Session:
             source: the bundle, for messages.
 
         Raises:
+            MissingExtraError: the ``runtime`` extra is not installed.
             RequestError: the device is not there.
             InputError: the file may not be run, cannot be, or is not as the manifest says.
         """
@@ -337,14 +337,13 @@ def _providers(device: str) -> list[Any]:
 
 def _matches(declared: list[int | str | None], expected: Shape) -> bool:
     """Return whether a declared shape has a free batch and, where it says a size, the expected one."""
-    if len(declared) != len(expected) + 1 or isinstance(declared[0], int):
+    return _fits(declared, (None, *expected)) and not isinstance(declared[0], int)
+
+
+def _fits(shape: Sequence[int | str | None], expected: Shape) -> bool:
+    if len(shape) != len(expected):
         return False
-    pairs = zip(declared[1:], expected, strict=True)
-    return all(not isinstance(size, int) or wanted is None or size == wanted for size, wanted in pairs)
-
-
-def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
+    return all(not isinstance(a, int) or b in (None, a) for a, b in zip(shape, expected, strict=True))
 
 
 def _show(shape: Shape) -> str:

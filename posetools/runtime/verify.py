@@ -18,6 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from posetools.core.geometry import Floats, Ints
+from posetools.core.matching import best_free
 from posetools.imaging.header import Picture
 from posetools.runtime.manifest import Manifest, Sample
 from posetools.runtime.results import PoseResult
@@ -88,9 +89,7 @@ def compare(sample: Sample, found: PoseResult) -> SampleCheck:
     n, k = len(sample.boxes), found.keypoints.shape[1]
     boxes = np.array(sample.boxes, dtype=np.float64).reshape(n, 4)
     points = np.array(sample.keypoints, dtype=np.float64).reshape(n, k, 2)
-    partner = partners(np.abs(boxes[:, None] - found.boxes[None]).max(axis=2, initial=0.0))
-    rows = np.flatnonzero(partner >= 0)
-    others = partner[rows]
+    rows, others = best_free(-np.abs(boxes[:, None] - found.boxes[None]).max(axis=2, initial=0.0)).T
     apart = np.abs(points[rows] - found.keypoints[others]).max(axis=2, initial=0.0)
     scores = np.array(sample.scores)[rows] - found.scores[others]
     point_scores = np.array(sample.keypoint_scores).reshape(n, k)[rows] - found.keypoint_scores[others]
@@ -104,17 +103,6 @@ def compare(sample: Sample, found: PoseResult) -> SampleCheck:
         keypoint_score=_largest(point_scores),
         worst=_worst(apart, rows, found.skeleton.names),
     )
-
-
-def partners(distance: Floats) -> Ints:
-    """Return for each row the column that is its own: the nearest that no earlier row has taken, -1 for none."""
-    partner = np.full(len(distance), -1, dtype=np.int64)
-    free = distance.copy()
-    for row in range(len(distance)):
-        if free.shape[1] and np.isfinite(free[row].min()):
-            partner[row] = free[row].argmin()
-            free[:, partner[row]] = np.inf
-    return partner
 
 
 def _largest(differences: Floats) -> float:

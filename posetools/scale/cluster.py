@@ -13,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -144,23 +144,15 @@ def _connected(address: str, patience: float) -> Iterator[Client]:
 
 @contextmanager
 def _silent_logs() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
+    with ExitStack() as stack:
+        for logger in map(logging.getLogger, _LOGGERS):
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL)
         yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _check_workers(client: Client, address: str, patience: float) -> int:
-    """Return how many threads the cluster has.
-
-    Raises:
-        RequestError: it has no worker, or one has not this version of posetools.
-    """
+    """Return how many threads the cluster has, all of whose workers have this version of posetools."""
 
     # A function in a function is sent as it stands, so that a worker needs no posetools to answer.
     def version() -> str | None:

@@ -151,7 +151,6 @@ def run_shards(
 
 
 def _begin() -> None:
-    """Prepare a process of a pool."""
     if parent := parent_process():
         Thread(target=_end_with, args=(parent,), daemon=True).start()
     # To take a process apart piece by piece at its end takes as long as a thousand files.

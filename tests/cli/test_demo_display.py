@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from posetools.cli.demo_display import print_result
+from posetools.cli.demo import print_result
 from posetools.evaluation.metrics import PCK_THRESHOLDS, BoxScores, KeypointScores, OksScores, PointScores
 from posetools.evaluation.scoring import PoseScores
 from posetools.workflow.demo import DemoResult

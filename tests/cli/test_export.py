@@ -70,7 +70,7 @@ def test_what_to_export_must_be_said_once(named: list[str]) -> None:
 def test_a_bundle_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from posetools.training.request import TrainRequest
     from posetools.training.train import train
-    from tests.mm.conftest import make_tiny
+    from tests.tiny_runs import make_tiny
 
     tiny, out = make_tiny(tmp_path), Path("runs.zip")
     monkeypatch.chdir(tmp_path)

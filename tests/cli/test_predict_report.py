@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from posetools.cli.predict import print_report
-from posetools.prediction.predict import PredictReport, Seen
+from posetools.prediction.predict import PredictReport
 
 
 def lines_of(capsys: pytest.CaptureFixture[str], report: PredictReport) -> list[str]:
@@ -45,7 +45,9 @@ def test_more_than_twenty_problems_are_counted(
 
 
 def test_where_nothing_is_written_pictures_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    seen = [Seen(f"[{i}].png", (0.5,) * 21 if i == 0 else (0.875,) * 2) for i in range(22)]
+    seen: list[tuple[str, tuple[float, ...]]] = [
+        (f"[{i}].png", (0.5,) * 21 if i == 0 else (0.875,) * 2) for i in range(22)
+    ]
     lines = lines_of(capsys, PredictReport(pictures=22, objects=63, seconds=2.0, seen=seen))
     assert "[1].png 2 0.88 0.88" in lines
     # Twenty scores of the first picture, over several lines, and two of each of the others.

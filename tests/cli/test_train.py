@@ -136,7 +136,7 @@ def test_without_the_train_extra_the_message_names_the_install_command(command: 
 
 @pytest.mark.train
 def test_a_run_and_its_evaluation_on_the_command_line(tmp_path: Path) -> None:
-    from tests.mm.conftest import make_tiny
+    from tests.tiny_runs import make_tiny
 
     tiny, work_dir = make_tiny(tmp_path), tmp_path / "run"
     places: list[str | Path] = ["--config", tiny.pose, "--work-dir", work_dir, "--device", "cpu"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from posetools.core.dataset import Dataset
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.diagnosis import ERROR_KINDS, Diagnosis, diagnose
-from posetools.evaluation.diagnosis.match import POINT_KINDS, PointKind, mean_similarity, partners, similarity
+from posetools.evaluation.diagnosis.match import POINT_KINDS, PointKind, oks_with, partners
 from posetools.evaluation.diagnosis.mend import LABELS
 from posetools.evaluation.metrics import oks_scores
 from tests.build import make_dataset
@@ -102,8 +102,7 @@ def test_all_mended_leaves_good_points_and_the_best_order() -> None:
     found = diagnose(truth, errors.predictions(), boxes_are_labels=False)
     good = (errors.kinds == "good")[:, :, None]
     points = np.where(good, errors.points, truth.keypoints[:, :, :2])
-    near = similarity(points, truth.keypoints, truth.areas, CAR8.sigmas)
-    scores = mean_similarity(near, truth.visibility > 0)
+    scores = oks_with(truth, np.arange(len(truth)), points)
     left = oks_scores(truth, Predictions(truth.image_index, truth.boxes.copy(), scores, points), CAR8.sigmas).ap
     assert found.ap is not None
     assert left is not None
@@ -209,7 +208,7 @@ def test_no_prediction_and_no_label() -> None:
     assert found.sentences() == ("no box: 8 points (100.0%) of 1 object, AP 0.000 would be 1.000 without it",)
     empty = diagnose(truth.select_images([]), nothing, boxes_are_labels=False)
     assert [empty.ap, empty.rest, empty.points, empty.cases, empty.sentences()] == [None, None, 0, (), ()]
-    assert empty.gains["jitter"].as_dict() == {"alone": None, "in_order": None}
+    assert asdict(empty.gains["jitter"]) == {"alone": None, "in_order": None}
 
 
 def test_another_number_of_keypoints_is_refused() -> None:

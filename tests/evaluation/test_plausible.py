@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -256,6 +256,6 @@ def test_too_good_to_be_true() -> None:
 
 
 def test_remarks_are_json() -> None:
-    document = [one.as_dict() for one in said(TRUTH, predict(TRUTH, noise=0.0)).values()]
+    document = [asdict(one) for one in said(TRUTH, predict(TRUTH, noise=0.0)).values()]
     assert json.loads(json.dumps(document)) == document
     assert document[0]["code"] == "copied"

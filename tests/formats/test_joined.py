@@ -19,7 +19,7 @@ from posetools.formats.joined import Repeated, joined
 from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run
 from tests.converting import write_source, written
-from tests.formats.test_labelme import Json, box, point
+from tests.formats.labelme.test_labelme import Json, box, point
 
 BEE = ("bee", "head,thorax,sting")
 

@@ -15,7 +15,7 @@ from posetools.core.skeleton import dump_skeleton, load_skeleton
 from posetools.formats import FORMATS
 from posetools.runtime.results import PoseResult
 from tests.build import make_dataset
-from tests.formats.test_custom import LONG
+from tests.formats.custom.test_custom import LONG
 from tests.fuzz.tree import Tree, read_tree
 
 SIZE = (96, 64)

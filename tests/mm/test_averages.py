@@ -24,7 +24,7 @@ from posetools.training.request import TrainRequest
 from posetools.training.rescue import KEPT, rescue
 from posetools.training.train import train
 from tests.cli.run import run as run_command
-from tests.mm.conftest import Recorder, Tiny
+from tests.tiny_runs import Recorder, Tiny
 
 pytestmark = pytest.mark.train
 

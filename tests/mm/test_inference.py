@@ -11,7 +11,7 @@ import pytest
 from posetools.errors import InputError
 from posetools.imaging.header import Picture
 from posetools.mm.inference import Detector, PoseEstimator
-from tests.mm.conftest import Run
+from tests.tiny_runs import Run
 
 pytestmark = pytest.mark.train
 

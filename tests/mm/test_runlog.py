@@ -1,6 +1,6 @@
 """Logs of runs, whole, resumed and killed, are read into curves.
 
-``write_log`` writes what mmengine writes; tests/mm/test_publish.py reads the logs of real runs.
+``write_log`` writes what mmengine writes; tests/exporting/test_publish.py reads the logs of real runs.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from posetools.core.folder import IMAGES
 from posetools.mm.configs import config_of_run, load_config
 from posetools.training.request import TrainRequest
 from posetools.training.train import train
-from tests.mm.conftest import Recorder, Run, Tiny
 from tests.stock import stock
+from tests.tiny_runs import Recorder, Run, Tiny
 
 pytestmark = pytest.mark.train
 

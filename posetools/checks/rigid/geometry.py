@@ -191,19 +191,14 @@ def _noise(template: Rigid, views: Views) -> float:
 
 
 class _Trials:
-    """The fits of the suspects among some views under one mistake after another.
-
-    Attributes:
-        suspects: (S,) the views that fit poorly as they are labelled.
-        totals: (S, H) misfit and rarity of each mistake (the template's exchanges, then each point misplaced), infinite
-            where it was not tried.
-    """
+    """The fits of the suspects among some views under one mistake after another."""
 
     def __init__(self, template: Rigid, views: Views, plain: Fits, visibility: bool) -> None:
         self.template, self.views, self._visibility = template, views, visibility
-        # Where the labels fit so well, no mistake can win.
+        # (S,) Where the labels fit better, no mistake can win.
         self.suspects = np.flatnonzero(plain.misfit > _ALL_EXCHANGED + _MARGIN)
         self._plain = plain.misfit[self.suspects]
+        # (S, H) misfit and rarity of each exchange, then of each point misplaced; infinite where it was not tried.
         self.totals = np.full((len(self.suspects), len(template.exchanges) + views.visibility.shape[1]), np.inf)
         self._best = np.full(len(self.suspects), np.inf)
         self._fits: dict[int, tuple[Ints, Fits]] = {}

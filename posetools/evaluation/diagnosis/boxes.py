@@ -14,16 +14,16 @@ object has its box already), or else on *background*, or ignored where it lies i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from posetools.core.dataset import Dataset
-from posetools.core.geometry import Ints, box_iou
+from posetools.core.geometry import box_iou
 from posetools.errors import counted
 from posetools.evaluation.coco import Predictions
-from posetools.evaluation.diagnosis.match import SAME_IOU, Matches, Role, match_objects
+from posetools.evaluation.diagnosis.match import SAME_IOU, Role, match_objects
 from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains
 from posetools.evaluation.metrics import box_scores
 
@@ -76,7 +76,7 @@ class BoxDiagnosis(LostAp):
             "objects": self.objects,
             "predictions": self.predictions,
             "counts": dict(self.counts),
-            "gains": {kind: gain.as_dict() for kind, gain in self.gains.items()},
+            "gains": {kind: asdict(gain) for kind, gain in self.gains.items()},
             "rest": self.rest,
         }
 
@@ -89,8 +89,10 @@ def diagnose_boxes(truth: Dataset, predicted: Predictions) -> BoxDiagnosis:
         predicted: the predictions, of which boxes and scores count.
     """
     matches = match_objects(truth, predicted, by_points=False, boxes_are_labels=False)
-    kinds = _kinds(matches)
-    own = {kind: (kinds == code) & ~truth.iscrowd for code, kind in enumerate(BOX_KINDS)}
+    code = {kind: i for i, kind in enumerate(BOX_KINDS)}
+    rules = [matches.predicted < 0, matches.iou >= GOOD_IOU, matches.iou >= SAME_IOU]
+    kinds = np.select(rules, [code["no_box"], code["good"], code["inexact"]], code["box_shifted"])
+    own = {kind: (kinds == number) & ~truth.iscrowd for kind, number in code.items()}
     errors = Errors(
         truth=truth,
         predicted=predicted,
@@ -119,10 +121,3 @@ def diagnose_boxes(truth: Dataset, predicted: Predictions) -> BoxDiagnosis:
             for row in np.flatnonzero(~truth.iscrowd).tolist()
         ),
     )
-
-
-def _kinds(matches: Matches) -> Ints:
-    """Return the (N,) kinds of labelled objects, as indices into BOX_KINDS."""
-    code = {kind: i for i, kind in enumerate(BOX_KINDS)}
-    rules = [matches.predicted < 0, matches.iou >= GOOD_IOU, matches.iou >= SAME_IOU]
-    return np.select(rules, [code["no_box"], code["good"], code["inexact"]], code["box_shifted"])

@@ -8,13 +8,13 @@ says what each kind is. Boxes alone are diagnosed in boxes.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from posetools.core.dataset import Dataset
-from posetools.core.geometry import Bools, Floats, Ints
+from posetools.core.geometry import Bools, Ints
 from posetools.errors import counted
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import (
@@ -24,8 +24,7 @@ from posetools.evaluation.diagnosis.match import (
     Matches,
     Role,
     match_objects,
-    mean_similarity,
-    similarity,
+    oks_with,
     sort_points,
 )
 from posetools.evaluation.diagnosis.mend import Errors, LostAp, gains
@@ -100,7 +99,7 @@ class Diagnosis(LostAp):
             "counts": dict(self.counts),
             "object_counts": dict(self.object_counts),
             "by_keypoint": {name: dict(counts) for name, counts in self.by_keypoint.items()},
-            "gains": {kind: gain.as_dict() for kind, gain in self.gains.items()},
+            "gains": {kind: asdict(gain) for kind, gain in self.gains.items()},
             "rest": self.rest,
         }
 
@@ -123,7 +122,17 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
     matches = match_objects(truth, predicted, by_points=True, boxes_are_labels=boxes_are_labels)
     kinds = sort_points(truth, predicted.keypoints, matches, boxes_are_labels=boxes_are_labels)
     counted = (kinds != NOT_LABELLED).any(axis=1)
-    errors = _errors(truth, predicted, matches, kinds, boxes_are_labels)
+    found = matches.predicted >= 0
+    shifted: Bools = counted & found & (matches.iou < SAME_IOU) & (not boxes_are_labels)
+    errors = Errors(
+        truth=truth,
+        predicted=predicted,
+        matches=matches,
+        absent=counted & ~found,
+        boxes={"box_shifted": shifted},
+        points={kind: kinds == code for code, kind in enumerate(POINT_KINDS) if kind not in ("good", "no_box")},
+        quality=lambda predictions, rows: oks_with(truth, rows, predictions.keypoints),
+    )
     sigmas = truth.skeleton.sigmas
     ap, gained = gains(errors, ERROR_KINDS, lambda predictions: oks_scores(truth, predictions, sigmas).ap)
     own = {kind: kinds == code for code, kind in enumerate(POINT_KINDS)}
@@ -143,31 +152,11 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
     )
 
 
-def _errors(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints, boxes_are_labels: bool) -> Errors:
-    counted, found = (kinds != NOT_LABELLED).any(axis=1), matches.predicted >= 0
-    shifted: Bools = counted & found & (matches.iou < SAME_IOU) & (not boxes_are_labels)
-    return Errors(
-        truth=truth,
-        predicted=predicted,
-        matches=matches,
-        absent=counted & ~found,
-        boxes={"box_shifted": shifted},
-        points={kind: kinds == code for code, kind in enumerate(POINT_KINDS) if kind not in ("good", "no_box")},
-        quality=lambda predictions, rows: _oks(truth, predictions.keypoints, rows),
-    )
-
-
-def _oks(truth: Dataset, keypoints: Floats, rows: Ints) -> Floats:
-    """Return the (M,) OKS of predictions with the objects of these rows; of row -1 it means nothing."""
-    labels = truth.keypoints[rows]
-    return mean_similarity(similarity(keypoints, labels, truth.areas[rows], truth.skeleton.sigmas), labels[:, :, 2] > 0)
-
-
 def _cases(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints) -> tuple[Case, ...]:
     rows = np.flatnonzero((kinds != NOT_LABELLED).any(axis=1))
     own = matches.predicted[rows]
     oks = np.zeros(len(rows))
-    oks[own >= 0] = _oks(truth, predicted.keypoints[own[own >= 0]], rows[own >= 0])
+    oks[own >= 0] = oks_with(truth, rows[own >= 0], predicted.keypoints[own[own >= 0]])
     return tuple(
         Case(
             image=int(truth.image_index[row]),

@@ -118,10 +118,14 @@ def similarity(points: Floats, labels: Floats, areas: Floats, sigmas: Sequence[f
     return np.where(finite & (labels[..., 2] > 0), near, 0.0)
 
 
-def mean_similarity(near: Floats, labelled: Bools) -> Floats:
-    """Return the (...) OKS of (..., K) similarities over the labelled keypoints; 0 where none is labelled."""
-    counts = labelled.sum(axis=-1)
-    oks: Floats = np.where(labelled, near, 0.0).sum(axis=-1) / np.maximum(counts, 1)
+def oks_with(truth: Dataset, rows: Ints, points: Floats) -> Floats:
+    """Return the (..., P) OKS of (..., P, K, 2) points with the labelled objects in (P,) rows; 0 without a label.
+
+    Both are broadcast: (M, 1, K, 2) points give the OKS of each with each object. Of row -1 it means nothing.
+    """
+    labels = truth.keypoints[rows]
+    near = similarity(points, labels, truth.areas[rows], truth.skeleton.sigmas)
+    oks: Floats = near.sum(axis=-1) / np.maximum((labels[..., 2] > 0).sum(axis=-1), 1)
     return oks
 
 
@@ -136,21 +140,17 @@ def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, bo
     """
     own, iou = np.full(len(truth), -1, dtype=np.int64), np.zeros(len(truth))
     roles = np.full(len(predicted), int(Role.BACKGROUND), dtype=np.int64)
-    order = np.argsort(predicted.image_index, kind="stable")
-    edges = np.searchsorted(predicted.image_index[order], np.arange(len(truth.images) + 1))
     unlabelled = (truth.num_labelled == 0) & by_points
-    for image, everyone in enumerate(truth.rows_of_images()):
-        found = order[edges[image] : edges[image + 1]]
+    of_images = zip(truth.images, truth.rows_of_images(), predicted.rows_of_images(len(truth.images)), strict=True)
+    for image, everyone, found in of_images:
         if not len(found):
             continue
-        found = found[np.argsort(-predicted.scores[found], kind="stable")]
         labelled = np.array(everyone, dtype=np.int64)
         crowds, rows = labelled[truth.iscrowd[labelled]], labelled[~truth.iscrowd[labelled]]
         overlap = pairwise_iou(predicted.boxes[found], truth.boxes[rows])
-        oks = _oks(truth, rows, predicted.keypoints[found]) if by_points else np.zeros_like(overlap)
+        oks = oks_with(truth, rows, predicted.keypoints[found][:, None]) if by_points else np.zeros_like(overlap)
         if boxes_are_labels:
-            size = truth.images[image].size
-            chosen = best_free(_of_box(predicted.boxes[found], truth.boxes[rows], size, oks))
+            chosen = best_free(_of_box(predicted.boxes[found], truth.boxes[rows], image.size, oks))
         else:
             chosen = best_free(*_passes(overlap, oks))
         roles[found] = _leftovers(overlap, unlabelled[rows], predicted.boxes[found], truth.boxes[crowds])
@@ -158,12 +158,6 @@ def match_objects(truth: Dataset, predicted: Predictions, *, by_points: bool, bo
             own[rows[at]], iou[rows[at]] = found[one], overlap[one, at]
             roles[found[one]] = Role.IGNORED if unlabelled[rows[at]] else Role.MATCHED
     return Matches(own, iou, roles)
-
-
-def _oks(truth: Dataset, rows: Ints, keypoints: Floats) -> Floats:
-    labels = truth.keypoints[rows]
-    near = similarity(keypoints[:, None], labels[None], truth.areas[rows][None], truth.skeleton.sigmas)
-    return mean_similarity(near, labels[None, :, :, 2] > 0)
 
 
 def _passes(overlap: Floats, oks: Floats) -> list[Floats]:

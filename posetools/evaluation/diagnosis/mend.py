@@ -16,7 +16,7 @@ score, unless scores are what is mended.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,10 +58,6 @@ class Gain:
 
     alone: float | None
     in_order: float | None
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Return the JSON form."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from posetools.core.folder import IMAGES, SPLITS, ann_file
 from posetools.core.geometry import xywh_from_xyxy
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
-from posetools.files.disk import Transfer, fetch, transfer, write_chunks
-from posetools.files.urls import as_path, is_url
+from posetools.files.disk import Transfer, transfer, write_chunks
+from posetools.files.urls import as_path, fetch, is_url
 from posetools.formats.coco.sources import safe_name
 
 # Pictures that are fetched from a URL at once.

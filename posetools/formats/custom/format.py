@@ -1,6 +1,6 @@
 """custom: a table of one's own, CSV or JSON lines, read by a mapping in TOML (custom_mapping). Read only.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_custom.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/custom/test_custom.py has one test for each point.
 
 - ``--mapping FILE`` says which column is what. Columns that it does not name are not read. In JSON lines a column can
   be a path into the object: ``box.0``, ``points.lfb.x``.

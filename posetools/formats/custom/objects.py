@@ -25,6 +25,7 @@ from posetools.formats.custom.mapping import Mapping as TableMapping
 from posetools.formats.custom.mapping import Units, cell_text
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import unknown_label
+from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import Corners, PointXYV, Row
 
 _ADVICE = "correct the row"
@@ -54,8 +55,6 @@ class Cells(NamedTuple):
 
 @dataclass
 class _Object:
-    """What the rows of one object say."""
-
     place: str
     boxes: dict[Corners, str] = field(default_factory=dict)
     points: dict[int, list[tuple[PointXYV, str]]] = field(default_factory=dict)
@@ -156,29 +155,27 @@ class PictureRows:
         told = self.mapping.box
         if told is None or not any(row.text(column) for column in told.columns):
             return
-        values = [_number(row.cells.get(column)) for column in told.columns]
+        values = [cell_number(row.cells.get(column)) for column in told.columns]
         field_name = f"the box ({', '.join(told.columns)})"
         shown = [row.cells.get(column) for column in told.columns]
         if any(value is None or math.isnan(value) for value in values):
             rule = f"four numbers of at most {MAX_COORDINATE}"
-            self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
-            one.is_bad = True
-            return
-        corners = np.array([values], dtype=np.float64) * np.tile(self._scale(told.units), 2)
-        if told.convention == "xywh":
-            corners = xyxy_from_xywh(corners)
-        elif told.convention == "cxcywh":
-            corners = xyxy_from_yolo(corners, (1, 1))
-        x1, y1, x2, y2 = corners.round(DECIMALS)[0].tolist()
-        if x1 >= x2 or y1 >= y2:
+        else:
+            corners = np.array([values], dtype=np.float64) * np.tile(self._scale(told.units), 2)
+            if told.convention == "xywh":
+                corners = xyxy_from_xywh(corners)
+            elif told.convention == "cxcywh":
+                corners = xyxy_from_yolo(corners, (1, 1))
+            x1, y1, x2, y2 = corners.round(DECIMALS)[0].tolist()
+            if x1 < x2 and y1 < y2:
+                one.boxes.setdefault((x1, y1, x2, y2), row.place)
+                return
             rule = f"{told.convention} with width and height"
-            self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
-            one.is_bad = True
-            return
-        one.boxes.setdefault((x1, y1, x2, y2), row.place)
+        self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
+        one.is_bad = True
 
     def _add_point(self, one: _Object, row: TableRow, cells: Cells) -> None:
-        x, y = _number(row.cells.get(cells.x)), _number(row.cells.get(cells.y))
+        x, y = cell_number(row.cells.get(cells.x)), cell_number(row.cells.get(cells.y))
         word = row.text(cells.visibility)
         visibility = Visibility.VISIBLE if cells.visibility is None else self._visibility(word)
         is_absent = x is not None and y is not None and math.isnan(x) and math.isnan(y)
@@ -263,16 +260,3 @@ class PictureRows:
         place = Place.several(*places)
         found = unknown_label(name, known, file=self.file, place=place, field=what, rule=rule)
         self.findings.append(replace(found, of="point" if is_point else "rectangle", number=len(places)))
-
-
-def _number(cell: object) -> float | None:
-    """Return a coordinate; NaN for an empty cell, None for what is no number."""
-    if cell is None or (isinstance(cell, str) and not cell.strip()):
-        return math.nan
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
-        return None
-    try:
-        value = float(cell)
-    except (ValueError, OverflowError):
-        return None
-    return value if abs(value) <= MAX_COORDINATE or math.isnan(value) else None

@@ -83,15 +83,9 @@ def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Findin
 
 
 def _images(entries: Sequence[Element], file: str, repairs: Counter[str]) -> tuple[list[CvatImage], list[Finding]]:
-    images: list[CvatImage] = []
-    findings: list[Finding] = []
-    for index, element in enumerate(entries):
-        found = _image(index, element, file, repairs)
-        if isinstance(found, Finding):
-            findings.append(found)
-        else:
-            images.append(found)
-    return images, findings
+    found = [_image(index, element, file, repairs) for index, element in enumerate(entries)]
+    images = [one for one in found if isinstance(one, CvatImage)]
+    return images, [one for one in found if isinstance(one, Finding)]
 
 
 def _image(index: int, element: Element, file: str, repairs: Counter[str]) -> CvatImage | Finding:

@@ -1,6 +1,6 @@
 """CVAT for images 1.1: one XML file for all pictures, with skeletons and boxes.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_cvat.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/cvat/test_cvat.py has one test for each point.
 
 - An object is a ``skeleton`` labelled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
   per picture). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
@@ -35,7 +35,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -76,19 +76,6 @@ _WORDING = Wording(
 )
 
 
-@dataclass
-class _Notes:
-    """What is said once of a file: what is not carried over, and what was taken for something else, with counts."""
-
-    dropped: Counter[str] = field(default_factory=Counter)
-    repairs: Counter[str] = field(default_factory=Counter)
-
-    def findings(self, file: Path) -> Iterable[Finding]:
-        """Yield a warning on what is not carried over, and one for each kind of repair."""
-        yield from repaired(file, self.repairs)
-        yield from not_carried(file, self.dropped)
-
-
 def detect(path: Path, *, widely: bool = False) -> bool:
     """Return whether the path is a CVAT file, or a folder with one among the .xml files that are looked at."""
     if path.is_dir():
@@ -113,16 +100,17 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         images, wrong = parsed(source.file, parse_document)
         findings += wrong
         lookup = PictureLookup(source.file, source.root, options.image_roots)
-        notes = _Notes()
+        dropped, repairs = Counter[str](), Counter[str]()
         opened = [(_open(source, image, lookup), image) for image in images]
         if any(image.is_frame for image in images):
             opened, missing = _frames_there(source.file, opened)
             findings += missing
         for reading, image in opened:
             if reading.picture is not None:
-                reading = _read_image(reading, image, skeleton, labels, options, notes)
+                parts = PictureShapes(str(source.file), image, skeleton, labels, dropped=dropped, repairs=repairs)
+                reading = _read_image(reading, parts, options)
             entries.append((Entry(reading, image.place), image))
-        findings += notes.findings(source.file)
+        findings += [*repaired(source.file, repairs), *not_carried(source.file, dropped)]
         options.progress("reading CVAT files", number, len(files))
     readings = settle_doubles([entry for entry, _ in entries])
     readings = _with_tasks(readings, [image.task for _, image in entries])
@@ -218,21 +206,12 @@ def _lost(image: CvatImage) -> str:
     return f"{len(image.shapes)} shapes left out"
 
 
-def _read_image(
-    reading: FileReading,
-    image: CvatImage,
-    skeleton: Skeleton,
-    labels: Labels,
-    options: ReadOptions,
-    notes: _Notes,
-) -> FileReading:
-    parts = PictureShapes(str(reading.file), image, skeleton, labels)
+def _read_image(reading: FileReading, parts: PictureShapes, options: ReadOptions) -> FileReading:
     parts.sort()
-    notes.dropped.update(parts.dropped)
-    notes.repairs.update(parts.repairs)
     reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
+    place, skeleton, labels = parts.image.place, parts.skeleton, parts.labels
     return read_shapes(
-        reading, parts.shapes, image.place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING
+        reading, parts.shapes, place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING
     )
 
 

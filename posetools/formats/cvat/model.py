@@ -179,26 +179,19 @@ def shapes_in(parent: Element, repairs: Counter[str], prefix: str = "") -> list[
             continue
         number = numbers.get(element.tag, 0)
         numbers[element.tag] = number + 1
-        shapes.append(_shape(element, f"{prefix}{element.tag}[{number}]", repairs, {}, is_part=bool(prefix)))
+        shapes.append(shape_of(element, f"{prefix}{element.tag}[{number}]", repairs, {}, is_part=bool(prefix)))
     return shapes
 
 
-def shape_of(element: Element, place: str, repairs: Counter[str], said: Mapping[str, str]) -> CvatShape:
+def shape_of(
+    element: Element, place: str, repairs: Counter[str], said: Mapping[str, str], *, is_part: bool = False
+) -> CvatShape:
     """Return the shape of an element of which ``said`` has some attributes, as a track has its label."""
-    return _shape(element, place, repairs, said, is_part=False)
-
-
-def _shape(element: Element, place: str, repairs: Counter[str], said: Mapping[str, str], *, is_part: bool) -> CvatShape:
     attributes = {one.get("name", ""): (one.text or "").strip() for one in element.findall("attribute")}
     # A skeleton in a skeleton is no shape of CVAT's; its parts are left out with it.
     parts = shapes_in(element, repairs, f"{place}.") if element.tag == "skeleton" and not is_part else ()
-    return CvatShape(
-        element.tag,
-        place,
-        _check(element.tag, {**element.attrib, **said} if said else element.attrib, repairs),
-        attributes,
-        parts,
-    )
+    value = _check(element.tag, {**element.attrib, **said} if said else element.attrib, repairs)
+    return CvatShape(element.tag, place, value, attributes, parts)
 
 
 def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> Known | Bad:
@@ -208,8 +201,8 @@ def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> K
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
     else:
-        if isinstance(value, Box):
-            changes += exchanged((value.xtl, value.xbr), (value.ytl, value.ybr))
+        if isinstance(value, Box) and (value.xtl > value.xbr or value.ytl > value.ybr):
+            changes.append("exchanged corners of a box were put in order")
         if changes:
             repairs.update(changes)
         return value
@@ -263,11 +256,6 @@ def lenient_image(attributes: Mapping[str, str], repairs: Counter[str]) -> dict[
             made[side] = str(value)
             repairs["a size as a fraction was taken for an integer"] += 1
     return made
-
-
-def exchanged(*corners: tuple[float, float]) -> list[str]:
-    """Return what to say of a box whose sides (left and right, top and bottom) are exchanged; nothing of others."""
-    return ["exchanged corners of a box were put in order"] if any(a > b for a, b in corners) else []
 
 
 def _plain_flag(text: str) -> str | None:

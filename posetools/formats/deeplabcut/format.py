@@ -1,6 +1,6 @@
 """DeepLabCut: the labels of a project, ``CollectedData_<scorer>.csv`` or ``.h5`` in each video's folder.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_deeplabcut.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/deeplabcut/ has one test for each point.
 
 - A row is a picture, an individual with at least one labelled point in it an object; a file without ``individuals`` has
   one. ``single`` (DeepLabCut's body parts that no animal has) is an individual like any other. NaN is not labelled. A
@@ -35,7 +35,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from posetools.core.dataset import Dataset, Image, Split, Visibility
+from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
 from posetools.core.skeleton import Skeleton
@@ -50,7 +50,6 @@ from posetools.formats.deeplabcut.table import (
     TableRow,
     csv_text,
     is_csv_table,
-    number,
     read_table,
     write_h5,
 )
@@ -58,10 +57,11 @@ from posetools.formats.deeplabcut.twins import Twins
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import settled, unknown_label
+from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable, put_text, slices
+from posetools.formats.target import check_holdable, check_labelled, put_text, slices
 
 LABELED = "labeled-data"
 SCORER = "posetools"
@@ -120,14 +120,14 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     check_holdable(splits, "DeepLabCut", lambda _, name: _written_name(name))
     rows: dict[str, list[TableRow]] = {}
     names: Sequence[str] = ()
-    most = 0
-    for dataset in slices(splits.values()):
-        _check_points(dataset)
-        most = max(most, *dataset.counts.tolist())
+    check_labelled(splits, "DeepLabCut")
+    most = max((number for dataset in slices(splits.values()) for number in dataset.counts.tolist()), default=0)
     for dataset in slices(splits.values()):
         names = dataset.skeleton.names
         for image, objects in zip(dataset.images, dataset.rows_of_images(), strict=True):
-            written = _put_picture(image, folder, how)
+            written = _written_name(image.file_name)
+            if image.path is not None:
+                transfer(image.path, folder / written, how)
             values = [value for row in objects for value in _values(dataset, row)]
             values += [math.nan] * (2 * len(names) * max(most, 1) - len(values))
             rows.setdefault(str(PurePosixPath(written).parent), []).append(TableRow(written, values, ""))
@@ -291,7 +291,7 @@ class _Rows:
 
     def _point(self, row: TableRow, column: Column, findings: list[Finding]) -> PointXYV | None:
         """Return a point, or None when it is not labelled or cannot be read."""
-        x, y = number(row.values[column.x]), number(row.values[column.y])
+        x, y = cell_number(row.values[column.x]), cell_number(row.values[column.y])
         if x is not None and y is not None and math.isnan(x) and math.isnan(y):
             return None
         if x is None or y is None or math.isnan(x) or math.isnan(y):
@@ -304,24 +304,10 @@ class _Rows:
         return x, y, int(Visibility.VISIBLE)
 
 
-def _check_points(dataset: Dataset) -> None:
-    for row in np.flatnonzero(dataset.num_labelled == 0):
-        instance = dataset[int(row)]
-        problem = must_be("the object", "one with a labelled keypoint, for DeepLabCut holds nothing else", "none")
-        raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
-
-
 def _written_name(name: str) -> str:
     """Return where a picture goes: DeepLabCut knows one folder below labeled-data/."""
     *folders, last = PurePosixPath(name).parts
     return f"{LABELED}/{'__'.join(folders) or _FRAMES}/{last}"
-
-
-def _put_picture(image: Image, folder: Path, how: Transfer) -> str:
-    written = _written_name(image.file_name)
-    if image.path is not None:
-        transfer(image.path, folder / written, how)
-    return written
 
 
 def _values(dataset: Dataset, row: int) -> list[float]:

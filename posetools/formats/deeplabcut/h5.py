@@ -28,6 +28,7 @@ from posetools.errors import MissingExtraError, first_line, must_be, show_value
 # A file of a few bytes can declare an array of any size. A million pictures with sixteen points need 256 MB.
 LARGEST_BYTES = 1 << 29
 LEVELS = ("scorer", "individuals", "bodyparts", "coords")
+_RULE = f"a table with the column levels {', '.join(LEVELS)}"
 # What h5py raises for damaged files, what a pickle can raise, and what wrong shapes and types end in here.
 _BROKEN = (
     OSError,
@@ -145,7 +146,7 @@ def _joined(
 
 def _columns(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
     if _attribute(group, f"{axis}_variety") != "multi":
-        raise _RefusedError(must_be("the file", _rule(), "columns of one level"))
+        raise _RefusedError(must_be("the file", _RULE, "columns of one level"))
     names, keys = _multi(group, axis)
     return names, _checked(names, keys)
 
@@ -153,7 +154,7 @@ def _columns(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
 def _checked(names: Sequence[str], keys: Sequence[Any]) -> list[tuple[str, ...]]:
     """Return the columns' names, once each is one text per level and no two are one."""
     if not set(names) <= set(LEVELS) or len(set(names)) != len(names) or len(names) < 2:
-        raise _RefusedError(must_be("the file", _rule(), names))
+        raise _RefusedError(must_be("the file", _RULE, names))
     checked = []
     for key in keys:
         if not isinstance(key, tuple) or len(key) != len(names) or not all(isinstance(text, str) for text in key):
@@ -162,10 +163,6 @@ def _checked(names: Sequence[str], keys: Sequence[Any]) -> list[tuple[str, ...]]
     if len(set(checked)) != len(checked):
         raise _RefusedError(must_be("the columns", "different ones", "two of one name"))
     return checked
-
-
-def _rule() -> str:
-    return f"a table with the column levels {', '.join(LEVELS)}"
 
 
 def _multi(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
@@ -223,7 +220,6 @@ def _texts(values: Any) -> list[str]:
 
 
 def _attribute(node: Any, name: str) -> str:
-    """Return an attribute that is text."""
     value = node.attrs[name]
     if not isinstance(value, bytes | str):
         raise _RefusedError(must_be(name, "a text", type(value).__name__))
@@ -231,7 +227,6 @@ def _attribute(node: Any, name: str) -> str:
 
 
 def _plain(node: Any, name: str) -> Any:
-    """Return an attribute that is a pickle of plain values."""
     value = node.attrs[name]
     if not isinstance(value, bytes):
         raise _RefusedError(must_be(name, "a pickled list of texts", type(value).__name__))

@@ -27,14 +27,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from posetools.core.findings import Finding
-from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import InputError, counted, must_be
 from posetools.files.disk import read_text
-from posetools.formats.deeplabcut.h5 import read_frame
+from posetools.formats.deeplabcut.h5 import LEVELS, read_frame
 
 # The animal of a file that has no line ``individuals``.
 ONLY = ""
-# Beyond it a number is no pixel.
 
 
 class Column(NamedTuple):
@@ -78,8 +76,15 @@ class Table:
 
 
 def is_csv_table(path: Path) -> bool:
-    """Return whether a .csv file begins as DeepLabCut's do."""
-    return path.is_file() and begins_as_table(path)
+    """Return whether a .csv file begins as DeepLabCut's do: ``scorer``, then ``individuals`` or ``bodyparts``."""
+    if not path.is_file():
+        return False
+    try:
+        text = "\n".join(read_text(path).split("\n", 3)[:3])
+        lines = [line[0] for line in _reader(text) if len(line) > 1]
+    except (InputError, csv.Error):
+        return False
+    return lines[:1] == ["scorer"] and lines[1:2] in (["individuals"], ["bodyparts"])
 
 
 def read_table(path: Path) -> Table | Finding:
@@ -91,31 +96,11 @@ def read_table(path: Path) -> Table | Finding:
     if path.suffix.lower() == ".h5":
         return _read_h5(path)
     try:
-        lines = read_lines(path)
-        return lines if isinstance(lines, Finding) else _from_lines(lines, path)
+        return _read_csv(path)
     except InputError as exc:
         return Finding("E310", str(path), exc.place, exc.problem, ADVICE)
     except csv.Error as exc:
         return Finding("E310", str(path), "", f"is not valid CSV: {exc}", ADVICE)
-
-
-def number(value: str | float) -> float | None:
-    """Return a coordinate; NaN where the point is not labelled, None when it is no number of pixels."""
-    if isinstance(value, str) and not value.strip():
-        return math.nan
-    try:
-        parsed = float(value)
-    except ValueError:
-        return None
-    return parsed if math.isnan(parsed) or abs(parsed) <= MAX_COORDINATE else None
-
-
-def _from_lines(lines: Lines, path: Path) -> Table | Finding:
-    columns = _columns(lines.heads, str(path))
-    if isinstance(columns, Finding):
-        return columns
-    rows = [TableRow(*line) for line in lines.rows]
-    return Table(columns, rows, lines.findings)
 
 
 def _columns(heads: Mapping[str, list[str]], file: str) -> list[Column] | Finding:
@@ -203,48 +188,20 @@ def write_h5(table: Table, scorer: str, path: Path) -> bool:
 
 
 ADVICE = "save it again in DeepLabCut, or move it out of the source"
-_HEADS = ("scorer", "individuals", "bodyparts", "coords")
 _FIRST = re.compile(r'\s*"?(?:scorer|individuals|bodyparts|coords)"?([,;\t])')
 _COMMA = re.compile(r"\s*[+-]?\d+,(\d+)\s*")
 # What pandas takes for an empty cell, besides NaN, which is a number.
 _EMPTY = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none"})
 
 
-class Line(NamedTuple):
-    """One image: its path, the cells behind it, its place in the file, and why the cells cannot be read (or empty)."""
-
-    picture: str
-    cells: list[str]
-    place: str
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """What a file holds.
-
-    Attributes:
-        heads: the header's lines by their first cell, each without the columns that name the image.
-        rows: the images, in their order.
-        findings: what was repaired.
-    """
-
-    heads: Mapping[str, list[str]]
-    rows: Sequence[Line]
-    findings: Sequence[Finding]
-
-
 @dataclass
 class _Repairs:
-    """What was repaired: the places, for each kind of repair."""
-
     short: list[str] = field(default_factory=list)
     long: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     commas: list[str] = field(default_factory=list)
 
     def findings(self, file: str, width: int) -> Iterator[Finding]:
-        """Yield one finding for each kind."""
         rule = f"a line must have {width} cells as the header"
         for places, message in (
             (self.short, f"{rule}, got fewer in %s: the missing cells are taken as empty"),
@@ -257,28 +214,9 @@ class _Repairs:
                 yield Finding("W324", file, places[0], message % count, "this is the first of them")
 
 
-def begins_as_table(path: Path) -> bool:
-    """Return whether a .csv file begins as DeepLabCut's do: ``scorer``, then ``individuals`` or ``bodyparts``."""
-    try:
-        text = "\n".join(read_text(path).split("\n", 3)[:3])
-    except InputError:
-        return False
-    try:
-        lines = [line[0] for line in _reader(text) if len(line) > 1]
-    except csv.Error:
-        return False
-    return lines[:1] == ["scorer"] and lines[1:2] in (["individuals"], ["bodyparts"])
-
-
-def read_lines(path: Path) -> Lines | Finding:
-    """Return the lines of a .csv file, or why they cannot be read.
-
-    Raises:
-        InputError: it cannot be read or is not UTF-8.
-        csv.Error: it is not CSV.
-    """
+def _read_csv(path: Path) -> Table | Finding:
     heads: dict[str, list[str]] = {}
-    rows: list[Line] = []
+    rows: list[TableRow] = []
     repairs = _Repairs()
     index = width = 0
     reader = _reader(read_text(path))
@@ -287,29 +225,28 @@ def read_lines(path: Path) -> Lines | Finding:
         if not any(map(str.strip, cells)):
             continue
         if "coords" not in heads:
-            if cells[0] not in _HEADS:
-                rule = f"a header that begins with one of {', '.join(_HEADS)}"
+            if cells[0] not in LEVELS:
+                rule = f"a header that begins with one of {', '.join(LEVELS)}"
                 return Finding("E310", str(path), place, must_be("the line", rule, cells[0]), ADVICE)
             heads[cells[0]] = _without_empty_end(cells)
             if "coords" in heads:
-                index, width = _index_columns(heads["coords"]), len(heads["coords"])
+                # The columns under which the header is empty, and the first, say which image it is.
+                index = next((at for at, text in enumerate(heads["coords"]) if at and text), 1)
+                width = len(heads["coords"])
             continue
         rows.append(_line(cells, index, width, place, repairs))
     mixed = _read_commas(rows, repairs, str(path))
     if mixed is not None:
         return mixed
-    heads = {name: line[index or 1 :] for name, line in heads.items()}
-    return Lines(heads, rows, list(repairs.findings(str(path), width)))
+    columns = _columns({name: line[index or 1 :] for name, line in heads.items()}, str(path))
+    if isinstance(columns, Finding):
+        return columns
+    return Table(columns, rows, list(repairs.findings(str(path), width)))
 
 
 def _reader(text: str) -> Any:
     found = _FIRST.match(text)
     return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=found[1] if found else ",")
-
-
-def _index_columns(coords: Sequence[str]) -> int:
-    """Return how many columns say which image it is: those under which the header is empty, and the first."""
-    return next((place for place, text in enumerate(coords) if place and text), 1)
 
 
 def _without_empty_end(cells: list[str]) -> list[str]:
@@ -319,13 +256,14 @@ def _without_empty_end(cells: list[str]) -> list[str]:
     return cells[:end]
 
 
-def _line(cells: list[str], index: int, width: int, place: str, repairs: _Repairs) -> Line:
+def _line(cells: list[str], index: int, width: int, place: str, repairs: _Repairs) -> TableRow:
     picture = "/".join(cells[:index])
     if len(cells) < index or not picture.strip("/ "):
-        return Line(picture, [], place, must_be("the line", f"one that names an image in {index} cells", cells[:index]))
+        rule = f"one that names an image in {index} cells"
+        return TableRow(picture, [], place, must_be("the line", rule, cells[:index]))
     if len(cells) > width:
         if any(map(str.strip, cells[width:])):
-            return Line(picture, [], place, must_be("the line", f"{width} cells as the header", len(cells)))
+            return TableRow(picture, [], place, must_be("the line", f"{width} cells as the header", len(cells)))
         repairs.long.append(place)
     elif len(cells) < width:
         repairs.short.append(place)
@@ -333,24 +271,23 @@ def _line(cells: list[str], index: int, width: int, place: str, repairs: _Repair
     if any(value.strip().lower() in _EMPTY for value in values):
         repairs.words.append(place)
         values = ["" if value.strip().lower() in _EMPTY else value for value in values]
-    return Line(picture, values, place)
+    return TableRow(picture, values, place)
 
 
-def _read_commas(rows: list[Line], repairs: _Repairs, file: str) -> Finding | None:
+def _read_commas(rows: list[TableRow], repairs: _Repairs, file: str) -> Finding | None:
     """Give numbers with a decimal comma a point; return a finding where a comma may be something else."""
-    found = [(at, match) for at, row in enumerate(rows) for cell in row.cells if (match := _COMMA.fullmatch(cell))]
+    texts = [[str(cell) for cell in row.values] for row in rows]
+    found = [(at, match) for at, row in enumerate(texts) for cell in row if (match := _COMMA.fullmatch(cell))]
     if not found:
         return None
-    pointed = next((cell for row in rows for cell in row.cells if "." in cell), None)
+    pointed = next((cell for row in texts for cell in row if "." in cell), None)
     if pointed is not None or all(len(match[1]) == 3 for _, match in found):
         at, match = found[0]
         got = f"{match[0].strip()!r}" + (f" beside {pointed.strip()!r}" if pointed else "")
         message = f"numbers must have a decimal point, got {got}: a comma may mark thousands there"
         return Finding("E310", file, rows[at].place, message, "save the table with decimal points")
     for at in sorted({at for at, _ in found}):
-        row = rows[at]
-        rows[at] = row._replace(
-            cells=[cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in row.cells]
-        )
-        repairs.commas.append(row.place)
+        values = [cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell for cell in texts[at]]
+        rows[at] = rows[at]._replace(values=values)
+        repairs.commas.append(rows[at].place)
     return None

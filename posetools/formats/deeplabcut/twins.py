@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 from posetools.core.findings import Finding
 from posetools.errors import MissingExtraError, must_be
-from posetools.formats.deeplabcut.table import Table, number, read_table
+from posetools.formats.deeplabcut.table import Table, read_table
+from posetools.formats.plain_numbers import cell_number
 
 # A .csv file may hold fewer digits than the .h5 file beside it.
 _SAME = 1e-3
@@ -104,7 +105,7 @@ def _points(table: Table) -> dict[_Key, tuple[float | None, float | None]]:
         if row.problem:
             continue
         for column in table.columns:
-            x, y = number(row.values[column.x]), number(row.values[column.y])
+            x, y = cell_number(row.values[column.x]), cell_number(row.values[column.y])
             if not (_is_nan(x) and _is_nan(y)):
                 found[_name(row.picture), column.individual, column.bodypart] = x, y
     return found

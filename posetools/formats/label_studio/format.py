@@ -1,6 +1,6 @@
 """Label Studio: its JSON export (and JSON-MIN), one file for all pictures, everything in percent of the picture.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_label_studio.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/label_studio/ has one test for each point.
 
 - An object is a rectangle labelled with the category; its keypoints are the key points labelled with the keypoints'
   names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a
@@ -145,19 +145,16 @@ def _is_json(path: Path) -> bool:
     return (path.suffix.lower() == ".json" or path.name.isdigit()) and path.is_file()
 
 
-def _is_export(path: Path) -> bool:
+def _is_export(path: Path, *, damaged: bool = False) -> bool:
     try:
         return is_export(read_json(path))
     except InputError:
-        return False
+        return damaged
 
 
 def _is_wanted(path: Path) -> bool:
     """Return whether a file of a folder is read: one that is broken is, so that it is reported."""
-    try:
-        return _is_json(path) and is_export(read_json(path))
-    except InputError:
-        return True
+    return _is_json(path) and _is_export(path, damaged=True)
 
 
 def _read_task(

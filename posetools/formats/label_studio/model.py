@@ -262,17 +262,19 @@ def _is_address(text: str) -> bool:
 
 def _full(task: Task, raw: Json, repairs: Counter[str]) -> Task:
     annotations = raw.get("annotations", raw.get("completions"))
-    dropped = Counter({key: len(raw[key]) for key in ("drafts", "predictions") if _is_list(raw.get(key)) and raw[key]})
+    dropped = Counter(
+        {key: len(raw[key]) for key in ("drafts", "predictions") if isinstance(raw.get(key), list) and raw[key]}
+    )
     ignored = Counter[str]()
     task = replace(task, ignored=ignored, dropped=dropped)
-    if isinstance(annotations, dict) and _is_list(annotations.get("result")):
+    if isinstance(annotations, dict) and isinstance(annotations.get("result"), list):
         annotations = [annotations]
         repairs["an annotation that is not in a list was taken for the only one"] += 1
-    if annotations is not None and not _is_list(annotations):
+    if annotations is not None and not isinstance(annotations, list):
         return replace(task, problem=("E311", must_be("annotations", "a list", annotations), _EXPORT))
     kept: list[tuple[int, Json]] = []
     for index, one in enumerate(annotations or []):
-        if not isinstance(one, dict) or not _is_list(one.get("result")):
+        if not isinstance(one, dict) or not isinstance(one.get("result"), list):
             rule = "an object with the list result"
             return replace(task, problem=("E311", must_be(f"annotations[{index}]", rule, one), _EXPORT))
         annotation: Json = lenient_annotation(one, repairs)
@@ -320,7 +322,7 @@ def _minimal(task: Task, raw: Json, repairs: Counter[str]) -> Task:
     regions: list[Region] = []
     sizes: list[Any] = []
     for key, values in raw.items():
-        for index, value in enumerate(values if _is_list(values) else ()):
+        for index, value in enumerate(values if isinstance(values, list) else ()):
             if not isinstance(value, dict):
                 dropped[f"{key!r}"] += 1
                 continue
@@ -338,7 +340,6 @@ def _minimal(task: Task, raw: Json, repairs: Counter[str]) -> Task:
 
 
 def _with(task: Task, result: Sequence[Any], place: str, repairs: Counter[str]) -> Task:
-    """Return the task with the regions of an annotation's result."""
     dropped = task.dropped
     shapes, said = _by_region([lenient_entry(entry, repairs) for entry in result])
     related = _related(shapes, said.pop(None, []), dropped)
@@ -402,7 +403,7 @@ def _by_region(entries: Sequence[Any]) -> tuple[list[tuple[int, Any]], dict[str 
 def _sized(task: Task, regions: Sequence[Region], entries: Sequence[Any]) -> Task:
     problem = None
     known = [entry for entry in entries if isinstance(entry, dict)]
-    sizes = dict.fromkeys(_show(entry, "original_width", "original_height") for entry in known)
+    sizes = dict.fromkeys((str(one.get("original_width")), str(one.get("original_height"))) for one in known)
     sizes.pop(("None", "None"), None)
     turned = [entry["image_rotation"] for entry in known if entry.get("image_rotation") not in (None, 0)]
     whole = [_pixels(side) for side in next(iter(sizes), ())]
@@ -418,16 +419,8 @@ def _sized(task: Task, regions: Sequence[Region], entries: Sequence[Any]) -> Tas
     return replace(task, size=size, regions=tuple(regions), problem=problem)
 
 
-def _show(entry: Json, *keys: str) -> tuple[str, ...]:
-    return tuple(str(entry.get(key)) for key in keys)
-
-
 def _pixels(text: str) -> int | None:
     return int(float(text)) if re.fullmatch(r"0*[1-9]\d{0,8}(\.0+)?", text) else None
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
 
 
 def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:

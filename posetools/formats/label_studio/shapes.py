@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from posetools.core.geometry import DECIMALS
 from posetools.errors import must_be
@@ -157,12 +156,6 @@ def _pixels(points: _Pairs, size: tuple[int, int]) -> list[tuple[float, float]]:
     return [(round(x * width / 100, DECIMALS), round(y * height / 100, DECIMALS)) for x, y in points]
 
 
-class _Run(NamedTuple):
-    start: int
-    end: int
-    value: int
-
-
 def brush_extent(rle: Sequence[int], size: tuple[int, int]) -> tuple[float, float, float, float] | None:
     """Return x1, y1, x2, y2 in pixels round what is painted, pixels with their whole width; None when nothing is.
 
@@ -176,10 +169,10 @@ def brush_extent(rle: Sequence[int], size: tuple[int, int]) -> tuple[float, floa
     width = size[0]
     columns: list[int] = []
     rows: list[int] = []
-    for run in _runs(bytes(rle), 4 * size[0] * size[1]):
+    for start, end, value in _runs(bytes(rle), 4 * size[0] * size[1]):
         # Of pixel q the fourth value is at 4 q + 3.
-        first, last = run.start // 4, (run.end - 4) // 4
-        if not run.value or first > last:
+        first, last = start // 4, (end - 4) // 4
+        if not value or first > last:
             continue
         rows += (first // width, last // width)
         columns += (first % width, last % width) if first // width == last // width else (0, width - 1)
@@ -188,7 +181,8 @@ def brush_extent(rle: Sequence[int], size: tuple[int, int]) -> tuple[float, floa
     return min(columns), min(rows), max(columns) + 1, max(rows) + 1
 
 
-def _runs(data: bytes, count: int) -> Iterator[_Run]:
+def _runs(data: bytes, count: int) -> Iterator[tuple[int, int, int]]:
+    """Yield where each run of values begins and ends, and the value."""
     at = 0
 
     def read(bits: int) -> int:
@@ -209,9 +203,9 @@ def _runs(data: bytes, count: int) -> Iterator[_Run]:
         is_run = read(1)
         end = start + 1 + read(length_sizes[read(2)])
         if is_run:
-            yield _Run(start, end, read(word_size))
+            yield start, end, read(word_size)
         else:
-            yield from (_Run(one, one + 1, read(word_size)) for one in range(start, end))
+            yield from ((one, one + 1, read(word_size)) for one in range(start, end))
         start = end
     if start > count:
         raise ValueError("too many values")

@@ -1,6 +1,6 @@
 """labelme: one JSON file per picture, made with labelme or X-AnyLabeling.
 
-Read as follows. docs/formats.md explains each point to users; tests/formats/test_labelme.py has one test for each.
+Read as follows. docs/formats.md explains each point to users; tests/formats/labelme/ has one test for each.
 
 - An object is a ``rectangle`` labelled with the skeleton's category (two opposite corners in any order, or four upright
   ones); its keypoints are ``point`` shapes labelled with the keypoints' names. Their box is the rectangle, their area

@@ -20,7 +20,7 @@ from posetools.core.dataset import Image, Visibility
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
-from posetools.files.disk import has_mark, portable_path, read_bytes
+from posetools.files.disk import marked_encoding, portable_path, read_bytes
 from posetools.files.urls import as_path, fetched, heads, is_url, real
 from posetools.formats.base import ReadOptions
 from posetools.formats.joined import repaired
@@ -109,7 +109,7 @@ class ShardReader:
             builder.add(FileReading(as_path(path), findings=[Finding("E310", path, exc.place, exc.problem, exc.hint)]))
             return True
         quick = quick_document(data)
-        if quick is None and not is_utf8(data) and not has_mark(data):
+        if quick is None and not is_utf8(data) and marked_encoding(data) is None:
             page = self.pages.get(folder.root)
             if page is None:
                 return False

@@ -1,6 +1,6 @@
 """SLEAP: ``.slp`` files, read and written by sleap-io (extra ``sleap``).
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_sleap.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/sleap/test_sleap.py has one test for each point.
 
 - An instance that a person placed is an object; the nodes are the skeleton's keypoints, or are mapped or left out by
   name. Predicted instances are not read and counted in a finding.
@@ -37,7 +37,7 @@ from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, MissingExtraError, OutputError, RequestError, first_line, must_be, show_value
+from posetools.errors import MissingExtraError, OutputError, RequestError, first_line, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
 from posetools.formats.base import ReadOptions
@@ -49,7 +49,7 @@ from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sleap.frames import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
-from posetools.formats.target import check_holdable, slices
+from posetools.formats.target import check_holdable, check_labelled, slices
 
 LABELS = "labels.slp"
 # What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
@@ -112,8 +112,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     """
     sio = _sleap_io("writing SLEAP files")
     check_holdable(splits, "SLEAP", lambda _, name: name)
-    for dataset in slices(splits.values()):
-        _check_points(dataset)
+    check_labelled(splits, "SLEAP")
     images = [image for split in splits.values() for image in split.images]
     if not images:
         return
@@ -192,8 +191,7 @@ class _Frames:
 
     def read(self, labels: Any, opener: Opener) -> list[FileReading]:
         """Return a reading per frame, and one more with what concerns the file."""
-        skeletons = Skeletons(str(self.source.file), self.skeleton, self.options)
-        self._others, findings = skeletons.sort(labels)
+        self._others, findings = _other_skeletons(labels, str(self.source.file), self.skeleton, self.options)
         self.findings += findings
         by_video: dict[int, list[tuple[str, Any]]] = {}
         for index, frame in enumerate(labels.labeled_frames):
@@ -282,7 +280,8 @@ class _Frames:
 
     def _objects(self, frame: Any, place: str) -> list[list[PointXYV]] | None:
         """Return the points of each labeled instance; None for a frame that must not be read."""
-        labeled = [one for one in frame.instances if not self._is_predicted(one)]
+        labeled = [one for one in frame.instances if not _is_prediction(one)]
+        self._predicted += len(frame.instances) - len(labeled)
         if frame.instances and not labeled:
             self._unlabeled += 1
             return None
@@ -290,11 +289,6 @@ class _Frames:
             # An object that could not be read: the image would be one without it.
             return None
         return [self._points(one, place) for one in labeled if not self._is_other(one)]
-
-    def _is_predicted(self, instance: Any) -> bool:
-        is_predicted = _is_prediction(instance)
-        self._predicted += is_predicted
-        return is_predicted
 
     def _is_other(self, instance: Any) -> bool:
         """Return whether an instance is of a skeleton that is left out; it is counted where that is on purpose."""
@@ -342,13 +336,6 @@ def _is_prediction(instance: Any) -> bool:
     return type(instance).__name__ == "PredictedInstance"
 
 
-def _check_points(dataset: Dataset) -> None:
-    for row in np.flatnonzero(dataset.num_labelled == 0):
-        instance = dataset[int(row)]
-        problem = must_be("the object", "one with a labelled keypoint, for SLEAP holds nothing else", "none")
-        raise InputError(instance.image.file_name, str(instance.origin), problem, hint="label it, or leave it out")
-
-
 def _video(names: list[str], size: tuple[int, int], sio: Any) -> Any:
     """Return a sequence of pictures that are seen from the file, not opened: it is moved into its place afterwards."""
     width, height = size
@@ -377,64 +364,37 @@ def _instances(dataset: Dataset, rows: range, nodes: Any, sio: Any) -> Iterator[
 _LISTED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Skeletons:
-    """Sorts the skeletons of a file.
+def _other_skeletons(
+    labels: Any, file: str, skeleton: Skeleton, options: ReadOptions
+) -> tuple[Mapping[int, str], list[Finding]]:
+    """Return the skeletons that are not read, and the finding for those that nobody left out on purpose.
 
-    Attributes:
-        file: the file, for the finding.
-        skeleton: the skeleton that is read.
-        options: the user's options.
+    The first are the ``id`` of a skeleton -> the name to count its instances by, empty for those in the finding.
     """
+    instances = (one for frame in labels.labeled_frames for one in frame.instances)
+    times = Counter(id(one.skeleton) for one in instances if not _is_prediction(one))
+    used = {id(one): one for one in labels.skeletons if times[id(one)]}
+    names = {key: str(one.name or f"skeletons[{labels.skeletons.index(one)}]") for key, one in used.items()}
+    nodes = {key: [str(node.name) for node in one.nodes] for key, one in used.items()}
+    wanted = set(options.categories or ()) & set(names.values())
+    others = {key: name for key, name in names.items() if name in options.ignore or (wanted and name not in wanted)}
+    rest = [key for key in used if key not in others]
 
-    file: str
-    skeleton: Skeleton
-    options: ReadOptions
+    def fits(name: str) -> bool:
+        return options.names.get(name, name) in skeleton.index or name in options.ignore
 
-    def sort(self, labels: Any) -> tuple[Mapping[int, str], list[Finding]]:
-        """Return the skeletons that are not read, and the finding for those that nobody left out on purpose.
-
-        Args:
-            labels: sleap-io's Labels.
-
-        Returns:
-            The ``id`` of a skeleton -> the name to count its instances by, empty for those in the finding.
-        """
-        times = Counter(
-            id(one.skeleton)
-            for frame in labels.labeled_frames
-            for one in frame.instances
-            if type(one).__name__ != "PredictedInstance"
-        )
-        used = {id(one): one for one in labels.skeletons if times[id(one)]}
-        names = {key: str(one.name or f"skeletons[{labels.skeletons.index(one)}]") for key, one in used.items()}
-        wanted = set(self.options.categories or ()) & set(names.values())
-        others = {
-            key: name for key, name in names.items() if name in self.options.ignore or (wanted and name not in wanted)
-        }
-        rest = [key for key in used if key not in others]
-        foreign = [key for key in rest if not self._fits(used[key])]
-        if not foreign or len(foreign) == len(rest):
-            # Where none fits, each of their nodes is told.
-            return others, []
-        listed = "; ".join(
-            f"{names[key]!r} with {', '.join(self._nodes(used[key])[:_LISTED])} ({times[key]} instances left out)"
-            for key in foreign
-        )
-        fitting = list(dict.fromkeys(names[key] for key in rest if key not in foreign))
-        ignore = " ".join(f"--ignore {shlex.quote(names[key])}" for key in foreign)
-        message = f"a skeleton of the file must have keypoints of skeleton {self.skeleton.name}, got {listed}"
-        hint = f"{ignore} leaves them out"
-        if len(fitting) == 1:
-            hint += f"; so does --categories {shlex.quote(fitting[0])}"
-        finding = Finding("E301", self.file, "skeletons", message, hint)
-        return others | dict.fromkeys(foreign, ""), [finding]
-
-    def _nodes(self, one: Any) -> list[str]:
-        return [str(node.name) for node in one.nodes]
-
-    def _fits(self, one: Any) -> bool:
-        known = self.skeleton.index
-        return any(
-            self.options.names.get(name, name) in known or name in self.options.ignore for name in self._nodes(one)
-        )
+    foreign = [key for key in rest if not any(map(fits, nodes[key]))]
+    if not foreign or len(foreign) == len(rest):
+        # Where none fits, each of their nodes is told.
+        return others, []
+    listed = "; ".join(
+        f"{names[key]!r} with {', '.join(nodes[key][:_LISTED])} ({times[key]} instances left out)" for key in foreign
+    )
+    fitting = list(dict.fromkeys(names[key] for key in rest if key not in foreign))
+    ignore = " ".join(f"--ignore {shlex.quote(names[key])}" for key in foreign)
+    message = f"a skeleton of the file must have keypoints of skeleton {skeleton.name}, got {listed}"
+    hint = f"{ignore} leaves them out"
+    if len(fitting) == 1:
+        hint += f"; so does --categories {shlex.quote(fitting[0])}"
+    finding = Finding("E301", file, "skeletons", message, hint)
+    return others | dict.fromkeys(foreign, ""), [finding]

@@ -1,6 +1,6 @@
 """VIA (VGG Image Annotator): a project of VIA 2 or 3, or VIA 2's annotations exported as JSON or CSV.
 
-Read as follows; docs/formats.md explains it to users, tests/formats/test_via.py has one test for each point.
+Read as follows; docs/formats.md explains it to users, tests/formats/via/test_via.py has one test for each point.
 
 - An object is a ``rect`` region labeled with the skeleton's category; its keypoints are ``point`` regions labeled
   with the keypoints' names. Which point belongs to which rectangle is decided as for labelme: see labelme_group.
@@ -103,17 +103,19 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     options = settled(skeleton, options)
     labels = Labels.of(skeleton, options)
     roles = Roles.of(options.attributes, labels.hidden)
-    files, pictures = list_sources(sources, _is_wanted, "VIA's .json or .csv files")
+    files, pictures = list_sources(
+        sources, lambda path: _may_be(path) and _is_via(path, damaged=True), "VIA's .json or .csv files"
+    )
     opener = Opener(options.image_roots)
     readings: list[FileReading] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
         file, regions = str(source.file), RegionReader(roles)
-        parsed = _parse(source.file, regions)
-        words = _wording(parsed.entries, roles)
-        readings += [_read_entry(source, entry, opener, skeleton, labels, options, words) for entry in parsed.entries]
-        unlabeled = finding_of(file, parsed.entries, roles, labels, options)
-        findings += [*parsed.findings, *([unlabeled] if unlabeled else [])]
+        entries, wrong = _parse(source.file, regions)
+        words = _wording(entries, roles)
+        readings += [_read_entry(source, entry, opener, skeleton, labels, options, words) for entry in entries]
+        unlabeled = finding_of(file, entries, roles, labels, options)
+        findings += [*wrong, *([unlabeled] if unlabeled else [])]
         findings += repaired(file, regions.repairs)
         options.progress("reading VIA files", number, len(files))
     findings += without_entry(pictures, readings, "a VIA file")
@@ -162,10 +164,6 @@ def _may_be(path: Path) -> bool:
     return path.suffix.lower() in (".json", ".csv") and path.is_file()
 
 
-def _is_wanted(path: Path) -> bool:
-    return _may_be(path) and _is_via(path, damaged=True)
-
-
 def _is_via(path: Path, *, damaged: bool = False) -> bool:
     """Return whether a file is VIA's; ``damaged`` says what to take one for that has its words and is no JSON."""
     data = b""
@@ -190,9 +188,9 @@ def _parse(file: Path, reader: RegionReader) -> Parsed:
             return parse_csv(read_text(file), str(file), reader)
         raw = load_json(read_bytes(file), str(file))
     except InputError as exc:
-        return Parsed(findings=[Finding("E310", str(file), exc.place, exc.problem, exc.hint)])
+        return [], [Finding("E310", str(file), exc.place, exc.problem, exc.hint)]
     if isinstance(raw, Finding):
-        return Parsed(findings=[raw])
+        return [], [raw]
     if is_via3(raw):
         return parse_via3(raw, str(file), reader)
     return parse_json(raw, str(file), reader)

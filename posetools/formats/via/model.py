@@ -14,7 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
@@ -62,17 +62,8 @@ class Entry:
     paths: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """What a file holds.
-
-    Attributes:
-        entries: its images.
-        findings: on the file as a whole.
-    """
-
-    entries: list[Entry] = field(default_factory=list)
-    findings: Sequence[Finding] = ()
+# The images of a file, and the findings on it as a whole.
+Parsed: TypeAlias = tuple[list[Entry], list[Finding]]
 
 
 def load_json(data: bytes, file: str) -> Any:
@@ -88,9 +79,9 @@ def parse_json(raw: Any, file: str, reader: RegionReader) -> Parsed:
     metadata = metadata_of(raw)
     if metadata is None:
         rule = f"a VIA 2 project ({METADATA}), a JSON export of one (entries with filename and regions), or VIA 3's"
-        return Parsed(findings=[Finding("E310", file, "", must_be("the file", rule, raw), ADVICE)])
+        return [], [Finding("E310", file, "", must_be("the file", rule, raw), ADVICE)]
     folder = _folder(raw)
-    return Parsed([_entry(str(key), one, folder, reader) for key, one in metadata.items()])
+    return [_entry(str(key), one, folder, reader) for key, one in metadata.items()], []
 
 
 def metadata_of(raw: Any) -> dict[str, Any] | None:
@@ -124,12 +115,12 @@ def parse_csv(text: str, file: str, reader: RegionReader) -> Parsed:
         missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
         if missing:
             problem = must_be("the columns", f"VIA's columns {', '.join(COLUMNS)}", list(rows.fieldnames or ()))
-            return Parsed(findings=[Finding("E310", file, "line 1", problem, ADVICE)])
+            return [], [Finding("E310", file, "line 1", problem, ADVICE)]
         for row in rows:
             line = f"line {rows.line_num}"
             if None in row or None in row.values():
                 problem = must_be("the line", f"{len(COLUMNS)} values", row)
-                return Parsed(findings=[Finding("E310", file, line, problem, ADVICE)])
+                return [], [Finding("E310", file, line, problem, ADVICE)]
             key = row["filename"], row["file_size"]
             entry = entries.setdefault(key, Entry(row["filename"], Place.within(line, "filename")))
             counts.setdefault(key, row["region_count"])
@@ -137,9 +128,9 @@ def parse_csv(text: str, file: str, reader: RegionReader) -> Parsed:
                 ids.setdefault(key, []).append(row["region_id"])
     except csv.Error as exc:
         problem = f"is not valid CSV: {exc}"
-        return Parsed(findings=[Finding("E310", file, f"line {rows.line_num}", problem, ADVICE)])
+        return [], [Finding("E310", file, f"line {rows.line_num}", problem, ADVICE)]
     sorted_entries = {key: _in_order(entry, ids.get(key, [])) for key, entry in entries.items()}
-    return Parsed([_counted(entry, counts[key], reader) for key, entry in sorted_entries.items()])
+    return [_counted(entry, counts[key], reader) for key, entry in sorted_entries.items()], []
 
 
 def _add_row(entry: Entry, row: Mapping[str, str], line: str, reader: RegionReader) -> bool:
@@ -241,12 +232,8 @@ _CHECKBOX, _CHOICES = 2, (3, 4)
 # Where a file is: by a path or an address in ``src``.
 _BY_SOURCE = (2, 3)
 
-
-class _Via3Region(NamedTuple):
-    """One of the metadata: its id, and what it is."""
-
-    key: str
-    raw: Mapping[str, Any]
+# One of the metadata: its id, and what it is.
+_Via3Region: TypeAlias = tuple[str, Mapping[str, Any]]
 
 
 def is_via3(raw: Any) -> bool:
@@ -262,13 +249,13 @@ def parse_via3(raw: Mapping[str, Any], file: str, reader: RegionReader) -> Parse
     wrong = [name for name in TABLES if isinstance(raw[name], list) and raw[name]]
     if wrong:
         problem = must_be(wrong[0], "an object of a VIA 3 project", raw[wrong[0]])
-        return Parsed(findings=[Finding("E310", file, wrong[0], problem, ADVICE)])
+        return [], [Finding("E310", file, wrong[0], problem, ADVICE)]
     regions: dict[str, list[_Via3Region]] = defaultdict(list)
     lost: list[str] = []
     for key, one in tables["metadata"].items():
         view = str(whole(one.get("vid"))) if isinstance(one, dict) else ""
         if view in tables["view"] and isinstance(one, dict):
-            regions[view].append(_Via3Region(key, one))
+            regions[view].append((key, one))
         else:
             lost.append(key)
     entries, moments, files = [], 0, list[str]()
@@ -285,7 +272,7 @@ def parse_via3(raw: Mapping[str, Any], file: str, reader: RegionReader) -> Parse
         problem = must_be("vid", "a view that the project has", f"{len(lost)} of metadata with another")
         place = f"metadata[{lost[0]!r}]"
         findings.append(Finding("E311", file, place, problem, f"{ADVICE}; --keep-going reads the others"))
-    return Parsed(entries, findings)
+    return entries, findings
 
 
 def _of_video(file: str, names: Sequence[str], moments: int) -> Finding:
@@ -312,7 +299,7 @@ def _file_of(view: Any, files: Mapping[str, Any]) -> dict[str, Any] | str:
 
 def _is_timed(source: Mapping[str, Any], regions: Sequence[_Via3Region]) -> bool:
     kind = whole(source.get("type"))
-    return kind in (_VIDEO, _AUDIO) or (kind != _IMAGE and any(one.raw.get("z") for one in regions))
+    return kind in (_VIDEO, _AUDIO) or (kind != _IMAGE and any(raw.get("z") for _, raw in regions))
 
 
 def _via3_entry(
@@ -325,11 +312,10 @@ def _via3_entry(
     name = "" if isinstance(source, str) else source["fname"]
     shapes: list[Placed] = []
     notes: dict[str, bool] = {}
-    for one in regions:
-        said = _said(one.raw.get("av"), attributes)
-        if one.raw.get("xy"):
-            place = Place.within(name, f"metadata[{one.key!r}]")
-            shapes.append(Placed(place, _shape(one.raw["xy"], said, reader)))
+    for key, raw in regions:
+        said = _said(raw.get("av"), attributes)
+        if raw.get("xy"):
+            shapes.append(Placed(Place.within(name, f"metadata[{key!r}]"), _shape(raw["xy"], said, reader)))
         elif isinstance(said, dict):
             # Without a shape it speaks of the whole image.
             notes |= {note: True for note, value in said.items() if says(value)}

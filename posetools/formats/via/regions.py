@@ -190,7 +190,6 @@ class RegionReader:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
     def _visibility(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the attributes that say something of the visibility."""
         names = {name.casefold() for name in self.roles.names["visibility"]}
         if "visibility" not in self.roles.asked:
             names |= self.roles.hidden

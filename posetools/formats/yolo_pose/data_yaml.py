@@ -30,10 +30,6 @@ from posetools.imaging.header import is_picture
 _EVERY_CLASS = -1
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
 def _by_number(value: object) -> object:
     return dict(enumerate(value)) if isinstance(value, list) else value
 
@@ -68,7 +64,7 @@ _PLAIN: Mapping[str, Callable[[object], object]] = {
     "names": _texts,
 }
 
-Entries = Annotated[list[StrictStr], BeforeValidator(_as_list)]
+Entries = Annotated[list[StrictStr], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class DataYaml(BaseModel):
@@ -195,11 +191,7 @@ class _Declared:
         return PictureFinder(self.source.root, self.roots)
 
     def find(self, text: str, split: str, place: str) -> Path | None:
-        """Return the folder or text file that is named; None, and a finding, where it is missing.
-
-        Raises:
-            InputError: it is missing, and nothing can be trained without it.
-        """
+        """Return the folder or text file that is named; None, and a finding, where it is missing."""
         tried = list(dict.fromkeys(self._candidates(text)))
         there = [candidate for candidate in tried if candidate.exists()]
         if there:
@@ -224,11 +216,7 @@ class _Declared:
         return None
 
     def pictures(self, entry: Path, place: str) -> list[tuple[Path, Path]]:
-        """Return the pictures in a folder, or in a text file's lines, and where their names are seen from.
-
-        Raises:
-            InputError: it is a text file that may not be read.
-        """
+        """Return the pictures in a folder, or in a text file's lines, and where their names are seen from."""
         if entry.is_dir() and self._is_allowed(entry):
             return [(path, entry) for path in walk_files(entry) if is_picture(path)]
         if entry.is_dir():

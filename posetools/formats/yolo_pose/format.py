@@ -55,7 +55,8 @@ from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.joined import Repeated, SameCause, repaired
 from posetools.formats.labels import is_category, settled, unknown_label
-from posetools.formats.reading import FileReading, PointXYV, Row
+from posetools.formats.plain_numbers import cell_number
+from posetools.formats.reading import FileReading, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text, slices
@@ -75,7 +76,6 @@ from posetools.scale.shards import SHARD, cut, engine_for, run_shards
 
 # What rounding in other tools may add to a fraction.
 _SLACK = 1e-6
-# No fraction of a picture, seen or not, comes near it; NaN and infinity are no numbers either.
 # Class, centre and size.
 _BOX_ALONE = 5
 # What some programs write as both coordinates of a keypoint that is missing.
@@ -227,7 +227,6 @@ class _Lines:
                     self._add(number, tokens)
 
     def rows(self) -> list[Row]:
-        """Return the objects in the order of their lines."""
         if not self._values:
             return []
         table = np.array(self._values, dtype=np.float64)
@@ -242,8 +241,8 @@ class _Lines:
                 keypoints[:, keypoint, 2] = visibility[:, column]
         boxes = xyxy_from_yolo(table[:, 1:5], self.size)
         return [
-            Row((x1, y1, x2, y2), _triples(values), f"line {number}")
-            for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints, self._numbers, strict=True)
+            Row((x1, y1, x2, y2), [(x, y, int(seen)) for x, y, seen in values], f"line {number}")
+            for (x1, y1, x2, y2), values, number in zip(boxes.tolist(), keypoints.tolist(), self._numbers, strict=True)
         ]
 
     def _visibility(self, points: Floats) -> Floats:
@@ -280,7 +279,8 @@ class _Lines:
         self.findings.append(Repeated(code, self.file, f"line {number}", message, hint, what=what))
 
     def _is_read(self, number: int, token: str) -> bool:
-        index = _as_index(token)
+        value = _as_number(token)
+        index = int(value) if value is not None and value >= 0 and value.is_integer() else None
         if index is None:
             self._find("E311", number, must_be("class", "a whole number, 0 or more", token), "correct the line")
             return False
@@ -376,10 +376,6 @@ class _Lines:
             self.findings.append(found)
 
 
-def _triples(values: Floats) -> list[PointXYV]:
-    return [(x, y, int(visibility)) for x, y, visibility in values.tolist()]
-
-
 def _shape_hint(numbers: int) -> str:
     """Return what to type where a line has another count of numbers than declared."""
     points = numbers - _BOX_ALONE
@@ -390,16 +386,8 @@ def _shape_hint(numbers: int) -> str:
 
 
 def _as_number(token: str, *, nan: bool = False) -> float | None:
-    try:
-        value = float(token)
-    except ValueError:
-        return None
-    return value if abs(value) <= MAX_COORDINATE or (nan and math.isnan(value)) else None
-
-
-def _as_index(token: str) -> int | None:
-    value = _as_number(token)
-    return int(value) if value is not None and value >= 0 and value.is_integer() else None
+    value = cell_number(token)
+    return None if value is None or (math.isnan(value) and not nan) else value
 
 
 def _label_name(split: str, file_name: str) -> Path:

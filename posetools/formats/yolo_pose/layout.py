@@ -79,12 +79,8 @@ def _yaml_files(folder: Path) -> list[Path]:
     named = [folder / name for name in DATA_YAML if (folder / name).is_file()]
     if named:
         return named[:1]
-    return [path for path in _other_yaml(folder) if "kpt_shape" in yaml_keys(path)]
-
-
-def _other_yaml(folder: Path) -> list[Path]:
     wanted = (name for name in _names_in(folder) if name.lower().endswith(_YAML_ENDINGS) and not name.startswith("."))
-    return [folder / name for name in wanted if (folder / name).is_file()]
+    return [path for name in wanted if (path := folder / name).is_file() and "kpt_shape" in yaml_keys(path)]
 
 
 def _names_in(folder: Path) -> list[str]:

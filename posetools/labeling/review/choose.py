@@ -39,8 +39,7 @@ from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
 # What gives for each of N pictures its term, or None where it cannot have it.
-Judge: TypeAlias = Callable[[Candidates], Sequence[scores.Term | None]]
-TERMS: Mapping[str, Judge] = {
+TERMS: Mapping[str, Callable[[Candidates], Sequence[scores.Term | None]]] = {
     "confidence": scores.by_confidence,
     "boxes": scores.by_boxes,
     "geometry": scores.by_geometry,
@@ -144,9 +143,9 @@ def check_review(request: ReviewRequest) -> None:
             raise RequestError(must_be("--by", f"names of {', '.join(BY)}, with commas between them", name))
     if not request.by:
         raise RequestError(must_be("--by", f"at least one of {', '.join(BY)}", ""))
-    for option, value in (("--next", request.number - 1), ("--variety", request.variety)):
-        if value < 0:
-            raise RequestError(f"{option} must be {'1' if option == '--next' else '0'} or more")
+    for option, value, least in (("--next", request.number, 1), ("--variety", request.variety, 0)):
+        if value < least:
+            raise RequestError(f"{option} must be {least} or more")
     if request.data.is_dir() and is_inside(request.out, request.data):
         rule = f"outside of {request.data}, where its links would be found as pictures"
         raise RequestError(must_be("--out", rule, str(request.out)))
@@ -285,8 +284,7 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
         elif labels is not None:
             rings.add(HIDDEN)
         if labels is None:
-            k = skeleton.num_keypoints
-            labels = Labelled(image, np.zeros((0, 4)), np.zeros((0, k, 3)), ())
+            labels = Labelled(image, np.zeros((0, 4)), np.zeros((0, skeleton.num_keypoints, 3)), ())
         mark = Mark(((frozenset(), one.why),))
         views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
     title = f"{request.data}: {len(result.chosen)} of {result.among} pictures, by {', '.join(result.by)}"
@@ -294,8 +292,6 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
         views[:_ON_SHEET],
         skeleton,
         DEFAULT_STYLE,
-        columns=None,
-        tile=None,
         code="why:",
         title=title,
         problems=[],

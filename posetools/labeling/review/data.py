@@ -110,8 +110,8 @@ def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidat
     known_in, notes = _labelled_in(folder, skeleton, progress)
     pictures = []
     for done, path in enumerate(files, start=1):
-        known = known_in.get(os.path.realpath(path))
-        if known is not None and _is_prediction(path):
+        known, file = known_in.get(os.path.realpath(path)), path.with_suffix(".json")
+        if known is not None and file.is_file() and is_untouched(read_bytes(file)):
             known = None
         try:
             size = known.image.size if known else read_header(path).size
@@ -133,11 +133,6 @@ def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[
     notes = [f"errors in reading: {errors}; see `posetools convert {quoted(folder)} --out NEW`"] if errors else []
     found = {os.path.realpath(one.image.path): one for one in labelled(read.dataset) if one.image.path is not None}
     return found, notes
-
-
-def _is_prediction(picture: Path) -> bool:
-    file = picture.with_suffix(".json")
-    return file.is_file() and is_untouched(read_bytes(file))
 
 
 def with_predictions(candidates: Candidates, path: Path) -> Candidates:
@@ -213,14 +208,10 @@ def _thumbnail(one: Candidate) -> Floats:
 
 def _layout(one: Candidate) -> Floats:
     """Return (4,): how many objects (1 for eight and more), the mean of their centres and of their sizes, 0 to 1."""
-    if one.found is not None:
-        boxes = one.found.boxes
-    elif one.labels is not None:
-        boxes = one.labels.boxes
-    else:
+    known = one.labels if one.found is None else one.found
+    if known is None or not len(known.boxes):
         return np.zeros(4)
-    if not len(boxes):
-        return np.zeros(4)
+    boxes = known.boxes
     size = np.array(one.image.size, dtype=np.float64)
     centres = ((boxes[:, :2] + boxes[:, 2:]) / 2 / size).mean(axis=0)
     share = np.sqrt(((boxes[:, 2:] - boxes[:, :2]) / size).clip(0, 1).prod(axis=1)).mean()

@@ -17,16 +17,8 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from posetools.errors import from_validation, must_be
-from posetools.files.disk import (
-    digest_of,
-    dump_json,
-    portable_path,
-    read_bytes,
-    read_json,
-    read_text,
-    transfer,
-    write_text,
-)
+from posetools.files import disk
+from posetools.files.disk import digest_of, portable_path, read_bytes, transfer
 from posetools.formats.labelme.write import is_untouched
 
 RECORD = "review.json"
@@ -131,7 +123,7 @@ def bring_back(folder: Path) -> BroughtBack:
     root = _root(folder)
     if root is None:
         return BroughtBack()
-    content = read_json(root / RECORD)
+    content = disk.read_json(root / RECORD)
     try:
         record = _Record.model_validate(content)
     except ValidationError as exc:
@@ -145,7 +137,7 @@ def bring_back(folder: Path) -> BroughtBack:
         problems += [problem] if problem else []
         links.append({**link.model_dump(), "digest": digest})
     if files:
-        write_text(root / RECORD, dump_json({**content, "links": links}))
+        disk.write_json(root / RECORD, {**content, "links": links})
     return BroughtBack(files, tuple(problems))
 
 
@@ -166,7 +158,7 @@ def _bring_one(link: Link, root: Path) -> tuple[str, str]:
         return saved, ""
     if now != link.digest:
         return link.digest, f"{file}: was saved, and so was {original} since; neither is touched: keep the one you want"
-    write_text(original, read_text(file))
+    disk.write_text(original, disk.read_text(file))
     _link_again(file, original)
     return digest_of(read_bytes(original)), ""
 

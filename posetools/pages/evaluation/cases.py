@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -34,15 +35,8 @@ NOTHING, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
 _GOOD = (None, "good")
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One drawn picture of a case.
-
-    Attributes:
-        name: ``label``, or ``prediction``, or the pair's where there are several.
-        uri: the picture itself; empty where it cannot be read.
-        text: what there is to say about it.
-    """
+class Panel(NamedTuple):
+    """One drawn picture of a case: ``label``, ``prediction`` or the pair's name; its URI, if it can be read; a text."""
 
     name: str
     uri: str
@@ -143,7 +137,8 @@ def _shown(reports: Sequence[Report], spot: _Spot) -> ShownCase:
     truth = reports[0].truth
     image = truth.images[spot.image]
     names = short_names(reports) if len(reports) > 1 else ("prediction",)
-    cases = [_case(report, spot) for report in reports]
+    of_reports = ((case for case in report.detected.diagnosis.cases if case.row == spot.row) for report in reports)
+    cases = [next(found, None) for found in of_reports]
     of_case = [case.predicted if case else (spot.predicted if at == spot.of else -1) for at, case in enumerate(cases)]
     opened = open_upright(image.path) if image.path is not None else None
     view = cut_out(opened[0], _region(reports, spot, of_case), opened[1]) if opened else None
@@ -154,10 +149,6 @@ def _shown(reports: Sequence[Report], spot: _Spot) -> ShownCase:
     oks = min((case.oks for case in cases if case), default=None)
     place = str(truth.origins[spot.row]) if spot.row >= 0 else ""
     return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row)
-
-
-def _case(report: Report, spot: _Spot) -> Case | None:
-    return next((case for case in report.detected.diagnosis.cases if case.row == spot.row), None)
 
 
 def _text(report: Report, case: Case | None, row: int, *, of_it: bool) -> str:

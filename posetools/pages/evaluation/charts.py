@@ -7,8 +7,8 @@ is one line of each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
@@ -91,21 +91,6 @@ def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, label:
     for dot in sorted(dots, key=lambda each: bool(each.link)):
         parts.append(draw_dot(dot, _across(dot.x), _up(dot.y), 3.5 if dot.link else 2.0))
     return svg("curve", (_WIDTH, _HEIGHT), label, parts, links=True)
-
-
-def _share_bar(shares: Sequence[tuple[str, str, float]]) -> Markup:
-    """Return a bar of parts that follow each other: style, text and share (0 to 1) of each."""
-    parts, left = [], 0.0
-    for style, text, share in shares:
-        if share > 0:
-            parts.append(
-                Markup('<rect class="{}" x="{:.2f}" width="{:.2f}" height="10">{}</rect>').format(
-                    style, 100 * left, 100 * share, tooltip(f"{text}: {share:.1%}")
-                )
-            )
-        left += share
-    label = ", ".join(f"{text} {share:.0%}" for _, text, share in shares if share > 0)
-    return bar(label, parts)
 
 
 def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[str], *, label: str, x: str) -> Markup:
@@ -234,21 +219,17 @@ class Chart:
 
     title: str
     svg: Markup
-    legend: tuple[tuple[str, str], ...] = field(default=())
+    legend: tuple[tuple[str, str], ...] = ()
     note: str = ""
 
 
 def box_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
     """Return the charts of the detectors: precision and recall, thresholds, calibration."""
     names = short_names(reports)
-    curves = [report.det.sweep.curve for report in reports]
-    calibrations = [
-        (name, i, report.det.calibration) for i, (name, report) in enumerate(zip(names, reports, strict=True))
-    ]
     return (
         _precision_recall("precision and recall of boxes", "IoU", [report.det.evaluation for report in reports], names),
-        _sweep_chart(curves, names),
-        _calibration_chart("calibration of boxes", calibrations),
+        _sweep_chart([report.det.sweep.curve for report in reports], names),
+        _calibration_chart("calibration of boxes", [report.det.calibration for report in reports], names),
     )
 
 
@@ -261,13 +242,10 @@ def pose_charts(reports: Sequence[Report]) -> tuple[Chart, ...]:
         title = f"precision and recall of poses, {boxes}"
         charts.append(_precision_recall(title, "OKS", [part.evaluation for part in parts], names))
     charts.append(_visibility_chart(reports, names))
-    for what, of in (("objects", "object_calibration"), ("keypoints", "keypoint_calibration")):
-        lines: list[tuple[str, int, Calibration]] = []
-        for i, (name, report) in enumerate(zip(names, reports, strict=True)):
-            part = report.detected if what == "objects" else report.labelled
-            lines.append((name, i, getattr(part, of)))
-        boxes = "detected boxes" if what == "objects" else "labelled boxes"
-        charts.append(_calibration_chart(f"calibration of {what}, {boxes}", lines))
+    of_objects = [report.detected.object_calibration for report in reports]
+    of_keypoints = [report.labelled.keypoint_calibration for report in reports]
+    charts.append(_calibration_chart("calibration of objects, detected boxes", of_objects, names))
+    charts.append(_calibration_chart("calibration of keypoints, labelled boxes", of_keypoints, names))
     return tuple(charts)
 
 
@@ -356,21 +334,27 @@ def object_chart(reports: Sequence[Report], cases: Sequence[ShownCase]) -> Chart
 def _kinds(diagnosis: Diagnosis, keypoint: str | None = None) -> Markup:
     counts = diagnosis.counts if keypoint is None else diagnosis.by_keypoint[keypoint]
     total = max(1, sum(counts[kind] for kind in POINT_KINDS))
-    return _share_bar([(f"k-{kind}", LABELS[kind], counts[kind] / total) for kind in POINT_KINDS])
+    shares = {kind: counts[kind] / total for kind in POINT_KINDS if counts[kind]}
+    parts, left = [], 0.0
+    for kind, share in shares.items():
+        rect = Markup('<rect class="k-{}" x="{:.2f}" width="{:.2f}" height="10">{}</rect>')
+        parts.append(rect.format(kind, 100 * left, 100 * share, tooltip(f"{LABELS[kind]}: {share:.1%}")))
+        left += share
+    return bar(", ".join(f"{LABELS[kind]} {share:.0%}" for kind, share in shares.items()), parts)
 
 
 def _precision_recall(title: str, measure: str, found: Sequence[Evaluation], names: Sequence[str]) -> Chart:
     lines = []
     for i, (evaluation, name) in enumerate(zip(found, names, strict=True)):
         if len(found) > 1:
-            lines.append(Line(name, i, RECALLS, _mean(evaluation.curves)))
+            lines.append(Line(name, i, RECALLS, evaluation.curves.mean(axis=0)))
             continue
         thresholds = evaluation.thresholds.round(2).tolist()
         for color, threshold in enumerate(each for each in (0.5, 0.75, 0.9) if each in thresholds):
             lines.append(
                 Line(f"{measure} {threshold:g}", color, RECALLS, evaluation.curves[thresholds.index(threshold)])
             )
-        lines.append(Line(f"mean of {measure} 0.50:0.95", 5, RECALLS, _mean(evaluation.curves), dashed=True))
+        lines.append(Line(f"mean of {measure} 0.50:0.95", 5, RECALLS, evaluation.curves.mean(axis=0), dashed=True))
     note = f"mean over {measure} 0.50:0.95" if len(found) > 1 else ""
     return _chart(title, lines, "recall", "precision", note=note)
 
@@ -402,9 +386,9 @@ def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
     return _chart("visible points by score, labelled boxes", lines, "recall", "precision", note=note)
 
 
-def _calibration_chart(title: str, found: Iterable[tuple[str, int, Calibration]]) -> Chart:
+def _calibration_chart(title: str, found: Sequence[Calibration], names: Sequence[str]) -> Chart:
     lines, notes = [], dict[str, None]()
-    for name, color, one in found:
+    for color, (name, one) in enumerate(zip(names, found, strict=True)):
         bins = [each for each in one.bins if each.score is not None and each.right is not None]
         x = np.array([each.score for each in bins], dtype=np.float64)
         y = np.array([each.right for each in bins], dtype=np.float64)
@@ -417,11 +401,6 @@ def _chart(title: str, lines: Sequence[Line], x: str, y: str, *, diagonal: bool 
     svg = line_chart(lines, label=title, x=x, y=y, diagonal=diagonal)
     legend = tuple((f"s{line.color % SPLIT_COLORS}", f"{line.name}{' (dashed)' * line.dashed}") for line in lines)
     return Chart(title, svg, legend if len(lines) > 1 else (), note)
-
-
-def _mean(curves: Floats) -> Floats:
-    mean: Floats = curves.mean(axis=0)
-    return mean
 
 
 def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:

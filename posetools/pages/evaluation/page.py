@@ -43,7 +43,8 @@ def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
     """Return the page."""
     first = reports[0]
     counts = Counter(kind for case in cases for kind in case.kinds)
-    kinds = [kind for kind in LABELS if counts[kind]]
+    names = tables.short_names(reports) if len(reports) > 1 else (first.subject.name,)
+    diagnoses = [part.diagnosis for report in reports for part in report.sides.values()]
     values = {
         "title": f"{', '.join(tables.short_names(reports))} on {first.subject.split}: evaluation",
         "totals": _totals(reports),
@@ -59,29 +60,20 @@ def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
         "verdict": evaluation_verdict(reports),
         "first": list(enumerate(cases, start=1))[:FIRST],
         "linked": any(case.row >= 0 for case in cases),
-        "runs": [_run(name, report, cases) for name, report in zip(_names(reports), reports, strict=True)],
+        "runs": [_run(name, report, cases) for name, report in zip(names, reports, strict=True)],
         "sides": tuple(first.sides),
-        "kinds": [(kind, LABELS[kind]) for kind in _seen(reports)],
+        "kinds": [(kind, LABELS[kind]) for kind in POINT_KINDS if any(each.counts[kind] for each in diagnoses)],
         "box_charts": charts.box_charts(reports),
         "pose_charts": (*charts.pose_charts(reports), charts.object_chart(reports, cases)),
         "box_tables": (tables.thresholds(reports),),
         "flip_tables": tables.flip_tests(reports),
         "pose_tables": (tables.visible_points(reports), tables.calibrations(reports)),
         "cases": cases,
-        "case_kinds": [(kind, LABELS[kind], counts[kind]) for kind in kinds],
+        "case_kinds": [(kind, label, counts[kind]) for kind, label in LABELS.items() if counts[kind]],
         "labels": LABELS,
         "kpt_thr": KPT_THR,
     }
     return render_page("evaluation", values)
-
-
-def _seen(reports: Sequence[Report]) -> list[str]:
-    diagnoses = [part.diagnosis for report in reports for part in report.sides.values()]
-    return [kind for kind in POINT_KINDS if any(diagnosis.counts[kind] for diagnosis in diagnoses)]
-
-
-def _names(reports: Sequence[Report]) -> tuple[str, ...]:
-    return tables.short_names(reports) if len(reports) > 1 else (reports[0].subject.name,)
 
 
 def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
@@ -100,7 +92,6 @@ def _totals(reports: Sequence[Report]) -> list[tuple[str, str]]:
 
 
 def _run(name: str, report: Report, cases: Sequence[ShownCase]) -> dict[str, Any]:
-    """Return what the page shows of one pair alone."""
     return {
         "name": name,
         "remarks": report.sentences,

@@ -15,6 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from posetools.checks.structure import SoundObjects
+from posetools.checks.validate import visibility_counts
 from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
 from posetools.errors import counted
@@ -205,7 +206,7 @@ def figures_of(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> Figur
         skeleton: what their keypoints are.
     """
     keypoints = {
-        name: {split: _visibilities(each.keypoints[:, index, 2]) for split, each in objects.items()}
+        name: {split: visibility_counts(each.keypoints[:, index, 2]) for split, each in objects.items()}
         for index, name in enumerate(skeleton.names)
     }
     places = _places(list(objects.values()), skeleton.num_keypoints)
@@ -215,11 +216,6 @@ def figures_of(objects: Mapping[str, SoundObjects], skeleton: Skeleton) -> Figur
         places=dict(zip(skeleton.names, places, strict=True)),
         outliers=place_outliers(objects, skeleton.names),
     )
-
-
-def _visibilities(values: Floats) -> tuple[int, int, int]:
-    unlabelled, hidden, visible = np.bincount(values.astype(np.int64), minlength=3).tolist()
-    return unlabelled, hidden, visible
 
 
 def _whole_sides(objects: SoundObjects) -> Floats:

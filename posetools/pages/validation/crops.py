@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -28,14 +28,8 @@ from posetools.pages.sealed import data_uri
 _MOST_RINGED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """A picture in the page.
-
-    Attributes:
-        uri: the picture itself.
-        caption: its split and name.
-    """
+class Crop(NamedTuple):
+    """A picture in the page: the picture itself, and its split and name."""
 
     uri: str
     caption: str
