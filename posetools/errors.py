@@ -16,16 +16,18 @@ with ``raise ... from exc``. The command line turns a PosetoolsError into text a
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import yaml
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 _LONGEST_VALUE = 80
 _LONGEST_TEXT = 10_000
@@ -51,6 +53,67 @@ class PosetoolsError(Exception):
 
     exit_status = 2
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The sentence, then what to do about it, where that is known."""
+        return tuple(str(self).split("\n  "))
+
+
+class Place(str):
+    """A place in a file that others look into: its text as messages show it, with the parts that it was made of.
+
+    Nobody takes a text of a place apart; one that has no parts that anybody asks for (``line 4``) is a plain text.
+
+    Attributes:
+        outer: the place that this one is in, or empty.
+        inner: what it is called there.
+        parts: the places that it lists, where it is several.
+        kind: of an entry of a list: the list (``annotations``); else empty.
+        position: of an entry: where in the list, from 0.
+        about: of an entry: what else tells it (``id 7``, a name).
+    """
+
+    outer: str = ""
+    inner: str = ""
+    parts: tuple[str, ...] = ()
+    kind: str = ""
+    position: int = -1
+    about: tuple[str, ...] = ()
+
+    @classmethod
+    def entry(cls, kind: str, position: int, *about: str) -> Self:
+        """Return the place of an entry of a list: ``annotations[3] (id 7)``."""
+        told = tuple(filter(None, about))
+        place = cls(f"{kind}[{position}]" + (f" ({', '.join(told)})" if told else ""))
+        place.kind, place.position, place.about = kind, position, told
+        return place
+
+    @classmethod
+    def within(cls, outer: str, *inner: str) -> Self:
+        """Return the place of one or several things in another place: ``image[0] (a.jpg): box[2], box[3]``."""
+        listed = ", ".join(inner)
+        place = cls(f"{outer}: {listed}")
+        place.outer, place.inner = outer, listed
+        place.parts = tuple(cls.within(outer, one) for one in inner) if len(inner) > 1 else ()
+        return place
+
+    @classmethod
+    def several(cls, *places: str) -> str:
+        """Return the place of one or several things: ``shapes[2], shapes[3]``."""
+        if len(places) == 1:
+            return places[0]
+        place = cls(", ".join(places))
+        parts = (one.parts if isinstance(one, Place) and one.parts else (one,) for one in places)
+        place.parts = tuple(itertools.chain.from_iterable(parts))
+        return place
+
+    @classmethod
+    def field(cls, outer: str, name: str) -> Self:
+        """Return the place of a field: ``box[2].xtl``."""
+        place = cls(f"{outer}.{name}")
+        place.outer, place.inner = outer, name
+        return place
+
 
 class InputError(PosetoolsError):
     """A file holds what it may not.
@@ -59,7 +122,7 @@ class InputError(PosetoolsError):
 
     Attributes:
         path: the file.
-        place: the place in it (``shapes[3]``), empty when it is the file as a whole.
+        place: the place in it (``shapes[3]``; see Place), empty when it is the file as a whole.
         problem: the sentence without file and place.
         hint: what to do about it, empty when that is not known.
     """
@@ -104,9 +167,18 @@ class OutputError(PosetoolsError):
 
 
 class RunError(PosetoolsError):
-    """A training or evaluation run ended before its end."""
+    """A training or evaluation run ended before its end.
+
+    Attributes:
+        happened: what happened.
+        way: how to go on, which the text ends with; empty when that is not known.
+    """
 
     exit_status = 1
+
+    def __init__(self, happened: str, way: str = "") -> None:
+        self.happened, self.way = happened, way
+        super().__init__(happened + way)
 
 
 class StoppedError(RunError):
@@ -119,8 +191,9 @@ def said_once(place: str, problem: str) -> str:
     """Return a place without what the sentence after it begins with: ``line 2`` before ``line 2 must be ...``."""
     if not place or problem.startswith(f"{place} "):
         return ""
-    outer, _, last = place.rpartition(": ")
-    return outer if problem.startswith(f"{last} ") else place
+    if isinstance(place, Place) and place.inner and problem.startswith(f"{place.inner} "):
+        return place.outer
+    return place
 
 
 def must_be(field: str, rule: str, value: object) -> str:
@@ -220,12 +293,28 @@ def shortened(text: str) -> str:
 def from_validation(path: Path | str, error: ValidationError) -> InputError:
     """Return the InputError for the first problem that pydantic found in the file at ``path``."""
     first, *rest = error.errors(include_url=False)
-    message = first["msg"].removeprefix("Value error, ")
-    location = join_place(first["loc"])
-    if first["type"] != "value_error":
-        message = f"{message[:1].lower()}{message[1:]}, got {show_value(first['input'])}"
     hint = f"and {counted(len(rest), 'more problem')} in this file" if rest else ""
-    return InputError(path, location, message, hint=hint)
+    return InputError(path, join_place(first["loc"]), sentence_of(first), hint=hint)
+
+
+def sentence_of(problem: ErrorDetails) -> str:
+    """Return one problem that pydantic found: what our validator says, or pydantic's words and the value."""
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    said = problem["msg"]
+    return f"{said[:1].lower()}{said[1:]}, got {show_value(problem['input'])}"
+
+
+def from_json_error(error: ValueError) -> tuple[str, str]:
+    """Return the place and the sentence for what pydantic_core says of bytes that are no JSON."""
+    found = re.fullmatch(r"(.*) at line (\d+) column (\d+)", str(error))
+    reason, place = (found[1], f"line {found[2]}, column {found[3]}") if found else (str(error), "")
+    return place, f"is not valid JSON in UTF-8: {reason}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library says, or the kind of its error where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def from_yaml(path: Path | str, error: yaml.YAMLError) -> InputError:

@@ -91,7 +91,7 @@ def roots() -> dict[str, Node]:
     """Return command -> the function that it calls."""
     found: dict[str, Node] = {}
     for command in COMMANDS:
-        module, _, name = command.place.partition(":")
+        module, _, name = command.target.partition(":")
         click = command.as_click()
         inner = getattr(click, "commands", None)
         for part in inner or [""]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from posetools.errors import (
     InputError,
     MissingExtraError,
     OutputError,
+    Place,
     PosetoolsError,
     RequestError,
     RunError,
@@ -68,6 +72,32 @@ def test_long_values_are_cut() -> None:
 )
 def test_places(parts: tuple[str | int, ...], place: str) -> None:
     assert join_place(parts) == place
+
+
+ENTRY = Place.entry("annotations", 3, "id 7", "a.jpg")
+BOX = Place.within("image[0] (a.jpg)", "box[2]")
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "parts"),
+    [
+        (Place.entry("images", 2), "images[2]", {"kind": "images", "position": 2}),
+        (ENTRY, "annotations[3] (id 7, a.jpg)", {"kind": "annotations", "position": 3, "about": ("id 7", "a.jpg")}),
+        (BOX, "image[0] (a.jpg): box[2]", {"outer": "image[0] (a.jpg)", "inner": "box[2]", "parts": (), "kind": ""}),
+        (Place.field(BOX, "xtl"), "image[0] (a.jpg): box[2].xtl", {"outer": BOX, "inner": "xtl"}),
+        (
+            Place.within("line 1", "box[2]", "box[3]"),
+            "line 1: box[2], box[3]",
+            {"inner": "box[2], box[3]", "parts": ("line 1: box[2]", "line 1: box[3]")},
+        ),
+        (Place.several(ENTRY), str(ENTRY), {"kind": "annotations"}),
+        (Place.several(Place.several("a", "b"), BOX), f"a, b, {BOX}", {"parts": ("a", "b", BOX), "inner": ""}),
+    ],
+)
+def test_a_place_is_its_text_and_its_parts(place: Place, text: str, parts: dict[str, object]) -> None:
+    for one in (place, pickle.loads(pickle.dumps(place)), copy.deepcopy(place)):
+        assert one == text == str(one) and json.dumps(one) == json.dumps(text)
+        assert {name: getattr(one, name) for name in parts} == parts
 
 
 class _Model(BaseModel):
@@ -149,8 +179,8 @@ def test_only_an_indented_line_of_a_message_is_a_line() -> None:
         ("line 1", "line 1 must be a picture", ""),
         ("train", "train must be a folder", ""),
         ("train[1]", "train must be a folder", "train[1]"),
-        ("tasks[0]: image", "image must be an existing picture", "tasks[0]"),
-        ("tasks[0]: image", "tasks[0]: image must be an existing picture", ""),
+        (Place.within("tasks[0]", "image"), "image must be an existing picture", "tasks[0]"),
+        (Place.within("tasks[0]", "image"), "tasks[0]: image must be an existing picture", ""),
         ("line 1", "line 12 must be a picture", "line 1"),
         ("shapes[3]", "points must be 2 numbers", "shapes[3]"),
         ("", "must be a file", ""),

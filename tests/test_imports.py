@@ -143,7 +143,7 @@ def test_packages_of_extras_are_imported_where_they_may_be_and_only_inside_funct
 
 
 def test_commands_import_next_to_nothing_when_they_are_loaded() -> None:
-    places = {f"cli.{command.place.partition(':')[0]}" for command in COMMANDS}
+    places = {f"cli.{command.target.partition(':')[0]}" for command in COMMANDS}
     loaded, waiting, heavy = set(), ["cli", "cli.app", *places], []
     while waiting:
         module = waiting.pop()
@@ -193,7 +193,7 @@ def test_starting_loads_nothing_but_the_standard_library(code: str, monkeypatch:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_the_help_of_a_command_loads_nothing_but_typer(command: Command) -> None:
-    others = [f"posetools.cli.{each.place.partition(':')[0]}" for each in COMMANDS if each.place != command.place]
+    others = [f"posetools.cli.{each.target.partition(':')[0]}" for each in COMMANDS if each.target != command.target]
     assert _loaded(_command(command.name, "--help"), [*HEAVY, *OF_THE_CORE, *others]) == []
 
 

@@ -172,4 +172,4 @@ def _finding(code: str, listed: Listed, other: Listed, bits: int, more: int) -> 
     else:
         message = must_be("picture", f"unlike those of other clips ({like})", listed.name)
         hint = "labelling and training on it again brings little; `posetools split` must keep the two in one split"
-    return listed.finding(code, message, hint)
+    return listed.finding(code, message, hint, other)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from posetools.checks.inspection import Inspection, are_alike, digests, ends, inspect
 from posetools.core.findings import Finding
-from posetools.errors import must_be
+from posetools.core.place import Origin
+from posetools.errors import Place, must_be
 from posetools.files.urls import absolute
 from posetools.formats.coco.sources import safe_name
 from posetools.formats.coco.table import CocoTable
@@ -43,7 +44,7 @@ class Listed:
     name: str
 
     @property
-    def place(self) -> str:
+    def place(self) -> Place:
         """Its place in the file."""
         return self.table.images.place(self.row)
 
@@ -52,9 +53,10 @@ class Listed:
         """The file's name, and its place in it."""
         return f"{self.table.path.name}: {self.place}"
 
-    def finding(self, code: str, message: str, hint: str) -> Finding:
-        """Return a finding at this picture."""
-        return Finding(code, str(self.table.path), self.place, message, hint)
+    def finding(self, code: str, message: str, hint: str, other: Listed | None = None) -> Finding:
+        """Return a finding at this picture, or at it and another one."""
+        origin = Origin(str(other.table.path), other.place) if other else None
+        return Finding(code, str(self.table.path), self.place, message, hint, other=origin)
 
 
 def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[Listed, ...], tuple[Finding, ...]]:
@@ -148,11 +150,11 @@ def _problems(listed: Listed, folder: Path, found: Inspection) -> Iterator[Findi
 def _double(listed: Listed, other: Listed, what: str) -> Finding:
     if listed.split == other.split:
         message = must_be(what, f"that of one entry only ({other.place} has it)", listed.name)
-        return listed.finding("W206", message, "keep one of the two, with the objects of both")
+        return listed.finding("W206", message, "keep one of the two, with the objects of both", other)
     message = must_be(what, f"in one split only ({other.where} has it)", listed.name)
     hint = "the evaluation would be of training data: " + (
         "take it out of one split, or `posetools split` anew"
         if what == "file"
         else "`posetools subset DATA --out NEW --without-finding E126` leaves it out of one"
     )
-    return listed.finding("E126", message, hint)
+    return listed.finding("E126", message, hint, other)

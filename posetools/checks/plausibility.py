@@ -127,9 +127,9 @@ def _points(
         rows, points = np.nonzero(bad[start : start + _AT_ONCE])
         places = objects.keypoints[rows + start, points, :2].tolist()
         for index, group in groupby(zip((rows + start).tolist(), points.tolist(), places, strict=True), itemgetter(0)):
-            each = [(skeleton.names[point], tuple(place)) for _, point, place in group]
-            got = each[0][1] if len(each) == 1 else [place for _, place in each]
-            yield objects.finding(code, index, must_be(", ".join(name for name, _ in each), must, got), hint)
+            names, got = zip(*((skeleton.names[point], tuple(place)) for _, point, place in group), strict=True)
+            message = must_be(", ".join(names), must, got[0] if len(got) == 1 else list(got))
+            yield objects.finding(code, index, message, hint, names)
 
 
 def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> Iterator[Finding]:

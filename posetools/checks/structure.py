@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +38,10 @@ class SoundObjects:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def finding(self, code: str, index: int, message: str, hint: str) -> Finding:
-        """Return a finding at the object ``index`` of the R."""
-        return Finding(code, str(self.table.path), self.table.annotations.place(int(self.rows[index])), message, hint)
+    def finding(self, code: str, index: int, message: str, hint: str, keypoints: Iterable[str] = ()) -> Finding:
+        """Return a finding at the object ``index`` of the R, about these of its keypoints."""
+        place = self.table.annotations.place(int(self.rows[index]))
+        return Finding(code, str(self.table.path), place, message, hint, keypoints=tuple(keypoints))
 
 
 def sound_objects(table: CocoTable, skeleton: Skeleton) -> SoundObjects:
@@ -191,13 +192,14 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
     rows = everyone[fits]
     visibility = annotations.points(rows, k)[:, :, 2]
     wrong = ~_are_visibilities(visibility)
-    yield from each(
-        "E107",
-        rows,
-        wrong.any(axis=1),
-        lambda index, _: _visibility_problem(visibility[index], wrong[index], skeleton),
-        "0: not labelled, 1: labelled but hidden, 2: labelled and visible",
-    )
+    hint = "0: not labelled, 1: labelled but hidden, 2: labelled and visible"
+    for index in np.flatnonzero(wrong.any(axis=1)):
+        at = int(wrong[index].argmax())
+        name, value = skeleton.names[at], float(visibility[index, at])
+        field = f"keypoints[{3 * at + 2}] (visibility of {name})"
+        message = must_be(field, "0, 1 or 2", int(value) if value.is_integer() else value)
+        place = annotations.place(int(rows[index]))
+        yield Finding("E107", str(table.path), place, message, hint, keypoints=(name,))
     labelled = np.isin(visibility, LABELED).sum(axis=1)
     yield from each(
         "E105",
@@ -210,10 +212,3 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         ),
         COUNT_HINT,
     )
-
-
-def _visibility_problem(values: Floats, wrong: Bools, skeleton: Skeleton) -> str:
-    index = int(np.flatnonzero(wrong)[0])
-    field = f"keypoints[{3 * index + 2}] (visibility of {skeleton.names[index]})"
-    value = float(values[index])
-    return must_be(field, "0, 1 or 2", int(value) if value.is_integer() else value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from posetools.core.geometry import Floats
 from posetools.core.journal import finish, write_together
 from posetools.core.skeleton import Skeleton
 from posetools.core.verdict import Verdict, data_verdict
-from posetools.errors import InputError, RequestError
+from posetools.errors import InputError, Place, RequestError
 from posetools.files.disk import dump_json, read_json, sweep, write_texts
 from posetools.files.locks import only_one_in
 from posetools.files.urls import as_path, is_url
@@ -37,7 +36,7 @@ from posetools.progress import Progress, silent
 from posetools.scale.shards import Engine
 
 _Look: TypeAlias = Callable[[Sequence[Listed]], Iterator[Finding]]
-_ENTRY = re.compile(r"(annotations|categories)\[(\d+)\]")
+_REPAIRED = ("annotations", "categories")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -272,15 +271,15 @@ def _mark_fixable(table: CocoTable, findings: Sequence[Finding]) -> Iterator[Fin
     codes = frozenset(finding.code for finding in findings) & ALL
     wanted: dict[str, set[int]] = defaultdict(set)
     for finding in findings:
-        if finding.code in codes and (entry := _ENTRY.match(finding.place)):
-            wanted[entry[1]].add(int(entry[2]))
+        if finding.code in codes and isinstance(finding.place, Place) and finding.place.kind in _REPAIRED:
+            wanted[finding.place.kind].add(finding.place.position)
     # A box is cut to its picture: the sizes of all pictures are looked at, sound or not.
     pictures = range(table.num_images if "W201" in codes else 0)
     entries = read_entries(table.path, {"images": pictures, **{kind: sorted(at) for kind, at in wanted.items()}})
     mended = repairs_at(entries, codes) if wanted else frozenset()
     for one in findings:
         fixable = (one.code, one.place) in mended
-        yield Finding(one.code, one.file, one.place, one.message, one.hint, fixable=True) if fixable else one
+        yield replace(one, fixable=True) if fixable else one
 
 
 def _fix(paths: Sequence[Path]) -> dict[Path, tuple[Repair, ...]]:

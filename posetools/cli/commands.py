@@ -51,19 +51,19 @@ class Command(NamedTuple):
 
     Attributes:
         name: as typed.
-        place: its module in ``posetools.cli``, and the function (or, for a group of commands, the typer app) in it.
+        target: its module in ``posetools.cli``, and the function (or, for a group of commands, the typer app) in it.
         panel: the heading under which the help lists it; empty for a command that it does not list.
         summary: the sentence beside it.
     """
 
     name: str
-    place: str
+    target: str
     panel: str
     summary: str
 
     def load(self) -> Any:
         """Return the command's function, or its typer app where it is a group of commands."""
-        module, _, name = self.place.partition(":")
+        module, _, name = self.target.partition(":")
         return getattr(import_module(f"posetools.cli.{module}"), name)
 
     def as_click(self) -> Any:

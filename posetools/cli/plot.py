@@ -81,7 +81,7 @@ def _metric_rows(run: RunLog) -> list[tuple[str, str, str, str]]:
             continue
         best = best_of(tag, curve)
         last = "n/a" if curve.last is None else _number(curve.last)
-        at = ("n/a", "") if best is None else (_number(best[1]), run.when(best[0]).removeprefix("epoch "))
+        at = ("n/a", "") if best is None else (_number(best[1]), run.at(best[0]))
         rows.append((tag, last, *at))
     return rows or [("nothing logged", "", "", "")]
 

@@ -10,9 +10,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 
+from posetools.core.place import Origin
 from posetools.errors import said_once
 
 
@@ -154,11 +156,14 @@ class Finding:
     Attributes:
         code: a key of RULES.
         file: the file it is in, as the user named or would name it.
-        place: the place in that file (``annotations[3] (id 7)``, ``shapes[2]``, ``line 4``), or empty.
+        place: the place in that file (``line 4``), or empty; a Place where it is an entry of a COCO file, in another
+            place, or several.
         message: one sentence: ``<field> must be <rule>, got <value>``.
         hint: what to do, or empty.
         fixable: whether ``validate --fix`` has one right answer for it.
         details: what belongs to the message, as lines of a list; for one finding of many places.
+        other: the second of the two images that it is about, where it is about two.
+        keypoints: the names of those that it is about. Two findings are equal when they say the same.
     """
 
     code: str
@@ -168,6 +173,8 @@ class Finding:
     hint: str = ""
     fixable: bool = False
     details: tuple[str, ...] = ()
+    other: Origin | None = field(default=None, compare=False)
+    keypoints: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.code not in RULES:
@@ -187,8 +194,6 @@ class Finding:
     def where(self) -> str:
         """File and place, as one text; without what the message begins with."""
         place = said_once(self.place, self.message)
-        outer, _, field = place.rpartition(".")
-        place = outer if outer and self.message.startswith(f"{field} ") else place
         return f"{self.file}: {place}" if place else self.file
 
     def as_dict(self) -> dict[str, str | bool]:
@@ -198,7 +203,7 @@ class Finding:
             "title": self.title,
             "severity": str(self.severity),
             "file": self.file.replace(os.sep, "/"),
-            "place": self.place,
+            "place": str(self.place),
             "message": ": ".join([self.message, *(["; ".join(self.details)] if self.details else [])]),
             "hint": self.hint,
             "fixable": self.fixable,
@@ -212,15 +217,8 @@ _DIGITS = 18
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings by file, then place (numbers by value), then code."""
-    files: dict[str, str] = {}
-
-    def key(finding: Finding) -> tuple[str, str, str, str]:
-        file = files.get(finding.file)
-        if file is None:
-            file = files[finding.file] = _natural(finding.file)
-        return file, _natural(finding.place), finding.code, finding.message
-
-    return tuple(sorted(findings, key=key))
+    of_file = cache(_natural)
+    return tuple(sorted(findings, key=lambda one: (of_file(one.file), _natural(one.place), one.code, one.message)))
 
 
 def count_by_code(findings: Iterable[Finding]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from posetools.core.coco_document import read_document
-from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
+from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command, new_file
 from posetools.errors import InputError, RequestError, from_validation, quoted
 from posetools.files.disk import check_free, is_empty, is_zip_name, read_bytes, read_json, zip_at
 from posetools.files.urls import is_url
@@ -209,10 +209,9 @@ def skeleton_of(data_root: Path, explicit: str | Path | None = None) -> Skeleton
             skeleton = load_skeleton(built_in)
             if names == skeleton.names:
                 return skeleton
-    command = new_command(names, category)
     raise RequestError(
         f"{data_root}: the keypoints are those of no built-in skeleton ({', '.join(BUILT_IN)})\n"
-        f"  --skeleton {command.split()[3]} says which they are; `{command}` writes one"
+        f"  --skeleton {new_file(category)} says which they are; `{new_command(names, category)}` writes one"
     )
 
 

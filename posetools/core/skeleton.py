@@ -39,6 +39,7 @@ BUILT_IN = ("car8", "coco17")
 DEFAULT = "car8"
 # Names longer than this in all are not for typing.
 _TYPED_MOST = 1000
+_TYPED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 Name = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S(.*\S)?$")]
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -331,20 +332,26 @@ def load_skeleton(name_or_path: str | Path = DEFAULT) -> Skeleton:
     return read_skeleton(path)
 
 
-def new_command(names: Iterable[str], category: str = "") -> str:
+def new_file(category: str) -> str:
+    """Return the name of the file for a skeleton of that object, for somebody to type."""
+    return f"{category}.yaml" if _TYPED.fullmatch(category) else "FILE"
+
+
+def new_command(names: Iterable[str], category: str = "", file: str = "") -> str:
     """Return the command that writes a skeleton file with these keypoints, for somebody to type.
 
     Args:
         names: of the keypoints, as a file that somebody else made says them.
         category: what the object is called; empty where that is not known.
+        file: the file; empty for ``new_file``.
     """
     known = tuple(names)
     text = ",".join(known)
     if not text.isprintable() or len(text) > _TYPED_MOST or any("," in name or name != name.strip() for name in known):
         text = ""
-    named = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", category)
-    file, option = (f"{category}.yaml", f" --category {category}") if named else ("FILE", "")
-    return f"posetools skeleton new {file}{option} --keypoints {shlex.quote(text) if text else 'A,B,...'}"
+    option = f" --category {category}" if _TYPED.fullmatch(category) else ""
+    typed = shlex.quote(text) if text else "A,B,..."
+    return f"posetools skeleton new {file or new_file(category)}{option} --keypoints {typed}"
 
 
 def read_skeleton(path: Path) -> Skeleton:

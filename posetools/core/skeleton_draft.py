@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from posetools.core.skeleton import Category, Keypoint, Skeleton, dump_skeleton
 from posetools.core.skeleton_pairs import swaps, without_partner
-from posetools.errors import RequestError, must_be
+from posetools.errors import RequestError, must_be, sentence_of
 
 DEFAULT_SIGMA = 0.05
 
@@ -53,7 +53,8 @@ def draft_skeleton(name: str, keypoints: Sequence[str], category: str) -> Skelet
             joint_weights=(1.0,) * len(points),
         )
     except ValidationError as exc:
-        problem = exc.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        first = exc.errors(include_url=False)[0]
+        problem = sentence_of(first) if first["type"] == "value_error" else first["msg"]
         given = f"{','.join(keypoints)} of {category!r}"
         raise RequestError(
             must_be("--keypoints and --category", f"what a skeleton can have ({problem})", given)

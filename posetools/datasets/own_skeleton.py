@@ -23,6 +23,7 @@ from posetools.core.skeleton import (
     dump_skeleton,
     load_skeleton,
     new_command,
+    new_file,
     read_skeleton,
 )
 from posetools.errors import InputError, RequestError, first_names, show_value
@@ -193,11 +194,10 @@ def _ask(path: Path, shapes: Sequence[tuple[str, str]]) -> str:
     listed = first_names(sorted({label for _, label in shapes}), _LISTED)
     points = dict.fromkeys(label for kind, label in shapes if kind == "point")
     boxes = Counter(label for kind, label in shapes if kind == "rectangle").most_common(1)
-    command = new_command(points, boxes[0][0] if boxes else "")
-    file = command.split()[3]
+    category = boxes[0][0] if boxes else ""
     return (
         f"{path}: labels must be names of a built-in skeleton ({', '.join(BUILT_IN)}) where --skeleton is left out, "
         f"got {show_value(listed)}\n"
-        f"  fix: {command}\n"
-        f"  then add: --skeleton {file}"
+        f"  fix: {new_command(points, category)}\n"
+        f"  then add: --skeleton {new_file(category)}"
     )

@@ -7,7 +7,6 @@ split, for the same name may stand in two of them: that is a finding itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,12 @@ from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.derived import check_source
 from posetools.datasets.own_skeleton import own_skeleton
-from posetools.errors import RequestError, must_be
+from posetools.errors import Place, RequestError, must_be
 from posetools.formats import told_format
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.coco.sources import safe_name
 from posetools.progress import Progress
-
-_ENTRY = re.compile(r"(images|annotations)\[(\d+)\]")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -193,18 +190,20 @@ class Finder:
 
     def find(self, finding: Finding) -> dict[int, frozenset[int]]:
         """Return index of the picture -> rows of its objects; empty for what is about no picture."""
+        file, place = finding.file, finding.place
         if finding.code == "W210":
-            file = finding.file
             return {
                 i: frozenset() for i, each in enumerate(self._pictures) if each.ann_file == file and not each.origins
             }
-        # A finding on several shapes of a labelme file lists them all.
-        places = (finding.place, *finding.place.split(", "))
-        objects = [self._objects.get(Origin(finding.file, place)) for place in places]
-        known = [each for each in objects if each]
+        # A finding on several objects of a picture lists them all.
+        places = place.parts if isinstance(place, Place) and place.parts else (place,)
+        known = [self._objects[origin] for each in places if (origin := Origin(file, each)) in self._objects]
         if known:
             return {known[0][0]: frozenset(row for _, row in known)}
-        index = self._listed(finding) if _ENTRY.match(finding.place) else self._own(finding.file)
+        if isinstance(place, Place) and place.kind in ("images", "annotations"):
+            index = self._listed(file, place)
+        else:
+            index = self._own(file)
         return {} if index is None else {index: frozenset()}
 
     def _own(self, file: str) -> int | None:
@@ -216,19 +215,14 @@ class Finder:
         found = self._files.get(file) or self._stems.get(Path(file).stem, set())
         return next(iter(found)) if len(found) == 1 else None
 
-    def _listed(self, finding: Finding) -> int | None:
-        """Return the picture of an entry in a COCO file."""
-        entry = _ENTRY.match(finding.place)
-        name = self._name(finding.file, entry[1], int(entry[2])) if entry else None
-        found = self._names.get(safe_name(name) or "", set()) if name else set()
-        fitting = [i for i in found if self._pictures[i].ann_file in ("", finding.file)]
-        return fitting[0] if len(fitting) == 1 else None
-
-    def _name(self, file: str, kind: str, position: int) -> str | None:
-        """Return the file name of the picture of an entry in a COCO file, also of one that could not be read."""
+    def _listed(self, file: str, entry: Place) -> int | None:
+        """Return the picture of an entry in a COCO file, also of one that could not be read."""
         if file not in self._documents:
             self._documents[file] = read_document(Path(file))
-        return self._documents[file].image_name(kind, position)
+        name = self._documents[file].image_name(entry.kind, entry.position)
+        found = self._names.get(safe_name(name) or "", set()) if name else set()
+        fitting = [i for i in found if self._pictures[i].ann_file in ("", file)]
+        return fitting[0] if len(fitting) == 1 else None
 
 
 def _grouped(pairs: Iterable[tuple[str, int]]) -> dict[str, set[int]]:

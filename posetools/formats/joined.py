@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from posetools.core.findings import Finding, Severity
+from posetools.errors import Place
 
 # The cause of findings on images that nobody has annotated.
 UNLABELED = "images that are not labeled yet are left out"
@@ -183,15 +183,20 @@ def add_dependents(findings: list[Finding], place: str, points: Sequence[str]) -
         place: of the shape, as it is called there.
         points: the places of the points.
     """
-    named = re.compile(rf"{re.escape(place)}(?!\d)")
     at, cause = next(
-        (at, one) for at, one in enumerate(findings) if one.severity is Severity.ERROR and named.search(one.place)
+        (at, one) for at, one in enumerate(findings) if one.severity is Severity.ERROR and _names(one.place, place)
     )
-    places = ", ".join(dict.fromkeys([cause.place, *points]))
+    places = Place.several(*dict.fromkeys([cause.place, *points]))
     if isinstance(cause, Cause):
         findings[at] = replace(cause, place=places, dependents=cause.dependents + len(points))
     else:
         findings[at] = replace(cause, place=places, message=cause.message + depend(len(points)))
+
+
+def _names(place: str, shape: str) -> bool:
+    """Return whether a place is the shape, or in it, or lists it."""
+    parts = (place.inner, place.outer, *place.parts) if isinstance(place, Place) else ()
+    return place == shape or any(_names(one, shape) for one in parts)
 
 
 def depend(number: int) -> str:

@@ -92,7 +92,7 @@ def unknown_label(
         hint = f"--map {as_typed(f'{label}=NAME')} takes it as a name of the skeleton; {ignore}"
         hint += "; --skeleton FILE where the object is another"
     found = UnknownLabel("E301", file, place, must_be(field, rule, label), hint, label=label, near=near)
-    return replace(found, options=advice.options, ways="" if advice.options else advice.text) if advice else found
+    return replace(found, pattern=advice.pattern, ways="" if advice.pattern else advice.text) if advice else found
 
 
 def _bare(label: str, known: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from posetools.core.dataset import Dataset, Image
 from posetools.core.findings import Finding, has_errors
 from posetools.core.folder import split_folder
 from posetools.core.geometry import DECIMALS, box_area
-from posetools.core.place import Origins
+from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import Skeleton
 from posetools.formats.joining.made_boxes import Completed, ThinBox, complete
 from posetools.formats.reading import Corners, FileReading
@@ -167,9 +167,8 @@ class ShardBuilder:
     def _complete(self, reading: FileReading, boxes: list[Corners]) -> list[Corners]:
         completed, given, by_others = complete(boxes, reading.size)
         thin = [row for row in reading.rows if isinstance(row.box, ThinBox)]
-        number = len(thin)
-        file, place = str(reading.file), thin[0].place
-        more = Completed(number, number if by_others else 0, min(given), max(given), file, place)
+        number, first = len(thin), Origin(str(reading.file), thin[0].place)
+        more = Completed(number, number if by_others else 0, min(given), max(given), first)
         self._completed = more if self._completed is None else self._completed + more
         return completed
 

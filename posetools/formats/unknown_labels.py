@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +15,11 @@ from pathlib import Path
 
 from posetools.core.findings import Finding, has_errors
 from posetools.core.record import SplitCounts
-from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command
+from posetools.core.skeleton import BUILT_IN, Skeleton, load_skeleton, new_command, new_file
 from posetools.core.skeleton_draft import draft_skeleton
-from posetools.errors import RequestError, show_value
+from posetools.errors import Place, RequestError, show_value
 from posetools.formats.joined import Cause, common_place, depend
-from posetools.formats.joining.label_hints import as_typed
+from posetools.formats.joining.label_hints import as_typed, typed_pattern
 from posetools.formats.wildcards import fits
 
 _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name, --ignore 'LABEL' leaves it out"
@@ -39,7 +38,7 @@ class UnknownLabel(Cause):
     Attributes:
         label: the label.
         near: the known name that it may be a slip of; empty where there is none.
-        options: the --label-pattern that reads it, with the option; empty where there is none, or more than one.
+        pattern: the --label-pattern that reads it; empty where there is none, or more than one.
         ways: what reads it, in words, where that is no single option.
         of: what it is the label of, in labelme's words: a rectangle is an object's.
         points: the names of the keypoints that come with it, where it is that of an object.
@@ -48,7 +47,7 @@ class UnknownLabel(Cause):
 
     label: str = ""
     near: str = ""
-    options: str = ""
+    pattern: str = ""
     ways: str = ""
     of: str = ""
     points: tuple[str, ...] = ()
@@ -79,15 +78,13 @@ class _Row:
     def text(self) -> str:
         """The row in words."""
         files = f" in {len(self.files)} files" if len(self.files) > 1 else ""
-        head = self.first.place.partition(", ")[0]
-        place = f"{head})" if "(" in head and ")" not in head else head
-        text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {place}"
+        text = f"{show_value(self.label)}: {self.number}{files}, first {self.first.file}: {_first(self.first.place)}"
         if self.dependents:
             text += depend(self.dependents)
         if self.near:
             text += f"; may be {self.near!r}"
-        elif self.first.options:
-            text += f"; {self.first.options} reads it"
+        elif self.first.pattern:
+            text += f"; {typed_pattern(self.first.pattern)} reads it"
         elif self.first.ways:
             text += f"; {self.first.ways}"
         return text
@@ -95,7 +92,14 @@ class _Row:
     @property
     def is_told(self) -> bool:
         """Whether the row says what reads the label."""
-        return bool(self.near or self.first.options or self.first.ways)
+        return bool(self.near or self.first.pattern or self.first.ways)
+
+
+def _first(place: str) -> str:
+    """Return the first of several places; of an entry with an id that alone."""
+    if not isinstance(place, Place):
+        return place
+    return Place.entry(place.kind, place.position, *place.about[:1]) if place.kind else (*place.parts, place)[0]
 
 
 def one_table(
@@ -135,7 +139,8 @@ def one_table(
         problem = f"{what} must be those of skeleton {skeleton.name}, got none of them: this is another object, with"
         return [*others, _finding(unknown, rows, f"{problem} {_counted(rows)}", hint)]
     if len(unknown) == 1:
-        return [*others, _plain(unknown[0])]
+        (found,) = unknown
+        return [*others, Finding("E301", found.file, found.place, found.message + depend(found.dependents), found.hint)]
     rule = f"the category {skeleton.category.name!r} or keypoints of skeleton {skeleton.name}"
     message = f"labels must be {rule}, got {_counted(rows)}"
     hint = " ".join(_hint(list(rows.values()), skeleton, mapped, objects=read.instances))
@@ -147,12 +152,11 @@ def _let_one_pattern_read(rows: Iterable[_Row]) -> None:
 
     ``dog_1`` tells what the number in ``nose_1`` is.
     """
-    more = [row for row in rows if not row.near and (row.first.options or row.first.ways)]
-    for options in dict.fromkeys(row.first.options for row in more if row.first.options):
-        pattern = shlex.split(options)[-1]
+    more = [row for row in rows if not row.near and (row.first.pattern or row.first.ways)]
+    for pattern in dict.fromkeys(row.first.pattern for row in more if row.first.pattern):
         if all(re.fullmatch(pattern, row.label) for row in more):
             for row in more:
-                row.first = replace(row.first, options=options, ways="")
+                row.first = replace(row.first, pattern=pattern, ways="")
             return
 
 
@@ -160,10 +164,6 @@ def _same_object(found: UnknownLabel, skeleton: Skeleton) -> str:
     """Return the category, where an object of another label has the skeleton's keypoints."""
     known = set(found.points) & set(skeleton.names)
     return skeleton.category.name if known and 2 * len(known) >= len(set(found.points)) else ""
-
-
-def _plain(found: UnknownLabel) -> Finding:
-    return Finding(found.code, found.file, found.place, found.message + depend(found.dependents), found.hint)
 
 
 def _finding(unknown: Sequence[UnknownLabel], rows: Mapping[str, _Row], message: str, hint: str) -> Finding:
@@ -211,12 +211,11 @@ def _another_object(rows: Mapping[str, _Row], known: str) -> str:
     }
     category = known or max(boxes, key=boxes.__getitem__, default="object")
     points = [name for name in points if name not in boxes]
-    command = new_command(points if _is_skeleton(points, category) else (), category)
-    file = free = command.split()[3]
+    file = free = new_file(category)
     number = 2
     while Path(free).exists():
         free, number = f"{Path(file).stem}-{number}.yaml", number + 1
-    command = command.replace(f" {file} ", f" {free} ", 1)
+    command = new_command(points if _is_skeleton(points, category) else (), category, free)
     return f"`{command}` describes it; then add --skeleton {free}{_OR}"
 
 
@@ -232,14 +231,14 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     """Yield the parts of the hint: what names, what patterns, what is left out."""
     near = [row for row in rows if row.near]
     maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN]]
-    patterns = list(dict.fromkeys(row.first.options for row in rows if row.first.options))
+    patterns = list(dict.fromkeys(row.first.pattern for row in rows if row.first.pattern))
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
     if joined := _one_pattern(patterns):
-        yield f"{joined} reads what labels say beside the name;"
+        yield f"{typed_pattern(joined)} reads what labels say beside the name;"
     elif patterns:
         yield "the patterns of the table must become one --label-pattern, which can be given once;"
-    if any(row.first.ways and not row.near and not row.first.options for row in rows):
+    if any(row.first.ways and not row.near and not row.first.pattern for row in rows):
         yield "the table has what reads the others;"
     rest = [row.label for row in rows if not row.is_told]
     if rest:
@@ -256,19 +255,19 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     yield f"{map_one}{leave_one}; --skeleton FILE where the object is another"
 
 
-def _one_pattern(options: Sequence[str]) -> str:
-    """Return the option that does what these do, if they differ in one character at most; else an empty text."""
-    if len({len(one) for one in options}) != 1:
+def _one_pattern(patterns: Sequence[str]) -> str:
+    """Return the pattern that does what these do, if they differ in one character at most; else an empty text."""
+    if len({len(one) for one in patterns}) != 1:
         return ""
-    columns = [set(column) for column in zip(*options, strict=True)]
+    columns = [set(column) for column in zip(*patterns, strict=True)]
     different = [at for at, column in enumerate(columns) if len(column) > 1]
     if not different:
-        return options[0]
+        return patterns[0]
     separators = columns[different[0]]
     if len(different) > 1 or not separators <= _SEPARATORS:
         return ""
     listed = "".join(sorted(separators - {"-"})) + "-" * ("-" in separators)
-    return f"{options[0][: different[0]]}[{listed}]{options[0][different[0] + 1 :]}"
+    return f"{patterns[0][: different[0]]}[{listed}]{patterns[0][different[0] + 1 :]}"
 
 
 def _them(of: Sequence[object]) -> str:

@@ -265,7 +265,7 @@ def _read_frame(path: Path, name: str, index: int) -> Frame:
     try:
         return Frame(name, read_picture(path), path, index)
     except InputError as exc:
-        return Frame(name, None, path, index, str(exc).replace("\n  ", "; "))
+        return Frame(name, None, path, index, "; ".join(exc.lines))
 
 
 def read_picture(path: Path) -> Picture:

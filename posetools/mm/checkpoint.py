@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from posetools.errors import InputError, OutputError, RequestError, must_be, show_value
+from posetools.errors import InputError, OutputError, RequestError, first_line, must_be, show_value
 from posetools.files.nesting import NestingError, check_nesting
 from posetools.mm.environment import release
 from posetools.mm.patches import load_checkpoints_by
@@ -66,7 +66,7 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
     except (*_BROKEN, *_BROKEN_BYTES) as exc:
         if trusted:
-            said = (str(exc) or type(exc).__name__).splitlines()[0]
+            said = first_line(exc)
             raise InputError(path, "", f"cannot be loaded, trusted or not: {said}") from exc
         raise _refusal(path, exc) from exc
     if not isinstance(content, dict):

@@ -107,7 +107,7 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
         try:
             found = _opened(path, say)
         except InputError as exc:
-            say(f"{str(exc).splitlines()[0]}: the checkpoint before it is taken")
+            say(f"{exc.lines[0]}: the checkpoint before it is taken")
             damaged.append(path)
             continue
         recorded = _recorded(work_dir)

@@ -141,10 +141,14 @@ class RunLog:
 
     def when(self, iteration: float) -> str:
         """Return ``epoch 12`` for its last iteration, or ``iteration 340`` where the run does not count in epochs."""
+        return self.at(iteration) if self.epoch_iterations is None else f"epoch {self.at(iteration)}"
+
+    def at(self, iteration: float) -> str:
+        """Return ``12``, the epoch, or ``iteration 340`` likewise."""
         if self.epoch_iterations is None:
             return f"iteration {round(iteration)}"
         epochs = iteration / self.epoch_iterations
-        return f"epoch {epochs:.0f}" if abs(epochs - round(epochs)) < 0.005 else f"epoch {epochs:.2f}"
+        return f"{epochs:.0f}" if abs(epochs - round(epochs)) < 0.005 else f"{epochs:.2f}"
 
 
 @dataclass(frozen=True, slots=True)

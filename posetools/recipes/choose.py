@@ -314,20 +314,20 @@ def iterations(case: Case) -> Because:
 def rotation(case: Case) -> Because:
     """Return the largest angle that an image is turned by, in degrees."""
     if case.skeleton.rotation is not None:
-        return Because(case.skeleton.rotation, f"degrees: the skeleton {case.skeleton.name} says so")
+        return Because(case.skeleton.rotation, f"the skeleton {case.skeleton.name} says so", unit="degrees")
     usual = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
     found = case.facts.orientation
     if found.spread is None:
-        return Because(
-            usual, f"degrees: {found.objects} objects of similar shape are too few to measure how far they are turned"
-        )
+        few = f"{found.objects} objects of similar shape are too few to measure how far they are turned"
+        return Because(usual, few, unit="degrees")
     measured = f"objects of the same shape are turned by {found.spread:.0f} degrees against each other"
-    why = f"degrees: {measured} (median of {found.objects})"
+    why = f"{measured} (median of {found.objects})"
     if found.spread >= ALL_ANGLES:
-        return Because(180, f"{why}: at all angles")
+        return Because(180, f"{why}: at all angles", unit="degrees")
     if found.spread > ROTATION / 2:
-        return Because(ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP), f"{why}, so they lie at an angle too")
-    return Because(usual, f"{why}, so they stand upright")
+        angle = ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP)
+        return Because(angle, f"{why}, so they lie at an angle too", unit="degrees")
+    return Because(usual, f"{why}, so they stand upright", unit="degrees")
 
 
 def flip(case: Case) -> Because:

@@ -23,7 +23,7 @@ from pydantic import (
     field_validator,
 )
 
-from posetools.errors import InputError, RequestError, printable, shortened, show_value
+from posetools.errors import InputError, RequestError, printable, sentence_of, shortened, show_value
 from posetools.files.disk import read_toml
 
 # What the networks' three strides of down-sampling divide the picture by.
@@ -192,7 +192,7 @@ def load_options(path: Path) -> dict[str, Any]:
     try:
         RecipeOptions.model_validate(document)
     except ValidationError as exc:
-        first, *rest = _problems(exc)
+        first, *rest = ((".".join(keys), problem) for keys, problem in _problems(exc))
         more = [printable(f"and {place}: {problem}") for place, problem in rest]
         raise InputError(path, *first, hint="\n  ".join([*more, "docs/config.md lists the keys"])) from exc
     return document
@@ -216,22 +216,18 @@ def build_options(recipe: Path | None, stated: Mapping[str, Mapping[str, object]
     try:
         return RecipeOptions.model_validate(document)
     except ValidationError as exc:
-        problems = [f"{_option(place)}: {problem}" for place, problem in _problems(exc)]
+        problems = [f"{_option(*keys)}: {problem}" for keys, problem in _problems(exc)]
         raise RequestError("\n  ".join(problems)) from exc
 
 
-def _problems(error: ValidationError) -> list[tuple[str, str]]:
-    """Return (place, sentence) for each problem."""
+def _problems(error: ValidationError) -> list[tuple[list[str], str]]:
+    """Return for each problem the key, after the tables that it is in, and a sentence."""
     found = []
     for problem in error.errors(include_url=False):
         *tables, key = [shortened(str(part)) for part in problem["loc"] if not isinstance(part, int)]
-        place = ".".join([*tables, key])
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            message = f"is not a key of the recipe{_did_you_mean(tables, key)}"
-        elif problem["type"] != "value_error":
-            message = f"{message[:1].lower()}{message[1:]}, got {show_value(problem['input'])}"
-        found.append((place, message))
+        unknown = problem["type"] == "extra_forbidden"
+        message = f"is not a key of the recipe{_did_you_mean(tables, key)}" if unknown else sentence_of(problem)
+        found.append(([*tables, key], message))
     return found
 
 
@@ -245,9 +241,10 @@ def _did_you_mean(tables: list[str], key: str) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; the keys are {', '.join(known)}"
 
 
-def _option(place: str) -> str:
+def _option(*keys: str) -> str:
     """Return the command line's name of a key: ``det.input_size`` is ``--input-size (det)``, ``det.size`` ``--det``."""
-    table, _, key = place.rpartition(".")
+    *tables, key = keys
+    table = ".".join(tables)
     if key == "size":
         return f"--{table}"
     return f"--{key.replace('_', '-')}" + (f" ({table})" if table else "")

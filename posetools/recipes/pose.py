@@ -117,7 +117,6 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> Lines:
     weighted = len(set(skeleton.joint_weights)) > 1
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
     rotation = stage.because["rotation"]
-    why = rotation.reason.removeprefix("degrees: ")
     strong = _train(skeleton, target, f"scale_factor=[0.6, 1.4], rotate_factor={rotation.value}", "n_holes=1")
     still = f"shift_factor=0., scale_factor=[0.75, 1.25], rotate_factor={rotation.value}"
     weak = _train(skeleton, target, still, "" if stage.light else "n_holes=(0, 1)")
@@ -131,7 +130,7 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> Lines:
         title("pipelines"),
         "# As stock, but:",
         "# - RandomHalfBody is out: it cuts people at the waist and needs upper and lower keypoints, 9 at least;",
-        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {why};"),
+        *blocks.item(f"rotation ends at {rotation.value} degrees (stock: 80, then 60): {rotation.reason};"),
         "# - Albumentations is out: it brings a second OpenCV, and its arguments differ from version to version.",
         "#   Its CoarseDropout is mmdet's CutOut here; its blur, on a tenth of the pictures, is dropped.",
     ]

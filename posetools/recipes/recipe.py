@@ -38,11 +38,13 @@ class Because:
         value: the value.
         reason: a sentence without its full stop.
         formula: the expression that gives the value in the config, where it follows from other numbers there.
+        unit: of the value, where its field does not say it.
     """
 
     value: Any
     reason: str
     formula: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,8 @@ def choice(case: Case, name: str) -> Choice:
     if name == "backbone" and not case.stock.pretrained:
         stock = "random"
     stated = case.states(name) or (name == "ema_momentum" and case.said.ema is not None)
-    return Choice(case.stage, name, stock, as_text(found.value), found.reason, stated)
+    reason = f"{found.unit}: {found.reason}" if found.unit else found.reason
+    return Choice(case.stage, name, stock, as_text(found.value), reason, stated)
 
 
 def as_text(value: object) -> str:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from posetools.errors import InputError, MissingExtraError, RequestError, must_be, show_value
+from posetools.errors import InputError, MissingExtraError, RequestError, first_line, must_be, show_value
 from posetools.runtime.manifest import Network
 
 # Message -> field number -> message in it. What is not named here can hold neither a tensor nor an operator.
@@ -252,7 +252,7 @@ class Session:
         try:
             found = self._session.run(list(self._outputs), {INPUT: batch})
         except onnxruntime_errors() as exc:
-            raise self._error(f"cannot be run: {_first_line(exc)}") from exc
+            raise self._error(f"cannot be run: {first_line(exc)}") from exc
         for (name, shape), array in zip(self._outputs.items(), found, strict=True):
             if not _fits(array.shape, (len(batch), *shape)):
                 raise self._error(must_be(f"output {name}", f"of shape {_show((len(batch), *shape))}", array.shape))
@@ -272,7 +272,7 @@ class Session:
         try:
             session = onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
         except onnxruntime_errors() as exc:
-            raise self._error(f"cannot be opened by onnxruntime: {_first_line(exc)}") from exc
+            raise self._error(f"cannot be opened by onnxruntime: {first_line(exc)}") from exc
         if device.startswith("cuda") and session.get_providers()[0] != _CUDA:
             raise RequestError(
                 f"--device {device}: onnxruntime cannot use the GPU: its CUDA provider is installed but does not load\n"
@@ -348,7 +348,3 @@ def _fits(shape: Sequence[int | str | None], expected: Shape) -> bool:
 
 def _show(shape: Shape) -> str:
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"
-
-
-def _first_line(exc: Exception) -> str:
-    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)

@@ -27,7 +27,7 @@ from posetools.training.saving import BEST
 from posetools.training.trackers import name_visualizer
 from posetools.training.train import execute, plan_run
 
-_HINTS = {StoppedError: "  it was a dry run: nothing was kept", RunError: "  POSETOOLS_DEBUG=1 shows where"}
+_HINTS = {StoppedError: "it was a dry run: nothing was kept", RunError: "POSETOOLS_DEBUG=1 shows where"}
 
 # With fewer iterations or batches there is nothing without warm-up.
 _LEAST = 2
@@ -210,11 +210,11 @@ def _temporary() -> Iterator[Path]:
         try:
             yield Path(name)
         except RunError as exc:
-            sentence, *hints = str(exc).splitlines()
+            sentence, *hints = exc.lines
             # A log or a checkpoint that lies in it is no help, for it goes.
             helpful = [line for line in hints if name not in line]
             kind = StoppedError if isinstance(exc, StoppedError) else RunError
-            raise kind("\n".join([sentence, *(helpful or [_HINTS[kind]])])) from exc
+            raise kind("\n  ".join([sentence, *(helpful or [_HINTS[kind]])])) from exc
 
 
 def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) -> TrainRequest:

@@ -72,12 +72,12 @@ def where(runner: Any, iteration: int | None = None) -> str:
     return f"{epoch}, at iteration {iteration}" if iteration is not None else epoch
 
 
-def how_to_go_on(stage: Stage, work_dir: Path) -> str:
-    """Return what is kept, and the command that goes on from it."""
+def how_to_go_on(stage: Stage, work_dir: Path) -> tuple[str, str]:
+    """Return what is kept, and the command that goes on from it, which follows as it is."""
     kept = last_in(work_dir)
     if kept is None:
-        return f"{NO_CHECKPOINT}{AGAIN}"
-    return f"{kept} is kept\n  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
+        return NO_CHECKPOINT, AGAIN
+    return f"{kept} is kept", f"\n  posetools train --stage {stage} --work-dir {work_dir} --resume goes on from there"
 
 
 @contextmanager
@@ -92,7 +92,8 @@ def watched(stage: Stage, work_dir: Path, runner: Callable[[], Any]) -> Iterator
         with failures("training failed", work_dir, lambda error: explained(error, runner(), stage, work_dir)), quiet():
             yield
     except KeyboardInterrupt as exc:
-        raise StoppedError(f"stopped {where(runner())}; {how_to_go_on(stage, work_dir)}") from exc
+        kept, way = how_to_go_on(stage, work_dir)
+        raise StoppedError(f"stopped {where(runner())}; {kept}", way) from exc
 
 
 def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> RunError | None:
@@ -104,7 +105,8 @@ def explained(error: Exception, runner: Any, stage: Stage, work_dir: Path) -> Ru
     lines = _disk(error, place, work_dir) or _worker(error, place, config)
     lines = lines or _gpu_memory(error, place, config) or _picture(error, place, config)
     if lines:
-        return RunError("\n  ".join([*lines, how_to_go_on(stage, work_dir)]))
+        kept, way = how_to_go_on(stage, work_dir)
+        return RunError("\n  ".join([*lines, kept]), way)
     if runner is not None and first_not_finite(runner.model.state_dict()):
         # Networks with NaN in them fail in other ways as well, with words that do not say so.
         return _diverged(DivergedError("the weights are no finite numbers any more", runner), runner, stage, work_dir)

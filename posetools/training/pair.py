@@ -253,13 +253,11 @@ def _goes_on(request: TrainRequest, parent: Path) -> Iterator[None]:
     try:
         yield
     except RunError as exc:
-        # What it says of going on is about one of the runs alone.
-        text = str(exc).replace(AGAIN, "")
-        lines = [line for line in text.splitlines() if not line.endswith("goes on from there")]
+        # Its own way on is that of one of the runs alone.
         if isinstance(exc, StoppedError):
-            what = _RESTARTS if NO_CHECKPOINT in text else "goes on from there"
-            raise StoppedError("\n".join([*lines, f"  {command} {what}"])) from exc
-        raise RunError("\n".join([*lines, f"  {command} goes on with both, once that is mended"])) from exc
+            what = _RESTARTS if exc.way == AGAIN else "goes on from there"
+            raise StoppedError(f"{exc.happened}\n  {command} {what}") from exc
+        raise RunError(f"{exc.happened}\n  {command} goes on with both, once that is mended") from exc
     except KeyboardInterrupt as exc:
         if not any(_has_begun(parent / stage) for stage in STAGES):
             raise StoppedError(f"stopped before the first epoch; {NO_CHECKPOINT}{AGAIN}") from exc

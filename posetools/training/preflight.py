@@ -67,8 +67,8 @@ def _device(asked: str, *, amp: bool) -> tuple[str, list[Problem]]:
     try:
         device = resolve_device(asked)
     except RequestError as exc:
-        text, _, fix = str(exc).partition("\n  ")
-        return asked, [Problem(text, fix)]
+        text, *fix = exc.lines
+        return asked, [Problem(text, "\n  ".join(fix))]
     if amp and device == "cpu":
         return device, [Problem("--amp needs a GPU, and this run is on the CPU", "leave --amp out")]
     return device, []
@@ -99,7 +99,7 @@ def _load_weights(
                     "--weights none starts from random weights; or fetch the file where it can be reached and give it "
                     "with --weights FILE"
                 )
-                problems.append(Problem(f"weights ({one.place}): {str(exc).splitlines()[0]}", fix))
+                problems.append(Problem(f"weights ({one.place}): {exc.lines[0]}", fix))
                 continue
             if checkpoint is not None:
                 given[one] = checkpoint

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posetools.core.findings import RULES, Finding, sort_findings
+from posetools.errors import Place
 from tests.hints import ROOT, errors_of
 from tools.schemas import WAYS_ON
 
@@ -44,9 +45,15 @@ def _parts(text: str) -> list[tuple[int, str]]:
     ("place", "message", "where"),
     [
         ("line 1", "line 1 must be 7 values, got 5", "a.csv"),
-        ("image[0] (a.jpg): line 1", "line 1 must be 7 values, got 5", "a.csv: image[0] (a.jpg)"),
-        ("image[0] (a.jpg): box[2].xtl", "xtl must be a number, got 'x'", "a.csv: image[0] (a.jpg): box[2]"),
-        ("shapes[1].label", "the label must be a text", "a.csv: shapes[1].label"),
+        (Place.within("image[0] (a.jpg)", "line 1"), "line 1 must be 7 values, got 5", "a.csv: image[0] (a.jpg)"),
+        (
+            Place.field(Place.within("image[0] (a.jpg)", "box[2]"), "xtl"),
+            "xtl must be a number, got 'x'",
+            "a.csv: image[0] (a.jpg): box[2]",
+        ),
+        (Place.field(Place.field("shapes[1]", "value"), "x"), "x must be a number", "a.csv: shapes[1].value"),
+        (Place.field(Place.field("shapes[1]", "xy"), "cx"), "xy.cx must be a number", "a.csv: shapes[1].xy.cx"),
+        (Place.field("shapes[1]", "label"), "the label must be a text", "a.csv: shapes[1].label"),
         ("imageWidth", "imageWidth must be positive", "a.csv"),
     ],
 )

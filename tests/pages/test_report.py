@@ -225,11 +225,11 @@ def test_a_crop_shows_the_object_and_its_points(cars: Path) -> None:
     cropper = Cropper(report.checked)
     ringed, plain = (
         np.array(Pillow.open(io.BytesIO(base64.b64decode(crop.uri.partition(",")[2]))).convert("RGB")).astype(int)
-        for each in (finding, replace(finding, message="names no point"))
+        for each in (finding, replace(finding, keypoints=()))
         for crop in cropper.crops(each)
     )
     assert max(ringed.shape) <= 340
-    # Only the ring round the point that the message names is new, a few pixels of strong colour.
+    # Only the ring round the point of the finding is new, a few pixels of strong colour.
     rows, columns = np.nonzero(np.abs(ringed - plain).sum(axis=2) > 150)
     assert 20 < len(rows) < 400
     assert rows.max() - rows.min() < 40

@@ -114,10 +114,10 @@ def check_geometry(objects: SoundObjects, skeleton: Skeleton, progress: Progress
     mistaken = {one.index for one in found.explanations}
     for index in np.flatnonzero(found.impossible):
         if int(index) not in mistaken:
-            names = ", ".join(skeleton.names[k] for k in np.flatnonzero(objects.keypoints[index, :, 2] == 2))
-            message = f"the visible points must lie on sides that can be seen together, got {names}"
+            names = [skeleton.names[k] for k in np.flatnonzero(objects.keypoints[index, :, 2] == 2)]
+            message = f"the visible points must lie on sides that can be seen together, got {', '.join(names)}"
             hint = "points on the far side have visibility 1 (hidden); or are names exchanged?"
-            yield objects.finding("W218", int(index), message, hint)
+            yield objects.finding("W218", int(index), message, hint, names)
 
 
 def geometry_note(skeleton: Skeleton) -> tuple[str, ...]:
@@ -293,11 +293,11 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
             f"{name} must be near ({one.place[0]:.1f}, {one.place[1]:.1f}) by the other {others} points, "
             f"got ({x:.1f}, {y:.1f}), {one.shift:.0f} px off"
         )
-        return objects.finding("W217", one.index, message, "move the point, or see whether it is another object's")
-    names = "the names"
-    if one.exchange.pair is not None:
-        names = " and ".join(skeleton.names[k] for k in one.exchange.pair)
-    exchanged = "the two exchanged" if one.exchange.pair else _ALL[one.exchange.kind]
+        hint = "move the point, or see whether it is another object's"
+        return objects.finding("W217", one.index, message, hint, (name,))
+    pair = [skeleton.names[k] for k in one.exchange.pair or ()]
+    names = " and ".join(pair) or "the names"
+    exchanged = "the two exchanged" if pair else _ALL[one.exchange.kind]
     before, after = one.turned_away
     seen = f" and {before} visible on sides turned away" if before > after else ""
     kept = f" and {after}" if before > after else ""
@@ -305,7 +305,7 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
         f"{names} must be those of a rigid {skeleton.category.name}, got points {one.labelled:.1f} px (rms) off{seen} "
         f"as labelled, {one.explained:.1f} px{kept} with {exchanged}"
     )
-    return objects.finding(_CODES[one.exchange.kind], one.index, message, _HINTS[one.exchange.pair is None])
+    return objects.finding(_CODES[one.exchange.kind], one.index, message, _HINTS[one.exchange.pair is None], pair)
 
 
 _ALL = {

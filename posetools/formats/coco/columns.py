@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.formats.coco.model import CocoAnnotation, CocoImage, place_of
+from posetools.errors import Place
+from posetools.formats.coco.model import CocoAnnotation, CocoImage
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,9 +39,9 @@ class ImageColumns:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def place(self, row: int) -> str:
+    def place(self, row: int) -> Place:
         """Return the place of a row in the file."""
-        return place_of("images", int(self.position[row]), int(self.ids[row]), self.file_names[row])
+        return Place.entry("images", int(self.position[row]), f"id {self.ids[row]}", self.file_names[row])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,9 +96,9 @@ class AnnotationColumns:
             points.flags.writeable = False
         return points
 
-    def place(self, row: int) -> str:
+    def place(self, row: int) -> Place:
         """Return the place of a row in the file."""
-        return place_of("annotations", int(self.position[row]), int(self.ids[row]))
+        return Place.entry("annotations", int(self.position[row]), f"id {self.ids[row]}")
 
 
 class ImageRows:

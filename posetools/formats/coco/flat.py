@@ -20,6 +20,8 @@ from posetools.formats.plain_numbers import number_in
 
 # A keypoint's own box is this small beside that of its object; a larger one is no point.
 _TINY = 0.1
+_IN_ONE_BOX = "a keypoint must be in exactly one box of the object's category"
+_IN_NO_BOX = f"{_IN_ONE_BOX}, got none"
 _EXPORT = "export with keypoints that belong to objects: from CVAT as 'CVAT for images 1.1'"
 _SHOWN = 6
 
@@ -176,7 +178,7 @@ def _assign(entry: Mapping[str, Any], name: str, boxes: Sequence[_Box], found: d
     (x, y), (width, height) = at
     around = [box for box in boxes if box.corners[0] <= x <= box.corners[2] and box.corners[1] <= y <= box.corners[3]]
     if len(around) != 1:
-        return f"a keypoint must be in exactly one box of the object's category, got {'several' if around else 'none'}"
+        return f"{_IN_ONE_BOX}, got several" if around else _IN_NO_BOX
     (box,) = around
     x1, y1, x2, y2 = box.corners
     if width > max(1.0, _TINY * (x2 - x1)) or height > max(1.0, _TINY * (y2 - y1)):
@@ -213,7 +215,7 @@ def _problem(what: str, places: Sequence[str], skeleton: Skeleton) -> Note:
     listed = first_names(places, 3)
     message = f"{what}: {len(places)} of them ({listed})"
     hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT}"
-    if what.endswith("got none"):
+    if what == _IN_NO_BOX:
         hint = f"--one-object-per-image --box-from keypoints, if every image shows one object; else {hint}"
     return "E127", places[0], message, hint
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
-from posetools.errors import join_place, must_be
+from posetools.errors import Place, join_place, must_be
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -275,19 +275,13 @@ def _box_can_be_made(entry: object) -> bool:
     )
 
 
-def raw_place(kind: str, position: int, entry: object) -> str:
+def raw_place(kind: str, position: int, entry: object) -> Place:
     """Return the place of an entry, with its id and name where they are what they should be."""
     if not isinstance(entry, Mapping):
-        return place_of(kind, position, None)
+        return Place.entry(kind, position)
     number, name = entry.get("id"), entry.get({"images": "file_name", "categories": "name"}.get(kind, ""))
-    whole = isinstance(number, int) and not isinstance(number, bool)
-    return place_of(kind, position, number if whole else None, name if isinstance(name, str) else "")
-
-
-def place_of(kind: str, position: int, number: int | None, name: str = "") -> str:
-    """Return a place as ``images[2] (id 5, a.jpg)``."""
-    known = [*([] if number is None else [f"id {number}"]), *([name] if name else [])]
-    return f"{kind}[{position}]" + (f" ({', '.join(known)})" if known else "")
+    about = [f"id {number}"] if isinstance(number, int) and not isinstance(number, bool) else []
+    return Place.entry(kind, position, *about, name if isinstance(name, str) else "")
 
 
 def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: object, path: Path) -> Finding:
@@ -298,8 +292,9 @@ def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: ob
         rule = "an object with the lists images, annotations and categories"
         hint = "give the COCO file itself, or the folder that it is in"
         return Finding("E102", str(path), "", must_be("the file", rule, document), hint)
-    place = join_place(loc)
-    rule = "an object" if len(loc) == 2 else _TOP_RULES.get(place, "a list")
+    is_entry = len(loc) == 2
+    place = Place.entry(str(loc[0]), int(loc[1])) if is_entry else str(loc[0])
+    rule = "an object" if is_entry else _TOP_RULES.get(place, "a list")
     return Finding(
         "E102", str(path), place, must_be(place, rule, error["input"]), "correct the file, or export it again"
     )

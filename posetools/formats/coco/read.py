@@ -328,7 +328,7 @@ def _dataset(reading: Reading, skeleton: Skeleton) -> Dataset:
         iscrowd=table.iscrowd[rows].astype(np.bool_),
         category_ids=np.full(len(rows), skeleton.category.id, dtype=np.int64),
         image_index=image_index[by_image],
-        origins=Origins((file,) * len(rows), tuple(map(table.place, rows.tolist()))),
+        origins=Origins((file,) * len(rows), tuple(str(table.place(row)) for row in rows.tolist())),
     )
 
 

@@ -25,6 +25,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xywh_from_xyxy
+from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
 from posetools.errors import show_value
 from posetools.formats.base import ReadOptions
@@ -80,14 +81,10 @@ def repair(document: Any, codes: frozenset[str] = ALL) -> tuple[Any, tuple[Repai
     sizes = image_sizes(document)
     if isinstance(document.get("annotations"), list):
         mended["annotations"] = [
-            _annotation(entry, raw_place("annotations", i, entry), sizes, codes, repairs)
-            for i, entry in enumerate(document["annotations"])
+            _annotation(entry, i, sizes, codes, repairs) for i, entry in enumerate(document["annotations"])
         ]
     if isinstance(document.get("categories"), list) and "E114" in codes:
-        mended["categories"] = [
-            _category(entry, raw_place("categories", i, entry), repairs)
-            for i, entry in enumerate(document["categories"])
-        ]
+        mended["categories"] = [_category(entry, i, repairs) for i, entry in enumerate(document["categories"])]
     return (mended, tuple(repairs)) if repairs else (document, ())
 
 
@@ -107,9 +104,9 @@ def repairs_at(entries: Iterable[tuple[str, int, Any]], codes: frozenset[str] = 
             pictures.append(entry)
         elif kind == "annotations":
             sizes = image_sizes({"images": pictures}) if sizes is None else sizes
-            _annotation(entry, raw_place(kind, position, entry), sizes, codes, repairs)
+            _annotation(entry, position, sizes, codes, repairs)
         elif "E114" in codes:
-            _category(entry, raw_place(kind, position, entry), repairs)
+            _category(entry, position, repairs)
         mended.update((done.code, done.place) for done in repairs)
         repairs.clear()
     return frozenset(mended)
@@ -128,18 +125,16 @@ def image_sizes(document: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
 
 
 def _annotation(
-    entry: Any, place: str, sizes: Mapping[int, tuple[int, int]], codes: frozenset[str], repairs: list[Repair]
+    entry: Any, position: int, sizes: Mapping[int, tuple[int, int]], codes: frozenset[str], repairs: list[Repair]
 ) -> Any:
     if not isinstance(entry, dict):
         return entry
     new: _Entry = {}
-    for code, mend in (("W201", partial(_clipped, sizes=sizes)), ("E105", _counted), ("E115", _crowd)):
-        if code in codes and (change := mend(entry)):
+    for code, mend in (("W201", partial(_clipped, sizes=sizes)), ("E105", _counted), ("E115", _crowd), ("E104", _area)):
+        # The area is that of the box as it is cut.
+        if code in codes and (change := mend({**entry, **new} if new else entry)):
             new |= change
-            repairs.append(_told(code, place, entry, change))
-    if "E104" in codes and (change := _area({**entry, **new})):
-        new |= change
-        repairs.append(_told("E104", place, entry, change))
+            repairs.append(_told(code, raw_place("annotations", position, entry), entry, change))
     return {**entry, **new} if new else entry
 
 
@@ -194,7 +189,7 @@ def _clipped(entry: _Entry, sizes: Mapping[int, tuple[int, int]]) -> _Entry:
     return change
 
 
-def _category(entry: Any, place: str, repairs: list[Repair]) -> Any:
+def _category(entry: Any, position: int, repairs: list[Repair]) -> Any:
     if not isinstance(entry, dict):
         return entry
     edges, names = entry.get("skeleton"), entry.get("keypoints")
@@ -203,6 +198,7 @@ def _category(entry: Any, place: str, repairs: list[Repair]) -> Any:
     indices = [index for edge in edges for index in edge]
     if 0 not in indices or min(indices) < 0 or max(indices) >= len(names):
         return entry
+    place = raw_place("categories", position, entry)
     repairs.append(Repair("E114", place, "skeleton: 1 added to every index, the edges were 0-based"))
     return {**entry, "skeleton": [[a + 1, b + 1] for a, b in edges]}
 
@@ -397,10 +393,10 @@ def _complete(
         told = [i for i in rows if _category_of(entries[i]) in ours]
         if told:
             place = raw_place("annotations", told[0], entries[told[0]])
-            more = Completed(len(told), len(told) if by_others else 0, min(given), max(given), "", place)
+            more = Completed(len(told), len(told) if by_others else 0, min(given), max(given), Origin("", place))
             total = more if total is None else total + more
     if total is not None:
-        yield "W333", total.place, total.message, HINT
+        yield "W333", total.first.place, total.message, HINT
 
 
 def _lacks_box(entry: Mapping[str, Any]) -> bool:

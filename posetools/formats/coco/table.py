@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from posetools.core.findings import Finding
 from posetools.core.geometry import Ints
-from posetools.errors import InputError
+from posetools.errors import InputError, Place
 from posetools.files.disk import read_bytes, read_json
 from posetools.formats.coco.columns import AnnotationColumns, AnnotationRows, ImageColumns, ImageRows
 from posetools.formats.coco.model import (
@@ -36,7 +36,6 @@ from posetools.formats.coco.model import (
     CocoImage,
     finding_from,
     own_errors,
-    place_of,
     struct_of,
 )
 from posetools.scale.shards import no_collection
@@ -94,7 +93,7 @@ class CocoTable:
     readable: bool
     images: ImageColumns
     annotations: AnnotationColumns
-    categories: Mapping[str, CocoCategory]
+    categories: Mapping[Place, CocoCategory]
     image_ids: frozenset[int]
     category_ids: frozenset[int]
     num_images: int
@@ -230,7 +229,7 @@ class _Reading:
         self.findings: list[Finding] = []
         self._refused: dict[int, tuple[Finding, ...]] = {}
         self._images, self._annotations = ImageRows(), AnnotationRows()
-        self._categories: dict[str, CocoCategory] = {}
+        self._categories: dict[Place, CocoCategory] = {}
         # The list's name -> the ids of its entries with findings, where they are integers.
         self._ids: dict[str, set[int]] = defaultdict(set)
 
@@ -318,7 +317,7 @@ class _Reading:
 
     def _add_categories(self, position: Sequence[int], rows: Sequence[CocoCategory]) -> None:
         for at, category in zip(position, rows, strict=True):
-            self._categories[place_of("categories", at, category.id, category.name)] = category
+            self._categories[Place.entry("categories", at, f"id {category.id}", category.name)] = category
 
     def _made(self, numbers: Mapping[str, int], *, readable: bool = True) -> CocoTable:
         images = self._images.columns()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from posetools.errors import Place
 from posetools.formats.coco.model import LABELED, MAX_ID, Note, raw_place
 from posetools.formats.plain_numbers import number_in, whole_number
 
@@ -32,20 +33,18 @@ NOT_FOUND = (1, 1)
 
 @dataclass(slots=True)
 class _Counted:
-    """What was taken for what: the words -> how often, and the first place."""
+    """What was taken for what: the list and the words -> how often, and the first place."""
 
-    kinds: dict[str, tuple[int, str]] = field(default_factory=dict)
+    kinds: dict[tuple[str, str], tuple[int, Place]] = field(default_factory=dict)
 
-    def add(self, what: str, place: str) -> None:
-        number, first = self.kinds.get(what, (0, place))
-        self.kinds[what] = number + 1, first
+    def add(self, what: str, place: Place) -> None:
+        number, first = self.kinds.get((place.kind, what), (0, place))
+        self.kinds[place.kind, what] = number + 1, first
 
     def notes(self) -> Iterator[Note]:
-        for what, (number, first) in self.kinds.items():
-            times = "once" if number == 1 else f"{number} times, the first is"
-            place = first.partition("[")[0]
-            told = f"{what.removeprefix(f'{place}: ')} ({times} {first})".replace("once ", "once: ")
-            yield "W324", place, told, _HINT
+        for (kind, what), (number, first) in self.kinds.items():
+            times = "once:" if number == 1 else f"{number} times, the first is"
+            yield "W324", kind, f"{what} ({times} {first})", _HINT
 
 
 def plain_values(document: Mapping[str, Any], measure: Measure) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
@@ -311,7 +310,7 @@ class _Ids:
                 while free in used:
                     free += 1
                 used.add(free)
-                counted.add(f"{kind}: an object without an id was given one", f"{kind}[{at}]")
+                counted.add("an object without an id was given one", Place.entry(kind, at))
                 entries[at] = {**entries[at], "id": free}
             elif isinstance(number, str) or (isinstance(number, float) and number.is_integer()):
                 key = (type(number), number)
@@ -323,7 +322,7 @@ class _Ids:
                     new = free
                 used.add(new)
                 self._add(number, new)
-                counted.add(f"{kind}: an id of another type was taken as an id like any other", f"{kind}[{at}]")
+                counted.add("an id of another type was taken as an id like any other", Place.entry(kind, at))
                 entries[at] = {**entries[at], "id": new}
             elif type(number) is int:
                 self._add(number, number)
@@ -358,9 +357,10 @@ def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], cou
         if new is None or (type(old) is int and new == old):
             linked.append(entry)
             continue
+        place = Place.entry("annotations", at)
         if type(old) is int:
-            counted.add(f"{key}: a number was taken for the id of another type that it matches", f"annotations[{at}]")
+            counted.add(f"{key}: a number was taken for the id of another type that it matches", place)
         elif new == whole_number(old):
-            counted.add(f"{key} of another type was taken for the whole number that it says", f"annotations[{at}]")
+            counted.add(f"{key} of another type was taken for the whole number that it says", place)
         linked.append({**entry, key: new})
     return linked

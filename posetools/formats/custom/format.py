@@ -31,7 +31,7 @@ from pydantic_core import from_json
 
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, RequestError, must_be
+from posetools.errors import InputError, Place, RequestError, must_be
 from posetools.files.disk import read_bytes
 from posetools.formats.base import ReadOptions
 from posetools.formats.custom.mapping import Mapping, read_mapping
@@ -183,7 +183,7 @@ def _read_picture(
     repaired: Counter[str],
 ) -> FileReading:
     column = mapping.columns.picture
-    place = f"{rows[0].place}: {column}"
+    place = Place.within(rows[0].place, column)
     reading = opener.open(source, [picture], place=place, objects=len(rows), what="rows")
     if reading.picture is None:
         return reading

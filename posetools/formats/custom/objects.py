@@ -19,7 +19,7 @@ from posetools.core.dataset import Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xyxy_from_xywh, xyxy_from_yolo
 from posetools.core.skeleton import Skeleton
-from posetools.errors import must_be
+from posetools.errors import Place, must_be
 from posetools.formats.base import ReadOptions
 from posetools.formats.custom.mapping import Mapping as TableMapping
 from posetools.formats.custom.mapping import Units, cell_text
@@ -101,7 +101,7 @@ class PictureRows:
             self._refuse_label(name, what, places)
         if self._unlabelled:
             message = "points with visibility 0 must have no coordinates, got some, which are not carried over"
-            self._find("W203", ", ".join(self._unlabelled), message, "visibility 1 means hidden but labelled")
+            self._find("W203", Place.several(*self._unlabelled), message, "visibility 1 means hidden but labelled")
         return [row for row in found if row is not None]
 
     def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
@@ -233,7 +233,7 @@ class PictureRows:
         if len(one.boxes) > 1:
             rule = "the same in every row of an object"
             message = must_be("the box", rule, f"{len(one.boxes)} different ones")
-            self._find("E307", ", ".join(one.boxes.values()), f"{message}; the object is left out", _ADVICE)
+            self._find("E307", Place.several(*one.boxes.values()), f"{message}; the object is left out", _ADVICE)
             return None
         box = next(iter(one.boxes), None)
         if box is None and self.options.box_from == "keypoints":
@@ -251,12 +251,12 @@ class PictureRows:
         if self.mapping.columns.object is None and self.mapping.point:
             hint = "columns.object in the mapping says which column tells the objects of a picture apart"
         message = must_be(name, "at most one point of an object", f"{len(places)} points")
-        self._find("E305", ", ".join(places), message, hint)
+        self._find("E305", Place.several(*places), message, hint)
 
     def _refuse_label(self, name: str, what: str, places: Sequence[str]) -> None:
         is_point = what == "a point's name"
         known = self.skeleton.names if is_point else (self.skeleton.category.name,)
         rule = f"a keypoint of skeleton {self.skeleton.name}" if is_point else f"the category {known[0]!r}"
-        place = ", ".join(places)
+        place = Place.several(*places)
         found = unknown_label(name, known, file=self.file, place=place, field=what, rule=rule)
         self.findings.append(replace(found, of="point" if is_point else "rectangle", number=len(places)))

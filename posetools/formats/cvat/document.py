@@ -15,13 +15,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, NamedTuple
+from xml.parsers.expat import ErrorString
 
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import ParseError, fromstring  # type: ignore[import-untyped]
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from posetools.core.findings import Finding
-from posetools.errors import first_names, must_be
+from posetools.errors import Place, first_names, must_be
 from posetools.formats.coco.sources import UNKNOWN_SIZE
 from posetools.formats.cvat.model import (
     CvatImage,
@@ -64,7 +65,7 @@ def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Findin
     except ParseError as exc:
         line, column = exc.position
         place = f"line {line}, column {column + 1}"
-        return [], [Finding("E310", file, place, f"is not valid XML: {str(exc).partition(':')[0]}", _EXPORT)]
+        return [], [Finding("E310", file, place, f"is not valid XML: {ErrorString(exc.code)}", _EXPORT)]
     except (DefusedXmlException, LookupError, ValueError) as exc:
         problem = f"must be XML in a known encoding without a document type, got {type(exc).__name__}"
         return [], [Finding("E310", file, "", problem, _EXPORT)]
@@ -140,11 +141,11 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
         for number, outside, shape in _shapes_of(track, f"track[{index}]", repairs):
             if not _FRAME.fullmatch(number):
                 message = must_be("frame", "the number of a frame", number)
-                findings.append(Finding("E311", file, f"{shape.place}.frame", message, WAY_ON))
+                findings.append(Finding("E311", file, Place.field(shape.place, "frame"), message, WAY_ON))
                 continue
             if outside not in ("0", "1"):
                 message = must_be("outside", "0 or 1", outside)
-                findings.append(Finding("E311", file, f"{shape.place}.outside", message, WAY_ON))
+                findings.append(Finding("E311", file, Place.field(shape.place, "outside"), message, WAY_ON))
                 continue
             frames.append((int(number), outside == "0"))
             if outside == "0":
@@ -167,19 +168,13 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
     return images, []
 
 
-def told_missing(names: Sequence[str], shapes: int, file: str, *, of: int) -> Finding:
-    """Return the finding for frames of which there are no images.
-
-    Args:
-        names: of their images.
-        shapes: how many shapes are lost with them.
-        file: the file.
-        of: how many frames it has.
-    """
-    listed = first_names(names, _SHOWN)
-    message = f"each of its {of} frames must have an image in images/, got none for {len(names)}: {listed}"
+def told_missing(frames: Sequence[CvatImage], file: str, *, of: int) -> Finding:
+    """Return the finding for frames of a file, of which it has ``of``, without images."""
+    listed = first_names([frame.name for frame in frames], _SHOWN)
+    message = f"each of its {of} frames must have an image in images/, got none for {len(frames)}: {listed}"
+    shapes = sum(len(frame.shapes) for frame in frames)
     hint = f"{WAY_ON}, and it names its images; --image-root DIR searches a further folder for the frames"
-    code, place = ("E310", "track[0]") if len(names) == of else ("E121", "")
+    code, place = ("E310", "track[0]") if len(frames) == of else ("E121", "")
     return Finding(code, file, place, f"{message} ({shapes} shapes left out)", hint)
 
 

@@ -44,7 +44,7 @@ from posetools.core.findings import Finding
 from posetools.core.folder import IMAGES
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
-from posetools.files.disk import Transfer, read_bytes, transfer, unmarked
+from posetools.files.disk import Transfer, transfer, unmarked
 from posetools.files.walking import files_to_detect
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.sources import PictureLookup, split_in
@@ -60,7 +60,7 @@ from posetools.formats.joining.wording import Wording
 from posetools.formats.labels import settled
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
-from posetools.formats.sources.many import SourceFile, list_sources, without_entry
+from posetools.formats.sources.many import SourceFile, list_sources, parsed, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.wildcards import LabelNames
 
@@ -97,7 +97,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     entries: list[tuple[Entry, CvatImage]] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
-        images, wrong = _parse(source.file)
+        images, wrong = parsed(source.file, parse_document)
         findings += wrong
         lookup = PictureLookup(source.file, source.root, options.image_roots)
         dropped, repairs = Counter[str](), Counter[str]()
@@ -160,13 +160,6 @@ def _is_cvat(path: Path) -> bool:
         return False
 
 
-def _parse(file: Path) -> tuple[list[CvatImage], list[Finding]]:
-    try:
-        return parse_document(read_bytes(file), str(file))
-    except InputError as exc:
-        return [], [Finding("E310", str(file), exc.place, exc.problem, exc.hint)]
-
-
 def _open(source: SourceFile, image: CvatImage, lookup: PictureLookup) -> FileReading:
     """Return the reading of a picture without its objects; or with the finding that says why it is left out."""
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(image.name).parts):
@@ -195,18 +188,14 @@ def _frames_there(
     file: Path, opened: Sequence[tuple[FileReading, CvatImage]]
 ) -> tuple[list[tuple[FileReading, CvatImage]], list[Finding]]:
     """Return the frames of a video that have an image, and one finding on all others: the file names none of them."""
-    missing = [
-        (reading, image)
-        for reading, image in opened
-        if reading.picture is None and any(finding.code == "E121" for finding in reading.findings)
-    ]
-    if not missing:
-        return list(opened), []
-    lost = {id(image) for _, image in missing}
-    names = [image.name for _, image in missing]
-    shapes = sum(len(image.shapes) for _, image in missing)
-    told = told_missing(names, shapes, str(file), of=len(opened))
-    return [one for one in opened if id(one[1]) not in lost], [told]
+    there: list[tuple[FileReading, CvatImage]] = []
+    missing: list[CvatImage] = []
+    for reading, image in opened:
+        if reading.picture is None and any(finding.code == "E121" for finding in reading.findings):
+            missing.append(image)
+        else:
+            there.append((reading, image))
+    return there, [told_missing(missing, str(file), of=len(opened))] if missing else []
 
 
 def _depth(name: str) -> int:

@@ -15,17 +15,16 @@ from dataclasses import dataclass, field, replace
 
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
-from posetools.errors import must_be
+from posetools.errors import Place, must_be
 from posetools.formats.cvat.model import Bad, Box, CvatImage, CvatShape, Ellipse, Known, Mask, Other, Outline, PointSet
 from posetools.formats.joining.label_hints import Advice
 from posetools.formats.joining.shape_labels import Group, Labels, Together
 from posetools.formats.joining.shapes import (
     Placed,
     bad_shape,
-    box_shape,
     ellipse_corners,
     hull,
-    other_shape,
+    made_shape,
     point_shape,
     rotated_corners,
 )
@@ -89,8 +88,9 @@ class PictureShapes:
             for part in one.shape.parts:
                 self._add(part, group)
 
-    def _find(self, code: str, places: Sequence[str], message: str, hint: str) -> None:
-        self.findings.append(Finding(code, self.file, f"{self.image.place}: {', '.join(places)}", message, hint))
+    def _find(self, code: str, skeletons: Sequence[_Skeleton], message: str, hint: str) -> None:
+        place = Place.within(self.image.place, *(one.shape.place for one in skeletons))
+        self.findings.append(Finding(code, self.file, place, message, hint))
 
     def _tag(self, shape: CvatShape) -> None:
         label = shape.value.label or ""
@@ -101,13 +101,14 @@ class PictureShapes:
 
     def _skeleton(self, shape: CvatShape) -> list[_Skeleton]:
         """Return the skeleton if it is one of ours; otherwise say why not."""
-        value, label = shape.value, shape.value.label
+        value, label, place = shape.value, shape.value.label, Place.within(self.image.place, shape.place)
         if label is not None and self.labels.is_ignored(label):
             self.ignored[label] += 1
         elif isinstance(value, Bad):
-            self._find("E311", [f"{shape.place}.{value.field}"], value.problem, "correct the skeleton in CVAT")
+            place = Place.field(place, value.field)
+            self.findings.append(Finding("E311", self.file, place, value.problem, "correct the skeleton in CVAT"))
         elif self.labels.read(value.label).name != self.labels.category:
-            place, rule = f"{self.image.place}: {shape.place}", f"the category {self.labels.category!r}"
+            rule = f"the category {self.labels.category!r}"
             parts = tuple(part.value.label for part in shape.parts if part.value.label)
             self.findings.append(
                 replace(self._unknown_skeleton(value.label, place, rule), of="rectangle", points=parts, ways="")
@@ -144,7 +145,7 @@ class PictureShapes:
             else:
                 rule = f"one skeleton and its box in group {group}"
                 message = must_be("the group", rule, f"{len(same)} skeletons")
-                self._find("E307", [one.shape.place for one in same], message, "give each object a group of its own")
+                self._find("E307", same, message, "give each object a group of its own")
         for one in (one for one in skeletons if one.group is None):
             if one.is_empty:
                 self._refuse_empty(one)
@@ -156,7 +157,7 @@ class PictureShapes:
     def _refuse_empty(self, one: _Skeleton) -> None:
         rule = "a skeleton with a point that is not outside, or in the group of a box"
         message = must_be(one.shape.place, rule, f"{len(one.shape.parts)} points outside")
-        self._find("E306", [one.shape.place], message, "delete it in CVAT, or group it with its box")
+        self._find("E306", [one], message, "delete it in CVAT, or group it with its box")
 
     def _add(self, shape: CvatShape, group: Group | None) -> None:
         value, place = shape.value, shape.place
@@ -172,9 +173,10 @@ class PictureShapes:
             if value.rotation:
                 sides = (value.xbr - value.xtl, value.ybr - value.ytl)
                 corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_centre=True))
-            self.shapes.append(Placed(place, self._seen(shape, value, box_shape(value.label, corners, group))))
+            box = made_shape(value.label, "rectangle", corners, group)
+            self.shapes.append(Placed(place, self._seen(shape, value, box)))
         else:
-            other = other_shape(value.label, shape.kind, _extent(value), group)
+            other = made_shape(value.label, shape.kind, _extent(value), group)
             self.shapes.append(Placed(place, self._seen(shape, value, other)))
 
     def _is_keypoint(self, label: str) -> bool:
@@ -203,7 +205,7 @@ class PictureShapes:
             self.shapes.append(Placed(shape.place, point))
         else:
             # labelme_group says that a keypoint is one pair of coordinates.
-            many = other_shape(value.label, "point", value.points, group)
+            many = made_shape(value.label, "point", value.points, group)
             self.shapes.append(Placed(shape.place, self._seen(shape, value, many)))
 
     def _tells(self, name: str, text: str) -> bool:

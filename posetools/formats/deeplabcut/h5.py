@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posetools.errors import MissingExtraError, must_be, show_value
+from posetools.errors import MissingExtraError, first_line, must_be, show_value
 
 # A file of a few bytes can declare an array of any size. A million pictures with sixteen points need 256 MB.
 LARGEST_BYTES = 1 << 29
@@ -87,9 +87,7 @@ def read_frame(path: Path) -> Frame | str:
     except _RefusedError as exc:
         return str(exc)
     except _BROKEN as exc:
-        text = str(exc).strip()
-        reason = show_value(text.splitlines()[0] if text else type(exc).__name__)
-        return f"is not a table as pandas writes it: {reason}"
+        return f"is not a table as pandas writes it: {show_value(first_line(exc))}"
 
 
 def _frame(file: Any) -> Frame:

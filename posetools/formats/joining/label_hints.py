@@ -44,7 +44,7 @@ class Extended:
     def options(self, mapped_to: str | None = None) -> str:
         """Return what to type, with the name mapped where that is needed."""
         mapping = f"--map '{self.name}={mapped_to}' " if mapped_to and mapped_to != self.name else ""
-        return f"{mapping}--label-pattern {shlex.quote(self.pattern)}"
+        return mapping + typed_pattern(self.pattern)
 
 
 def extended(
@@ -71,6 +71,11 @@ def extended(
     return _read(base[1], base[2], known, hidden, is_point=True) if base else None
 
 
+def typed_pattern(pattern: str) -> str:
+    """Return a pattern with its option, as it is typed in a shell."""
+    return f"--label-pattern {shlex.quote(pattern)}"
+
+
 def as_typed(label: str) -> str:
     """Return a label in quotes, as it is typed in a shell."""
     return shlex.quote(label) if "'" in label else f"'{label}'"
@@ -82,11 +87,11 @@ class Advice:
 
     Attributes:
         text: the hint.
-        options: what to type, where that is one thing; else empty.
+        pattern: the --label-pattern that reads it, where that is one thing; else empty.
     """
 
     text: str
-    options: str = ""
+    pattern: str = ""
 
 
 def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
@@ -99,12 +104,10 @@ def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
         first, second = ("visibility", "number of the object") if found.says == "visibility" else (
             "number of the object", "visibility",
         )  # fmt: skip
-        other = f"--label-pattern {shlex.quote(found.other)}"
-        return Advice(
-            f"where the number is the {first}, {found.options()} reads it; where it is the {second}, {other}; {leave}"
-        )
+        ways = f"where the number is the {first}, {found.options()} reads it; where it is the {second}"
+        return Advice(f"{ways}, {typed_pattern(found.other)}; {leave}")
     text = f"{found.options()} reads the {found.says} behind {found.name!r}, which --map would lose; {leave}"
-    return Advice(text, found.options())
+    return Advice(text, found.pattern)
 
 
 def _read(name: str, rest: str, known: Collection[str], hidden: Collection[str], *, is_point: bool) -> Extended | None:

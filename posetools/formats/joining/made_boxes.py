@@ -20,6 +20,7 @@ import numpy as np
 from posetools.core.dataset import Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import box_from_keypoints
+from posetools.core.place import Origin
 from posetools.errors import counted
 from posetools.formats.base import ReadOptions
 from posetools.formats.reading import Corners, PointXYV
@@ -48,16 +49,14 @@ class Completed:
         by_others: how many of them have the size of other objects.
         shortest: the shortest side that was given, in pixels.
         longest: the longest.
-        file: the file of the first of them.
-        place: its place there.
+        first: where the first of them came from.
     """
 
     count: int
     by_others: int
     shortest: float
     longest: float
-    file: str
-    place: str
+    first: Origin
 
     def __add__(self, other: Completed) -> Completed:
         return Completed(
@@ -65,8 +64,7 @@ class Completed:
             self.by_others + other.by_others,
             min(self.shortest, other.shortest),
             max(self.longest, other.longest),
-            self.file,
-            self.place,
+            self.first,
         )
 
     @property
@@ -89,7 +87,7 @@ class Completed:
     @property
     def finding(self) -> Finding:
         """The finding at the first of them."""
-        return Finding("W333", self.file, self.place, self.message, HINT)
+        return Finding("W333", self.first.file, self.first.place, self.message, HINT)
 
 
 HINT = "this is the first; --box-margin 20px makes each box 20 px wider than its points on every side"

@@ -22,9 +22,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
-from posetools.errors import must_be
+from posetools.errors import Place, must_be
 from posetools.formats.base import ReadOptions
 from posetools.formats.joining.boxes_and_points import (
     NEAR,
@@ -47,14 +46,6 @@ from posetools.formats.reading import Corners, PointXYV, Row
 # The group of everything, where an image shows one object.
 _THE_ONE = "the image"
 _ONE_OBJECT = "--one-object-per-image"
-# What errors of several images have in common.
-_CAUSES = {
-    "E303": "points must be in a box, or joined with one",
-    "E304": "points must have one box that can only be their own",
-    "E305": "an object must have each keypoint once",
-    "E306": "the points of an object must have a box",
-    "E307": "an object must have one box",
-}
 _ABSENT: PointXYV = (0.0, 0.0, 0)
 
 
@@ -83,11 +74,6 @@ class FileShapes:
     _quiet: list[Box] | None = None
     # Why points without a group could have several boxes -> these points.
     _ambiguous: dict[str, list[Point]] = field(default_factory=dict)
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What cannot be read, and what is odd."""
-        return self.report.findings
 
     def read(self, shapes: Sequence[AnyShape]) -> list[Row]:
         """Return the objects in the order of their rectangles."""
@@ -157,12 +143,12 @@ class FileShapes:
                 others = [*map(self.report.named, holders[group]), *(name(one) for one in same if one != group)]
                 rule = "in one box that can only be its own, or joined with it"
                 message = must_be(name(group), rule, " and ".join(others))
-                self._tell("E304", name(group), message, words.join)
+                self.report.tell("E304", name(group), message, words.join)
         decided = [name(group) for group in given if len(holders[group]) > 1]
         if decided:
             message = f"{words.group} must be given where boxes overlap, got none for {', '.join(decided)}"
             hint = f"each went to the only box that can be its own; to settle it, {words.join}"
-            self.report.find("W321", ", ".join(decided), message, hint)
+            self.report.find("W321", Place.several(*decided), message, hint)
         return {group: free[index] for group, index in given.items()}, {*holders} - {*given}
 
     def _free_homes(self, groups: Mapping[Group, Sequence[Point]]) -> dict[Group, Box]:
@@ -193,7 +179,7 @@ class FileShapes:
         what, hint = self._name(group), self.report.words.part
         if self.options.one_object:
             what, hint = "the image", f"leave out {_ONE_OBJECT} if it shows several objects; else delete the wrong box"
-        self._tell("E307", indices, f"{what} must have one rectangle, got {len(boxes)}", hint)
+        self.report.tell("E307", indices, f"{what} must have one rectangle, got {len(boxes)}", hint)
         for box in boxes:
             box.kind = Kind.UNREAD
 
@@ -214,7 +200,7 @@ class FileShapes:
         free = self._free_for(points, makes=makes)
         if free:
             problem += f"; {self.report.named(free[0].index)}, which has no points, may be theirs"
-            self._tell("E304", indices, problem, self.report.words.join)
+            self.report.tell("E304", indices, problem, self.report.words.join)
             return []
         if makes:
             values = self._keypoints(self._once_each(points))
@@ -225,7 +211,7 @@ class FileShapes:
         else:
             drawn = "draw the rectangle" if self.options.one_object else f"draw the rectangle and {words.join}"
             hint = f"{drawn}, or make boxes from points with --box-from keypoints"
-        self._tell("E306", indices, problem, hint)
+        self.report.tell("E306", indices, problem, hint)
         return []
 
     def _without_points(self) -> list[Box]:
@@ -274,14 +260,14 @@ class FileShapes:
             what, hint = "the image", f"leave out {_ONE_OBJECT} if it shows several objects"
         message = must_be(what, "of one object with each keypoint once", f"several of {names}")
         hint = f"{hint}; else delete or relabel the wrong points"
-        self._tell("E305", indices, message, hint)
+        self.report.tell("E305", indices, message, hint)
 
     def _refuse_twice(self, keypoint: int, points: Sequence[Point], also: int | None = None) -> None:
         name = self.skeleton.names[keypoint]
         indices = [point.index for point in points]
         got = f"{len(points)} points" if also is None else f"one more beside {self.report.named(also)}"
         hint = "none of them is read: delete or relabel the wrong one"
-        self._tell("E305", indices, must_be(name, "at most one point of an object", got), hint)
+        self.report.tell("E305", indices, must_be(name, "at most one point of an object", got), hint)
 
     def _place_loose(self, points: Sequence[Point]) -> None:
         """Give each point without group to the one box that can be its own, or report why not."""
@@ -337,7 +323,7 @@ class FileShapes:
         hint = f"move it into its box, or {self.report.words.join}"
         if one_each and all(box.kind is Kind.IGNORED for box in self._boxes):
             hint = f"where every image shows one object, {_ONE_OBJECT} says so; else {hint}"
-        self._tell("E303", [point.index for point in points], message, hint)
+        self.report.tell("E303", [point.index for point in points], message, hint)
 
     def _assign(self, keypoint: int, placed: Sequence[tuple[Point, list[Box]]]) -> list[tuple[Point, list[Box], Box]]:
         """Return points of one name with the boxes around them and the one that can only be theirs; report the rest."""
@@ -390,10 +376,7 @@ class FileShapes:
             several = len(points) > 1
             rule = f"in one rectangle that can only be {'their' if several else 'its'} own"
             message = f"{told_outside(points, rule)}: {reason.format(them='them' if several else 'it')}"
-            self._tell("E304", [point.index for point in points], message, self.report.words.join)
-
-    def _tell(self, code: str, place: Iterable[int] | str, message: str, hint: str) -> None:
-        self.report.tell(code, place, message, hint, _CAUSES[code])
+            self.report.tell("E304", [point.index for point in points], message, self.report.words.join)
 
     def _keypoints(self, points: Iterable[Point]) -> list[PointXYV]:
         values = [_ABSENT] * self.skeleton.num_keypoints

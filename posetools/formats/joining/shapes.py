@@ -8,7 +8,7 @@ file and the tool's words.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -37,9 +37,11 @@ class Entry(NamedTuple):
     place: str
 
 
-def box_shape(label: str, corners: Sequence[tuple[float, float]], group: Group | None) -> Shape:
-    """Return a rectangle; its group may be a text, which labelme's own files never have."""
-    return _shape(label, "rectangle", corners, group)
+def made_shape(
+    label: str, kind: str, points: Sequence[tuple[float, float]], group: Group | None, **marks: Any
+) -> Shape:
+    """Return a shape of what a reader's own model has checked; its group may be a text, which labelme's never is."""
+    return Shape.model_construct(label=label, shape_type=kind, points=list(points), group_id=group, **marks)
 
 
 def point_shape(
@@ -64,23 +66,13 @@ def point_shape(
         description: a text that may say so.
     """
     marks = {"difficult": True} if hidden else {}
-    return _shape(label, "point", [(x, y)], group, flags=dict(flags or {}), description=description, **marks)
-
-
-def other_shape(label: str, kind: str, corners: Sequence[tuple[float, float]], group: Group | None) -> Shape:
-    """Return a shape that holds neither a box nor a keypoint, with points from which its extent shows."""
-    return _shape(label, kind, corners, group)
+    return made_shape(label, "point", [(x, y)], group, flags=dict(flags or {}), description=description, **marks)
 
 
 def bad_shape(label: str | None, group: Group | None, field: str, problem: str, *, is_point: bool) -> BadShape:
     """Return a shape that cannot be read; see BadShape."""
     marks: dict[str, Any] = {"group_id": group}
     return BadShape(label=label, is_point=is_point, field=field, problem=problem, **marks)
-
-
-def _shape(label: str, kind: str, points: Sequence[tuple[float, float]], group: Group | None, **more: Any) -> Shape:
-    # The readers' own models have checked every value already.
-    return Shape.model_construct(label=label, shape_type=kind, points=list(points), group_id=group, **more)
 
 
 def read_shapes(
@@ -107,12 +99,8 @@ def read_shapes(
     report = Report(str(reading.file), wording, place, [one.place for one in shapes])
     group = FileShapes(reading.size, skeleton, labels, options, report)
     rows = group.read([one.shape for one in shapes])
-    return replace(
-        reading,
-        rows=rows,
-        findings=[*reading.findings, *report.findings],
-        ignored={**reading.ignored, **{k: n + reading.ignored.get(k, 0) for k, n in group.ignored.items()}},
-    )
+    ignored = Counter(reading.ignored) + group.ignored
+    return replace(reading, rows=rows, findings=[*reading.findings, *report.findings], ignored=ignored)
 
 
 def settle_doubles(entries: Sequence[Entry]) -> list[FileReading]:

@@ -99,9 +99,7 @@ class Sorter:
         if shape.label is not None and self.labels.is_ignored(shape.label):
             self._leave_out(index, shape, shape.label)
         elif isinstance(shape, BadShape):
-            named = self.report.named(index)
-            place = f"{named}.{shape.field}" if shape.field else named
-            self.report.find("E311", place, shape.problem, self.report.words.correct)
+            self.report.find_in(index, shape.field, shape.problem, self.report.words.correct)
             if not shape.is_point:
                 self.boxes.append(Box(index, shape.group_id, Kind.UNREAD, None))
         else:
@@ -323,7 +321,7 @@ class Sorter:
         if not is_upright(shape):
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
-            self._find_in(index, "points", must_be("points", rule, value), "draw the rectangle anew")
+            self.report.find_in(index, "points", must_be("points", rule, value), "draw the rectangle anew")
             self.boxes.append(Box(index, group, Kind.UNREAD, extent(shape) if shape.points else None))
             return
         self._note_flags(index, shape, frozenset())
@@ -333,7 +331,7 @@ class Sorter:
         if len(shape.points) != 1 and index not in self._centers[-1:]:
             value = [list(point) for point in shape.points]
             hint = "draw each point as a shape of its own" if len(value) > 1 else self.report.words.correct
-            self._find_in(index, "points", must_be("points", "one pair (x, y)", value), hint)
+            self.report.find_in(index, "points", must_be("points", "one pair (x, y)", value), hint)
             return
         visibility = self._seen(index, shape, label)
         if visibility is None:
@@ -349,15 +347,12 @@ class Sorter:
         if visibility is None:
             rule = f"one of {self.labels.visibility_words}"
             problem = must_be("visibility in the label", rule, label.visibility)
-            self._find_in(index, "label", problem, "--hidden-flag WORD adds a word that means hidden")
+            self.report.find_in(index, "label", problem, "--hidden-flag WORD adds a word that means hidden")
             return None
         if isinstance(visibility, Unclear):
             self._unclear.setdefault(visibility.problem, []).append(index)
             return None
         return int(visibility)
-
-    def _find_in(self, index: int, name: str, problem: str, hint: str) -> None:
-        self.report.find("E311", f"{self.report.named(index)}.{name}", problem, hint)
 
     def _note_flags(self, index: int, shape: SoundShape, understood: frozenset[str]) -> None:
         flags = {"difficult": shape.difficult, "occluded": shape.occluded is True, **(shape.flags or {})}

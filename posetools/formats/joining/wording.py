@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 from posetools.core.findings import Finding
+from posetools.errors import Place
 from posetools.formats.joined import Repeated, SameCause, add_dependents
 
 
@@ -40,6 +41,14 @@ class Wording:
 
 
 LABELME = Wording()
+# What errors of several images have in common.
+_CAUSES = {
+    "E303": "points must be in a box, or joined with one",
+    "E304": "points must have one box that can only be their own",
+    "E305": "an object must have each keypoint once",
+    "E306": "the points of an object must have a box",
+    "E307": "an object must have one box",
+}
 
 
 @lru_cache(maxsize=1024)
@@ -72,35 +81,42 @@ class Report:
         """Return what a shape is called in messages."""
         return self.places[index] if self.places else shape_name(index)
 
-    def all_named(self, indices: Iterable[int], joined: str = " and ") -> str:
+    def all_named(self, indices: Iterable[int]) -> str:
         """Return the names of several shapes."""
-        return joined.join(map(self.named, indices))
+        return " and ".join(map(self.named, indices))
 
-    def at(self, place: str) -> str:
-        """Return a place in the entry as a place in the file."""
-        return ": ".join(filter(None, (self.entry, place)))
+    def at(self, *names: str) -> str:
+        """Return the place of what is called so in the entry, as a place in the file."""
+        return Place.within(self.entry, *names) if self.entry else Place.several(*names)
 
     def place_of(self, index: int) -> str:
         """Return the place of a shape in the file."""
-        return self.at(self.named(index))
+        return str(self.at(self.named(index)))
 
-    def find(self, code: str, place: Iterable[int] | str, message: str, hint: str = "") -> None:
-        """Add a finding at some shapes, or at a place in the entry."""
-        text = place if isinstance(place, str) else self.all_named(place, ", ")
-        self.findings.append(Finding(code, self.file, self.at(text), message, hint))
+    def find(self, code: str, shapes: Iterable[int] | str, message: str, hint: str = "") -> None:
+        """Add a finding at some shapes, or at what is called so in the entry."""
+        self.findings.append(Finding(code, self.file, self._place(shapes), message, hint))
 
-    def tell(self, code: str, place: Iterable[int] | str, message: str, hint: str, cause: str) -> None:
-        """Add a finding that is one with those of other images of the same cause and hint."""
-        text = place if isinstance(place, str) else self.all_named(place, ", ")
-        self.findings.append(SameCause(code, self.file, self.at(text), message, hint, cause=cause, way=hint))
+    def find_in(self, index: int, field: str, message: str, hint: str) -> None:
+        """Add a finding at a value of a shape that cannot be read, or at the shape where the field is empty."""
+        place = reduce(Place.field, field.split(".") if field else (), self.at(self.named(index)))
+        self.findings.append(Finding("E311", self.file, place, message, hint))
+
+    def tell(self, code: str, shapes: Iterable[int] | str, message: str, hint: str, cause: str = "") -> None:
+        """Add a finding that is one with those of other images of the same cause, by its code where none is said."""
+        cause = cause or _CAUSES[code]
+        self.findings.append(SameCause(code, self.file, self._place(shapes), message, hint, cause=cause, way=hint))
 
     def count(self, code: str, indices: Sequence[int], message: str, hint: str = "") -> None:
         """Add a finding at some shapes, if there are any, that is one with those of other images in the same words."""
         if indices:
-            place, number = self.at(self.all_named(indices, ", ")), len(indices)
+            place, number = self._place(indices), len(indices)
             # Of errors and flags the places say how many there are.
             text = f"{message} ({number})" if code == "W324" else message
             self.findings.append(Repeated(code, self.file, place, text, hint, what=message, number=number))
+
+    def _place(self, shapes: Iterable[int] | str) -> str:
+        return self.at(*([shapes] if isinstance(shapes, str) else map(self.named, shapes)))
 
     def close(self) -> None:
         """Tell of the dependents at the findings on what they depend on."""

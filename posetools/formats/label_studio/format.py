@@ -43,8 +43,8 @@ from posetools.core.dataset import Split
 from posetools.core.findings import Finding
 from posetools.core.folder import IMAGES
 from posetools.core.skeleton import Skeleton
-from posetools.errors import InputError, must_be
-from posetools.files.disk import Transfer, read_bytes, read_json, transfer
+from posetools.errors import InputError, Place, must_be
+from posetools.files.disk import Transfer, read_json, transfer
 from posetools.files.walking import files_to_detect
 from posetools.formats.base import ReadOptions
 from posetools.formats.coco.sources import split_in
@@ -60,7 +60,7 @@ from posetools.formats.labels import settled
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import Located, Unsettled, check_size, name_below
-from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
+from posetools.formats.sources.many import Opener, SourceFile, list_sources, parsed, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.imaging.header import read_header
 
@@ -98,7 +98,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     entries: list[Entry] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
-        tasks, wrong = _parse(source.file)
+        tasks, wrong = parsed(source.file, parse_document)
         findings += wrong
         dropped = Counter[str]()
         for task in tasks:
@@ -157,13 +157,6 @@ def _is_wanted(path: Path) -> bool:
     return _is_json(path) and _is_export(path, damaged=True)
 
 
-def _parse(file: Path) -> tuple[list[Task], list[Finding]]:
-    try:
-        return parse_document(read_bytes(file), str(file))
-    except InputError as exc:
-        return [], [Finding("E310", str(file), exc.place, exc.problem, exc.hint)]
-
-
 def _read_task(
     source: SourceFile,
     task: Task,
@@ -200,14 +193,15 @@ def _wrong_size(reading: FileReading, task: Task) -> Finding | None:
     if task.size is None or reading.picture is None or task.size == reading.size:
         return None
     located = Located(reading.picture, read_header(reading.picture))
-    return check_size(located, *task.size, file=reading.file, place=f"{task.place}: original_width, original_height")
+    place = Place.within(task.place, "original_width, original_height")
+    return check_size(located, *task.size, file=reading.file, place=place)
 
 
 def _open(source: SourceFile, task: Task, opener: Opener, options: ReadOptions) -> FileReading:
     """Return the reading of a task's picture without objects; or with the finding that says why it is left out."""
     texts = list(dict.fromkeys(_places(task.picture)))
     objects = len(task.regions or ())
-    place = f"{task.place}: {task.key}"
+    place = Place.within(task.place, task.key)
     named = _names(task.picture)
     reading = opener.open(source, texts or [task.picture], place=place, objects=objects, what="regions", named=named)
     if reading.picture is not None:

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
-from posetools.errors import must_be
+from posetools.errors import from_json_error, must_be
 from posetools.files.disk import unmarked
 from posetools.formats.joined import repaired
 from posetools.formats.joining.visibility_words import SCALE, SEEN
@@ -192,9 +192,7 @@ def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
     try:
         document = from_json(unmarked(data))
     except ValueError as exc:
-        found = re.fullmatch(r"(.*) at line (\d+) column (\d+)", str(exc))
-        reason, place = (found[1], f"line {found[2]}, column {found[3]}") if found else (str(exc), "")
-        return [], [Finding("E310", file, place, f"is not valid JSON in UTF-8: {reason}", _EXPORT)]
+        return [], [Finding("E310", file, *from_json_error(exc), _EXPORT)]
     found_tasks = tasks_of(document)
     if found_tasks is None:
         got = sorted(document) if isinstance(document, dict) else document

@@ -18,10 +18,9 @@ from posetools.formats.joining.shape_labels import Group, Labels
 from posetools.formats.joining.shapes import (
     Placed,
     bad_shape,
-    box_shape,
     ellipse_corners,
     hull,
-    other_shape,
+    made_shape,
     point_shape,
     rotated_corners,
 )
@@ -103,11 +102,11 @@ def _placed(region: Region, group: str | None, size: tuple[int, int], labels: La
     if isinstance(value, Brush):
         made = _brush(region, value, size, group)
     elif isinstance(value, Rectangle):
-        made = box_shape(label, _corners(region, value, size, labels, dropped), group)
+        made = made_shape(label, "rectangle", _corners(region, value, size, labels, dropped), group)
     else:
         points = _ellipse(value, size) if isinstance(value, Ellipse) else []
         points = _pixels(value.points, size) if isinstance(value, Outline) else points
-        made = other_shape(label, region.kind, points, group)
+        made = made_shape(label, region.kind, points, group)
     if is_point and isinstance(made, Shape):
         made = made.model_copy(update={"flags": marks, "description": text})
     return Placed(place, made)
@@ -130,8 +129,8 @@ def _brush(region: Region, value: Brush, size: tuple[int, int], group: Group | N
         problem = must_be("rle", f"what Label Studio packs of a brush in an image of {size[0]} x {size[1]}", str(exc))
         return bad_shape(region.label, group, "value.rle", problem, is_point=False)
     if extent is None:
-        return other_shape(region.label or "", region.kind, [], group)
-    return other_shape(region.label or "", "mask", [extent[:2], extent[2:]], group)
+        return made_shape(region.label or "", region.kind, [], group)
+    return made_shape(region.label or "", "mask", [extent[:2], extent[2:]], group)
 
 
 def _ellipse(value: Ellipse, size: tuple[int, int]) -> list[tuple[float, float]]:

@@ -25,7 +25,7 @@ from pydantic_core import from_json
 
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
-from posetools.errors import join_place, must_be
+from posetools.errors import from_json_error, join_place, must_be
 from posetools.files.disk import unmarked
 from posetools.formats.plain_numbers import whole
 
@@ -215,9 +215,7 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
     try:
         raw = from_json(content)
     except ValueError as exc:
-        found = re.fullmatch(r"(.*) at line (\d+) column (\d+)", str(exc))
-        reason, place = (found[1], f"line {found[2]}, column {found[3]}") if found else (str(exc), "")
-        return Finding("E310", file, place, f"is not valid JSON in UTF-8: {reason}", _ADVICE)
+        return Finding("E310", file, *from_json_error(exc), _ADVICE)
     if not isinstance(raw, dict) or not isinstance(raw.get("shapes"), list):
         keys = sorted(raw) if isinstance(raw, dict) else raw
         rule = "a labelme file: an object with the keys shapes (a list) and imagePath"

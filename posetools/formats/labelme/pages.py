@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from posetools.core.findings import Finding
-from posetools.errors import InputError, counted, shortened
+from posetools.errors import InputError, shortened
 from posetools.files.disk import read_bytes
 from posetools.files.urls import as_path
 from posetools.formats.joining.shape_labels import Labels
@@ -199,20 +199,21 @@ def _page_of(root: Path, files: _Files, names: _Names, finder: PictureFinder) ->
     # A reading that knows what all others know, and more; two may know the same and differ in nothing that counts.
     likely = [page for page in known if all(told[page] >= told[other] for other in known)]
     meanings = [[names.meaning(document) for _, document in documents[page]] for page in likely]
-    listed, number = _listed(files.readable)
+    listed, number = _listed(files.readable), len(files.readable)
     if likely and all(meaning == meanings[0] for meaning in meanings):
         page = likely[0]
         return page, Finding("W324", str(root), "", _taken(page, told[page], number, listed), _OTHER)
-    why = "and neither its labels nor its images" if len(files.readable) == 1 else "and neither labels nor images"
-    message = f"{number} {_are(number)} not UTF-8, {why} say which encoding it is: {listed}"
+    why = "and neither its labels nor its images" if number == 1 else "and neither labels nor images"
+    message = f"{_are(number)} not UTF-8, {why} say which encoding it is: {listed}"
     return None, Finding("E310", str(root), "", message, _offer(known, documents))
 
 
-def _taken(page: str, told: frozenset[Known], number: str, listed: str) -> str:
+def _taken(page: str, told: frozenset[Known], number: int, listed: str) -> str:
     if not told:
-        return f"{number} {_are(number)} not UTF-8, in text that says nothing about objects: {listed}"
+        return f"{_are(number)} not UTF-8, in text that says nothing about objects: {listed}"
     why = "labels are known names" if any(shape is not None for _, shape in told) else "images are found"
-    return f"{number} that {_are(number)} not UTF-8 {_were(number)} read as {page}, in which the {why}: {listed}"
+    files, are, were = ("1 file", "is", "was") if number == 1 else (f"{number} files", "are", "were")
+    return f"{files} that {are} not UTF-8 {were} read as {page}, in which the {why}: {listed}"
 
 
 def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> dict[str, list[tuple[Path, Document]]]:
@@ -264,14 +265,13 @@ def _mixed(root: Path, files: _Files) -> Finding:
     for source, pages in files.fitting:
         if pages:
             by_pages.setdefault(pages, []).append(source)
-    listed, number = _listed(files.readable)
-    some = [f"--encoding {pages[0]} fits {_listed(sources)[0]}" for pages, sources in by_pages.items()]
+    some = [f"--encoding {pages[0]} fits {_listed(sources)}" for pages, sources in by_pages.items()]
     hint = f"put the files of each encoding into a folder of their own; {'; '.join(some[:_OFFERED])}"
-    return Finding("E310", str(root), "", f"{number} are not UTF-8, and no one encoding fits all: {listed}", hint)
+    number, listed = len(files.readable), _listed(files.readable)
+    return Finding("E310", str(root), "", f"{number} files are not UTF-8, and no one encoding fits all: {listed}", hint)
 
 
 def _none_fits(root: Path, files: _Files, encoding: str | None) -> Finding:
-    listed, number = _listed(files.others)
     said = f"neither UTF-8 nor {encoding}" if encoding else "neither UTF-8 nor in a code page of Windows"
     pages = fitting(files.misfits)[:_OFFERED] if encoding else []
     hint = f"{' or '.join(f'--encoding {page}' for page in pages)} fits"
@@ -279,23 +279,18 @@ def _none_fits(root: Path, files: _Files, encoding: str | None) -> Finding:
         hint = "replace the files, which may be damaged; or --encoding NAME says another encoding"
     elif files.readable:
         hint += "; put the files of each encoding into a folder of their own"
-    return Finding("E310", str(root), "", f"{number} {_are(number)} {said}: {listed}", hint)
+    return Finding("E310", str(root), "", f"{_are(len(files.others))} {said}: {_listed(files.others)}", hint)
 
 
-def _listed(sources: Sequence[Source]) -> tuple[str, str]:
-    """Return the names of some files, as seen from their source, and how many they are."""
-    names = [f"{folder.prefix or ''}{name}" for name, folder in sources]
-    number = len(names)
-    more = f" and {number - _LISTED} more" if number > _LISTED else ""
-    return f"{', '.join(names[:_LISTED])}{more}", counted(number, "file")
+def _listed(sources: Sequence[Source]) -> str:
+    """Return the names of some files, as seen from their source."""
+    names = [f"{folder.prefix or ''}{name}" for name, folder in sources[:_LISTED]]
+    more = f" and {len(sources) - _LISTED} more" if len(sources) > _LISTED else ""
+    return f"{', '.join(names)}{more}"
 
 
-def _are(number: str) -> str:
-    return "is" if number.startswith("1 ") else "are"
-
-
-def _were(number: str) -> str:
-    return "was" if number.startswith("1 ") else "were"
+def _are(number: int) -> str:
+    return "1 file is" if number == 1 else f"{number} files are"
 
 
 def _decodes(content: bytes, encoding: str) -> bool:

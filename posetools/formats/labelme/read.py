@@ -187,7 +187,7 @@ class ShardReader:
             origin=origin,
             size=shown.header.size,
             rows=rows,
-            findings=[*unseen, *shown.notes, *shapes.findings],
+            findings=[*unseen, *shown.notes, *shapes.report.findings],
             ignored=shapes.ignored,
             objects=len(document.shapes),
         )

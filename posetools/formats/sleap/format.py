@@ -37,7 +37,7 @@ from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
 from posetools.core.skeleton import Skeleton
-from posetools.errors import MissingExtraError, OutputError, RequestError, must_be, show_value
+from posetools.errors import MissingExtraError, OutputError, RequestError, first_line, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
 from posetools.formats.base import ReadOptions
@@ -169,8 +169,8 @@ def _load(path: Path) -> Any | Finding:
             return Finding("E310", str(path), *harmful, advice)
         return sio.load_slp(str(path), open_videos=False)
     except _BROKEN as exc:
-        reason = show_value(str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__)
-        return Finding("E310", str(path), "", f"is not a file that sleap-io can read: {reason}", advice)
+        message = f"is not a file that sleap-io can read: {show_value(first_line(exc))}"
+        return Finding("E310", str(path), "", message, advice)
 
 
 @dataclass

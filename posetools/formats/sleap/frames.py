@@ -28,7 +28,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from posetools.core.findings import Finding
-from posetools.errors import InputError, RequestError, must_be, show_value
+from posetools.errors import InputError, RequestError, first_line, must_be, show_value
 from posetools.files.disk import portable_path
 from posetools.files.walking import walk_files
 from posetools.formats.base import ReadOptions
@@ -280,7 +280,7 @@ class Videos:
             return must_be("the video", "one that OpenCV can open", path.name), _EXPORT
         except self.broken as exc:
             return (
-                f"the video cannot be read: {show_value(str(exc).splitlines()[0] if str(exc) else type(exc))}",
+                f"the video cannot be read: {show_value(first_line(exc))}",
                 _EXPORT,
             )
         if reason:

@@ -333,24 +333,14 @@ def check_size(located: Located, width: int, height: int, *, file: Path, place: 
     header = located.header
     if (width, height) == header.size:
         return None
-    said = must_be(
-        f"{place} (width, height)", f"{located.header.size}, the size of {located.path.name}", (width, height)
-    )
+    said = must_be(f"{place} (width, height)", f"{header.size}, the size of {located.path.name}", (width, height))
+    code, hint = "E123", "the annotation was made on another picture, or on a resized copy"
     if header.ignored in SIDEWAYS and (width, height) == header.size[::-1]:
-        return Finding(
-            "E124",
-            str(file),
-            place,
-            f"{said}: that is the frame after EXIF rotation (orientation {header.ignored}), "
-            "which OpenCV, and so training, does not apply to this file",
-            f"turn the image itself, without touching its labels: {upright_command(located.path)}",
-        )
-    if (width, height) == header.stored_size:
-        return Finding(
-            "E124",
-            str(file),
-            place,
-            f"{said}: that is the frame before EXIF rotation (orientation {located.header.orientation})",
-            "label the upright picture (labelme shows it so), or remove the EXIF orientation from the file",
-        )
-    return Finding("E123", str(file), place, said, "the annotation was made on another picture, or on a resized copy")
+        said += f": that is the frame after EXIF rotation (orientation {header.ignored}), "
+        said += "which OpenCV, and so training, does not apply to this file"
+        code, hint = "E124", f"turn the image itself, without touching its labels: {upright_command(located.path)}"
+    elif (width, height) == header.stored_size:
+        said += f": that is the frame before EXIF rotation (orientation {header.orientation})"
+        code = "E124"
+        hint = "label the upright picture (labelme shows it so), or remove the EXIF orientation from the file"
+    return Finding(code, str(file), place, said, hint)

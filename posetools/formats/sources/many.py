@@ -9,16 +9,19 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from posetools.core.findings import Finding
 from posetools.core.folder import is_record
-from posetools.errors import RequestError, must_be
+from posetools.errors import InputError, RequestError, must_be
+from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
 from posetools.formats.joined import UNLABELED, SameCause
 from posetools.formats.reading import FileReading
 from posetools.formats.sources.locate import PictureFinder, Seen, name_below, open_picture
 from posetools.imaging.header import is_picture
+
+T = TypeVar("T")
 
 
 class SourceFile(NamedTuple):
@@ -59,6 +62,14 @@ def list_sources(
         for one in listed:
             files.setdefault(os.path.realpath(one.file), one)
     return list(files.values()), pictures
+
+
+def parsed(file: Path, parse: Callable[[bytes, str], tuple[list[T], list[Finding]]]) -> tuple[list[T], list[Finding]]:
+    """Return what a format makes of a file's content and name, or the finding that it cannot be read."""
+    try:
+        return parse(read_bytes(file), str(file))
+    except InputError as exc:
+        return [], [Finding("E310", str(file), exc.place, exc.problem, exc.hint)]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,16 +99,6 @@ class ZipSources:
         for folder, name in self._shown.items():
             text = text.replace(folder, name)
         return text
-
-    def shown_in(self, value: Any) -> Any:
-        """Return a JSON value with the same done to each of its texts."""
-        if isinstance(value, str):
-            return self.shown(value)
-        if isinstance(value, Mapping):
-            return {self.shown(str(key)): self.shown_in(each) for key, each in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.shown_in(each) for each in value]
-        return value
 
     def finding(self, finding: Finding) -> Finding:
         """Return a finding that names the zip."""

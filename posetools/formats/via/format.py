@@ -42,9 +42,9 @@ from posetools.files.walking import files_to_detect
 from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.joined import Repeated, repaired
-from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.joining.wording import Report, Wording
+from posetools.formats.joining.shapes import read_shapes
+from posetools.formats.joining.wording import Wording
 from posetools.formats.labels import settled
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
@@ -69,16 +69,22 @@ from posetools.formats.via.unlabeled import finding_of, unsettled
 
 PROJECT = "via_project.json"
 
-_WORDING = Wording(
-    tool="VIA",
-    shape="region",
-    group="object",
-    flag="attribute",
-    join="give both the same value of the attribute object",
-    part="give each object a value of the attribute object of its own",
-    agree="--attribute visibility=NAME says which attribute decides, --hidden-flag WORD which word means occluded; "
-    "else correct it in VIA",
-)
+
+def _words(attribute: str) -> Wording:
+    """Return VIA's words, where that attribute tells the objects of an image apart."""
+    return Wording(
+        tool="VIA",
+        shape="region",
+        group="object",
+        flag="attribute",
+        join=f"give both the same value of the attribute {attribute}",
+        part=f"give each object a value of the attribute {attribute} of its own",
+        agree="--attribute visibility=NAME says which attribute decides, --hidden-flag WORD which word means occluded; "
+        "else correct it in VIA",
+    )
+
+
+_WORDING = _words("object")
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
@@ -193,9 +199,7 @@ def _parse(file: Path, reader: RegionReader) -> Parsed:
 def _wording(entries: Sequence[Entry], roles: Roles) -> Wording:
     """Return VIA's words; where an attribute without a role may number the objects, what to do names it."""
     if "object" in roles.asked:
-        asked = f"the attribute {roles.names['object'][0]}"
-        changed = {key: getattr(_WORDING, key).replace("the attribute object", asked) for key in ("join", "part")}
-        return replace(_WORDING, **changed)
+        return _words(roles.names["object"][0])
     if not (name := _numbering(entries)):
         return _WORDING
     typed = f"--attribute {shlex.quote(f'object={name}')} takes {name} as the object"
@@ -206,7 +210,7 @@ def _numbering(entries: Sequence[Entry]) -> str:
     """Return the attribute that the regions of an object may share: no value has a label twice in an image."""
     labels: dict[str, Counter[tuple[int, str, str]]] = {}
     for at, entry in enumerate(entries):
-        for region in entry.regions:
+        for _, region in entry.regions:
             for name, text in region.others.items() if isinstance(region, Region) else ():
                 labels.setdefault(name, Counter())[at, text, region.label or ""] += 1
     for name, found in labels.items():
@@ -235,28 +239,21 @@ def _read_entry(
     reading = opener.open(source, texts, place=entry.place, objects=count, what="regions", named=named)
     if entry.problem:
         message = f"{entry.problem} ({len(entry.regions)} regions left out)"
-        wrong = Finding(
-            "E311", str(file), entry.place, message, "correct it in VIA; --keep-going reads the other images"
-        )
+        hint = "correct it in VIA; --keep-going reads the other images"
+        wrong = Finding("E311", str(file), entry.place, message, hint)
         return FileReading(file, identity=reading.identity, findings=[wrong])
     if reading.picture is None:
         return reading
     if unsettled(entry, labels, options):
         return FileReading(file, identity=reading.identity)
-    report = Report(str(file), words, places=entry.places)
-    shapes = FileShapes(reading.size, skeleton, labels, options, report)
-    rows = shapes.read(entry.regions)
-    findings = report.findings
-    if entry.notes:
-        listed = ", ".join(entry.notes)
-        message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
-        findings.append(Repeated("W323", str(file), entry.picture, message, what=message))
-    return replace(
-        reading,
-        rows=rows,
-        findings=[*reading.findings, *findings],
-        ignored=shapes.ignored,
-    )
+    regions = entry.regions
+    reading = read_shapes(reading, regions, "", skeleton=skeleton, labels=labels, options=options, wording=words)
+    if not entry.notes:
+        return reading
+    listed = ", ".join(entry.notes)
+    message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
+    note = Repeated("W323", str(file), entry.picture, message, what=message)
+    return replace(reading, findings=[*reading.findings, note])
 
 
 def _regions(dataset: Dataset, row: int, number: int) -> list[dict[str, Any]]:

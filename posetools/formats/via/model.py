@@ -20,8 +20,9 @@ from pydantic_core import from_json
 
 from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
-from posetools.errors import must_be
+from posetools.errors import Place, must_be
 from posetools.files.disk import unmarked
+from posetools.formats.joining.shapes import Placed
 from posetools.formats.labelme.model import AnyShape, coordinate
 from posetools.formats.plain_numbers import whole
 from posetools.formats.via.regions import RegionReader, bad, says
@@ -48,7 +49,6 @@ class Entry:
         picture: its file name as written.
         place: where the name stands.
         regions: its regions in their order.
-        places: the place of each region.
         notes: names of file attributes that say something.
         problem: what is wrong with the entry as a whole, or empty.
         paths: where the image is rather than there, if it is.
@@ -56,8 +56,7 @@ class Entry:
 
     picture: str
     place: str
-    regions: list[AnyShape] = field(default_factory=list)
-    places: list[str] = field(default_factory=list)
+    regions: list[Placed] = field(default_factory=list)
     notes: Sequence[str] = ()
     problem: str = ""
     paths: Sequence[str] = ()
@@ -123,7 +122,7 @@ def parse_csv(text: str, file: str, reader: RegionReader) -> Parsed:
                 problem = must_be("the line", f"{len(COLUMNS)} values", row)
                 return [], [Finding("E310", file, line, problem, ADVICE)]
             key = row["filename"], row["file_size"]
-            entry = entries.setdefault(key, Entry(row["filename"], f"{line}: filename"))
+            entry = entries.setdefault(key, Entry(row["filename"], Place.within(line, "filename")))
             counts.setdefault(key, row["region_count"])
             if _add_row(entry, row, line, reader):
                 ids.setdefault(key, []).append(row["region_id"])
@@ -144,18 +143,18 @@ def _add_row(entry: Entry, row: Mapping[str, str], line: str, reader: RegionRead
         try:
             parts.append(from_json(row[column]) if row[column].strip() else "")
         except ValueError:
-            entry.regions.append(bad(column, "JSON", row[column]))
+            shape: AnyShape = bad(column, "JSON", row[column])
             break
     else:
-        entry.regions.append(reader.read(*parts))
-    entry.places.append(line)
+        shape = reader.read(*parts)
+    entry.regions.append(Placed(line, shape))
     return True
 
 
 def _in_order(entry: Entry, ids: Sequence[str]) -> Entry:
     """Return an entry with its regions as their ids count them, whatever the order of the lines."""
     order = _counting(ids)
-    return replace(entry, regions=[entry.regions[at] for at in order], places=[entry.places[at] for at in order])
+    return replace(entry, regions=[entry.regions[at] for at in order])
 
 
 def _counting(ids: Sequence[str]) -> list[int]:
@@ -200,10 +199,9 @@ def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> Entry:
         listed = regions
     if not isinstance(listed, list):
         return Entry(name, where, problem=must_be("regions", "a list", regions))
-    shapes = [_region(one, reader) for one in listed]
-    places = [f"{name}: regions[{index}]" for index in range(len(shapes))]
+    placed = [Placed(Place.within(name, f"regions[{at}]"), _region(one, reader)) for at, one in enumerate(listed)]
     notes = said_by(raw.get("file_attributes"))
-    return Entry(name, f"{name}: filename", shapes, places, notes, paths=[folder + name] if folder else [])
+    return Entry(name, Place.within(name, "filename"), placed, notes, paths=[folder + name] if folder else [])
 
 
 def _region(raw: Any, reader: RegionReader) -> AnyShape:
@@ -312,23 +310,21 @@ def _via3_entry(
     reader: RegionReader,
 ) -> Entry:
     name = "" if isinstance(source, str) else source["fname"]
-    shapes: list[AnyShape] = []
-    places: list[str] = []
+    shapes: list[Placed] = []
     notes: dict[str, bool] = {}
     for key, raw in regions:
         said = _said(raw.get("av"), attributes)
         if raw.get("xy"):
-            shapes.append(_shape(raw["xy"], said, reader))
-            places.append(f"{name}: metadata[{key!r}]")
+            shapes.append(Placed(Place.within(name, f"metadata[{key!r}]"), _shape(raw["xy"], said, reader)))
         elif isinstance(said, dict):
             # Without a shape it speaks of the whole image.
             notes |= {note: True for note, value in said.items() if says(value)}
     if isinstance(source, str):
-        return Entry("", f"view[{view!r}]", shapes, places, problem=source)
+        return Entry("", f"view[{view!r}]", shapes, problem=source)
     path = source.get("src")
     is_there = whole(source.get("loc")) in _BY_SOURCE and isinstance(path, str) and path
     paths = [str(path)] if is_there else []
-    return Entry(name, f"{name}: fname", shapes, places, list(notes), paths=paths)
+    return Entry(name, Place.within(name, "fname"), shapes, list(notes), paths=paths)
 
 
 def _said(values: Any, attributes: Mapping[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from posetools.core.findings import Finding
+from posetools.errors import Place
 from posetools.formats.base import ReadOptions
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.labelme.model import AnyShape, BadShape
@@ -20,9 +21,10 @@ from posetools.formats.via.regions import Region, Roles
 _NAMED = 3
 
 
-def unsettled(entry: Entry, labels: Labels, options: ReadOptions) -> list[Region]:
-    """Return the regions without a label that no option says what to make of."""
-    return [shape for shape in entry.regions if isinstance(shape, Region) and _is_unsettled(shape, labels, options)]
+def unsettled(entry: Entry, labels: Labels, options: ReadOptions) -> list[tuple[str, Region]]:
+    """Return the regions without a label that no option says what to make of, after their places."""
+    regions = ((place, shape) for place, shape in entry.regions if isinstance(shape, Region))
+    return [(place, region) for place, region in regions if _is_unsettled(region, labels, options)]
 
 
 def _is_unsettled(region: Region, labels: Labels, options: ReadOptions) -> bool:
@@ -51,7 +53,7 @@ def finding_of(
     bare = {index: found for index, entry in enumerate(entries) if (found := unsettled(entry, labels, options))}
     if not bare:
         return None
-    regions = [region for found in bare.values() for region in found]
+    regions = [region for found in bare.values() for _, region in found]
     others = sum(len(entries[index].regions) for index in bare) - len(regions)
     kinds = Counter("rect" if one.shape_type == "rectangle" else one.shape_type for one in regions)
     listed = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
@@ -60,14 +62,10 @@ def finding_of(
     message = f"regions must have a label in {wanted}, got none for {len(regions)} ({listed}) in {where}"
     if others:
         message += f" ({others} other regions left out with it)"
-    places = [_place(entries[index], found[0]) for index, found in bare.items()]
-    place = ", ".join([*places[:_NAMED], *(["..."] if len(places) > _NAMED else [])])
-    labeled = [shape for entry in entries for shape in entry.regions if shape.label]
+    places = [place for (place, _), *_ in bare.values()]
+    place = Place.several(*places[:_NAMED], *(["..."] if len(places) > _NAMED else []))
+    labeled = [shape for entry in entries for _, shape in entry.regions if shape.label]
     return Finding("E311", file, place, message, _hint(regions, labeled, roles, labels))
-
-
-def _place(entry: Entry, region: Region) -> str:
-    return entry.places[next(number for number, shape in enumerate(entry.regions) if shape is region)]
 
 
 def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:

@@ -161,7 +161,7 @@ def declared_pictures(
     for split, texts in source.declared.entries().items():
         for number, text in enumerate(texts):
             place = f"{split}[{number}]" if len(texts) > 1 else split
-            entry = declared.find(text, place)
+            entry = declared.find(text, split, place)
             if entry is not None:
                 yield from ((picture, base, split) for picture, base in declared.pictures(entry, place))
     findings += declared.refused()
@@ -190,7 +190,7 @@ class _Declared:
         """Finds what an absolute path of another machine means, by its end."""
         return PictureFinder(self.source.root, self.roots)
 
-    def find(self, text: str, place: str) -> Path | None:
+    def find(self, text: str, split: str, place: str) -> Path | None:
         """Return the folder or text file that is named; None, and a finding, where it is missing."""
         tried = list(dict.fromkeys(self._candidates(text)))
         there = [candidate for candidate in tried if candidate.exists()]
@@ -207,7 +207,7 @@ class _Declared:
             return elsewhere
         problem = must_be(place, "an existing folder or text file", text)
         hint = f"looked for at {', '.join(map(str, tried))}"
-        if place.startswith("train"):
+        if split == "train":
             hint += "; correct it there, or --image-root DIR looks for it in DIR too"
             if (self.source.root / IMAGES).is_dir():
                 hint += f"; without train and val there, {IMAGES}/ is read as it lies"

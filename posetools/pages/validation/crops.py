@@ -1,14 +1,12 @@
 """What a finding is about, cut out of its picture: a small picture as a data URI.
 
 A finding names a file and a place in it: an object, or a picture of the COCO file. Entries that break the file's model
-are not in its columns; their box and points are then read from the file as far as they are numbers. A finding on two
-pictures names the second in its message, in the words that posetools.checks writes.
+are not in its columns; their box and points are then read from the file as far as they are numbers.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,16 +18,14 @@ from posetools.checks.validate import CheckedData
 from posetools.core.coco_document import CocoDocument, read_document
 from posetools.core.findings import Finding
 from posetools.core.geometry import Floats, xyxy_from_xywh
+from posetools.core.place import Origin
+from posetools.errors import Place
 from posetools.formats.coco.sources import safe_name
-from posetools.formats.coco.table import CocoTable
 from posetools.pages.cutouts import WRONG, cut_out, open_upright, region_of
 from posetools.pages.sealed import data_uri
 
-# Points that a message names are ringed, unless it names most of them.
+# The keypoints of a finding are ringed, unless these are most of them.
 _MOST_RINGED = 3
-_PAIRS = ("E126", "W206", "W220", "W221")
-_PLACE = re.compile(r"(images|annotations)\[(\d+)\]")
-_OTHER = re.compile(r"\((?:([^():]+): )?images\[(\d+)\] ")
 
 
 class Crop(NamedTuple):
@@ -60,15 +56,13 @@ class Cropper:
 
     def crops(self, finding: Finding) -> tuple[Crop, ...]:
         """Return pictures of what a finding is about: none, one, or the two that are alike."""
-        skeleton, message = self._checked.skeleton, finding.message
-        names = [name for name in skeleton.names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", message)]
-        ringed = names if len(names) <= _MOST_RINGED else []
+        ringed = finding.keypoints if len(finding.keypoints) <= _MOST_RINGED else ()
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
 
     def object_crop(self, split: str, row: int) -> Crop | None:
         """Return a picture of one of a split's sound objects; None where its image cannot be read."""
-        return self._draw(self._object(split, row), [])
+        return self._draw(self._object(split, row), ())
 
     def _object(self, split: str, row: int) -> _Spot:
         objects = self._checked.objects[split]
@@ -76,22 +70,17 @@ class Cropper:
         return _Spot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
 
     def _spots(self, finding: Finding) -> Iterator[_Spot]:
-        split, place = self._splits.get(finding.file), _PLACE.match(finding.place)
-        if split is None or place is None:
-            return
-        first = self._spot(split, place[1], int(place[2]))
-        if first:
-            yield first
-        other = _OTHER.search(finding.message) if finding.code in _PAIRS else None
-        if other:
-            files = {table.path.name: each for each, table in self._checked.tables.items()}
-            second = self._spot(files.get(other[1] or "", split), "images", int(other[2]))
-            if second:
-                yield second
+        for at in (Origin(finding.file, finding.place), finding.other):
+            spot = self._spot(at.file, at.place) if at else None
+            if spot:
+                yield spot
 
-    def _spot(self, split: str, kind: str, position: int) -> _Spot | None:
-        table, objects = self._checked.tables[split], self._checked.objects[split]
-        if kind == "images":
+    def _spot(self, file: str, place: str) -> _Spot | None:
+        split = self._splits.get(file)
+        if split is None or not isinstance(place, Place) or place.kind not in ("images", "annotations"):
+            return None
+        table, objects, position = self._checked.tables[split], self._checked.objects[split], place.position
+        if place.kind == "images":
             row = _row(table.images.position, position)
             if row is None:
                 return None
@@ -101,13 +90,13 @@ class Cropper:
         row = _row(table.annotations.position, position)
         at = None if row is None else _row(objects.rows, row)
         if at is None:
-            return self._raw(split, table, position)
+            return self._raw(split, position)
         return self._object(split, at)
 
-    def _raw(self, split: str, table: CocoTable, position: int) -> _Spot | None:
+    def _raw(self, split: str, position: int) -> _Spot | None:
         """Return the place of an annotation that breaks the model, as far as the file tells it."""
         if split not in self._documents:
-            self._documents[split] = read_document(table.path)
+            self._documents[split] = read_document(self._checked.tables[split].path)
         name = self._documents[split].image_name("annotations", position)
         if name is None:
             return None
@@ -119,7 +108,7 @@ class Cropper:
         keypoints = np.zeros((1, k, 3)) if points is None else points.reshape(1, k, 3)
         return _Spot(split, name, xyxy_from_xywh(box[None]), keypoints, bool((box[2:] <= 0).any()))
 
-    def _draw(self, spot: _Spot, ringed: list[str]) -> Crop | None:
+    def _draw(self, spot: _Spot, ringed: Sequence[str]) -> Crop | None:
         name = safe_name(spot.name)
         opened = open_upright(self._checked.folder / name) if name else None
         if opened is None:

@@ -210,13 +210,15 @@ def _run(number: int, folder: Path) -> Exception | signal.Signals | None:
 
 def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder: Path) -> PosetoolsError:
     """Return the one error to raise: why the first process that failed did."""
-    number, going_on = planned.processes, how_to_go_on(planned.stage, planned.work_dir)
-    errors: dict[Path, tuple[str, int]] = {path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")}
+    number, (kept, way) = planned.processes, how_to_go_on(planned.stage, planned.work_dir)
+    errors: dict[Path, tuple[str, str, int]] = {
+        path: pickle.loads(path.read_bytes()) for path in folder.glob("*.error")
+    }
     if isinstance(trouble, signal.Signals):
-        stopped = [text for _, (text, status) in sorted(errors.items()) if status == StoppedError.exit_status]
+        stopped = [said for _, (*said, status) in sorted(errors.items()) if status == StoppedError.exit_status]
         if trouble is signal.SIGINT and stopped:
-            return StoppedError(stopped[0])
-        return _with_status(StoppedError(f"stopped by {trouble.name}\n  {going_on}"), 128 + trouble)
+            return StoppedError(*stopped[0])
+        return _with_status(StoppedError(f"stopped by {trouble.name}\n  {kept}", way), 128 + trouble)
     failures = dict(getattr(trouble, "failures", {}))
     killed = {
         rank: signal.Signals(-failure.exitcode)
@@ -226,10 +228,10 @@ def _error(trouble: Exception | signal.Signals | None, planned: RunPlan, folder:
     # Whoever dies without a word takes the others' connections along, of which they then complain.
     for rank, by in killed.items():
         why = "; the machine's memory may have been full" if by == signal.SIGKILL else ""
-        return RunError(f"training failed: process {rank} of {number} was killed by {by.name}{why}\n  {going_on}")
+        return RunError(f"training failed: process {rank} of {number} was killed by {by.name}{why}\n  {kept}", way)
     if errors:
-        text, status = errors[min(errors, key=lambda path: path.stat().st_mtime_ns)]
-        return _with_status(RunError(text), status)
+        happened, way, status = errors[min(errors, key=lambda path: path.stat().st_mtime_ns)]
+        return _with_status(RunError(happened, way), status)
     for rank, failure in failures.items():
         last = _last_line(folder / f"process{rank}.log")
         return RunError(f"training failed: process {rank} of {number} ended with status {failure.exitcode}: {last}")

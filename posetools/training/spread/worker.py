@@ -19,7 +19,7 @@ from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from posetools.errors import PosetoolsError, StoppedError
+from posetools.errors import PosetoolsError, RunError, StoppedError
 from posetools.training.hooks import SilentListener, TrainStatus
 from posetools.training.spread.launch import CHANNEL, RUN
 
@@ -56,14 +56,15 @@ def main(folder: Path, parent: int) -> int:
         _train(folder)
     except PosetoolsError as exc:
         traceback.print_exc()
-        failed = (str(exc), exc.exit_status)
+        happened, way = (exc.happened, exc.way) if isinstance(exc, RunError) else (str(exc), "")
+        failed = (happened, way, exc.exit_status)
     except KeyboardInterrupt:
         # Importing what the run is made of takes a while, in which the user may stop it already.
-        failed = ("stopped", StoppedError.exit_status)
+        failed = ("stopped", "", StoppedError.exit_status)
     else:
         return 0
     (folder / f"{name}.error").write_bytes(pickle.dumps(failed))
-    return failed[1]
+    return failed[2]
 
 
 def _train(folder: Path) -> None:

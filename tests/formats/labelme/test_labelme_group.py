@@ -238,7 +238,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
     rows = shapes.read(parsed.shapes)
     reported = [
         int(index)
-        for finding in shapes.findings
+        for finding in shapes.report.findings
         if finding.severity is Severity.ERROR
         for index in re.findall(r"shapes\[(\d+)\]", finding.place)
     ]
@@ -246,7 +246,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
     points = sum(v > 0 for row in rows for _, _, v in row.keypoints)
     doubles = [
         int(index)
-        for finding in shapes.findings
+        for finding in shapes.report.findings
         if "the outlines of objects" in finding.message
         for index in re.findall(r"shapes\[(\d+)\]", finding.place)
         if f"shapes[{index}]" not in {row.place for row in rows}
