@@ -118,7 +118,7 @@ def asked(source: Path, out: Path, workers: int) -> Any:
     """Return what is asked of posetools, with all loaded that it takes: formats are loaded when they are looked up."""
     from posetools.datasets.convert import ConvertRequest
     from posetools.formats import FORMATS
-    from posetools.formats.base import ReadOptions
+    from posetools.formats.options import ReadOptions
 
     return ConvertRequest(
         sources=(source,),

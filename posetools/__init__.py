@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from posetools.datasets.resplit import resplit as split
     from posetools.errors import PosetoolsError
     from posetools.evaluation.run import EvalRequest, evaluate
-    from posetools.formats.base import ReadOptions
+    from posetools.formats.options import ReadOptions
     from posetools.pairs.open import PipelineOptions, open_pair
     from posetools.pairs.pipeline import PosePipeline
     from posetools.recipes.emit import emit_pair
@@ -41,7 +41,7 @@ _PLACES = {
     "PoseResult": "runtime.results.PoseResult",
     "PosetoolsError": "errors.PosetoolsError",
     "ReadError": "datasets.io.ReadError",
-    "ReadOptions": "formats.base.ReadOptions",
+    "ReadOptions": "formats.options.ReadOptions",
     "RecipeOptions": "recipes.options.RecipeOptions",
     "Skeleton": "core.skeleton.Skeleton",
     "TrainRequest": "training.request.TrainRequest",

@@ -11,7 +11,7 @@ from posetools.checks.validate import validate
 from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.options import RecipeOptions
 from tests.build import without_split

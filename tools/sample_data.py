@@ -12,7 +12,7 @@ from pathlib import Path
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.recipes.emit import emit_pair
 from posetools.recipes.machine import GIB, Gpu, Machine
 from posetools.recipes.options import RecipeOptions

@@ -19,7 +19,7 @@ from posetools.errors import RequestError, counted, must_be
 
 if TYPE_CHECKING:
     from posetools.datasets.convert import ConvertRequest, ConvertResult
-    from posetools.formats.base import ReadOptions
+    from posetools.formats.options import ReadOptions
 
 _source = partial(typer.Option, rich_help_panel="What the source says")
 _split = partial(typer.Option, rich_help_panel="The split")
@@ -280,7 +280,7 @@ def _labels(
     hidden_flag: Sequence[str] | None,
     attribute: Sequence[str] | None,
 ) -> ReadOptions:
-    from posetools.formats.base import ReadOptions
+    from posetools.formats.options import ReadOptions
 
     read = ReadOptions(names=pairs(names or ()), ignore=frozenset(ignore or ()), label_pattern=label_pattern)
     return replace(

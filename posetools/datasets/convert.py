@@ -23,10 +23,10 @@ from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.files.urls import absolute
 from posetools.files.walking import walked_once
 from posetools.formats import FORMATS, check_way, told_format
-from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.joined import joined
 from posetools.formats.losses import Loss, losses
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.sources.code_pages import check_encoding
 from posetools.formats.sources.scratch import check_images, scratch_folder

@@ -20,8 +20,8 @@ from posetools.core.record import count, findings_sections
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, counted, quoted
 from posetools.files.disk import Transfer, staged_folder, write_json
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
+from posetools.formats.options import ReadOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from posetools.files.disk import Transfer, staged_folder, write_json
 from posetools.files.urls import as_path
 from posetools.files.walking import walked_once
 from posetools.formats import FORMATS, check_way, told_format
-from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.joined import joined
 from posetools.formats.losses import losses
+from posetools.formats.options import ReadOptions
 from posetools.formats.sources.seen import check_source
 from posetools.formats.sources.zip_sources import check_inside
 from posetools.formats.unknown_labels import one_table

@@ -30,9 +30,9 @@ from posetools.datasets.derived import check_source, read_set, refuse_errors
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError, must_be, quoted
 from posetools.formats import told_format
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.coco.sources import picture_folders
+from posetools.formats.options import ReadOptions
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress, silent
 

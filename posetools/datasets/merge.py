@@ -31,8 +31,8 @@ from posetools.datasets.derived import SetReading, read_set, refuse_errors, writ
 from posetools.errors import InputError, RequestError, counted, first_lines, must_be, printable, quoted
 from posetools.files.disk import Transfer
 from posetools.files.names import unique_names
-from posetools.formats.base import ReadOptions
 from posetools.formats.labels import settled
+from posetools.formats.options import ReadOptions
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress, silent
 

@@ -30,10 +30,10 @@ from posetools.errors import InputError, RequestError, first_names, show_value
 from posetools.files.disk import read_bytes, write_text
 from posetools.files.urls import is_url
 from posetools.files.walking import files_ending
-from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.labelme.model import BadShape
 from posetools.formats.labelme.pages import some_reading
+from posetools.formats.options import ReadOptions
 from posetools.formats.sources.code_pages import is_utf8
 
 SKELETON_FILE = "skeleton.yaml"

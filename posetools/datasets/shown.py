@@ -23,9 +23,9 @@ from posetools.datasets.derived import check_source
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import Place, RequestError, must_be
 from posetools.formats import told_format
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.coco.sources import safe_name
+from posetools.formats.options import ReadOptions
 from posetools.progress import Progress
 
 

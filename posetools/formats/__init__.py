@@ -12,8 +12,8 @@ from posetools.errors import RequestError, first_names, must_be
 
 if TYPE_CHECKING:
     from posetools.files.disk import Transfer
-    from posetools.formats.base import ReadOptions
     from posetools.formats.entry import Format
+    from posetools.formats.options import ReadOptions
 
 # Sources that a message names, and lines that say what is in them.
 _NAMED, _LINES = 3, 12

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from posetools.core.dataset import Split
 from posetools.core.skeleton import Skeleton
 from posetools.files.disk import Transfer
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult, join
 from posetools.formats.shards import ShardReading
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, must_be
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.label_hints import Advice, as_typed
+from posetools.formats.options import ReadOptions
 from posetools.formats.unknown_labels import UnknownLabel
 from posetools.formats.wildcards import LabelNames, LabelSet
 

@@ -12,9 +12,9 @@ import pytest
 from posetools.checks.validate import validate
 from posetools.core.findings import Finding
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco import repair as coco_repair
 from posetools.formats.coco.repair import prepare
+from posetools.formats.options import ReadOptions
 from tests.cli.run import run
 from tests.coco_sample import write_sample
 

@@ -22,9 +22,9 @@ from posetools.files import walking
 from posetools.files.disk import Transfer
 from posetools.formats import FORMATS
 from posetools.formats import result as result_module
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.labelme import format as labelme
+from posetools.formats.options import ReadOptions
 from posetools.imaging.header import read_header
 from tests.build import make_dataset, make_picture, without_split
 from tests.converting import NAMES, contents, convert_one, instances, labelme_source, write_source, written

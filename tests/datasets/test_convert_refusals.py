@@ -11,7 +11,7 @@ import pytest
 
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import PosetoolsError, RequestError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.converting import contents, convert_one, instances, labelme_source
 
 Setting = Callable[[Path], dict[str, Any]]

@@ -12,7 +12,7 @@ import pytest
 from posetools.checks.validate import validate
 from posetools.files.urls import UrlPath, as_path
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.cli.run import run
 from tests.coco_sample import edit, write_sample
 from tests.converting import contents, convert_one, labelme_source

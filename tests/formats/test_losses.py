@@ -13,9 +13,9 @@ import pytest
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Part
 from posetools.formats.losses import TITLES, losses
+from posetools.formats.options import ReadOptions
 from tests.build import make_dataset
 from tests.cli.run import run
 

@@ -16,7 +16,7 @@ from posetools.core.findings import Finding
 from posetools.core.skeleton import dump_skeleton, parse_skeleton, read_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.prediction.read import read_predictions
 from tests.fuzz.samples import CAR8
 

@@ -15,8 +15,8 @@ from posetools.core.skeleton import load_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.datasets.own_skeleton import own_skeleton
 from posetools.errors import RequestError
-from posetools.formats.base import ReadOptions
 from posetools.formats.labelme.write import is_untouched
+from posetools.formats.options import ReadOptions
 from posetools.labeling.prelabel import PrelabelReport, plan_prelabels, prelabel
 from posetools.pairs.pipeline import PosePipeline
 from tests.build import make_picture

@@ -20,8 +20,8 @@ from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, load_skeleton
 from posetools.datasets.shown import Labelled
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.write import write_split
+from posetools.formats.options import ReadOptions
 from posetools.labeling.prelabel import plan_prelabels, prelabel
 from posetools.labeling.review.choose import ReviewRequest, ReviewResult, check_review, review
 from posetools.labeling.review.data import Candidate, Candidates

@@ -21,10 +21,10 @@ from posetools.core.dataset import Dataset
 from posetools.core.geometry import xyxy_from_yolo
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.deeplabcut import format as deeplabcut
 from posetools.formats.labelme import format as labelme
+from posetools.formats.options import ReadOptions
 from tests.build import make_dataset
 
 # Other people's code warns of what its own neighbours have changed.

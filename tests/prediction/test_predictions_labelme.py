@@ -12,7 +12,7 @@ import pytest
 
 import posetools.formats.labelme.format as labelme
 from posetools.errors import OutputError, RequestError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.imaging.frames import read_picture
 from posetools.prediction.write import LabelmeWriter, check_labelme_names
 from posetools.runtime.results import PoseResult

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from posetools.checks.validate import validate
-from posetools.formats.base import ReadOptions
 from posetools.formats.labelme import format as labelme
+from posetools.formats.options import ReadOptions
 from posetools.formats.yolo_pose import format as yolo_pose
 from posetools.scale.cluster import Cluster
 from tests.build import make_dataset

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.synth import render_set
 
 SIZE = (160, 120)

@@ -14,8 +14,8 @@ from typing import Any
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.errors import first_names, show_value
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.model import Note, drawn_box, raw_place
+from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import number_in
 
 # A keypoint's own box is this small beside that of its object; a larger one is no point.

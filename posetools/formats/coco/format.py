@@ -47,12 +47,12 @@ from pathlib import Path
 
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.read import read_file, shards_of
 from posetools.formats.coco.sources import PictureLookup, TrustedPictures, detect, files_of, root_of, without_twins
 from posetools.formats.coco.write import write, write_split
 from posetools.formats.entry import Format
 from posetools.formats.labels import settled
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult, join
 from posetools.formats.shards import ShardReading, shard_of
 

@@ -17,11 +17,11 @@ import numpy as np
 
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be, show_value
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.coco.table import CocoTable
 from posetools.formats.coco.values import MARK
 from posetools.formats.labels import is_category
+from posetools.formats.options import ReadOptions
 
 # Fractions are up to 1, and a little more for points that are outside.
 _EDGE = 1.5

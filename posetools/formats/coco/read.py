@@ -20,7 +20,6 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be, quoted
 from posetools.files.disk import read_json
 from posetools.files.urls import heads
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.flat import join_categories
 from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
 from posetools.formats.coco.model import LABELED, CocoCategory, Note
@@ -37,6 +36,7 @@ from posetools.formats.coco.table import (
 from posetools.formats.coco.values import NOT_FOUND, plain_values
 from posetools.formats.joined import Repeated
 from posetools.formats.labels import unknown_label
+from posetools.formats.options import ReadOptions
 from posetools.formats.shards import ImageSource, ShardReading
 from posetools.scale.shards import SHARD, cut
 

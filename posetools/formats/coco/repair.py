@@ -28,7 +28,6 @@ from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xywh_from_xyxy
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
 from posetools.errors import show_value
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.model import (
     LABELED,
     MIN_AREA,
@@ -43,6 +42,7 @@ from posetools.formats.coco.model import (
 )
 from posetools.formats.joining.made_boxes import HINT, Completed, ThinBox, box_round, complete
 from posetools.formats.labels import is_category
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import Corners
 
 OF_OBJECTS = frozenset({"E104", "E105", "E115"})

@@ -33,11 +33,11 @@ from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, RequestError, must_be
 from posetools.files.disk import read_bytes
-from posetools.formats.base import ReadOptions
 from posetools.formats.custom.mapping import Mapping, read_mapping
 from posetools.formats.custom.objects import PictureRows, TableRow
 from posetools.formats.entry import Format
 from posetools.formats.labels import settled
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources

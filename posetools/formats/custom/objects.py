@@ -20,11 +20,11 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xyxy_from_xywh, xyxy_from_yolo
 from posetools.core.skeleton import Skeleton
 from posetools.errors import Place, must_be
-from posetools.formats.base import ReadOptions
 from posetools.formats.custom.mapping import Mapping as TableMapping
 from posetools.formats.custom.mapping import Units, cell_text
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import unknown_label
+from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import Corners, PointXYV, Row
 

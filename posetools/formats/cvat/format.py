@@ -46,7 +46,6 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, must_be
 from posetools.files.disk import Transfer, transfer, unmarked
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.sources import PictureLookup, split_in
 from posetools.formats.cvat.document import parse_document, told_missing
 from posetools.formats.cvat.model import CvatImage
@@ -58,6 +57,7 @@ from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
 from posetools.formats.joining.wording import Wording
 from posetools.formats.labels import settled
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import SourceFile, list_sources, parsed, without_entry

@@ -42,7 +42,6 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import ReadOptions
 from posetools.formats.deeplabcut.table import (
     ONLY,
     Column,
@@ -57,6 +56,7 @@ from posetools.formats.deeplabcut.twins import Twins
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import settled, unknown_label
+from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of

@@ -22,7 +22,7 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import box_from_keypoints
 from posetools.core.place import Origin
 from posetools.errors import counted
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import Corners, PointXYV
 
 LEAST_SHARE = 0.05

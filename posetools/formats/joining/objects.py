@@ -24,7 +24,6 @@ from typing import TypeVar
 
 from posetools.core.skeleton import Skeleton
 from posetools.errors import Place, must_be
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.boxes_and_points import (
     NEAR,
     SHOWN,
@@ -41,6 +40,7 @@ from posetools.formats.joining.shape_labels import Group, Labels, Together
 from posetools.formats.joining.sorting import Sorter
 from posetools.formats.joining.wording import Report
 from posetools.formats.labelme.model import AnyShape
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import Corners, PointXYV, Row
 
 # The group of everything, where an image shows one object.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, must_be
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 
 
 class Misnamed(NamedTuple):

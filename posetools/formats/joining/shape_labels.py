@@ -10,11 +10,11 @@ from typing import NamedTuple, TypeAlias
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, must_be
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.label_hints import Advice, Extended, advice, extended
 from posetools.formats.joining.ordered import Order, stated_order
 from posetools.formats.joining.visibility_words import Statement, Unclear, agreed, of_flags, of_key, of_text, of_word
 from posetools.formats.labelme.model import SoundShape
+from posetools.formats.options import ReadOptions
 
 
 class Together(NamedTuple):

@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from posetools.core.skeleton import Skeleton
-from posetools.formats.base import ReadOptions
 from posetools.formats.joined import SameCause
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Group, Labels
 from posetools.formats.joining.wording import Report, Wording
 from posetools.formats.labelme.model import AnyShape, BadShape, Shape
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 
 

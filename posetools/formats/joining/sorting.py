@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.boxes_and_points import (
     Box,
     Kind,
@@ -29,6 +28,7 @@ from posetools.formats.joining.visibility_words import SEEN, Unclear, says_of_vi
 from posetools.formats.joining.wording import Report
 from posetools.formats.labelme.model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
+from posetools.formats.options import ReadOptions
 
 # Shapes that hold several points, and say of none what it is.
 _LISTS = frozenset({"linestrip", "line", "polyline", "points", "point"})

@@ -46,7 +46,6 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, must_be
 from posetools.files.disk import Transfer, read_json, transfer
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco.sources import split_in
 from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, SameCause, not_carried
@@ -57,6 +56,7 @@ from posetools.formats.label_studio.model import Task, is_export, parse_document
 from posetools.formats.label_studio.shapes import shapes_of
 from posetools.formats.label_studio.write import INTERFACE, TASKS, interface_text, tasks_text
 from posetools.formats.labels import settled
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import Located, Unsettled, check_size, name_below

@@ -19,8 +19,8 @@ from PIL import Image as Pillow
 from posetools.core.findings import Finding
 from posetools.errors import InputError, counted
 from posetools.files.disk import digest_of, portable_path
-from posetools.formats.base import ReadOptions
 from posetools.formats.labelme.model import Document
+from posetools.formats.options import ReadOptions
 from posetools.formats.sources.image_names import named_in
 from posetools.formats.sources.locate import FoundAs
 from posetools.formats.sources.scratch import write_scratch

@@ -38,7 +38,6 @@ from posetools.errors import InputError
 from posetools.files.disk import Transfer, read_bytes, transfer
 from posetools.files.urls import real
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.joined import UNLABELED, SameCause
 from posetools.formats.joining.shape_labels import Labels
@@ -48,6 +47,7 @@ from posetools.formats.labelme.pages import settle, some_reading
 from posetools.formats.labelme.read import ShardReader
 from posetools.formats.labelme.write import Drawn, labelme_document, labelme_text
 from posetools.formats.labels import settled
+from posetools.formats.options import ReadOptions
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import PictureFinder
 from posetools.formats.target import check_holdable, put_text, slices

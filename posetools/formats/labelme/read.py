@@ -22,7 +22,6 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import marked_encoding, portable_path, read_bytes
 from posetools.files.urls import as_path, fetched, heads, is_url, real
-from posetools.formats.base import ReadOptions
 from posetools.formats.joined import repaired
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
@@ -32,6 +31,7 @@ from posetools.formats.labelme.embedded import Shown, embedded_image
 from posetools.formats.labelme.list import Folder, Source
 from posetools.formats.labelme.model import Document, QuickDocument, QuickShape, parse_document, quick_document
 from posetools.formats.labelme.write import is_untouched
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ImageSource, Object, ShardBuilder, ShardReading, split_by_folders
 from posetools.formats.sources.code_pages import is_utf8

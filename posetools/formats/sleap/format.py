@@ -40,11 +40,11 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import MissingExtraError, OutputError, RequestError, first_line, must_be, show_value
 from posetools.files.disk import Transfer, transfer
 from posetools.files.walking import files_ending
-from posetools.formats.base import ReadOptions
 from posetools.formats.deeplabcut.h5 import harmful_array
 from posetools.formats.entry import Format
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import settled, unknown_label
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading, PointXYV, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sleap.frames import Videos

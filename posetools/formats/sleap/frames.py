@@ -31,8 +31,8 @@ from posetools.core.findings import Finding
 from posetools.errors import InputError, RequestError, first_line, must_be, show_value
 from posetools.files.disk import portable_path
 from posetools.files.walking import walk_files
-from posetools.formats.base import ReadOptions
 from posetools.formats.deeplabcut.h5 import harmful_array, has_room
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.sources.image_names import agreement
 from posetools.formats.sources.locate import is_sane

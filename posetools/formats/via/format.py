@@ -39,13 +39,13 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError
 from posetools.files.disk import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.files.walking import files_to_detect
-from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.joined import Repeated, repaired
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import read_shapes
 from posetools.formats.joining.wording import Wording
 from posetools.formats.labels import settled
+from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.image_names import named_in

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from posetools.core.findings import Finding
 from posetools.errors import Place
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.labelme.model import AnyShape, BadShape
+from posetools.formats.options import ReadOptions
 from posetools.formats.via.model import Entry
 from posetools.formats.via.regions import Region, Roles
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.ordered import Misnamed, in_skeleton
 from posetools.formats.labels import is_category
+from posetools.formats.options import ReadOptions
 from posetools.formats.yolo_pose.data_yaml import Source
 
 

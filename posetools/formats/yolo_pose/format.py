@@ -51,10 +51,10 @@ from posetools.core.geometry import (
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
-from posetools.formats.base import ReadOptions
 from posetools.formats.entry import Format
 from posetools.formats.joined import Repeated, SameCause, repaired
 from posetools.formats.labels import is_category, settled, unknown_label
+from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, Row
 from posetools.formats.shards import ShardReading, shard_of

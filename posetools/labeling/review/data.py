@@ -22,9 +22,9 @@ from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
 from posetools.formats import FORMATS
-from posetools.formats.base import ReadOptions
 from posetools.formats.labelme import format as labelme
 from posetools.formats.labelme.write import is_untouched
+from posetools.formats.options import ReadOptions
 from posetools.imaging.header import is_picture, open_decoded, read_header
 from posetools.pairs.pipeline import PosePipeline
 from posetools.prediction.predict import each_predicted

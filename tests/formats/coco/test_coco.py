@@ -17,9 +17,9 @@ from posetools.core.geometry import xywh_from_xyxy, xyxy_from_xywh
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions
 from posetools.formats.coco import format as coco
 from posetools.formats.coco.sources import split_in
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.build import make_dataset, make_picture
 from tests.coco_sample import Document, edit, make_sample, other_skeleton, write_sample

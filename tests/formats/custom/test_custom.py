@@ -16,8 +16,8 @@ from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions
 from posetools.formats.custom import format as custom
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.build import make_dataset, make_picture
 from tests.cli.run import run

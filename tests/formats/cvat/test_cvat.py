@@ -11,7 +11,7 @@ import pytest
 import posetools.formats.cvat.format as cvat
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.build import make_picture
 

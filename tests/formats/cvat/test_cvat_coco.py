@@ -10,7 +10,7 @@ import pytest
 
 import posetools.formats.coco.format as coco
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.build import make_picture
 
 CAR8 = load_skeleton("car8")

@@ -18,7 +18,7 @@ from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.build import make_dataset, make_picture, without_split
 from tests.formats.cvat.test_cvat import LFT, LRT, SIZE, box, document, image, point, save, skeleton, tag
 

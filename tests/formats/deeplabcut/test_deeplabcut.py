@@ -18,9 +18,9 @@ from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, MissingExtraError, RequestError
-from posetools.formats.base import ReadOptions
 from posetools.formats.deeplabcut import format as deeplabcut
 from posetools.formats.deeplabcut.h5 import read_frame
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.build import make_dataset, make_picture
 from tests.formats.deeplabcut.test_hdf5 import strange_floats

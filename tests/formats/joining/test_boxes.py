@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.made_boxes import LEAST_PIXELS, ThinBox, box_round, complete
+from posetools.formats.options import ReadOptions
 from tests.build import make_picture
 from tests.cli.run import run
 

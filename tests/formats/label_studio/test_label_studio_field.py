@@ -14,10 +14,10 @@ import pytest
 
 import posetools.formats.label_studio.format as label_studio
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.label_studio.model import parse_document
 from posetools.formats.label_studio.shapes import brush_extent, shapes_of
+from posetools.formats.options import ReadOptions
 from tests.build import make_picture
 from tests.formats.cvat.test_cvat_field import convert, dog
 from tests.formats.label_studio.test_label_studio import Json, choice, dot, entry, rect, task

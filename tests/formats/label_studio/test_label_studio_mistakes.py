@@ -9,7 +9,7 @@ import pytest
 
 import posetools.formats.label_studio.format as label_studio
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.build import make_picture
 from tests.formats.label_studio.test_label_studio import SIZE, save, texts, valid
 from tests.formats.labelme.test_labelme_mistakes import change

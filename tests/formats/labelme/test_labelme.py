@@ -14,7 +14,7 @@ import posetools.formats.labelme.format as labelme
 from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.build import make_picture
 

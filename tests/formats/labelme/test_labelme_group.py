@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from posetools.core.findings import Severity
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.wording import Report
 from posetools.formats.labelme.model import AnyShape, Document, QuickShape, Shape, parse_document
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.formats.labelme.test_labelme import Json, box, codes, document, message, point, read, visibility
 

@@ -10,7 +10,7 @@ import pytest
 
 import posetools.formats.labelme.format as labelme
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.build import make_picture
 from tests.formats.labelme.test_labelme import SIZE, Json, box, read, save, valid
 

@@ -15,9 +15,9 @@ from posetools.core.skeleton import dump_skeleton
 from posetools.core.skeleton_draft import draft_skeleton
 from posetools.datasets.convert import ConvertRequest, ConvertResult, convert
 from posetools.errors import RequestError
-from posetools.formats.base import ReadOptions
 from posetools.formats.labelme.model import Document
 from posetools.formats.labelme.pages import some_reading
+from posetools.formats.options import ReadOptions
 from tests.build import make_dataset, make_picture
 from tests.cli.run import run
 from tests.converting import convert_one, instances, write_source, written

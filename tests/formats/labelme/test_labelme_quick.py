@@ -16,8 +16,8 @@ import posetools.formats.labelme.format as labelme
 import posetools.formats.labelme.read as labelme_read
 from posetools.core.findings import Finding
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
 from posetools.formats.labelme.model import Document, QuickShape, Shape, parse_document, quick_document, slow_document
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 
 CAR8 = load_skeleton()

@@ -18,7 +18,7 @@ from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, OutputError
 from posetools.files.disk import Transfer
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.build import make_dataset, make_picture
 from tests.formats.labelme.test_labelme import box, document, save, valid
 

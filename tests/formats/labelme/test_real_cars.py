@@ -10,7 +10,7 @@ import pytest
 import posetools.formats.labelme.format as labelme
 from posetools.core.findings import has_errors
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 
 FOLDER = Path(__file__).resolve().parents[3].parent / "shared" / "real_cars"
 

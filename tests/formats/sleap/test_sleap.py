@@ -17,7 +17,7 @@ import pytest
 from posetools.core.dataset import Dataset
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, MissingExtraError, RequestError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.sleap import format as sleap
 from tests.build import make_dataset, make_picture

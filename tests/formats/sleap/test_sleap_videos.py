@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as Pillow
 
 from posetools.core.skeleton import Skeleton, read_skeleton
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.sleap import format as sleap
 from posetools.formats.sources.scratch import scratch_folder

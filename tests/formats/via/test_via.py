@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from posetools.core.skeleton import load_skeleton
 from posetools.datasets.convert import ConvertRequest, convert
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.via import format as via
 from posetools.formats.via.model import COLUMNS

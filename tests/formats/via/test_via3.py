@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.via import format as via
 from tests.build import make_picture
 from tests.cli.run import run

@@ -14,7 +14,7 @@ import posetools.formats.yolo_pose.format as yolo_pose
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
 from posetools.formats import told_format
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from tests.build import make_picture
 from tests.cli.run import run

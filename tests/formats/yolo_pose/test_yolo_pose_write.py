@@ -18,7 +18,7 @@ from posetools.core.findings import Severity
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import InputError, RequestError
-from posetools.formats.base import ReadOptions
+from posetools.formats.options import ReadOptions
 from tests.build import make_dataset, make_picture, without_split
 from tests.formats.yolo_pose.test_yolo_pose import LINE, declare, put, read
 
