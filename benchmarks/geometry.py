@@ -27,21 +27,21 @@ from pathlib import Path  # noqa: E402
 import numpy as np  # noqa: E402
 
 from posetools.checks.rigid.geometry import LEAST_POINTS, Geometry, study  # noqa: E402
-from posetools.checks.rigid.template import Rigid, rigid  # noqa: E402
+from posetools.checks.rigid.template import Body, rigid  # noqa: E402
 from posetools.core.geometry import Bools, Floats, Ints  # noqa: E402
 from posetools.core.skeleton import load_skeleton  # noqa: E402
 from posetools.synth.camera import Screen, rasterise, to_screen  # noqa: E402
 from posetools.synth.picture import LEAST_SEEN, label_box, label_keypoints, seen_shares  # noqa: E402  # noqa: E402
-from posetools.synth.sample import FULL, PLAIN, Variety, sample_scene  # noqa: E402
+from posetools.synth.sample import FULL_VARIETY, PLAIN, Variety, sample_scene  # noqa: E402
 
 NOISE = 2.0
 ONE_IN = 20
 SHIFT = (0.15, 0.4)
 KINDS = ("none", "mirrored", "exchanged", "misplaced")
 SETS: dict[str, tuple[Variety, tuple[int, int]]] = {
-    "full 640x480": (FULL, (640, 480)),
+    "full 640x480": (FULL_VARIETY, (640, 480)),
     "plain 640x480": (PLAIN, (640, 480)),
-    "full 1280x720": (FULL, (1280, 720)),
+    "full 1280x720": (FULL_VARIETY, (1280, 720)),
 }
 
 
@@ -72,7 +72,7 @@ class Cars:
         counts: Ints = (self.keypoints[:, :, 2] > 0).sum(axis=1)
         return counts
 
-    def study(self, template: Rigid) -> Geometry:
+    def study(self, template: Body) -> Geometry:
         """Return what the check says of them."""
         sizes = np.tile(np.array(self.size, dtype=np.float64), (len(self), 1))
         return study(template, self.keypoints, self.boxes, sizes)

@@ -33,7 +33,7 @@ from posetools.core.dataset import Dataset, DatasetBuilder, Image  # noqa: E402
 from posetools.core.geometry import Floats  # noqa: E402
 from posetools.core.place import Origin  # noqa: E402
 from posetools.core.skeleton import load_skeleton  # noqa: E402
-from posetools.evaluation.coco import Kind, Predictions  # noqa: E402
+from posetools.evaluation.coco import EvaluationKind, Predictions  # noqa: E402
 from posetools.evaluation.metrics import box_scores, oks_scores  # noqa: E402
 from tests.coco_cases import STATS, peer_evaluation  # noqa: E402
 
@@ -71,12 +71,14 @@ def seconds(work: Callable[[], list[float]]) -> tuple[float, list[float]]:
     return time.perf_counter() - start, numbers
 
 
-def ours(truth: Dataset, predicted: Predictions, kind: Kind, sigmas: Floats) -> list[float]:
+def ours(truth: Dataset, predicted: Predictions, kind: EvaluationKind, sigmas: Floats) -> list[float]:
     scores = box_scores(truth, predicted) if kind == "bbox" else oks_scores(truth, predicted, sigmas.tolist())
     return [-1.0 if value is None else value for value in scores.as_dict().values()]
 
 
-def theirs(peer: str, truth: Dataset, predicted: Predictions, kind: Kind, sigmas: Floats) -> Callable[[], list[float]]:
+def theirs(
+    peer: str, truth: Dataset, predicted: Predictions, kind: EvaluationKind, sigmas: Floats
+) -> Callable[[], list[float]]:
     evaluation = peer_evaluation(peer, truth, predicted, kind, sigmas)
 
     def work() -> list[float]:
@@ -89,7 +91,7 @@ def theirs(peer: str, truth: Dataset, predicted: Predictions, kind: Kind, sigmas
     return work
 
 
-def compare(truth: Dataset, predicted: Predictions, peer: str, kind: Kind, repeats: int) -> dict[str, object]:
+def compare(truth: Dataset, predicted: Predictions, peer: str, kind: EvaluationKind, repeats: int) -> dict[str, object]:
     sigmas = np.array(truth.skeleton.sigmas)
     work = theirs(peer, truth, predicted, kind, sigmas)
     own, other = [], []

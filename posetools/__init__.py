@@ -32,7 +32,7 @@ __all__ = ["convert", "emit_pair", "evaluate", "open_pair", "read", "render_set"
 __all__ += ["Dataset", "PosePipeline", "PoseResult", "PosetoolsError", "ReadError", "Skeleton", "__version__"]
 __all__ += ["ConvertRequest", "EvalRequest", "PipelineOptions", "ReadOptions", "RecipeOptions", "TrainRequest"]
 
-_PLACES = {
+_EXPORTS = {
     "ConvertRequest": "datasets.convert.ConvertRequest",
     "Dataset": "core.dataset.Dataset",
     "EvalRequest": "evaluation.run.EvalRequest",
@@ -62,9 +62,9 @@ def __getattr__(name: str) -> Any:
     """Load what is exported when it is first asked for: starting the command line must cost nothing."""
     from importlib import import_module
 
-    if name not in _PLACES:
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'posetools' has no attribute {name!r}")
-    module, _, own_name = _PLACES[name].rpartition(".")
+    module, _, own_name = _EXPORTS[name].rpartition(".")
     return getattr(import_module(f"posetools.{module}"), own_name)
 
 

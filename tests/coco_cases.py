@@ -12,10 +12,10 @@ from posetools.core.dataset import Dataset, DatasetBuilder, Image
 from posetools.core.geometry import Floats, Ints, box_area, xywh_from_xyxy
 from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
-from posetools.evaluation.coco import Kind, Predictions
+from posetools.evaluation.coco import EvaluationKind, Predictions
 
 # COCOeval's ``stats`` in the order of BoxScores' and OksScores' fields.
-STATS: dict[Kind, tuple[int, ...]] = {"bbox": (0, 1, 2, 3, 4, 5, 8, 9, 10, 11), "keypoints": tuple(range(10))}
+STATS: dict[EvaluationKind, tuple[int, ...]] = {"bbox": (0, 1, 2, 3, 4, 5, 8, 9, 10, 11), "keypoints": tuple(range(10))}
 
 
 def random_truth(skeleton: Skeleton, rng: np.random.Generator, *, pictures: int, most: int) -> Dataset:
@@ -88,7 +88,7 @@ def peer_stats(
     peer: Literal["pycocotools", "xtcocotools"],
     truth: Dataset,
     predicted: Predictions,
-    kind: Kind,
+    kind: EvaluationKind,
     sigmas: Floats,
     *,
     use_area: bool = True,
@@ -104,7 +104,7 @@ def peer_stats(
 
 
 def peer_evaluation(
-    peer: str, truth: Dataset, predicted: Predictions, kind: Kind, sigmas: Floats, *, use_area: bool = True
+    peer: str, truth: Dataset, predicted: Predictions, kind: EvaluationKind, sigmas: Floats, *, use_area: bool = True
 ) -> Any:
     """Return a peer's COCOeval of labels and predictions, ready to evaluate."""
     if peer == "pycocotools":

@@ -17,7 +17,7 @@ from posetools.core.geometry import Bools, Floats, Ints, clip_boxes, pairwise_io
 from posetools.core.place import Origin
 from posetools.core.skeleton import load_skeleton
 from posetools.evaluation.coco import Predictions
-from posetools.synth.sample import FULL, sample_scene
+from posetools.synth.sample import FULL_VARIETY, sample_scene
 
 CAR8 = load_skeleton("car8")
 SIZE = (1280, 960)
@@ -37,7 +37,7 @@ def cars(pictures: int = 60, seed: int = 0) -> Dataset:
     for number in range(pictures):
         name = f"{number:04}.jpg"
         builder.add_image(Image(name, *SIZE))
-        scene = sample_scene(rng, SIZE, replace(FULL, cars=(0.2, 0.3, 0.3, 0.2), things=False))
+        scene = sample_scene(rng, SIZE, replace(FULL_VARIETY, cars=(0.2, 0.3, 0.3, 0.2), things=False))
         for place, car in enumerate(scene.cars):
             pixels, _ = scene.camera.project(car.keypoints(CAR8))
             outline, _ = scene.camera.project(car.outline())

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 
 from posetools.core.geometry import Floats, Ints
 from posetools.synth.camera import Camera, Screen, rasterise, to_screen
-from posetools.synth.car import RGB, Mesh, cylinder, loft, merge, normals
+from posetools.synth.car import LinearRGB, Mesh, cylinder, loft, merge, normals
 from posetools.synth.picture import label_box, label_keypoints
 
 LABEL = "critter"
@@ -51,8 +51,8 @@ links:
 sigmas: [0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05]
 joint_weights: [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
 """
-# Linear RGB of the parts with keypoints: left ones are cold, right ones warm.
-_PARTS: dict[str, RGB] = {
+# Linear LinearRGB of the parts with keypoints: left ones are cold, right ones warm.
+_PARTS: dict[str, LinearRGB] = {
     "left-ear": (0.02, 0.55, 0.6), "right-ear": (0.85, 0.1, 0.35),
     "left-front-paw": (0.02, 0.1, 0.75), "right-front-paw": (0.85, 0.03, 0.03),
     "left-hind-paw": (0.05, 0.5, 0.08), "right-hind-paw": (0.85, 0.45, 0.02),
@@ -184,11 +184,11 @@ def _critter(rng: np.random.Generator, at: Floats) -> Critter:
 def _tube(spine: Floats, radii: list[float], tint: float) -> Mesh:
     """Return a tube of eight sides from one end of a spine to the other: cold on the left, warm on the right."""
     strips = (_LEFT, _BACK, _BACK, _RIGHT, _RIGHT, _BELLY, _BELLY, _LEFT)
-    colors: list[RGB] = [(tint * red, tint * green, tint * blue) for red, green, blue in strips]
+    colors: list[LinearRGB] = [(tint * red, tint * green, tint * blue) for red, green, blue in strips]
     return loft(_rings(spine, radii), colors, ends=(colors[1], colors[1]))
 
 
-def _rod(foot: Floats, tip: Floats, radii: tuple[float, float], color: RGB) -> Mesh:
+def _rod(foot: Floats, tip: Floats, radii: tuple[float, float], color: LinearRGB) -> Mesh:
     return loft(_rings(np.stack([foot, tip]), list(radii)), [color] * 8, ends=(color, color))
 
 

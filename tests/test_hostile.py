@@ -28,7 +28,7 @@ import pytest
 
 from posetools.errors import InputError, OutputError
 from posetools.formats import FORMATS
-from posetools.formats.deeplabcut.h5 import LARGEST_BYTES, Frame, read_frame
+from posetools.formats.deeplabcut.h5 import LARGEST_BYTES, H5Table, read_frame
 from posetools.formats.sources.zip_sources import ZipSources
 from posetools.imaging.frames import read_picture
 from posetools.imaging.header import read_header
@@ -317,7 +317,7 @@ def test_a_deeplabcut_file_that_would_do_harm_is_refused(tmp_path: Path, kind: s
 @needs_h5py
 def test_the_same_file_without_harm_is_read(tmp_path: Path) -> None:
     frame = read_frame(h5(tmp_path / "a.h5"))
-    assert isinstance(frame, Frame)
+    assert isinstance(frame, H5Table)
     assert frame.heads == {"scorer": ["m", "m"], "bodyparts": ["p", "p"], "coords": ["x", "y"]}
     assert (frame.pictures, frame.values) == ([("labeled-data/one/a.jpg",)], [(1.5, 2.5)])
 

@@ -26,11 +26,11 @@ from posetools.files.urls import TAIL, as_path, contents, heads, is_url, sizes
 from posetools.imaging.header import Header, header_of, without_warnings
 
 # Files that are open ahead of the one that is looked at, and bytes of each that the system is asked for.
-_AHEAD = 16
+_FILES_AHEAD = 16
 _MOST_AHEAD = 1 << 22
 # Bytes that tell pictures of one length apart: a header and the first of the pixels.
 _START = 1 << 14
-_CHUNK = 1 << 18
+_READ_CHUNK = 1 << 18
 
 # An open file, or why it cannot be opened.
 _Opened: TypeAlias = Any
@@ -78,7 +78,7 @@ def digests(paths: Sequence[str]) -> list[str]:
     if _are_urls(paths):
         return [xxhash.xxh3_128_hexdigest(content) if content else "" for content in contents(paths)]
     # Always the same memory: new pages for every file cost as much as the reading.
-    buffer = bytearray(_CHUNK)
+    buffer = bytearray(_READ_CHUNK)
     return [_read(opened, partial(_digest, buffer=buffer)) for _, opened in _opened(paths, _MOST_AHEAD)]
 
 
@@ -108,7 +108,7 @@ def _opened(paths: Sequence[str], wanted: int) -> Iterator[tuple[str, _Opened]]:
     try:
         for path in paths:
             waiting.append((path, _open(path, wanted)))
-            if len(waiting) > _AHEAD:
+            if len(waiting) > _FILES_AHEAD:
                 yield waiting.popleft()
         while waiting:
             yield waiting.popleft()

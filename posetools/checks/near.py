@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from posetools.checks.pictures import Listed
+from posetools.checks.pictures import ListedPicture
 from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Ints
 from posetools.errors import InputError, MissingExtraError, RequestError, must_be
@@ -42,13 +42,13 @@ MOST_DIFFERENT = 20
 # JPEG decodes to an eighth of its size at once; the hash itself looks at 48 x 48 pixels.
 _DRAFT = 4 * FREQUENCIES
 # How many pairs are compared at once: 32 MB of numbers.
-_PAIRS = 1 << 23
+_PAIRS_AT_ONCE = 1 << 23
 # Pictures are decoded in so many threads, and handed to them in batches, so that a stop is not far away.
 _THREADS = min(8, os.cpu_count() or 1)
-_BATCH = 256
+_PICTURE_BATCH = 256
 
 
-def check_near(pictures: Sequence[Listed], folder: Path, progress: Progress) -> Iterator[Finding]:
+def check_near(pictures: Sequence[ListedPicture], folder: Path, progress: Progress) -> Iterator[Finding]:
     """Yield pictures that are nearly the same as one before them, of another split or of another clip.
 
     Pictures that cannot be read are left out: they are findings of their own.
@@ -64,7 +64,7 @@ def check_near(pictures: Sequence[Listed], folder: Path, progress: Progress) -> 
     listed, signs, contents = _hash_all(pictures, folder, progress)
     splits = _numbers([each.split for each in listed])
     clips = _numbers([clip_of(each.name) for each in listed])
-    step = max(1, _PAIRS // max(1, len(listed)))
+    step = max(1, _PAIRS_AT_ONCE // max(1, len(listed)))
     for start in range(0, len(listed), step):
         stop = min(len(listed), start + step)
         for row, alike, bits in _alike(signs, start, stop):
@@ -113,14 +113,16 @@ def load_imagehash() -> Any:
     return imagehash
 
 
-def _hash_all(pictures: Sequence[Listed], folder: Path, progress: Progress) -> tuple[list[Listed], _Signs, Ints]:
+def _hash_all(
+    pictures: Sequence[ListedPicture], folder: Path, progress: Progress
+) -> tuple[list[ListedPicture], _Signs, Ints]:
     """Return the N pictures that can be read, their (N, BITS) hashes of -1 and 1, (N,) numbers for their content."""
     listed, rows, contents, phash = [], [], [], load_imagehash().phash
     # Pillow warns of large pictures, and of odd EXIF data. It decodes without Python's lock: threads are faster.
     with ThreadPoolExecutor(_THREADS) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for start in range(0, len(pictures), _BATCH):
-            batch = pictures[start : start + _BATCH]
+        for start in range(0, len(pictures), _PICTURE_BATCH):
+            batch = pictures[start : start + _PICTURE_BATCH]
             hashes = pool.map(lambda each: _hash(folder / each.name, phash), batch)
             for each, hashed in zip(batch, hashes, strict=True):
                 if hashed is not None:
@@ -160,7 +162,7 @@ def _alike(signs: _Signs, start: int, stop: int) -> Iterator[tuple[int, Ints, In
         yield int(row) + start, others[part], bits[part]
 
 
-def _finding(code: str, listed: Listed, other: Listed, bits: int, more: int) -> Finding:
+def _finding(code: str, listed: ListedPicture, other: ListedPicture, bits: int, more: int) -> Finding:
     others = f" and {more} more are" if more else " is"
     like = f"{other.where}{others} nearly the same; {bits} of {BITS} bits differ"
     if code == "W221":

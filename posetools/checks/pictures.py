@@ -21,14 +21,14 @@ from posetools.errors import Place, must_be
 from posetools.files.urls import absolute
 from posetools.formats.coco.sources import safe_name
 from posetools.formats.coco.table import CocoTable
-from posetools.formats.sources.locate import Located, check_size
+from posetools.formats.sources.locate import Location, check_size
 from posetools.imaging.decoding import upright_command
 from posetools.progress import Progress
-from posetools.scale.shards import SHARD, Engine, Here, cut, run_shards
+from posetools.scale.shards import SHARD, Engine, OwnProcess, cut, run_shards
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedPicture:
     """A picture as a COCO file lists it.
 
     Attributes:
@@ -53,20 +53,20 @@ class Listed:
         """The file's name, and its place in it."""
         return f"{self.table.path.name}: {self.place}"
 
-    def finding(self, code: str, message: str, hint: str, other: Listed | None = None) -> Finding:
+    def finding(self, code: str, message: str, hint: str, other: ListedPicture | None = None) -> Finding:
         """Return a finding at this picture, or at it and another one."""
         origin = Origin(str(other.table.path), other.place) if other else None
         return Finding(code, str(self.table.path), self.place, message, hint, other=origin)
 
 
-def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[Listed, ...], tuple[Finding, ...]]:
+def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[ListedPicture, ...], tuple[Finding, ...]]:
     """Return the pictures whose names stay in the folder, each once, and findings on all others."""
-    first: dict[str, Listed] = {}
+    first: dict[str, ListedPicture] = {}
     findings = []
     for split, table in tables.items():
         for row, file_name in enumerate(table.images.file_names):
             name = safe_name(file_name)
-            listed = Listed(split, table, row, name or "")
+            listed = ListedPicture(split, table, row, name or "")
             if name is None:
                 message = must_be("file_name", "a path that stays in images/", file_name)
                 findings.append(listed.finding("E125", message, "write the path as seen from images/"))
@@ -78,7 +78,7 @@ def check_names(tables: Mapping[str, CocoTable]) -> tuple[tuple[Listed, ...], tu
 
 
 def check_pictures(
-    pictures: Sequence[Listed], folder: Path, progress: Progress, engine: Engine | None = None
+    pictures: Sequence[ListedPicture], folder: Path, progress: Progress, engine: Engine | None = None
 ) -> Iterator[Finding]:
     """Yield pictures that are missing, unreadable, of another size than said, or there twice.
 
@@ -88,7 +88,7 @@ def check_pictures(
         progress: told how far it is.
         engine: what runs the shards; None for this process.
     """
-    run = partial(run_shards, engine=engine or Here(), progress=progress)
+    run = partial(run_shards, engine=engine or OwnProcess(), progress=progress)
     # Names are normalised (check_names), and there may be millions.
     start = absolute(folder)
     paths = [os.path.join(start, listed.name) for listed in pictures]  # noqa: PTH118
@@ -123,7 +123,7 @@ def check_pictures(
             yield _double(pictures[at], pictures[other], "content")
 
 
-def _problems(listed: Listed, folder: Path, found: Inspection) -> Iterator[Finding]:
+def _problems(listed: ListedPicture, folder: Path, found: Inspection) -> Iterator[Finding]:
     images, path = listed.table.images, folder / listed.name
     name = images.file_names[listed.row]
     if found.header is None and not found.problem:
@@ -135,7 +135,7 @@ def _problems(listed: Listed, folder: Path, found: Inspection) -> Iterator[Findi
         yield listed.finding("E122", message, hint)
     else:
         width, height = images.sizes[listed.row].tolist()
-        wrong = check_size(Located(path, found.header), width, height, file=listed.table.path, place="image")
+        wrong = check_size(Location(path, found.header), width, height, file=listed.table.path, place="image")
         if wrong:
             yield replace(wrong, place=listed.place)
         elif found.header.ignored != 1:
@@ -147,7 +147,7 @@ def _problems(listed: Listed, folder: Path, found: Inspection) -> Iterator[Findi
             yield listed.finding("W326", f"{name}: {message}", hint)
 
 
-def _double(listed: Listed, other: Listed, what: str) -> Finding:
+def _double(listed: ListedPicture, other: ListedPicture, what: str) -> Finding:
     if listed.split == other.split:
         message = must_be(what, f"that of one entry only ({other.place} has it)", listed.name)
         return listed.finding("W206", message, "keep one of the two, with the objects of both", other)

@@ -30,7 +30,7 @@ RARE = 0.05
 STOCK_WARM_UP = 1000
 STOCK_BATCH = 32
 LONGEST_WARM_UP_EPOCHS = 20
-_LISTED = 5
+_LISTED_NAMES = 5
 _AT_ONCE = 4096
 # Thousands of boxes of one picture with the same left edge are no objects.
 _MOST_PASSES = 4096
@@ -139,7 +139,7 @@ def check_split(objects: SoundObjects, skeleton: Skeleton, *, train: bool) -> It
     empty = np.flatnonzero(~np.isin(table.images.ids, table.annotations.image_ids))
     dropped = table.num_annotations - len(table.annotations)
     if len(empty) and not dropped:
-        names = first_names([table.images.file_names[row] for row in empty], _LISTED)
+        names = first_names([table.images.file_names[row] for row in empty], _LISTED_NAMES)
         got = f"{len(empty)} of {len(table.images)} without: {names}"
         hint = "RTMDet learns from them what is no object; RTMPose does not use them"
         yield Finding("W210", file, "images", f"images must have an annotation each, got {got}", hint)

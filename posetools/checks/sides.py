@@ -47,13 +47,13 @@ PRECISION = 0.9
 # So many objects are learned from, in so many parts, and each object is described by so many numbers at most.
 _LEARNED = 1000
 _FOLDS = 4
-_NUMBERS = 400
+_MOST_NUMBERS = 400
 # Up to so many keypoints any three are looked at; beyond it, those among which there is a left and its right.
 _ANY_THREE = 10
 _CLIP = 3.0
 _RIDGES = (1e-3, 1e-2, 1e-1)
 # The share of exchanged objects while nothing is known of it, and the least that is assumed.
-_SHARE = 0.05
+_EXCHANGED_SHARE = 0.05
 _LEAST_SHARE = 0.02
 _POWERS = (1.0, 1.5, 2.0)
 _SCALES = np.geomspace(0.1, 30.0, 30)
@@ -160,7 +160,7 @@ class _Numbers:
         self._keypoints, self._swap = keypoints, swap
         self._masks = (1, 2) if (keypoints[:, :, 2] == 1).any() else (1,)
         two, three = _twos(swap), _threes(swap)
-        most = max(1, _NUMBERS // (2 * len(self._masks)))
+        most = max(1, _MOST_NUMBERS // (2 * len(self._masks)))
         self._two, self._three = two[:: -(-2 * len(two) // most)], three[:: -(-len(three) // most)]
         self._scale: Floats | None = None
 
@@ -231,7 +231,7 @@ def _comes_first(points: tuple[int, ...], swap: Ints) -> bool:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Learned:
+class _Regression:
     """A regression, the scores of what it was learned from (each by one that had not seen it), and what they mean.
 
     Attributes:
@@ -257,24 +257,24 @@ class _Learned:
         return exchanged
 
 
-def _learn(numbers: Floats, ridge: float) -> _Learned:
+def _learn(numbers: Floats, ridge: float) -> _Regression:
     fold = np.random.default_rng(0).permutation(len(numbers)) % _FOLDS
     scores, weights = np.empty(len(numbers)), np.zeros(numbers.shape[1])
     for part in range(_FOLDS):
         own = _regression(numbers[fold != part], ridge)
         scores[fold == part] = numbers[fold == part] @ own
         weights += own / _FOLDS
-    return _Learned(weights, scores, *_meaning(scores))
+    return _Regression(weights, scores, *_meaning(scores))
 
 
 def _regression(numbers: Floats, ridge: float) -> Floats:
     """Return (F,) weights by which nearly all objects look right, whatever the few that do not."""
-    weights, target = np.zeros(numbers.shape[1]), np.full(len(numbers), 1 - _SHARE)
+    weights, target = np.zeros(numbers.shape[1]), np.full(len(numbers), 1 - _EXCHANGED_SHARE)
     for _ in range(6):
         for _ in range(4):
             weights = weights + _step(numbers, target, weights, ridge * len(numbers))
         right = _sigmoid(numbers @ weights)
-        target = 1 - _SHARE * (1 - right) / (_SHARE * (1 - right) + (1 - _SHARE) * right)
+        target = 1 - _EXCHANGED_SHARE * (1 - right) / (_EXCHANGED_SHARE * (1 - right) + (1 - _EXCHANGED_SHARE) * right)
     return weights
 
 
@@ -293,7 +293,7 @@ def _meaning(scores: Floats) -> tuple[float, float, float, float]:
     best = (-np.inf, 0.0, 1.0, 1.0)
     for power in _POWERS:
         for scale in _SCALES / usual:
-            right, share = _right(scores, float(scale), power), _SHARE
+            right, share = _right(scores, float(scale), power), _EXCHANGED_SHARE
             for _ in range(30):
                 share = min(float((share * (1 - right) / _of_labels(right, share)).mean()), 0.5)
             best = max(best, (float(np.log(_of_labels(right, share)).sum()), share, float(scale), power))

@@ -11,10 +11,10 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Floats, Ints, xyxy_from_xywh
 from posetools.core.skeleton import Skeleton
 from posetools.errors import first_names, must_be
-from posetools.formats.coco.model import COUNT_HINT, EDGES_HINT, LABELED, CocoCategory
+from posetools.formats.coco.model import COUNT_HINT, EDGES_HINT, LABELED_VALUES, CocoCategory
 from posetools.formats.coco.table import CocoTable
 
-_LISTED = 20
+_LISTED_FINDINGS = 20
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,7 +110,7 @@ def _references(table: CocoTable) -> Iterator[Finding]:
         yield Finding("E110", file, annotations.place(int(row)), message, hint)
     categories = np.array(sorted(table.category_ids), dtype=np.int64)
     # Some files have thousands.
-    listed = first_names(list(map(str, categories)), _LISTED)
+    listed = first_names(list(map(str, categories)), _LISTED_FINDINGS)
     rule = f"the id of an entry in categories ({listed or 'none'})"
     for row in np.flatnonzero(~np.isin(annotations.category_ids, categories)):
         message = must_be("category_id", rule, int(annotations.category_ids[row]))
@@ -200,7 +200,7 @@ def _keypoints(table: CocoTable, skeleton: Skeleton) -> Iterator[Finding]:
         message = must_be(field, "0, 1 or 2", int(value) if value.is_integer() else value)
         place = annotations.place(int(rows[index]))
         yield Finding("E107", str(table.path), place, message, hint, keypoints=(name,))
-    labelled = np.isin(visibility, LABELED).sum(axis=1)
+    labelled = np.isin(visibility, LABELED_VALUES).sum(axis=1)
     yield from each(
         "E105",
         rows,

@@ -13,7 +13,7 @@ import numpy as np
 
 from posetools.checks.across import check_copies, check_same_categories, check_splits, note_without
 from posetools.checks.near import check_near, check_near_request
-from posetools.checks.pictures import Listed, check_names, check_pictures
+from posetools.checks.pictures import ListedPicture, check_names, check_pictures
 from posetools.checks.plausibility import check_boxes, check_categories, check_points, check_split, check_whole
 from posetools.checks.rigid.geometry import TEMPLATE_CODES, check_geometry, geometry_note
 from posetools.checks.sides import check_sides
@@ -35,7 +35,7 @@ from posetools.formats.sources.locate import is_sane
 from posetools.progress import Progress, silent
 from posetools.scale.shards import Engine
 
-_Look: TypeAlias = Callable[[Sequence[Listed]], Iterator[Finding]]
+_Look: TypeAlias = Callable[[Sequence[ListedPicture]], Iterator[Finding]]
 _REPAIRED = ("annotations", "categories")
 
 

@@ -43,7 +43,7 @@ skeleton: Show a skeleton, check a skeleton file, or write one to start from.
 
 test: Evaluate a trained pair on a split.
 """
-_PLACES = {"eval": "evaluate:evaluate", "test": "evaluate:evaluate", "skeleton": "skeleton:app"}
+_FUNCTIONS = {"eval": "evaluate:evaluate", "test": "evaluate:evaluate", "skeleton": "skeleton:app"}
 
 
 class Command(NamedTuple):
@@ -87,7 +87,7 @@ def _rows() -> Iterator[Command]:
     for line in _TABLE.splitlines():
         name, colon, summary = line.partition(": ")
         if colon:
-            yield Command(name, _PLACES.get(name, f"{name}:{name}"), panel, summary)
+            yield Command(name, _FUNCTIONS.get(name, f"{name}:{name}"), panel, summary)
         else:
             panel = line
 

@@ -13,7 +13,7 @@ from posetools.cli.options import LABELLING, MatchIou, SkeletonOfTwo
 if TYPE_CHECKING:
     from posetools.datasets.diff import DiffResult, Moves
 
-_LISTED = 10
+_LISTED_OBJECTS = 10
 
 A = Annotated[Path, typer.Argument(metavar="A", help=f"What was: {LABELLING}")]
 B = Annotated[Path, typer.Argument(metavar="B", help="What is: likewise.")]
@@ -82,7 +82,9 @@ def _print(result: DiffResult) -> None:
         "relabelled": pairs,
         "visibility": seen,
     }
-    lines = [line for what, each in lists.items() for line in listed(f"{what}:", each, _LISTED, "; --json lists all")]
+    lines = [
+        line for what, each in lists.items() for line in listed(f"{what}:", each, _LISTED_OBJECTS, "; --json lists all")
+    ]
     for line in (*_head(result), *lines):
         out.print(escape(line))
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from posetools.cli.console import console, escape, progress, table_of
-from posetools.cli.models import Det, Named, Pose, Run, check_models
+from posetools.cli.models import Det, ModelName, Pose, Run, check_models
 from posetools.errors import RequestError, counted, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from posetools.exporting.export import Exporting, Measured
+    from posetools.exporting.export import ExportResult, PrecisionCosts
     from posetools.exporting.parity import Parity
     from posetools.pairs.find import Pair
     from posetools.runtime.manifest import Precision
@@ -114,7 +114,7 @@ def _precision(*, half: bool, int8: bool) -> Precision:
     return "float16" if half else "int8" if int8 else "float32"
 
 
-def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
+def _pair(det: ModelName | None, pose: ModelName | None, run: Path | None) -> Pair:
     from posetools.mm.stack import require_train
     from posetools.pairs.find import named_pair, pair_of_run
 
@@ -122,7 +122,7 @@ def _pair(det: Named | None, pose: Named | None, run: Path | None) -> Pair:
     return named_pair(det, pose, "posetools export") if det and pose else pair_of_run(Path(run or ""))
 
 
-def _print(result: Exporting, out: Console) -> None:
+def _print(result: ExportResult, out: Console) -> None:
     skeleton = result.manifest.skeleton
     out.print(
         f"[bold]{escape(str(result.out))}[/]: {skeleton.name}, {skeleton.num_keypoints} keypoints of "
@@ -160,7 +160,7 @@ def _print_parity(parity: Parity, material: str, out: Console) -> None:
         )
 
 
-_SHOWN = {
+_SHOWN_METRICS = {
     "bbox/AP": "box AP",
     "labelled_boxes/OKS/AP": "OKS AP, labelled boxes",
     "labelled_boxes/PCK@0.1": "PCK@0.1, labelled boxes",
@@ -169,13 +169,13 @@ _SHOWN = {
 }
 
 
-def _print_measured(measured: tuple[Measured, ...], out: Console) -> None:
+def _print_measured(measured: tuple[PrecisionCosts, ...], out: Console) -> None:
     rows = [
         (f"{name}, size", *(_megabytes(one.sizes[i]) for one in measured))
         for i, name in enumerate(("detector", "pose estimator"))
     ]
     rows.append(("time of a picture here", *(f"{one.milliseconds:.1f} ms" for one in measured)))
-    for key, name in _SHOWN.items() if any(one.metrics for one in measured) else ():
+    for key, name in _SHOWN_METRICS.items() if any(one.metrics for one in measured) else ():
         values = [one.metrics.get(key) for one in measured]
         change = "" if None in values or len(values) < 2 else f"{values[1] - values[0]:+.3f}"  # type: ignore[operator]
         rows.append((name, *("n/a" if value is None else f"{value:.3f}" for value in values), change))

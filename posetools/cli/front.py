@@ -41,7 +41,7 @@ SETTINGS = (
     "_POSETOOLS_COMPLETE",
 )
 _PAINT = re.compile(r"\x1b\[[0-9;]*m")
-_BOLD, _DIM, _NAME, _SHORT, _USAGE = "1", "2", "1;36", "1;32", "1;33"
+_BOLD, _DIM, _NAME_STYLE, _SHORT, _USAGE = "1", "2", "1;36", "1;32", "1;33"
 
 
 def front_page(words: Sequence[str], *, encoding: str, terminal: bool) -> str | None:
@@ -74,7 +74,7 @@ def help_page(width: int, *, colours: bool = False) -> str:
     names = max(len(name) for name, _, _ in OPTIONS)
     options: list[tuple[str, str]] = []
     for name, short, help_text in OPTIONS:
-        head = _paint(name.ljust(names), _NAME) + "  " + _paint(short.ljust(2), _SHORT)
+        head = _paint(name.ljust(names), _NAME_STYLE) + "  " + _paint(short.ljust(2), _SHORT)
         options += _row(head, names + 4, help_text, width)
     lines += _panel("Options", options, width)
     names = max(len(command.name) for command in COMMANDS)
@@ -82,7 +82,7 @@ def help_page(width: int, *, colours: bool = False) -> str:
         rows: list[tuple[str, str]] = []
         for command in COMMANDS:
             if command.panel == panel:
-                rows += _row(_paint(command.name.ljust(names), _NAME), names, command.summary, width)
+                rows += _row(_paint(command.name.ljust(names), _NAME_STYLE), names, command.summary, width)
         lines += _panel(panel, rows, width)
     page = "\n".join([*lines, ""]) + "\n"
     return page if colours else _PAINT.sub("", page)

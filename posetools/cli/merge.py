@@ -13,7 +13,7 @@ from posetools.cli.options import Images, Out, Overwrite, pairs
 if TYPE_CHECKING:
     from posetools.datasets.merge import MergeResult
 
-_LISTED = 10
+_LISTED_PICTURES = 10
 
 Data = Annotated[list[Path], typer.Argument(metavar="DATA DATA...", help="Data set folders, as convert writes them.")]
 SkeletonName = Annotated[
@@ -78,7 +78,7 @@ def _print(result: MergeResult, out: Path) -> None:
     renamed = [f"{source}: {old} is {new}" for source, old, new in result.renamed]
     doubles = [f"{gone} = {kept}" for gone, kept in result.doubles]
     for what, lines in (("renamed", renamed), ("in two data sets, kept once", doubles)):
-        notes += listed(f"{what}: {len(lines)}", lines, _LISTED, "; conversion.json lists all")
+        notes += listed(f"{what}: {len(lines)}", lines, _LISTED_PICTURES, "; conversion.json lists all")
     notes.append(f"wrote {out}")
     counts = {split: count(dataset) for split, dataset in result.datasets.items()}
     print_counts(counts, "split: as in the data sets (`posetools split` makes another)", notes)

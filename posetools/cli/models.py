@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from posetools.pairs.pipeline import PosePipeline
 
 # What the user typed: a config and a checkpoint.
-Named: TypeAlias = tuple[str, str]
+ModelName: TypeAlias = tuple[str, str]
 
 Det = Annotated[
-    Named | None,
+    ModelName | None,
     typer.Option(
         metavar="CONFIG CHECKPOINT", help="A detector: file or name of an MMDet config; file or URL of its weights."
     ),
 ]
 Pose = Annotated[
-    Named | None,
+    ModelName | None,
     typer.Option(metavar="CONFIG CHECKPOINT", help="A pose estimator: likewise, an MMPose top-down model."),
 ]
 Run = Annotated[
@@ -52,7 +52,7 @@ NmsThr: TypeAlias = Annotated[
 
 
 def check_models(
-    det: Named | None, pose: Named | None, run: Path | None, bundle: Path | None = None, *, bundles: bool = True
+    det: ModelName | None, pose: ModelName | None, run: Path | None, bundle: Path | None = None, *, bundles: bool = True
 ) -> None:
     """Refuse anything but one pair of models; ``bundles``: whether a bundle would do.
 
@@ -73,7 +73,7 @@ def check_models(
 
 
 def load_pipeline(
-    det: Named | None, pose: Named | None, run: Path | None, bundle: Path | None, options: PipelineOptions
+    det: ModelName | None, pose: ModelName | None, run: Path | None, bundle: Path | None, options: PipelineOptions
 ) -> PosePipeline:
     """Return the pair that the options name, which ``check_models`` has passed; warn of models that find nothing.
 

@@ -125,16 +125,16 @@ def _predict(inputs: Sequence[str], request: PredictRequest, load: Callable[[], 
 
 
 # Beyond these, lines are counted.
-_LISTED = 20
-_NAMED = 4
+_LISTED_LINES = 20
+_NAMED_FILES = 4
 
 
 def print_report(report: PredictReport) -> None:
     """Print what was found, what was written, and what could not be read."""
     out = console()
     if report.seen:
-        rows = [(name, str(len(scores)), _scores(scores)) for name, scores in report.seen[:_LISTED]]
-        left = len(report.seen) - _LISTED
+        rows = [(name, str(len(scores)), _scores(scores)) for name, scores in report.seen[:_LISTED_LINES]]
+        left = len(report.seen) - _LISTED_LINES
         rows += [(f"... and {left} more", "", "")] if left > 0 else []
         out.print(table_of(rows, "picture", "objects", "scores"))
     rate = report.pictures / report.seconds if report.seconds else 0.0
@@ -143,16 +143,18 @@ def print_report(report: PredictReport) -> None:
         f"({rate:.1f} pictures a second)"
     )
     lines = [f"  {path}" for path in report.written]
-    if len(lines) > _NAMED + 1:
+    if len(lines) > _NAMED_FILES + 1:
         folder = min((path.parent for path in report.written), key=lambda each: len(each.parts))
-        lines[_NAMED:] = [f"  ... and {len(lines) - _NAMED} more in {folder}"]
+        lines[_NAMED_FILES:] = [f"  ... and {len(lines) - _NAMED_FILES} more in {folder}"]
     lines += [f"note: {note}" for note in report.notes]
     problems = [f"problem: {problem}" for problem in report.problems]
-    for line in (*lines, *first_lines(problems, _LISTED, "... and {} more problems")):
+    for line in (*lines, *first_lines(problems, _LISTED_LINES, "... and {} more problems")):
         out.print(printable(line), markup=False)
     if report.seen:
         out.print("--output-root DIR writes drawn pictures, and with --save-predictions the numbers")
 
 
 def _scores(scores: Sequence[float]) -> str:
-    return " ".join(f"{score:.2f}" for score in scores[:_LISTED]) + (" ..." if len(scores) > _LISTED else "")
+    return " ".join(f"{score:.2f}" for score in scores[:_LISTED_LINES]) + (
+        " ..." if len(scores) > _LISTED_LINES else ""
+    )

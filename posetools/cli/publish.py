@@ -11,7 +11,7 @@ from posetools.cli.console import console, table_of
 from posetools.errors import printable, printable_lines
 
 if TYPE_CHECKING:
-    from posetools.exporting.publish import Published
+    from posetools.exporting.publish import PublishResult
 
 
 def publish(
@@ -42,7 +42,7 @@ def publish(
     _print(run(checkpoint, out, metrics=metrics, overwrite=overwrite, trust=trust), checkpoint)
 
 
-def _print(done: Published, checkpoint: Path) -> None:
+def _print(done: PublishResult, checkpoint: Path) -> None:
     screen = console()
     dropped = [f"{name} ({_size(size)})" if size else name for name, size in done.dropped.items()]
     rows = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from posetools.labeling.review.choose import ReviewResult
 
 # Pictures that the table lists; review.csv has all of them.
-_LISTED = 20
+_LISTED_ROWS = 20
 
 
 Data = Annotated[
@@ -94,12 +94,12 @@ def review(
 def _print(result: ReviewResult, out: Path) -> None:
     rows = [
         (str(rank), one.candidate.image.file_name, f"{one.score:.2f}", one.why)
-        for rank, one in enumerate(result.chosen[:_LISTED], start=1)
+        for rank, one in enumerate(result.chosen[:_LISTED_ROWS], start=1)
     ]
     title = f"{len(result.chosen)} of {result.among} pictures"
     console().print(table_of(rows, "", "picture", "score", "why", title=title))
-    if len(result.chosen) > _LISTED:
-        say(f"... and {len(result.chosen) - _LISTED} more in {out / 'review.csv'}")
+    if len(result.chosen) > _LISTED_ROWS:
+        say(f"... and {len(result.chosen) - _LISTED_ROWS} more in {out / 'review.csv'}")
     wrote = f"wrote {out}: review.json, review.csv, sheet.jpg, pictures/"
     for line in (*result.notes, wrote, f"next: posetools annotate {out / 'pictures'}"):
         say(line)

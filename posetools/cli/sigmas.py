@@ -49,7 +49,7 @@ def sigmas(
 
 
 def _print(result: SigmasResult) -> None:
-    from posetools.datasets.sigmas import FEWEST
+    from posetools.datasets.sigmas import FEWEST_POINTS
 
     out = console()
     rows, notes = [], []
@@ -59,7 +59,7 @@ def _print(result: SigmasResult) -> None:
             numbers = [f"{each.sigma:.4f}", f"{each.low:.4f} to {each.high:.4f}", f"{each.offset:.4f}"]
         rows.append((name, str(each.objects), *numbers, f"{each.current:g}"))
         if each.sigma is None:
-            notes.append(f"{name}: not measured, for it needs at least {FEWEST} objects, got {each.objects}")
+            notes.append(f"{name}: not measured, for it needs at least {FEWEST_POINTS} objects, got {each.objects}")
         if each.relabelled:
             notes.append(f"{name}: {each.relabelled} left out, which changed places with another name in B")
         if each.sigma and each.offset and each.offset > each.sigma / 2:

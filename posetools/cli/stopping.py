@@ -16,7 +16,7 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 
 
-class Stopped:
+class StopFlag:
     """Whether SIGTERM has come."""
 
     by_sigterm = False
@@ -27,13 +27,13 @@ class Stopped:
 
 
 @contextmanager
-def interrupted_by_sigterm() -> Iterator[Stopped]:
+def interrupted_by_sigterm() -> Iterator[StopFlag]:
     """Let SIGTERM do what Ctrl-C does while the command runs.
 
     One of several processes of ``train --launcher`` dies of it at once, as before: it may be waiting for the others,
     where Python does not hear of a signal.
     """
-    stopped, own = Stopped(), os.getpid()
+    stopped, own = StopFlag(), os.getpid()
     several = any(argument.partition("=")[0] == "--launcher" for argument in sys.argv)
 
     def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -43,7 +43,7 @@ def try_out(request: TrainRequest, configs: Sequence[Path], *, both: bool) -> No
 def print_both(result: TrainAllResult) -> None:
     """Print what both runs left, and what to do with it."""
     out = console()
-    rows = [(name, cell(result.det), cell(result.pose)) for name, cell in _LEFT.items()]
+    rows = [(name, cell(result.det), cell(result.pose)) for name, cell in _LEFT_COLUMNS.items()]
     title = f"trained: {escape(str(result.work_dir))}"
     out.print(table_of(rows, "", "detector", "pose estimator", title=title))
     if result.evaluation is not None:
@@ -87,7 +87,7 @@ def time_text(seconds: float) -> str:
     return f"{seconds / timedelta(days=1).total_seconds():.1f} days"
 
 
-_LEFT: dict[str, Callable[[TrainResult], str]] = {
+_LEFT_COLUMNS: dict[str, Callable[[TrainResult], str]] = {
     "work folder": lambda one: one.work_dir.name,
     "epochs": lambda one: str(one.epochs),
     "of them now": lambda one: str(one.trained),

@@ -22,12 +22,12 @@ from posetools.training.request import TrainRequest
 from posetools.training.train import TrainResult, train
 
 # Seconds between plain lines within an epoch.
-_PAUSE = 30.0
+_LINE_PAUSE = 30.0
 _GAP = "  "
 # MMDet's metric gives no numbers at all, not even 0, when no box was predicted on any picture.
-_NOTHING = "no numbers, as nothing was predicted"
+_NOTHING_PREDICTED = "no numbers, as nothing was predicted"
 # What the last evaluation of a run says about its use, and how OpenMMLab's metrics call that.
-_JUDGED = {"det": (BOX_AP50, "coco/bbox_mAP_50"), "pose": (OKS_AP50, "coco/AP .5")}
+_JUDGED_METRICS = {"det": (BOX_AP50, "coco/bbox_mAP_50"), "pose": (OKS_AP50, "coco/AP .5")}
 
 
 @contextmanager
@@ -82,7 +82,7 @@ class PlainDisplay:
         if status.phase == "scored":
             self.say(f"epoch {status.epoch}/{status.epochs} evaluated: {metrics_text(status.metrics)}")
         elif status.phase == "train" and (
-            status.iteration == status.iterations or time.monotonic() - self._told >= _PAUSE
+            status.iteration == status.iterations or time.monotonic() - self._told >= _LINE_PAUSE
         ):
             self._told = time.monotonic()
             numbers = _GAP.join(part for part in (_left(status), *_numbers(status)) if part)
@@ -132,7 +132,7 @@ def print_result(result: TrainResult, stage: Stage) -> None:
     rows |= {name: f"{value:.3f}" for name, value in result.metrics.items()}
     out.print(table_of(rows.items(), title=f"{stage}: epoch {result.epochs}"))
     if result.enough and result.trained:
-        measure, name = _JUDGED[stage]
+        measure, name = _JUDGED_METRICS[stage]
         out.print(verdict(measure, result.metrics.get(name), result.iterations, result.enough), soft_wrap=True)
     out.print(f"evaluate it: posetools eval --stage {stage} {escape(str(result.best or result.last))}")
 
@@ -140,7 +140,8 @@ def print_result(result: TrainResult, stage: Stage) -> None:
 def metrics_text(metrics: Mapping[str, float | None]) -> str:
     """Return an evaluation's numbers on one line; what could not be measured is n/a."""
     return (
-        ", ".join(f"{name} {'n/a' if value is None else f'{value:.3f}'}" for name, value in metrics.items()) or _NOTHING
+        ", ".join(f"{name} {'n/a' if value is None else f'{value:.3f}'}" for name, value in metrics.items())
+        or _NOTHING_PREDICTED
     )
 
 

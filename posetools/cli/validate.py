@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from posetools.checks.validate import ValidationReport
 
 # So many kinds of findings are named with the verdict.
-_FIRST = 3
+_FIRST_KINDS = 3
 
 Data = Annotated[
     Path,
@@ -136,8 +136,8 @@ def _print(report: ValidationReport) -> None:
     hint = in_own_words(f"; --fix mends {fixable}") if fixable else ""
     out.print(f"errors: {report.errors}, warnings: {len(report.findings) - report.errors}{hint}")
     verdict = report.verdict
-    first = ", ".join(map(str, verdict.things[:_FIRST]))
-    more = f", and {len(verdict.things) - _FIRST} more" if len(verdict.things) > _FIRST else ""
+    first = ", ".join(map(str, verdict.things[:_FIRST_KINDS]))
+    more = f", and {len(verdict.things) - _FIRST_KINDS} more" if len(verdict.things) > _FIRST_KINDS else ""
     out.print(f"[bold]{verdict.sentence}[/]")
     if first:
         out.print(f"  {first}{more}")

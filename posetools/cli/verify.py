@@ -57,7 +57,7 @@ def _print_manifest(manifest: Manifest, bundle: Path, out: Console) -> None:
 def _print_samples(report: VerifyReport, out: Console) -> None:
     from rich.table import Table
 
-    from posetools.runtime.verify import PIXELS, SCORE
+    from posetools.runtime.verify import MOST_PIXELS, SCORE
 
     if not report.samples:
         out.print("[bold red]no[/]: the bundle holds no samples, so nothing can be compared.")
@@ -72,11 +72,11 @@ def _print_samples(report: VerifyReport, out: Console) -> None:
         )
     out.print(table)
     if report.ok:
-        out.print(f"[green]ok[/]: found as expected, within {PIXELS} px and {SCORE:g} of each score.")
+        out.print(f"[green]ok[/]: found as expected, within {MOST_PIXELS} px and {SCORE:g} of each score.")
         return
     for one in report.samples:
-        if one.keypoint_px > PIXELS:
+        if one.keypoint_px > MOST_PIXELS:
             out.print(f"{escape(one.file)}: {escape(one.worst)} is {one.keypoint_px:.1f} px away", soft_wrap=True)
-    out.print(f"[bold red]no[/]: more than {PIXELS} px or {SCORE:g} away, or another number of objects.")
+    out.print(f"[bold red]no[/]: more than {MOST_PIXELS} px or {SCORE:g} away, or another number of objects.")
     if report.manifest.precision == "int8":
         out.print("8-bit networks can differ from one processor to the next; see docs/verify.md.")

@@ -94,7 +94,7 @@ class Split(Protocol):
 
 
 # The columns of a Dataset that have a row per object, but for where it came from.
-COLUMNS = ("boxes", "keypoints", "areas", "iscrowd", "category_ids", "image_index")
+OBJECT_COLUMNS = ("boxes", "keypoints", "areas", "iscrowd", "category_ids", "image_index")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ class Dataset:
     def __post_init__(self) -> None:
         n, k = len(self.boxes), self.skeleton.num_keypoints
         shapes = {"boxes": (n, 4), "keypoints": (n, k, 3)}
-        for name in COLUMNS:
+        for name in OBJECT_COLUMNS:
             array, shape = getattr(self, name), shapes.get(name, (n,))
             if array.shape != shape:
                 raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
@@ -146,7 +146,7 @@ class Dataset:
         return (
             self.skeleton == other.skeleton
             and self.images == other.images
-            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMNS)
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in OBJECT_COLUMNS)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -200,7 +200,7 @@ class Dataset:
         edges = np.searchsorted(self.image_index, np.arange(0, len(self.images) + SLICE, SLICE)).tolist()
         for number, (a, b) in enumerate(itertools.pairwise(edges)):
             first = number * SLICE
-            own = {name: getattr(self, name)[a:b] for name in COLUMNS}
+            own = {name: getattr(self, name)[a:b] for name in OBJECT_COLUMNS}
             own["image_index"] = own["image_index"] - first
             yield Dataset(self.skeleton, self.images[first : first + SLICE], **own, origins=self.origins[a:b])
 
@@ -212,7 +212,7 @@ class Dataset:
             rows: (n,) the objects, in its order.
             image_index: (n,) the picture of each, an index into ``images``, ascending.
         """
-        own = {name: getattr(self, name)[rows] for name in COLUMNS}
+        own = {name: getattr(self, name)[rows] for name in OBJECT_COLUMNS}
         own["image_index"] = image_index
         return Dataset(self.skeleton, tuple(images), **own, origins=self.origins.take(rows.tolist()))
 
@@ -253,7 +253,7 @@ def concatenate(parts: Sequence[Dataset]) -> Dataset:
         raise ValueError("concatenate needs at least one Dataset, and one skeleton in all")
     images = tuple(image for part in parts for image in part.images)
     firsts = np.cumsum([0, *(len(part.images) for part in parts)]).tolist()
-    own: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    own: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in OBJECT_COLUMNS}
     own["image_index"] = np.concatenate([part.image_index + at for part, at in zip(parts, firsts, strict=False)])
     origins = Origins.joined([part.origins for part in parts])
     return Dataset(parts[0].skeleton, images, **own, origins=origins).with_images(images)

@@ -210,9 +210,9 @@ class Finding:
         }
 
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER_IN_TEXT = re.compile(r"\d+")
 # A number in a name that is longer is no number that anybody counts with; it sorts as text, before the others.
-_DIGITS = 18
+_MOST_DIGITS = 18
 
 
 def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -233,10 +233,10 @@ def has_errors(findings: Sequence[Finding]) -> bool:
 
 def _natural(text: str) -> str:
     """Return what sorts as ``text`` does when its numbers count by value: there may be millions of findings."""
-    return _NUMBER.sub(_padded, text)
+    return _NUMBER_IN_TEXT.sub(_padded, text)
 
 
 def _padded(number: re.Match[str]) -> str:
     # The letters around a number end where it begins; a NUL sorts before all that could stand in its place.
     digits = number[0]
-    return f"\0{int(digits):0{_DIGITS}}" if len(digits) <= _DIGITS else f"\0\1{digits}\0"
+    return f"\0{int(digits):0{_MOST_DIGITS}}" if len(digits) <= _MOST_DIGITS else f"\0\1{digits}\0"

@@ -54,18 +54,18 @@ def _color_field(alone: Color) -> Any:
     return Field(default_factory=lambda: alone, description=described)
 
 
-class _Part(BaseModel):
+class _SkeletonPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Category(_Part):
+class Category(_SkeletonPart):
     """The one object category that a skeleton describes."""
 
     name: Name
     id: Annotated[int, Field(ge=1, description="COCO category id, 1-based")] = 1
 
 
-class Keypoint(_Part):
+class Keypoint(_SkeletonPart):
     """One keypoint: its name, the keypoint it becomes in a mirrored picture, and its color (RGB).
 
     A skeleton chooses the color where none is given.
@@ -76,14 +76,14 @@ class Keypoint(_Part):
     color: Color = _color_field((255, 128, 0))
 
 
-class Link(_Part):
+class Link(_SkeletonPart):
     """A line drawn between two keypoints, and its color (RGB), which a skeleton chooses where none is given."""
 
     points: tuple[Name, Name]
     color: Color = _color_field((51, 153, 255))
 
 
-class Face(_Part):
+class Face(_SkeletonPart):
     """A side of a rigid object: its name, and where it faces, as a vector of any length."""
 
     name: Name
@@ -96,7 +96,7 @@ class Face(_Part):
         return self
 
 
-class PlacedPoint(_Part):
+class PlacedPoint(_SkeletonPart):
     """Where one keypoint is on the mean object.
 
     Attributes:
@@ -114,7 +114,7 @@ class PlacedPoint(_Part):
     neighbour: Name | None = None
 
 
-class Mode(_Part):
+class Mode(_SkeletonPart):
     """One way in which objects differ: keypoints that lie further along a direction, together.
 
     Attributes:
@@ -132,7 +132,7 @@ class Mode(_Part):
     against: tuple[Name, ...] = ()
 
 
-class Template(_Part):
+class Template(_SkeletonPart):
     """The keypoints of a rigid object in space: its mean, its sides, and how objects differ."""
 
     faces: tuple[Face, ...] = ()
@@ -164,7 +164,7 @@ class Template(_Part):
         return None
 
 
-class Skeleton(_Part):
+class Skeleton(_SkeletonPart):
     """The keypoints of one category and what belongs to them.
 
     Attributes:

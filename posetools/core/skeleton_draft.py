@@ -17,7 +17,7 @@ from posetools.errors import RequestError, must_be, sentence_of
 
 DEFAULT_SIGMA = 0.05
 
-_HEAD = """\
+_DRAFT_HEAD = """\
 # A skeleton for posetools; docs/skeletons.md explains every field. `posetools skeleton check FILE` tells whether it
 # is valid, `posetools skeleton show FILE` how it is understood.
 
@@ -75,7 +75,7 @@ def check_name(path: Path) -> str:
 
 def commented_yaml(skeleton: Skeleton) -> str:
     """Return the YAML text of a skeleton with a comment on every field."""
-    lines = [_HEAD]
+    lines = [_DRAFT_HEAD]
     for line in dump_skeleton(skeleton).splitlines(keepends=True):
         field = line.partition(":")[0]
         if field == "sigmas" and not skeleton.links and skeleton.num_keypoints > 1:

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-_OPPOSITE = {"left": "right", "l": "r", "right": "left", "r": "l"}
-_WORD = re.compile(r"[^-_. /]+")
+_OPPOSITE_WORD = {"left": "right", "l": "r", "right": "left", "r": "l"}
+_NAME_WORD = re.compile(r"[^-_. /]+")
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _SIDE = re.compile(r"left|right", re.IGNORECASE)
 # What is left of a word without its letter for the side; ``lip`` and ``rip`` are no pair.
@@ -24,7 +24,7 @@ _REST = 3
 def swaps(names: Sequence[str]) -> dict[str, str]:
     """Return the partner of each keypoint that has one."""
     found: dict[str, str] = {}
-    for variants in (partial(_by, _WORD), partial(_by, _CAMEL), partial(_by, _SIDE), _by_letters):
+    for variants in (partial(_by, _NAME_WORD), partial(_by, _CAMEL), partial(_by, _SIDE), _by_letters):
         free = [name for name in names if name not in found]
         wanted = {name: _partner(name, variants, free) for name in free}
         found |= {name: other for name, other in wanted.items() if other and wanted[other] == name}
@@ -34,7 +34,7 @@ def swaps(names: Sequence[str]) -> dict[str, str]:
 def without_partner(names: Sequence[str]) -> tuple[str, ...]:
     """Return the keypoints whose names have a word for a side, but no partner among them."""
     found = swaps(names)
-    return tuple(name for name in names if name not in found and (_by(_WORD, name) or _by(_CAMEL, name)))
+    return tuple(name for name in names if name not in found and (_by(_NAME_WORD, name) or _by(_CAMEL, name)))
 
 
 def is_left(name: str, partner: str) -> bool | None:
@@ -61,15 +61,15 @@ def _by(part: re.Pattern[str], name: str) -> tuple[str, ...]:
 
 
 def _by_letters(name: str) -> Iterator[str]:
-    for match in _WORD.finditer(name):
+    for match in _NAME_WORD.finditer(name):
         word = match[0]
         for place in (0, len(word) - 1):
             other = word[:place] + _other_side(word[place]) + word[place + 1 :]
             is_long = len(word) > _REST or (len(word) == 2 and word.isupper())
-            if other != word and is_long and not {word.lower(), other.lower()} & _OPPOSITE.keys():
+            if other != word and is_long and not {word.lower(), other.lower()} & _OPPOSITE_WORD.keys():
                 yield name[: match.start()] + other + name[match.end() :]
 
 
 def _other_side(word: str) -> str:
-    other = _OPPOSITE.get(word.lower(), word)
+    other = _OPPOSITE_WORD.get(word.lower(), word)
     return other.upper() if word.isupper() else other.capitalize() if word.istitle() else other

@@ -12,7 +12,7 @@ from posetools.errors import counted
 Level: TypeAlias = Literal["good", "warning", "error"]
 
 # Warnings that make a result wrong come first, then those of labels; what is not listed follows by its code.
-_FIRST = ("W221", "W213", "W215", "W216", "W219", "W217", "W218", "W205", "W202", "W204", "W203", "W209", "W206")
+_FIRST_CODES = ("W221", "W213", "W215", "W216", "W219", "W217", "W218", "W205", "W202", "W204", "W203", "W209", "W206")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ def data_verdict(findings: Sequence[Finding], splits: Iterable[str], *, pictures
         pictures: whether the image files were checked.
     """
     counts = count_by_code(findings)
-    order = sorted(counts, key=lambda code: (_FIRST.index(code) if code in _FIRST else len(_FIRST), code))
+    order = sorted(
+        counts, key=lambda code: (_FIRST_CODES.index(code) if code in _FIRST_CODES else len(_FIRST_CODES), code)
+    )
     errors, warnings = ([code for code in order if code.startswith(letter)] for letter in "EW")
     things = tuple(Thing(code, counts[code]) for code in (*errors, *warnings))
     if errors:

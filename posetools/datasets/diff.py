@@ -26,7 +26,7 @@ import numpy as np
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.core.skeleton import Skeleton
-from posetools.datasets.matching import DEFAULT_IOU, Matched, match, relabelled
+from posetools.datasets.matching import DEFAULT_IOU, LabelingMatch, match, relabelled
 from posetools.errors import RequestError, must_be
 from posetools.progress import Progress, silent
 
@@ -226,7 +226,7 @@ def diff(
     )
 
 
-def _points(matched: Matched, threshold: float) -> _Points:
+def _points(matched: LabelingMatch, threshold: float) -> _Points:
     in_a, in_b = matched.points
     target = relabelled(matched, threshold)
     renamed_from = target >= 0
@@ -249,7 +249,7 @@ def _points(matched: Matched, threshold: float) -> _Points:
     )
 
 
-def _box_moves(matched: Matched) -> Floats:
+def _box_moves(matched: LabelingMatch) -> Floats:
     """Return (M,) how far the corner of each matched box moved that moved most, in pixels."""
     offsets = matched.b.boxes[matched.rows[:, 1]] - matched.a.boxes[matched.rows[:, 0]]
     moves: Floats = np.hypot(offsets[:, 0::2], offsets[:, 1::2]).max(axis=1, initial=0.0)
@@ -289,12 +289,12 @@ def _places(dataset: Dataset, rows: Ints) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _split_changes(matched: Matched) -> list[tuple[str, str, str]]:
+def _split_changes(matched: LabelingMatch) -> list[tuple[str, str, str]]:
     pairs = [(matched.a.images[i], matched.b.images[j]) for i, j in matched.pictures.tolist()]
     return [(a.file_name, a.split, b.split) for a, b in pairs if a.split and b.split and a.split != b.split]
 
 
-def _changes(matched: Matched, points: _Points, corners: Floats, threshold: float) -> list[dict[str, Any]]:
+def _changes(matched: LabelingMatch, points: _Points, corners: Floats, threshold: float) -> list[dict[str, Any]]:
     """Return every change of a matched object, by object, then by keypoint."""
     names = matched.a.skeleton.names
     seen_a, seen_b = points.in_a[:, :, 2], points.in_b[:, :, 2]

@@ -26,7 +26,7 @@ from posetools.formats.sources.zip_sources import check_inside
 from posetools.formats.unknown_labels import one_table
 
 # Errors that a message lists.
-_LISTED = 10
+_LISTED_ERRORS = 10
 DEFAULT_READ = ReadOptions()
 
 
@@ -40,8 +40,8 @@ class ReadError(PosetoolsError):
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
         errors = [finding for finding in findings if finding.severity is Severity.ERROR]
-        lines = [line for each in errors[:_LISTED] for line in (_text(each), *each.details, each.hint) if line]
-        more = [f"and {len(errors) - _LISTED} more"] if len(errors) > _LISTED else []
+        lines = [line for each in errors[:_LISTED_ERRORS] for line in (_text(each), *each.details, each.hint) if line]
+        more = [f"and {len(errors) - _LISTED_ERRORS} more"] if len(errors) > _LISTED_ERRORS else []
         super().__init__(
             printable_lines(
                 "\n  ".join((f"{len(errors)} error{'s' if len(errors) > 1 else ''} in the sources", *lines, *more))

@@ -37,13 +37,13 @@ from posetools.imaging.header import content_hash
 from posetools.progress import Progress, silent
 
 DEFAULT_IOU = 0.5
-NEAR = 0.03
+NEAR_SHARE = 0.03
 _CLEARLY = 3.0
-_BLOCK = 4096
+_OBJECT_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Matched:
+class LabelingMatch:
     """What belongs together in two labellings, A and B, of one skeleton.
 
     Attributes:
@@ -82,7 +82,7 @@ def match(
     skeleton: str | Path | None = None,
     iou: float = DEFAULT_IOU,
     progress: Progress = silent,
-) -> Matched:
+) -> LabelingMatch:
     """Read two labellings with one skeleton, and match their pictures and objects.
 
     Args:
@@ -139,7 +139,7 @@ def _read(path: Path, skeleton: Skeleton, progress: Progress, option: str) -> Da
     return result.dataset
 
 
-def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progress = silent) -> Matched:
+def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress: Progress = silent) -> LabelingMatch:
     """Match the pictures and the objects of two Datasets of one skeleton, as ``match`` does."""
     if not 0 < iou <= 1:
         raise RequestError(must_be("--match-iou", "greater than 0 and at most 1", iou))
@@ -161,7 +161,7 @@ def match_datasets(a: Dataset, b: Dataset, *, iou: float = DEFAULT_IOU, progress
         only_b += sorted(set(in_b) - {in_b[y] for _, y in pairs})
         progress("matching objects", done, len(pictures))
     matched = np.array(rows, dtype=np.int64).reshape(-1, 2)
-    return Matched(a, b, pictures, matched, np.array(only_a, dtype=np.int64), np.array(only_b, dtype=np.int64))
+    return LabelingMatch(a, b, pictures, matched, np.array(only_a, dtype=np.int64), np.array(only_b, dtype=np.int64))
 
 
 def match_pictures(a: Dataset, b: Dataset) -> Ints:
@@ -197,7 +197,7 @@ def match_boxes(a: Floats, b: Floats, threshold: float, allowed: Bools) -> list[
     return sorted((row, column) for row, column in first_come(np.stack([rows, columns], axis=1)[order]).tolist())
 
 
-def relabelled(matched: Matched, threshold: float, near: float = NEAR) -> Ints:
+def relabelled(matched: LabelingMatch, threshold: float, near: float = NEAR_SHARE) -> Ints:
     """Return (M, K): for each keypoint of A the keypoint of B whose name its place got, or -1.
 
     Args:
@@ -209,8 +209,8 @@ def relabelled(matched: Matched, threshold: float, near: float = NEAR) -> Ints:
     reach = np.maximum(threshold, near * matched.diagonals)[:, None]
     target = np.full(in_a.shape[:2], -1, dtype=np.int64)
     # In blocks, for the distances of all pairs of points are M x K x K numbers.
-    for start in range(0, len(in_a), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for start in range(0, len(in_a), _OBJECT_BLOCK):
+        block = slice(start, start + _OBJECT_BLOCK)
         target[block] = _relabelled(in_a[block], in_b[block], reach[block])
     return target
 

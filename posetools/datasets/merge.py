@@ -36,11 +36,11 @@ from posetools.formats.options import ReadOptions
 from posetools.imaging.header import content_hash
 from posetools.progress import Progress, silent
 
-_LISTED = 5
+_LISTED_NAMES = 5
 # What two skeletons may have in another order, or is looked at by itself.
 _BY_NAME = ("name", "category", "keypoints")
 # Coordinates that differ by less are the same label, written with fewer digits.
-_SAME = 1e-3
+_SAME_LABEL = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,7 +229,7 @@ def _doubles(
             if entry.dataset is first.dataset:
                 continue
             one, other = first.labels(), entry.labels()
-            if one.shape != other.shape or not np.allclose(one, other, rtol=0.0, atol=_SAME):
+            if one.shape != other.shape or not np.allclose(one, other, rtol=0.0, atol=_SAME_LABEL):
                 conflicts.append(f"{first} and {entry}")
             doubles[entry] = first
     keep = "--keep-in train or --keep-in val says which of them stays"
@@ -241,7 +241,7 @@ def _doubles(
 
 def _refuse(pairs: Sequence[str], rule: str, advice: str) -> None:
     if pairs:
-        listed = first_lines(list(map(printable, pairs)), _LISTED)
+        listed = first_lines(list(map(printable, pairs)), _LISTED_NAMES)
         raise RequestError("\n  ".join([f"{rule.format(counted(len(pairs), 'picture'))}:", *listed, advice]))
 
 

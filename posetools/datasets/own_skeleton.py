@@ -38,7 +38,7 @@ from posetools.formats.sources.code_pages import is_utf8
 
 SKELETON_FILE = "skeleton.yaml"
 # Labelme files that are read to learn the labels, and labels that a message lists.
-_FILES, _LISTED = 200, 10
+_FILES_READ, _LISTED_LABELS = 200, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _shapes_in(
     Of a file whose encoding is not known these are the labels in ASCII, which are the same in all encodings.
     """
     found = []
-    for file in islice(_json_files(paths), _FILES):
+    for file in islice(_json_files(paths), _FILES_READ):
         try:
             data = read_bytes(file)
         except InputError:
@@ -191,7 +191,7 @@ def _json_files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _ask(path: Path, shapes: Sequence[tuple[str, str]]) -> str:
-    listed = first_names(sorted({label for _, label in shapes}), _LISTED)
+    listed = first_names(sorted({label for _, label in shapes}), _LISTED_LABELS)
     points = dict.fromkeys(label for kind, label in shapes if kind == "point")
     boxes = Counter(label for kind, label in shapes if kind == "rectangle").most_common(1)
     category = boxes[0][0] if boxes else ""

@@ -30,7 +30,7 @@ from posetools.progress import Progress
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Labelled:
+class LabeledImage:
     """One picture and its M objects.
 
     Attributes:
@@ -49,7 +49,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Labels:
+class ShownLabels:
     """What there is to show.
 
     Attributes:
@@ -61,7 +61,7 @@ class Labels:
     """
 
     skeleton: Skeleton
-    pictures: tuple[Labelled, ...]
+    pictures: tuple[LabeledImage, ...]
     unreadable: int
     findings: Callable[[], Sequence[Finding]]
     ann_files: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Mark:
         return [message for rows, message in self.found if row is None or not rows or row in rows]
 
 
-def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, progress: Progress) -> Labels:
+def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, progress: Progress) -> ShownLabels:
     """Return the pictures of a data set folder, or of a file or folder in a format that convert reads.
 
     Args:
@@ -111,11 +111,13 @@ def read_labels(data: Path, *, split: str | None, skeleton: str | Path | None, p
     return labels
 
 
-def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path | None, progress: Progress) -> Labels:
+def _of_set(
+    data: Path, split: str | None, skeleton: Skeleton, asked: str | Path | None, progress: Progress
+) -> ShownLabels:
     splits = splits_of(data)
     _check_split(data, split, splits)
     files = [ann_file(data, name) for name in splits if split in (None, name)]
-    pictures: list[Labelled] = []
+    pictures: list[LabeledImage] = []
     errors = 0
     for done, file in enumerate(files, start=1):
         read = coco.read_split(file, data / IMAGES, skeleton)
@@ -128,10 +130,10 @@ def _of_set(data: Path, split: str | None, skeleton: Skeleton, asked: str | Path
         return [each for each in validate(data, skeleton=asked, progress=progress).findings if each.file in names]
 
     ann_files = tuple(str(ann_file(data, name)) for name in splits)
-    return Labels(skeleton, tuple(pictures), errors, findings, ann_files)
+    return ShownLabels(skeleton, tuple(pictures), errors, findings, ann_files)
 
 
-def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> Labels:
+def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Progress) -> ShownLabels:
     told = told_format([data], "a data set folder, or of a format that is told by its signs")
     # To be looked at, points without visibility and objects without boxes are shown as well as may be.
     options = ReadOptions(assume_visible=True, box_from="keypoints", progress=progress)
@@ -142,7 +144,7 @@ def _of_source(data: Path, split: str | None, skeleton: Skeleton, progress: Prog
     many = str(data) if data.is_file() and told is coco.FORMAT else ""
     pictures = [each for each in labelled(read.dataset, many) if split in (None, each.image.split)]
     ann_files = (many,) if many else ()
-    return Labels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)
+    return ShownLabels(skeleton, tuple(pictures), _errors(read.findings), lambda: read.findings, ann_files)
 
 
 def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
@@ -151,18 +153,20 @@ def _check_split(data: Path, split: str | None, known: Sequence[str]) -> None:
         raise RequestError(must_be("--split", rule, split))
 
 
-def labelled(dataset: Dataset, file: str = "") -> Iterator[Labelled]:
+def labelled(dataset: Dataset, file: str = "") -> Iterator[LabeledImage]:
     """Yield the pictures of a Dataset with their objects; ``file`` is the annotation file of all, if any."""
     for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
         part = slice(rows.start, rows.stop)
-        yield Labelled(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part], file)
+        yield LabeledImage(image, dataset.boxes[part], dataset.keypoints[part], dataset.origins[part], file)
 
 
 def _errors(findings: Iterable[Finding]) -> int:
     return sum(finding.severity is Severity.ERROR for finding in findings)
 
 
-def mark_pictures(findings: Iterable[Finding], pictures: Sequence[Labelled]) -> tuple[dict[int, Mark], list[Finding]]:
+def mark_pictures(
+    findings: Iterable[Finding], pictures: Sequence[LabeledImage]
+) -> tuple[dict[int, Mark], list[Finding]]:
     """Return what is found in which picture, by its index, and the findings that name no picture."""
     finder = Finder(pictures)
     marks: dict[int, list[tuple[frozenset[int], str]]] = {}
@@ -179,7 +183,7 @@ def mark_pictures(findings: Iterable[Finding], pictures: Sequence[Labelled]) -> 
 class Finder:
     """Finds the picture that a finding is about, and the objects in it."""
 
-    def __init__(self, pictures: Sequence[Labelled]) -> None:
+    def __init__(self, pictures: Sequence[LabeledImage]) -> None:
         self._pictures = pictures
         self._objects = {one: (i, row) for i, each in enumerate(pictures) for row, one in enumerate(each.origins)}
         self._names = _grouped((each.image.file_name, i) for i, each in enumerate(pictures))

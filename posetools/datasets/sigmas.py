@@ -31,20 +31,20 @@ import yaml
 
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, read_skeleton
-from posetools.datasets.matching import DEFAULT_IOU, Matched, match, relabelled
+from posetools.datasets.matching import DEFAULT_IOU, LabelingMatch, match, relabelled
 from posetools.errors import InputError, RequestError
 from posetools.files.disk import read_text, write_text
 from posetools.progress import Progress, silent
 
-FEWEST = 20
+FEWEST_POINTS = 20
 RESAMPLES = 1000
 # How near another name's point must lie to be the one that is meant, as a share of the diagonal: wider than the spread.
 _MISTAKE = 0.08
 _SEED = 0
 _INTERVAL = (2.5, 97.5)
-_DIGITS = 4
+_SIGMA_DIGITS = 4
 # Numbers drawn at a time; a resample of very many objects is drawn in blocks.
-_BLOCK = 2_000_000
+_DRAW_BLOCK = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +131,9 @@ def sigmas(
     matched = match(a, b, skeleton=skeleton, iou=iou, progress=progress)
     points = measure(matched)
     most = max((each.objects for each in points.values()), default=0)
-    if most < FEWEST:
+    if most < FEWEST_POINTS:
         raise RequestError(
-            f"sigmas need at least {FEWEST} objects with a keypoint in both labellings, got at most {most} "
+            f"sigmas need at least {FEWEST_POINTS} objects with a keypoint in both labellings, got at most {most} "
             f"({len(matched.rows)} objects are matched in {len(matched.pictures)} pictures)\n"
             "  label more pictures twice, each person without seeing the other's labels"
         )
@@ -148,7 +148,7 @@ def sigmas(
     )
 
 
-def measure(matched: Matched) -> dict[str, Sigma]:
+def measure(matched: LabelingMatch) -> dict[str, Sigma]:
     """Return the sigma of every keypoint, from matched objects."""
     in_a, in_b = matched.points
     areas = (matched.a.areas[matched.rows[:, 0]] + matched.b.areas[matched.rows[:, 1]]) / 2
@@ -169,7 +169,7 @@ def measure(matched: Matched) -> dict[str, Sigma]:
 def _sigma(differences: Floats, left_out: int, current: float) -> Sigma:
     """Return the sigma of (n, 2) differences in units of sqrt(area)."""
     n = len(differences)
-    if n < FEWEST:
+    if n < FEWEST_POINTS:
         return Sigma(n, None, None, None, None, left_out, current)
     squares = (differences**2).sum(axis=1)
     low, high = _bootstrap(squares)
@@ -181,7 +181,7 @@ def _bootstrap(squares: Floats) -> tuple[float, float]:
     """Return the interval of sqrt(mean) of (n,) squares."""
     lot = np.random.default_rng(_SEED)
     n = len(squares)
-    at_once = max(1, _BLOCK // n)
+    at_once = max(1, _DRAW_BLOCK // n)
     means = np.concatenate(
         [
             squares[lot.integers(0, n, (min(at_once, RESAMPLES - start), n))].mean(axis=1)
@@ -218,7 +218,7 @@ def update_skeleton(path: Path, result: SigmasResult) -> tuple[str, ...]:
         )
     measured = [result.points[name].sigma for name in before.names]
     both = zip(before.sigmas, measured, strict=True)
-    new = [old if value is None else float(f"{value:.{_DIGITS}g}") for old, value in both]
+    new = [old if value is None else float(f"{value:.{_SIGMA_DIGITS}g}") for old, value in both]
     write_text(path, _with_sigmas(path, read_text(path), new))
     return tuple(name for name, value in zip(before.names, measured, strict=True) if value is None)
 

@@ -49,9 +49,9 @@ _SHARE_TORN = 0.5
 _ENOUGH_GROUPS = 10
 # A longer run of digits is a hash or an identifier, not the number of a frame.
 _LONGEST_NUMBER = 18
-_LISTED = 5
-_NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
-_ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
+_LISTED_NAMES = 5
+_NUMBERED_NAME = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
+_SPLIT_BY_ADVICE = "  --split-by picture splits by picture; --split-by REGEX groups by a part of the file name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _matched_keys(names: Sequence[str], expression: str) -> list[str]:
     keys = [match and (match[1] if pattern.groups else match[0]) for match in found]
     unmatched = sorted(name for name, key in zip(names, keys, strict=True) if key is None)
     if unmatched:
-        listed = first_names(unmatched, _LISTED)
+        listed = first_names(unmatched, _LISTED_NAMES)
         raise RequestError(
             f"--split-by must match every file name, but {expression!r} does not match {len(unmatched)} of "
             f"{len(names)}: {listed}\n  the expression is searched in the name under images/, folders included"
@@ -251,7 +251,7 @@ def _clip_and_number(name: str) -> tuple[str, int | None]:
     # The number that comes last in it, as a rule at its end.
     before, after = stem.rstrip("0123456789"), ""
     number = stem[len(before) :]
-    if not number and (match := _NUMBERED.fullmatch(stem, parent)):
+    if not number and (match := _NUMBERED_NAME.fullmatch(stem, parent)):
         before, number, after = stem[: match.start(2)], match[2], match[3]
     root = "" if parent else "/"
     if not 0 < len(number) <= _LONGEST_NUMBER:
@@ -314,4 +314,4 @@ def _too_few(names: Sequence[str], by: str | None) -> str:
             "  --val 0 writes all images for training, without val_coco.json"
         )
     what = "folder" if by == "parent" else f"group by {by!r}" if by not in (None, "picture") else "name"
-    return f"a split needs at least 2 groups, but all {len(names)} pictures are of one {what}\n{_ADVICE}"
+    return f"a split needs at least 2 groups, but all {len(names)} pictures are of one {what}\n{_SPLIT_BY_ADVICE}"

@@ -29,12 +29,12 @@ from posetools.core.findings import RULES, Finding, Severity, sort_findings
 from posetools.core.folder import ann_file, check_out, skeleton_of
 from posetools.core.geometry import SIZE_CLASSES, Bools, SizeClass
 from posetools.datasets.derived import read_set, refuse_errors, write_set
-from posetools.datasets.shown import Finder, Labelled, Mark, labelled, mark_pictures
+from posetools.datasets.shown import Finder, LabeledImage, Mark, labelled, mark_pictures
 from posetools.errors import RequestError, first_names, must_be, quoted
 from posetools.files.disk import Transfer, read_text
 from posetools.progress import Progress, silent
 
-_LISTED = 5
+_LISTED_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ class SubsetResult:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Chosen:
+class _KeptRows:
     """Of one split: which pictures are kept, and which objects fit (N,)."""
 
     pictures: list[int]
@@ -181,16 +181,16 @@ def _wanted_names(request: SubsetRequest, splits: Mapping[str, Dataset]) -> froz
     wanted = frozenset(line for line in listed if line)
     unknown = sorted(wanted - set(known))
     if unknown or not wanted:
-        shown = first_names(unknown, _LISTED)
+        shown = first_names(unknown, _LISTED_NAMES)
         problem = f"{len(unknown)} are not: {shown}" if unknown else "it is empty"
         rule = f"the names of pictures of {request.data}, one per line, as seen from images/"
         raise RequestError(f"{request.names}: must hold {rule}, but {problem}")
     return wanted
 
 
-def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[Labelled], list[tuple[str, int]]]:
+def _pictures(data: Path, splits: Mapping[str, Dataset]) -> tuple[list[LabeledImage], list[tuple[str, int]]]:
     """Return the pictures of all splits, and of each its split and its index there."""
-    pictures: list[Labelled] = []
+    pictures: list[LabeledImage] = []
     keys: list[tuple[str, int]] = []
     for split, dataset in splits.items():
         pictures += labelled(dataset, str(ann_file(data, split)))
@@ -224,7 +224,7 @@ def _choose(
     dataset: Dataset,
     wanted: frozenset[str] | None,
     marks: Mapping[str, Mapping[tuple[str, int], Mark]],
-) -> _Chosen:
+) -> _KeptRows:
     sized = _of_size(request, dataset)
     fits = sized.copy()
     pictures = []
@@ -242,7 +242,7 @@ def _choose(
         right_size = not _asks_size(request) or bool((fits if request.objects else sized)[part].any())
         if named and has_finding and clean and right_size:
             pictures.append(index)
-    return _Chosen(pictures, fits)
+    return _KeptRows(pictures, fits)
 
 
 def _of_size(request: SubsetRequest, dataset: Dataset) -> Bools:
@@ -256,7 +256,7 @@ def _of_size(request: SubsetRequest, dataset: Dataset) -> Bools:
     return fits
 
 
-def _limited(chosen: Mapping[str, _Chosen], limit: int, seed: int) -> dict[str, _Chosen]:
+def _limited(chosen: Mapping[str, _KeptRows], limit: int, seed: int) -> dict[str, _KeptRows]:
     """Return ``limit`` of the pictures by lot, each split with its share and at least one where that is possible."""
     sizes = {split: len(each.pictures) for split, each in chosen.items()}
     total = sum(sizes.values())
@@ -274,7 +274,7 @@ def _limited(chosen: Mapping[str, _Chosen], limit: int, seed: int) -> dict[str, 
 
 
 def _of_kept(
-    request: SubsetRequest, findings: Sequence[Finding], splits: Mapping[str, Dataset], chosen: Mapping[str, _Chosen]
+    request: SubsetRequest, findings: Sequence[Finding], splits: Mapping[str, Dataset], chosen: Mapping[str, _KeptRows]
 ) -> list[Finding]:
     """Return the warnings on what was read; refuse an error in a picture that is kept, or that names no picture."""
     files = {str(ann_file(request.data, split)) for split in splits}

@@ -31,7 +31,7 @@ from posetools.core.geometry import Bools, Floats
 from posetools.evaluation.coco import Predictions, right_or_wrong
 
 BINS = 10
-NEAR = 0.1
+NEAR_RATE = 0.1
 RIGHT = 0.5
 
 _SIMCC = (
@@ -160,5 +160,5 @@ def keypoint_calibration(labels: Floats, points: Floats, scores: Floats, boxes: 
     longer = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0)
     distance = np.linalg.norm(points - labels[:, :, :2], axis=2)
     counted = (labels[:, :, 2] > 0) & ~np.isnan(distance) & ~np.isnan(scores) & (longer > 0)[:, None]
-    near = distance < NEAR * longer[:, None]
-    return calibration(scores[counted], near[counted], f"nearer than {NEAR:g} of the box's longer side", _SIMCC)
+    near = distance < NEAR_RATE * longer[:, None]
+    return calibration(scores[counted], near[counted], f"nearer than {NEAR_RATE:g} of the box's longer side", _SIMCC)

@@ -38,23 +38,26 @@ import numpy as np
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import SIZE_CLASSES, Bools, Floats, Ints, SizeClass, box_area, xywh_from_xyxy
 
-Kind: TypeAlias = Literal["bbox", "keypoints"]
-Range: TypeAlias = Literal["all"] | SizeClass
+EvaluationKind: TypeAlias = Literal["bbox", "keypoints"]
+AreaRange: TypeAlias = Literal["all"] | SizeClass
 # Given P predicted rows and P labelled rows, how similar each pair is: (P,).
 Similarity: TypeAlias = Callable[[Ints, Ints], Floats]
 
 # Written as COCOeval writes them: their last bits decide ties.
 THRESHOLDS: Floats = np.linspace(0.5, 0.95, 10)
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
-_LARGEST = 1e10
-RANGES: Mapping[Range, tuple[float, float]] = {
-    "all": (0.0, _LARGEST),
-    **{name: (low, min(high, _LARGEST)) for name, (low, high) in SIZE_CLASSES.items()},
+_LARGEST_AREA = 1e10
+RANGES: Mapping[AreaRange, tuple[float, float]] = {
+    "all": (0.0, _LARGEST_AREA),
+    **{name: (low, min(high, _LARGEST_AREA)) for name, (low, high) in SIZE_CLASSES.items()},
 }
-RANGES_OF: Mapping[Kind, tuple[Range, ...]] = {"bbox": tuple(RANGES), "keypoints": ("all", "medium", "large")}
-MAX_DETS: Mapping[Kind, int] = {"bbox": 100, "keypoints": 20}
+RANGES_OF: Mapping[EvaluationKind, tuple[AreaRange, ...]] = {
+    "bbox": tuple(RANGES),
+    "keypoints": ("all", "medium", "large"),
+}
+MAX_DETS: Mapping[EvaluationKind, int] = {"bbox": 100, "keypoints": 20}
 # Pairs are measured in blocks, so that a large set needs no more memory than a small one.
-_BLOCK = 1 << 17
+_PAIR_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +108,9 @@ class Evaluation:
         counted: (T, M) whether a prediction counts, as right when it took an object and as wrong when it did not.
     """
 
-    kind: Kind
+    kind: EvaluationKind
     thresholds: Floats
-    ranges: tuple[Range, ...]
+    ranges: tuple[AreaRange, ...]
     objects: tuple[int, ...]
     precision: Floats
     recall: Floats
@@ -115,7 +118,7 @@ class Evaluation:
     taken: Ints
     counted: Bools
 
-    def ap(self, area: Range = "all", threshold: float | None = None) -> float | None:
+    def ap(self, area: AreaRange = "all", threshold: float | None = None) -> float | None:
         """Return the average precision of an area range, over all thresholds or at one; None without objects.
 
         Raises:
@@ -123,7 +126,7 @@ class Evaluation:
         """
         return _mean(self.precision[self.ranges.index(area)][self._at(threshold)])
 
-    def ar(self, area: Range = "all", threshold: float | None = None) -> float | None:
+    def ar(self, area: AreaRange = "all", threshold: float | None = None) -> float | None:
         """Return the average recall, likewise."""
         return _mean(self.recall[self.ranges.index(area)][self._at(threshold)])
 
@@ -157,7 +160,7 @@ class Evaluation:
 def evaluate_coco(
     truth: Dataset,
     predicted: Predictions,
-    kind: Kind,
+    kind: EvaluationKind,
     *,
     sigmas: Sequence[float] = (),
     thresholds: Sequence[float] | None = None,
@@ -211,7 +214,9 @@ def evaluate_coco(
     )
 
 
-def right_or_wrong(truth: Dataset, predicted: Predictions, kind: Kind, threshold: float) -> tuple[Floats, Bools, int]:
+def right_or_wrong(
+    truth: Dataset, predicted: Predictions, kind: EvaluationKind, threshold: float
+) -> tuple[Floats, Bools, int]:
     """Return the scores of the predictions that count, whether each is right, and how many could be.
 
     Args:
@@ -278,7 +283,7 @@ def _mean(values: Floats) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class CandidatePairs:
     """The P pairs of a prediction and an object of one picture that are similar enough, by prediction.
 
     Within a prediction the pairs ascend by similarity and then by object, so that the last one is the best.
@@ -293,8 +298,8 @@ class Candidates:
     row: Ints
     value: Floats
 
-    def __getitem__(self, kept: Bools) -> Candidates:
-        return Candidates(self.place[kept], self.row[kept], self.value[kept])
+    def __getitem__(self, kept: Bools) -> CandidatePairs:
+        return CandidatePairs(self.place[kept], self.row[kept], self.value[kept])
 
 
 def box_similarity(truth: Dataset, boxes: Floats) -> Similarity:
@@ -369,7 +374,7 @@ def ranked(images: Ints, scores: Floats, limit: int | None = None) -> tuple[Ints
     return order[kept], ranks[kept]
 
 
-def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity, least: float) -> Candidates:
+def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity, least: float) -> CandidatePairs:
     """Return the pairs of one picture whose similarity is at least ``least``.
 
     Args:
@@ -386,16 +391,16 @@ def candidates(truth: Dataset, images: Ints, order: Ints, similarity: Similarity
     ] or [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0))]
     place, row, value = map(np.concatenate, zip(*found, strict=True))
     sort = np.lexsort((row, value, place))
-    return Candidates(place[sort], row[sort], value[sort])
+    return CandidatePairs(place[sort], row[sort], value[sort])
 
 
 def _blocks(count: Ints) -> Iterator[tuple[int, int]]:
-    """Give ranges of predictions with about _BLOCK pairs each."""
+    """Give ranges of predictions with about _PAIR_BLOCK pairs each."""
     total = np.cumsum(count)
     low = 0
     while low < len(count):
         done = total[low - 1] if low else 0
-        high = max(low + 1, int(np.searchsorted(total, done + _BLOCK, side="right")))
+        high = max(low + 1, int(np.searchsorted(total, done + _PAIR_BLOCK, side="right")))
         yield low, high
         low = high
 
@@ -412,7 +417,7 @@ def _similar_pairs(
     return place[kept], row[kept], value[kept]
 
 
-def greedy(pairs: Candidates, ranks: Ints, ignored: Bools, crowd: Bools, thresholds: Floats) -> Ints:
+def greedy(pairs: CandidatePairs, ranks: Ints, ignored: Bools, crowd: Bools, thresholds: Floats) -> Ints:
     """Return the object that each prediction takes, or -1, for each area range and threshold: (D, A, T).
 
     Args:

@@ -23,9 +23,9 @@ import numpy as np
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Floats, Ints
 from posetools.evaluation.coco import (
+    AreaRange,
     Evaluation,
     Predictions,
-    Range,
     box_similarity,
     candidates,
     evaluate_coco,
@@ -45,7 +45,7 @@ KEYPOINT_SCORE_THR = 0.2
 OKS_NMS_THR = 0.9
 
 # The short names, and which areas and thresholds each is of.
-_MEASURES: Mapping[str, tuple[str, Range, float | None]] = {
+_MEASURES: Mapping[str, tuple[str, AreaRange, float | None]] = {
     "ap": ("AP", "all", None),
     "ap50": ("AP50", "all", 0.5),
     "ap75": ("AP75", "all", 0.75),

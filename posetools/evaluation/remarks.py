@@ -18,16 +18,16 @@ import numpy as np
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Bools, Floats, Ints, box_area, pairwise_iou
 from posetools.errors import counted
-from posetools.evaluation.coco import Evaluation, Kind, Predictions, evaluate_coco, oks_of
+from posetools.evaluation.coco import Evaluation, EvaluationKind, Predictions, evaluate_coco, oks_of
 from posetools.evaluation.metrics import match_boxes
 
 # Labelled areas as a share of the boxes': silhouettes have about half of it, a skeleton's hull seldom below a tenth.
 _AREA_LOW, _AREA_HIGH = 0.1, 1.5
 # AP that needs no further look, at either end.
-_ZERO, _PERFECT = 0.01, 0.995
+_ZERO_AP, _PERFECT = 0.01, 0.995
 _FEW = 20
 # Points this far from their labels, in sqrt(area), and a high AP do not go together; nor do a low one and this near.
-_FAR, _NEAR = 0.03, 0.05
+_FAR_POINTS, _NEAR_POINTS = 0.03, 0.05
 _HIGH, _LOW = 0.98, 0.05
 # No network places all points of an object nearer to their labels than this, in pixels.
 _COPIED = 0.01
@@ -35,12 +35,12 @@ _COPIED = 0.01
 _GAIN = 0.15
 _AP50 = 0.5
 # Factors nearer to 1, and shifts below this share of an object, are not worth a word.
-_SAME = 0.03
+_SAME_UNITS = 0.03
 # Fractions of a picture or a box: hardly a coordinate is far above 1, whatever the picture's size.
 _FRACTION = 1.5
-_SPREAD = 1e-6
+_LEAST_SPREAD = 1e-6
 # Fewer pairs can be fitted by some factor and shift whatever they are.
-_PAIRS = 8
+_FEWEST_PAIRS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _areas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remark
 
 def _equal_scores(predicted: Predictions, ap: float) -> Iterator[Remark]:
     # Where all are right, or all are wrong, the order is all the same.
-    if len(predicted) > 1 and np.ptp(predicted.scores) == 0 and _ZERO <= ap < _PERFECT:
+    if len(predicted) > 1 and np.ptp(predicted.scores) == 0 and _ZERO_AP <= ap < _PERFECT:
         text = (
             f"all {len(predicted)} predictions have the score {predicted.scores[0]:g}: AP ranks by the score, so here "
             "it depends on the order of the predictions"
@@ -197,14 +197,14 @@ def _sigmas(truth: Dataset, predicted: Predictions, ap: float) -> Iterator[Remar
     error, typical = _median_error(truth, predicted), float(np.median(truth.skeleton.sigmas))
     if error is None:
         return
-    if ap >= _HIGH and error >= _FAR:
+    if ap >= _HIGH and error >= _FAR_POINTS:
         other = _ap_with(truth, predicted, 0.5)
         text = (
             f"AP is {ap:.3f} though half of the points are {error:.1%} of sqrt(area) or more from their labels: sigmas "
             f"of {typical:.3g} forgive that. With half of them AP is {other:.3f}; PCK and NME need no sigmas"
         )
         yield Remark("sigma-large", text)
-    elif ap < _LOW and error <= _NEAR:
+    elif ap < _LOW and error <= _NEAR_POINTS:
         other = _ap_with(truth, predicted, 0.05 / typical)
         text = (
             f"AP is {ap:.3f} though half of the points lie within {error:.1%} of sqrt(area) of their labels: sigmas of "
@@ -237,7 +237,7 @@ def _unexplained(truth: Dataset, predicted: Predictions, evaluation: Evaluation,
             "others of the same scenes, among those it was trained on?"
         )
         yield Remark("perfect", text)
-    elif ap < _ZERO and not known:
+    elif ap < _ZERO_AP and not known:
         measure = "IoU" if evaluation.kind == "bbox" else "OKS"
         best = float(np.median(_best(truth, predicted, evaluation)))
         text = (
@@ -292,7 +292,7 @@ def _units(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> It
         yield Remark("units", text, hides=(evaluation.ap(threshold=0.5) or 0.0) < 0.1)
 
 
-def _mix_ups(truth: Dataset, predicted: Predictions, kind: Kind) -> Iterator[tuple[str, Predictions]]:
+def _mix_ups(truth: Dataset, predicted: Predictions, kind: EvaluationKind) -> Iterator[tuple[str, Predictions]]:
     sizes = np.array([image.size for image in truth.images], dtype=np.float64)[predicted.image_index]
     boxes, points = predicted.boxes, predicted.keypoints
     values = boxes if kind == "bbox" else points
@@ -323,7 +323,7 @@ def _mix_ups(truth: Dataset, predicted: Predictions, kind: Kind) -> Iterator[tup
 
 def _scaled(truth: Dataset, predicted: Predictions, evaluation: Evaluation) -> Iterator[tuple[str, Predictions]]:
     rows, found = _pairs(truth, predicted, evaluation)
-    if len(rows) < _PAIRS:
+    if len(rows) < _FEWEST_PAIRS:
         return
     if evaluation.kind == "bbox":
         ours, theirs = (boxes.reshape(-1, 2, 2) for boxes in (truth.boxes[rows], predicted.boxes[found]))
@@ -356,17 +356,17 @@ def _fit(ours: Floats, theirs: Floats, known: Bools) -> tuple[Floats, Floats] | 
         return None, None
     a_off, b_off = (points - np.nanmean(points, axis=1, keepdims=True) for points in (a, b))
     spread = np.nansum(a_off**2, axis=1)
-    usable = (spread > _SPREAD).all(axis=1)
+    usable = (spread > _LEAST_SPREAD).all(axis=1)
     if not usable.any():
         return None, None
     # The slope of each object's own points: noise of the predictions does not make it larger, as it does their spread.
     factor = np.median(np.nansum(a_off * b_off, axis=1)[usable] / spread[usable], axis=0)
-    if (factor < _SPREAD).any():
+    if (factor < _LEAST_SPREAD).any():
         return None, None
-    if abs(factor[0] / factor[1] - 1) < _SAME:
+    if abs(factor[0] / factor[1] - 1) < _SAME_UNITS:
         factor = np.full(2, np.sqrt(factor.prod()))
     # A factor of 1 that is a little off would show as a shift.
-    factor = np.where(np.abs(factor - 1) < _SAME, 1.0, factor)
+    factor = np.where(np.abs(factor - 1) < _SAME_UNITS, 1.0, factor)
     shift = np.nanmedian((b - factor * a).reshape(-1, 2), axis=0)
     return factor, shift
 
@@ -377,7 +377,7 @@ def _words(factor: Floats, shift: Floats, size: float) -> str:
         x, y = factor
         by = f"{x:.3g} times" if x == y else f"{x:.3g} times (x) and {y:.3g} times (y)"
         parts.append(f"{by} the labels'")
-    if (np.abs(shift) > _SAME * size * factor).any():
+    if (np.abs(shift) > _SAME_UNITS * size * factor).any():
         parts.append(f"shifted by ({shift[0]:.1f}, {shift[1]:.1f}) px")
     return ", ".join(parts)
 

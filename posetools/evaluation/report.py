@@ -21,7 +21,7 @@ from posetools.evaluation.diagnosis.boxes import BoxDiagnosis, diagnose_boxes
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis, diagnose
 from posetools.evaluation.metrics import BoxScores
 from posetools.evaluation.remarks import Remark
-from posetools.evaluation.scoring import Estimated, PoseScores, has_points, pose_scores
+from posetools.evaluation.scoring import BoxPoses, PoseScores, has_points, pose_scores
 from posetools.evaluation.thresholds import Sweep, VisibilityScores, confidence_sweep, visibility_scores
 from posetools.evaluation.undertrained import CAUSES
 
@@ -114,7 +114,7 @@ class PosePart:
     """
 
     truth: Dataset
-    poses: Estimated
+    poses: BoxPoses
     boxes_are_labels: bool
 
     @cached_property

@@ -20,7 +20,7 @@ from posetools.errors import InputError, RequestError
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.remarks import explain
 from posetools.evaluation.report import BOXES, LABELLED, POSES, DetPart, PosePart, Report, Subject, with_remarks
-from posetools.evaluation.scoring import BBOX_THR, Collected, collect, read_truth
+from posetools.evaluation.scoring import EVAL_BBOX_THR, PairPredictions, collect, read_truth
 from posetools.evaluation.undertrained import nowhere, signs
 from posetools.files.disk import read_text
 from posetools.formats.coco.format import read_split
@@ -34,10 +34,10 @@ from posetools.pairs.find import check_file, check_split, pair_of_run
 from posetools.pairs.open import PipelineOptions, open_models, open_pair
 from posetools.progress import Progress, silent
 from posetools.recipes.emit import data_root_in
-from posetools.runtime.results import Detections, Detects, Estimates, label_of
+from posetools.runtime.results import AnyDetector, AnyEstimator, Detections, label_of
 
 _WHAT = "posetools eval"
-_MEASURING, _STEPS = "measuring", 4
+_MEASURING, _EVALUATION_STEPS = "measuring", 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ class EvalRequest:
     split: str = "val"
     device: str = AUTO
     skeleton: str | None = None
-    bbox_thr: float = BBOX_THR
+    bbox_thr: float = EVAL_BBOX_THR
     flip_test: bool = False
 
     @property
@@ -197,12 +197,12 @@ def _skeleton(checkpoint: Path, request: EvalRequest, data: Path) -> Skeleton:
 
 def measure(
     subject: Subject,
-    detector: Detects | None,
-    estimator: Estimates | None,
+    detector: AnyDetector | None,
+    estimator: AnyEstimator | None,
     truth: Dataset,
     *,
     training: Dataset | None = None,
-    mirrored: Estimates | None = None,
+    mirrored: AnyEstimator | None = None,
     progress: Progress = silent,
 ) -> Report:
     """Run a pair, or one model of it, once over the pictures of a split, and return what is measured of it.
@@ -235,7 +235,7 @@ def measure(
         report = _explained(report, training, classes, progress)
     if mirrored is not None:
         # The detector has said all that it will say.
-        boxes = _Replayed(said.boxes) if detector else None
+        boxes = _ReplayedDetector(said.boxes) if detector else None
         said = collect(truth, detector=boxes, estimator=mirrored, bbox_thr=subject.bbox_thr, progress=progress)
         report = replace(report, flipped=_pose_parts(truth, said))
     why = {}
@@ -246,7 +246,7 @@ def measure(
     return with_remarks(report, why)
 
 
-class _Replayed:
+class _ReplayedDetector:
     """A detector that gives the boxes of an earlier pass over the same pictures again, in their order."""
 
     classes: tuple[str, ...] = ()
@@ -262,7 +262,7 @@ class _Replayed:
         return [Detections(self._boxes.boxes[of], self._boxes.scores[of], np.zeros_like(of)) for of in rows]
 
 
-def _pose_parts(truth: Dataset, said: Collected) -> tuple[PosePart, PosePart]:
+def _pose_parts(truth: Dataset, said: PairPredictions) -> tuple[PosePart, PosePart]:
     labelled = PosePart(truth, said.on_labels, boxes_are_labels=True)
     return labelled, PosePart(truth, said.on_boxes, boxes_are_labels=False)
 
@@ -274,11 +274,11 @@ def _explained(report: Report, training: Dataset | None, classes: Mapping[str, i
     for done, part in enumerate(parts, start=1):
         # Every measure is taken here, where progress is told.
         part.as_dict()
-        progress(_MEASURING, done, _STEPS)
+        progress(_MEASURING, done, _EVALUATION_STEPS)
     remarks = {BOXES: explain(truth, det.predicted, det.evaluation, training=training, classes=classes)}
     for boxes, side in report.sides.items():
         remarks[f"{POSES}, {boxes}"] = explain(truth, side.predicted, side.evaluation, training=training)
-    progress(_MEASURING, _STEPS, _STEPS)
+    progress(_MEASURING, _EVALUATION_STEPS, _EVALUATION_STEPS)
     report = replace(report, remarks=remarks)
     # Boxes that are off in a known way, or of another category, overlap nothing either.
     unexplained = all(one.code == "zero" for one in remarks[BOXES])

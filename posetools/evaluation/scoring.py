@@ -43,12 +43,12 @@ from posetools.imaging.frames import read_picture
 from posetools.imaging.header import Picture
 from posetools.pairs.find import check_split
 from posetools.progress import Progress, silent
-from posetools.runtime.results import Detections, Detects, Estimates
+from posetools.runtime.results import AnyDetector, AnyEstimator, Detections
 
 # Detected boxes below this score are not worth a crop: they come last in AP, and there are hundreds of them.
-BBOX_THR = 0.05
+EVAL_BBOX_THR = 0.05
 # Pictures that are in memory at once, twice: one batch is predicted on while the next is read.
-_PICTURES = 8
+_BATCH_PICTURES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def pck_of(scores: PoseScores) -> float | None:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Estimated:
+class BoxPoses:
     """The poses of M boxes.
 
     Attributes:
@@ -110,7 +110,7 @@ class Estimated:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Collected:
+class PairPredictions:
     """What a detector and a pose estimator said about the pictures of a split.
 
     Attributes:
@@ -121,8 +121,8 @@ class Collected:
     """
 
     boxes: Predictions
-    on_labels: Estimated
-    on_boxes: Estimated
+    on_labels: BoxPoses
+    on_boxes: BoxPoses
     labels: Mapping[int, int]
 
 
@@ -149,12 +149,12 @@ def read_truth(data: Path, split: str, skeleton: Skeleton) -> Dataset:
 def collect(
     truth: Dataset,
     *,
-    detector: Detects | None = None,
-    estimator: Estimates | None = None,
+    detector: AnyDetector | None = None,
+    estimator: AnyEstimator | None = None,
     label: int = 0,
-    bbox_thr: float = BBOX_THR,
+    bbox_thr: float = EVAL_BBOX_THR,
     progress: Progress = silent,
-) -> Collected:
+) -> PairPredictions:
     """Run a detector, a pose estimator or both once over the pictures of a split, and return what they said.
 
     Args:
@@ -192,10 +192,10 @@ def collect(
     labelled = np.full(len(truth), -1, dtype=np.int64)
     if estimator is not None:
         labelled[np.concatenate([np.zeros(0, dtype=np.int64), *rows])] = np.arange(counted.sum())
-    return Collected(boxes.joined(), on_labels.estimated(labelled), on_boxes.estimated(), labels)
+    return PairPredictions(boxes.joined(), on_labels.estimated(labelled), on_boxes.estimated(), labels)
 
 
-def pose_scores(truth: Dataset, poses: Estimated) -> PoseScores:
+def pose_scores(truth: Dataset, poses: BoxPoses) -> PoseScores:
     """Return OKS, PCK and NME of estimated poses."""
     counted = has_points(truth)
     labels, own, boxes = truth.keypoints[counted], poses.points[counted], truth.boxes[counted]
@@ -241,13 +241,13 @@ class _Poses:
         names = (each.name for each in fields(Predictions))
         return Predictions(*(np.concatenate([getattr(part, name) for part in every]) for name in names))
 
-    def estimated(self, matched: Ints | None = None) -> Estimated:
+    def estimated(self, matched: Ints | None = None) -> BoxPoses:
         every, kept = self.joined(), np.concatenate([np.zeros(0, dtype=np.int64), *self.kept])
         if matched is None:
             found = match_boxes(self.truth, every[kept])
             matched = np.full(len(found), -1, dtype=np.int64)
             matched[found >= 0] = kept[found[found >= 0]]
-        return Estimated(every, np.concatenate([np.zeros(0), *self.box_scores]), kept, matched)
+        return BoxPoses(every, np.concatenate([np.zeros(0), *self.box_scores]), kept, matched)
 
 
 def _spread(values: Floats, matched: Ints) -> Floats:
@@ -259,7 +259,8 @@ def _spread(values: Floats, matched: Ints) -> Floats:
 def _pictures(truth: Dataset, progress: Progress) -> Iterator[tuple[range, list[Picture]]]:
     """Give the pictures in batches, with their indices; the next batch is read while one is worked on."""
     batches = [
-        range(start, min(start + _PICTURES, len(truth.images))) for start in range(0, len(truth.images), _PICTURES)
+        range(start, min(start + _BATCH_PICTURES, len(truth.images)))
+        for start in range(0, len(truth.images), _BATCH_PICTURES)
     ]
     with ThreadPoolExecutor(max_workers=2) as pool:
         ahead: list[Future[Picture]] = []

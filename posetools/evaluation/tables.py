@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from posetools.evaluation.diagnosis.mend import LABELS, Gain
+from posetools.evaluation.diagnosis.mend import ERROR_NAMES, Gain
 from posetools.evaluation.metrics import PCK_THRESHOLDS, Subset
 from posetools.evaluation.report import BOXES, POSES, PosePart, Report
 from posetools.evaluation.thresholds import Separation
 
-NOTHING = "n/a"
+NOT_AVAILABLE = "n/a"
 # Stands behind an AP that says nothing about the model; a remark says why.
 DOUBT = "*"
 PCK_NAMES = tuple(f"PCK@{threshold:g}" for threshold in PCK_THRESHOLDS)
 SEEN_SUBSETS: tuple[Subset, ...] = ("visible", "hidden")
-_AP = ("AP", "AP50", "AP75", "AR")
+_AP_COLUMNS = ("AP", "AP50", "AP75", "AR")
 # A kind of error that brings back less AP than this is left out, unless there is a case of it.
-_LEAST = 0.0005
+_LEAST_GAIN_SHOWN = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class TextTable:
 
 def number(value: float | None) -> str:
     """Return a number as it is shown: three digits after the point, one from 10 on, ``n/a`` for None."""
-    return NOTHING if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return NOT_AVAILABLE if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def short_names(reports: Sequence[Report]) -> tuple[str, ...]:
@@ -80,14 +80,14 @@ def flip_tests(reports: Sequence[Report]) -> tuple[TextTable, ...]:
 
 
 def _flip_test(report: Report, name: str) -> TextTable:
-    columns, cells = [""], {measure: [measure] for measure in (*_AP, *PCK_NAMES, "NME")}
+    columns, cells = [""], {measure: [measure] for measure in (*_AP_COLUMNS, *PCK_NAMES, "NME")}
     for boxes, flipped in report.flipped_sides.items():
         columns += [boxes, "flip test", "adds"]
         both = (report.sides[boxes].scores, flipped.scores)
         without, having = ({**each.oks.as_dict(), **each.points["labelled"].overall.as_dict()} for each in both)
         for measure, row in cells.items():
             before, after = without[measure], having[measure]
-            adds = NOTHING if before is None or after is None else f"{after - before:+.3f}"
+            adds = NOT_AVAILABLE if before is None or after is None else f"{after - before:+.3f}"
             row += [number(before), number(after), adds]
     title = "what a flip test would add" + (f": {name}" if name else "")
     return TextTable(title, tuple(columns), tuple(map(tuple, cells.values())))
@@ -123,7 +123,7 @@ def why_poses(report: Report) -> TextTable:
     sides = [part.diagnosis for part in report.sides.values()]
     kinds = [kind for kind in sides[0].gains if any(_costs(side.gains[kind], side.counts.get(kind)) for side in sides)]
     rows = [
-        (LABELS[kind], *(cell for side in sides for cell in (_count(side.counts, kind), _gain(side.gains[kind]))))
+        (ERROR_NAMES[kind], *(cell for side in sides for cell in (_count(side.counts, kind), _gain(side.gains[kind]))))
         for kind in kinds
     ]
     columns = ("error", *(name for boxes in report.sides for name in (boxes, "AP back")))
@@ -134,7 +134,7 @@ def why_boxes(report: Report) -> TextTable:
     """Return what each kind of error costs of the boxes' AP."""
     found = report.det.diagnosis
     rows = [
-        (LABELS[kind], _count(found.counts, kind), _gain(gain))
+        (ERROR_NAMES[kind], _count(found.counts, kind), _gain(gain))
         for kind, gain in found.gains.items()
         if _costs(gain, found.counts.get(kind))
     ]
@@ -196,17 +196,17 @@ def calibrations(reports: Sequence[Report]) -> TextTable:
 
 def _parts(report: Report) -> dict[str, dict[str, str]]:
     boxes = report.det.scores.as_dict()
-    parts = {BOXES: {name: number(boxes[name]) for name in _AP}}
+    parts = {BOXES: {name: number(boxes[name]) for name in _AP_COLUMNS}}
     for boxes_are, part in report.sides.items():
         oks = part.scores.oks.as_dict()
         points = {subset: scores.overall.as_dict() for subset, scores in part.scores.points.items()}
-        cells = {name: number(oks[name]) for name in _AP}
+        cells = {name: number(oks[name]) for name in _AP_COLUMNS}
         cells |= {name: number(points["labelled"][name]) for name in PCK_NAMES}
         cells |= {f"PCK@0.1 {subset}": number(points[subset]["PCK@0.1"]) for subset in SEEN_SUBSETS}
         cells |= {"NME": number(points["labelled"]["NME"]), "error, pixels": number(points["labelled"]["error_px"])}
         parts[f"{POSES}, {boxes_are}"] = cells | {"objects without a box": str(part.scores.without_box)}
     for name_of_part in filter(report.says_nothing, parts):
-        parts[name_of_part] |= {name: f"{parts[name_of_part][name]}{DOUBT}" for name in _AP}
+        parts[name_of_part] |= {name: f"{parts[name_of_part][name]}{DOUBT}" for name in _AP_COLUMNS}
     return parts
 
 
@@ -217,7 +217,7 @@ def _separation(found: Separation) -> Iterator[str]:
 
 
 def _costs(gain: Gain, count: int | None) -> bool:
-    return bool(count) or (gain.alone is not None and abs(gain.alone) >= _LEAST)
+    return bool(count) or (gain.alone is not None and abs(gain.alone) >= _LEAST_GAIN_SHOWN)
 
 
 def _count(counts: Mapping[str, int], kind: str) -> str:
@@ -225,4 +225,4 @@ def _count(counts: Mapping[str, int], kind: str) -> str:
 
 
 def _gain(gain: Gain) -> str:
-    return NOTHING if gain.alone is None else f"{gain.alone:+.3f}"
+    return NOT_AVAILABLE if gain.alone is None else f"{gain.alone:+.3f}"

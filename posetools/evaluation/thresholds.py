@@ -35,18 +35,18 @@ from posetools.core.geometry import Bools, Floats, Ints
 from posetools.evaluation.coco import Predictions, right_or_wrong
 
 # The thresholds that are shown beside the best one: the demo's default, and the middle.
-SHOWN = (0.3, 0.5)
+SHOWN_THRESHOLDS = (0.3, 0.5)
 # A curve has a step for each score; no plot needs more of them than this.
-_STEPS = 200
+_CURVE_STEPS = 200
 # What "visible" is told from.
-Other: TypeAlias = Literal["hidden", "unlabelled"]
-OTHERS: Mapping[Other, Visibility] = {"hidden": Visibility.HIDDEN, "unlabelled": Visibility.NOT_LABELLED}
+OtherVisibility: TypeAlias = Literal["hidden", "unlabelled"]
+OTHERS: Mapping[OtherVisibility, Visibility] = {"hidden": Visibility.HIDDEN, "unlabelled": Visibility.NOT_LABELLED}
 # MMPose's and our own default for drawing a point.
 DRAWN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ThresholdPoint:
     """What one threshold gives.
 
     Attributes:
@@ -67,7 +67,7 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Curve:
+class ThresholdCurve:
     """What each of S thresholds gives, from the highest down; one for each score that occurs.
 
     Attributes:
@@ -101,7 +101,7 @@ class Curve:
         return f1 if self.there else np.full(len(self.hits), np.nan)
 
     @property
-    def best(self) -> Point | None:
+    def best(self) -> ThresholdPoint | None:
         """The threshold with the best F1, the highest of several; None where nothing is there or nothing was found."""
         if not self.there or not len(self.thresholds):
             return None
@@ -112,11 +112,11 @@ class Curve:
         """The precision at each step, weighted by the step in recall; None where nothing is there."""
         return float((np.diff(self.recall, prepend=0.0) * self.precision).sum()) if self.there else None
 
-    def at(self, threshold: float) -> Point:
+    def at(self, threshold: float) -> ThresholdPoint:
         """Return what a threshold gives."""
         kept = int(np.searchsorted(-self.thresholds, -threshold, side="right"))
         hits, wrong = (int(self.hits[kept - 1]), int(self.false_alarms[kept - 1])) if kept else (0, 0)
-        return Point(
+        return ThresholdPoint(
             threshold=threshold,
             precision=hits / (hits + wrong) if kept else None,
             recall=hits / self.there if self.there else None,
@@ -128,7 +128,7 @@ class Curve:
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form; of very many steps those at even distances, the first and last among them."""
         shown = np.unique(
-            np.linspace(0, len(self.thresholds) - 1, min(_STEPS, len(self.thresholds))).round().astype(int)
+            np.linspace(0, len(self.thresholds) - 1, min(_CURVE_STEPS, len(self.thresholds))).round().astype(int)
         )
         return {
             "threshold": self.thresholds[shown].round(6).tolist(),
@@ -151,12 +151,12 @@ class Sweep:
 
     iou: float
     pictures: int
-    curve: Curve
+    curve: ThresholdCurve
 
-    def points(self) -> dict[str, Point]:
+    def points(self) -> dict[str, ThresholdPoint]:
         """Return what the thresholds worth showing give, by name: ``best F1``, ``0.3``, ``0.5``."""
         best = {"best F1": self.curve.best} if self.curve.best else {}
-        return {**best, **{f"{threshold:g}": self.curve.at(threshold) for threshold in SHOWN}}
+        return {**best, **{f"{threshold:g}": self.curve.at(threshold) for threshold in SHOWN_THRESHOLDS}}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -173,7 +173,7 @@ class Sweep:
         }
 
 
-def curve_of(scores: Floats, right: Bools, there: int) -> Curve:
+def curve_of(scores: Floats, right: Bools, there: int) -> ThresholdCurve:
     """Return what each threshold of a score gives.
 
     Args:
@@ -185,7 +185,7 @@ def curve_of(scores: Floats, right: Bools, there: int) -> Curve:
     ordered, hits = scores[order], np.cumsum(right[order])
     # The last of each run of equal scores.
     last = np.flatnonzero(np.diff(ordered, append=-np.inf))
-    return Curve(ordered[last], hits[last].astype(np.int64), (last + 1 - hits[last]).astype(np.int64), there)
+    return ThresholdCurve(ordered[last], hits[last].astype(np.int64), (last + 1 - hits[last]).astype(np.int64), there)
 
 
 def confidence_sweep(truth: Dataset, predicted: Predictions, iou: float = 0.5) -> Sweep:
@@ -212,7 +212,7 @@ class Separation:
 
     visible: int
     others: int
-    curve: Curve | None
+    curve: ThresholdCurve | None
 
     @property
     def average_precision(self) -> float | None:
@@ -225,11 +225,11 @@ class Separation:
         return self.visible / (self.visible + self.others) if self.curve else None
 
     @property
-    def best(self) -> Point | None:
+    def best(self) -> ThresholdPoint | None:
         """The threshold with the best F1; None where one kind is not there."""
         return self.curve.best if self.curve else None
 
-    def at(self, threshold: float = DRAWN) -> Point | None:
+    def at(self, threshold: float = DRAWN) -> ThresholdPoint | None:
         """Return what a threshold gives; None where one kind is not there."""
         return self.curve.at(threshold) if self.curve else None
 
@@ -257,8 +257,8 @@ class VisibilityScores:
         without_score: points that have no score, because their object was not found; they count nowhere.
     """
 
-    overall: Mapping[Other, Separation]
-    by_keypoint: Mapping[Other, Mapping[str, Separation]]
+    overall: Mapping[OtherVisibility, Separation]
+    by_keypoint: Mapping[OtherVisibility, Mapping[str, Separation]]
     without_score: int
 
     def notes(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ OVERLAP = 0.1
 # The codes of remarks that say why AP is low.
 CAUSES = frozenset({"stopped", "few-iterations", "still-falling", "nowhere", "raw-better"})
 # Fewer logged values than this tell no trend; the fall must be this many standard errors.
-_VALUES, _IN_QUARTER, _ERRORS = 12, 3, 3.0
+_FEWEST_VALUES, _IN_QUARTER, _STANDARD_ERRORS = 12, 3, 3.0
 _MEASURE = {"det": "box AP", "pose": "pose AP on labelled boxes"}
 _FLIPS = (
     "the config mirrors every crop when training evaluates (flip_test=True), so the AP in the training log is another "
@@ -106,7 +106,7 @@ def fall_at_end(loss: LoggedCurve, rate: LoggedCurve | None = None, since: float
     same = rate is not None and np.array_equal(rate.iterations, loss.iterations)
     rates = rate.values if rate is not None and same else np.ones(len(loss))
     counted = (loss.iterations > since) & np.isfinite(loss.values) & np.isfinite(rates)
-    if counted.sum() < _VALUES:
+    if counted.sum() < _FEWEST_VALUES:
         return None
     progress = np.cumsum(rates[counted] * np.diff(loss.iterations[counted], prepend=since))
     quarter = np.minimum((4 * progress / progress[-1]).astype(np.int64), 3)
@@ -116,7 +116,7 @@ def fall_at_end(loss: LoggedCurve, rate: LoggedCurve | None = None, since: float
     first, before, after = (float(part.mean()) for part in (quarters[0], *quarters[2:]))
     noise = float(np.sqrt(sum(_variance(part) / len(part) for part in quarters[2:])))
     fallen = before - after
-    return (before, after) if fallen > _ERRORS * noise and fallen > FALLING * (first - after) else None
+    return (before, after) if fallen > _STANDARD_ERRORS * noise and fallen > FALLING * (first - after) else None
 
 
 def _variance(values: Floats) -> float:

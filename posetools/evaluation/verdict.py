@@ -13,16 +13,16 @@ import numpy as np
 
 from posetools.core.verdict import Level, Verdict
 from posetools.evaluation.diagnosis.match import POINT_KINDS, Role, match_objects
-from posetools.evaluation.diagnosis.mend import LABELS
+from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import Report
 from posetools.evaluation.tables import number, short_names
 from posetools.runtime.results import BBOX_THR
 
 _OF_BOXES = ("no_box", "box_shifted")
 # A pair is good when at most this share of the points is wrong, and has boxes on nothing for this share of the objects.
-_GOOD = 0.1
+_GOOD_SHARE = 0.1
 # Below this AP nothing is usable; nearer APs than this are equal.
-_ZERO, _EQUAL = 0.01, 0.005
+_UNUSABLE_AP, _EQUAL = 0.01, 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ def pair_verdict(counts: PairCounts) -> Verdict:
     lost = sum(counts.points.get(kind, 0) for kind in _OF_BOXES) / total
     wrong = 1 - lost - counts.points.get("good", 0) / total
     extra = counts.on_nothing / counts.objects
-    level: Level = "error" if counts.ap < _ZERO else "warning"
-    if extra > max(_GOOD, lost, wrong):
+    level: Level = "error" if counts.ap < _UNUSABLE_AP else "warning"
+    if extra > max(_GOOD_SHARE, lost, wrong):
         sentence = f"boxes are the weak half: {counts.on_nothing:,} are on nothing, for {counts.objects:,} objects"
-    elif lost + wrong <= _GOOD:
+    elif lost + wrong <= _GOOD_SHARE:
         level = "good"
         sentence = f"both halves are good: {1 - lost - wrong:.0%} of the labeled points are near their label"
     elif lost >= wrong:
@@ -85,7 +85,7 @@ def pair_verdict(counts: PairCounts) -> Verdict:
         kinds = [kind for kind in POINT_KINDS if kind not in (*_OF_BOXES, "good")]
         most = max(kinds, key=lambda kind: counts.points.get(kind, 0))
         share = f"{wrong / (1 - lost):.0%} of the points in a good box are wrong"
-        sentence = f"poses are the weak half: {share}, most by {LABELS[most]}"
+        sentence = f"poses are the weak half: {share}, most by {ERROR_NAMES[most]}"
     if counts.misleading:
         return Verdict("error", f"AP says nothing about the model here, for a reason given below; {sentence}")
     return Verdict(level, sentence)

@@ -20,7 +20,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError
 from posetools.evaluation.metrics import box_scores
 from posetools.evaluation.scoring import collect, pose_scores
-from posetools.exporting.material import Material, Shot, gather
+from posetools.exporting.material import ExportMaterial, Shot, gather
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
 from posetools.exporting.parity import Parity, compare
 from posetools.files.locks import only_one
@@ -48,7 +48,7 @@ _CANDIDATES = 16
 _SAMPLE_SIDE = 1280
 # A box this near to the threshold may be there on one processor and not on another.
 _UNSURE = 0.01
-_DECIMALS = 5
+_METRIC_DECIMALS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +87,7 @@ class ExportRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class PrecisionCosts:
     """What one precision's networks cost and are worth.
 
     Attributes:
@@ -104,7 +104,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Exporting:
+class ExportResult:
     """What was exported.
 
     Attributes:
@@ -120,11 +120,11 @@ class Exporting:
     manifest: Manifest
     material: str
     parity: Parity
-    measured: tuple[Measured, ...]
+    measured: tuple[PrecisionCosts, ...]
     doubts: tuple[str, ...] = ()
 
 
-def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
+def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
     """Write a bundle.
 
     Raises:
@@ -165,7 +165,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> Exporting:
         measured = tuple(_measure(each, label, material, truth, progress) for each in networks)
         manifest, pictures = _described(request, networks[-1], measured[-1], skeleton, label, material)
         write_bundle(request.out, manifest, {**networks[-1].files, **pictures})
-        return Exporting(request.out, manifest, material.source, parity, measured, pair.doubts)
+        return ExportResult(request.out, manifest, material.source, parity, measured, pair.doubts)
 
 
 def _check_out(request: ExportRequest) -> None:
@@ -208,14 +208,14 @@ def _opened(
     )
 
 
-def _seen(material: Material, progress: Progress) -> Iterator[tuple[str, Picture, Floats]]:
+def _seen(material: ExportMaterial, progress: Progress) -> Iterator[tuple[str, Picture, Floats]]:
     shots = material.spread(_COMPARED)
     for number, shot in enumerate(shots, start=1):
         yield shot.name, shot.read(), shot.boxes
         progress("comparing with PyTorch", number, len(shots))
 
 
-def _reduced(precision: Precision, networks: _Networks, material: Material) -> dict[str, bytes]:
+def _reduced(precision: Precision, networks: _Networks, material: ExportMaterial) -> dict[str, bytes]:
     from posetools.exporting.quantise import to_half, to_int8
 
     if precision == "float16":
@@ -237,17 +237,17 @@ def _crops(shots: tuple[Shot, ...], detector: OnnxDetector, estimator: OnnxEstim
 
 
 def _measure(
-    networks: _Networks, label: int, material: Material, truth: Dataset | None, progress: Progress
-) -> Measured:
+    networks: _Networks, label: int, material: ExportMaterial, truth: Dataset | None, progress: Progress
+) -> PrecisionCosts:
     precision, sizes = networks.precision, (len(networks.files[DET_FILE]), len(networks.files[POSE_FILE]))
     milliseconds = _milliseconds(networks, label, material)
     if truth is None:
-        return Measured(precision, sizes, milliseconds)
+        return PrecisionCosts(precision, sizes, milliseconds)
     scores = _scores(networks, label, truth, lambda what, *rest: progress(f"{what} {precision}", *rest))
-    return Measured(precision, sizes, milliseconds, scores)
+    return PrecisionCosts(precision, sizes, milliseconds, scores)
 
 
-def _milliseconds(networks: _Networks, label: int, material: Material) -> float:
+def _milliseconds(networks: _Networks, label: int, material: ExportMaterial) -> float:
     """Return the median time of a picture, from pixels to keypoints, of boxes above prediction's default threshold."""
     times = []
     first = material.shots[0].read()
@@ -282,10 +282,10 @@ def _all_sizes(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
 def _described(
     request: ExportRequest,
     networks: _Networks,
-    measured: Measured,
+    measured: PrecisionCosts,
     skeleton: Skeleton,
     label: int,
-    material: Material,
+    material: ExportMaterial,
 ) -> tuple[Manifest, dict[str, bytes]]:
     thresholds = Thresholds(bbox_thr=request.bbox_thr, nms_thr=request.nms_thr, kpt_thr=request.kpt_thr)
     pipeline = PosePipeline(networks.detector, networks.estimator, skeleton, label=label, **thresholds.model_dump())
@@ -304,7 +304,9 @@ def _described(
     return manifest, pictures
 
 
-def _samples(pipeline: PosePipeline, material: Material, wanted: int) -> tuple[tuple[Sample, ...], dict[str, bytes]]:
+def _samples(
+    pipeline: PosePipeline, material: ExportMaterial, wanted: int
+) -> tuple[tuple[Sample, ...], dict[str, bytes]]:
     """Return samples and their PNG files: of the first pictures, those with objects, and with sure ones, come first."""
     import cv2
 
@@ -321,7 +323,7 @@ def _samples(pipeline: PosePipeline, material: Material, wanted: int) -> tuple[t
         name = f"{SAMPLES}/{number}.png"
         files[name] = cv2.imencode(".png", picture)[1].tobytes()
         keys = ("boxes", "scores", "keypoints", "keypoint_scores")
-        rounded = {key: np.round(getattr(result, key), _DECIMALS).tolist() for key in keys}
+        rounded = {key: np.round(getattr(result, key), _METRIC_DECIMALS).tolist() for key in keys}
         samples.append(Sample.model_validate({"file": name, **rounded}))
     return tuple(samples), files
 

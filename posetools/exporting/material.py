@@ -24,7 +24,7 @@ from posetools.imaging.frames import open_sources, read_picture
 from posetools.imaging.header import Picture
 
 # Of a folder that the user names, so many are enough.
-_NAMED = 64
+_NAMED_PICTURES = 64
 # Rendered when there is no data set.
 _RENDERED = 4
 _RENDERED_SIZE = (320, 240)
@@ -46,7 +46,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class ExportMaterial:
     """Pictures.
 
     Attributes:
@@ -68,7 +68,7 @@ class Material:
 
 def gather(
     pictures: Sequence[str], data: Path | None, known_data: Path | None, split: str, skeleton: Skeleton
-) -> Material:
+) -> ExportMaterial:
     """Return the pictures to work with.
 
     Args:
@@ -86,17 +86,17 @@ def gather(
     chosen = data or (known_data if there else None)
     truth = read_truth(chosen, split, skeleton) if chosen else None
     if pictures:
-        return Material("the pictures given", tuple(_named(pictures)), truth)
+        return ExportMaterial("the pictures given", tuple(_named(pictures)), truth)
     if chosen and truth and truth.images:
-        return Material(f"{split} of {chosen}", tuple(_labelled(truth)), truth)
-    return Material("rendered cars, as no data set was given", tuple(_rendered()), truth)
+        return ExportMaterial(f"{split} of {chosen}", tuple(_labelled(truth)), truth)
+    return ExportMaterial("rendered cars, as no data set was given", tuple(_rendered()), truth)
 
 
 def _named(pictures: Sequence[str]) -> Iterator[Shot]:
     for source in open_sources(pictures):
         if source.kind != "pictures":
             raise RequestError(f"--pictures must be pictures, got the {source.kind} {source.name}")
-        for frame in islice(source.frames(), _NAMED):
+        for frame in islice(source.frames(), _NAMED_PICTURES):
             if frame.path is None or frame.picture is None:
                 raise RequestError(frame.problem)
             yield Shot(frame.name, partial(read_picture, frame.path), np.zeros((0, 4)))

@@ -24,7 +24,7 @@ from posetools.mm.configs import evaluation_dataset
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.runtime.manifest import DetNetwork, PoseNetwork
 from posetools.runtime.networks import DETS, SIMCC_X, SIMCC_Y
-from posetools.runtime.session import INPUT
+from posetools.runtime.session import INPUT_NAME
 
 OPSET = 17
 
@@ -172,7 +172,7 @@ def det_module(detector: Detector, size: tuple[int, int]) -> Any:
         levels = zip(maps, shapes, strict=True)
         return torch.cat([part.permute(0, 2, 3, 1).reshape(-1, h * w, columns) for part, (h, w) in levels], 1)
 
-    class Det(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy.
+    class DetModule(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy.
         def __init__(self) -> None:
             super().__init__()
             self.backbone, self.neck, self.bbox_head = model.backbone, model.neck, head
@@ -185,7 +185,7 @@ def det_module(detector: Detector, size: tuple[int, int]) -> Any:
             boxes = self.points + self.signs * rows(distances, 4)
             return torch.cat([boxes, rows(scores, classes).sigmoid()], 2)
 
-    return Det().eval()
+    return DetModule().eval()
 
 
 def pose_module(estimator: PoseEstimator) -> Any:
@@ -196,7 +196,7 @@ def pose_module(estimator: PoseEstimator) -> Any:
     flip, mirror = is_rgb(model), bool(model.test_cfg.get("flip_test", False))
     swapped = [int(i) for i in estimator.meta["flip_indices"]] if mirror else []
 
-    class Pose(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy.
+    class PoseModule(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy.
         def __init__(self) -> None:
             super().__init__()
             self.backbone, self.head = model.backbone, model.head
@@ -212,7 +212,7 @@ def pose_module(estimator: PoseEstimator) -> Any:
             x, y = (part.reshape(2, -1, *map(int, part.shape[1:])) for part in (x, y))
             return (x[0] + torch.flip(x[1][:, swapped], (2,))) * 0.5, (y[0] + y[1][:, swapped]) * 0.5
 
-    return Pose().eval()
+    return PoseModule().eval()
 
 
 def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes:
@@ -232,9 +232,9 @@ def _export(module: Any, size: tuple[int, int], outputs: Sequence[str]) -> bytes
             module,
             (example,),
             buffer,
-            input_names=[INPUT],
+            input_names=[INPUT_NAME],
             output_names=list(outputs),
-            dynamic_axes={name: {0: "batch"} for name in (INPUT, *outputs)},
+            dynamic_axes={name: {0: "batch"} for name in (INPUT_NAME, *outputs)},
             opset_version=OPSET,
             do_constant_folding=True,
             **legacy,

@@ -30,7 +30,7 @@ from posetools.runtime.results import Detections, Poses
 from posetools.runtime.session import Singles
 
 # The most that boxes and keypoints (pixels) and scores may differ.
-PIXELS = 0.5
+MOST_PIXELS = 0.5
 SCORES = 1e-3
 
 # Of the objects that are found in a picture without labels, so many are looked at.
@@ -42,11 +42,11 @@ _ROUNDING = 1e-5
 
 
 # Gives what each side has before NMS.
-Candidates: TypeAlias = Callable[[], tuple[Detections, Detections]]
+DetectionsBeforeNms: TypeAlias = Callable[[], tuple[Detections, Detections]]
 
 
 @dataclass(slots=True)
-class Row:
+class ParityRow:
     """The largest difference of one kind.
 
     Attributes:
@@ -89,19 +89,19 @@ class Parity:
 
     pictures: int = 0
     turned: int = 0
-    dets: Row = field(default_factory=lambda: Row("boxes before NMS", "px", PIXELS))
-    det_scores: Row = field(default_factory=lambda: Row("their scores", "", SCORES))
-    boxes: Row = field(default_factory=lambda: Row("boxes", "px", PIXELS))
-    box_scores: Row = field(default_factory=lambda: Row("scores of boxes", "", SCORES))
-    simcc: Row = field(default_factory=lambda: Row("SimCC", "", SCORES))
-    keypoints: Row = field(default_factory=lambda: Row("keypoints", "px", PIXELS))
-    keypoint_scores: Row = field(default_factory=lambda: Row("scores of keypoints", "", SCORES))
+    dets: ParityRow = field(default_factory=lambda: ParityRow("boxes before NMS", "px", MOST_PIXELS))
+    det_scores: ParityRow = field(default_factory=lambda: ParityRow("their scores", "", SCORES))
+    boxes: ParityRow = field(default_factory=lambda: ParityRow("boxes", "px", MOST_PIXELS))
+    box_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of boxes", "", SCORES))
+    simcc: ParityRow = field(default_factory=lambda: ParityRow("SimCC", "", SCORES))
+    keypoints: ParityRow = field(default_factory=lambda: ParityRow("keypoints", "px", MOST_PIXELS))
+    keypoint_scores: ParityRow = field(default_factory=lambda: ParityRow("scores of keypoints", "", SCORES))
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[ParityRow, ...]:
         """All of them, in the order in which they come about."""
         every = (getattr(self, field.name) for field in fields(self))
-        return tuple(value for value in every if isinstance(value, Row))
+        return tuple(value for value in every if isinstance(value, ParityRow))
 
     def check(self) -> None:
         """Refuse differences beyond the limits.
@@ -214,7 +214,12 @@ def _compare_dets(parity: Parity, name: str, ours: Singles, exported: OnnxDetect
 
 
 def _compare_boxes(
-    parity: Parity, name: str, ours: Detections, theirs: Detections, network: DetNetwork, candidates: Candidates
+    parity: Parity,
+    name: str,
+    ours: Detections,
+    theirs: Detections,
+    network: DetNetwork,
+    candidates: DetectionsBeforeNms,
 ) -> None:
     pixels = np.abs(ours.boxes[:, None] - theirs.boxes[None]).max(axis=2)
     scores = np.abs(ours.scores[:, None] - theirs.scores[None])
@@ -224,7 +229,7 @@ def _compare_boxes(
     lone = np.setdiff1d(np.arange(len(ours)), rows), np.setdiff1d(np.arange(len(theirs)), columns)
     if not len(lone[0]) and not len(lone[1]):
         return
-    sides = _Side(ours, lone[0], candidates()[0]), _Side(theirs, lone[1], candidates()[1])
+    sides = _ParitySide(ours, lone[0], candidates()[0]), _ParitySide(theirs, lone[1], candidates()[1])
     tied = _tied(sides, network)
     for side, other, ties, backend in zip(sides, sides[::-1], tied, ("PyTorch", "ONNX"), strict=True):
         parity.boxes.left_out += int(ties.sum())
@@ -237,7 +242,7 @@ def _compare_boxes(
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class _ParitySide:
     """What one side found: its boxes, the rows of those that the other has not, and what was there before NMS."""
 
     found: Detections
@@ -249,11 +254,11 @@ def _alike(a: Detections, b: Detections) -> Bools:
     """Return (N, M) whether two boxes are the same within the limits."""
     pixels = np.abs(a.boxes[:, None] - b.boxes[None]).max(axis=2)
     scores = np.abs(a.scores[:, None] - b.scores[None])
-    alike: Bools = (a.labels[:, None] == b.labels[None]) & (pixels <= PIXELS) & (scores <= SCORES)
+    alike: Bools = (a.labels[:, None] == b.labels[None]) & (pixels <= MOST_PIXELS) & (scores <= SCORES)
     return alike
 
 
-def _tied(sides: tuple[_Side, _Side], network: DetNetwork) -> tuple[Bools, Bools]:
+def _tied(sides: tuple[_ParitySide, _ParitySide], network: DetNetwork) -> tuple[Bools, Bools]:
     """Return which lone boxes of each side rounding explains: those that it makes, and those that fall to these."""
     tied = _explained(sides[0], sides[1], network), _explained(sides[1], sides[0], network)
     while True:
@@ -264,7 +269,7 @@ def _tied(sides: tuple[_Side, _Side], network: DetNetwork) -> tuple[Bools, Bools
         tied = grown
 
 
-def _explained(side: _Side, other: _Side, network: DetNetwork) -> Bools:
+def _explained(side: _ParitySide, other: _ParitySide, network: DetNetwork) -> Bools:
     """Return which lone boxes the other side may have lost, or this one gained, by rounding alone."""
     mine, theirs = side.found[side.lone], other.found
     at_score = mine.scores - network.score_thr <= SCORES
@@ -278,7 +283,7 @@ def _explained(side: _Side, other: _Side, network: DetNetwork) -> Bools:
     return explained
 
 
-def _beside(side: _Side, other: _Side, tied: Bools, network: DetNetwork) -> Bools:
+def _beside(side: _ParitySide, other: _ParitySide, tied: Bools, network: DetNetwork) -> Bools:
     """Return which lone boxes overlap one that only the other side has, and that it has by such a chance."""
     mine, theirs = side.found[side.lone], other.found[other.lone[tied]]
     near = pairwise_iou(mine.boxes, theirs.boxes) > network.iou_threshold - _OVERLAP
@@ -286,7 +291,7 @@ def _beside(side: _Side, other: _Side, tied: Bools, network: DetNetwork) -> Bool
     return beside
 
 
-def _there(side: _Side, other: _Side) -> Bools:
+def _there(side: _ParitySide, other: _ParitySide) -> Bools:
     """Return which lone boxes the other side had before NMS: one that it never had is no matter of rounding."""
     there: Bools = _alike(side.found[side.lone], other.candidates).any(axis=1)
     return there
@@ -327,6 +332,6 @@ def _compare_keypoints(parity: Parity, name: str, ours: Poses, theirs: Poses, ti
     pixels = np.abs(ours.keypoints - theirs.keypoints).max(axis=2)
     rows, columns = np.nonzero(~tied)
     parity.keypoints.add(pixels[rows, columns], lambda i: f"{name}, crop {rows[i]}, keypoint {columns[i]}")
-    parity.keypoints.left_out += int((tied & (pixels > PIXELS)).sum())
+    parity.keypoints.left_out += int((tied & (pixels > MOST_PIXELS)).sum())
     scores = np.abs(ours.scores - theirs.scores)
     parity.keypoint_scores.add(scores.ravel(), lambda i: f"{name}, crop {i // k}, keypoint {i % k}")

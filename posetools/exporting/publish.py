@@ -55,7 +55,7 @@ _KEPT = ("meta", "state_dict")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Published:
+class PublishResult:
     """What publishing left.
 
     Attributes:
@@ -85,7 +85,7 @@ class Published:
 
 def publish(
     checkpoint: Path, out: Path, *, metrics: Path | None = None, overwrite: bool = False, trust: bool = False
-) -> Published:
+) -> PublishResult:
     """Write a checkpoint's weights, and what belongs to them, as a file to hand on.
 
     Its ``meta`` has all of the checkpoint's as plain values, ``posetools_version``, and where they are known
@@ -129,7 +129,7 @@ def publish(
         if path.exists() and not overwrite:
             raise RequestError(f"{path}: exists, and by its name with the same content\n  --overwrite writes it anew")
         write_files({path: data})
-    return Published(
+    return PublishResult(
         path=path,
         sha256=sha256,
         size_before=checkpoint.stat().st_size,
@@ -167,7 +167,7 @@ def _weights(content: Mapping[str, Any], path: Path) -> OrderedDict[str, Any]:
     # By the versions in it, modules know whether to rename the weights of older files.
     versions = getattr(given, "_metadata", None)
     if versions is not None:
-        weights._metadata = _Plain(path).value(versions, ("state_dict", "_metadata"))  # type: ignore[attr-defined]
+        weights._metadata = _PlainCopy(path).value(versions, ("state_dict", "_metadata"))  # type: ignore[attr-defined]
     return weights
 
 
@@ -197,7 +197,7 @@ def _meta(content: Mapping[str, Any], path: Path, metrics: Path | None, notes: l
         notes.append("no metrics: --metrics FILE puts some in, such as what `posetools eval --json FILE` writes")
     if "cfg" not in meta:
         notes.append("no config: the checkpoint does not hold its text")
-    plain: dict[str, Any] = _Plain(path).value(meta, ("meta",))
+    plain: dict[str, Any] = _PlainCopy(path).value(meta, ("meta",))
     return plain
 
 
@@ -205,7 +205,7 @@ def _plain_part(meta: Any, path: Path, notes: list[str]) -> Any:
     """Return meta without the entries that have no plain form."""
     if not isinstance(meta, Mapping):
         return meta
-    kept, plain = {}, _Plain(path)
+    kept, plain = {}, _PlainCopy(path)
     for name, value in meta.items():
         try:
             kept[name] = plain.value(value, ("meta", str(name)))
@@ -242,7 +242,7 @@ def _skeleton(path: Path, meta: Mapping[str, Any]) -> str | None:
         return None
 
 
-class _Plain:
+class _PlainCopy:
     """Makes values plain: dict, list, tuple, text, number, bool, None, with equal texts one object."""
 
     def __init__(self, path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from posetools.runtime.session import INPUT
+from posetools.runtime.session import INPUT_NAME
 
 # What computes features; everything behind the last of these on its path is decoding.
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -71,10 +71,10 @@ def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes
 
     left = iter(batches)
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not followed by mypy.
+    class CalibrationReader(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not followed by mypy.
         def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
             batch = next(left, None)
-            return None if batch is None else {INPUT: batch}
+            return None if batch is None else {INPUT_NAME: batch}
 
     with tempfile.TemporaryDirectory() as folder, _silent():
         plain, prepared, small = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "small.onnx"))
@@ -84,7 +84,7 @@ def to_int8(content: bytes, batches: Iterable[npt.NDArray[np.float32]]) -> bytes
         quantize_static(
             prepared,
             small,
-            Reader(),
+            CalibrationReader(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
             per_channel=True,

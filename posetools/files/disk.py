@@ -28,9 +28,9 @@ from posetools.files.urls import as_path, fetch, is_url
 Transfer = Literal["copy", "hardlink", "symlink", "none"]
 
 # Bytes of chance in the names of files and folders that are there for a moment.
-_TOKEN = 4
+_TOKEN_BYTES = 4
 # Annotation files are smaller, as a rule; a local file gives what is asked for, or all it has.
-_AT_ONCE = 1 << 16
+_READ_BYTES = 1 << 16
 # A dotted TOML key of many parts, for which tomllib takes time by their square.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
 # The longer marks first: one of them begins as a shorter one does.
@@ -58,8 +58,8 @@ def read_bytes(path: Path | str) -> bytes:
         # Half the time of Path.read_bytes, and there may be millions of files.
         descriptor = os.open(path, READING)
         try:
-            content = os.read(descriptor, _AT_ONCE)
-            if len(content) < _AT_ONCE:
+            content = os.read(descriptor, _READ_BYTES)
+            if len(content) < _READ_BYTES:
                 return content
             if stat.S_ISCHR(os.fstat(descriptor).st_mode):
                 raise InputError(path, "", "cannot be read: it is a device, perhaps without an end")
@@ -180,7 +180,7 @@ def write_files(contents: Mapping[Path, bytes | None]) -> None:
     Raises:
         OutputError: one cannot be written; the targets are as they were.
     """
-    token = secrets.token_hex(_TOKEN)
+    token = secrets.token_hex(_TOKEN_BYTES)
     new = {path: path.with_name(f".{path.name}.{token}.tmp") for path in contents}
     old = {path: path.with_name(f".{path.name}.{token}.old") for path in contents}
     moved: list[Path] = []
@@ -224,7 +224,7 @@ def replaced(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written.
     """
-    new = path.with_name(f".{path.stem}.{secrets.token_hex(_TOKEN)}{path.suffix}")
+    new = path.with_name(f".{path.stem}.{secrets.token_hex(_TOKEN_BYTES)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield new
@@ -305,7 +305,7 @@ def staged_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     check_free(target, overwrite=overwrite)
     target = target.absolute()
-    staging = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN)}.tmp")
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN_BYTES)}.tmp")
     with only_one(target):
         sweep(target)
         check_free(target, overwrite=overwrite)
@@ -337,7 +337,7 @@ def sweep(target: Path) -> None:
 
 
 def _left_beside(target: Path, ending: str) -> list[Path]:
-    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{{2 * _TOKEN}}}\.{ending}")
+    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.{ending}")
     try:
         return sorted(path for path in target.parent.iterdir() if name.fullmatch(path.name))
     except OSError:
@@ -392,7 +392,7 @@ def _move_into_place(staging: Path, target: Path) -> None:
     if exchange(staging, target):
         # What is at the place of staging now is the old folder, which staged_folder removes.
         return
-    old = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN)}.old")
+    old = target.with_name(f".{target.name}.{secrets.token_hex(_TOKEN_BYTES)}.old")
     target.rename(old)
     try:
         staging.rename(target)

@@ -41,7 +41,7 @@ HEAD = 1 << 15
 # Bytes at its end, where a JPEG that is complete has its end marker.
 TAIL = 1 << 12
 # Files that are fetched at once as a whole.
-_WHOLE = 16
+_WHOLE_FILES = 16
 # What libraries below fsspec raise that is no OSError, where they are in use.
 _FOREIGN = (
     ("botocore.exceptions", "BotoCoreError"),
@@ -52,7 +52,7 @@ _FOREIGN = (
 )
 
 _FETCHED: ContextVar[dict[str, bytes] | None] = ContextVar("fetched", default=None)
-_HEADS: ContextVar[dict[str, bytes] | None] = ContextVar("heads", default=None)
+_KNOWN_HEADS: ContextVar[dict[str, bytes] | None] = ContextVar("heads", default=None)
 _TAILS: ContextVar[dict[str, tuple[int, bytes]] | None] = ContextVar("tails", default=None)
 
 
@@ -177,7 +177,7 @@ class UrlPath(_Local):
         return sorted((posixpath.basename(one["name"].rstrip("/")), one["type"]) for one in listed)
 
     def _kind(self) -> str | None:
-        if any(str(self) in (held.get() or ()) for held in (_FETCHED, _HEADS)):
+        if any(str(self) in (held.get() or ()) for held in (_FETCHED, _KNOWN_HEADS)):
             return "file"
         info = _info(self)
         return None if info is None else str(info["type"])
@@ -191,7 +191,7 @@ class RangeFile(io.RawIOBase):
         self._path, self._position = path, 0
         head = (_FETCHED.get() or {}).get(str(path))
         self._size: int | None = None if head is None else len(head)
-        head = (_HEADS.get() or {}).get(str(path)) if head is None else head
+        head = (_KNOWN_HEADS.get() or {}).get(str(path)) if head is None else head
         self._head = self._range(0, HEAD) if head is None else head
         if self._size is None and len(self._head) < HEAD:
             self._size = len(self._head)
@@ -251,13 +251,13 @@ def fetched(paths: Iterable[str]) -> Iterator[None]:
 def heads(paths: Iterable[str]) -> Iterator[None]:
     """Bring the beginnings of these files that are URLs, all at once, then the ends of those that are JPEG files."""
     found = _pieces({path: (0, HEAD) for path in paths if is_url(path)})
-    token = _HEADS.set(found)
+    token = _KNOWN_HEADS.set(found)
     ends = _TAILS.set(_ends([url for url, head in found.items() if len(head) == HEAD and head.startswith(b"\xff\xd8")]))
     try:
         yield
     finally:
         _TAILS.reset(ends)
-        _HEADS.reset(token)
+        _KNOWN_HEADS.reset(token)
 
 
 def walk_url(folder: str) -> list[tuple[str, list[str]]]:
@@ -305,8 +305,8 @@ def fetch(files: Mapping[Path, Path]) -> None:
 
 def contents(paths: Sequence[str]) -> Iterator[bytes | None]:
     """Yield the whole contents of files at URLs, some fetched at once; None of what cannot be read."""
-    for start in range(0, len(paths), _WHOLE):
-        some = paths[start : start + _WHOLE]
+    for start in range(0, len(paths), _WHOLE_FILES):
+        some = paths[start : start + _WHOLE_FILES]
         found = _pieces(dict.fromkeys(some, (0, None)))
         yield from map(found.get, some)
 
@@ -317,12 +317,12 @@ def sizes(paths: Sequence[str]) -> list[int | None]:
     Raises:
         InputError: one cannot be looked at.
     """
-    with ThreadPoolExecutor(_WHOLE) as pool:
+    with ThreadPoolExecutor(_WHOLE_FILES) as pool:
         return list(pool.map(_size, map(UrlPath, paths)))
 
 
 def _size(path: UrlPath) -> int | None:
-    head = (_HEADS.get() or {}).get(str(path))
+    head = (_KNOWN_HEADS.get() or {}).get(str(path))
     if head is not None and len(head) < HEAD:
         return len(head)
     if str(path) in (tails := _TAILS.get() or {}):

@@ -15,17 +15,17 @@ from posetools.errors import InputError
 from posetools.files.urls import as_path, is_url, walk_url
 
 # Files by which a folder's format is detected: of the first ones; and, when none of them says it, of all.
-_FIRST, _SPREAD = 5, 32
+_FIRST_FILES, _SPREAD_FILES = 5, 32
 
 # A file in a folder: its name, whether it is (or leads to) an ordinary file, and whether it is a link.
-Entry: TypeAlias = tuple[str, bool, bool]
+DirectoryEntry: TypeAlias = tuple[str, bool, bool]
 
 # A folder: its path, the same with every link followed, and the files in it, sorted by name.
-Folder: TypeAlias = tuple[str, str, list[Entry]]
+FolderEntries: TypeAlias = tuple[str, str, list[DirectoryEntry]]
 
-_NAME = itemgetter(0)
+_NAME_OF = itemgetter(0)
 
-_WALKED: ContextVar[dict[Path, list[Folder]] | None] = ContextVar("walked", default=None)
+_WALKED: ContextVar[dict[Path, list[FolderEntries]] | None] = ContextVar("walked", default=None)
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def walked_once() -> Iterator[None]:
         _WALKED.reset(token)
 
 
-def walk(folder: Path) -> Sequence[Folder]:
+def walk(folder: Path) -> Sequence[FolderEntries]:
     """Return every folder below one, itself first: its path, the same with links followed, and the files in it.
 
     Files and folders are sorted by name; hidden ones are left out; links to folders are followed once, and not to one
@@ -56,12 +56,12 @@ def walk(folder: Path) -> Sequence[Folder]:
     return known[folder]
 
 
-def _walk(folder: Path) -> list[Folder]:
+def _walk(folder: Path) -> list[FolderEntries]:
     if is_url(folder):
         return [(at, at, [(name, True, False) for name in names]) for at, names in walk_url(str(folder))]
     top = os.path.realpath(folder)
     seen: set[str] = set()
-    found: list[Folder] = []
+    found: list[FolderEntries] = []
     waiting = [str(folder)]
     while waiting:
         at = waiting.pop()
@@ -72,12 +72,12 @@ def _walk(folder: Path) -> list[Folder]:
         seen.add(real)
         folders, files = _listed(at)
         waiting += [os.path.join(at, name) for name in sorted(folders, reverse=True)]  # noqa: PTH118
-        files.sort(key=_NAME)
+        files.sort(key=_NAME_OF)
         found.append((at, real, files))
     return found
 
 
-def _listed(at: str) -> tuple[list[str], list[Entry]]:
+def _listed(at: str) -> tuple[list[str], list[DirectoryEntry]]:
     folders, files = [], []
     try:
         with os.scandir(at) as entries:
@@ -115,11 +115,11 @@ def files_to_detect(folder: Path, *endings: str, widely: bool) -> Iterator[Path]
         InputError: a folder cannot be read.
     """
     if not widely:
-        yield from islice((path for path in files_ending(folder, *endings) if path.is_file()), _FIRST)
+        yield from islice((path for path in files_ending(folder, *endings) if path.is_file()), _FIRST_FILES)
         return
     names = list(_names_ending(folder, *endings))
-    step = max(1.0, (len(names) - 1) / (_SPREAD - 1))
-    for at, name in (names[round(i * step)] for i in range(min(_SPREAD, len(names)))):
+    step = max(1.0, (len(names) - 1) / (_SPREAD_FILES - 1))
+    for at, name in (names[round(i * step)] for i in range(min(_SPREAD_FILES, len(names)))):
         if (path := as_path(at) / name).is_file():
             yield path
 

@@ -17,7 +17,7 @@ _LET_THROUGH = (ValueError, TypeError, AttributeError, LookupError)
 # How many values the aliases of a document may repeat, all together: an alias of an alias repeats what that repeats.
 MOST_REPEATED = 100_000
 # PyYAML itself takes fewer levels.
-_DEEPEST = 1_000
+_DEEPEST_YAML = 1_000
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         try:
-            check_nesting(node, _children, deepest=_DEEPEST, most_repeated=MOST_REPEATED)
+            check_nesting(node, _children, deepest=_DEEPEST_YAML, most_repeated=MOST_REPEATED)
         except NestingError as exc:
             raise yaml.composer.ComposerError(None, None, f"with its aliases, it {exc}") from exc
         return node

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from posetools.formats.options import ReadOptions
 
 # Sources that a message names, and lines that say what is in them.
-_NAMED, _LINES = 3, 12
+_NAMED_SOURCES, _SOURCE_LINES = 3, 12
 
 _MODULES = {
     "labelme": "labelme",
@@ -72,9 +72,9 @@ def told_format(sources: Sequence[Path], rule: str, hint: str = "") -> Format:
         if len(fitting) == 1:
             return fitting[0]
         seen = signs_of(fitting, sources) if fitting else what_is_seen(sources, list(known.values()))
-        lines = list(islice(seen, _LINES))
+        lines = list(islice(seen, _SOURCE_LINES))
     problem = f"{' and '.join(each.name for each in fitting)} fit" if fitting else "none fits"
-    named = first_names([str(path) for path in sources], _NAMED)
+    named = first_names([str(path) for path in sources], _NAMED_SOURCES)
     if not fitting:
         lines.append(f"docs/convert.md says how each format is recognized: {', '.join(known)}")
     lines += [hint] if hint else []

@@ -15,7 +15,7 @@ from posetools.formats.result import ReadResult, join
 from posetools.formats.shards import ShardReading
 
 # What of a data set a format may have no place for.
-Part = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
+DatasetPart = Literal["splits", "boxes", "occluded", "areas", "names", "links", "pairs", "sigmas"]
 
 # Reads sources shard by shard.
 Reader: TypeAlias = Callable[[Sequence[Path], Skeleton, ReadOptions], Iterable[ShardReading]]
@@ -47,7 +47,7 @@ class Format:
     signs: str
     shards: Reader
     write: Writer | None = None
-    lacks: frozenset[Part] = frozenset()
+    lacks: frozenset[DatasetPart] = frozenset()
     detect_widely: Callable[[Path], bool] | None = None
     in_shards: bool = False
     reads_urls: bool = False

@@ -34,7 +34,7 @@ class Cause(Finding):
 
 
 @dataclass(frozen=True, slots=True)
-class OneOfMany(Finding):
+class JoinableFinding(Finding):
     """A finding that is told together with all others of its kind."""
 
     @property
@@ -49,7 +49,7 @@ class OneOfMany(Finding):
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated(Cause, OneOfMany):
+class RepeatedFinding(Cause, JoinableFinding):
     """A finding that is true of many places in the same words; the first place stays.
 
     Attributes:
@@ -80,7 +80,7 @@ class Repeated(Cause, OneOfMany):
 
 
 @dataclass(frozen=True, slots=True)
-class SameCause(OneOfMany):
+class CauseFinding(JoinableFinding):
     """A finding whose cause is that of others, in words of its own: told once, with every place in the details.
 
     Attributes:
@@ -121,11 +121,11 @@ def repaired(file: object, counts: Mapping[str, int]) -> Iterator[Finding]:
     """Yield a finding (W324) for each kind of value in a file that was taken for another, with how many there are."""
     for what, number in sorted(counts.items()):
         if number:
-            yield Repeated("W324", str(file), "", f"{what} ({number})", what=what, number=number)
+            yield RepeatedFinding("W324", str(file), "", f"{what} ({number})", what=what, number=number)
 
 
 @dataclass(frozen=True, slots=True)
-class NotCarried(OneOfMany):
+class DroppedContent(JoinableFinding):
     """What a file holds that COCO keypoints do not.
 
     Attributes:
@@ -155,7 +155,7 @@ def not_carried(file: object, dropped: Mapping[str, int]) -> Iterator[Finding]:
     """Yield the finding (W323) on what a file holds that is not carried over, if there is anything."""
     counts = {what: number for what, number in sorted(dropped.items()) if number}
     if counts:
-        yield NotCarried("W323", str(file), "", _told(counts), _KEEP, counts=tuple(counts.items()))
+        yield DroppedContent("W323", str(file), "", _told(counts), _KEEP, counts=tuple(counts.items()))
 
 
 def _told(counts: Mapping[str, int]) -> str:
@@ -166,9 +166,9 @@ def _told(counts: Mapping[str, int]) -> str:
 def joined(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings of a run, one of each kind."""
     others: list[Finding] = []
-    alike: dict[tuple[object, ...], list[OneOfMany]] = {}
+    alike: dict[tuple[object, ...], list[JoinableFinding]] = {}
     for finding in findings:
-        if isinstance(finding, OneOfMany):
+        if isinstance(finding, JoinableFinding):
             alike.setdefault((type(finding), *finding.kind), []).append(finding)
         else:
             others.append(finding)

@@ -17,7 +17,9 @@ from posetools.formats.wildcards import LabelNames, LabelSet
 # How like the words of two names must be, so that one is taken as a slip of the other.
 _LIKE = 0.74
 # What labels say of the shape besides what is in it.
-_SHAPES = frozenset({"box", "bbox", "bounding", "boundingbox", "rect", "rectangle", "keypoints", "points", "skeleton"})
+_SHAPE_WORDS = frozenset(
+    {"box", "bbox", "bounding", "boundingbox", "rect", "rectangle", "keypoints", "points", "skeleton"}
+)
 
 
 def settled(skeleton: Skeleton, options: ReadOptions) -> ReadOptions:
@@ -97,7 +99,7 @@ def unknown_label(
 
 def _bare(label: str, known: Collection[str]) -> str:
     """Return a label without what it says of the shape, and without the first known name, the object's, before it."""
-    words = [word for word in _words(label) if word not in _SHAPES]
+    words = [word for word in _words(label) if word not in _SHAPE_WORDS]
     first = _words(next(iter(known), ""))
     return "-".join(words[len(first) :] if first and words[: len(first)] == first != words else words)
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from posetools.core.dataset import Dataset, Split, Visibility
 from posetools.core.skeleton import Skeleton
-from posetools.formats.entry import Format, Part
+from posetools.formats.entry import DatasetPart, Format
 from posetools.formats.target import slices
 
 # As a heading of docs/formats.md.
-TITLES: Mapping[Part, str] = {
+TITLES: Mapping[DatasetPart, str] = {
     "splits": "splits",
     "boxes": "boxes",
     "occluded": "occluded or visible",
@@ -41,7 +41,7 @@ class Loss:
         text: the same as a sentence.
     """
 
-    counts: Mapping[Part, int]
+    counts: Mapping[DatasetPart, int]
     text: str
 
 
@@ -64,8 +64,8 @@ def losses(target: Format, splits: Mapping[str, Split]) -> tuple[Loss, ...]:
     return tuple(told)
 
 
-def _counts(splits: Mapping[str, Split]) -> dict[Part, int]:
-    counts: dict[Part, int] = {
+def _counts(splits: Mapping[str, Split]) -> dict[DatasetPart, int]:
+    counts: dict[DatasetPart, int] = {
         "splits": sum(image.split is not None for split in splits.values() for image in split.images),
         "boxes": 0,
         "occluded": 0,
@@ -84,7 +84,7 @@ def _own_areas(dataset: Dataset) -> int:
     return int((~np.isclose(dataset.areas, sides.prod(axis=1), rtol=_SAME_AREA)).sum())
 
 
-def _sentence(part: Part, number: int, splits: Mapping[str, Split]) -> str:
+def _sentence(part: DatasetPart, number: int, splits: Mapping[str, Split]) -> str:
     many = "" if number == 1 else "s"
     if part == "splits":
         declared = Counter(image.split for one in splits.values() for image in one.images if image.split)
@@ -98,7 +98,7 @@ def _sentence(part: Part, number: int, splits: Mapping[str, Split]) -> str:
     }[part]
 
 
-def _of_skeleton(skeleton: Skeleton) -> dict[Part, int]:
+def _of_skeleton(skeleton: Skeleton) -> dict[DatasetPart, int]:
     return {
         "links": len(skeleton.links),
         "pairs": sum(point.swap is not None for point in skeleton.keypoints) // 2,

@@ -13,7 +13,7 @@ from posetools.core.geometry import MAX_COORDINATE
 # Columns are of 64 bits.
 _LARGEST_WHOLE = 2**63 - 1
 # No number of an annotation comes near it.
-_LARGEST = 1e15
+_LARGEST_NUMBER = 1e15
 _TEXT_LIMIT = 40
 
 
@@ -45,7 +45,7 @@ def number_in(value: object) -> float | int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # An int may be too large to be a float; NaN is not at most anything.
-    return value if abs(value) <= _LARGEST else None
+    return value if abs(value) <= _LARGEST_NUMBER else None
 
 
 def cell_number(cell: object) -> float | None:

@@ -14,14 +14,14 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from posetools.core.dataset import COLUMNS, SLICE, Dataset, Image
+from posetools.core.dataset import OBJECT_COLUMNS, SLICE, Dataset, Image
 from posetools.core.findings import Finding, sort_findings
 from posetools.core.geometry import Ints
 from posetools.core.place import Origins
 from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
 from posetools.files.names import unique_names
-from posetools.formats.joined import SameCause
+from posetools.formats.joined import CauseFinding
 from posetools.formats.shards import ImageSource, ShardReading, shard_of
 
 
@@ -83,7 +83,7 @@ class ReadResult:
             (self._shards[at], objects[at_shard == at] - (ends[at] - len(self._shards[at])))
             for at in np.unique(at_shard).tolist() or [0]
         ]
-        own = {name: np.concatenate([getattr(one, name)[at] for one, at in taken])[back] for name in COLUMNS}
+        own = {name: np.concatenate([getattr(one, name)[at] for one, at in taken])[back] for name in OBJECT_COLUMNS}
         own["image_index"] = image_index
         joined = Origins.joined([one.origins.take(at.tolist()) for one, at in taken])
         return Dataset(self.skeleton, tuple(images), **own, origins=joined.take(back.tolist()))
@@ -170,4 +170,4 @@ def _double(image: Image, sources: Sequence[ImageSource], at: int, group: Sequen
     message = must_be("the file", f"the only annotation of {image.path or this.identity}", others)
     message += f" besides; none of them is read ({this.shapes} shapes here)"
     hint, cause = "move all but one of them out of the source", "an image must have one annotation file"
-    return SameCause("E313", this.file, "", message, hint, cause=cause)
+    return CauseFinding("E313", this.file, "", message, hint, cause=cause)

@@ -21,7 +21,7 @@ from posetools.core.folder import split_folder
 from posetools.core.geometry import DECIMALS, box_area
 from posetools.core.place import Origin, Origins
 from posetools.core.skeleton import Skeleton
-from posetools.formats.joining.made_boxes import Completed, ThinBox, complete
+from posetools.formats.joining.made_boxes import BoxCompletion, ThinBox, complete
 from posetools.formats.reading import Corners, FileReading
 
 # An object: x1, y1, x2, y2; x, y, visibility of each keypoint, all 0 for what is not labelled; its place in its file.
@@ -69,7 +69,7 @@ class ShardReading:
     findings: Sequence[Finding] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     files: int = 0
-    completed: Completed | None = None
+    completed: BoxCompletion | None = None
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class ShardBuilder:
     _broken: list[str] = field(default_factory=list)
     _findings: list[Finding] = field(default_factory=list)
     _ignored: Counter[str] = field(default_factory=Counter)
-    _completed: Completed | None = None
+    _completed: BoxCompletion | None = None
     _sizes: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
 
     def add(self, reading: FileReading, *, keep_path: bool = True) -> None:
@@ -168,7 +168,7 @@ class ShardBuilder:
         completed, given, by_others = complete(boxes, reading.size)
         thin = [row for row in reading.rows if isinstance(row.box, ThinBox)]
         number, first = len(thin), Origin(str(reading.file), thin[0].place)
-        more = Completed(number, number if by_others else 0, min(given), max(given), first)
+        more = BoxCompletion(number, number if by_others else 0, min(given), max(given), first)
         self._completed = more if self._completed is None else self._completed + more
         return completed
 

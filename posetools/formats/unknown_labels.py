@@ -26,7 +26,7 @@ _OR = "; where it is no other object, --map 'LABEL=NAME' takes a label as a name
 # Characters between a name and what is behind it that mean themselves in a pattern.
 _SEPARATORS = frozenset("-_:/@# ")
 # Labels that the table and a command list.
-_SHOWN = 20
+_SHOWN_LABELS = 20
 # So many labels that differ in their last number are left out by one wildcard.
 _FAMILY = 3
 
@@ -168,9 +168,9 @@ def _same_object(found: UnknownLabel, skeleton: Skeleton) -> str:
 
 def _finding(unknown: Sequence[UnknownLabel], rows: Mapping[str, _Row], message: str, hint: str) -> Finding:
     ordered = sorted(rows.values(), key=lambda row: (-row.number, row.label))
-    details = [row.text for row in ordered[:_SHOWN]]
-    if len(ordered) > _SHOWN:
-        rest = ordered[_SHOWN:]
+    details = [row.text for row in ordered[:_SHOWN_LABELS]]
+    if len(ordered) > _SHOWN_LABELS:
+        rest = ordered[_SHOWN_LABELS:]
         details.append(f"and {len(rest)} more labels, {sum(row.number for row in rest)} times")
     return Finding("E301", common_place([found.file for found in unknown]), "", message, hint, details=tuple(details))
 
@@ -230,7 +230,7 @@ def _is_skeleton(points: Sequence[str], category: str) -> bool:
 def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, objects: int) -> Iterator[str]:
     """Yield the parts of the hint: what names, what patterns, what is left out."""
     near = [row for row in rows if row.near]
-    maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN]]
+    maps = [f"--map {as_typed(f'{row.label}={row.near}')}" for row in near[:_SHOWN_LABELS]]
     patterns = list(dict.fromkeys(row.first.pattern for row in rows if row.first.pattern))
     if maps:
         yield f"{' '.join(maps)} takes {_them(near)} as what {'it' if len(near) == 1 else 'they'} may be;"
@@ -244,8 +244,8 @@ def _hint(rows: Sequence[_Row], skeleton: Skeleton, mapped: Collection[str], *, 
     if rest:
         kept = {*mapped, *(row.label for row in rows if row.label not in rest)}
         ignored = _ignored(rest, kept)
-        more = " and so on" if len(ignored) > _SHOWN else ""
-        typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN])
+        more = " and so on" if len(ignored) > _SHOWN_LABELS else ""
+        typed = " ".join(f"--ignore {as_typed(label)}" for label in ignored[:_SHOWN_LABELS])
         yield f"{typed}{more} leaves {_them(rest)} out;"
         if objects and not near and not patterns and len(ignored) > 1:
             yield f"--categories {as_typed(skeleton.category.name)} leaves out whatever is no name of the skeleton;"

@@ -25,9 +25,9 @@ from posetools.imaging.markers import Markers
 SIDEWAYS = frozenset({5, 6, 7, 8})
 TAG = 0x0112
 
-_WIDTH, _HEIGHT, _XMP = 256, 257, 700
-_ENTRY = 12
-_UPRIGHT = 1
+_WIDTH_TAG, _HEIGHT_TAG, _XMP = 256, 257, 700
+_ENTRY_BYTES = 12
+_UPRIGHT_SCRIPT = 1
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -53,13 +53,13 @@ def applied_orientation(picture: Pillow.Image, markers: Markers) -> int:
 
 def known_orientation(value: object) -> int:
     """Return an orientation tag's value, 1 (as stored) when it is none of those that there are."""
-    return value if isinstance(value, int) and value in _TURNS else _UPRIGHT
+    return value if isinstance(value, int) and value in _TURNS else _UPRIGHT_SCRIPT
 
 
 def stored_size(picture: Pillow.Image) -> tuple[int, int]:
     """Return (width, height) of the pixels as stored; newer versions of Pillow turn the size of a TIFF."""
     tags = _tags(picture)
-    return int(tags.get(_WIDTH, picture.width)), int(tags.get(_HEIGHT, picture.height))
+    return int(tags.get(_WIDTH_TAG, picture.width)), int(tags.get(_HEIGHT_TAG, picture.height))
 
 
 def as_decoded(picture: Pillow.Image, orientation: int) -> Pillow.Image:
@@ -85,26 +85,26 @@ def _tags(picture: Pillow.Image) -> Any:
 def _in_exif(exif: bytes) -> int:
     """Return the orientation in EXIF tags as OpenCV reads it: the first two bytes, whatever type the tag is of."""
     if exif[:2] not in (b"II", b"MM"):
-        return _UPRIGHT
+        return _UPRIGHT_SCRIPT
 
     def number(place: int, length: int) -> int:
         return int.from_bytes(exif[place : place + length], "little" if exif[:1] == b"I" else "big")
 
     first = number(4, 4)
     if number(2, 2) != 42:
-        return _UPRIGHT
+        return _UPRIGHT_SCRIPT
     for entry in range(number(first, 2)):
-        place = first + 2 + _ENTRY * entry
-        if place + _ENTRY > len(exif):
+        place = first + 2 + _ENTRY_BYTES * entry
+        if place + _ENTRY_BYTES > len(exif):
             break
         if number(place, 2) == TAG:
             return number(place + 8, 2)
-    return _UPRIGHT
+    return _UPRIGHT_SCRIPT
 
 
 _KINDS = frozenset({"BMP", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "SUN", "TIFF", "WEBP"})
 # TIFF compressions that OpenCV's libtiff lacks and Pillow's has.
-_COMPRESSION = 259
+_COMPRESSION_TAG = 259
 _COMPRESSIONS = {34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 34887: "LERC", 34661: "JBIG"}
 _HEIF = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _REWRITE = "from PIL import Image, ImageOps; ImageOps.exif_transpose(Image.open({0})).convert('RGB').save({0})"
@@ -127,8 +127,8 @@ def refuse_undecodable(path: Path | str, picture: Pillow.Image) -> None:
     script = _REWRITE
     if kind not in _KINDS:
         what = f"{kind} images"
-    elif kind == "TIFF" and tags.get(_COMPRESSION) in _COMPRESSIONS:
-        what, script = f"TIFF images compressed by {_COMPRESSIONS[tags[_COMPRESSION]]}", _COMPRESSED
+    elif kind == "TIFF" and tags.get(_COMPRESSION_TAG) in _COMPRESSIONS:
+        what, script = f"TIFF images compressed by {_COMPRESSIONS[tags[_COMPRESSION_TAG]]}", _COMPRESSED
     elif kind == "TIFF" and picture.mode in ("F", "I") and tags.get(258, (32,))[0] > 16:
         what, script = "TIFF images of 32 bits", _SCALED
     else:

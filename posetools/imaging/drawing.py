@@ -41,7 +41,7 @@ _BESIDE_GAP = 2
 # About how many pixels the mask of a piece of a line has, and how finely a kept point is placed and sized (per pixel).
 _PIECE = 4096
 _PHASES = 4
-_SIZES = 8
+_FONT_SIZES = 8
 # Heat of less than the first value is not painted, from the second on it hides this much of the picture.
 _HEAT_FROM, _HEAT_FULL, _HEAT_OPACITY = 0.06, 0.5, 0.65
 _HEAT_COLORS = ((0, 0, 255), (0, 200, 255), (0, 220, 80), (255, 230, 0), (255, 0, 0))
@@ -189,7 +189,7 @@ def _object(picture: Pillow.Image, points: Floats, skeleton: Skeleton, line: flo
         # A picture has its edges within these; the numbers of a point far away would not fit into an integer.
         if visibility and -1e4 < x < picture.width + 1e4 and -1e4 < y < picture.height + 1e4:
             column, row = math.floor(x * _PHASES + 0.5), math.floor(y * _PHASES + 0.5)
-            size, hollow = round(radius * _SIZES), visibility == Visibility.HIDDEN
+            size, hollow = round(radius * _FONT_SIZES), visibility == Visibility.HIDDEN
             stamp, mask = _point(size, keypoint.color, hollow, column % _PHASES, row % _PHASES)
             reach = stamp.width // 2
             picture.paste(stamp, (column // _PHASES - reach, row // _PHASES - reach), mask)
@@ -198,7 +198,7 @@ def _object(picture: Pillow.Image, points: Floats, skeleton: Skeleton, line: flo
 @lru_cache(maxsize=2048)
 def _point(size: int, color: Color, hollow: bool, right: int, down: int) -> tuple[Pillow.Image, Pillow.Image]:
     """Return a point's picture and mask; its centre is ``right`` and ``down`` of their middle, in parts of a pixel."""
-    radius = size / _SIZES
+    radius = size / _FONT_SIZES
     outer = radius + max(1 / _PHASES, radius / 4)
     ring, edge = max(1 / _PHASES, radius / 2.2), max(1 / _PHASES, radius / 5)
     reach = math.ceil(outer + edge) + 1

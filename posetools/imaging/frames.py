@@ -35,12 +35,12 @@ from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import read_bytes
 from posetools.files.names import unique_names
 from posetools.files.walking import walk_files
-from posetools.imaging.header import SUFFIXES as PICTURE_SUFFIXES
+from posetools.imaging.header import PICTURE_SUFFIXES as PICTURE_SUFFIXES
 from posetools.imaging.header import Picture, header_of, is_picture, refuse_bomb, without_warnings
-from posetools.imaging.video import SUFFIXES as VIDEO_SUFFIXES
+from posetools.imaging.video import VIDEO_SUFFIXES as VIDEO_SUFFIXES
 from posetools.imaging.video import Target, is_video, opencv, probe, read_video, title
 
-Kind: TypeAlias = Literal["pictures", "video", "camera"]
+SourceKind: TypeAlias = Literal["pictures", "video", "camera"]
 Item = TypeVar("Item")
 
 # Decoding leaves Python's lock, so threads help; each holds a picture, so not many.
@@ -84,7 +84,7 @@ class Source:
         fps: frames per second; None for pictures, and where a video or camera does not say.
     """
 
-    kind: Kind
+    kind: SourceKind
     name: str
     total: int | None
     fps: float | None
@@ -143,7 +143,7 @@ class Source:
         return f"{self.name}.frames/{index:06d}.png"
 
 
-class _Found(NamedTuple):
+class _NamedFile(NamedTuple):
     """A file, the name of the folder that is put before its own name where others have that too, and its name."""
 
     path: Path
@@ -164,7 +164,7 @@ def open_sources(inputs: Sequence[str]) -> list[Source]:
     if not inputs:
         raise RequestError("nothing to look at: name pictures, folders, globs, videos or a camera's number")
     opencv()
-    files: dict[str, _Found] = {}
+    files: dict[str, _NamedFile] = {}
     order: list[Target | None] = []
     for text in inputs:
         if text.isascii() and text.isdigit() and not Path(text).exists():
@@ -193,7 +193,7 @@ def _source(target: Target | None, pictures: Sequence[tuple[Path, str]], named: 
     return Source("video", named[target], facts.total, facts.fps, _target=target)
 
 
-def _find(text: str) -> list[_Found]:
+def _find(text: str) -> list[_NamedFile]:
     """Return the files that one argument stands for, at least one."""
     path = Path(text)
     if path.is_dir():
@@ -217,7 +217,7 @@ def _find(text: str) -> list[_Found]:
     raise RequestError(must_be(text, rule, "nothing there"))
 
 
-def _expand(pattern: str) -> list[_Found]:
+def _expand(pattern: str) -> list[_NamedFile]:
     base, rest = _fixed_part(pattern)
     # Unlike Path.glob this leaves names with a leading dot out, as a shell does.
     matched = sorted(glob.glob(str(rest), root_dir=base, recursive=True))  # noqa: PTH207
@@ -237,8 +237,8 @@ def _fixed_part(pattern: str) -> tuple[Path, Path]:
     return base, Path(*parts)
 
 
-def _below(folder: Path, file: Path) -> _Found:
-    return _Found(file, folder.resolve().name or "root", file.relative_to(folder).as_posix())
+def _below(folder: Path, file: Path) -> _NamedFile:
+    return _NamedFile(file, folder.resolve().name or "root", file.relative_to(folder).as_posix())
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -29,7 +29,7 @@ from posetools.imaging.markers import Markers, check_end, markers_of
 # A picture: (H, W, 3), blue, green, red, as OpenCV reads it.
 Picture: TypeAlias = npt.NDArray[np.uint8]
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 # What Pillow raises of a file that is no picture, or a broken one.
 # Some of Pillow's readers ask for gigabytes because a few bytes say so, and may not get them.
@@ -74,7 +74,7 @@ class Header:
 
 def is_picture(path: Path) -> bool:
     """Return whether the name ends as a picture's does."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
 def read_header(path: Path) -> Header:
@@ -172,7 +172,7 @@ def _opened(path: Path, purpose: str) -> Iterator[Pillow.Image]:
         raise InputError(path, "", f"picture cannot be {purpose}: {exc}") from exc
 
 
-class _Quiet:
+class _QuietWarnings:
     """Leaves out warnings while anybody wants it so: threads share their filters, the last that goes puts them back."""
 
     def __init__(self) -> None:
@@ -194,7 +194,7 @@ class _Quiet:
                     self._filters.__exit__(None, None, None)
 
 
-without_warnings = _Quiet()
+without_warnings = _QuietWarnings()
 
 
 def refuse_bomb(path: Path, content: bytes) -> None:

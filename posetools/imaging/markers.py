@@ -27,10 +27,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 # Chunks of a PNG that may hold EXIF tags, or XMP, which also states an orientation.
 _TELLING = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
 # Name, length and CRC of a chunk.
-_AROUND = 12
+_CHUNK_OVERHEAD = 12
 _APP1, _SOS, _EOI = 0xE1, 0xDA, 0xD9
 # Markers without a segment: TEM, the restart markers, SOI; and a stuffed zero, which is no marker.
-_ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
+_WITHOUT_SEGMENT = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})
 # "Exif\0\0" in front of the tags of an APP1 segment.
 _EXIF = 6
 
@@ -64,7 +64,7 @@ def _jpeg(file: BinaryIO) -> Markers:
     file.seek(2)
     first: bytes | None = None
     while (marker := _next_marker(file)) != _SOS:
-        if marker in _ALONE:
+        if marker in _WITHOUT_SEGMENT:
             continue
         length = int.from_bytes(file.read(2), "big") - 2
         if marker == _EOI or length < 0:
@@ -96,7 +96,7 @@ def _png(file: BinaryIO) -> Markers:
         file.seek(place)
         chunk = file.read(8)
         size, name = int.from_bytes(chunk[:4], "big"), chunk[4:]
-        place += _AROUND + size
+        place += _CHUNK_OVERHEAD + size
         if place > length:
             raise OSError(CUT)
         pixels |= name == b"IDAT"
@@ -107,15 +107,15 @@ def _png(file: BinaryIO) -> Markers:
     return Markers(exif=exif, late=late)
 
 
-_END = b"\xff\xd9"
-_CHUNK = 1 << 16
+_END_OF_IMAGE = b"\xff\xd9"
+_TAIL_CHUNK = 1 << 16
 # Zeros at the end of a file that was made as long as it is to be, and never filled.
 _ZEROS = 16
 _CORE_HEADER = 12
 # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS: rows of pixels as they are.
 _UNCOMPRESSED = frozenset({0, 3, 6})
 _STRIPS, _TILES = (273, 279), (324, 325)
-_COMPRESSION, _JPEG, _JPEG_TABLES = 259, 7, 347
+_STRIP_COMPRESSION, _JPEG, _JPEG_TABLES = 259, 7, 347
 
 
 def check_end(picture: Pillow.Image, file: BinaryIO, markers: Markers) -> None:
@@ -161,8 +161,8 @@ def _ends_between(file: BinaryIO, start: int, stop: int) -> bool:
     """Return whether the end marker is there. Between compressed pixels its two bytes never follow each other."""
     file.seek(start)
     last = b""
-    while chunk := file.read(min(_CHUNK, stop - start)):
-        if _END in chunk or (last == _END[:1] and chunk[:1] == _END[1:]):
+    while chunk := file.read(min(_TAIL_CHUNK, stop - start)):
+        if _END_OF_IMAGE in chunk or (last == _END_OF_IMAGE[:1] and chunk[:1] == _END_OF_IMAGE[1:]):
             return True
         last, start = chunk[-1:], start + len(chunk)
     return False
@@ -191,5 +191,5 @@ def _has_strips(picture: Pillow.Image, length: int) -> bool:
     offsets, counts = next(((tags[at], tags.get(of, ())) for at, of in (_STRIPS, _TILES) if at in tags), ((), ()))
     sound = bool(offsets) and len(offsets) == len(counts) and 0 not in counts
     # Tables may as well be in the strips themselves; where they were cut off, Pillow leaves the tag out.
-    sound &= tags.get(_COMPRESSION) != _JPEG or _JPEG_TABLES in tags
+    sound &= tags.get(_STRIP_COMPRESSION) != _JPEG or _JPEG_TABLES in tags
     return sound and all(at + count <= length for at, count in zip(offsets, counts, strict=True))

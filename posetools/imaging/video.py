@@ -24,7 +24,7 @@ from posetools.errors import MissingExtraError, OutputError, RequestError, must_
 from posetools.files.disk import replaced
 from posetools.imaging.header import Picture
 
-SUFFIXES = frozenset(
+VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp"}
 )
 
@@ -41,7 +41,7 @@ _MOST_FRAMES = 60 * 60 * 60 * 24 * 3650
 Target: TypeAlias = Path | int
 
 
-class Facts(NamedTuple):
+class VideoFacts(NamedTuple):
     """What a video or camera says about itself.
 
     Attributes:
@@ -87,7 +87,7 @@ def _opencv() -> Any:
 
 def is_video(path: Path) -> bool:
     """Return whether the name ends as a video's does."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def title(target: Target) -> str:
@@ -95,14 +95,14 @@ def title(target: Target) -> str:
     return f"camera {target}" if isinstance(target, int) else str(target)
 
 
-def probe(target: Target) -> Facts:
+def probe(target: Target) -> VideoFacts:
     """Return what a video or camera says about itself, after a look at its first picture.
 
     Raises:
         RequestError: it cannot be opened, or gives no picture.
     """
     with _opened(target) as capture:
-        facts = _facts(capture) if isinstance(target, Path) else Facts(None, _facts(capture).fps)
+        facts = _facts(capture) if isinstance(target, Path) else VideoFacts(None, _facts(capture).fps)
         if not capture.read()[0]:
             raise RequestError(f"{title(target)}: was opened, but gives no picture{_hint(target)}")
     return facts
@@ -161,10 +161,10 @@ def _hint(target: Target) -> str:
     return "\n  the file is damaged, or in a format that this build of OpenCV cannot decode"
 
 
-def _facts(capture: Any) -> Facts:
+def _facts(capture: Any) -> VideoFacts:
     cv2 = opencv()
     total, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-    return Facts(
+    return VideoFacts(
         total=int(total) if math.isfinite(total) and 0 < total <= _MOST_FRAMES else None,
         fps=float(fps) if math.isfinite(fps) and fps > 0 else None,
     )

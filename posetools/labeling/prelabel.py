@@ -40,11 +40,11 @@ from posetools.runtime.results import PoseResult
 # The flag of a picture that says that a person has looked at it; `posetools annotate` offers it.
 CHECKED = "checked"
 
-Kind: TypeAlias = Literal["new", "renewed", "replaced"]
+TaskKind: TypeAlias = Literal["new", "renewed", "replaced"]
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PrelabelTask:
     """One picture that gets a labelme file.
 
     Attributes:
@@ -57,7 +57,7 @@ class Task:
 
     picture: Path
     file: Path
-    kind: Kind
+    kind: TaskKind
     digest: str = ""
     kept: Mapping[str, Any] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class PrelabelPlan:
     """
 
     folder: Path
-    tasks: tuple[Task, ...]
+    tasks: tuple[PrelabelTask, ...]
     kept: int
     problems: tuple[str, ...]
 
@@ -120,7 +120,7 @@ def plan_prelabels(folder: Path, *, replace: bool = False) -> PrelabelPlan:
     pictures = pictures_in(folder)
     check_labelme_names([path.relative_to(folder).as_posix() for path in pictures])
     elsewhere = _labelled_elsewhere(walk_files(folder))
-    tasks: list[Task] = []
+    tasks: list[PrelabelTask] = []
     problems: list[str] = []
     kept = 0
     for picture in pictures:
@@ -152,12 +152,12 @@ def _labelled_elsewhere(files: Sequence[Path]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _plan_one(picture: Path, *, replace: bool) -> Task | str | None:
+def _plan_one(picture: Path, *, replace: bool) -> PrelabelTask | str | None:
     """Return the task of a picture, why there can be none, or None where a person's labels stay."""
     file = picture.with_suffix(".json")
     real = Path(os.path.realpath(file))
     if not real.exists():
-        return Task(picture, real, "new")
+        return PrelabelTask(picture, real, "new")
     try:
         data = read_bytes(file)
         document = parse_document(data, str(file))
@@ -172,7 +172,7 @@ def _plan_one(picture: Path, *, replace: bool) -> Task | str | None:
     untouched = is_untouched(data)
     if not untouched and not replace:
         return None
-    return Task(picture, real, "renewed" if untouched else "replaced", digest_of(data), _others(data))
+    return PrelabelTask(picture, real, "renewed" if untouched else "replaced", digest_of(data), _others(data))
 
 
 def _others(data: bytes) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def prelabel(plan: PrelabelPlan, pipeline: PosePipeline, progress: Progress = si
     return report
 
 
-def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: PrelabelReport) -> None:
+def _write(task: PrelabelTask, result: PoseResult, pipeline: PosePipeline, report: PrelabelReport) -> None:
     if _changed(task):
         report.kept += 1
         report.problems.append(f"{task.file}: was saved by somebody while predictions were made; it stays as it is")
@@ -222,7 +222,7 @@ def _write(task: Task, result: PoseResult, pipeline: PosePipeline, report: Prela
     report.problems += problems
 
 
-def _changed(task: Task) -> bool:
+def _changed(task: PrelabelTask) -> bool:
     try:
         return digest_of(task.file.read_bytes()) != task.digest
     except FileNotFoundError:

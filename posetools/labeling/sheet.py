@@ -22,17 +22,17 @@ _SCREEN = 1280, 800
 _CAPTION, _HEADING = 12.0, 15.0
 _NARROW = 9
 # Title and legend take about so many pixels of the screen's height.
-_AROUND = 90
+_LEGEND_HEIGHT = 90
 # A sheet is shown whole by its width; what is higher than so many screens is scrolled.
 _HIGHEST = 2.0
 # A longer legend would hide the pictures.
-_LISTED = 40
+_LEGEND_ROWS = 40
 _GROUND: Color = (96, 100, 106)
 HIDDEN = "hidden (labeled, not visible)"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LegendRow:
     """One entry of a legend: what is drawn, and what it means.
 
     Attributes:
@@ -56,7 +56,7 @@ class Legend:
     """
 
     skeleton: Skeleton
-    entries: tuple[Entry, ...]
+    entries: tuple[LegendRow, ...]
 
 
 def legend_of(
@@ -70,17 +70,19 @@ def legend_of(
         notes: sentences that need no drawing.
         ring: what a ring means.
     """
-    seen = [Entry("visible", {0: Visibility.VISIBLE}), Entry(ring, {0: Visibility.HIDDEN})]
-    boxed = [Entry(text, box=color) for text, color in ({"object": BOX_COLOR} if boxes is None else boxes).items()]
-    points = [Entry(name, {index: Visibility.VISIBLE}) for index, name in enumerate(skeleton.names[:_LISTED])]
-    edges = skeleton.edges[:_LISTED]
+    seen = [LegendRow("visible", {0: Visibility.VISIBLE}), LegendRow(ring, {0: Visibility.HIDDEN})]
+    boxed = [LegendRow(text, box=color) for text, color in ({"object": BOX_COLOR} if boxes is None else boxes).items()]
+    points = [LegendRow(name, {index: Visibility.VISIBLE}) for index, name in enumerate(skeleton.names[:_LEGEND_ROWS])]
+    edges = skeleton.edges[:_LEGEND_ROWS]
     links = [
-        Entry("links" if number == len(edges) else "", dict.fromkeys(edge, Visibility.VISIBLE))
+        LegendRow("links" if number == len(edges) else "", dict.fromkeys(edge, Visibility.VISIBLE))
         for number, edge in enumerate(edges, start=1)
     ]
     more = [("keypoints", skeleton.num_keypoints), ("links", len(skeleton.links))]
-    left_out = [Entry(f"... and {count - _LISTED} more {what}") for what, count in more if count > _LISTED]
-    texts = [Entry(note) for note in notes]
+    left_out = [
+        LegendRow(f"... and {count - _LEGEND_ROWS} more {what}") for what, count in more if count > _LEGEND_ROWS
+    ]
+    texts = [LegendRow(note) for note in notes]
     return Legend(skeleton, (*seen, *boxed, *texts, *points, *links, *left_out))
 
 
@@ -109,7 +111,7 @@ def fitting_columns(count: int, shape: float, lines: int) -> int:
         lines: of their captions.
     """
     caption = 1.3 * _CAPTION * lines
-    height = _SCREEN[1] - _AROUND
+    height = _SCREEN[1] - _LEGEND_HEIGHT
 
     def shown(columns: int) -> float:
         return min(_SCREEN[0] / columns, (height / -(-count // columns) - caption) * shape)
@@ -198,7 +200,7 @@ def _legend(legend: Legend, width: int, size: int) -> Pillow.Image:
     return strip
 
 
-def _symbol(entry: Entry, skeleton: Skeleton, size: int) -> Pillow.Image:
+def _symbol(entry: LegendRow, skeleton: Skeleton, size: int) -> Pillow.Image:
     """Return what an entry stands for, drawn as in the pictures; nothing where it is a text alone."""
     high = round(1.4 * size)
     wide = 0 if entry.box is None and not entry.points else round((1.4 if len(entry.points) < 2 else 4) * size)

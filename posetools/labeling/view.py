@@ -22,7 +22,7 @@ from posetools.core.findings import RULES, count_by_code
 from posetools.core.folder import IMAGES
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.skeleton import Color, Skeleton
-from posetools.datasets.shown import Labelled, Labels, Mark, mark_pictures, read_labels
+from posetools.datasets.shown import LabeledImage, Mark, ShownLabels, mark_pictures, read_labels
 from posetools.errors import InputError, RequestError, counted, first_lines, must_be
 from posetools.files.disk import staged_folder
 from posetools.files.names import unique_names
@@ -39,9 +39,9 @@ _SHEET_WIDTH = 2560
 _NARROWEST, _WIDEST = 320, 1280
 _MOST_PIXELS = 120_000_000
 # Pictures of another shape than these (width by height) are shown whole in a tile that is wider or higher than they.
-_SHAPES = 0.5, 2.5
+_TILE_SHAPES = 0.5, 2.5
 # An object is cut out with this share of its longer side around it, and at least these pixels.
-_MARGIN, _MARGIN_PIXELS = 0.25, 4.0
+_TILE_MARGIN, _TILE_MARGIN_PIXELS = 0.25, 4.0
 # A cut that is written by itself is enlarged to this.
 _SMALLEST_CUT = 480
 _NAME_LINES, _FINDING_LINES = 2, 3
@@ -61,7 +61,7 @@ class View:
         predicted: what is predicted for it; None where no predictions are shown.
     """
 
-    labels: Labelled
+    labels: LabeledImage
     row: int | None = None
     mark: Mark = field(default_factory=Mark)
     predicted: PicturePredictions | None = None
@@ -71,7 +71,7 @@ class View:
         if self.row is None:
             return 0, 0, *size
         box = self.labels.boxes[self.row]
-        margin = max(_MARGIN * float((box[2:] - box[:2]).max()), _MARGIN_PIXELS)
+        margin = max(_TILE_MARGIN * float((box[2:] - box[:2]).max()), _TILE_MARGIN_PIXELS)
         # At an edge of the picture, and beyond it, the cut keeps its size and moves inwards.
         span = np.ceil(box[2:] - box[:2] + 2 * margin).clip(1, size).astype(int)
         low = np.floor(box[:2] - margin).clip(0, np.array(size) - span).astype(int)
@@ -199,7 +199,7 @@ def draw_sheet(
         RequestError: the sheet would be too large.
     """
     paired = any(one.predicted is not None for one in views)
-    shape = float(np.clip(np.median([one.shape for one in views]), *_SHAPES))
+    shape = float(np.clip(np.median([one.shape for one in views]), *_TILE_SHAPES))
     if tile and tile[1]:
         shape = tile[0] / tile[1]
     lines = _FINDING_LINES if code else _NAME_LINES
@@ -247,10 +247,10 @@ def _legend(views: Sequence[View], skeleton: Skeleton, style: Style, *, code: st
 
 
 DEFAULT_NUMBER = 25
-SHEET, FOLDER = Path("view.png"), Path("view")
-_QUALITY, _COMPRESSION = 92, 4
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
-_LISTED = 5
+VIEW_SHEET, VIEW_FOLDER = Path("view.png"), Path("view")
+_JPEG_QUALITY, _PNG_COMPRESSION = 92, 4
+_OUT_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_LISTED_NAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -338,8 +338,8 @@ def view(request: ViewRequest, progress: Progress = silent) -> ViewResult:
             problems=problems,
             progress=progress,
         )
-        save_picture(sheet, out, quality=_QUALITY, compress_level=_COMPRESSION)
-    notes += first_lines(problems, _LISTED)
+        save_picture(sheet, out, quality=_JPEG_QUALITY, compress_level=_PNG_COMPRESSION)
+    notes += first_lines(problems, _LISTED_NAMES)
     return ViewResult(out, len(chosen) - (len(problems) if request.each else 0), len(views), tuple(notes))
 
 
@@ -348,19 +348,19 @@ def _target(request: ViewRequest) -> Path:
     for name, value in (("--n", request.number), ("--columns", request.columns)):
         if value is not None and value < 1:
             raise RequestError(must_be(name, "at least 1", value))
-    out = request.out or (FOLDER if request.each else SHEET)
+    out = request.out or (VIEW_FOLDER if request.each else VIEW_SHEET)
     if request.each:
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
             hint = "choose another --out, or remove this one yourself"
             raise RequestError(f"{out}: must be a new or an empty folder with --each, but is not\n  {hint}")
     elif out.is_dir():
         raise RequestError(f"{out}: must be the file of the sheet, but is a folder\n  --each writes single pictures")
-    elif out.suffix.lower() not in _SUFFIXES:
-        raise RequestError(f"--out must be a file that ends with {', '.join(sorted(_SUFFIXES))}, got {out}")
+    elif out.suffix.lower() not in _OUT_SUFFIXES:
+        raise RequestError(f"--out must be a file that ends with {', '.join(sorted(_OUT_SUFFIXES))}, got {out}")
     return out
 
 
-def _spare_sources(out: Path, labels: Labels) -> None:
+def _spare_sources(out: Path, labels: ShownLabels) -> None:
     if not out.is_file():
         return
     for each in labels.pictures:
@@ -369,7 +369,7 @@ def _spare_sources(out: Path, labels: Labels) -> None:
             raise RequestError(f"{out}: is a labelled picture itself\n  choose another --out")
 
 
-def _candidates(labels: Labels, request: ViewRequest) -> tuple[list[View], list[str]]:
+def _candidates(labels: ShownLabels, request: ViewRequest) -> tuple[list[View], list[str]]:
     """Return everything that could be shown, and what is to be said about it."""
     views = [View(each) for each in labels.pictures]
     notes: list[str] = []
@@ -394,7 +394,7 @@ def _candidates(labels: Labels, request: ViewRequest) -> tuple[list[View], list[
     return views, notes
 
 
-def _marks(labels: Labels, code: str) -> tuple[dict[int, Mark], list[str]]:
+def _marks(labels: ShownLabels, code: str) -> tuple[dict[int, Mark], list[str]]:
     """Return the pictures with findings of a code, by index, and a sentence where there is none."""
     findings = labels.findings()
     counts = count_by_code(findings)
@@ -407,10 +407,10 @@ def _marks(labels: Labels, code: str) -> tuple[dict[int, Mark], list[str]]:
     notes = [f"{code} {RULES[code].title}, of no one picture: {each.where}: {each.message}" for each in elsewhere]
     if code not in counts:
         notes = [f"no picture has {code} {RULES[code].title}; what occurs here: {occurring}"]
-    return marks, notes[:_LISTED]
+    return marks, notes[:_LISTED_NAMES]
 
 
-def _predictions(path: Path, labels: Labels) -> Mapping[str, PicturePredictions]:
+def _predictions(path: Path, labels: ShownLabels) -> Mapping[str, PicturePredictions]:
     try:
         predictions = read_predictions(path, labels.skeleton)
     except RequestError:
@@ -425,7 +425,7 @@ def _predictions(path: Path, labels: Labels) -> Mapping[str, PicturePredictions]
     return predictions
 
 
-def _image_ids(labels: Labels) -> dict[str, int]:
+def _image_ids(labels: ShownLabels) -> dict[str, int]:
     """Return the ids that COCO's results may name: of all splits or, where they clash, of those that are shown."""
     of_files = {file: image_ids_of(Path(file)) for file in labels.ann_files}
     shown = {each.ann_file for each in labels.pictures}
@@ -451,7 +451,7 @@ def _title(request: ViewRequest, shown: int, among: int) -> str:
 
 
 def _write_each(
-    views: Sequence[View], labels: Labels, out: Path, request: ViewRequest, problems: list[str], progress: Progress
+    views: Sequence[View], labels: ShownLabels, out: Path, request: ViewRequest, problems: list[str], progress: Progress
 ) -> None:
     wanted = [(Path(each.labels.ann_file).stem.removesuffix("_coco"), _name(each)) for each in views]
     with staged_folder(out) as folder:
@@ -461,7 +461,7 @@ def _write_each(
             except InputError as exc:
                 problems.append(str(exc))
             else:
-                save_picture(picture, folder / name, quality=_QUALITY, compress_level=_COMPRESSION)
+                save_picture(picture, folder / name, quality=_JPEG_QUALITY, compress_level=_PNG_COMPRESSION)
             progress("drawing", done, len(views))
 
 
@@ -470,4 +470,4 @@ def _name(view: View) -> str:
     path = PurePosixPath(view.labels.image.file_name)
     if view.row is not None:
         path = path.with_name(f"{path.stem}_object{view.row + 1}{path.suffix}")
-    return str(path) if path.suffix.lower() in _SUFFIXES else f"{path}.png"
+    return str(path) if path.suffix.lower() in _OUT_SUFFIXES else f"{path}.png"

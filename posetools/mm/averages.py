@@ -23,10 +23,10 @@ from typing import Any
 
 VERSION_KEY = "posetools_version"
 
-_PREFIX = "module."
+_MODULE_PREFIX = "module."
 _CONVOLUTION = 4
 # Running means and variances move by BN's own momentum, not by the learning rate.
-_STATISTICS = ("running_mean", "running_var")
+_BN_STATISTICS = ("running_mean", "running_var")
 # How many times as far from the weights as other parameters the convolutions of a stale average are at least.
 _STALE = 2.0
 
@@ -36,7 +36,9 @@ def raw_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
     given = checkpoint.get("ema_state_dict")
     if not isinstance(given, Mapping):
         return None
-    return {name.removeprefix(_PREFIX): value for name, value in given.items() if name.startswith(_PREFIX)} or None
+    return {
+        name.removeprefix(_MODULE_PREFIX): value for name, value in given.items() if name.startswith(_MODULE_PREFIX)
+    } or None
 
 
 def is_stale(checkpoint: Mapping[str, Any]) -> bool:
@@ -57,7 +59,12 @@ def _distances(average: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[t
     """Give the root mean square distance of each parameter that was trained, and whether it is a convolution's."""
     for name, weight in raw.items():
         mean = average.get(name)
-        if mean is None or not weight.is_floating_point() or name.endswith(_STATISTICS) or mean.shape != weight.shape:
+        if (
+            mean is None
+            or not weight.is_floating_point()
+            or name.endswith(_BN_STATISTICS)
+            or mean.shape != weight.shape
+        ):
             continue
         distance = float((mean.float() - weight.float()).square().mean().sqrt())
         # Frozen parameters are where they were.

@@ -34,15 +34,15 @@ from posetools.mm.environment import release
 from posetools.mm.patches import load_checkpoints_by
 
 # What unpickling a damaged file can end in; the pickle module promises no single exception.
-_BROKEN = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+_BROKEN_PICKLE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 _BROKEN_BYTES = (AssertionError, ImportError, MemoryError, struct.error)
 
 # By which torch, too, tells its archives from what it wrote before them.
 _ARCHIVE = b"PK\x03\x04"
-_DEEPEST = 200
+_DEEPEST_PICKLE = 200
 _MOST_REPEATED = 1_000_000
-_HINT = "`torch.save` writes no such file: do not trust it"
-_STATISTICS = frozenset({"min", "max", "current", "mean"})
+_TRUST_HINT = "`torch.save` writes no such file: do not trust it"
+_HISTORY_STATISTICS = frozenset({"min", "max", "current", "mean"})
 
 
 def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = False) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def load_checkpoint(path: Path | str, device: Any = "cpu", *, trusted: bool = Fa
             content = _load(file, device, trusted=trusted)
     except OSError as exc:
         raise InputError(path, "", f"cannot be read: {exc.strerror or exc}") from exc
-    except (*_BROKEN, *_BROKEN_BYTES) as exc:
+    except (*_BROKEN_PICKLE, *_BROKEN_BYTES) as exc:
         if trusted:
             said = first_line(exc)
             raise InputError(path, "", f"cannot be loaded, trusted or not: {said}") from exc
@@ -167,7 +167,7 @@ def _statistics_method(owner: object, name: str) -> Any:
     """Stand in for ``getattr``: HistoryBuffer's own statistics methods, and nothing else."""
     from mmengine.logging import HistoryBuffer
 
-    if owner is not HistoryBuffer or name not in _STATISTICS:
+    if owner is not HistoryBuffer or name not in _HISTORY_STATISTICS:
         raise pickle.UnpicklingError(f"GLOBAL builtins.getattr of {show_value(owner)}, {show_value(name)}")
     return getattr(HistoryBuffer, name)
 
@@ -231,7 +231,7 @@ def _check_archive(path: Path, file: BinaryIO) -> None:
     file.seek(0)
     if unpacked > size:
         problem = must_be("its content", f"of at most the file's own {size} bytes", f"{unpacked} bytes when unpacked")
-        raise InputError(path, "", problem, hint=_HINT)
+        raise InputError(path, "", problem, hint=_TRUST_HINT)
 
 
 def _check_content(path: Path, content: object) -> None:
@@ -243,12 +243,12 @@ def _check_content(path: Path, content: object) -> None:
             held = value.untyped_storage().nbytes()
             if (wanted := value.numel() * value.element_size()) > max(held, _MOST_REPEATED):
                 problem = must_be("a tensor", f"of at most the {held} bytes that are stored for it", f"{wanted} bytes")
-                raise InputError(path, "", problem, hint=_HINT)
+                raise InputError(path, "", problem, hint=_TRUST_HINT)
         if isinstance(value, dict):
             return [*value, *value.values()]
         return list(value) if isinstance(value, list | tuple | set | frozenset) else []
 
     try:
-        check_nesting(content, children, deepest=_DEEPEST, most_repeated=_MOST_REPEATED)
+        check_nesting(content, children, deepest=_DEEPEST_PICKLE, most_repeated=_MOST_REPEATED)
     except NestingError as exc:
-        raise InputError(path, "", f"its content {exc}", hint=_HINT) from exc
+        raise InputError(path, "", f"its content {exc}", hint=_TRUST_HINT) from exc

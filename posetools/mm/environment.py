@@ -26,7 +26,7 @@ class Versions:
 
 
 # The Makefile's environment for the newest stack, its environment for the oldest one, and every other.
-Kind: TypeAlias = Literal["newest", "oldest", "other"]
+StackKind: TypeAlias = Literal["newest", "oldest", "other"]
 
 PYTHON = (3, 11)
 
@@ -117,7 +117,7 @@ class StackFacts:
     visible: str | None = None
     probes: Mapping[str, Probe] = field(default_factory=dict)
     uv: str = "uv"
-    kind: Kind = "newest"
+    kind: StackKind = "newest"
     prefix: str = ".venv"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import read_json, write_json
-from posetools.mm.run_folder import Resumable
+from posetools.mm.run_folder import ResumePoint
 from posetools.mm.stack import RunHook
 
 EVALUATIONS = "evaluations.json"
@@ -25,7 +25,7 @@ _STOPPING = "EarlyStoppingHook"
 
 
 @dataclass(frozen=True, slots=True)
-class Best:
+class BestEvaluation:
     """The best evaluation so far.
 
     Attributes:
@@ -104,9 +104,9 @@ class Evaluations:
         return True
 
     @property
-    def best(self) -> Best | None:
+    def best(self) -> BestEvaluation | None:
         """Return the best evaluation, the later of two that are equal; None when nothing could be measured yet."""
-        best: Best | None = None
+        best: BestEvaluation | None = None
         sign = 1.0 if self.rule == "greater" else -1.0
         # What later evaluations have to exceed by a step to count as progress.
         reached, since = -math.inf, 0
@@ -116,7 +116,7 @@ class Evaluations:
                 continue
             reached, since = (sign * value, 0) if sign * value - reached > _STEP else (reached, since + 1)
             if best is None or sign * (value - best.value) >= 0:
-                best = Best(str(self.monitor), value, epoch)
+                best = BestEvaluation(str(self.monitor), value, epoch)
         return replace(best, since=since) if best else None
 
 
@@ -166,7 +166,7 @@ def early_stopping_of(config: Any) -> int:
     return next((int(hook.get("patience", 5)) for hook in found), 0)
 
 
-def nothing_left(config: Any, work_dir: Path, found: Resumable) -> str:
+def nothing_left(config: Any, work_dir: Path, found: ResumePoint) -> str:
     """Return the sentence for a run that is at its end with its last checkpoint, empty when something is left to do.
 
     Raises:

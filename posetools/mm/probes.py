@@ -19,7 +19,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from posetools.mm.environment import Kind, Probe, StackFacts
+from posetools.mm.environment import Probe, StackFacts, StackKind
 from posetools.mm.stack import missing_packages
 from posetools.progress import Progress, silent
 
@@ -73,7 +73,7 @@ def probe_checkpoint() -> dict[str, Any]:
     from posetools.errors import InputError
     from posetools.mm.checkpoint import load_checkpoint
 
-    class Hostile:
+    class HostileObject:
         def __reduce__(self) -> Any:
             return os.getcwd, ()
 
@@ -81,7 +81,7 @@ def probe_checkpoint() -> dict[str, Any]:
         path = Path(folder) / "checkpoint.pth"
         torch.save({"state_dict": {"weight": torch.ones(2)}, "message_hub": HistoryBuffer([1.0], [1])}, path)
         loaded = load_checkpoint(path)["message_hub"].statistics("current")
-        torch.save({"state_dict": Hostile()}, path)
+        torch.save({"state_dict": HostileObject()}, path)
         try:
             load_checkpoint(path)
         except InputError:
@@ -163,7 +163,7 @@ def _uv() -> str:
     return ".tools/uv/bin/uv" if shutil.which("uv") is None and own.is_file() else "uv"
 
 
-def _kind() -> Kind:
+def _kind() -> StackKind:
     folder = Path(sys.prefix)
     if not (folder.parent / "posetools" / "mm" / "environment.py").is_file():
         return "other"

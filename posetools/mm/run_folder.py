@@ -22,12 +22,12 @@ SKELETON = "skeleton.yaml"
 
 
 _RECORD = "last_checkpoint"
-_NOTHING = "has no checkpoint to resume from\n  without --resume the run starts at the first epoch"
-_NUMBERED = re.compile(r"(?:epoch|iter)_(\d+)\.pth")
+_NOTHING_TO_RESUME = "has no checkpoint to resume from\n  without --resume the run starts at the first epoch"
+_NUMBERED_CHECKPOINT = re.compile(r"(?:epoch|iter)_(\d+)\.pth")
 
 
 @dataclass(frozen=True, slots=True)
-class Resumable:
+class ResumePoint:
     """A checkpoint that a run can go on from.
 
     Attributes:
@@ -54,7 +54,7 @@ def checkpoint_to_resume(work_dir: Path) -> Path:
     """
     checkpoint = last_in(work_dir)
     if checkpoint is None:
-        raise RequestError(f"{work_dir}: {_NOTHING}")
+        raise RequestError(f"{work_dir}: {_NOTHING_TO_RESUME}")
     return checkpoint
 
 
@@ -66,7 +66,9 @@ def best_in(work_dir: Path) -> Path | None:
 def numbered_in(work_dir: Path) -> dict[Path, int]:
     """Return the checkpoints of epochs (or iterations) in a work folder, each with its number."""
     return {
-        path: int(match[1]) for path in work_dir.glob("*.pth") if (match := _NUMBERED.fullmatch(path.name)) is not None
+        path: int(match[1])
+        for path in work_dir.glob("*.pth")
+        if (match := _NUMBERED_CHECKPOINT.fullmatch(path.name)) is not None
     }
 
 
@@ -92,7 +94,7 @@ def _recorded(work_dir: Path) -> Path | None:
     return beside if beside.is_file() else Path(text)
 
 
-def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
+def resumable(work_dir: Path, say: Callable[[str], None]) -> ResumePoint:
     """Return the newest checkpoint of a work folder that is whole.
 
     Args:
@@ -116,10 +118,10 @@ def resumable(work_dir: Path, say: Callable[[str], None]) -> Resumable:
             say(f"{work_dir / _RECORD}: {named}; {path.name} is the newest that is whole")
         return found
     whole = f"\n  damaged: {', '.join(path.name for path in damaged)}" if damaged else ""
-    raise RequestError(f"{work_dir}: {_NOTHING}{whole}")
+    raise RequestError(f"{work_dir}: {_NOTHING_TO_RESUME}{whole}")
 
 
-def _opened(path: Path, say: Callable[[str], None]) -> Resumable:
+def _opened(path: Path, say: Callable[[str], None]) -> ResumePoint:
     _check_bytes(path)
     content = load_checkpoint(path)
     if is_stale(content):
@@ -128,7 +130,7 @@ def _opened(path: Path, say: Callable[[str], None]) -> Resumable:
     if not isinstance(meta, dict) or not isinstance(meta.get("epoch"), int):
         raise InputError(path, "meta.epoch", "must be there: this is no checkpoint that can be resumed")
     seed = meta.get("seed")
-    return Resumable(path, meta["epoch"], seed if isinstance(seed, int) else None)
+    return ResumePoint(path, meta["epoch"], seed if isinstance(seed, int) else None)
 
 
 def _check_bytes(path: Path) -> None:

@@ -38,7 +38,7 @@ _POSITION = frozenset({"epoch", "iter", "step"})
 # Evaluations log how long they took by the names that training uses.
 _TIMES = frozenset({"time", "data_time", "memory"})
 # Of these the least is the best: losses, normalised and plain mean errors.
-_ERRORS = re.compile("loss|NME|EPE|error", re.IGNORECASE)
+_ERROR_TAGS = re.compile("loss|NME|EPE|error", re.IGNORECASE)
 _TIMESTAMP = r"\d{8}_\d{6}"
 _BEST = re.compile(r"best_(?P<key>.+)_(?P<unit>epoch|iter)_(?P<number>\d+)\.pth")
 
@@ -330,7 +330,7 @@ def best_of(tag: str, curve: LoggedCurve) -> tuple[float, float] | None:
     """Return the iteration and the value of a curve's best point: of losses and errors the least; None without any."""
     if curve.gaps == len(curve):
         return None
-    at = int(np.nanargmin(curve.values) if _ERRORS.search(tag) else np.nanargmax(curve.values))
+    at = int(np.nanargmin(curve.values) if _ERROR_TAGS.search(tag) else np.nanargmax(curve.values))
     return float(curve.iterations[at]), float(curve.values[at])
 
 

@@ -46,7 +46,7 @@ HARMLESS_WARNINGS = (
 )
 
 # What importing compiled packages that do not fit together ends in.
-_BROKEN = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
+_BROKEN_STACK = (ImportError, OSError, RuntimeError, AttributeError, ValueError)
 
 
 def missing_packages() -> tuple[str, ...]:
@@ -84,7 +84,7 @@ def prepare(what: str) -> None:
     require_train(what)
     try:
         _prepare_once()
-    except _BROKEN as exc:
+    except _BROKEN_STACK as exc:
         raise RequestError(
             f"{what} needs the 'train' extra, which is installed but does not work: {type(exc).__name__}: {exc}\n"
             "  posetools doctor names what is wrong, and the command that mends it"
@@ -112,7 +112,7 @@ class RunHook:
         return object.__new__(type(cls.__name__, (cls, Hook), {}))
 
 
-class _Nowhere(io.TextIOBase):
+class _NullStream(io.TextIOBase):
     """A stream that is never closed: the logger of a run keeps it after the run."""
 
     def write(self, text: str) -> int:
@@ -135,7 +135,7 @@ def quiet() -> Iterator[None]:
             return
         print_log(f"{filename}:{lineno}: {category.__name__}: {message}", "current", logging.WARNING)
 
-    with contextlib.redirect_stdout(_Nowhere()), warnings.catch_warnings():
+    with contextlib.redirect_stdout(_NullStream()), warnings.catch_warnings():
         warnings.showwarning = show
         yield
 

@@ -19,10 +19,10 @@ from posetools.mm.checkpoint import load_checkpoint, load_from_url
 from posetools.mm.configs import SCOPES, pretrained_parts
 from posetools.mm.stack import RunHook, building
 
-Shape: TypeAlias = tuple[int, ...]
+TensorShape: TypeAlias = tuple[int, ...]
 
 # Modules that a sentence names before it only counts the others.
-_NAMED = 6
+_NAMED_MODULES = 6
 # A batch norm's count of batches: mmengine does not miss it either, old checkpoints have none.
 _COUNTER = "num_batches_tracked"
 
@@ -43,7 +43,7 @@ class WeightsPlan:
     source: str
     part: str
     fits: tuple[str, ...]
-    reshaped: tuple[tuple[str, Shape, Shape], ...]
+    reshaped: tuple[tuple[str, TensorShape, TensorShape], ...]
     missing: tuple[str, ...]
     unused: tuple[str, ...]
 
@@ -208,7 +208,7 @@ class WeightsHook(RunHook):
             raise RequestError("\n  ".join(lines))
 
 
-def _reshaped(entries: Sequence[tuple[str, Shape, Shape]]) -> list[str]:
+def _reshaped(entries: Sequence[tuple[str, TensorShape, TensorShape]]) -> list[str]:
     shown: dict[str, str] = {}
     for name, given, wanted in entries:
         module = name.rpartition(".")[0] or name
@@ -217,7 +217,7 @@ def _reshaped(entries: Sequence[tuple[str, Shape, Shape]]) -> list[str]:
     return list(shown.values())
 
 
-def _change(given: Shape, wanted: Shape) -> str:
+def _change(given: TensorShape, wanted: TensorShape) -> str:
     different = [(one, other) for one, other in zip(given, wanted, strict=False) if one != other]
     if len(given) == len(wanted) and len(different) == 1:
         return f"{different[0][0]} -> {different[0][1]}"
@@ -228,12 +228,12 @@ def _modules(names: Sequence[str]) -> list[str]:
     """Return the modules of tensors; when there are many, what they lie in."""
     modules = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
     for depth in (3, 2, 1):
-        if len(modules) <= _NAMED:
+        if len(modules) <= _NAMED_MODULES:
             break
         modules = list(dict.fromkeys(".".join(module.split(".")[:depth]) for module in modules))
     return modules
 
 
 def _listed(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return ", ".join(texts[:_NAMED]) + more
+    more = f" and {len(texts) - _NAMED_MODULES} more" if len(texts) > _NAMED_MODULES else ""
+    return ", ".join(texts[:_NAMED_MODULES]) + more

@@ -21,7 +21,7 @@ WRONG: Color = (255, 40, 90)
 # A picture in the page has at most this width and height.
 _TILE = 340, 255
 # An object is cut out with this share of its longer side around it, and at least these pixels.
-_MARGIN, _MARGIN_PIXELS = 0.2, 6.0
+_CROP_MARGIN, _CROP_MARGIN_PIXELS = 0.2, 6.0
 _STYLE = Style(scale=1.8)
 
 
@@ -85,7 +85,7 @@ def region_of(boxes: Floats, keypoints: Floats, size: tuple[int, int]) -> tuple[
     limit = np.array(size, dtype=np.float64)
     corners = np.concatenate([boxes.reshape(2, 2), labelled]).clip(0, limit)
     low, high = corners.min(axis=0), corners.max(axis=0)
-    margin = max(_MARGIN * float((high - low).max()), _MARGIN_PIXELS)
+    margin = max(_CROP_MARGIN * float((high - low).max()), _CROP_MARGIN_PIXELS)
     low, high = np.floor(low - margin).clip(0, limit), np.ceil(high + margin).clip(0, limit)
     low, high = np.minimum(low, limit - 1), np.maximum(high, low + 1)
     # A very flat or narrow cut is widened: its longer side is at most three times the other.

@@ -21,8 +21,8 @@ from PIL import features
 from posetools.errors import RequestError, must_be, visible
 from posetools.files.disk import write_text
 
-SUFFIXES = (".html", ".htm")
-_QUALITY = 72
+PAGE_SUFFIXES = (".html", ".htm")
+_PAGE_QUALITY = 72
 _FOLDER = Path(__file__).resolve().parent
 
 
@@ -32,8 +32,8 @@ def check_target(path: Path) -> None:
     Raises:
         RequestError: it does not end as a page does, or is a folder.
     """
-    if path.is_dir() or path.suffix.lower() not in SUFFIXES:
-        raise RequestError(must_be("--report", f"a file that ends with {' or '.join(SUFFIXES)}", str(path)))
+    if path.is_dir() or path.suffix.lower() not in PAGE_SUFFIXES:
+        raise RequestError(must_be("--report", f"a file that ends with {' or '.join(PAGE_SUFFIXES)}", str(path)))
 
 
 def render_page(name: str, values: Mapping[str, Any]) -> str:
@@ -83,7 +83,7 @@ def data_uri(picture: Pillow.Image) -> str:
     buffer = io.BytesIO()
     # A Pillow that was built without WebP writes pictures of twice the size.
     kind = "webp" if features.check("webp") else "jpeg"
-    picture.save(buffer, kind, quality=_QUALITY)
+    picture.save(buffer, kind, quality=_PAGE_QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

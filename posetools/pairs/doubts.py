@@ -13,10 +13,10 @@ from posetools.mm.evaluations import EVALUATIONS, Evaluations
 from posetools.mm.run_log import METRICS
 
 # AP by the names of OpenMMLab's evaluators, and by those of a bundle's manifest, which are of the whole pair.
-_AP = {"det": ("bbox/AP", "coco/bbox_mAP"), "pose": ("labelled_boxes/OKS/AP", "coco/AP")}
+_AP_NAMES = {"det": ("bbox/AP", "coco/bbox_mAP"), "pose": ("labelled_boxes/OKS/AP", "coco/AP")}
 _BOXES = ("bbox", "coco/bbox")
 # What a table shows as 0.000.
-_ZERO = 0.0005
+_SHOWN_AS_ZERO = 0.0005
 _WHY = "  fix: `posetools eval` says why"
 
 
@@ -61,11 +61,11 @@ def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple
         metrics: what its manifest says of the pair.
     """
     found = []
-    for stage, names in _AP.items():
+    for stage, names in _AP_NAMES.items():
         values = [value for name in names if (value := metrics.get(name)) is not None]
         # A manifest may have measures by names that are not known here.
         measured = values or any(name.startswith(_BOXES) == (stage == "det") for name in metrics)
-        if not measured or (values and values[0] < _ZERO):
+        if not measured or (values and values[0] < _SHOWN_AS_ZERO):
             what = f"had AP {values[0]:.3f}" if values else "was never measured"
             advice = f"`posetools eval --bundle {bundle} --data DIR` measures it"
             found.append(f"{bundle}: its {MODEL_NAMES[stage]} {what} when it was exported\n  fix: {advice}")
@@ -74,7 +74,7 @@ def doubts_of_bundle(bundle: Path, metrics: Mapping[str, float | None]) -> tuple
 
 def _zero(where: str, measured: Sequence[Mapping[str, Any]]) -> str:
     values = [ap for metrics in measured if (ap := _ap_of(metrics))]
-    if not values or any(value >= _ZERO for _, value in values):
+    if not values or any(value >= _SHOWN_AS_ZERO for _, value in values):
         return ""
     return (
         f"{where}: {values[0][0]} was 0.000 at {_times(len(values))} of the run: this model finds nothing or next to "
@@ -87,7 +87,7 @@ def _times(number: int) -> str:
 
 
 def _ap_of(metrics: Mapping[str, Any]) -> tuple[str, float] | None:
-    for names in _AP.values():
+    for names in _AP_NAMES.values():
         for name in names:
             value = metrics.get(name)
             if isinstance(value, int | float):

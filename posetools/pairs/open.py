@@ -19,10 +19,10 @@ from posetools.pairs.doubts import doubts_of_bundle, doubts_of_pair
 from posetools.pairs.find import Pair, named_pair, pair_of_run, skeleton_of_pair
 from posetools.runtime.bundle import Bundle
 from posetools.runtime.manifest import Thresholds
-from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, Detects, Estimates
+from posetools.runtime.results import BBOX_THR, KPT_THR, NMS_THR, AnyDetector, AnyEstimator
 
-DetectorT = TypeVar("DetectorT", bound=Detects, covariant=True)
-EstimatorT = TypeVar("EstimatorT", bound=Estimates, covariant=True)
+DetectorT = TypeVar("DetectorT", bound=AnyDetector, covariant=True)
+EstimatorT = TypeVar("EstimatorT", bound=AnyEstimator, covariant=True)
 # A config or the name of one that mmdet or mmpose carries, and its checkpoint or its URL.
 Named: TypeAlias = tuple[str | Path, str | Path]
 
@@ -70,7 +70,7 @@ class PipelineOptions:
         return own.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 
-DEFAULT_OPTIONS = PipelineOptions()
+DEFAULT_PIPELINE = PipelineOptions()
 _DEFAULTS = Thresholds(bbox_thr=BBOX_THR, nms_thr=NMS_THR, kpt_thr=KPT_THR)
 
 
@@ -98,7 +98,7 @@ class OpenPair(Generic[DetectorT, EstimatorT]):
 
 
 def open_pair(
-    options: PipelineOptions = DEFAULT_OPTIONS,
+    options: PipelineOptions = DEFAULT_PIPELINE,
     *,
     run: str | Path | None = None,
     bundle: str | Path | None = None,
@@ -106,7 +106,7 @@ def open_pair(
     pose: Named | None = None,
     fast: bool = False,
     what: str = "open_pair",
-) -> OpenPair[Detects, Estimates]:
+) -> OpenPair[AnyDetector, AnyEstimator]:
     """Open the pair of a run, of a bundle, or of two configs.
 
     Args:
@@ -171,7 +171,7 @@ def open_models(
     )
 
 
-def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPair[Detects, Estimates]:
+def _open_bundle(path: Path, options: PipelineOptions, *, fast: bool) -> OpenPair[AnyDetector, AnyEstimator]:
     if options.flip_test or options.amp:
         asked = "--flip-test" if options.flip_test else "--amp"
         raise RequestError(

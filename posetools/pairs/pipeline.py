@@ -24,21 +24,21 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError
 from posetools.imaging.frames import read_picture
 from posetools.imaging.header import Picture
-from posetools.pairs.open import DEFAULT_OPTIONS, Named, OpenPair, PipelineOptions, open_pair
+from posetools.pairs.open import DEFAULT_PIPELINE, Named, OpenPair, PipelineOptions, open_pair
 from posetools.runtime.results import (
     BBOX_THR,
     KPT_THR,
     NMS_THR,
+    AnyDetector,
+    AnyEstimator,
     Detections,
-    Detects,
-    Estimates,
     PoseResult,
     box_nms,
     label_of,
 )
 
 # Pictures that are in memory at once, when many are given: their crops share batches of the pose network.
-_AT_ONCE = 8
+_PICTURES_AT_ONCE = 8
 
 
 class PosePipeline:
@@ -58,8 +58,8 @@ class PosePipeline:
 
     def __init__(
         self,
-        detector: Detects,
-        estimator: Estimates,
+        detector: AnyDetector,
+        estimator: AnyEstimator,
         skeleton: Skeleton,
         *,
         label: int = 0,
@@ -87,7 +87,7 @@ class PosePipeline:
         self.bbox_thr, self.nms_thr, self.kpt_thr, self.heatmaps = bbox_thr, nms_thr, kpt_thr, heatmaps
 
     @classmethod
-    def from_run(cls, run: str | Path, options: PipelineOptions = DEFAULT_OPTIONS) -> PosePipeline:
+    def from_run(cls, run: str | Path, options: PipelineOptions = DEFAULT_PIPELINE) -> PosePipeline:
         """Return the pair that ``posetools train`` left in the folders below ``run``.
 
         Raises:
@@ -98,7 +98,7 @@ class PosePipeline:
         return cls._of(open_pair(options, run=run, fast=True, what="PosePipeline.from_run"), options)
 
     @classmethod
-    def from_configs(cls, det: Named, pose: Named, options: PipelineOptions = DEFAULT_OPTIONS) -> PosePipeline:
+    def from_configs(cls, det: Named, pose: Named, options: PipelineOptions = DEFAULT_PIPELINE) -> PosePipeline:
         """Return any MMDet detector with any top-down MMPose model.
 
         Args:
@@ -114,7 +114,7 @@ class PosePipeline:
         return cls._of(open_pair(options, det=det, pose=pose, fast=True, what="PosePipeline.from_configs"), options)
 
     @classmethod
-    def from_bundle(cls, bundle: str | Path, options: PipelineOptions = DEFAULT_OPTIONS) -> PosePipeline:
+    def from_bundle(cls, bundle: str | Path, options: PipelineOptions = DEFAULT_PIPELINE) -> PosePipeline:
         """Return the pair in a bundle that ``posetools export`` made; torch and OpenMMLab are not needed.
 
         Raises:
@@ -125,7 +125,7 @@ class PosePipeline:
         return cls._of(open_pair(options, bundle=bundle, fast=True), options)
 
     @classmethod
-    def _of(cls, pair: OpenPair[Detects, Estimates], options: PipelineOptions) -> PosePipeline:
+    def _of(cls, pair: OpenPair[AnyDetector, AnyEstimator], options: PipelineOptions) -> PosePipeline:
         classes, label = pair.detector.classes, options.det_cat_id
         if label is None:
             hint = "`posetools predict --det-cat-id N`, counted from 0, says which of them counts"
@@ -157,7 +157,11 @@ class PosePipeline:
         if isinstance(pictures, str | Path | np.ndarray):
             return self._predict([pictures])[0]
         rest = iter(pictures)
-        return [result for batch in iter(lambda: list(islice(rest, _AT_ONCE)), []) for result in self._predict(batch)]
+        return [
+            result
+            for batch in iter(lambda: list(islice(rest, _PICTURES_AT_ONCE)), [])
+            for result in self._predict(batch)
+        ]
 
     def _predict(self, given: Sequence[str | Path | Picture]) -> list[PoseResult]:
         paths = [Path(one) if isinstance(one, str | Path) else None for one in given]

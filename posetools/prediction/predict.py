@@ -32,16 +32,16 @@ from posetools.progress import Progress, silent
 from posetools.runtime.results import PoseResult
 
 DOCUMENT = "predictions.json"
-RESULTS = "results_coco.json"
+COCO_RESULTS = "results_coco.json"
 RESULTS_OF_SPLIT = "results_{}_coco.json"
 
 # Pictures that go through the models together. More gain nothing on a CPU, and each waits for the others.
-_TOGETHER = 4
+_PREDICTED_TOGETHER = 4
 # Batches that may wait to be drawn: pictures of 4K take 25 MB each.
 _WAITING = 2
 # Of a camera, or a video, that does not say it.
 _FPS = 25.0
-_ESCAPE, _Q = 27, ord("q")
+_ESCAPE_KEY, _Q = 27, ord("q")
 _WINDOW = "posetools predict (Esc or q ends)"
 
 
@@ -159,7 +159,7 @@ def predict(
     with ExitStack() as stack:
         sinks = _Sinks(request, sources, pipeline, report, stack)
         for source in sources:
-            if _Run(source, request, pipeline, sinks, progress).go():
+            if _PredictRun(source, request, pipeline, sinks, progress).go():
                 break
     report.seconds = time.perf_counter() - started
     report.problems += sinks.problems()
@@ -190,7 +190,10 @@ class _Sinks:
             thresholds = {name: getattr(pipeline, name) for name in ("bbox_thr", "nms_thr", "kpt_thr")}
             self._document = stack.enter_context(DocumentWriter(root / DOCUMENT, pipeline.skeleton, thresholds))
             report.written.append(root / DOCUMENT)
-            files = {RESULTS: known.ids, **{RESULTS_OF_SPLIT.format(split): ids for split, ids in known.splits.items()}}
+            files = {
+                COCO_RESULTS: known.ids,
+                **{RESULTS_OF_SPLIT.format(split): ids for split, ids in known.splits.items()},
+            }
             for name, ids in files.items():
                 self._by_name.append(stack.enter_context(CocoWriter(root / name, pipeline.skeleton, ids)))
                 report.written.append(root / name)
@@ -228,7 +231,7 @@ def _place(source: Source, frame: Frame) -> tuple[str, int | None]:
     return (frame.name, None) if source.kind == "pictures" else (source.name, frame.index)
 
 
-class _Run:
+class _PredictRun:
     """One source, from its frames to what is written of them."""
 
     def __init__(
@@ -245,7 +248,7 @@ class _Run:
         live = self._source.kind == "camera"
         with ExitStack() as files, ThreadPoolExecutor(1, thread_name_prefix="draw") as drawer:
             frames = files.enter_context(closing(self._source.frames()))
-            batches = files.enter_context(closing(ahead(_batches(frames, 1 if live else _TOGETHER), 1)))
+            batches = files.enter_context(closing(ahead(_batches(frames, 1 if live else _PREDICTED_TOGETHER), 1)))
             waiting: deque[Future[list[Picture]]] = deque()
             try:
                 for batch in batches:
@@ -307,7 +310,7 @@ class _Run:
         cv2.imshow(_WINDOW, picture)
         # Pictures wait for a key, moving ones do not.
         key = cv2.waitKey(0 if self._source.kind == "pictures" else 1) & 0xFF
-        return key in (_ESCAPE, _Q)
+        return key in (_ESCAPE_KEY, _Q)
 
 
 def each_predicted(
@@ -320,7 +323,7 @@ def each_predicted(
         pictures: what stands for each picture, and its file.
     """
     read = ((item, _read(path)) for item, path in pictures)
-    with closing(ahead(_batches(read, _TOGETHER), 1)) as batches:
+    with closing(ahead(_batches(read, _PREDICTED_TOGETHER), 1)) as batches:
         for batch in batches:
             results = iter(pipeline.predict([picture for _, picture in batch if not isinstance(picture, str)]))
             for item, picture in batch:

@@ -40,17 +40,17 @@ from posetools.imaging.frames import Source
 FileName = Annotated[str, Field(min_length=1)]
 
 
-class _Part(BaseModel):
+class _PredictionPart(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
-class _Image(_Part):
+class _PredictedImage(_PredictionPart):
     id: int
     file_name: FileName
 
 
-class _AnnFile(_Part):
-    images: list[_Image]
+class _AnnFile(_PredictionPart):
+    images: list[_PredictedImage]
 
 
 def image_ids_of(ann_file: Path) -> dict[str, int]:
@@ -163,33 +163,33 @@ class PicturePredictions:
         return len(self.scores)
 
 
-Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
+PointXY = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
 Four = Annotated[list[Coordinate], Field(min_length=4, max_length=4)]
-Pixels = Annotated[int, Field(ge=1)]
+SidePixels = Annotated[int, Field(ge=1)]
 
 
-class _Instance(_Part):
+class _Instance(_PredictionPart):
     box: Four
     score: float
-    keypoints: dict[str, Point]
+    keypoints: dict[str, PointXY]
     keypoint_scores: dict[str, float]
 
 
-class _Picture(_Part):
+class _Picture(_PredictionPart):
     file_name: FileName
-    width: Pixels | None = None
-    height: Pixels | None = None
+    width: SidePixels | None = None
+    height: SidePixels | None = None
     frame: Annotated[int, Field(ge=0)] | None = None
     problem: str = ""
     instances: list[_Instance]
 
 
-class _Document(_Part):
+class _PredictionDocument(_PredictionPart):
     keypoint_names: list[str]
     pictures: list[_Picture]
 
 
-class _Result(_Part):
+class _ResultEntry(_PredictionPart):
     image_id: int
     category_id: int
     keypoints: list[Coordinate]
@@ -197,7 +197,7 @@ class _Result(_Part):
     bbox: Four | None = None
 
 
-_RESULTS = TypeAdapter(list[_Result])
+_RESULTS = TypeAdapter(list[_ResultEntry])
 
 
 def read_predictions(
@@ -222,14 +222,14 @@ def read_predictions(
         if isinstance(content, list):
             return _from_results(path, _RESULTS.validate_python(content), skeleton, image_ids)
         if isinstance(content, dict) and "pictures" in content:
-            return _from_document(path, _Document.model_validate(content), skeleton)
+            return _from_document(path, _PredictionDocument.model_validate(content), skeleton)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc
     rule = "predictions as `posetools predict` writes them: an object with pictures, or COCO's list of results"
     raise InputError(path, "", must_be("the file", rule, sorted(content) if isinstance(content, dict) else content))
 
 
-def _from_document(path: Path, document: _Document, skeleton: Skeleton) -> dict[str, PicturePredictions]:
+def _from_document(path: Path, document: _PredictionDocument, skeleton: Skeleton) -> dict[str, PicturePredictions]:
     if document.keypoint_names != list(skeleton.names):
         rule = f"those of skeleton {skeleton.name}, {list(skeleton.names)}"
         problem = f"keypoint_names must be {rule}, got {document.keypoint_names}"
@@ -270,14 +270,14 @@ def _picture(path: Path, place: str, picture: _Picture, skeleton: Skeleton) -> P
 
 
 def _from_results(
-    path: Path, results: Sequence[_Result], skeleton: Skeleton, image_ids: Mapping[str, int] | None
+    path: Path, results: Sequence[_ResultEntry], skeleton: Skeleton, image_ids: Mapping[str, int] | None
 ) -> dict[str, PicturePredictions]:
     if image_ids is None:
         raise RequestError(
             f"{path}: COCO results name their pictures by image id only: the COCO file that gave the ids is needed too"
         )
     names = {image_id: name for name, image_id in image_ids.items()}
-    by_picture: dict[str, list[_Result]] = {}
+    by_picture: dict[str, list[_ResultEntry]] = {}
     for position, one in enumerate(results):
         place, numbers = f"[{position}]", 3 * skeleton.num_keypoints
         if one.image_id not in names:
@@ -294,7 +294,7 @@ def _from_results(
     return {name: _of_results(name, found, skeleton.num_keypoints) for name, found in by_picture.items()}
 
 
-def _of_results(name: str, found: Sequence[_Result], k: int) -> PicturePredictions:
+def _of_results(name: str, found: Sequence[_ResultEntry], k: int) -> PicturePredictions:
     points = _array([one.keypoints for one in found], len(found), k, 3)
     boxes = np.concatenate([points[..., :2].min(axis=1), points[..., :2].max(axis=1)], axis=1)
     for row, one in enumerate(found):

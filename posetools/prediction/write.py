@@ -31,10 +31,10 @@ from posetools.imaging.header import save_picture
 from posetools.runtime.results import PoseResult
 
 # Names that a message lists before it counts the others.
-_LISTED = 3
+_LISTED_FRAMES = 3
 
 
-class _Streamed(ExitStack):
+class _JsonStream(ExitStack):
     """A JSON file that is written entry by entry; nobody sees it before it is whole."""
 
     _file: BinaryIO
@@ -78,7 +78,7 @@ def _finite(path: Path, file_name: str) -> Iterator[None]:
         raise OutputError(f"{printable(str(path))}: {problem}") from exc
 
 
-class DocumentWriter(_Streamed):
+class DocumentWriter(_JsonStream):
     """Writes the readable document; a context manager.
 
     Args:
@@ -135,7 +135,7 @@ class DocumentWriter(_Streamed):
         ]
 
 
-class CocoWriter(_Streamed):
+class CocoWriter(_JsonStream):
     """Writes COCO's results format; a context manager.
 
     Args:
@@ -187,7 +187,7 @@ class CocoWriter(_Streamed):
         """What was left out because its picture has no image id: one sentence; none when nothing was."""
         if not self.unknown:
             return []
-        listed = first_names(self.unknown, _LISTED)
+        listed = first_names(self.unknown, _LISTED_FRAMES)
         return [
             f"{self.path}: {len(self.unknown)} of {self.pictures} pictures are not in the COCO file that gives the "
             f"image ids; the {self.left_out} objects found in them are left out of this file: {listed}"

@@ -15,11 +15,11 @@ from posetools.recipes.options import NONE, STOCK
 from posetools.recipes.recipe import StageRecipe
 from posetools.recipes.stock import BASE_LR, BATCH, EMA_GAMMA, WARMUP_ITERS
 
-Lines = list[str]
+ConfigLines = list[str]
 
 
 # Comments beside a value end here; longer ones stand above it.
-_WIDTH = 110
+_COMMENT_WIDTH = 110
 _NEARLY = 0.9
 
 
@@ -28,7 +28,7 @@ def title(name: str) -> str:
     return f"# {name} ".ljust(100, "-")
 
 
-def header(what: str, base: str, tools: str) -> Lines:
+def header(what: str, base: str, tools: str) -> ConfigLines:
     """Return the opening comment and ``_base_``."""
     return [
         f"# {what}. Emitted by `posetools config`.",
@@ -39,7 +39,7 @@ def header(what: str, base: str, tools: str) -> Lines:
     ]
 
 
-def assigned(stage: StageRecipe, name: str, field: str, note: str = "") -> Lines:
+def assigned(stage: StageRecipe, name: str, field: str, note: str = "") -> ConfigLines:
     """Return the line that gives a chosen value a name, with the reason beside it, or above where it is long.
 
     Args:
@@ -55,22 +55,22 @@ def assigned(stage: StageRecipe, name: str, field: str, note: str = "") -> Lines
         note = f"{result}{'; ' if note else ''}{note}"
     comment = f"{note}: {because.reason}" if note else because.reason
     line = f"{name} = {value}  # {comment}"
-    if len(line) <= _WIDTH:
+    if len(line) <= _COMMENT_WIDTH:
         return [line]
     return [*commented(because.reason), f"{name} = {value}" + (f"  # {note}" if note else "")]
 
 
-def commented(text: str) -> Lines:
+def commented(text: str) -> ConfigLines:
     """Return a sentence as lines of comment."""
-    return [f"# {line}" for line in wrap(f"{text[:1].upper()}{text[1:]}.", _WIDTH)]
+    return [f"# {line}" for line in wrap(f"{text[:1].upper()}{text[1:]}.", _COMMENT_WIDTH)]
 
 
-def item(text: str) -> Lines:
+def item(text: str) -> ConfigLines:
     """Return one entry of a list as lines of comment."""
-    return [f"# {line}" for line in wrap(text, _WIDTH, initial_indent="- ", subsequent_indent="  ")]
+    return [f"# {line}" for line in wrap(text, _COMMENT_WIDTH, initial_indent="- ", subsequent_indent="  ")]
 
 
-def schedule_numbers(stage: StageRecipe, workers: int) -> Lines:
+def schedule_numbers(stage: StageRecipe, workers: int) -> ConfigLines:
     """Return the numbers that everything else in the config follows from; ``workers``: processes per loader."""
     repeat, samples = stage.repeat, f"{stage.samples} {stage.sample}"
     repeated = " * repeat" if repeat > 1 else ""
@@ -96,7 +96,7 @@ def schedule_numbers(stage: StageRecipe, workers: int) -> Lines:
     ]
 
 
-def _enough(stage: StageRecipe) -> Lines:
+def _enough(stage: StageRecipe) -> ConfigLines:
     """Return the line by which ``posetools train`` judges a run whose length was chosen by time."""
     enough = enough_iterations(stage.samples, stage.batch_size)
     # Whole epochs seldom make exactly as many.
@@ -105,7 +105,7 @@ def _enough(stage: StageRecipe) -> Lines:
     return [f"enough_iterations = {enough}  # what the recipe aims at where time does not limit it"]
 
 
-def rate(stage: StageRecipe) -> Lines:
+def rate(stage: StageRecipe) -> ConfigLines:
     """Return the learning rate."""
     if "lr" in stage.stated:
         return [f"base_lr = {stage.lr!r}  # as stated; stock is {BASE_LR}, for batches of {BATCH[stage.stage]}"]
@@ -116,7 +116,7 @@ def rate(stage: StageRecipe) -> Lines:
     ]
 
 
-def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None, seed: int | None) -> Lines:
+def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None, seed: int | None) -> ConfigLines:
     """Return loop, optimizer, learning rate, checkpoints, seed and starting weights.
 
     Args:
@@ -151,7 +151,7 @@ def schedule(stage: StageRecipe, *, dynamic: bool, metric: str, keep: int | None
     return [*lines, ""]
 
 
-def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = ()) -> Lines:
+def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, note: Sequence[str] = ()) -> ConfigLines:
     """Return the data loaders.
 
     Args:
@@ -170,7 +170,7 @@ def loaders(stage: StageRecipe, train: Sequence[str], val: Sequence[str], *, not
     ]
 
 
-def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False) -> Lines:
+def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False) -> ConfigLines:
     batch = "batch_size" if split == "train" else "val_batch_size"
     arguments = [
         "data_root=data_root,",
@@ -193,7 +193,7 @@ def _loader(split: str, dataset: Sequence[str], *, repeated: bool = False) -> Li
     ]
 
 
-def hooks(stage: StageRecipe, *, scope: str, pipeline: str) -> Lines:
+def hooks(stage: StageRecipe, *, scope: str, pipeline: str) -> ConfigLines:
     """Return ``custom_hooks``, which a config can only replace as a whole.
 
     Args:
@@ -201,7 +201,7 @@ def hooks(stage: StageRecipe, *, scope: str, pipeline: str) -> Lines:
         scope: prefix of the switch hook (``mmdet.`` from mmpose).
         pipeline: the expression of the pipeline that is switched to.
     """
-    lines: Lines = []
+    lines: ConfigLines = []
     if stage.ema_momentum is not None:
         lines += [
             f"    # Stock has gamma {EMA_GAMMA}: a short run ends before the average is one.",
@@ -219,7 +219,7 @@ def hooks(stage: StageRecipe, *, scope: str, pipeline: str) -> Lines:
     return [why, "custom_hooks = [", *lines, "]", ""]
 
 
-def init_cfg(stage: StageRecipe, *, stock: str | None = None) -> Lines:
+def init_cfg(stage: StageRecipe, *, stock: str | None = None) -> ConfigLines:
     """Return the arguments of the backbone that say what it starts from and whether it learns; none where as stock.
 
     Args:
@@ -243,6 +243,6 @@ def weights_path(text: str) -> str:
     return text if "://" in text else Path(text).as_posix()
 
 
-def indent(lines: Sequence[str], by: int) -> Lines:
+def indent(lines: Sequence[str], by: int) -> ConfigLines:
     """Return the lines moved to the right."""
     return [f"{' ' * by}{line}" if line else line for line in lines]

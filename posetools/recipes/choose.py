@@ -1,8 +1,8 @@
 """The rules that choose a recipe: data and machine in, values with their reasons out.
 
-Each rule is a small function of a Case; it may look at what earlier rules chose (RULES is in their order) and gives the
-value with a sentence that names the numbers it comes from. What the user states wins: `choose` puts both together.
-All numbers that somebody may want to tune stand in the block below.
+Each rule is a small function of a RuleInput; it may look at what earlier rules chose (RECIPE_RULES is in their order)
+and gives the value with a sentence that names the numbers it comes from. What the user states wins: `choose` puts both
+together. All numbers that somebody may want to tune stand in the block below.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from posetools.recipes.recipe import (
     GPU_SHARE,
     STATED,
     UNKNOWN_GIB,
-    Because,
-    Case,
     Choice,
-    Measured,
+    Measurement,
     Recipe,
+    RuleInput,
+    Ruling,
     StageRecipe,
     as_text,
     choice,
@@ -69,7 +69,7 @@ ROTATION, LIGHT_ROTATION = 30, 15
 ALL_ANGLES, ROTATION_STEP = 30, 5
 
 
-def coco_weights(case: Case) -> str:
+def coco_weights(case: RuleInput) -> str:
     """Return the URL of the stock recipe's own checkpoint.
 
     Raises:
@@ -84,7 +84,7 @@ def coco_weights(case: Case) -> str:
     return checkpoint
 
 
-def _det_input(case: Case) -> Because:
+def _det_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
     long, short = sorted((shapes.width, shapes.height), reverse=True)
     most = min(_up(long), DET_SIDE if cpu else DET_SIDE_MOST)
@@ -98,12 +98,12 @@ def _det_input(case: Case) -> Because:
         shown = side * shapes.relative_side
         why += f"; the 10 % smallest objects are {shapes.side[0]:.0f} px there, and {shown:.0f} px at this size"
     if 0.1 <= shapes.portrait <= 0.9:
-        return Because((side, side), f"{why}; {100 * shapes.portrait:.0f} % of them are upright, so a square")
+        return Ruling((side, side), f"{why}; {100 * shapes.portrait:.0f} % of them are upright, so a square")
     other = min(side, _up(side * short / long))
-    return Because((side, other) if shapes.width >= shapes.height else (other, side), why)
+    return Ruling((side, other) if shapes.width >= shapes.height else (other, side), why)
 
 
-def _pose_input(case: Case) -> Because:
+def _pose_input(case: RuleInput) -> Ruling:
     shapes, cpu = case.facts.shapes, case.machine.gpu is None
     wanted = shapes.box_long * BOX_PADDING
     sides = [side for side in POSE_SIDES if not cpu or side <= CPU_POSE_SIDE_MOST]
@@ -113,37 +113,37 @@ def _pose_input(case: Case) -> Because:
     size = (side, other) if shapes.box_aspect >= 1 else (other, side)
     why = f"boxes are {wanted:.0f} px long with their margin (median)"
     why += f" and {shapes.box_aspect:.2g} times as wide as high" if oblong else ""
-    return Because(size, why + (f"; at most {CPU_POSE_SIDE_MOST} on a CPU" if cpu and wanted > side else ""))
+    return Ruling(size, why + (f"; at most {CPU_POSE_SIDE_MOST} on a CPU" if cpu and wanted > side else ""))
 
 
-def _input_size(case: Case) -> Because:
+def _input_size(case: RuleInput) -> Ruling:
     return _det_input(case) if case.stage == "det" else _pose_input(case)
 
 
-def _load_from(case: Case) -> Because:
+def _load_from(case: RuleInput) -> Ruling:
     if case.stage == "pose":
-        return Because(None, "COCO's keypoints are people's: only the backbone starts from pretrained weights")
+        return Ruling(None, "COCO's keypoints are people's: only the backbone starts from pretrained weights")
     if case.states("backbone"):
-        return Because(None, "the backbone is stated")
-    return Because(
+        return Ruling(None, "the backbone is stated")
+    return Ruling(
         coco_weights(case),
         f"{case.facts.train.objects} objects are few to start from nothing; these weights know COCO's 80 kinds",
     )
 
 
-def _backbone(case: Case) -> Because:
+def _backbone(case: RuleInput) -> Ruling:
     if case["load_from"] is not None:
-        return Because(NONE, "load_from brings its weights")
+        return Ruling(NONE, "load_from brings its weights")
     if not case.stock.pretrained:
-        return Because(STOCK, "the stock recipe has no ImageNet weights for this size: it starts at random")
-    return Because(STOCK, "pretrained weights, downloaded when training starts")
+        return Ruling(STOCK, "the stock recipe has no ImageNet weights for this size: it starts at random")
+    return Ruling(STOCK, "pretrained weights, downloaded when training starts")
 
 
-def _freeze(case: Case) -> Because:
-    return Because(NONE, f"all layers learn, from {case.samples} {case.sample}")
+def _freeze(case: RuleInput) -> Ruling:
+    return Ruling(NONE, f"all layers learn, from {case.samples} {case.sample}")
 
 
-def _batch_size(case: Case) -> Because:
+def _batch_size(case: RuleInput) -> Ruling:
     gpu, measured = case.machine.gpu, case.measured
     note = f"; {measured.batch_note}" if measured.batch_note else ""
     if measured.batch is not None:
@@ -163,16 +163,16 @@ def _batch_size(case: Case) -> Because:
         if enough < min(fits, high):
             why = f"for {case.samples} {case.sample}: a larger one would leave fewer than {ITERATIONS} iterations{note}"
     if batch > case.samples:
-        return Because(case.samples, f"there are {case.samples} {case.sample}{note}")
-    return Because(batch, why)
+        return Ruling(case.samples, f"there are {case.samples} {case.sample}{note}")
+    return Ruling(batch, why)
 
 
-def _val_batch_size(case: Case) -> Because:
+def _val_batch_size(case: RuleInput) -> Ruling:
     most = VAL_BATCH[case.stage]
-    return Because(min(most, case["batch_size"]), f"as the batch of training, at most {most}")
+    return Ruling(min(most, case["batch_size"]), f"as the batch of training, at most {most}")
 
 
-def planned_iterations(case: Case) -> Because:
+def planned_iterations(case: RuleInput) -> Ruling:
     """Return how many iterations a run should have where the user did not state its epochs."""
     batch, enough = case["batch_size"], enough_iterations(case.samples, case["batch_size"])
     seconds, source = _seconds(case)
@@ -181,28 +181,28 @@ def planned_iterations(case: Case) -> Because:
     if enough < ITERATIONS:
         why = f"{case.samples} {case.sample}, each seen {PASSES} times"
     if minutes is None or seconds is None:
-        return Because(enough, why)
+        return Ruling(enough, why)
     minutes *= SHARE[case.stage]
     seen, each = case.measured, max(EPOCH_ITERATIONS, case.iterations_per_epoch())
     besides = seen.start_up + seen.evaluation * _evaluations(case)
     fitting = max(0, floor((60 * minutes - besides) / (seconds + seen.epoch_start / each)))
     least = 1 if case.minutes else FEWEST_ITERATIONS
     if fitting >= enough:
-        return Because(enough, why)
+        return Ruling(enough, why)
     if fitting < least:
-        return Because(least, f"{least} iterations at least, about {least * seconds / 60:.0f} min ({source})")
+        return Ruling(least, f"{least} iterations at least, about {least * seconds / 60:.0f} min ({source})")
     rest = f" besides {besides:.0f} s" if besides else ""
-    return Because(fitting, f"{minutes:.3g} min at {seconds:.2g} s an iteration{rest} ({source})")
+    return Ruling(fitting, f"{minutes:.3g} min at {seconds:.2g} s an iteration{rest} ({source})")
 
 
-def _evaluations(case: Case) -> float:
+def _evaluations(case: RuleInput) -> float:
     """Return how many evaluations fit into their part of stated minutes, 0 where that was not measured."""
     if case.minutes is None or not case.measured.evaluation:
         return 0
     return max(FEWEST_EVALUATIONS, EVALUATION_SHARE * 60 * case.minutes * SHARE[case.stage] / case.measured.evaluation)
 
 
-def _seconds(case: Case) -> tuple[float | None, str]:
+def _seconds(case: RuleInput) -> tuple[float | None, str]:
     """Return how long an iteration takes, as far as that is known, and how it is known."""
     if case.measured.seconds is not None:
         return case.measured.seconds * case["batch_size"] / case.measured.seconds_batch, "measured"
@@ -212,21 +212,21 @@ def _seconds(case: Case) -> tuple[float | None, str]:
     return None, ""
 
 
-def _augmentation(case: Case) -> Because:
+def _augmentation(case: RuleInput) -> Ruling:
     if case.states("stage2_epochs"):
-        return Because("strong", "stage2_epochs is stated: the stock recipe's two stages")
+        return Ruling("strong", "stage2_epochs is stated: the stock recipe's two stages")
     count, times = planned_iterations(case).value, _times(case)
     if case.said.epochs is not None:
         count = case.said.epochs * case.iterations_per_epoch(case.said.repeat or times)
     if count < LIGHT_BELOW:
         what = "mosaic, mixup" if case.stage == "det" else "cut-outs"
-        return Because("light", f"{count} iterations are too few for {what} and large changes of scale")
+        return Ruling("light", f"{count} iterations are too few for {what} and large changes of scale")
     if case.said.repeat is None and times > 1:
-        return Because("light", f"an epoch goes {times} times through the data, where stage 2 cannot begin")
-    return Because("strong", f"{count} iterations are enough to learn from what is harder")
+        return Ruling("light", f"an epoch goes {times} times through the data, where stage 2 cannot begin")
+    return Ruling("strong", f"{count} iterations are enough to learn from what is harder")
 
 
-def _times(case: Case) -> int:
+def _times(case: RuleInput) -> int:
     """Return how often an epoch goes through the data: the same whether its number is stated or not."""
     each = case.iterations_per_epoch()
     planned: int = planned_iterations(case).value
@@ -236,19 +236,19 @@ def _times(case: Case) -> int:
     return max(1, min(ceil(EPOCH_ITERATIONS / each), planned // (REPEATED_EPOCHS * each)))
 
 
-def _repeat(case: Case) -> Because:
+def _repeat(case: RuleInput) -> Ruling:
     each = case.iterations_per_epoch()
     if each >= EPOCH_ITERATIONS:
-        return Because(1, f"an epoch has {each} iterations")
+        return Ruling(1, f"an epoch has {each} iterations")
     if case["augmentation"] == "strong":
-        return Because(1, "the switch to stage 2 does not reach into a RepeatDataset")
+        return Ruling(1, "the switch to stage 2 does not reach into a RepeatDataset")
     why = f"{case.samples} {case.sample} make {each} of {planned_iterations(case).value} iterations"
     if case.states("epochs"):
         why = f"{case.samples} {case.sample} make {each} iterations; an epoch is as it would be without --epochs"
-    return Because(_times(case), why)
+    return Ruling(_times(case), why)
 
 
-def _epochs(case: Case) -> Because:
+def _epochs(case: RuleInput) -> Ruling:
     planned, each = planned_iterations(case), case.iterations_per_epoch(case["repeat"])
     epochs, why = max(1, round(planned.value / each)), planned.reason
     if epochs < EPOCHS_LEAST and case.machine.gpu is not None and case.minutes is None:
@@ -256,93 +256,93 @@ def _epochs(case: Case) -> Because:
     stage2 = case.said.stage2_epochs
     if stage2 is not None and stage2 > epochs:
         epochs, why = stage2, "as many as stage2_epochs"
-    return Because(epochs, f"{why}; {each} iterations each")
+    return Ruling(epochs, f"{why}; {each} iterations each")
 
 
-def _stage2_epochs(case: Case) -> Because:
+def _stage2_epochs(case: RuleInput) -> Ruling:
     epochs = case["epochs"]
     if case["augmentation"] == "light":
-        return Because(epochs, "light augmentation holds in all epochs", "max_epochs")
+        return Ruling(epochs, "light augmentation holds in all epochs", "max_epochs")
     if case["repeat"] > 1:
-        return Because(0, "the switch to stage 2 does not reach into a RepeatDataset")
+        return Ruling(0, "the switch to stage 2 does not reach into a RepeatDataset")
     what = "mosaic and mixup" if case.stage == "det" else "strong augmentation"
-    return Because(min(STAGE2_MOST, epochs // 10), f"the last ones, without {what}: a tenth, at most {STAGE2_MOST}")
+    return Ruling(min(STAGE2_MOST, epochs // 10), f"the last ones, without {what}: a tenth, at most {STAGE2_MOST}")
 
 
-def _val_interval(case: Case) -> Because:
+def _val_interval(case: RuleInput) -> Ruling:
     interval, fitting = min(INTERVAL_MOST, max(1, case["epochs"] // 10)), int(_evaluations(case))
     if fitting and ceil(case["epochs"] / fitting) > interval:
         each = case.measured.evaluation
-        return Because(
+        return Ruling(
             ceil(case["epochs"] / fitting), f"epochs: {fitting} evaluations of {each:.2g} s fit into the time"
         )
-    return Because(interval, f"epochs: a tenth of all, at most {INTERVAL_MOST}")
+    return Ruling(interval, f"epochs: a tenth of all, at most {INTERVAL_MOST}")
 
 
-def _lr(case: Case) -> Because:
+def _lr(case: RuleInput) -> Ruling:
     batch, stock = case["batch_size"], BATCH[case.stage]
     rate = max(LR_LEAST, BASE_LR * sqrt(batch / stock))
     formula = f"max({LR_LEAST}, {BASE_LR} * (batch_size / {stock})**0.5)"
     why = f"stock is for batches of {stock}; times the root of {batch}/{stock}, {LR_LEAST} at least"
     if case["load_from"] is not None:
-        return Because(FINE_TUNE * rate, f"{why}; half of it, as all layers are pretrained", f"{FINE_TUNE} * {formula}")
-    return Because(rate, why, formula)
+        return Ruling(FINE_TUNE * rate, f"{why}; half of it, as all layers are pretrained", f"{FINE_TUNE} * {formula}")
+    return Ruling(rate, why, formula)
 
 
-def _warmup_iters(case: Case) -> Because:
+def _warmup_iters(case: RuleInput) -> Ruling:
     count = case["epochs"] * case.iterations_per_epoch(case["repeat"])
     formula = f"min({WARMUP_ITERS}, max(2, iterations // 10))"
-    return Because(min(WARMUP_ITERS, max(2, count // 10)), f"a tenth of {count} iterations", formula)
+    return Ruling(min(WARMUP_ITERS, max(2, count // 10)), f"a tenth of {count} iterations", formula)
 
 
-def _ema_momentum(case: Case) -> Because:
+def _ema_momentum(case: RuleInput) -> Ruling:
     if case.said.ema is None and not case.stock.ema:
-        return Because(None, "the stock recipe of this size keeps no average")
+        return Ruling(None, "the stock recipe of this size keeps no average")
     count = case["epochs"] * case.iterations_per_epoch(case["repeat"])
     momentum = min(0.1, max(EMA_MOMENTUM, EMA_SHARE / count))
     formula = f"min(0.1, max({EMA_MOMENTUM}, {EMA_SHARE} / iterations))"
-    return Because(momentum, f"the average of about {1 / momentum:.0f} iterations; there are {count}", formula)
+    return Ruling(momentum, f"the average of about {1 / momentum:.0f} iterations; there are {count}", formula)
 
 
-def iterations(case: Case) -> Because:
+def iterations(case: RuleInput) -> Ruling:
     """Return how often the weights change in all."""
     epochs, each = case["epochs"], case.iterations_per_epoch(case["repeat"])
     times = f", {case['repeat']} times an epoch" if case["repeat"] > 1 else ""
-    return Because(epochs * each, f"{epochs} epochs of {each}: {case.samples} {case.sample}{times}")
+    return Ruling(epochs * each, f"{epochs} epochs of {each}: {case.samples} {case.sample}{times}")
 
 
-def rotation(case: Case) -> Because:
+def rotation(case: RuleInput) -> Ruling:
     """Return the largest angle that an image is turned by, in degrees."""
     if case.skeleton.rotation is not None:
-        return Because(case.skeleton.rotation, f"the skeleton {case.skeleton.name} says so", unit="degrees")
+        return Ruling(case.skeleton.rotation, f"the skeleton {case.skeleton.name} says so", unit="degrees")
     usual = LIGHT_ROTATION if case["augmentation"] == "light" else ROTATION
     found = case.facts.orientation
     if found.spread is None:
         few = f"{found.objects} objects of similar shape are too few to measure how far they are turned"
-        return Because(usual, few, unit="degrees")
+        return Ruling(usual, few, unit="degrees")
     measured = f"objects of the same shape are turned by {found.spread:.0f} degrees against each other"
     why = f"{measured} (median of {found.objects})"
     if found.spread >= ALL_ANGLES:
-        return Because(180, f"{why}: at all angles", unit="degrees")
+        return Ruling(180, f"{why}: at all angles", unit="degrees")
     if found.spread > ROTATION / 2:
         angle = ROTATION_STEP * ceil(2 * found.spread / ROTATION_STEP)
-        return Because(angle, f"{why}, so they lie at an angle too", unit="degrees")
-    return Because(usual, f"{why}, so they stand upright", unit="degrees")
+        return Ruling(angle, f"{why}, so they lie at an angle too", unit="degrees")
+    return Ruling(usual, f"{why}, so they stand upright", unit="degrees")
 
 
-def flip(case: Case) -> Because:
+def flip(case: RuleInput) -> Ruling:
     """Return whether pictures are mirrored."""
     if case.skeleton.has_swaps:
-        return Because("on", "the skeleton's swaps name each keypoint in a mirrored picture")
-    return Because("off", "no keypoint has a swap: a mirrored picture would teach left for right")
+        return Ruling("on", "the skeleton's swaps name each keypoint in a mirrored picture")
+    return Ruling("off", "no keypoint has a swap: a mirrored picture would teach left for right")
 
 
-def workers(machine: Machine) -> Because:
+def workers(machine: Machine) -> Ruling:
     """Return how many processes load data, per loader."""
     if machine.gpu is None:
-        return Because(min(4, max(1, machine.cores // 2)), f"half of {machine}: training itself needs cores")
+        return Ruling(min(4, max(1, machine.cores // 2)), f"half of {machine}: training itself needs cores")
     share = machine.cores // len(machine.gpus)
-    return Because(min(8, max(1, share)), f"{machine}: at most 8 per process")
+    return Ruling(min(8, max(1, share)), f"{machine}: at most 8 per process")
 
 
 def _power_of_two(number: float) -> int:
@@ -356,7 +356,7 @@ def _up(side: float) -> int:
 
 
 # In this order: a rule may look at what stands before it.
-RULES: dict[str, Callable[[Case], Because]] = {
+RECIPE_RULES: dict[str, Callable[[RuleInput], Ruling]] = {
     "input_size": _input_size,
     "load_from": _load_from,
     "backbone": _backbone,
@@ -379,7 +379,7 @@ def choose(
     facts: DataFacts,
     machine: Machine,
     skeleton: Skeleton,
-    measured: dict[Stage, Measured] | None = None,
+    measured: dict[Stage, Measurement] | None = None,
 ) -> Recipe:
     """Return the whole recipe: what the user stated, and for the rest what fits the data and the machine.
 
@@ -389,12 +389,12 @@ def choose(
     known = measured or {}
     said: dict[Stage, DetOptions | PoseOptions] = {"det": options.det, "pose": options.pose}
     cases = [
-        Case(each, options.minutes, facts, machine, skeleton, known.get(stage, Measured()))
+        RuleInput(each, options.minutes, facts, machine, skeleton, known.get(stage, Measurement()))
         for stage, each in said.items()
     ]
     det, pose = (_stage(case) for case in cases)
-    loaders = Because(options.workers, STATED) if options.workers is not None else workers(machine)
-    seed = Because(options.seed, STATED) if options.seed is not None else Because(SEED, "so that a run can be repeated")
+    loaders = Ruling(options.workers, STATED) if options.workers is not None else workers(machine)
+    seed = Ruling(options.seed, STATED) if options.seed is not None else Ruling(SEED, "so that a run can be repeated")
     shared = [
         Choice("", name, STOCK_TEXT[""][name], as_text(found.value), found.reason, found.reason == STATED)
         for name, found in (("workers", loaders), ("seed", seed))
@@ -403,38 +403,38 @@ def choose(
     return Recipe(det, pose, loaders.value, seed.value, (*table, *shared))
 
 
-def _size(case: Case) -> Choice:
+def _size(case: RuleInput) -> Choice:
     stated = "size" in case.said.model_fields_set
     reason = STATED if stated else f"the default; --{case.stage} chooses another"
     return Choice(case.stage, "size", "", case.said.size, reason, stated)
 
 
-def _stage(case: Case) -> StageRecipe:
-    for name, rule in RULES.items():
+def _stage(case: RuleInput) -> StageRecipe:
+    for name, rule in RECIPE_RULES.items():
         case.because[name] = _stated(case, name) or rule(case)
     _check(case)
     case.because["iterations"] = iterations(case)
     if case.stage == "pose":
         case.because["rotation"] = _stated(case, "rotation") or rotation(case)
         case.because["flip"] = flip(case)
-    values = {name: case[name] for name in RULES}
+    values = {name: case[name] for name in RECIPE_RULES}
     stated = frozenset(filter(case.states, type(case.said).model_fields))
     return StageRecipe(case.stage, case.samples, case.sample, **values, because=case.because, stated=stated)
 
 
-def _stated(case: Case, name: str) -> Because | None:
+def _stated(case: RuleInput, name: str) -> Ruling | None:
     """Return what the user stated for a field, with words turned into what they stand for."""
     value = getattr(case.said, name, None)
     if name == "ema_momentum" and case.said.ema is False:
-        return Because(None, STATED)
+        return Ruling(None, STATED)
     if not case.states(name):
         return None
     if name == "load_from" and value == COCO:
-        return Because(coco_weights(case), f"{STATED}: the stock recipe's own weights, of COCO")
-    return Because(None if name == "load_from" and value == NONE else value, STATED)
+        return Ruling(coco_weights(case), f"{STATED}: the stock recipe's own weights, of COCO")
+    return Ruling(None if name == "load_from" and value == NONE else value, STATED)
 
 
-def _check(case: Case) -> None:
+def _check(case: RuleInput) -> None:
     if case["repeat"] > 1 and 0 < case["stage2_epochs"] < case["epochs"]:
         raise RequestError(
             f"{case.stage}.repeat: must be 1 where augmentation changes on the way, got {case['repeat']}: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
-from posetools.recipes.blocks import Lines, indent, title
+from posetools.recipes.blocks import ConfigLines, indent, title
 from posetools.recipes.facts import DataFacts
 from posetools.recipes.options import NONE, STOCK, STRIDE, DetSize
 from posetools.recipes.recipe import Recipe, StageRecipe
@@ -41,7 +41,7 @@ def _name(pipeline: str, *, restated: bool) -> str:
     return pipeline if restated else f"_base_.{pipeline}"
 
 
-def _data(stage: StageRecipe, data_root: str, category: str, *, size: bool) -> Lines:
+def _data(stage: StageRecipe, data_root: str, category: str, *, size: bool) -> ConfigLines:
     return [
         title("data"),
         f"data_root = {data_root!r}  # seen from the folder in which training is started",
@@ -52,7 +52,7 @@ def _data(stage: StageRecipe, data_root: str, category: str, *, size: bool) -> L
     ]
 
 
-def _model(stage: StageRecipe, stock: DetStock) -> Lines:
+def _model(stage: StageRecipe, stock: DetStock) -> ConfigLines:
     init, note = blocks.init_cfg(stage), []
     if stage.backbone == NONE and not stock.pretrained:
         init = init[1:]
@@ -72,7 +72,7 @@ def _model(stage: StageRecipe, stock: DetStock) -> Lines:
     ]
 
 
-def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> Lines:
+def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> ConfigLines:
     crop = "crop_size=input_size" + (", allow_negative_crop=True" if negatives else "")
     mosaic = f"img_scale=input_size, pad_val=114.0{', ' + stock.mosaic if stock.mosaic else ''}"
     load = ["dict(type='LoadImageFromFile'),", "dict(type='LoadAnnotations', with_bbox=True),"]
@@ -119,7 +119,7 @@ def _pipelines(stage: StageRecipe, stock: DetStock, negatives: bool) -> Lines:
     return [*lines, *_list("test_pipeline", test), *_tta(stage.input_size), ""]
 
 
-def _tta(input_size: tuple[int, int]) -> Lines:
+def _tta(input_size: tuple[int, int]) -> ConfigLines:
     half = tuple(side // 2 for side in input_size)
     # The padded picture has to divide by the networks' stride too.
     more = tuple(-(-3 * side // (2 * STRIDE)) * STRIDE for side in input_size)
@@ -143,11 +143,11 @@ def _tta(input_size: tuple[int, int]) -> Lines:
     ]
 
 
-def _list(name: str, entries: Lines) -> Lines:
+def _list(name: str, entries: ConfigLines) -> ConfigLines:
     return [f"{name} = [", *indent(entries, 4), "]"]
 
 
-def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> Lines:
+def _loaders(stage: StageRecipe, negatives: int, *, restated: bool) -> ConfigLines:
     train = []
     if negatives:
         train.append(f"# {negatives} pictures without an object stay in: they teach what is none.")

@@ -20,12 +20,12 @@ from posetools.recipes.facts import DataFacts, read_facts
 from posetools.recipes.machine import Machine, read_machine
 from posetools.recipes.options import COCO, NONE, STOCK, DetOptions, PoseOptions, RecipeOptions, StageOptions
 from posetools.recipes.pose import pose_config
-from posetools.recipes.recipe import Measured, Recipe, StageRecipe, cpu_seconds, flops
+from posetools.recipes.recipe import Measurement, Recipe, StageRecipe, cpu_seconds, flops
 
-DEFAULT_OPTIONS = RecipeOptions()
+DEFAULT_RECIPE = RecipeOptions()
 _FEW_ITERATIONS = 2000
 _SCOPES = {"mmdet": "det", "mmpose": "pose"}
-_BASE = re.compile(r"^_base_ = '(\w+)::", re.MULTILINE)
+_BASE_LINE = re.compile(r"^_base_ = '(\w+)::", re.MULTILINE)
 _DATA_ROOT = re.compile(r"^data_root = ('[^'\n]*'|\"[^\"\n]*\")", re.MULTILINE)
 
 
@@ -64,12 +64,12 @@ class ChosenPair(EmittedPair):
 def emit_pair(
     data_root: str | Path,
     skeleton: Skeleton | None = None,
-    options: RecipeOptions = DEFAULT_OPTIONS,
+    options: RecipeOptions = DEFAULT_RECIPE,
     out: str | Path = Path("configs"),
     *,
     overwrite: bool = False,
     machine: Machine | None = None,
-    measured: dict[Stage, Measured] | None = None,
+    measured: dict[Stage, Measurement] | None = None,
 ) -> ChosenPair:
     """Write ``rtmdet_<size>_<skeleton>.py`` and ``rtmpose-<size>_<skeleton>.py`` into ``out``.
 
@@ -104,7 +104,7 @@ def emit_pair(
         _check_free(texts)
     write_texts(texts)
     known = measured or {}
-    minutes, unknown = options.minutes, Measured()
+    minutes, unknown = options.minutes, Measurement()
     notes = (
         _note(recipe.det, options.det, machine, known.get("det", unknown), minutes),
         _note(recipe.pose, options.pose, machine, known.get("pose", unknown), minutes),
@@ -132,7 +132,7 @@ def check_absent(paths: Sequence[Path]) -> None:
 
 
 def _note(
-    recipe: StageRecipe, said: DetOptions | PoseOptions, machine: Machine, measured: Measured, limit: float | None
+    recipe: StageRecipe, said: DetOptions | PoseOptions, machine: Machine, measured: Measurement, limit: float | None
 ) -> str:
     name = recipe.stage
     warmup = min(recipe.warmup_iters, recipe.iterations)
@@ -161,7 +161,7 @@ def _note(
 
 
 def _minutes(
-    said: DetOptions | PoseOptions, recipe: StageRecipe, machine: Machine, measured: Measured
+    said: DetOptions | PoseOptions, recipe: StageRecipe, machine: Machine, measured: Measurement
 ) -> tuple[float, str]:
     source = "measured"
     if measured.seconds is not None:
@@ -207,7 +207,7 @@ def find_pair(data_root: Path, configs: Path) -> EmittedPair | None:
     found: dict[str, list[Path]] = {"det": [], "pose": []}
     for path in sorted(configs.glob("*.py")):
         text = read_text(path)
-        base, root = _BASE.search(text), data_root_in(text)
+        base, root = _BASE_LINE.search(text), data_root_in(text)
         if base is None or root is None or base[1] not in _SCOPES:
             continue
         if root.resolve() == data_root.resolve():

@@ -16,12 +16,12 @@ from posetools.core.folder import ann_file, check_both, refuse_zip
 from posetools.core.geometry import SIZE_CLASSES, Floats
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be, quoted
-from posetools.recipes.orientation import FEWEST, MOST, Orientation, orientation
+from posetools.recipes.orientation import FEWEST_OBJECTS, MOST_OBJECTS, Orientation, orientation
 
 # The side of a square that is no small object any more.
 SMALL_SIDE = math.sqrt(SIZE_CLASSES["medium"][0])
 
-_Entry = Mapping[str, Any]
+_JsonEntry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def _shapes(document: CocoDocument) -> Shapes:
     )
 
 
-def _table(document: CocoDocument, kind: str, entries: Mapping[int, _Entry], of: Any, width: int) -> Floats:
+def _table(document: CocoDocument, kind: str, entries: Mapping[int, _JsonEntry], of: Any, width: int) -> Floats:
     """Return (N, width) numbers of entries, by their index in the file; the last two are sizes above 0."""
     rows = [of(entry) for entry in entries.values()]
     try:
@@ -198,7 +198,7 @@ def _numbers(values: Any, width: int) -> list[float]:
     return numbers if len(numbers) == width else [math.nan] * width
 
 
-def _points(path: Path, objects: Iterable[_Entry]) -> tuple[float, float, float]:
+def _points(path: Path, objects: Iterable[_JsonEntry]) -> tuple[float, float, float]:
     """Return how many points of an object are visible, hidden and not labelled, on average."""
     posed = [entry for entry in objects if entry.get("num_keypoints", 0)]
     try:
@@ -213,8 +213,8 @@ def _orientation(document: CocoDocument) -> Orientation:
     """Return the orientation of the objects: half a thousand of them are looked at."""
     objects = document.entries("annotations")
     posed = [entry for entry in objects if entry.get("num_keypoints", 0) and not entry.get("iscrowd", 0)]
-    chosen = [posed[i] for i in np.unique(np.linspace(0, len(posed) - 1, MOST).astype(int))]
-    if len(chosen) < FEWEST:
+    chosen = [posed[i] for i in np.unique(np.linspace(0, len(posed) - 1, MOST_OBJECTS).astype(int))]
+    if len(chosen) < FEWEST_OBJECTS:
         return Orientation(len(chosen))
     try:
         keypoints = np.array([entry["keypoints"] for entry in chosen], dtype=np.float64).reshape(len(chosen), -1, 3)

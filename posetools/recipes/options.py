@@ -73,8 +73,8 @@ def _parse_batch(value: object) -> object:
     return value
 
 
-InputSize = Annotated[tuple[int, int], BeforeValidator(parse_input_size)]
-Count = Annotated[int, Field(ge=1)]
+InputSizeOption = Annotated[tuple[int, int], BeforeValidator(parse_input_size)]
+PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 BatchSize = Annotated[int | Literal["auto"], BeforeValidator(_parse_batch)]
 
@@ -108,16 +108,16 @@ class StageOptions(_Options):
         freeze: ``backbone`` keeps its weights as they are.
     """
 
-    input_size: InputSize | None = None
-    epochs: Count | None = None
-    repeat: Count | None = None
+    input_size: InputSizeOption | None = None
+    epochs: PositiveInt | None = None
+    repeat: PositiveInt | None = None
     augmentation: Augmentation | None = None
     stage2_epochs: Annotated[int, Field(ge=0)] | None = None
     batch_size: BatchSize | None = None
-    val_batch_size: Count | None = None
+    val_batch_size: PositiveInt | None = None
     lr: Positive | None = None
-    warmup_iters: Count | None = None
-    val_interval: Count | None = None
+    warmup_iters: PositiveInt | None = None
+    val_interval: PositiveInt | None = None
     ema: bool | None = None
     ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None = None
     backbone: Annotated[str, Field(min_length=1)] | None = None

@@ -19,9 +19,9 @@ import numpy as np
 from posetools.core.geometry import Bools, Floats, Ints
 
 # Objects that are compared with each other, evenly spread over the data set; fewer than the least say nothing.
-MOST, FEWEST = 512, 30
+MOST_OBJECTS, FEWEST_OBJECTS = 512, 30
 # Of each object the nearest shapes count: this fraction of the others, and at least so many.
-_NEAREST, _NEAREST_LEAST = 0.1, 5
+_NEAREST_SHAPES, _NEAREST_LEAST = 0.1, 5
 # Keypoints in common that a fit needs: half of them, in these bounds (any two fit, and many three); and the part of
 # the variance that it may leave over.
 _COMMON, _RESIDUAL = (3, 4), 0.1
@@ -51,11 +51,11 @@ def orientation(keypoints: Floats, image: Ints) -> Orientation:
     count = keypoints.shape[1]
     residual, angle = _fits(keypoints, min(count, max(_COMMON[0], min(_COMMON[1], count // 2))))
     residual[image[:, None] == image[None, :]] = np.inf
-    number = max(_NEAREST_LEAST, int(_NEAREST * len(keypoints)))
+    number = max(_NEAREST_LEAST, int(_NEAREST_SHAPES * len(keypoints)))
     nearest = np.argsort(residual, axis=1, kind="stable")[:, :number]
     fitting = np.take_along_axis(residual, nearest, axis=1) <= _RESIDUAL
     compared = int((fitting.sum(axis=1) >= _NEAREST_LEAST).sum())
-    if compared < max(FEWEST, len(keypoints) / 2):
+    if compared < max(FEWEST_OBJECTS, len(keypoints) / 2):
         return Orientation(compared)
     degrees = np.degrees(np.take_along_axis(angle, nearest, axis=1)[fitting])
     return Orientation(compared, float(np.median(np.abs((degrees + 90) % 180 - 90))))

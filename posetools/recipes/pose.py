@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from posetools.core.skeleton import Skeleton
 from posetools.recipes import blocks
-from posetools.recipes.blocks import Lines, indent, title
+from posetools.recipes.blocks import ConfigLines, indent, title
 from posetools.recipes.options import PoseOptions
 from posetools.recipes.recipe import Recipe, StageRecipe
 from posetools.recipes.stock import POSE, POSE_INPUT, SEED, X_CHANNELS, X_CHECKPOINT, X_DEEPEN, X_WIDEN, codec_sigma
@@ -37,7 +37,7 @@ def pose_config(data_root: str, recipe: Recipe, options: PoseOptions, skeleton: 
     return "\n".join(lines) + "\n"
 
 
-def _metainfo(skeleton: Skeleton) -> Lines:
+def _metainfo(skeleton: Skeleton) -> ConfigLines:
     meta = skeleton.metainfo()
     points = [
         f"{i}: dict(id={i}, name={p['name']!r}, swap={p['swap']!r}, type='', color={p['color']}),"
@@ -59,7 +59,7 @@ def _metainfo(skeleton: Skeleton) -> Lines:
     ]
 
 
-def _codec(stage: StageRecipe, options: PoseOptions) -> Lines:
+def _codec(stage: StageRecipe, options: PoseOptions) -> ConfigLines:
     size = stage.input_size
     if options.sigma is None:
         sigma, why = codec_sigma(size), "# sqrt(side / 8), as in the stock recipes"
@@ -80,7 +80,7 @@ def _codec(stage: StageRecipe, options: PoseOptions) -> Lines:
     ]
 
 
-def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Lines:
+def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> ConfigLines:
     x = options.size == "x"
     sizes = [f"deepen_factor={X_DEEPEN}, widen_factor={X_WIDEN},"] if x else []
     init = blocks.init_cfg(stage, stock=X_CHECKPOINT if x else None)
@@ -113,7 +113,7 @@ def _model(stage: StageRecipe, options: PoseOptions, skeleton: Skeleton) -> Line
     ]
 
 
-def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> Lines:
+def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> ConfigLines:
     weighted = len(set(skeleton.joint_weights)) > 1
     target = f"dict(type='GenerateTarget', encoder=codec{', use_dataset_keypoint_weights=True' if weighted else ''}),"
     rotation = stage.because["rotation"]
@@ -148,7 +148,7 @@ def _pipelines(stage: StageRecipe, skeleton: Skeleton) -> Lines:
     return [*lines, "val_pipeline = [", *indent(val, 4), "]", ""]
 
 
-def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> Lines:
+def _train(skeleton: Skeleton, target: str, transform: str, holes: str) -> ConfigLines:
     cut = f"dict(type='mmdet.CutOut', {holes}, cutout_ratio=[(0.2, 0.2), (0.3, 0.3), (0.4, 0.4)]),"
     return [
         "dict(type='LoadImage'),",

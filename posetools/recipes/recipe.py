@@ -31,7 +31,7 @@ STATED = "as stated"
 
 
 @dataclass(frozen=True, slots=True)
-class Because:
+class Ruling:
     """A value with its reason.
 
     Attributes:
@@ -99,7 +99,7 @@ class StageRecipe:
     lr: float
     warmup_iters: int
     ema_momentum: float | None
-    because: dict[str, Because]
+    because: dict[str, Ruling]
     stated: frozenset[str]
 
     @property
@@ -148,7 +148,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """What was measured on this machine before the recipe was chosen.
 
     Attributes:
@@ -171,7 +171,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RuleInput:
     """What the rules of one stage look at.
 
     Attributes:
@@ -189,8 +189,8 @@ class Case:
     facts: DataFacts
     machine: Machine
     skeleton: Skeleton
-    measured: Measured
-    because: dict[str, Because] = field(default_factory=dict)
+    measured: Measurement
+    because: dict[str, Ruling] = field(default_factory=dict)
 
     @property
     def stage(self) -> Stage:
@@ -226,7 +226,7 @@ class Case:
         return -(-self.samples * repeat // batch)
 
 
-def choice(case: Case, name: str) -> Choice:
+def choice(case: RuleInput, name: str) -> Choice:
     """Return the line of the table for one field."""
     found = case.because[name]
     stock = STOCK_TEXT[case.stage].get(name, "")

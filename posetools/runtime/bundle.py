@@ -47,10 +47,10 @@ SAMPLE_PIXELS = 1 << 26
 # No real member comes near: weights deflate to nine tenths, JSON to a tenth. Below RATIO_FROM bytes it does not matter.
 RATIO, RATIO_FROM = 100, 1 << 20
 
-HINT = "a bundle is the zip that `posetools export` writes, as it writes it"
+ZIP_HINT = "a bundle is the zip that `posetools export` writes, as it writes it"
 
 # What zipfile raises on a file that is not in order.
-_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
 # The end of the central directory: signature, disk numbers, entries, the directory's size and offset, comment's length.
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE, _ZIP64_SIGNATURE, _ZIP64_LENGTH = b"PK\x05\x06", b"PK\x06\x07", 20
@@ -82,7 +82,7 @@ class Bundle:
         with _reading(path) as file:
             directory = _directory(path, file)
             if MANIFEST not in directory:
-                raise InputError(path, "", f"must hold {MANIFEST}, which is not in it", hint=HINT)
+                raise InputError(path, "", f"must hold {MANIFEST}, which is not in it", hint=ZIP_HINT)
             _check_size(path, directory[MANIFEST], MANIFEST_BYTES)
             manifest = _manifest(path, _read(path, file, directory[MANIFEST]))
         _check_members(path, manifest, directory)
@@ -215,17 +215,17 @@ def _directory(path: Path, file: BinaryIO) -> Directory:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except _BROKEN as exc:
-        raise InputError(path, "", f"is not a zip file that is in order: {exc}", hint=HINT) from exc
+    except _BROKEN_ZIP as exc:
+        raise InputError(path, "", f"is not a zip file that is in order: {exc}", hint=ZIP_HINT) from exc
     directory: Directory = {}
     for number, info in enumerate(entries):
         # orig_filename is what stands in the file; zipfile cuts filename at a zero byte.
         name = info.orig_filename
         if len(name) > MEMBER_LENGTH or not re.fullmatch(MEMBER_PATTERN, name):
             rule = "letters, digits, dots, dashes, underscores, and at most one slash"
-            raise InputError(path, f"member {number}", must_be("name", rule, name), hint=HINT)
+            raise InputError(path, f"member {number}", must_be("name", rule, name), hint=ZIP_HINT)
         if name in directory:
-            raise InputError(path, name, "must be there once, but is there twice", hint=HINT)
+            raise InputError(path, name, "must be there once, but is there twice", hint=ZIP_HINT)
         _check_kind(path, info)
         directory[name] = info
     return directory
@@ -237,12 +237,14 @@ def _check_end(path: Path, file: BinaryIO) -> None:
     tail = file.read()
     if len(tail) < _END.size or not tail[-_END.size :].startswith(_END_SIGNATURE):
         problem = "is not a whole zip file, or has a comment: it does not end with a zip's directory"
-        raise InputError(path, "", problem, hint=HINT)
+        raise InputError(path, "", problem, hint=ZIP_HINT)
     *_, length, offset, comment = _END.unpack(tail[-_END.size :])
     if comment or tail.startswith(_ZIP64_SIGNATURE):
-        raise InputError(path, "", "must be a plain zip file without a comment, not of zip64", hint=HINT)
+        raise InputError(path, "", "must be a plain zip file without a comment, not of zip64", hint=ZIP_HINT)
     if length > DIRECTORY_BYTES or length + offset > size:
-        raise InputError(path, "", must_be("zip directory", f"of at most {DIRECTORY_BYTES} bytes", length), hint=HINT)
+        raise InputError(
+            path, "", must_be("zip directory", f"of at most {DIRECTORY_BYTES} bytes", length), hint=ZIP_HINT
+        )
 
 
 def _check_kind(path: Path, info: zipfile.ZipInfo) -> None:
@@ -250,12 +252,12 @@ def _check_kind(path: Path, info: zipfile.ZipInfo) -> None:
     if info.is_dir() or kind not in (0, stat.S_IFREG):
         folder = info.is_dir() or kind == stat.S_IFDIR
         what = "a folder" if folder else "a link" if kind == stat.S_IFLNK else "a device"
-        raise InputError(path, info.filename, f"must be a file, but is {what}", hint=HINT)
+        raise InputError(path, info.filename, f"must be a file, but is {what}", hint=ZIP_HINT)
     if info.flag_bits & _ENCRYPTED:
-        raise InputError(path, info.filename, "must not be encrypted, but is", hint=HINT)
+        raise InputError(path, info.filename, "must not be encrypted, but is", hint=ZIP_HINT)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         rule = "stored (0) or deflate (8)"
-        raise InputError(path, info.filename, must_be("compression", rule, info.compress_type), hint=HINT)
+        raise InputError(path, info.filename, must_be("compression", rule, info.compress_type), hint=ZIP_HINT)
 
 
 def _check_size(path: Path, info: zipfile.ZipInfo, limit: int) -> None:
@@ -270,10 +272,10 @@ def _check_members(path: Path, manifest: Manifest, directory: Directory) -> None
     named = set(manifest.members)
     for name in manifest.members:
         if name not in directory:
-            raise InputError(path, name, f"must be in the bundle, since {MANIFEST} names it, but is not", hint=HINT)
+            raise InputError(path, name, f"must be in the bundle, since {MANIFEST} names it, but is not", hint=ZIP_HINT)
     for name, info in directory.items():
         if name not in named:
-            raise InputError(path, name, f"must not be in the bundle, since {MANIFEST} does not name it", hint=HINT)
+            raise InputError(path, name, f"must not be in the bundle, since {MANIFEST} does not name it", hint=ZIP_HINT)
         if name != MANIFEST:
             _check_size(path, info, _limit(manifest, name))
 
@@ -283,11 +285,11 @@ def _read(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
         with zipfile.ZipFile(file) as archive, archive.open(info) as member:
             # zipfile gives no more than the stated size, and less where the data end early.
             content = member.read(info.file_size + 1)
-    except _BROKEN as exc:
-        raise InputError(path, info.filename, f"cannot be read from the zip: {exc}", hint=HINT) from exc
+    except _BROKEN_ZIP as exc:
+        raise InputError(path, info.filename, f"cannot be read from the zip: {exc}", hint=ZIP_HINT) from exc
     if len(content) != info.file_size:
         problem = must_be("size", f"{info.file_size} bytes as the zip says", len(content))
-        raise InputError(path, info.filename, problem, hint=HINT)
+        raise InputError(path, info.filename, problem, hint=ZIP_HINT)
     return content
 
 

@@ -32,19 +32,19 @@ SAMPLES = "samples"
 # A name in the zip: letters, digits, dot, dash, underscore; at most one folder deep.
 MEMBER_PATTERN = r"([A-Za-z0-9_-]+/)?[A-Za-z0-9_-][A-Za-z0-9._-]*"
 MEMBER_LENGTH = 200
-Member = Annotated[str, StringConstraints(pattern=f"^{MEMBER_PATTERN}$", max_length=MEMBER_LENGTH)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Side = Annotated[int, Field(ge=8, le=8192)]
+MemberName = Annotated[str, StringConstraints(pattern=f"^{MEMBER_PATTERN}$", max_length=MEMBER_LENGTH)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+InputSide = Annotated[int, Field(ge=8, le=8192)]
 Triple = tuple[float, float, float]
 Scale = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Precision = Literal["float32", "float16", "int8"]
 
 
-class _Part(BaseModel):
+class _ManifestPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Network(_Part):
+class Network(_ManifestPart):
     """One ONNX file and what it wants.
 
     Attributes:
@@ -55,9 +55,9 @@ class Network(_Part):
         std: of each channel, divided by.
     """
 
-    file: Member
+    file: MemberName
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    input_size: tuple[Side, Side]
+    input_size: tuple[InputSide, InputSide]
     mean: Triple
     std: Scale
 
@@ -75,8 +75,8 @@ class DetNetwork(Network):
 
     classes: Annotated[tuple[str, ...], Field(min_length=1)]
     pad_value: Triple
-    score_thr: Share
-    iou_threshold: Share
+    score_thr: Fraction
+    iou_threshold: Fraction
     max_per_img: Annotated[int, Field(ge=1)]
 
 
@@ -99,18 +99,18 @@ class PoseNetwork(Network):
         return round(self.input_size[0] * self.split_ratio), round(self.input_size[1] * self.split_ratio)
 
 
-class Thresholds(_Part):
+class Thresholds(_ManifestPart):
     """What is shown unless the user says otherwise; as in MMPose's top-down demo."""
 
-    bbox_thr: Share
-    nms_thr: Share
+    bbox_thr: Fraction
+    nms_thr: Fraction
     kpt_thr: Annotated[float, Field(ge=0)]
 
 
-class Sample(_Part):
+class Sample(_ManifestPart):
     """A picture in the zip and what the bundle's models find in it: N objects, K keypoints, the surest first."""
 
-    file: Member
+    file: MemberName
     boxes: tuple[tuple[float, float, float, float], ...]
     scores: tuple[float, ...]
     keypoints: tuple[tuple[tuple[float, float], ...], ...]
@@ -134,7 +134,7 @@ class Sample(_Part):
                     )
 
 
-class Manifest(_Part):
+class Manifest(_ManifestPart):
     """The whole of ``bundle.json``.
 
     Attributes:

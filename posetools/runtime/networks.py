@@ -33,7 +33,7 @@ from posetools.errors import RequestError, must_be
 from posetools.imaging.header import Picture
 from posetools.runtime.manifest import DetNetwork, Network, PoseNetwork
 from posetools.runtime.results import Detections, Poses, block_max, heatmap_size
-from posetools.runtime.session import Session, Shape, Singles
+from posetools.runtime.session import InputShape, Session, Singles
 
 # A table per channel: (3, 256).
 Tables = Singles
@@ -204,7 +204,7 @@ class _OnnxModel:
         self,
         model: bytes,
         network: Network,
-        outputs: Mapping[str, Shape],
+        outputs: Mapping[str, InputShape],
         device: str,
         *,
         source: Path | str,
@@ -245,7 +245,7 @@ class OnnxDetector(_OnnxModel):
         score_thr: float | None = None,
         batch_size: int = 4,
     ) -> None:
-        outputs: dict[str, Shape] = {DETS: (None, 4 + len(network.classes))}
+        outputs: dict[str, InputShape] = {DETS: (None, 4 + len(network.classes))}
         super().__init__(model, network, outputs, device, source=source, batch_size=batch_size)
         self.network = network
         own = np.float32(network.score_thr)
@@ -294,7 +294,7 @@ class OnnxEstimator(_OnnxModel):
         batch_size: int = 32,
     ) -> None:
         k, (wide, high) = network.num_keypoints, network.bins
-        outputs: dict[str, Shape] = {SIMCC_X: (k, wide), SIMCC_Y: (k, high)}
+        outputs: dict[str, InputShape] = {SIMCC_X: (k, wide), SIMCC_Y: (k, high)}
         super().__init__(model, network, outputs, device, source=source, batch_size=batch_size)
         self.network = network
 

@@ -1,6 +1,6 @@
 """What a pair of models says about a picture: boxes, keypoints, their scores. Plain arrays, whatever computed them.
 
-A detector and a pose estimator are anything with the shape of ``Detects`` and ``Estimates``: OpenMMLab's models
+A detector and a pose estimator are anything with the shape of ``AnyDetector`` and ``AnyEstimator``: OpenMMLab's models
 (posetools.mm) and the ONNX files of a bundle (posetools.runtime) both are.
 """
 
@@ -88,7 +88,7 @@ class Poses:
         return areas
 
 
-class Detects(Protocol):
+class AnyDetector(Protocol):
     """A detector."""
 
     @property
@@ -99,7 +99,7 @@ class Detects(Protocol):
         """Return the boxes found in each picture."""
 
 
-class Estimates(Protocol):
+class AnyEstimator(Protocol):
     """A top-down pose estimator."""
 
     @property

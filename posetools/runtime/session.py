@@ -65,7 +65,7 @@ CONTRIB_OPERATORS = frozenset(
 # A network has some thousand fields; more than this would only keep the walk busy.
 MOST_FIELDS = 1_000_000
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 
 
 class _Field(NamedTuple):
@@ -114,7 +114,7 @@ def _messages(data: bytes) -> Iterator[tuple[str, list[_Field]]]:
         children = CHILDREN[kind]
         for field in fields:
             if field.number in children:
-                if field.wire != _BYTES:
+                if field.wire != _LENGTH_DELIMITED:
                     _broken(field.start, f"field {field.number} of {kind} is no message")
                 waiting.append((children[field.number], field.start, field.end))
         yield kind, fields
@@ -151,7 +151,7 @@ def _fields(data: bytes, position: int, end: int, most: int) -> Iterator[_Field]
         value, start = 0, position
         if wire == _VARINT:
             value, position = _varint(data, position, end)
-        elif wire == _BYTES:
+        elif wire == _LENGTH_DELIMITED:
             length, start = _varint(data, position, end)
             position = start + length
         elif wire in (_FIXED64, _FIXED32):
@@ -183,14 +183,14 @@ def _broken(position: int, what: str) -> NoReturn:
     raise _BrokenError(f"byte {position}: {what}")
 
 
-EXTRA = "runtime"
-PACKAGES = {"onnxruntime": "onnxruntime", "cv2": "opencv-python"}
+RUNTIME_EXTRA = "runtime"
+RUNTIME_PACKAGES = {"onnxruntime": "onnxruntime", "cv2": "opencv-python"}
 
 Singles: TypeAlias = npt.NDArray[np.float32]
 # The sizes of an output without its batch; None: any.
-Shape: TypeAlias = tuple[int | None, ...]
+InputShape: TypeAlias = tuple[int | None, ...]
 
-INPUT = "input"
+INPUT_NAME = "input"
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _FATAL = 4
@@ -203,10 +203,10 @@ def _require_runtime(what: str) -> None:
         import onnxruntime  # noqa: F401
     except ModuleNotFoundError as exc:
         module = (exc.name or "").partition(".")[0]
-        raise MissingExtraError(what, EXTRA, PACKAGES.get(module, module)) from exc
+        raise MissingExtraError(what, RUNTIME_EXTRA, RUNTIME_PACKAGES.get(module, module)) from exc
     except ImportError as exc:
         raise RequestError(
-            f"{what}: a package of the '{EXTRA}' extra is installed, but cannot be imported: {exc}\n"
+            f"{what}: a package of the '{RUNTIME_EXTRA}' extra is installed, but cannot be imported: {exc}\n"
             "  a library of the system is missing; on a machine without a display, opencv-python-headless needs none"
         ) from exc
 
@@ -219,7 +219,7 @@ class Session:
     """
 
     def __init__(
-        self, model: bytes, network: Network, outputs: Mapping[str, Shape], *, device: str, source: Path | str
+        self, model: bytes, network: Network, outputs: Mapping[str, InputShape], *, device: str, source: Path | str
     ) -> None:
         """Check the network and make it ready.
 
@@ -250,7 +250,7 @@ class Session:
             InputError: onnxruntime fails, or what it gives is not what the manifest says.
         """
         try:
-            found = self._session.run(list(self._outputs), {INPUT: batch})
+            found = self._session.run(list(self._outputs), {INPUT_NAME: batch})
         except onnxruntime_errors() as exc:
             raise self._error(f"cannot be run: {first_line(exc)}") from exc
         for (name, shape), array in zip(self._outputs.items(), found, strict=True):
@@ -282,13 +282,13 @@ class Session:
 
     def _check_input(self) -> None:
         inputs = self._session.get_inputs()
-        if [one.name for one in inputs] != [INPUT]:
-            raise self._error(must_be("inputs", str([INPUT]), [one.name for one in inputs]))
+        if [one.name for one in inputs] != [INPUT_NAME]:
+            raise self._error(must_be("inputs", str([INPUT_NAME]), [one.name for one in inputs]))
         width, height = self._network.input_size
         self._check_type(inputs[0], "input")
         if not _matches(inputs[0].shape, (3, height, width)):
             rule = f"of shape (any, 3, {height}, {width}) as the manifest says"
-            raise self._error(must_be(f"input {INPUT}", rule, tuple(inputs[0].shape)))
+            raise self._error(must_be(f"input {INPUT_NAME}", rule, tuple(inputs[0].shape)))
 
     def _check_outputs(self) -> None:
         found = {one.name: one for one in self._session.get_outputs()}
@@ -335,16 +335,16 @@ def _providers(device: str) -> list[Any]:
     return [(_CUDA, options), _CPU]
 
 
-def _matches(declared: list[int | str | None], expected: Shape) -> bool:
+def _matches(declared: list[int | str | None], expected: InputShape) -> bool:
     """Return whether a declared shape has a free batch and, where it says a size, the expected one."""
     return _fits(declared, (None, *expected)) and not isinstance(declared[0], int)
 
 
-def _fits(shape: Sequence[int | str | None], expected: Shape) -> bool:
+def _fits(shape: Sequence[int | str | None], expected: InputShape) -> bool:
     if len(shape) != len(expected):
         return False
     return all(not isinstance(a, int) or b in (None, a) for a, b in zip(shape, expected, strict=True))
 
 
-def _show(shape: Shape) -> str:
+def _show(shape: InputShape) -> str:
     return f"({', '.join('any' if size is None else str(size) for size in shape)})"

@@ -23,7 +23,7 @@ from posetools.imaging.header import Picture
 from posetools.runtime.manifest import Manifest, Sample
 from posetools.runtime.results import PoseResult
 
-PIXELS = 0.5
+MOST_PIXELS = 0.5
 SCORE = 1e-3
 
 Predict: TypeAlias = Callable[[Picture], PoseResult]
@@ -56,7 +56,7 @@ class SampleCheck:
     @property
     def ok(self) -> bool:
         """Whether all of it is within the limits."""
-        near = max(self.box_px, self.keypoint_px) <= PIXELS and max(self.score, self.keypoint_score) <= SCORE
+        near = max(self.box_px, self.keypoint_px) <= MOST_PIXELS and max(self.score, self.keypoint_score) <= SCORE
         return self.expected == self.found and near
 
 

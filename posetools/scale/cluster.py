@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 # Shards under way for each thread of the cluster: one in work, others in the queue.
-_AHEAD = 3
+_SHARDS_AHEAD = 3
 # Seconds until a scheduler that does not answer, or a cluster without workers, is given up.
-_PATIENCE = 10.0
+_SCHEDULER_PATIENCE = 10.0
 _ADDRESS = re.compile(r"[a-z]+://(?:[^\s/\[\]:]+|\[[0-9A-Fa-f:.]+\]):[0-9]+/?")
 # Its own account of lost connections and workers; what matters of it is said once, as an error.
 _LOGGERS = ("distributed", "distributed.client", "distributed.core", "distributed.comm", "distributed.batched")
@@ -46,7 +46,7 @@ class Cluster:
 
     elsewhere: ClassVar[bool] = True
     address: str
-    patience: float = _PATIENCE
+    patience: float = _SCHEDULER_PATIENCE
 
     def run(self, work: Callable[[Shard], Result], shards: Iterable[Shard]) -> Iterator[Result]:
         """Yield ``work`` of every shard, in their order.
@@ -64,7 +64,7 @@ class Cluster:
             named = getattr(work, "named", str)
             it = iter(list(shards))
             try:
-                for shard in islice(it, (1 + _AHEAD) * threads):
+                for shard in islice(it, (1 + _SHARDS_AHEAD) * threads):
                     under_way.append((shard, client.submit(_call, held, shard, pure=False)))
                 while under_way:
                     shard, future = under_way.popleft()

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 # Files in a shard: some tens of milliseconds of work.
 SHARD = 256
 # Shards under way for each process: one in work, others in the queue.
-_AHEAD = 3
+_SHARDS_AHEAD = 3
 
 
 class Engine(Protocol):
@@ -56,7 +56,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class OwnProcess:
     """Runs shards in this process, one after the other."""
 
     elsewhere: ClassVar[bool] = False
@@ -91,7 +91,7 @@ class Processes:
             # As many processes start as shards are waiting; meanwhile the other shards are made.
             under_way.extend(pool.submit(work, shard) for shard in first)
             rest = iter(list(it))
-            under_way.extend(pool.submit(work, shard) for shard in islice(rest, _AHEAD * self.workers))
+            under_way.extend(pool.submit(work, shard) for shard in islice(rest, _SHARDS_AHEAD * self.workers))
             while under_way:
                 yield under_way.popleft().result()
                 under_way.extend(pool.submit(work, shard) for shard in islice(rest, 1))
@@ -107,7 +107,7 @@ class Processes:
 
 def engine_for(workers: int) -> Engine:
     """Return what runs shards in so many processes; 1 is this one."""
-    return Here() if workers <= 1 else Processes(workers)
+    return OwnProcess() if workers <= 1 else Processes(workers)
 
 
 def cut(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -6,6 +6,6 @@ picture is made of: ``car`` (the model), ``scene`` (what is where), ``sample`` (
 """
 
 from posetools.synth.dataset import render_set
-from posetools.synth.sample import FULL, PLAIN, Variety
+from posetools.synth.sample import FULL_VARIETY, PLAIN, Variety
 
-__all__ = ["FULL", "PLAIN", "Variety", "render_set"]
+__all__ = ["FULL_VARIETY", "PLAIN", "Variety", "render_set"]

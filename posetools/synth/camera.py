@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posetools.core.geometry import Bools, Floats, Ints
-from posetools.synth.car import RGB
+from posetools.synth.car import LinearRGB
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Camera:
         size: the picture's (width, height) in pixels; the axis meets its middle.
     """
 
-    position: RGB
-    target: RGB
+    position: LinearRGB
+    target: LinearRGB
     roll: float
     focal: float
     size: tuple[int, int]

@@ -1,7 +1,7 @@
 """The car: its measures, its triangle mesh, and where its eight keypoints are; and the solids that others use as well.
 
 World and car coordinates are in metres, right-handed, z upwards; the ground is z = 0. Triangles run counter-clockwise
-seen from outside. Colours are linear RGB from 0 to 1.
+seen from outside. Colours are linear LinearRGB from 0 to 1.
 
 The car's own coordinates: the origin on the ground below its middle, x forwards, y to its left. The model is the same
 on both sides, so a mirrored picture shows a car with left and right exchanged.
@@ -21,7 +21,7 @@ import numpy as np
 
 from posetools.core.geometry import Floats, Ints
 
-RGB = tuple[float, float, float]
+LinearRGB = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Mesh:
     Attributes:
         vertices: (V, 3) in metres.
         triangles: (T, 3) indices of vertices, counter-clockwise from outside.
-        colors: (T, 3) linear RGB.
+        colors: (T, 3) linear LinearRGB.
         gloss: (T,) share of the surroundings that the face mirrors when looked at head-on, 0 (matt) to 1.
     """
 
@@ -64,7 +64,7 @@ def merge(meshes: Sequence[Mesh]) -> Mesh:
     )
 
 
-def polygon(points: Floats, color: RGB, *, facing: RGB, gloss: float = 0.0) -> Mesh:
+def polygon(points: Floats, color: LinearRGB, *, facing: LinearRGB, gloss: float = 0.0) -> Mesh:
     """Return a convex polygon of (M, 3) points that is seen from the side that ``facing`` points to."""
     count = len(points)
     first = np.zeros(count - 2, dtype=np.int64)
@@ -74,7 +74,7 @@ def polygon(points: Floats, color: RGB, *, facing: RGB, gloss: float = 0.0) -> M
     return _mesh(points, fan, color, gloss)
 
 
-def loft(rings: Floats, colors: Sequence[RGB], *, ends: tuple[RGB, RGB], gloss: float = 0.0) -> Mesh:
+def loft(rings: Floats, colors: Sequence[LinearRGB], *, ends: tuple[LinearRGB, LinearRGB], gloss: float = 0.0) -> Mesh:
     """Return the closed solid through (R, M, 3) rings, each a convex polygon of M points.
 
     Args:
@@ -102,7 +102,7 @@ def loft(rings: Floats, colors: Sequence[RGB], *, ends: tuple[RGB, RGB], gloss: 
     return Mesh(vertices, triangles, np.concatenate([side_colors, caps]), np.full(len(triangles), gloss))
 
 
-def box(low: RGB, high: RGB, color: RGB, *, top: RGB | None = None, gloss: float = 0.0) -> Mesh:
+def box(low: LinearRGB, high: LinearRGB, color: LinearRGB, *, top: LinearRGB | None = None, gloss: float = 0.0) -> Mesh:
     """Return the axis-aligned box between two opposite corners."""
     (x1, y1, z1), (x2, y2, z2) = low, high
     ring = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
@@ -110,7 +110,7 @@ def box(low: RGB, high: RGB, color: RGB, *, top: RGB | None = None, gloss: float
     return loft(rings, [color] * 4, ends=(color, top or color), gloss=gloss)
 
 
-def cylinder(centre: RGB, radii: tuple[float, float], height: float, color: RGB, *, sides: int = 8) -> Mesh:
+def cylinder(centre: LinearRGB, radii: tuple[float, float], height: float, color: LinearRGB, *, sides: int = 8) -> Mesh:
     """Return an upright cylinder, or a cone frustum, from its foot's centre; ``radii`` of foot and top."""
     angle = np.arange(sides) * (2 * np.pi / sides)
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
@@ -123,7 +123,7 @@ def cylinder(centre: RGB, radii: tuple[float, float], height: float, color: RGB,
     return loft(rings, [color] * sides, ends=(color, color))
 
 
-def ball(centre: RGB, radius: float, color: RGB, *, squash: float, rng: np.random.Generator) -> Mesh:
+def ball(centre: LinearRGB, radius: float, color: LinearRGB, *, squash: float, rng: np.random.Generator) -> Mesh:
     """Return a rough ball (a crown of leaves): rings of jittered points, each face's colour a little its own."""
     angle = np.arange(8) * (2 * np.pi / 8)
     rings = []
@@ -150,7 +150,7 @@ def patch(corners: Floats, u: tuple[float, float], v: tuple[float, float], *, li
     return lifted
 
 
-def panel(corners: Floats, color: RGB, *, gloss: float = 0.0) -> Mesh:
+def panel(corners: Floats, color: LinearRGB, *, gloss: float = 0.0) -> Mesh:
     """Return the four-sided face of (4, 3) corners, seen from the side from which they run counter-clockwise."""
     return _mesh(corners, np.array([[0, 1, 2], [0, 2, 3]]), color, gloss)
 
@@ -163,7 +163,7 @@ def normals(mesh: Mesh) -> Floats:
     return unit
 
 
-def _mesh(vertices: Floats, triangles: Ints, color: RGB, gloss: float) -> Mesh:
+def _mesh(vertices: Floats, triangles: Ints, color: LinearRGB, gloss: float) -> Mesh:
     return Mesh(vertices, triangles, np.tile(np.array(color), (len(triangles), 1)), np.full(len(triangles), gloss))
 
 
@@ -182,15 +182,15 @@ _SEGMENTS = 16
 
 _Span = tuple[float, float]
 
-_DARK: RGB = (0.012, 0.012, 0.013)
-_RUBBER: RGB = (0.022, 0.022, 0.024)
-_GLASS: RGB = (0.018, 0.022, 0.026)
-_PLASTIC: RGB = (0.035, 0.035, 0.037)
+_DARK: LinearRGB = (0.012, 0.012, 0.013)
+_RUBBER: LinearRGB = (0.022, 0.022, 0.024)
+_GLASS: LinearRGB = (0.018, 0.022, 0.026)
+_PLASTIC: LinearRGB = (0.035, 0.035, 0.037)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Car:
-    """A car's measures, in metres, and its colours, in linear RGB.
+    """A car's measures, in metres, and its colours, in linear LinearRGB.
 
     Attributes:
         style: the kind of body, for those who look at it; the measures say all that matters.
@@ -236,11 +236,11 @@ class Car:
     wheel: float
     overhang: tuple[float, float]
     windows: int
-    paint: RGB
-    cladding: RGB
-    rim: RGB
-    rear_plate: RGB
-    lamp: RGB
+    paint: LinearRGB
+    cladding: LinearRGB
+    rim: LinearRGB
+    rear_plate: LinearRGB
+    lamp: LinearRGB
 
     @property
     def side(self) -> float:
@@ -372,7 +372,7 @@ def _front(car: Car, rings: Floats) -> list[Mesh]:
 
 def _rear(car: Car, rings: Floats) -> list[Mesh]:
     side, middle, end = rings[-3:]
-    red: RGB = (0.42, 0.008, 0.01)
+    red: LinearRGB = (0.42, 0.008, 0.01)
     upper = np.array([end[1], end[6], end[5], end[2]])
     lower = np.array([end[0], end[7], end[6], end[1]])
     lamps = [_on(upper, span, (0.1, 0.9), red, gloss=0.1) for span in ((0.0, 0.22), (0.78, 1.0))]
@@ -439,5 +439,5 @@ def _gaps(car: Car, x: float, y: float) -> list[Floats]:
     return gaps
 
 
-def _on(face: Floats, u: _Span, v: _Span, color: RGB, *, gloss: float = 0.0) -> Mesh:
+def _on(face: Floats, u: _Span, v: _Span, color: LinearRGB, *, gloss: float = 0.0) -> Mesh:
     return panel(patch(face, u, v, lift=_LIFT), color, gloss=gloss)

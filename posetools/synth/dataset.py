@@ -21,8 +21,8 @@ from posetools.files.disk import staged_folder
 from posetools.formats.labelme.format import write as write_labelme
 from posetools.progress import Progress, silent
 from posetools.scale.shards import engine_for
-from posetools.synth.picture import Label, render_random
-from posetools.synth.sample import FULL, Variety
+from posetools.synth.picture import CarLabel, render_random
+from posetools.synth.sample import FULL_VARIETY, Variety
 
 _SMALLEST_SIDE = 64
 
@@ -33,7 +33,7 @@ def render_set(
     pictures: int,
     size: tuple[int, int],
     seed: int,
-    variety: Variety = FULL,
+    variety: Variety = FULL_VARIETY,
     workers: int = 1,
     overwrite: bool = False,
     progress: Progress = silent,
@@ -83,7 +83,7 @@ def render_set(
     return dataset.with_images([Image(image.file_name, *size, path=out / image.file_name) for image in dataset.images])
 
 
-def _render(number: int, *, size: tuple[int, int], seed: int, variety: Variety) -> tuple[bytes, tuple[Label, ...]]:
+def _render(number: int, *, size: tuple[int, int], seed: int, variety: Variety) -> tuple[bytes, tuple[CarLabel, ...]]:
     rendered = render_random(np.random.default_rng([seed, number]), size, load_skeleton("car8"), variety)
     buffer = io.BytesIO()
     rendered.picture.save(buffer, format="JPEG", quality=95, subsampling=0)

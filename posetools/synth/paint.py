@@ -18,12 +18,12 @@ from posetools.synth.camera import Buffers, Camera
 from posetools.synth.car import Mesh, normals
 from posetools.synth.scene import Finish, Ground, Light, Scene
 
-Pixels: TypeAlias = npt.NDArray[np.float32]
+LinearPixels: TypeAlias = npt.NDArray[np.float32]
 
 _NOISE_SIDE = 256
 _TONES = 4096
 # How far ahead of the camera shadows are cut off, in metres.
-_NEAR = 0.2
+_NEAR_PLANE = 0.2
 # How much of the sun, and of the light from all round, a shadow takes away.
 _SUN_SHADE = 0.92
 _CONTACT_SHADE = 0.6
@@ -62,24 +62,24 @@ def paint(scene: Scene, buffers: Buffers, scale: int) -> Pillow.Image:
     return _develop(_hazy(np.asarray(small), reach, light), scene.finish)
 
 
-def _hazy(radiance: Pixels, depth: Pixels, light: Light) -> Pixels:
+def _hazy(radiance: LinearPixels, depth: LinearPixels, light: Light) -> LinearPixels:
     """Return the (H, W, 3) light that is left after its way through the air, and what the air adds."""
     left = np.exp(np.float32(-light.fog) * depth)[..., None] if light.fog else np.ones((), dtype=np.float32)
     left = np.where(np.isinf(depth)[..., None], np.float32(1), left)
-    hazy: Pixels = radiance * left + np.array(light.sky[0], dtype=np.float32) * (1 - left)
+    hazy: LinearPixels = radiance * left + np.array(light.sky[0], dtype=np.float32) * (1 - left)
     return hazy
 
 
-def _sky(light: Light, rays: Pixels) -> Pixels:
+def _sky(light: Light, rays: LinearPixels) -> LinearPixels:
     low, high = (np.array(color, dtype=np.float32) for color in light.sky)
     steep = np.clip(rays[2] / np.sqrt((rays**2).sum(axis=0)) * 2.2, 0.0, 1.0) ** 0.7
     clouds = _noise(rays[0] * 30 / (rays[2] + 0.35), rays[1] * 30 / (rays[2] + 0.35)) - 0.5
     share = np.clip(steep - 0.5 * np.clip(clouds, 0.0, None), 0.0, 1.0)[:, None]
-    color: Pixels = low * (1 - share) + high * share
+    color: LinearPixels = low * (1 - share) + high * share
     return color
 
 
-def _face_light(mesh: Mesh, light: Light, camera: Camera) -> Pixels:
+def _face_light(mesh: Mesh, light: Light, camera: Camera) -> LinearPixels:
     """Return the (T, 3) light that each face sends to the camera: diffuse, plus what it mirrors of its surroundings."""
     unit = normals(mesh)
     up = unit[:, 2:3]
@@ -97,19 +97,19 @@ def _face_light(mesh: Mesh, light: Light, camera: Camera) -> Pixels:
     # Schlick's approximation of Fresnel's law: faces mirror more when seen at a flat angle.
     gloss = mesh.gloss[:, None]
     share = gloss * (0.35 + 0.65 * (1 - facing) ** 5 / 0.6)
-    total: Pixels = (diffuse * (1 - 0.5 * np.clip(share, 0, 1)) + share * seen + gloss * glare).astype(np.float32)
+    total: LinearPixels = (diffuse * (1 - 0.5 * np.clip(share, 0, 1)) + share * seen + gloss * glare).astype(np.float32)
     return total
 
 
-def _ground_light(light: Light, sun: Pixels, contact: Pixels) -> Pixels:
+def _ground_light(light: Light, sun: LinearPixels, contact: LinearPixels) -> LinearPixels:
     direct = np.array(light.sun_color, dtype=np.float32) * np.float32(light.sun[2])
     around = np.array(light.ambient, dtype=np.float32)
-    lit: Pixels = (1 - np.float32(_SUN_SHADE) * np.maximum(sun, contact))[:, None] * direct
+    lit: LinearPixels = (1 - np.float32(_SUN_SHADE) * np.maximum(sun, contact))[:, None] * direct
     lit += (1 - np.float32(0.12) * sun - np.float32(_CONTACT_SHADE) * contact)[:, None] * around
     return lit
 
 
-def _ground_color(ground: Ground, x: Pixels, y: Pixels, depth: Pixels) -> Pixels:
+def _ground_color(ground: Ground, x: LinearPixels, y: LinearPixels, depth: LinearPixels) -> LinearPixels:
     """Return the (N, 3) colours of points of the ground, seen from so far away."""
     cos, sin = np.float32(np.cos(ground.heading)), np.float32(np.sin(ground.heading))
     dx, dy = x - np.float32(ground.centre[0]), y - np.float32(ground.centre[1])
@@ -128,11 +128,11 @@ def _ground_color(ground: Ground, x: Pixels, y: Pixels, depth: Pixels) -> Pixels
     grain = np.float32(0.6) * (_noise(u * 60, v * 60) - np.float32(0.5)) * np.minimum(14 / depth, 1)
     coarse = np.float32(0.9) * _noise(u * 8, v * 8) + np.float32(0.7) * _noise(u, v) - np.float32(0.8)
     texture = np.clip(1 + np.float32(ground.contrast) * (grain + coarse), 0.2, 2.0)
-    color: Pixels = palette[which] * texture[:, None]
+    color: LinearPixels = palette[which] * texture[:, None]
     return color
 
 
-def _is_line(ground: Ground, along: Pixels, aside: Pixels) -> npt.NDArray[np.bool_]:
+def _is_line(ground: Ground, along: LinearPixels, aside: LinearPixels) -> npt.NDArray[np.bool_]:
     """Return whether points of the road lie on its markings."""
     edge = np.abs(np.abs(aside) - np.float32(ground.half_width - 0.25)) < 0.07
     if ground.bays:
@@ -145,7 +145,7 @@ def _is_line(ground: Ground, along: Pixels, aside: Pixels) -> npt.NDArray[np.boo
     return dashed
 
 
-def _shadows(scene: Scene, scale: int) -> tuple[Pixels, Pixels]:
+def _shadows(scene: Scene, scale: int) -> tuple[LinearPixels, LinearPixels]:
     """Return (H, W) masks from 0 to 1: the sun's shadows on the ground, and the darkness under each car."""
     camera, direction = scene.camera, np.array(scene.light.sun)
     large = camera.size[0] * scale, camera.size[1] * scale
@@ -166,18 +166,18 @@ def _draw(mask: Pillow.Image, polygons: Floats, camera: Camera, scale: int) -> N
     pixels, depth = camera.project(polygons.reshape(-1, 3))
     pixels, depth = pixels.reshape(*polygons.shape[:2], 2) * scale, depth.reshape(polygons.shape[:2])
     for polygon, seen, reach in zip(polygons, pixels, depth, strict=True):
-        if reach.min() > _NEAR:
+        if reach.min() > _NEAR_PLANE:
             pen.polygon([(x, y) for x, y in seen.tolist()], fill=255)
-        elif reach.max() > _NEAR:
+        elif reach.max() > _NEAR_PLANE:
             cut, _ = camera.project(_cut(polygon, reach))
             pen.polygon([(x, y) for x, y in (cut * scale).tolist()], fill=255)
 
 
 def _cut(polygon: Floats, depth: Floats) -> Floats:
-    """Return the part of an (M, 3) polygon that lies deeper than _NEAR (Sutherland and Hodgman, one plane)."""
+    """Return the part of an (M, 3) polygon that lies deeper than _NEAR_PLANE (Sutherland and Hodgman, one plane)."""
     kept = []
     for i in range(len(polygon)):
-        a, b = depth[i - 1] - _NEAR, depth[i] - _NEAR
+        a, b = depth[i - 1] - _NEAR_PLANE, depth[i] - _NEAR_PLANE
         if a * b < 0:
             kept.append(polygon[i - 1] + (polygon[i] - polygon[i - 1]) * a / (a - b))
         if b >= 0:
@@ -186,7 +186,7 @@ def _cut(polygon: Floats, depth: Floats) -> Floats:
 
 
 @cache
-def _noise_tile() -> Pixels:
+def _noise_tile() -> LinearPixels:
     """Return a (256, 256) tile of smooth noise from 0 to 1 that continues across its edges."""
     rng = np.random.default_rng(20_240)
     tile = np.zeros((_NOISE_SIDE, _NOISE_SIDE))
@@ -195,19 +195,19 @@ def _noise_tile() -> Pixels:
         smooth = Pillow.fromarray(values).resize((3 * _NOISE_SIDE, 3 * _NOISE_SIDE), Pillow.Resampling.BICUBIC)
         tile += weight * np.asarray(smooth)[_NOISE_SIDE : 2 * _NOISE_SIDE, _NOISE_SIDE : 2 * _NOISE_SIDE]
     tile -= tile.min()
-    scaled: Pixels = (tile / tile.max()).astype(np.float32)
+    scaled: LinearPixels = (tile / tile.max()).astype(np.float32)
     return scaled
 
 
-def _noise(u: Pixels, v: Pixels) -> Pixels:
+def _noise(u: LinearPixels, v: LinearPixels) -> LinearPixels:
     """Return smooth noise from 0 to 1 at (u, v), in texels of the tile."""
     # The side is a power of two: its last bits are the remainder, also below zero.
     column, row = u.astype(np.int32) & (_NOISE_SIDE - 1), v.astype(np.int32) & (_NOISE_SIDE - 1)
-    value: Pixels = _noise_tile().ravel()[row * _NOISE_SIDE + column]
+    value: LinearPixels = _noise_tile().ravel()[row * _NOISE_SIDE + column]
     return value
 
 
-def _develop(radiance: Pixels, finish: Finish) -> Pillow.Image:
+def _develop(radiance: LinearPixels, finish: Finish) -> Pillow.Image:
     height, width = radiance.shape[:2]
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
     aperture = (finish.exposure * (1 - finish.vignette * (x**2 + y**2) / 2)).astype(np.float32)

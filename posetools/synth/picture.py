@@ -18,17 +18,17 @@ from posetools.core.geometry import Bools, Floats
 from posetools.core.skeleton import Skeleton
 from posetools.synth.camera import Buffers, Screen, rasterise, to_screen
 from posetools.synth.paint import paint
-from posetools.synth.sample import FULL, Variety, sample_scene
+from posetools.synth.sample import FULL_VARIETY, Variety, sample_scene
 from posetools.synth.scene import Scene
 
 # Whatever lies less than this before a point, in metres, does not hide it: paint on the surface that it lies in.
 _TOLERANCE = 0.02
 # Coordinates are kept to a thousandth of a pixel.
-_DECIMALS = 3
+_LABEL_DECIMALS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Label:
+class CarLabel:
     """One car's label.
 
     Attributes:
@@ -52,7 +52,7 @@ def label_keypoints(pixels: Floats, depth: Floats, screen: Screen, size: tuple[i
     inside = ((pixels >= 0) & (pixels <= np.array(size))).all(axis=1)
     hidden = _hidden(pixels, depth, screen)
     visibility = np.where(hidden, Visibility.HIDDEN, Visibility.VISIBLE)
-    label = np.column_stack([pixels.round(_DECIMALS), visibility]).astype(np.float64)
+    label = np.column_stack([pixels.round(_LABEL_DECIMALS), visibility]).astype(np.float64)
     label[~inside] = 0.0
     return label
 
@@ -81,7 +81,7 @@ def label_box(screen: Screen, size: tuple[int, int]) -> Floats | None:
     kept = candidates[((candidates >= 0) & (candidates <= limit)).all(axis=1)]
     if not len(kept):
         return None
-    box: Floats = np.concatenate([kept.min(axis=0), kept.max(axis=0)]).round(_DECIMALS)
+    box: Floats = np.concatenate([kept.min(axis=0), kept.max(axis=0)]).round(_LABEL_DECIMALS)
     return box
 
 
@@ -110,7 +110,7 @@ _SCALE = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Rendered:
+class RenderedPicture:
     """A picture and the labels of the cars in it.
 
     Attributes:
@@ -120,13 +120,13 @@ class Rendered:
     """
 
     picture: Pillow.Image
-    labels: tuple[Label, ...]
+    labels: tuple[CarLabel, ...]
     scene: Scene
 
 
 def render_random(
-    rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL
-) -> Rendered:
+    rng: np.random.Generator, size: tuple[int, int], skeleton: Skeleton, variety: Variety = FULL_VARIETY
+) -> RenderedPicture:
     """Return a random picture of ``size`` (width, height): every car in it is labelled, and is there to be seen."""
     while True:
         scene = sample_scene(rng, size, variety)
@@ -161,7 +161,7 @@ def _seen(scene: Scene) -> tuple[Screen, Buffers]:
     return screen, rasterise(screen, scene.group, len(scene.cars), scene.camera.size, _SCALE)
 
 
-def _rendered(scene: Scene, screen: Screen, buffers: Buffers, skeleton: Skeleton) -> Rendered:
+def _rendered(scene: Scene, screen: Screen, buffers: Buffers, skeleton: Skeleton) -> RenderedPicture:
     labels = []
     for i, car in enumerate(scene.cars):
         pixels, depth = scene.camera.project(car.keypoints(skeleton))
@@ -169,5 +169,5 @@ def _rendered(scene: Scene, screen: Screen, buffers: Buffers, skeleton: Skeleton
         box = label_box(Screen(screen.corners[own], screen.planes[own], screen.front[own]), scene.camera.size)
         if box is None:
             raise ValueError(f"cars[{i}] must be in the picture")
-        labels.append(Label(box, label_keypoints(pixels, depth, screen, scene.camera.size)))
-    return Rendered(paint(scene, buffers, _SCALE), tuple(labels), scene)
+        labels.append(CarLabel(box, label_keypoints(pixels, depth, screen, scene.camera.size)))
+    return RenderedPicture(paint(scene, buffers, _SCALE), tuple(labels), scene)

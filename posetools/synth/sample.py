@@ -12,62 +12,62 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from posetools.synth.camera import Camera
-from posetools.synth.car import RGB, Car
+from posetools.synth.car import Car, LinearRGB
 from posetools.synth.scene import Finish, Ground, Light, PlacedCar, Scene, sample_things
 
-Range = tuple[float, float]
+MeasureRange = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
+class CarStyle:
     """From where to where the measures of one kind of car go, in metres (the last two: how often, how many windows)."""
 
-    length: Range
-    width: Range
-    height: Range
-    bonnet: Range
-    deck: Range
-    rake: Range
-    slope: Range
+    length: MeasureRange
+    width: MeasureRange
+    height: MeasureRange
+    bonnet: MeasureRange
+    deck: MeasureRange
+    rake: MeasureRange
+    slope: MeasureRange
     # Of the height: where the windows begin, and how high the bonnet's front edge is.
-    belt: Range
-    nose: Range
-    clearance: Range
-    wheel: Range
+    belt: MeasureRange
+    nose: MeasureRange
+    clearance: MeasureRange
+    wheel: MeasureRange
     weight: float
     windows: tuple[int, ...]
 
 
 STYLES = {
-    "sedan": Style(
+    "sedan": CarStyle(
         length=(4.3, 5.2), width=(1.7, 1.95), height=(1.38, 1.5), bonnet=(1.1, 1.4), deck=(0.55, 0.85),
         rake=(0.65, 0.95), slope=(0.5, 0.85), belt=(0.62, 0.67), nose=(0.46, 0.53), clearance=(0.14, 0.18),
         wheel=(0.3, 0.34), weight=0.3, windows=(2,),
     ),
-    "hatchback": Style(
+    "hatchback": CarStyle(
         length=(3.6, 4.4), width=(1.6, 1.83), height=(1.42, 1.58), bonnet=(0.85, 1.15), deck=(0.26, 0.34),
         rake=(0.55, 0.85), slope=(0.2, 0.5), belt=(0.58, 0.64), nose=(0.45, 0.53), clearance=(0.14, 0.18),
         wheel=(0.28, 0.33), weight=0.28, windows=(2, 2, 1),
     ),
-    "estate": Style(
+    "estate": CarStyle(
         length=(4.4, 5.0), width=(1.75, 1.92), height=(1.42, 1.55), bonnet=(1.05, 1.3), deck=(0.26, 0.34),
         rake=(0.6, 0.9), slope=(0.2, 0.45), belt=(0.6, 0.66), nose=(0.46, 0.53), clearance=(0.14, 0.19),
         wheel=(0.31, 0.35), weight=0.12, windows=(3,),
     ),
-    "suv": Style(
+    "suv": CarStyle(
         length=(4.1, 5.1), width=(1.78, 2.0), height=(1.6, 1.88), bonnet=(0.95, 1.25), deck=(0.26, 0.34),
         rake=(0.5, 0.75), slope=(0.1, 0.35), belt=(0.58, 0.65), nose=(0.5, 0.58), clearance=(0.2, 0.27),
         wheel=(0.34, 0.39), weight=0.2, windows=(2, 3),
     ),
-    "van": Style(
+    "van": CarStyle(
         length=(4.3, 5.2), width=(1.78, 2.0), height=(1.72, 1.9), bonnet=(0.62, 0.9), deck=(0.26, 0.3),
         rake=(0.45, 0.7), slope=(0.02, 0.12), belt=(0.52, 0.6), nose=(0.44, 0.52), clearance=(0.16, 0.2),
         wheel=(0.3, 0.34), weight=0.1, windows=(3, 3, 1),
     ),
 }  # fmt: skip
 
-# Linear RGB and how often: greys and near-blacks and whites first, as on the road.
-_PAINTS: tuple[tuple[RGB, float], ...] = (
+# Linear LinearRGB and how often: greys and near-blacks and whites first, as on the road.
+_PAINTS: tuple[tuple[LinearRGB, float], ...] = (
     ((0.72, 0.72, 0.72), 0.2),
     ((0.36, 0.37, 0.38), 0.15),
     ((0.11, 0.115, 0.12), 0.13),
@@ -90,7 +90,7 @@ def sample_car(rng: np.random.Generator) -> Car:
     name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
     style = STYLES[name]
 
-    def pick(limits: Range) -> float:
+    def pick(limits: MeasureRange) -> float:
         return float(rng.uniform(*limits))
 
     length, height, clearance = pick(style.length), pick(style.height), pick(style.clearance)
@@ -125,7 +125,7 @@ def sample_car(rng: np.random.Generator) -> Car:
     )
 
 
-def sample_paint(rng: np.random.Generator) -> RGB:
+def sample_paint(rng: np.random.Generator) -> LinearRGB:
     """Return a random car colour: a common one, a little off."""
     weights = np.array([weight for _, weight in _PAINTS])
     base = np.array(_PAINTS[int(rng.choice(len(_PAINTS), p=weights / weights.sum()))][0])
@@ -171,7 +171,7 @@ class Variety:
     things: bool = True
 
 
-FULL = Variety()
+FULL_VARIETY = Variety()
 # What a small network learns in minutes: large cars by daylight on open ground.
 PLAIN = Variety(
     cars=(0.5, 0.5),
@@ -186,7 +186,7 @@ PLAIN = Variety(
 )
 
 
-def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Variety = FULL) -> Scene:
+def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Variety = FULL_VARIETY) -> Scene:
     """Return a random scene for a picture of ``size`` (width, height)."""
     while True:
         first = PlacedCar(sample_car(rng), 0.0, 0.0, float(rng.uniform(-np.pi, np.pi)))
@@ -201,7 +201,7 @@ def sample_scene(rng: np.random.Generator, size: tuple[int, int], variety: Varie
         return replace(scene, things=sample_things(rng, camera, cars)) if variety.things else scene
 
 
-def fits(camera: Camera, car: PlacedCar, smallest: float = FULL.smallest) -> bool:
+def fits(camera: Camera, car: PlacedCar, smallest: float = FULL_VARIETY.smallest) -> bool:
     """Return whether a car, seen so, is worth a label: near enough, far enough, and mostly in the picture."""
     pixels, depth = camera.project(car.outline())
     if depth.min() < NEAREST:
@@ -308,7 +308,7 @@ def _sample_light(rng: np.random.Generator, variety: Variety) -> Light:
 
 
 def _sample_ground(rng: np.random.Generator, heading: float) -> Ground:
-    bases: tuple[RGB, ...] = (
+    bases: tuple[LinearRGB, ...] = (
         (0.13, 0.13, 0.135),
         (0.06, 0.1, 0.03),
         (0.3, 0.28, 0.25),
@@ -319,7 +319,7 @@ def _sample_ground(rng: np.random.Generator, heading: float) -> Ground:
     )
     base = np.array(bases[int(rng.choice(len(bases), p=[0.24, 0.2, 0.16, 0.12, 0.14, 0.1, 0.04]))])
     grey = rng.uniform(0.05, 0.2)
-    line: RGB = (0.7, 0.48, 0.05) if rng.random() < 0.2 else (0.62, 0.62, 0.62)
+    line: LinearRGB = (0.7, 0.48, 0.05) if rng.random() < 0.2 else (0.62, 0.62, 0.62)
     lanes = int(rng.integers(1, 5))
     road = rng.random() < 0.7
     parking = rng.random() < 0.3
@@ -351,6 +351,6 @@ def _sample_finish(rng: np.random.Generator, variety: Variety) -> Finish:
     )
 
 
-def _floats(values: object) -> RGB:
+def _floats(values: object) -> LinearRGB:
     red, green, blue = np.asarray(values, dtype=np.float64).tolist()
     return red, green, blue

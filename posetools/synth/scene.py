@@ -15,8 +15,8 @@ from posetools.core.geometry import Floats, Ints
 from posetools.core.skeleton import Skeleton
 from posetools.synth.camera import Camera
 from posetools.synth.car import (
-    RGB,
     Car,
+    LinearRGB,
     Mesh,
     ball,
     box,
@@ -79,16 +79,16 @@ class Light:
 
     Attributes:
         sun: unit vector towards the sun.
-        sun_color: linear RGB of direct light; black when the sky is covered.
-        sky: linear RGB of the sky at the horizon and above.
-        ambient: linear RGB of the light from all round.
+        sun_color: linear LinearRGB of direct light; black when the sky is covered.
+        sky: linear LinearRGB of the sky at the horizon and above.
+        ambient: linear LinearRGB of the light from all round.
         fog: share of light lost per metre.
     """
 
-    sun: RGB
-    sun_color: RGB
-    sky: tuple[RGB, RGB]
-    ambient: RGB
+    sun: LinearRGB
+    sun_color: LinearRGB
+    sky: tuple[LinearRGB, LinearRGB]
+    ambient: LinearRGB
     fog: float
 
 
@@ -97,9 +97,9 @@ class Ground:
     """How the ground is painted.
 
     Attributes:
-        base: linear RGB beside the road.
-        road: linear RGB of the road.
-        line: linear RGB of the markings.
+        base: linear LinearRGB beside the road.
+        road: linear LinearRGB of the road.
+        line: linear LinearRGB of the markings.
         heading: direction of the road, in radians.
         centre: a point (x, y) on the road's middle line.
         half_width: of the road, in metres; 0 for no road.
@@ -110,9 +110,9 @@ class Ground:
         offset: where in the noise the texture begins, in metres.
     """
 
-    base: RGB
-    road: RGB
-    line: RGB
+    base: LinearRGB
+    road: LinearRGB
+    line: LinearRGB
     heading: float
     centre: tuple[float, float]
     half_width: float
@@ -138,7 +138,7 @@ class Finish:
     """
 
     exposure: float
-    tint: RGB
+    tint: LinearRGB
     contrast: float
     blur: float
     noise: float
@@ -182,10 +182,16 @@ class Scene:
 # Nothing comes nearer to a car than this, in metres, nor nearer to the camera than _FREE.
 _CLEAR = 0.3
 _FREE = 1.2
-_WALLS: tuple[RGB, ...] = (
+_WALLS: tuple[LinearRGB, ...] = (
     (0.35, 0.3, 0.25), (0.25, 0.1, 0.07), (0.5, 0.48, 0.44), (0.2, 0.21, 0.22), (0.45, 0.38, 0.25), (0.6, 0.6, 0.6),
 )  # fmt: skip
-_BRIGHT: tuple[RGB, ...] = ((0.5, 0.05, 0.03), (0.05, 0.15, 0.4), (0.5, 0.3, 0.02), (0.1, 0.3, 0.12), (0.4, 0.4, 0.42))
+_BRIGHT: tuple[LinearRGB, ...] = (
+    (0.5, 0.05, 0.03),
+    (0.05, 0.15, 0.4),
+    (0.5, 0.3, 0.02),
+    (0.1, 0.3, 0.12),
+    (0.4, 0.4, 0.42),
+)
 
 
 def sample_things(rng: np.random.Generator, camera: Camera, cars: Sequence[PlacedCar]) -> tuple[Mesh, ...]:
@@ -233,7 +239,7 @@ def _building(rng: np.random.Generator) -> Mesh:
     width, depth, height = rng.uniform(6, 22), rng.uniform(5, 14), rng.uniform(3, 14)
     wall = _tone(rng, _WALLS)
     body = box((-width / 2, -depth / 2, 0.0), (width / 2, depth / 2, height), wall, top=(0.15, 0.14, 0.14))
-    pane: RGB = (0.04, 0.05, 0.06) if rng.random() < 0.7 else (0.3, 0.32, 0.33)
+    pane: LinearRGB = (0.04, 0.05, 0.06) if rng.random() < 0.7 else (0.3, 0.32, 0.33)
     parts = [body]
     storeys, bays = max(int(height // 3), 1), max(int(width // 3.2), 1)
     x, y = width / 2, depth / 2
@@ -281,7 +287,7 @@ def _small(rng: np.random.Generator) -> Mesh:
     return cylinder((0.0, 0.0, 0.0), (0.22, 0.03), 0.7, (0.6, 0.12, 0.02))
 
 
-def _tone(rng: np.random.Generator, choices: Sequence[RGB]) -> RGB:
+def _tone(rng: np.random.Generator, choices: Sequence[LinearRGB]) -> LinearRGB:
     base = np.array(choices[int(rng.integers(len(choices)))]) * rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3)
     red, green, blue = np.clip(base, 0.0, 0.9).tolist()
     return red, green, blue

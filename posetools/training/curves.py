@@ -40,13 +40,13 @@ _GREY = "#777777"
 _LR = "lr"
 # Logged by training, and no measure of what it learns; --metrics may ask for them.
 _NOT_SHOWN = frozenset({"base_lr", "time", "data_time", "memory", "grad_norm"})
-_UNITS = {"time": "s per iteration", "data_time": "s per iteration", "memory": "MB"}
+_TAG_UNITS = {"time": "s per iteration", "data_time": "s per iteration", "memory": "MB"}
 # What follows the name of a metric in those of its variants: an IoU or OKS threshold, a size class, a PCK threshold.
 _VARIANT = re.compile(r"(_(50|75|s|m|l)| \.(5|75)| \([SML]\)|@[\d.]+)$")
 
 _PANEL = (5.2, 3.3)  # inches
 _DPI = 120
-_LONGEST_NAME = 48
+_LONGEST_RUN_NAME = 48
 # With more points than this, markers would hide the line.
 _MARKED = 40
 
@@ -329,7 +329,7 @@ class _Drawing:
         from matplotlib.ticker import MaxNLocator
 
         axis.set_title(_label(panel.title), fontsize="medium")
-        axis.set_ylabel(_UNITS.get(panel.tags[0], _label("learning rate" if panel.log else panel.tags[0])))
+        axis.set_ylabel(_TAG_UNITS.get(panel.tags[0], _label("learning rate" if panel.log else panel.tags[0])))
         runs = [self.runs[i] for i in panel.runs]
         lengths = {round(run.epoch_iterations or 0, 1) for run in runs}
         each = f" ({lengths.pop():g} iterations each)" if self.by_epoch and len(lengths) == 1 else ""
@@ -349,8 +349,8 @@ class _Drawing:
 
 def _label(text: str) -> str:
     """Return a text that matplotlib draws as it is: cut in the middle, no formula, no name that a legend hides."""
-    if len(text) > _LONGEST_NAME:
-        half = (_LONGEST_NAME - 1) // 2
+    if len(text) > _LONGEST_RUN_NAME:
+        half = (_LONGEST_RUN_NAME - 1) // 2
         text = f"{text[:half]}…{text[-half:]}"
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 

@@ -27,7 +27,7 @@ from posetools.training.saving import BEST
 from posetools.training.trackers import name_visualizer
 from posetools.training.train import execute, plan_run
 
-_HINTS = {StoppedError: "it was a dry run: nothing was kept", RunError: "POSETOOLS_DEBUG=1 shows where"}
+_STOP_HINTS = {StoppedError: "it was a dry run: nothing was kept", RunError: "POSETOOLS_DEBUG=1 shows where"}
 
 # With fewer iterations or batches there is nothing without warm-up.
 _LEAST = 2
@@ -54,10 +54,10 @@ class Limits:
         return done < self.fewest or (done < self.most and time.monotonic() - begun < self.seconds)
 
 
-_USUAL = Limits()
+_USUAL_LIMITS = Limits()
 
 
-class _Cut:
+class _ShortLoader:
     """A loader of which only the first batches are given; in everything else it is the loader."""
 
     def __init__(self, loader: Any, goes_on: Callable[[int], bool]) -> None:
@@ -95,7 +95,7 @@ class _ShortRunHook(RunHook):
     def before_train(self, runner: Any) -> None:
         loop, timing = runner.train_loop, self._timing
         timing.epoch_length = len(loop.dataloader)
-        loop.dataloader = _Cut(loop.dataloader, lambda done: self._limits.go_on(done, timing.train))
+        loop.dataloader = _ShortLoader(loop.dataloader, lambda done: self._limits.go_on(done, timing.train))
         if self._on_gpu:
             import torch
 
@@ -122,7 +122,7 @@ class _ShortRunHook(RunHook):
         self._timing.val_length = len(loop.dataloader)
         batches = self._limits.batches
         limits = replace(self._limits, fewest=min(_LEAST, batches), most=batches)
-        loop.dataloader = _Cut(loop.dataloader, lambda done: limits.go_on(done, begun))
+        loop.dataloader = _ShortLoader(loop.dataloader, lambda done: limits.go_on(done, begun))
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:  # noqa: ARG002
         self._timing.batches.append(self._now())
@@ -138,7 +138,9 @@ class _ShortRunHook(RunHook):
             self._timing.gpu_memory = torch.cuda.max_memory_allocated(self._device)
 
 
-def dry_run(request: TrainRequest, listener: TrainListener | None = None, limits: Limits = _USUAL) -> StageEstimate:
+def dry_run(
+    request: TrainRequest, listener: TrainListener | None = None, limits: Limits = _USUAL_LIMITS
+) -> StageEstimate:
     """Run a little of one stage, and return what the whole would take. Nothing is left.
 
     Args:
@@ -214,7 +216,7 @@ def _temporary() -> Iterator[Path]:
             # A log or a checkpoint that lies in it is no help, for it goes.
             helpful = [line for line in hints if name not in line]
             kind = StoppedError if isinstance(exc, StoppedError) else RunError
-            raise kind("\n  ".join([sentence, *(helpful or [_HINTS[kind]])])) from exc
+            raise kind("\n  ".join([sentence, *(helpful or [_STOP_HINTS[kind]])])) from exc
 
 
 def _without_emitting(request: TrainRequest, folder: Path, told: TrainListener) -> TrainRequest:

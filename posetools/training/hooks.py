@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from posetools.errors import counted
-from posetools.mm.evaluations import Best, Evaluations
+from posetools.mm.evaluations import BestEvaluation, Evaluations
 from posetools.mm.stack import RunHook
 from posetools.progress import Progress
 from posetools.recipes.budget import too_few
 
 # Seconds between two reports: reading the loss makes a GPU wait.
-_PAUSE = 0.5
+_LOSS_PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class TrainStatus:
     lr: float | None = None
     rate: float = 0.0
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    best: Best | None = None
+    best: BestEvaluation | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -142,7 +142,7 @@ class ProgressHook(RunHook):
         self._tell(runner, "scored", (len(runner.val_dataloader),) * 2)
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._told >= _PAUSE
+        return time.monotonic() - self._told >= _LOSS_PAUSE
 
     def _tell(
         self, runner: Any, phase: Literal["train", "val", "scored"], place: tuple[int, int], ahead: int = 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 # Seconds between two looks at this process; a look takes some microseconds.
-_PAUSE = 0.02
+_MEMORY_PAUSE = 0.02
 # Every how many looks the children are added up, which takes the kernel longer.
 _CHILDREN_EVERY = 10
 
@@ -45,7 +45,7 @@ class MemoryWatch:
                 children = sum(map(_held_alone, own.children()))
             self.peak = max(self.peak, own.memory_info().rss + children)
             looks += 1
-            if self._ended.wait(_PAUSE):
+            if self._ended.wait(_MEMORY_PAUSE):
                 return
 
 

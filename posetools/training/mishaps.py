@@ -18,18 +18,18 @@ from typing import Any
 
 from posetools.core.stages import Stage
 from posetools.errors import RunError, StoppedError
-from posetools.imaging.header import SUFFIXES
+from posetools.imaging.header import PICTURE_SUFFIXES
 from posetools.mm.configs import data_root_of
 from posetools.mm.run_folder import last_in, numbered_in
 from posetools.mm.stack import RunHook, failures, quiet
 
 # A run killed while it saves still has the checkpoint before.
 FEWEST_KEPT = 2
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LESS_LR = 10
 
 # Seconds between two looks at the losses: reading one makes a GPU wait.
-_PAUSE = 0.5
+_LOSS_PAUSE = 0.5
 # Mixed precision skips the steps whose gradients overflow, and finds its scale by that.
 _SKIPPED_STEPS = 20
 
@@ -42,7 +42,7 @@ _WORKER = re.compile(
 )
 # MMPose's, mmcv's and Python's own words: the first ones hold the second. A worker's error is its whole traceback, with
 # lines of source; braces tell those from messages.
-_PICTURES = (
+_PICTURE_MESSAGES = (
     re.compile(r"occurs when loading `([^`{}\n]+)`"),
     re.compile(r"failed to load image: ([^`{}\n]+)"),
     re.compile(r"No such file or directory: '([^'{}\n]+)'"),
@@ -122,7 +122,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _disk(error: Exception, place: str, work_dir: Path) -> list[str]:
     for cause in causes(error):
-        if isinstance(cause, OSError) and cause.errno in _FULL:
+        if isinstance(cause, OSError) and cause.errno in _DISK_IS_FULL:
             written = f"{cause.filename}: " if cause.filename else ""
             kept = len(list(numbered_in(work_dir)))
             return [f"{written}cannot be written {place}: {cause.strerror}", *more_room(cause.errno, kept)]
@@ -157,9 +157,9 @@ def _gpu_memory(error: Exception, place: str, config: Mapping[str, Any]) -> list
 
 
 def _picture(error: Exception, place: str, config: Mapping[str, Any]) -> list[str]:
-    found = next((match for pattern in _PICTURES if (match := pattern.search(str(error)))), None)
+    found = next((match for pattern in _PICTURE_MESSAGES if (match := pattern.search(str(error)))), None)
     path = Path(found[1] if found else "")
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
         return []
     # What OpenCV cannot decode is None to it, without a reason.
     problem = "cannot be decoded (it is damaged or incomplete)" if path.is_file() else "is not there any more"
@@ -270,7 +270,7 @@ class GuardHook(RunHook):
             # With the graph of its iteration, a loss would hold much more than a number.
             self._losses.append(loss.detach() if hasattr(loss, "detach") else loss)
         last = batch_idx + 1 == len(runner.train_dataloader)
-        if self._losses and (last or time.monotonic() - self._looked >= _PAUSE):
+        if self._losses and (last or time.monotonic() - self._looked >= _LOSS_PAUSE):
             self._look(runner, batch_idx + 1)
 
     def _look(self, runner: Any, iteration: int) -> None:

@@ -36,7 +36,7 @@ EVALUATION = "evaluation.json"
 
 _Found = TypeVar("_Found")
 
-_PARTS = len(STAGES) + 1
+_PART_COUNT = len(STAGES) + 1
 _RESTARTS = "restarts this model"
 
 
@@ -223,7 +223,7 @@ def _keep_configs(planned: Mapping[Stage, RunPlan]) -> None:
 def _train(number: int, stage: Stage, request: TrainRequest, planned: RunPlan, listener: StepListener) -> TrainResult:
     how = ("--resume",) if request.resume else ("--config", planned.config.filename)
     words = ("posetools", "train", "--stage", stage, *how, "--work-dir", str(planned.work_dir))
-    listener.step(f"the {MODEL_NAMES[stage]} (part {number} of {_PARTS})", shlex.join(words))
+    listener.step(f"the {MODEL_NAMES[stage]} (part {number} of {_PART_COUNT})", shlex.join(words))
     with listener.training() as told:
         return execute(planned, told)
 
@@ -237,7 +237,9 @@ def _evaluate(
     if path.is_file() and not any(result.trained for result in results.values()):
         listener.say(f"nothing to do: both are trained, and {path} has their evaluation")
         return None
-    listener.step(f"both together (part {_PARTS} of {_PARTS})", shlex.join(["posetools", "eval", "--run", str(parent)]))
+    listener.step(
+        f"both together (part {_PART_COUNT} of {_PART_COUNT})", shlex.join(["posetools", "eval", "--run", str(parent)])
+    )
     with listener.progress() as progress:
         report = evaluate(EvalRequest(run=parent, device=request.device), progress)
     write_json(path, as_document((report,)))

@@ -28,7 +28,7 @@ from posetools.mm.weights import WeightsSource, check_weights, weights_sources
 # Seconds to wait for an answer of a server that has weights.
 TIMEOUT = 10.0
 # Findings of validate that the message lists; `posetools validate` lists all.
-_LISTED = 5
+_LISTED_PROBLEMS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +189,12 @@ def _keypoints(
 def _findings(root: Path, skeleton: Skeleton) -> Iterator[Problem]:
     report = validate(root, skeleton=skeleton)
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    for finding in errors[:_LISTED]:
+    for finding in errors[:_LISTED_PROBLEMS]:
         fix = finding.hint or f"`posetools validate {quoted(root)}` says more"
         yield Problem(f"{finding.code} {finding.where}: {finding.message}", fix)
-    if len(errors) > _LISTED:
+    if len(errors) > _LISTED_PROBLEMS:
         yield Problem(
-            f"{root}: {len(errors) - _LISTED} more errors",
+            f"{root}: {len(errors) - _LISTED_PROBLEMS} more errors",
             f"`posetools validate {quoted(root)}` lists all of them",
         )
 

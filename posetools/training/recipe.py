@@ -26,7 +26,7 @@ from posetools.mm.stack import prepare
 from posetools.recipes.emit import ChosenPair, check_absent, emit_pair, pair_paths
 from posetools.recipes.machine import GIB, Machine, busy_text
 from posetools.recipes.options import AUTO, DetOptions, PoseOptions, RecipeOptions
-from posetools.recipes.recipe import GPU_SHARE, Measured
+from posetools.recipes.recipe import GPU_SHARE, Measurement
 from posetools.training.dry_run import Limits, dry_run
 from posetools.training.estimate import Timing
 from posetools.training.hooks import SilentListener, TrainListener
@@ -85,7 +85,7 @@ class _Measurement:
     ) -> None:
         self._data_root, self._skeleton, self._options = data_root, skeleton, options
         self._machine, self._told = machine, told
-        self._found = {stage: Measured() for stage in STAGES}
+        self._found = {stage: Measurement() for stage in STAGES}
 
     def said(self, stage: Stage) -> DetOptions | PoseOptions:
         return self._options.det if stage == "det" else self._options.pose
@@ -104,7 +104,7 @@ class _Measurement:
 
     def search_batch(self, stage: Stage) -> None:
         if self._machine.gpu is None:
-            self._found[stage] = Measured(batch_note=_NO_GPU)
+            self._found[stage] = Measurement(batch_note=_NO_GPU)
             return
         prepare("posetools config --batch-size auto")
         with TemporaryDirectory() as folder:
@@ -165,7 +165,7 @@ def largest_batch(
     return found, peaks
 
 
-def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
+def on_gpu(stage: Stage, config: Path, samples: int) -> Measurement:
     """Return the largest batch for the first GPU, with how it was found.
 
     Raises:
@@ -186,7 +186,7 @@ def on_gpu(stage: Stage, config: Path, samples: int) -> Measured:
             f"--batch-size auto ({stage}): a batch of {min(peaks)} does not fit on this GPU with "
             f"{total / GIB:.0f} GiB\n  a smaller --input-size or model needs less"
         )
-    return Measured(batch=batch, batch_note=note(peaks, total))
+    return Measurement(batch=batch, batch_note=note(peaks, total))
 
 
 def note(peaks: Mapping[int, int | None], total: int) -> str:

@@ -20,7 +20,7 @@ from posetools.errors import RequestError, must_be
 
 _TIME = re.compile(r"\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+|\d+-\d+:\d\d|\d+-\d+:\d\d:\d\d")
 _MEMORY = re.compile(r"\d+[KMGT]?")
-_NAME = re.compile(r"[\w.,@+:/-]+")
+_SLURM_NAME = re.compile(r"[\w.,@+:/-]+")
 _STAGES = (*STAGES, "all")
 _OURS = ("--gpus", "--processes", "--launcher", "--resume", "--device", "--dry-run")
 
@@ -117,7 +117,7 @@ def _directives(job: SlurmJob, stage: str) -> list[tuple[str, str]]:
             raise RequestError(must_be(f"--{field}", "a positive number", value))
     name = job.name or f"posetools-{stage}"
     found = [
-        ("job-name", _checked("--name", name, _NAME, "a name without blanks")),
+        ("job-name", _checked("--name", name, _SLURM_NAME, "a name without blanks")),
         ("nodes", str(job.nodes)),
         ("ntasks-per-node", str(job.gpus)),
         ("gpus-per-node", str(job.gpus)),
@@ -130,7 +130,7 @@ def _directives(job: SlurmJob, stage: str) -> list[tuple[str, str]]:
         found.append(("mem", _checked("--memory", job.memory, _MEMORY, "a number with K, M, G or T, such as 64G")))
     for field, text in (("partition", job.partition), ("account", job.account)):
         if text is not None:
-            found.append((field, _checked(f"--{field}", text, _NAME, "a name without blanks")))
+            found.append((field, _checked(f"--{field}", text, _SLURM_NAME, "a name without blanks")))
     if job.requeue:
         # B: to this script, which passes it on. Without it Slurm would tell the processes, which know no such signal.
         found += [("requeue", ""), ("signal", f"B:USR1@{job.warning}")]

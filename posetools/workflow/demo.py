@@ -145,7 +145,7 @@ class DemoRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """How long one stage is trained.
 
     Attributes:
@@ -180,7 +180,7 @@ class DemoResult:
     det: Report
     pose: Report
     seconds: Mapping[str, float]
-    plans: Mapping[Stage, Plan]
+    plans: Mapping[Stage, TrainingPlan]
     iterations: Mapping[Stage, int]
     files: Mapping[Path, str]
 
@@ -203,7 +203,7 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
     require_train("posetools demo")
     demo_folder.claim_folder(request.out, overwrite=request.overwrite)
     prepare("posetools demo")
-    run = _Run(request, listener)
+    run = _DemoRun(request, listener)
     run.timed("render", run.render)
     val = run.timed("convert", run.convert)
     run.timed("validate", run.validate)
@@ -215,17 +215,17 @@ def demo(request: DemoRequest, listener: StepListener) -> DemoResult:
     return run.finish(*reports)
 
 
-class _Run:
+class _DemoRun:
     """One demo: one method per station. Each tells what it does, and the command that does the same."""
 
     def __init__(self, request: DemoRequest, listener: StepListener) -> None:
         self._request, self._settings, self._listener = request, request.settings, listener
         self._labelme, self._data, self._recipe = (
-            request.out / name for name in (demo_folder.LABELME, demo_folder.DATA, demo_folder.RECIPE)
+            request.out / name for name in (demo_folder.LABELME_FOLDER, demo_folder.DATA_FOLDER, demo_folder.RECIPE)
         )
-        self._configs, self._work_dirs = request.out / demo_folder.CONFIGS, request.out / demo_folder.WORK_DIRS
+        self._configs, self._work_dirs = request.out / demo_folder.CONFIGS, request.out / demo_folder.DEMO_WORK_DIRS
         self._seconds: dict[str, float] = {}
-        self._plans: dict[Stage, Plan] = {stage: Plan(1) for stage in STAGES}
+        self._plans: dict[Stage, TrainingPlan] = {stage: TrainingPlan(1) for stage in STAGES}
         self._iterations: dict[Stage, int] = {}
 
     def timed(self, name: str, work: Callable[[], _Result]) -> _Result:
@@ -319,18 +319,18 @@ class _Run:
             columns=settings.columns,
             min_score=settings.min_score,
         )
-        save_picture(sheet, self._request.out / demo_folder.SHEET)
+        save_picture(sheet, self._request.out / demo_folder.DEMO_SHEET)
 
     def finish(self, det: Report, pose: Report) -> DemoResult:
         """Write results.json and return what came of it."""
         out = self._request.out
         files = {
-            out / demo_folder.SHEET: "labels and predictions side by side",
+            out / demo_folder.DEMO_SHEET: "labels and predictions side by side",
             self._labelme: "the rendered pictures with their labelme files",
             self._data: "the data set: images, train_coco.json, val_coco.json, conversion.json",
             self._configs: f"the two configs, from {self._recipe}",
             self._work_dirs: "per stage: checkpoints, the config as run, the log",
-            out / demo_folder.RESULTS: "all numbers",
+            out / demo_folder.DEMO_RESULTS: "all numbers",
         }
         result = DemoResult(
             det=det, pose=pose, seconds=self._seconds, plans=self._plans, iterations=self._iterations, files=files
@@ -341,7 +341,7 @@ class _Run:
         demo_folder.write_record(out, {"finished": True, **record, **trained, **reports})
         return result
 
-    def _plan(self, stage: Stage, pair: EmittedPair, folder: Path) -> Plan:
+    def _plan(self, stage: Stage, pair: EmittedPair, folder: Path) -> TrainingPlan:
         """Return how long a stage can be trained in its share of the time, from timing a few iterations."""
         settings = self._stage(stage)
         iterations = self._settings.timed_iterations
@@ -379,7 +379,7 @@ class _Run:
         self._listener.step(title, shlex.join(["posetools", *map(str, words)]) if words else "")
 
 
-def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
+def plan_training(iterations: float, samples: int, batch_size: int) -> TrainingPlan:
     """Return the whole epochs that come nearest to the time that there is, or a part of one.
 
     Args:
@@ -389,9 +389,9 @@ def plan_training(iterations: float, samples: int, batch_size: int) -> Plan:
     """
     epochs, enough = round(iterations / -(-samples // batch_size)), enough_iterations(samples, batch_size)
     if epochs:
-        return Plan(epochs, enough=enough)
+        return TrainingPlan(epochs, enough=enough)
     part = max(_FEWEST_ITERATIONS, int(iterations)) * batch_size
-    return Plan(1, part if part < samples else None, enough)
+    return TrainingPlan(1, part if part < samples else None, enough)
 
 
 def seconds_per_iteration(stage: Stage, config: Path, work_dir: Path, *, iterations: int) -> float:

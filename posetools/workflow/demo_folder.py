@@ -11,8 +11,8 @@ from posetools.errors import InputError, OutputError, RequestError
 from posetools.files.disk import check_free, read_json, write_json
 
 # The record of a demo. It is written first, so that a demo that was stopped halfway can be repeated too.
-RESULTS = "results.json"
-LABELME, DATA, RECIPE, CONFIGS, WORK_DIRS, SHEET = (
+DEMO_RESULTS = "results.json"
+LABELME_FOLDER, DATA_FOLDER, RECIPE, CONFIGS, DEMO_WORK_DIRS, DEMO_SHEET = (
     "labelme",
     "data",
     "recipe.toml",
@@ -21,10 +21,10 @@ LABELME, DATA, RECIPE, CONFIGS, WORK_DIRS, SHEET = (
     "predictions.png",
 )
 
-_MADE = frozenset({RESULTS, LABELME, DATA, RECIPE, CONFIGS, WORK_DIRS, SHEET})
+_MADE = frozenset({DEMO_RESULTS, LABELME_FOLDER, DATA_FOLDER, RECIPE, CONFIGS, DEMO_WORK_DIRS, DEMO_SHEET})
 # What a demo that was killed leaves: what it was timing, and what it had not yet moved to its place.
 TIMING = ".timing-"
-_LEFT = (f"{TIMING}*", ".*.tmp", ".*.old")
+_LEFTOVERS = (f"{TIMING}*", ".*.tmp", ".*.old")
 _MADE_BY = "posetools demo"
 
 
@@ -40,7 +40,7 @@ def claim_folder(out: Path, *, overwrite: bool) -> None:
         OutputError: it cannot be written.
     """
     if _is_demo(out):
-        left = {path.name for path in out.iterdir() if any(map(path.match, _LEFT))}
+        left = {path.name for path in out.iterdir() if any(map(path.match, _LEFTOVERS))}
         strangers = sorted({path.name for path in out.iterdir()} - _MADE - left)
         if strangers and not overwrite:
             raise RequestError(
@@ -64,12 +64,12 @@ def write_record(out: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    write_json(out / RESULTS, {"made_by": _MADE_BY, **content})
+    write_json(out / DEMO_RESULTS, {"made_by": _MADE_BY, **content})
 
 
 def _is_demo(out: Path) -> bool:
     try:
-        document = read_json(out / RESULTS)
+        document = read_json(out / DEMO_RESULTS)
     except InputError:
         return False
     return isinstance(document, dict) and document.get("made_by") == _MADE_BY

@@ -11,7 +11,7 @@ from posetools.core.dataset import Dataset, Visibility
 from posetools.imaging.drawing import Style, beside, draw_instances
 from posetools.labeling.sheet import contact_sheet, legend_of, readable_text, reduction
 from posetools.pairs.open import OpenPair
-from posetools.runtime.results import Detects, Estimates
+from posetools.runtime.results import AnyDetector, AnyEstimator
 
 _TITLE = "Labels, and what the two models predict on the same pictures"
 _NOTES = "left: labels", "right: predictions and their scores"
@@ -20,7 +20,7 @@ _NOTES = "left: labels", "right: predictions and their scores"
 def prediction_sheet(
     dataset: Dataset,
     images: Path,
-    pair: OpenPair[Detects, Estimates],
+    pair: OpenPair[AnyDetector, AnyEstimator],
     *,
     shown: int,
     columns: int,

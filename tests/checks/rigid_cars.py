@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from posetools.checks.rigid.fit import FOCAL, FOCAL_SD, HEIGHT, HEIGHT_SD, ROLL, SLOPE, Views
-from posetools.checks.rigid.template import Rigid, rigid
+from posetools.checks.rigid.template import Body, rigid
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import load_skeleton
 
@@ -14,7 +14,7 @@ LONGEST = 640.0
 NEAREST = 0.05
 
 
-def car8() -> Rigid:
+def car8() -> Body:
     template = rigid(CAR8)
     assert template is not None
     return template
@@ -68,7 +68,7 @@ def camera_axes(one: Floats) -> Floats:
     return axes
 
 
-def shape_of(template: Rigid, one: Floats) -> Floats:
+def shape_of(template: Body, one: Floats) -> Floats:
     """Return (K, 3): the object's points."""
     return np.array(
         [
@@ -78,7 +78,7 @@ def shape_of(template: Rigid, one: Floats) -> Floats:
     )
 
 
-def pixels_of(template: Rigid, one: Floats) -> Floats:
+def pixels_of(template: Body, one: Floats) -> Floats:
     """Return (2, K): where the points are seen, in pixels from the picture's middle."""
     (u, v), s, f = one[3:5], np.exp(one[5]), np.exp(one[6])
     seen = []
@@ -96,7 +96,7 @@ def camera_place(one: Floats) -> Floats:
     return place
 
 
-def facing_of(template: Rigid, one: Floats) -> Floats:
+def facing_of(template: Body, one: Floats) -> Floats:
     """Return (K,): the cosine between the way to the camera and the face that faces it most."""
     facing = []
     for point, faces in zip(shape_of(template, one), template.on_face, strict=True):
@@ -111,7 +111,7 @@ def spread_of_height(one: Floats) -> float:
     return float(np.hypot(HEIGHT_SD, SLOPE * np.exp(one[6]) / np.exp(one[5])))
 
 
-def residuals(template: Rigid, views: Views, row: int, one: Floats, spread: float) -> Floats:
+def residuals(template: Body, views: Views, row: int, one: Floats, spread: float) -> Floats:
     """Return all whose squares are summed: points, shape, roll, focal length, and a camera that is too low."""
     labelled = views.visibility[row] > 0
     points = ((pixels_of(template, one) - views.points[row]) / views.sigma[row])[:, labelled]
@@ -120,7 +120,7 @@ def residuals(template: Rigid, views: Views, row: int, one: Floats, spread: floa
     return np.concatenate([points.ravel(), one[7:], [one[2] / ROLL, focal, low]])
 
 
-def views_of(template: Rigid, every: Floats, *, sigma: float = 2.0, longest: float = LONGEST) -> Views:
+def views_of(template: Body, every: Floats, *, sigma: float = 2.0, longest: float = LONGEST) -> Views:
     """Return (N,) views without any error; points that face the camera are visible, the others hidden."""
     points = np.array([pixels_of(template, one) for one in every])
     visibility = np.array([np.where(facing_of(template, one) > 0, 2.0, 1.0) for one in every])

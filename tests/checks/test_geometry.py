@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from benchmarks.geometry import KINDS, Cars, plant, sample_cars, score
-from posetools.checks.rigid.fit import Views, _Seen, _start, _system, fit
+from posetools.checks.rigid.fit import Views, _SeenObjects, _start, _system, fit
 from posetools.checks.rigid.geometry import Geometry, check_geometry, geometry_note, study
-from posetools.checks.rigid.template import Rigid, rigid
+from posetools.checks.rigid.template import Body, rigid
 from posetools.checks.structure import SoundObjects, sound_objects
 from posetools.core.findings import Finding
 from posetools.core.geometry import Floats
@@ -22,14 +22,14 @@ from posetools.core.skeleton import Skeleton, dump_skeleton, load_skeleton, read
 from posetools.errors import InputError
 from posetools.formats.coco.table import table_from
 from posetools.formats.coco.write import category_entry
-from posetools.synth.sample import FULL
+from posetools.synth.sample import FULL_VARIETY
 
 CAR8 = load_skeleton("car8")
 SIZE = (640, 480)
 MIRRORED = np.array(CAR8.flip_indices)
 
 
-def _template() -> Rigid:
+def _template() -> Body:
     template = rigid(CAR8)
     assert template is not None
     return template
@@ -40,7 +40,7 @@ TEMPLATE = _template()
 
 @cache
 def _cars() -> Cars:
-    return sample_cars(77, 300, FULL, SIZE)
+    return sample_cars(77, 300, FULL_VARIETY, SIZE)
 
 
 def _objects(cars: Cars, skeleton: Skeleton = CAR8) -> SoundObjects:
@@ -232,7 +232,7 @@ def test_the_derivatives_are_those_of_the_sum_of_squares() -> None:
     )
     at = _start(TEMPLATE, views)
     at += np.random.default_rng(0).normal(0.0, 0.05, at.shape)
-    level = _Seen(TEMPLATE, at).height()[0] == 0
+    level = _SeenObjects(TEMPLATE, at).height()[0] == 0
     assert level.sum() > 200
     _, gradient, matrix = _system(TEMPLATE, views, at)
     for i in range(at.shape[1]):

@@ -9,19 +9,19 @@ import pytest
 
 from posetools.checks.rigid import fit as geometry_fit
 from posetools.checks.rigid.fit import (
-    EDGE,
+    FACING_EDGE,
     HIDDEN_BEFORE,
     VISIBLE_BEHIND,
     Fits,
     Views,
     _minimise,
-    _Seen,
+    _SeenObjects,
     _start,
     _surprise,
     _system,
     fit,
 )
-from posetools.checks.rigid.template import Rigid
+from posetools.checks.rigid.template import Body
 from posetools.core.geometry import Floats
 from tests.checks.rigid_cars import (
     MODES,
@@ -54,7 +54,7 @@ def _labelled(every: Floats, seed: int = 3) -> Views:
 
 
 def test_points_are_seen_where_a_pinhole_camera_sees_them() -> None:
-    seen = _Seen(TEMPLATE, EVERY)
+    seen = _SeenObjects(TEMPLATE, EVERY)
     np.testing.assert_allclose(seen.axes, [camera_axes(one) for one in EVERY], atol=1e-12)
     np.testing.assert_allclose(seen.pixels, [pixels_of(TEMPLATE, one) for one in EVERY], atol=1e-9)
     np.testing.assert_allclose(seen.facing(TEMPLATE), [facing_of(TEMPLATE, one) for one in EVERY], atol=1e-12)
@@ -62,19 +62,19 @@ def test_points_are_seen_where_a_pinhole_camera_sees_them() -> None:
 
 def test_what_lies_behind_the_camera_is_kept_before_it() -> None:
     near = parameters(scale=900.0, focal=400.0)[None]
-    assert (_Seen(TEMPLATE, near).depth == 0.05).any()
-    np.testing.assert_allclose(_Seen(TEMPLATE, near).pixels[0], pixels_of(TEMPLATE, near[0]), atol=1e-9)
+    assert (_SeenObjects(TEMPLATE, near).depth == 0.05).any()
+    np.testing.assert_allclose(_SeenObjects(TEMPLATE, near).pixels[0], pixels_of(TEMPLATE, near[0]), atol=1e-9)
 
 
 def test_a_point_on_no_face_is_seen_from_everywhere() -> None:
     template = replace(TEMPLATE, on_face=TEMPLATE.on_face & (np.arange(8) != 2)[:, None], everywhere=np.arange(8) == 2)
-    facing = _Seen(template, EVERY).facing(template)
+    facing = _SeenObjects(template, EVERY).facing(template)
     assert facing[:, 2].tolist() == [1.0] * len(EVERY)
     np.testing.assert_allclose(facing, [facing_of(template, one) for one in EVERY], atol=1e-12)
 
 
 def test_the_camera_may_be_low_where_it_is_far_away() -> None:
-    low, _ = _Seen(TEMPLATE, EVERY).height()
+    low, _ = _SeenObjects(TEMPLATE, EVERY).height()
     expected = [max((geometry_fit.HEIGHT - camera_place(one)[2]) / spread_of_height(one), 0.0) for one in EVERY]
     np.testing.assert_allclose(low, expected, atol=1e-9)
     assert (low[: len(HIGH)] == 0).any()
@@ -108,7 +108,7 @@ def test_sums_gradients_and_matrices_are_those_of_the_residuals() -> None:
 
 def test_how_low_the_camera_is_changes_with_scale_and_focal_length() -> None:
     """Against the height times what is known of it, in the units that the fit uses: shares of the distance."""
-    low, change = _Seen(TEMPLATE, LOW).height()
+    low, change = _SeenObjects(TEMPLATE, LOW).height()
     assert (low > 0).all()
     for row, one in enumerate(LOW):
 
@@ -119,7 +119,7 @@ def test_how_low_the_camera_is_changes_with_scale_and_focal_length() -> None:
         steps = 1e-6 * np.eye(len(one))[:7]
         expected = [(lack(one + step) - lack(one - step)) / 2e-6 / spread for step in steps]
         np.testing.assert_allclose(change[row], expected, rtol=1e-5, atol=1e-7)
-    assert not _Seen(TEMPLATE, parameters(down=0.5)[None]).height()[1].any()
+    assert not _SeenObjects(TEMPLATE, parameters(down=0.5)[None]).height()[1].any()
 
 
 def test_an_affine_fit_of_a_flat_object_far_away_is_all_but_right() -> None:
@@ -208,19 +208,19 @@ def test_what_a_fit_says_of_points_and_of_visibility() -> None:
         squares = [float(((pixels[:, k] - views.points[row, :, k]) ** 2).sum()) for k in range(8) if seen[k] > 0]
         assert fits.rms[row] == pytest.approx(np.sqrt(np.mean(squares)))
         facing = facing_of(TEMPLATE, one)
-        assert fits.turned_away[row] == sum(seen[k] == 2 and facing[k] < -EDGE for k in range(8))
+        assert fits.turned_away[row] == sum(seen[k] == 2 and facing[k] < -FACING_EDGE for k in range(8))
         surprise = sum(_surprise_of(float(facing[k]), int(seen[k])) for k in range(8))
         assert fits.misfit[row] == pytest.approx(sums[row] + surprise)
         np.testing.assert_allclose(fits.projected[row], pixels, atol=1e-9)
     assert fits.turned_away.any()
     # Sides that are all but seen edge on are not turned away.
     edge = np.array([facing_of(TEMPLATE, one) for one in found])
-    assert ((np.abs(edge) < EDGE) & (views.visibility == 2)).any()
+    assert ((np.abs(edge) < FACING_EDGE) & (views.visibility == 2)).any()
 
 
 def _surprise_of(facing: float, visibility: int) -> float:
     """Return it of one point: a visible point behind and a hidden one before are unlikely, with a soft edge between."""
-    before = 1 / (1 + np.exp(-facing / EDGE))
+    before = 1 / (1 + np.exp(-facing / FACING_EDGE))
     visible = before * (1 - HIDDEN_BEFORE) + (1 - before) * VISIBLE_BEHIND
     likeliest = {1: 1 - VISIBLE_BEHIND, 2: 1 - HIDDEN_BEFORE}
     likely = {1: 1 - visible, 2: visible}
@@ -258,7 +258,7 @@ def test_hidden_points_on_no_face_say_nothing() -> None:
 def test_parts_of_very_many_views_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     views = _labelled(EVERY[:7])
     whole = fit(TEMPLATE, views)
-    monkeypatch.setattr(geometry_fit, "_AT_ONCE", 3)
+    monkeypatch.setattr(geometry_fit, "_FITS_AT_ONCE", 3)
     parts = fit(TEMPLATE, views)
     for field in Fits.__slots__:
         np.testing.assert_allclose(getattr(parts, field), getattr(whole, field), rtol=1e-6, atol=1e-6)
@@ -293,7 +293,7 @@ def test_views_are_taken_renamed_and_left_out() -> None:
 
 
 def test_a_template_without_modes_is_fitted_too() -> None:
-    stiff: Rigid = replace(TEMPLATE, modes=np.zeros((0, 8, 3)))
+    stiff: Body = replace(TEMPLATE, modes=np.zeros((0, 8, 3)))
     every = HIGH[:, :7].copy()
     every[:, 6] = np.log(704.0)
     every[:, 2] = 0

@@ -121,7 +121,7 @@ def _cost(trials: _Trials, at: int, column: int, fits: Fits, rarity: float) -> f
 def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
     """Each fit is made anew, and each rarity written down as it is explained: one in so many."""
     views, diagonal, plain, trials = _tried(_planted(), visibility)
-    margin, exchanges = geometry._MARGIN, TEMPLATE.exchanges
+    margin, exchanges = geometry._MISTAKE_MARGIN, TEMPLATE.exchanges
     assert trials.suspects.tolist() == np.flatnonzero(plain.misfit > 2 * np.log(40) + margin).tolist()
     assert {0, 1, 2, 3, 4, 6, 7, 8, 9} <= set(trials.suspects.tolist())
     assert trials.totals.shape == (len(trials.suspects), len(exchanges) + 8)
@@ -139,7 +139,7 @@ def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
         anywhere = 2 * np.log(60 * 0.3 * diagonal[row] ** 2 / (2 * np.pi * views.sigma[row] ** 2))
         fits_of_points = []
         for k in range(8):
-            if best > geometry._GOOD and views.visibility[row, k] > 0 and plain.misfit[row] > anywhere + margin:
+            if best > geometry._GOOD_FIT and views.visibility[row, k] > 0 and plain.misfit[row] > anywhere + margin:
                 fits = fit(TEMPLATE, view.without(k), visibility=visibility)
                 fits_of_points.append(float(fits.misfit[0]))
                 expected = _cost(trials, at, len(exchanges) + k, fits, anywhere)
@@ -151,7 +151,7 @@ def test_a_mistake_costs_its_misfit_and_its_rarity(visibility: bool) -> None:
             if exchange.pair is not None:
                 both = all(views.visibility[row, k] > 0 for k in exchange.pair)
                 expected = np.inf
-                if best > geometry._GOOD and both and plain.misfit[row] > 2 * np.log(500) + margin:
+                if best > geometry._GOOD_FIT and both and plain.misfit[row] > 2 * np.log(500) + margin:
                     fits = fit(TEMPLATE, view.renamed(exchange.order), visibility=visibility)
                     expected = _cost(trials, at, column, fits, 2 * np.log(500))
                 assert trials.totals[at, column] == pytest.approx(expected, abs=1e-3)
@@ -194,7 +194,7 @@ def test_parts_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> Non
         keypoints[i] = keypoints[i][MIRRORED]
     keypoints[10, 2, :2] += [25.0, -70.0]
     whole = studied(keypoints)
-    monkeypatch.setattr(geometry, "_CHUNK", 5)
+    monkeypatch.setattr(geometry, "_VIEW_CHUNK", 5)
     told: list[tuple[str, int, int]] = []
     sizes = np.tile(SIZE, (len(keypoints), 1))
     parts = study(TEMPLATE, keypoints, BOXES, sizes, lambda *step: told.append(step))
@@ -263,7 +263,7 @@ def test_how_exactly_a_set_is_labelled_is_told_by_ten_objects() -> None:
 
 def test_coarse_labels_fit_as_usual_once_the_noise_is_known() -> None:
     found = studied(_noisy(12.0))
-    assert np.median(found.misfit) < 2 * geometry._USUAL
+    assert np.median(found.misfit) < 2 * geometry._USUAL_MISFIT
     assert found.explanations == ()
 
 
@@ -274,7 +274,7 @@ def test_the_noise_is_just_so_large_that_the_median_object_fits_as_usual() -> No
     def median(factor: float) -> float:
         return float(np.median(fit(TEMPLATE, replace(views, sigma=views.sigma * factor), visibility=False).misfit))
 
-    assert median(noise) < geometry._USUAL < median(noise / 1.2)
+    assert median(noise) < geometry._USUAL_MISFIT < median(noise / 1.2)
 
 
 def test_objects_with_hidden_corners_do_not_say_how_exactly_a_set_is_labelled() -> None:
@@ -471,7 +471,7 @@ def _wins(totals: list[float], plain: float = 100.0) -> list[tuple[int, int]]:
 
 
 def test_a_mistake_wins_by_a_margin_over_none_and_over_all_others() -> None:
-    margin = geometry._MARGIN
+    margin = geometry._MISTAKE_MARGIN
     assert _wins([50.0]) == [(0, 0)]
     assert _wins([50.0], plain=50.0 + margin) == []
     assert _wins([50.0], plain=50.1 + margin) == [(0, 0)]

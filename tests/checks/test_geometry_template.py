@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from posetools.checks.rigid.template import Rigid, _seen_together, rigid
+from posetools.checks.rigid.template import Body, _seen_together, rigid
 from posetools.core.skeleton import Skeleton, load_skeleton
 from tests.checks.rigid_cars import CAR8, car8
 
 
-def _other(**template: Any) -> Rigid:
+def _other(**template: Any) -> Body:
     document = CAR8.model_dump()
     document["template"] |= template
     other = rigid(Skeleton.model_validate(document))

@@ -148,7 +148,7 @@ class TestWithImagehash:
             "val": {f"v{name}": picture for name, picture in changed(scene(2)).items()},
         }
         whole = found(tmp_path, pictures)
-        monkeypatch.setattr(near, "_PAIRS", 15)
+        monkeypatch.setattr(near, "_PAIRS_AT_ONCE", 15)
         assert found(tmp_path, pictures) == whole
         assert len(whole) == 7
 
@@ -191,8 +191,8 @@ class TestWithImagehash:
             "categories": [],
         }
         listed, _ = check_names({"train": table_from(document, Path("train_coco.json"))})
-        monkeypatch.setattr(near, "_BATCH", 2)
-        monkeypatch.setattr(near, "_PAIRS", 4)
+        monkeypatch.setattr(near, "_PICTURE_BATCH", 2)
+        monkeypatch.setattr(near, "_PAIRS_AT_ONCE", 4)
         told: list[tuple[str, int, int]] = []
         assert list(check_near(listed, tmp_path, lambda *step: told.append(step))) == []
         assert told == [

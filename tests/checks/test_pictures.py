@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from posetools.checks import pictures
-from posetools.checks.pictures import Listed, check_names, check_pictures
+from posetools.checks.pictures import ListedPicture, check_names, check_pictures
 from posetools.core.findings import Finding
 from posetools.formats.coco.table import CocoTable, table_from
 from posetools.progress import silent
@@ -251,7 +251,7 @@ def test_large_pictures_that_differ_at_their_end_only(folder: Path) -> None:
 
 
 def test_a_listed_picture_makes_findings_of_its_own() -> None:
-    listed = Listed("val", table("val", ["a.jpg", "b.jpg"], 7), 1, "b.jpg")
+    listed = ListedPicture("val", table("val", ["a.jpg", "b.jpg"], 7), 1, "b.jpg")
     assert listed.finding("E121", "the message", "the hint") == Finding(
         "E121", "val_coco.json", "images[1] (id 8, b.jpg)", "the message", "the hint"
     )

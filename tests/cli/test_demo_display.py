@@ -11,7 +11,7 @@ import pytest
 from posetools.cli.demo import print_result
 from posetools.evaluation.metrics import PCK_THRESHOLDS, BoxScores, KeypointScores, OksScores, PointScores
 from posetools.evaluation.scoring import PoseScores
-from posetools.workflow.demo import DemoResult, Plan
+from posetools.workflow.demo import DemoResult, TrainingPlan
 from tests.reporting import planted_report
 
 
@@ -26,7 +26,7 @@ def _result(ap50: float, pck: float, *, enough: int) -> DemoResult:
         det=planted_report("best.pth", "det", boxes=_all(BoxScores, ap50)),
         pose=planted_report("best.pth", "pose", labelled=scores),
         seconds={"render": 3.0},
-        plans={"det": Plan(1, enough=enough), "pose": Plan(1, enough=enough)},
+        plans={"det": TrainingPlan(1, enough=enough), "pose": TrainingPlan(1, enough=enough)},
         iterations={"det": 44, "pose": 60},
         files={Path("demo/results.json"): "all numbers"},
     )

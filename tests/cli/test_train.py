@@ -17,7 +17,7 @@ from rich.console import Console
 from posetools.cli.train import split_arguments
 from posetools.cli.train_display import BarDisplay, PlainDisplay, TrainBar
 from posetools.errors import RequestError
-from posetools.mm.evaluations import Best
+from posetools.mm.evaluations import BestEvaluation
 from posetools.training.hooks import TrainStatus
 from tests.cli.run import run
 
@@ -33,7 +33,7 @@ STATUS = TrainStatus(
     lr=4e-4,
     rate=2.0,
     metrics={"coco/AP": 0.3125, "coco/AP (L)": None},
-    best=Best("coco/AP", 0.4025, epoch=2, since=1),
+    best=BestEvaluation("coco/AP", 0.4025, epoch=2, since=1),
 )
 NUMBERS = "loss 1.235  AP 0.312  best 0.403 (epoch 2)  2.00 it/s  lr 0.0004"
 

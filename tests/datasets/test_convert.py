@@ -385,7 +385,7 @@ def test_a_source_is_walked_once_whoever_asks_for_its_files(tmp_path: Path, monk
     walked: list[Path] = []
     real = walking._walk
 
-    def watched(folder: Path) -> list[walking.Folder]:
+    def watched(folder: Path) -> list[walking.FolderEntries]:
         walked.append(folder)
         return real(folder)
 

@@ -11,7 +11,7 @@ import pytest
 from posetools.core.dataset import Dataset
 from posetools.core.geometry import Floats, box_area
 from posetools.core.skeleton import load_skeleton
-from posetools.evaluation.coco import RECALLS, Evaluation, Kind, Predictions, evaluate_coco, oks_of
+from posetools.evaluation.coco import RECALLS, Evaluation, EvaluationKind, Predictions, evaluate_coco, oks_of
 from posetools.evaluation.metrics import BoxScores, OksScores, box_scores, oks_scores
 from tests.build import make_dataset
 from tests.coco_cases import STATS, peer_evaluation, peer_stats, random_predictions, random_truth
@@ -31,7 +31,7 @@ def case(seed: int) -> tuple[Dataset, Predictions, Floats]:
 
 
 def ours(
-    truth: Dataset, predicted: Predictions, kind: Kind, sigmas: Floats, *, use_area: bool = True
+    truth: Dataset, predicted: Predictions, kind: EvaluationKind, sigmas: Floats, *, use_area: bool = True
 ) -> list[float | None]:
     # What xtcocotools takes for an object's area when it is told not to use the labelled one.
     areas = truth.areas if use_area else box_area(truth.boxes) * 0.53
@@ -47,7 +47,7 @@ def assert_same(got: list[float | None], expected: list[float | None]) -> None:
 
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])
 @pytest.mark.parametrize("seed", range(CASES))
-def test_numbers_are_those_of_pycocotools(seed: int, kind: Kind) -> None:
+def test_numbers_are_those_of_pycocotools(seed: int, kind: EvaluationKind) -> None:
     truth, predicted, sigmas = case(seed)
     assert_same(ours(truth, predicted, kind, sigmas), peer_stats("pycocotools", truth, predicted, kind, sigmas))
 
@@ -75,7 +75,7 @@ def test_the_random_sets_have_what_they_are_for() -> None:
 
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])
 @pytest.mark.parametrize("seed", [2, 8, 10, 14, 20, 26])
-def test_curves_and_matches_are_those_of_pycocotools(seed: int, kind: Kind) -> None:
+def test_curves_and_matches_are_those_of_pycocotools(seed: int, kind: EvaluationKind) -> None:
     truth, predicted, sigmas = case(seed)
     evaluation = evaluate_coco(truth, predicted, kind, sigmas=sigmas.tolist())
     theirs = peer_evaluation("pycocotools", truth, predicted, kind, sigmas)
@@ -93,7 +93,7 @@ def test_curves_and_matches_are_those_of_pycocotools(seed: int, kind: Kind) -> N
 
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])
 @pytest.mark.parametrize("seed", range(1, 30, 4))
-def test_matches_agree_with_each_other(seed: int, kind: Kind) -> None:
+def test_matches_agree_with_each_other(seed: int, kind: EvaluationKind) -> None:
     truth, predicted, sigmas = case(seed)
     evaluation = evaluate_coco(truth, predicted, kind, sigmas=sigmas.tolist())
     for found, taken, counted, precision, recall in zip(

@@ -14,7 +14,7 @@ from posetools.core.dataset import Dataset
 from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.diagnosis import ERROR_KINDS, Diagnosis, diagnose
 from posetools.evaluation.diagnosis.match import POINT_KINDS, PointKind, oks_with, partners
-from posetools.evaluation.diagnosis.mend import LABELS
+from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.metrics import oks_scores
 from tests.build import make_dataset
 from tests.diagnosing import CAR8, Planted, cars, disc, one_car, only_picture, shifted_by
@@ -64,7 +64,7 @@ def test_what_was_planted_is_found_and_is_all_that_is_found(kind: str) -> None:
     assert gain.alone > 0.005
     assert gain.alone == gain.in_order
     assert found.ap + gain.alone >= clean - 1e-3
-    assert any(line.startswith(f"{LABELS[kind]}: {found.counts[kind]} points (") for line in found.sentences())
+    assert any(line.startswith(f"{ERROR_NAMES[kind]}: {found.counts[kind]} points (") for line in found.sentences())
 
 
 @pytest.mark.parametrize("kind", ["duplicate", "background"])

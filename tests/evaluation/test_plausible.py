@@ -13,7 +13,7 @@ import pytest
 
 from posetools.core.dataset import Dataset, Image
 from posetools.core.geometry import Floats, box_area
-from posetools.evaluation.coco import Kind, Predictions, evaluate_coco
+from posetools.evaluation.coco import EvaluationKind, Predictions, evaluate_coco
 from posetools.evaluation.remarks import Remark, explain
 from tests.build import make_dataset
 
@@ -43,7 +43,9 @@ def predict(truth: Dataset, *, noise: float = 0.03, seed: int = 0) -> Prediction
 TRUTH = labels()
 
 
-def said(truth: Dataset, predicted: Predictions, kind: Kind = "keypoints", **more: Dataset) -> dict[str, Remark]:
+def said(
+    truth: Dataset, predicted: Predictions, kind: EvaluationKind = "keypoints", **more: Dataset
+) -> dict[str, Remark]:
     evaluation = evaluate_coco(truth, predicted, kind, sigmas=truth.skeleton.sigmas)
     return {one.code: one for one in explain(truth, predicted, evaluation, training=more.get("training"))}
 
@@ -55,7 +57,7 @@ def with_sigmas(truth: Dataset, sigma: float) -> Dataset:
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])
 @pytest.mark.parametrize("noise", [0.04, 0.08])
 @pytest.mark.parametrize("seed", range(5))
-def test_an_ordinary_model_gets_no_remark(kind: Kind, noise: float, seed: int) -> None:
+def test_an_ordinary_model_gets_no_remark(kind: EvaluationKind, noise: float, seed: int) -> None:
     truth = labels(seed=seed)
     assert said(truth, predict(truth, noise=noise, seed=seed), kind) == {}
 
@@ -166,7 +168,7 @@ def moved(change: Callable[[Floats], Floats]) -> Predictions:
     ],
     ids=["double", "quarter", "stretched", "shifted", "both", "fractions", "exchanged"],
 )
-def test_predictions_in_other_units(kind: Kind, change: Callable[[Floats], Floats], words: str) -> None:
+def test_predictions_in_other_units(kind: EvaluationKind, change: Callable[[Floats], Floats], words: str) -> None:
     found = said(TRUTH, moved(change), kind)
     assert list(found) == ["units"]
     text = found["units"].text
@@ -210,7 +212,7 @@ def test_boxes_that_are_all_too_small_though_most_are_found() -> None:
 
 
 @pytest.mark.parametrize("kind", ["bbox", "keypoints"])
-def test_labels_given_as_predictions(kind: Kind) -> None:
+def test_labels_given_as_predictions(kind: EvaluationKind) -> None:
     found = said(TRUTH, predict(TRUTH, noise=0.0), kind)
     assert found["copied"].text.startswith("80 of 80 objects are predicted exactly as they are labelled")
     assert found["copied"].hides

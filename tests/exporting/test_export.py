@@ -20,7 +20,7 @@ import pytest
 from posetools.core.skeleton import load_skeleton
 from posetools.errors import RequestError, RunError
 from posetools.exporting import export as export_module
-from posetools.exporting.export import Exporting, ExportRequest, export
+from posetools.exporting.export import ExportRequest, ExportResult, export
 from posetools.exporting.onnx import check_heads, det_network, export_det, export_pose, input_size_of, pose_network
 from posetools.exporting.quantise import decoding_nodes
 from posetools.files.disk import read_json, write_text
@@ -63,7 +63,7 @@ def pair(det_run: Run, pose_run: Run, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def made(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Exporting:
+def made(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
     return export(ExportRequest(pair=pair, out=tmp_path_factory.mktemp("made") / "cars.zip", bbox_thr=THR))
 
 
@@ -83,7 +83,7 @@ def member(bundle: Path, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["det.onnx", "pose.onnx"])
-def test_networks_are_sound_and_take_any_number_of_pictures(made: Exporting, name: str) -> None:
+def test_networks_are_sound_and_take_any_number_of_pictures(made: ExportResult, name: str) -> None:
     import onnx
     from onnxruntime import InferenceSession
 
@@ -114,7 +114,7 @@ def test_exporting_warns_of_nothing(detector: Detector, estimator: PoseEstimator
     assert [str(warning.message) for warning in caught] == []
 
 
-def test_the_manifest_says_what_the_configs_say(made: Exporting, pose_run: Run) -> None:
+def test_the_manifest_says_what_the_configs_say(made: ExportResult, pose_run: Run) -> None:
     manifest = Bundle.open(made.out).manifest
     assert manifest == made.manifest
     det, pose = manifest.det, manifest.pose
@@ -132,14 +132,14 @@ def test_the_manifest_says_what_the_configs_say(made: Exporting, pose_run: Run) 
     assert not any(name.startswith("bbox/") for name in manifest.metrics), "measured without --data"
 
 
-def test_all_differences_are_those_of_rounding(made: Exporting) -> None:
+def test_all_differences_are_those_of_rounding(made: ExportResult) -> None:
     assert made.parity.pictures == 2
     for row in made.parity.rows:
         assert row.compared > 0, row.what
         assert row.largest < 1e-3, row
 
 
-def test_samples_hold_what_the_bundle_finds(made: Exporting) -> None:
+def test_samples_hold_what_the_bundle_finds(made: ExportResult) -> None:
     bundle = Bundle.open(made.out)
     assert len(made.manifest.samples) == 2
     assert all(sample.boxes for sample in made.manifest.samples)
@@ -148,7 +148,7 @@ def test_samples_hold_what_the_bundle_finds(made: Exporting) -> None:
     assert [one.found for one in report.samples] == [len(sample.boxes) for sample in made.manifest.samples]
 
 
-def test_the_bundle_predicts_what_the_models_predict(made: Exporting, pair: Pair, tiny: Tiny) -> None:
+def test_the_bundle_predicts_what_the_models_predict(made: ExportResult, pair: Pair, tiny: Tiny) -> None:
     models = [(str(model.config), str(model.checkpoint)) for model in (pair.det, pair.pose)]
     stock = PosePipeline.from_configs(models[0], models[1], PipelineOptions(device="cpu", bbox_thr=THR))
     bundle = PosePipeline.from_bundle(made.out)
@@ -160,7 +160,7 @@ def test_the_bundle_predicts_what_the_models_predict(made: Exporting, pair: Pair
         np.testing.assert_allclose(ours.keypoint_scores, theirs.keypoint_scores, atol=1e-3)
 
 
-def test_a_bundle_runs_where_torch_and_openmmlab_are_not(made: Exporting) -> None:
+def test_a_bundle_runs_where_torch_and_openmmlab_are_not(made: ExportResult) -> None:
     program = (
         "import sys\n"
         "for name in ('torch', 'torchvision', 'mmcv', 'mmengine', 'mmdet', 'mmpose', 'onnx', 'xtcocotools'):\n"
@@ -176,7 +176,7 @@ def test_a_bundle_runs_where_torch_and_openmmlab_are_not(made: Exporting) -> Non
     assert done.stdout.strip() == "True", done.stderr
 
 
-def test_the_flip_test_is_that_of_mmpose(pair: Pair, made: Exporting, tmp_path: Path) -> None:
+def test_the_flip_test_is_that_of_mmpose(pair: Pair, made: ExportResult, tmp_path: Path) -> None:
     flipped = export(ExportRequest(pair=pair, out=tmp_path / "flip.zip", flip_test=True, samples=0))
     stock = PoseEstimator(pair.pose.config, pair.pose.checkpoint, flip_test=True)
     picture = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
@@ -204,7 +204,7 @@ def test_networks_that_differ_are_not_written(
 
 @pytest.mark.parametrize(("name", "row"), [("det.onnx", "dets"), ("pose.onnx", "simcc")])
 def test_one_changed_weight_is_found(
-    made: Exporting, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, row: str
+    made: ExportResult, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, row: str
 ) -> None:
     import onnx
     from onnx import numpy_helper
@@ -258,7 +258,7 @@ def test_int8_is_a_third_of_the_size_at_most(pair: Pair, tmp_path: Path) -> None
     assert 0 < _largest_score_difference(small, pair) < 0.2
 
 
-def _largest_score_difference(made: Exporting, pair: Pair) -> float:
+def _largest_score_difference(made: ExportResult, pair: Pair) -> float:
     """Return by how much keypoint scores differ from PyTorch's, in parts of the largest score."""
     picture = np.random.default_rng(4).integers(0, 255, (80, 96, 3), dtype=np.uint8)
     boxes = [np.array([[10.0, 5, 70, 60], [0, 0, 96, 80]])]
@@ -337,7 +337,7 @@ def test_int8_needs_labels(pair: Pair, tmp_path: Path) -> None:
     assert not out.parent.exists()
 
 
-def test_a_bundle_is_replaced_only_when_asked(pair: Pair, made: Exporting, tmp_path: Path) -> None:
+def test_a_bundle_is_replaced_only_when_asked(pair: Pair, made: ExportResult, tmp_path: Path) -> None:
     out = tmp_path / "cars.zip"
     shutil.copyfile(made.out, out)
     with pytest.raises(RequestError, match=r"cars.zip: exists\n  --overwrite replaces it"):
@@ -439,7 +439,7 @@ def test_other_heads_are_refused_by_name(
         check_heads(*both)
 
 
-def test_the_estimator_of_a_bundle_is_named_as_such(made: Exporting) -> None:
+def test_the_estimator_of_a_bundle_is_named_as_such(made: ExportResult) -> None:
     assert isinstance(Bundle.open(made.out).models("cpu")[1], OnnxEstimator)
     assert made.manifest.made_by.startswith("posetools ")
     assert "onnxruntime " in made.manifest.made_by

@@ -21,7 +21,7 @@ import pytest
 from posetools import __version__
 from posetools.core.skeleton import load_skeleton, read_skeleton
 from posetools.errors import InputError, OutputError, RequestError
-from posetools.exporting.publish import Published, publish
+from posetools.exporting.publish import PublishResult, publish
 from posetools.mm.checkpoint import load_checkpoint
 from posetools.mm.inference import Detector, PoseEstimator
 from posetools.mm.run_log import read_run
@@ -39,12 +39,12 @@ def picture() -> npt.NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="module")
-def det(det_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Published:
+def det(det_run: Run, tmp_path_factory: pytest.TempPathFactory) -> PublishResult:
     return publish(det_run.checkpoint, tmp_path_factory.mktemp("published") / "new" / "cars-rtmdet.pth")
 
 
 @pytest.fixture(scope="module")
-def pose(pose_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Published:
+def pose(pose_run: Run, tmp_path_factory: pytest.TempPathFactory) -> PublishResult:
     return publish(pose_run.checkpoint, tmp_path_factory.mktemp("published") / "cars-rtmpose.pth")
 
 
@@ -62,7 +62,7 @@ def save(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_the_file_is_named_by_its_content_and_small(det_run: Run, det: Published) -> None:
+def test_the_file_is_named_by_its_content_and_small(det_run: Run, det: PublishResult) -> None:
     content = det.path.read_bytes()
     assert det.path.name == f"cars-rtmdet-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     assert det.sha256 == hashlib.sha256(content).hexdigest()
@@ -74,7 +74,7 @@ def test_the_file_is_named_by_its_content_and_small(det_run: Run, det: Published
     assert (det.stage, det.averaged, det.config) == ("det", True, det_run.work_dir / det_run.config.name)
 
 
-def test_torch_alone_loads_it_and_finds_plain_values_only(det: Published, pose: Published) -> None:
+def test_torch_alone_loads_it_and_finds_plain_values_only(det: PublishResult, pose: PublishResult) -> None:
     # A process of its own: this one has allowed what mmengine's checkpoints hold.
     program = """
 import sys, torch
@@ -100,7 +100,7 @@ assert "mmengine" not in sys.modules
     subprocess.run([sys.executable, "-c", program, str(det.path), str(pose.path)], check=True)
 
 
-def test_it_says_what_belongs_to_the_weights(pose_run: Run, pose: Published, tmp_path: Path) -> None:
+def test_it_says_what_belongs_to_the_weights(pose_run: Run, pose: PublishResult, tmp_path: Path) -> None:
     original = load_checkpoint(pose_run.checkpoint)["meta"]
     meta = load_checkpoint(pose.path)["meta"]
     assert meta == pose.meta
@@ -135,7 +135,7 @@ def test_of_another_checkpoint_of_the_run_it_has_no_metrics(pose_run: Run, tmp_p
     assert "coco/AP was 0.000 at all 2 evaluations" in note
 
 
-def test_the_averages_are_kept(det_run: Run, det: Published) -> None:
+def test_the_averages_are_kept(det_run: Run, det: PublishResult) -> None:
     import torch
 
     original, published = load_checkpoint(det_run.checkpoint), load_checkpoint(det.path)["state_dict"]
@@ -159,7 +159,7 @@ def test_which_of_the_two_are_the_averages(tmp_path: Path) -> None:
     assert done.averaged
 
 
-def test_every_weight_and_the_versions_of_the_modules_are_the_originals(pose_run: Run, pose: Published) -> None:
+def test_every_weight_and_the_versions_of_the_modules_are_the_originals(pose_run: Run, pose: PublishResult) -> None:
     import torch
 
     original, published = (load_checkpoint(path)["state_dict"] for path in (pose_run.checkpoint, pose.path))
@@ -168,7 +168,7 @@ def test_every_weight_and_the_versions_of_the_modules_are_the_originals(pose_run
     assert published._metadata == dict(original._metadata)
 
 
-def test_a_detector_predicts_the_same_bits(det_run: Run, det: Published) -> None:
+def test_a_detector_predicts_the_same_bits(det_run: Run, det: PublishResult) -> None:
     from mmdet.apis import inference_detector, init_detector
 
     ours = [Detector(det_run.config, path)([picture()])[0] for path in (det_run.checkpoint, det.path)]
@@ -182,7 +182,7 @@ def test_a_detector_predicts_the_same_bits(det_run: Run, det: Published) -> None
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-def test_a_pose_estimator_predicts_the_same_bits(pose_run: Run, pose: Published) -> None:
+def test_a_pose_estimator_predicts_the_same_bits(pose_run: Run, pose: PublishResult) -> None:
     from mmpose.apis import inference_topdown, init_model
 
     both = (pose_run.checkpoint, pose.path)
@@ -210,7 +210,7 @@ def drawn_by_mmpose(model: Any, sample: Any) -> npt.NDArray[np.uint8]:
     return drawn
 
 
-def test_the_same_checkpoint_gives_the_same_bytes(pose_run: Run, pose: Published, tmp_path: Path) -> None:
+def test_the_same_checkpoint_gives_the_same_bytes(pose_run: Run, pose: PublishResult, tmp_path: Path) -> None:
     # Of another process, another name and another time; publishing the published changes nothing either.
     program = (
         "import sys; from pathlib import Path; from posetools.exporting.publish import publish;"
@@ -363,7 +363,7 @@ def test_a_part_of_a_tensor_does_not_bring_the_whole_and_shared_ones_stay_shared
 
 
 def test_on_the_command_line_and_evaluated_with_the_config_in_it(
-    pose_run: Run, pose: Published, tmp_path: Path
+    pose_run: Run, pose: PublishResult, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.pth"
     done = run("publish", pose_run.checkpoint, "--out", out)

@@ -15,7 +15,7 @@ import pytest
 
 from posetools.core.findings import Finding
 from posetools.core.skeleton import load_skeleton
-from posetools.formats.joined import Repeated, joined
+from posetools.formats.joined import RepeatedFinding, joined
 from tests.build import make_dataset, make_picture
 from tests.cli.run import Done, run
 from tests.converting import write_source, written
@@ -282,7 +282,9 @@ def test_nothing_but_what_is_left_out_says_so() -> None:
 
 
 def test_findings_of_a_kind_come_from_other_processes() -> None:
-    found = [Repeated("W324", f"{name}.json", "shapes[1]", "x for y (2)", what="x for y", number=2) for name in "abc"]
+    found = [
+        RepeatedFinding("W324", f"{name}.json", "shapes[1]", "x for y (2)", what="x for y", number=2) for name in "abc"
+    ]
     other = Finding("W322", "x.jpg", "", "the picture must be named")
     (kept, one) = joined(pickle.loads(pickle.dumps([*found, other])))
     assert kept == other

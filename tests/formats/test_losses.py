@@ -13,7 +13,7 @@ import pytest
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.skeleton import load_skeleton
 from posetools.formats import FORMATS
-from posetools.formats.entry import Part
+from posetools.formats.entry import DatasetPart
 from posetools.formats.losses import TITLES, losses
 from posetools.formats.options import ReadOptions
 from tests.build import make_dataset
@@ -21,7 +21,7 @@ from tests.cli.run import run
 
 WRITTEN = [name for name, each in FORMATS.items() if each.write is not None]
 SIGMA = 0.0837
-OF_DATA: tuple[Part, ...] = ("splits", "boxes", "occluded", "areas", "names")
+OF_DATA: tuple[DatasetPart, ...] = ("splits", "boxes", "occluded", "areas", "names")
 SPLITS = ("train", "val", "test")
 
 

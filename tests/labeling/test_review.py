@@ -18,7 +18,7 @@ from posetools.core.dataset import Image
 from posetools.core.folder import IMAGES, ann_file
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton, load_skeleton
-from posetools.datasets.shown import Labelled
+from posetools.datasets.shown import LabeledImage
 from posetools.errors import InputError, RequestError
 from posetools.formats.coco.write import write_split
 from posetools.formats.options import ReadOptions
@@ -54,13 +54,13 @@ def found(
     return PicturePredictions("a.jpg", boxes, np.full(n, scores), points, np.full((n, 8), point_scores))
 
 
-def labelled(boxes: Floats = BOX, points: Floats = POINTS, visibility: float = 2.0) -> Labelled:
+def labelled(boxes: Floats = BOX, points: Floats = POINTS, visibility: float = 2.0) -> LabeledImage:
     seen = np.full((len(points), 8, 1), visibility)
-    return Labelled(Image("a.jpg", 200, 200), boxes, np.concatenate([points, seen], axis=2), ())
+    return LabeledImage(Image("a.jpg", 200, 200), boxes, np.concatenate([points, seen], axis=2), ())
 
 
 def material(
-    labels: Sequence[Labelled | None], predictions: Sequence[PicturePredictions | None], skeleton: Skeleton
+    labels: Sequence[LabeledImage | None], predictions: Sequence[PicturePredictions | None], skeleton: Skeleton
 ) -> Candidates:
     pairs = zip(labels, predictions, strict=True)
     size = next((one.image for one in labels if one), Image("a.jpg", 200, 200)).size
@@ -118,7 +118,7 @@ def test_geometry_counts_what_fits_no_car() -> None:
     row = rows.start
     boxes, points = read.boxes[row : row + 1], read.keypoints[row : row + 1].copy()
     sides = boxes[0, 2:] - boxes[0, :2]
-    clean = Labelled(image, boxes, points.copy(), ())
+    clean = LabeledImage(image, boxes, points.copy(), ())
     points[0, 3, 0] += 0.2 * float(np.hypot(*sides))
     moved = found(boxes, points[:, :, :2])
     few = replace(moved, keypoint_scores=np.array([[0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1]]))

@@ -13,7 +13,7 @@ import pytest
 
 from posetools.mm import probes
 from posetools.mm.doctor import as_document, examine
-from posetools.mm.environment import STACK, Check, Kind, Probe, StackFacts, Versions, release
+from posetools.mm.environment import STACK, Check, Probe, StackFacts, StackKind, Versions, release
 
 SYNC = "uv sync --inexact --extra train"
 
@@ -311,7 +311,7 @@ def test_the_commands_fit_the_environment() -> None:
     own = replace(facts, uv=".tools/uv/bin/uv", prefix="/home/me/.venv")
     assert named(own, "numpy").fix == ".tools/uv/bin/uv sync --inexact --extra train"
     assert named(own, "one mmcv").fix.startswith(".tools/uv/bin/uv pip uninstall --python /home/me/.venv mmcv-lite && ")
-    fixes: dict[Kind, str] = {
+    fixes: dict[StackKind, str] = {
         "oldest": "rm -rf .venv-oldest && make install-oldest",
         "other": "make install, in a checkout of posetools, and use its .venv/bin/posetools",
     }

@@ -21,7 +21,7 @@ from posetools.evaluation.report import Report, Subject
 from posetools.evaluation.run import measure
 from posetools.pages.charts import Dot
 from posetools.pages.evaluation.cases import BACKGROUND, NUMBER, ShownCase, kinds_of, worst_cases
-from posetools.pages.evaluation.charts import CELLS, Line, dot_chart, keypoint_bars, line_chart, offset_counts
+from posetools.pages.evaluation.charts import GRID, ChartLine, dot_chart, keypoint_bars, line_chart, offset_counts
 from posetools.pages.evaluation.page import write_report
 from posetools.synth.dataset import render_set
 from tests.oracle import Oracle
@@ -136,7 +136,7 @@ def test_hostile_names_are_text(cars: Dataset, tmp_path: Path) -> None:
     assert f"{HOSTILE} and so on" in page.text
     assert "<script>alert" not in page.source
     assert "alert" not in {key for _, attributes in page.elements for key in attributes}
-    hostile = str(line_chart([Line(HOSTILE, 0, np.zeros(2), np.ones(2))], label=HOSTILE, x=HOSTILE, y=HOSTILE))
+    hostile = str(line_chart([ChartLine(HOSTILE, 0, np.zeros(2), np.ones(2))], label=HOSTILE, x=HOSTILE, y=HOSTILE))
     hostile += str(keypoint_bars({HOSTILE: [0.5]}, [HOSTILE], label=HOSTILE, x=HOSTILE))
     hostile += str(dot_chart([Dot(0.5, 0.5, HOSTILE, HOSTILE)], [(0.5, HOSTILE)], label=HOSTILE, x=HOSTILE, y=HOSTILE))
     assert "<script" not in hostile
@@ -215,13 +215,13 @@ def test_offsets_are_counted_about_the_label() -> None:
     offsets = np.array([[0.0, 0.0], [0.24, 0.0], [0.0, -0.24], [0.3, 0.0], [np.nan, 0.0]])
     counts = offset_counts(offsets)
     assert counts.sum() == 3
-    middle = CELLS // 2
-    assert np.argwhere(counts).tolist() == [[0, middle], [middle, middle], [middle, CELLS - 1]]
+    middle = GRID // 2
+    assert np.argwhere(counts).tolist() == [[0, middle], [middle, middle], [middle, GRID - 1]]
 
 
 def test_a_line_has_gaps_where_there_is_nothing() -> None:
     y = np.array([1.0, np.nan, 0.5, 0.25])
     (path,) = re.findall(
-        r'd="([^"]*)"', str(line_chart([Line("a", 0, np.linspace(0, 1, 4), y)], label="t", x="x", y="y"))
+        r'd="([^"]*)"', str(line_chart([ChartLine("a", 0, np.linspace(0, 1, 4), y)], label="t", x="x", y="y"))
     )
     assert (path.count("M"), path.count("L")) == (2, 1)

@@ -20,7 +20,7 @@ from posetools.checks.validate import validate
 from posetools.core.findings import Finding
 from posetools.errors import RequestError
 from posetools.pages.cutouts import region_of
-from posetools.pages.validation.charts import CELLS, EDGE, figures_of
+from posetools.pages.validation.charts import BOX_EDGE, BOX_GRID, figures_of
 from posetools.pages.validation.crops import Cropper
 from posetools.pages.validation.page import SHOWN_PER_CODE, write_report
 from tests.coco_sample import edit, write_sample
@@ -272,9 +272,9 @@ def test_figures_count_every_labelled_point_in_its_cell(cars: Path) -> None:
     figures = figures_of({"train": material.objects["train"]}, material.skeleton)
     names = material.skeleton.names
     assert [figures.keypoints[name]["train"] for name in names[:4]] == [(0, 0, 1), (0, 1, 0), (0, 0, 1), (1, 0, 0)]
-    corner = int(CELLS * EDGE / (1 + 2 * EDGE))
+    corner = int(BOX_GRID * BOX_EDGE / (1 + 2 * BOX_EDGE))
     assert np.argwhere(figures.places[names[0]]).tolist() == [[corner, corner]]
-    assert np.argwhere(figures.places[names[1]]).tolist() == [[CELLS - corner, CELLS // 2]]
+    assert np.argwhere(figures.places[names[1]]).tolist() == [[BOX_GRID - corner, BOX_GRID // 2]]
     assert figures.places[names[2]].sum() == 0
     for histogram in figures.histograms:
         assert sum(histogram.counts["train"]) == 1

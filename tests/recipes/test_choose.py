@@ -12,7 +12,7 @@ from posetools.recipes.choose import choose
 from posetools.recipes.facts import DataFacts, Shapes, SplitFacts
 from posetools.recipes.machine import GIB, Gpu, Machine
 from posetools.recipes.options import DetOptions, PoseOptions, RecipeOptions
-from posetools.recipes.recipe import Because, Choice, Measured, Recipe, cpu_seconds
+from posetools.recipes.recipe import Choice, Measurement, Recipe, Ruling, cpu_seconds
 
 CAR8 = load_skeleton("car8")
 CPU, A10, H200 = Machine(2), Machine(16, (Gpu("A10", 24 * GIB),)), Machine(16, (Gpu("H200", 139 * GIB),))
@@ -46,7 +46,7 @@ def facts(
 def recipe(
     data: DataFacts | None = None,
     machine: Machine = A10,
-    measured: dict[Stage, Measured] | None = None,
+    measured: dict[Stage, Measurement] | None = None,
     **options: Any,
 ) -> Recipe:
     return choose(RecipeOptions.model_validate(options), data or facts(), machine, CAR8, measured)
@@ -122,10 +122,10 @@ def test_a_small_set_gets_small_batches_on_a_cpu(objects: int, batch: int) -> No
 
 
 def test_a_measured_batch_wins_over_the_estimate_and_no_gpu_is_said() -> None:
-    seen: dict[Stage, Measured] = {"det": Measured(batch=64, batch_note="measured (64: 18.0 GiB)")}
+    seen: dict[Stage, Measurement] = {"det": Measurement(batch=64, batch_note="measured (64: 18.0 GiB)")}
     found = recipe(measured=seen, det={"batch_size": "auto"}).det
     assert (found.batch_size, found.because["batch_size"].reason) == (64, "measured (64: 18.0 GiB)")
-    none: dict[Stage, Measured] = {"det": Measured(batch_note="auto measures on a GPU, and there is none here")}
+    none: dict[Stage, Measurement] = {"det": Measurement(batch_note="auto measures on a GPU, and there is none here")}
     found = recipe(machine=CPU, measured=none, det={"batch_size": "auto"}).det
     assert found.batch_size == 8
     assert "auto measures on a GPU, and there is none here" in found.because["batch_size"].reason
@@ -164,9 +164,9 @@ def test_the_estimate_is_what_was_measured() -> None:
 
 
 def test_stated_minutes_and_measured_seconds_give_the_epochs() -> None:
-    seen: dict[Stage, Measured] = {
-        "det": Measured(seconds=2.0, seconds_batch=8, start_up=300),
-        "pose": Measured(seconds=1.0, seconds_batch=32),
+    seen: dict[Stage, Measurement] = {
+        "det": Measurement(seconds=2.0, seconds_batch=8, start_up=300),
+        "pose": Measurement(seconds=1.0, seconds_batch=32),
     }
     options: dict[str, Any] = {"det": {"batch_size": 8}, "pose": {"batch_size": 16}}
     found = recipe(facts(800, 1600), CPU, seen, minutes=40, **options)
@@ -190,7 +190,7 @@ def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
                 assert (said.repeat, said.epochs) == (free.repeat, epochs)
                 if epochs == free.epochs:
                     assert said.because["iterations"] == free.because["iterations"]
-    assert recipe(facts(36, 60), CPU, det={"epochs": 30}).det.because["iterations"] == Because(
+    assert recipe(facts(36, 60), CPU, det={"epochs": 30}).det.because["iterations"] == Ruling(
         30 * 27, "30 epochs of 27: 36 pictures, 6 times an epoch"
     )
     # Fifty times through 36 pictures is not the time for mosaics, which a RepeatDataset could not leave.
@@ -200,7 +200,7 @@ def test_an_epoch_is_the_same_whether_their_number_is_stated_or_not() -> None:
 def test_evaluations_take_their_part_of_short_minutes_and_no_more() -> None:
     options: dict[str, Any] = {"minutes": 5, "det": {"size": "tiny"}, "pose": {"size": "t"}}
     for each, most in ((0.1, 20), (1.5, 5), (3.0, 2), (30.0, 2)):
-        measured = Measured(seconds=0.4, seconds_batch=8, start_up=10, epoch_start=0.2, evaluation=each)
+        measured = Measurement(seconds=0.4, seconds_batch=8, start_up=10, epoch_start=0.2, evaluation=each)
         found = recipe(facts(36, 60), CPU, {"det": measured}, **options).det
         count = -(-found.epochs // found.val_interval)
         assert 1 <= count <= most

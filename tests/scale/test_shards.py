@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from posetools.progress import silent
-from posetools.scale.shards import Here, Processes, cut, run_shards
+from posetools.scale.shards import OwnProcess, Processes, cut, run_shards
 
 WAITS = """
 import sys
@@ -32,8 +32,8 @@ def double(shard: Sequence[int]) -> list[int]:
     return [2 * number for number in shard]
 
 
-@pytest.mark.parametrize("engine", [Here(), Processes(2)])
-def test_the_whole_is_known_before_the_first_is_done(engine: Here | Processes) -> None:
+@pytest.mark.parametrize("engine", [OwnProcess(), Processes(2)])
+def test_the_whole_is_known_before_the_first_is_done(engine: OwnProcess | Processes) -> None:
     told: list[tuple[str, int, int]] = []
     listed = []
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from posetools.core.skeleton import Skeleton
 from posetools.synth.camera import Camera
-from posetools.synth.car import RGB, Car, Mesh
-from posetools.synth.picture import Rendered, _rendered, _seen
+from posetools.synth.car import Car, LinearRGB, Mesh
+from posetools.synth.picture import RenderedPicture, _rendered, _seen
 from posetools.synth.sample import sample_car
 from posetools.synth.scene import Finish, Ground, Light, PlacedCar, Scene
 
@@ -20,8 +20,8 @@ def make_car(seed: int = 0) -> Car:
 
 def make_scene(
     *cars: PlacedCar,
-    position: RGB = (0.0, 12.0, 1.5),
-    target: RGB = (0.0, 0.0, 0.7),
+    position: LinearRGB = (0.0, 12.0, 1.5),
+    target: LinearRGB = (0.0, 0.0, 0.7),
     roll: float = 0.0,
     focal: float = 500.0,
     things: tuple[Mesh, ...] = (),
@@ -55,6 +55,6 @@ def make_scene(
     )
 
 
-def render_scene(scene: Scene, skeleton: Skeleton) -> Rendered:
+def render_scene(scene: Scene, skeleton: Skeleton) -> RenderedPicture:
     """Return the picture of a scene, and the labels of all its cars, which must be in it, before the camera."""
     return _rendered(scene, *_seen(scene), skeleton)

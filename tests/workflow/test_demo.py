@@ -74,7 +74,7 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     det_half, pose_half = replace(module.QUICK.det, share=0.5), replace(module.QUICK.pose, share=0.5)
     settings = replace(module.QUICK, timed_iterations=2, det=det_half, pose=pose_half)
     request = module.DemoRequest(out=tmp_path, minutes=0.2, settings=settings)
-    run = module._Run(request, Steps())
+    run = module._DemoRun(request, Steps())
     run.render()
     run.convert()
     pair = run.config()
@@ -100,13 +100,13 @@ def test_timing_chooses_the_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_time_that_is_too_short_for_an_epoch_takes_a_part_of_it(
     iterations: float, epochs: int, samples: int | None
 ) -> None:
-    from posetools.workflow.demo import Plan, plan_training
+    from posetools.workflow.demo import TrainingPlan, plan_training
 
     plan = plan_training(iterations, samples=78, batch_size=8)
     # Each of the 78 samples seen 600 times.
-    assert plan == Plan(epochs, samples, enough=5850)
+    assert plan == TrainingPlan(epochs, samples, enough=5850)
     assert plan.cfg_options == (() if samples is None else (f"train_dataloader.dataset.indices={samples}",))
-    assert plan_training(0.1, samples=5, batch_size=8) == Plan(1, enough=375)
+    assert plan_training(0.1, samples=5, batch_size=8) == TrainingPlan(1, enough=375)
 
 
 def test_nothing_is_written_for_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from posetools.errors import RequestError
-from posetools.workflow.demo_folder import RESULTS, claim_folder
+from posetools.workflow.demo_folder import DEMO_RESULTS, claim_folder
 
 
 def _claimed(out: Path) -> bool:
     names = [path.name for path in out.iterdir()]
-    record = json.loads((out / RESULTS).read_text())
-    return names == [RESULTS] and record == {"made_by": "posetools demo", "finished": False}
+    record = json.loads((out / DEMO_RESULTS).read_text())
+    return names == [DEMO_RESULTS] and record == {"made_by": "posetools demo", "finished": False}
 
 
 def test_new_and_empty_folders_are_taken(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_an_earlier_demo_is_replaced(tmp_path: Path) -> None:
 def test_a_folder_that_no_demo_made_is_left_alone(tmp_path: Path, record: str | None) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     if record is not None:
-        (tmp_path / RESULTS).write_text(record)
+        (tmp_path / DEMO_RESULTS).write_text(record)
     for overwrite in (False, True):
         with pytest.raises(RequestError) as error:
             claim_folder(tmp_path, overwrite=overwrite)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from posetools.checks.rigid.template import Rigid
+from posetools.checks.rigid.template import Body
 from posetools.core.geometry import Bools, Floats, Ints
 
 # How cameras are held: the roll's standard deviation.
@@ -38,16 +38,16 @@ SLOPE = 0.03
 # before it), are this likely; between the two lies a soft edge, in the cosine of the angle.
 VISIBLE_BEHIND = 0.02
 HIDDEN_BEFORE = 0.15
-EDGE = 0.05
+FACING_EDGE = 0.05
 
 # Parameters before those of the shape: a, e, r, u, v, log s, log f.
 _CAMERA = 7
-_STEPS = 12
+_FIT_STEPS = 12
 _ENOUGH = 0.05
 _MOST_TURN = 0.5
-_NEAREST = 0.05
+_NEAREST_DEPTH = 0.05
 # So many objects at once stay in the processor's caches.
-_AT_ONCE = 512
+_FITS_AT_ONCE = 512
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -107,7 +107,7 @@ class Fits:
     projected: Floats
 
 
-def fit(rigid: Rigid, views: Views, *, visibility: bool = True) -> Fits:
+def fit(rigid: Body, views: Views, *, visibility: bool = True) -> Fits:
     """Return the fit of every view.
 
     Args:
@@ -115,25 +115,25 @@ def fit(rigid: Rigid, views: Views, *, visibility: bool = True) -> Fits:
         views: what to; four labelled points each are the least that a fit means anything for.
         visibility: whether which points are visible counts.
     """
-    if len(views) > _AT_ONCE:
-        parts = [slice(start, start + _AT_ONCE) for start in range(0, len(views), _AT_ONCE)]
+    if len(views) > _FITS_AT_ONCE:
+        parts = [slice(start, start + _FITS_AT_ONCE) for start in range(0, len(views), _FITS_AT_ONCE)]
         fits = [fit(rigid, views.take(part), visibility=visibility) for part in parts]
         return Fits(*(np.concatenate([getattr(one, field) for one in fits]) for field in Fits.__slots__))
     parameters, misfit = _minimise(rigid, views)
-    seen = _Seen(rigid, parameters)
+    seen = _SeenObjects(rigid, parameters)
     distances = ((seen.pixels - views.points) ** 2).sum(axis=1) * (views.visibility > 0)
     rms = np.sqrt(distances.sum(axis=1) / np.maximum((views.visibility > 0).sum(axis=1), 1))
     facing = seen.facing(rigid)
     if visibility:
         # What lies on no face says nothing by being hidden.
         misfit = misfit + _surprise(facing, np.where(rigid.everywhere, 0.0, views.visibility))
-    turned_away = ((facing < -EDGE) & (views.visibility == 2)).sum(axis=1)
+    turned_away = ((facing < -FACING_EDGE) & (views.visibility == 2)).sum(axis=1)
     return Fits(misfit, rms, turned_away, seen.pixels)
 
 
 def _surprise(facing: Floats, visibility: Floats) -> Floats:
     """Return (N,) how unlikely the visibilities are, as twice a negative log likelihood, 0 for the likeliest."""
-    toward = 1.0 / (1.0 + np.exp(-facing / EDGE))
+    toward = 1.0 / (1.0 + np.exp(-facing / FACING_EDGE))
     visible = VISIBLE_BEHIND + (1 - HIDDEN_BEFORE - VISIBLE_BEHIND) * toward
     of_visible = np.log(visible / (1 - HIDDEN_BEFORE))
     of_hidden = np.log((1 - visible) / (1 - VISIBLE_BEHIND))
@@ -141,10 +141,10 @@ def _surprise(facing: Floats, visibility: Floats) -> Floats:
     return surprise
 
 
-class _Seen:
+class _SeenObjects:
     """N objects as their cameras see them, with all that derivatives need of it."""
 
-    def __init__(self, rigid: Rigid, parameters: Floats) -> None:
+    def __init__(self, rigid: Body, parameters: Floats) -> None:
         a, e, r, u, v, log_s, log_f = parameters[:, :_CAMERA].T
         self.cos_e, self.sin_e, self.cos_r, self.sin_r = np.cos(e), np.sin(e), np.cos(r), np.sin(r)
         self.shape = rigid.points + np.tensordot(parameters[:, _CAMERA:], rigid.modes, 1)
@@ -154,7 +154,7 @@ class _Seen:
         # (3, N, K): right, down and forward of the points.
         self.at = np.moveaxis(self.shape @ self.axes.transpose(0, 2, 1), 2, 0)
         # What comes too near to the camera is kept before it; such a fit is a bad one either way.
-        self.depth = np.maximum(1 + self.q[:, None] * self.at[2], _NEAREST)
+        self.depth = np.maximum(1 + self.q[:, None] * self.at[2], _NEAREST_DEPTH)
         scaled = self.s[:, None, None] * self.at[:2].transpose(1, 0, 2)
         self.pixels: Floats = (scaled + parameters[:, 3:5, None]) / self.depth[:, None]
 
@@ -167,7 +167,7 @@ class _Seen:
         cos, sin = self.cos_r[:, None], self.sin_r[:, None]
         return np.stack([cos * right + sin * down, cos * down - sin * right, forward], axis=1)
 
-    def derivatives(self, rigid: Rigid) -> Floats:
+    def derivatives(self, rigid: Body) -> Floats:
         """Return (N, P, 2, K): how the pixels change with each parameter."""
         x, y, z = self.at
         cos_e, sin_e, cos_r, sin_r = (part[:, None] for part in (self.cos_e, self.sin_e, self.cos_r, self.sin_r))
@@ -204,7 +204,7 @@ class _Seen:
         change[:, 6] = self.cos_e * aside - HEIGHT * self.q
         return low, change * ((low > 0) / sd)[:, None]
 
-    def facing(self, rigid: Rigid) -> Floats:
+    def facing(self, rigid: Body) -> Floats:
         """Return (N, K): the cosine between the way to the camera and the normal of the face that faces it most."""
         origin = np.stack([self.u / self.f, self.v / self.f, np.ones_like(self.u)], axis=1) / self.q[:, None]
         camera = -(origin[:, None] @ self.axes)
@@ -215,9 +215,9 @@ class _Seen:
         return facing
 
 
-def _system(rigid: Rigid, views: Views, parameters: Floats) -> tuple[Floats, Floats, Floats]:
+def _system(rigid: Body, views: Views, parameters: Floats) -> tuple[Floats, Floats, Floats]:
     """Return the sum of squares (N,), half its gradient (N, P), and its Gauss-Newton matrix (N, P, P)."""
-    seen = _Seen(rigid, parameters)
+    seen = _SeenObjects(rigid, parameters)
     weights = views.weights[:, None]
     rest = ((seen.pixels - views.points) * weights).reshape(len(views), 2 * weights.shape[2])
     slope = (seen.derivatives(rigid) * weights[:, None]).reshape(*parameters.shape, rest.shape[1])
@@ -237,13 +237,13 @@ def _system(rigid: Rigid, views: Views, parameters: Floats) -> tuple[Floats, Flo
     return (rest**2).sum(axis=1) + (precision * prior**2).sum(axis=1) + low**2, gradient, matrix
 
 
-def _minimise(rigid: Rigid, views: Views) -> tuple[Floats, Floats]:
+def _minimise(rigid: Body, views: Views) -> tuple[Floats, Floats]:
     """Return the best parameters (N, P) and their sums of squares (N,)."""
     parameters = _start(rigid, views)
     best, gradient, matrix = _system(rigid, views, parameters)
     damping, left = np.full(len(views), 1e-2), np.arange(len(views))
     diagonal = np.arange(parameters.shape[1])
-    for _ in range(_STEPS):
+    for _ in range(_FIT_STEPS):
         if not len(left):
             break
         damped = matrix.copy()
@@ -264,7 +264,7 @@ def _minimise(rigid: Rigid, views: Views) -> tuple[Floats, Floats]:
     return parameters, best
 
 
-def _start(rigid: Rigid, views: Views) -> Floats:
+def _start(rigid: Body, views: Views) -> Floats:
     """Return parameters to start from: an affine fit of the mean object's ground plan, taken for a level camera's.
 
     For a level camera the picture's x runs along one direction of the ground: the heading follows from it, and from how

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from posetools.checks.rigid.fit import Fits, Views, fit
-from posetools.checks.rigid.template import Exchange, Rigid, rigid
+from posetools.checks.rigid.template import Body, Exchange, rigid
 from posetools.checks.structure import SoundObjects
 from posetools.core.findings import Finding
 from posetools.core.geometry import Bools, Floats, Ints
@@ -45,15 +45,15 @@ LEAST_SHIFT = 0.1
 _ALL_EXCHANGED = 2 * np.log(40)
 _PAIR_EXCHANGED = 2 * np.log(500)
 _MISPLACED = 2 * np.log(60)
-_MARGIN = 3.0
+_MISTAKE_MARGIN = 3.0
 # Where a mistake leaves less misfit than this, less likely ones are not tried; where it leaves more than the second, it
 # explains nothing.
-_GOOD = 12.0
+_GOOD_FIT = 12.0
 _POOR = 30.0
 # The median misfit of cars that are labelled as exactly as assumed; the noise of a set is judged by so many objects.
-_USUAL = 6.0
-_JUDGED = (10, 200)
-_CHUNK = 8192
+_USUAL_MISFIT = 6.0
+_JUDGED_OBJECTS = (10, 200)
+_VIEW_CHUNK = 8192
 _CODES = {"sides": "W215", "ends": "W216", "neighbours": "W219"}
 TEMPLATE_CODES = frozenset({*_CODES.values(), "W217", "W218"})
 
@@ -129,7 +129,7 @@ def geometry_note(skeleton: Skeleton) -> tuple[str, ...]:
     return ()
 
 
-def study(template: Rigid, keypoints: Floats, boxes: Floats, sizes: Floats, progress: Progress = silent) -> Geometry:
+def study(template: Body, keypoints: Floats, boxes: Floats, sizes: Floats, progress: Progress = silent) -> Geometry:
     """Return what the fits of R objects say.
 
     Args:
@@ -155,21 +155,21 @@ def study(template: Rigid, keypoints: Floats, boxes: Floats, sizes: Floats, prog
     noise = _noise(template, views)
     views = replace(views, sigma=views.sigma * noise)
     misfit, explanations = np.full(len(keypoints), np.nan), list[Explanation]()
-    for start in range(0, len(rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for start in range(0, len(rows), _VIEW_CHUNK):
+        part = slice(start, start + _VIEW_CHUNK)
         fits, found = _explain(template, views.take(part), diagonal[rows[part]], hidden_used)
         misfit[rows[part]] = fits.misfit
         for one in found:
             place = one.place + middle[start + one.index]
             explanations.append(replace(one, index=int(rows[start + one.index]), place=place))
-        progress("fitting a rigid object", min(start + _CHUNK, len(rows)), len(rows))
+        progress("fitting a rigid object", min(start + _VIEW_CHUNK, len(rows)), len(rows))
     impossible = template.impossible(visibility == 2) & hidden_used
     return Geometry(misfit, tuple(explanations), impossible, noise, hidden_used)
 
 
-def _noise(template: Rigid, views: Views) -> float:
+def _noise(template: Body, views: Views) -> float:
     """Return the factor on sigma at which the median object, as labelled or with all names exchanged, fits as usual."""
-    least, most = _JUDGED
+    least, most = _JUDGED_OBJECTS
     full = np.flatnonzero((views.visibility > 0).sum(axis=1) >= min(LEAST_POINTS + 2, views.visibility.shape[1]))
     if len(full) < least:
         return 1.0
@@ -179,24 +179,24 @@ def _noise(template: Rigid, views: Views) -> float:
     for _ in range(4):
         scaled = replace(some, sigma=some.sigma * factor)
         misfits = fit(template, scaled, visibility=False).misfit
-        if np.median(misfits) >= _USUAL:
+        if np.median(misfits) >= _USUAL_MISFIT:
             # A set whose cars are all mirrored is not coarsely labelled.
             renamed = [fit(template, scaled.renamed(order), visibility=False).misfit for order in orders]
             misfits = np.min([misfits, *renamed], axis=0)
         median = float(np.median(misfits))
-        if median < _USUAL:
+        if median < _USUAL_MISFIT:
             break
-        factor *= float(np.sqrt(median / _USUAL)) * 1.05
+        factor *= float(np.sqrt(median / _USUAL_MISFIT)) * 1.05
     return factor
 
 
 class _Trials:
     """The fits of the suspects among some views under one mistake after another."""
 
-    def __init__(self, template: Rigid, views: Views, plain: Fits, visibility: bool) -> None:
+    def __init__(self, template: Body, views: Views, plain: Fits, visibility: bool) -> None:
         self.template, self.views, self._visibility = template, views, visibility
         # (S,) Where the labels fit better, no mistake can win.
-        self.suspects = np.flatnonzero(plain.misfit > _ALL_EXCHANGED + _MARGIN)
+        self.suspects = np.flatnonzero(plain.misfit > _ALL_EXCHANGED + _MISTAKE_MARGIN)
         self._plain = plain.misfit[self.suspects]
         # (S, H) misfit and rarity of each exchange, then of each point misplaced; infinite where it was not tried.
         self.totals = np.full((len(self.suspects), len(template.exchanges) + views.visibility.shape[1]), np.inf)
@@ -210,17 +210,17 @@ class _Trials:
             if exchange.pair is None:
                 self._exchange(column, exchange, _ALL_EXCHANGED)
         anywhere = _MISPLACED + 2 * np.log(0.3 * diagonal**2 / (2 * np.pi * self.views.sigma**2))
-        poor = self._best > _GOOD
+        poor = self._best > _GOOD_FIT
         for k in range(self.views.visibility.shape[1]):
             tried = poor & (self.views.visibility[self.suspects, k] > 0)
-            tried &= self._plain > anywhere[self.suspects] + _MARGIN
+            tried &= self._plain > anywhere[self.suspects] + _MISTAKE_MARGIN
             rows = self.suspects[tried]
             self._try(len(exchanges) + k, tried, self.views.take(rows).without(k), anywhere[rows])
-        poor = self._best > _GOOD
+        poor = self._best > _GOOD_FIT
         for column, exchange in exchanges:
             if exchange.pair is not None:
                 both = (self.views.visibility[self.suspects][:, list(exchange.pair)] > 0).all(axis=1)
-                tried = poor & both & (self._plain > _PAIR_EXCHANGED + _MARGIN)
+                tried = poor & both & (self._plain > _PAIR_EXCHANGED + _MISTAKE_MARGIN)
                 self._exchange(column, exchange, _PAIR_EXCHANGED, tried)
 
     def fit_of(self, row: int, column: int) -> tuple[Fits, int]:
@@ -239,7 +239,7 @@ class _Trials:
         self._best[tried] = np.minimum(self._best[tried], fits.misfit)
 
 
-def _explain(template: Rigid, views: Views, diagonal: Floats, visibility: bool) -> tuple[Fits, list[Explanation]]:
+def _explain(template: Body, views: Views, diagonal: Floats, visibility: bool) -> tuple[Fits, list[Explanation]]:
     """Return the fits of all views as labelled, and the explanations of some (places from the picture's middle)."""
     plain = fit(template, views, visibility=visibility)
     trials = _Trials(template, views, plain, visibility)
@@ -253,7 +253,7 @@ def _explain(template: Rigid, views: Views, diagonal: Floats, visibility: bool) 
     return plain, found
 
 
-def _winners(template: Rigid, totals: Floats, plain: Floats) -> Iterator[tuple[int, int]]:
+def _winners(template: Body, totals: Floats, plain: Floats) -> Iterator[tuple[int, int]]:
     """Yield (row, column) of the mistakes that explain a row better than none does and than all others do."""
     # All names exchanged, this way or that, is one mistake: the first of them stands for it.
     family = np.arange(totals.shape[1])
@@ -261,14 +261,14 @@ def _winners(template: Rigid, totals: Floats, plain: Floats) -> Iterator[tuple[i
         if exchange.pair is None and exchange.kind in ("sides", "ends"):
             family[column] = 0
     best = totals.argmin(axis=1)
-    for row in np.flatnonzero(totals.min(axis=1) + _MARGIN < plain):
+    for row in np.flatnonzero(totals.min(axis=1) + _MISTAKE_MARGIN < plain):
         column = int(best[row])
         others = totals[row, family != family[column]]
-        if others.min(initial=np.inf) - totals[row, column] > _MARGIN:
+        if others.min(initial=np.inf) - totals[row, column] > _MISTAKE_MARGIN:
             yield int(row), int(np.flatnonzero(family == 0)[0]) if family[column] == 0 else column
 
 
-def _explanation(template: Rigid, views: Views, plain: Fits, row: int, explained: tuple[int, Fits, int]) -> Explanation:
+def _explanation(template: Body, views: Views, plain: Fits, row: int, explained: tuple[int, Fits, int]) -> Explanation:
     column, fits, at = explained
     exchange = template.exchanges[column] if column < len(template.exchanges) else None
     point = -1 if exchange else column - len(template.exchanges)
@@ -297,7 +297,7 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
         return objects.finding("W217", one.index, message, hint, (name,))
     pair = [skeleton.names[k] for k in one.exchange.pair or ()]
     names = " and ".join(pair) or "the names"
-    exchanged = "the two exchanged" if pair else _ALL[one.exchange.kind]
+    exchanged = "the two exchanged" if pair else _EXCHANGES[one.exchange.kind]
     before, after = one.turned_away
     seen = f" and {before} visible on sides turned away" if before > after else ""
     kept = f" and {after}" if before > after else ""
@@ -305,15 +305,17 @@ def _finding(objects: SoundObjects, skeleton: Skeleton, one: Explanation) -> Fin
         f"{names} must be those of a rigid {skeleton.category.name}, got points {one.labelled:.1f} px (rms) off{seen} "
         f"as labelled, {one.explained:.1f} px{kept} with {exchanged}"
     )
-    return objects.finding(_CODES[one.exchange.kind], one.index, message, _HINTS[one.exchange.pair is None], pair)
+    return objects.finding(
+        _CODES[one.exchange.kind], one.index, message, _MISTAKE_HINTS[one.exchange.pair is None], pair
+    )
 
 
-_ALL = {
+_EXCHANGES = {
     "sides": "left and right exchanged, or front and rear",
     "ends": "front and rear exchanged",
     "neighbours": "all neighbours exchanged",
 }
-_HINTS = {
+_MISTAKE_HINTS = {
     True: "look at the picture: give left and right each other's names, or, when the front is where the rear is "
     "labelled, front and rear; both look the same to geometry",
     False: "look at the picture, and give the two points each other's names",

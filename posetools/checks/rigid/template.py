@@ -16,7 +16,7 @@ import numpy as np
 from posetools.core.geometry import Bools, Floats, Ints
 from posetools.core.skeleton import Skeleton, Template
 
-Kind = Literal["sides", "ends", "neighbours"]
+ExchangeKind = Literal["sides", "ends", "neighbours"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class Exchange:
         pair: the two that are exchanged, or None where all are.
     """
 
-    kind: Kind
+    kind: ExchangeKind
     order: Ints
     pair: tuple[int, int] | None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Rigid:
+class Body:
     """A rigid object with K keypoints, M modes and F faces.
 
     Attributes:
@@ -67,7 +67,7 @@ class Rigid:
         return ~possible
 
 
-def rigid(skeleton: Skeleton) -> Rigid | None:
+def rigid(skeleton: Skeleton) -> Body | None:
     """Return the skeleton's template as arrays, or None when it has none."""
     template = skeleton.template
     if template is None:
@@ -78,7 +78,7 @@ def rigid(skeleton: Skeleton) -> Rigid | None:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     on_face = np.array([[face.name in point.faces for face in template.faces] for point in ordered], dtype=np.bool_)
     on_face = on_face.reshape(len(ordered), len(template.faces))
-    return Rigid(
+    return Body(
         points=np.array([point.at for point in ordered], dtype=np.float64),
         modes=_modes(template, skeleton),
         normals=normals,
@@ -101,7 +101,7 @@ def _exchanges(template: Template, skeleton: Skeleton) -> Iterator[Exchange]:
     """Yield every exchange: all sides, all ends, all neighbours; then each pair of two."""
     everyone = np.arange(skeleton.num_keypoints)
     by_name = {point.name: point for point in template.points}
-    orders: dict[Kind, Ints] = {
+    orders: dict[ExchangeKind, Ints] = {
         "sides": np.array(skeleton.flip_indices),
         "ends": np.array([skeleton.index[by_name[name].opposite or name] for name in skeleton.names]),
         "neighbours": np.array([skeleton.index[by_name[name].neighbour or name] for name in skeleton.names]),

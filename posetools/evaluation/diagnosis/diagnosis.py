@@ -36,7 +36,7 @@ ERROR_KINDS = (*POINT_KINDS[1:], "duplicate", "background", "scores")
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class PoseCase:
     """One labelled object and what was predicted of it.
 
     Attributes:
@@ -74,9 +74,9 @@ class Diagnosis(LostAp):
     predictions: int
     object_counts: Mapping[str, int]
     by_keypoint: Mapping[str, Mapping[str, int]]
-    cases: tuple[Case, ...]
+    cases: tuple[PoseCase, ...]
 
-    def worst(self, number: int) -> tuple[Case, ...]:
+    def worst(self, number: int) -> tuple[PoseCase, ...]:
         """Return the cases with the lowest OKS, the worst first; of equal ones those with more wrong points."""
         wrong = [sum(kind not in (None, "good") for kind in case.kinds) for case in self.cases]
         order = sorted(range(len(self.cases)), key=lambda i: (self.cases[i].oks, -wrong[i]))
@@ -152,13 +152,13 @@ def diagnose(truth: Dataset, predicted: Predictions, *, boxes_are_labels: bool) 
     )
 
 
-def _cases(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints) -> tuple[Case, ...]:
+def _cases(truth: Dataset, predicted: Predictions, matches: Matches, kinds: Ints) -> tuple[PoseCase, ...]:
     rows = np.flatnonzero((kinds != NOT_LABELLED).any(axis=1))
     own = matches.predicted[rows]
     oks = np.zeros(len(rows))
     oks[own >= 0] = oks_with(truth, rows[own >= 0], predicted.keypoints[own[own >= 0]])
     return tuple(
-        Case(
+        PoseCase(
             image=int(truth.image_index[row]),
             row=int(row),
             predicted=int(own[i]),

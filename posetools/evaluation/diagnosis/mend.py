@@ -26,10 +26,10 @@ from posetools.evaluation.coco import Predictions
 from posetools.evaluation.diagnosis.match import Matches, Role
 
 # AP is shown with three digits: what changes none of them is not said.
-_SHOWN = 0.0005
+_LEAST_AP_SHOWN = 0.0005
 
 # What the kinds of errors are called for people.
-LABELS: Mapping[str, str] = {
+ERROR_NAMES: Mapping[str, str] = {
     "good": "good",
     "no_box": "no box",
     "box_shifted": "box shifted",
@@ -87,10 +87,10 @@ class LostAp:
     def sentences(self) -> tuple[str, ...]:
         """Return one sentence per kind of error that costs AP, the dearest first."""
         lines, ap = [], self.ap or 0.0
-        costly = {kind: gain.alone for kind, gain in self.gains.items() if gain.alone and gain.alone >= _SHOWN}
+        costly = {kind: gain.alone for kind, gain in self.gains.items() if gain.alone and gain.alone >= _LEAST_AP_SHOWN}
         for kind, alone in sorted(costly.items(), key=lambda one: -one[1]):
             amount = f"{self.amount(kind)}, " if kind in self.counts else ""
-            lines.append(f"{LABELS[kind]}: {amount}AP {ap:.3f} would be {ap + alone:.3f} without it")
+            lines.append(f"{ERROR_NAMES[kind]}: {amount}AP {ap:.3f} would be {ap + alone:.3f} without it")
         return tuple(lines)
 
 

@@ -22,8 +22,8 @@ from posetools.formats.plain_numbers import number_in
 _TINY = 0.1
 _IN_ONE_BOX = "a keypoint must be in exactly one box of the object's category"
 _IN_NO_BOX = f"{_IN_ONE_BOX}, got none"
-_EXPORT = "export with keypoints that belong to objects: from CVAT as 'CVAT for images 1.1'"
-_SHOWN = 6
+_EXPORT_KEYPOINTS = "export with keypoints that belong to objects: from CVAT as 'CVAT for images 1.1'"
+_SHOWN_NAMES = 6
 
 
 # x, y and visibility.
@@ -96,12 +96,12 @@ def _roles(categories: Sequence[Any], skeleton: Skeleton, options: ReadOptions) 
 
 def _told(points: Mapping[int, str], skeleton: Skeleton) -> Note:
     names = list(dict.fromkeys(points.values()))
-    listed = first_names(names, _SHOWN)
+    listed = first_names(names, _SHOWN_NAMES)
     message = f"keypoints were exported as objects of a category each: {len(names)} of the categories are {listed}"
     hint = (
         f"`posetools convert --keypoints-from categories` joins them, where each is in exactly one box of category "
         f"{skeleton.category.name!r} (with --one-object-per-image --box-from keypoints, where every image shows one "
-        f"object); else {_EXPORT}"
+        f"object); else {_EXPORT_KEYPOINTS}"
     )
     return "E127", "categories", message, hint
 
@@ -214,7 +214,7 @@ def _point(entry: Mapping[str, Any]) -> tuple[tuple[float, float], tuple[float, 
 def _problem(what: str, places: Sequence[str], skeleton: Skeleton) -> Note:
     listed = first_names(places, 3)
     message = f"{what}: {len(places)} of them ({listed})"
-    hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT}"
+    hint = f"draw boxes of category {skeleton.category.name!r}, or {_EXPORT_KEYPOINTS}"
     if what == _IN_NO_BOX:
         hint = f"--one-object-per-image --box-from keypoints, if every image shows one object; else {hint}"
     return "E127", places[0], message, hint

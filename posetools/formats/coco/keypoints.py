@@ -19,22 +19,22 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be, show_value
 from posetools.formats.coco.model import Note, drawn_box, raw_place
 from posetools.formats.coco.table import CocoTable
-from posetools.formats.coco.values import MARK
+from posetools.formats.coco.values import MISSING_MARK
 from posetools.formats.labels import is_category
 from posetools.formats.options import ReadOptions
 
 # Fractions are up to 1, and a little more for points that are outside.
 _EDGE = 1.5
-_SEEN = frozenset({0, 1, 2})
-_HINT = "takes every point as visible, and (0, 0) and negative numbers as not labeled"
-_SHOWN = 5
+_SEEN_VALUES = frozenset({0, 1, 2})
+_VISIBLE_HINT = "takes every point as visible, and (0, 0) and negative numbers as not labeled"
+_SHOWN_PLACES = 5
 _ORDERED = "the first of its names is that of the first keypoint in the file"
 
 
 def has_visibility(table: CocoTable) -> bool:
     """Return whether every third number of a file's keypoints is a visibility."""
     columns = table.annotations
-    return not (columns.lengths % 3).any() and bool(np.isin(columns.keypoints[2::3], tuple(_SEEN)).all())
+    return not (columns.lengths % 3).any() and bool(np.isin(columns.keypoints[2::3], tuple(_SEEN_VALUES)).all())
 
 
 def has_marks(table: CocoTable) -> bool:
@@ -43,7 +43,7 @@ def has_marks(table: CocoTable) -> bool:
     if (columns.lengths % 3).any():
         return False
     points = columns.keypoints.reshape(-1, 3)
-    return bool(((points[:, :2] == MARK).all(axis=1) & (points[:, 2] != 0)).any())
+    return bool(((points[:, :2] == MISSING_MARK).all(axis=1) & (points[:, 2] != 0)).any())
 
 
 def in_fractions(document: Mapping[str, Any]) -> tuple[Note, ...]:
@@ -85,7 +85,7 @@ def assume_visible(
     triples = {i: values for i, (values, number) in objects.items() if len(values) == 3 * number}
     given = [value for values in triples.values() for value in values[2::3] if value]
     # A wrong visibility here and there is a mistake of its own.
-    other = triples if 2 * sum(value not in _SEEN for value in given) > len(given) else {}
+    other = triples if 2 * sum(value not in _SEEN_VALUES for value in given) > len(given) else {}
     if not pairs and not other:
         return document, ()
     if not options.assume_visible:
@@ -96,7 +96,9 @@ def assume_visible(
             keypoints = _visible(values, size)
             annotations[i] = {**annotations[i], "keypoints": keypoints, "num_keypoints": keypoints[2::3].count(2)}
     message = f"keypoints of {len(pairs) + len(other)} objects have no visibility: labeled ones were taken as visible"
-    return {**document, "annotations": annotations}, (("W324", "annotations", message, f"--assume-visible {_HINT}"),)
+    return {**document, "annotations": annotations}, (
+        ("W324", "annotations", message, f"--assume-visible {_VISIBLE_HINT}"),
+    )
 
 
 def _numbers_of_keypoints(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> dict[int, int]:
@@ -147,13 +149,13 @@ def _refusals(annotations: Sequence[Any], pairs: Mapping[int, Any], other: Mappi
     ):
         if found:
             first = min(found)
-            wrong = [value for value in found[first][2::3] if value not in _SEEN] if code == "E107" else []
+            wrong = [value for value in found[first][2::3] if value not in _SEEN_VALUES] if code == "E107" else []
             example = f", such as {show_value(wrong[0])}" if wrong else ""
             place = raw_place("annotations", first, annotations[first])
             objects = f"{len(found)} objects, the first is {place}" if len(found) > 1 else place
             message = f"keypoints must be x, y and visibility (0, 1 or 2), got {got} in {objects}{example}"
             # Not of that object alone: none of the file is read.
-            notes.append((code, "annotations", message, f"--assume-visible {_HINT}"))
+            notes.append((code, "annotations", message, f"--assume-visible {_VISIBLE_HINT}"))
     return notes
 
 
@@ -232,7 +234,7 @@ def _are_numbered(names: Sequence[str]) -> bool:
 
 
 def _shown(names: Sequence[Any]) -> str:
-    return ", ".join(map(show_value, names[:_SHOWN])) + ", ..." * (len(names) > _SHOWN)
+    return ", ".join(map(show_value, names[:_SHOWN_PLACES])) + ", ..." * (len(names) > _SHOWN_PLACES)
 
 
 def _numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, int]]:
@@ -250,8 +252,8 @@ def _numbers_of_points(annotations: Sequence[Any]) -> Mapping[int, Mapping[int, 
 
 
 def _differing(place: str, numbers: Mapping[int, int]) -> Note:
-    listed = ", ".join(f"{number} in {count}" for number, count in sorted(numbers.items())[:_SHOWN])
-    more = ", ..." * (len(numbers) > _SHOWN)
+    listed = ", ".join(f"{number} in {count}" for number, count in sorted(numbers.items())[:_SHOWN_PLACES])
+    more = ", ..." * (len(numbers) > _SHOWN_PLACES)
     message = f"keypoints must be as many in every object where they have no names, got {listed} objects{more}"
     hint = "which point is which cannot be known: export with names, from CVAT with a skeleton, or label the rest again"
     return "E113", place, message, hint

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 # Any other visibility than these and 0 is an error (E107), which says nothing of the point.
-LABELED = (1, 2)
+LABELED_VALUES = (1, 2)
 MIN_AREA = 1
 # Columns are of 64 bits.
 MAX_ID = 2**63 - 1
@@ -34,16 +34,16 @@ Id = Annotated[int, Field(ge=0, le=MAX_ID)]
 Count = Annotated[int, Field(ge=0, le=MAX_ID)]
 Index = Annotated[int, Field(ge=0, lt=2**31)]
 # Strict tuples refuse the lists that JSON arrays become in Python; the numbers in them stay strict.
-Box = Annotated[tuple[Coordinate, Coordinate, Side, Side], Field(strict=False)]
+CocoBox = Annotated[tuple[Coordinate, Coordinate, Side, Side], Field(strict=False)]
 Edge = Annotated[tuple[Index, Index], Field(strict=False)]
 Edges = Annotated[tuple[Edge, ...], Field(strict=False)]
 
 
-class _Entry(BaseModel):
+class _CocoEntry(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="allow", allow_inf_nan=False)
 
 
-class CocoImage(_Entry):
+class CocoImage(_CocoEntry):
     """One picture."""
 
     id: Id
@@ -52,13 +52,13 @@ class CocoImage(_Entry):
     height: Annotated[Pixels, Field(description="of the upright picture, in pixels")]
 
 
-class CocoAnnotation(_Entry):
+class CocoAnnotation(_CocoEntry):
     """One object."""
 
     id: Id
     image_id: Id
     category_id: Id
-    bbox: Annotated[Box, Field(description="x, y, width, height in pixels")]
+    bbox: Annotated[CocoBox, Field(description="x, y, width, height in pixels")]
     area: Annotated[
         float, Field(gt=MIN_AREA, le=MAX_COORDINATE**2, description="in square pixels; OKS divides distances by it")
     ]
@@ -68,7 +68,7 @@ class CocoAnnotation(_Entry):
     segmentation: Any = None
 
 
-class CocoCategory(_Entry):
+class CocoCategory(_CocoEntry):
     """One category; that of the skeleton names its keypoints."""
 
     id: Id
@@ -78,7 +78,7 @@ class CocoCategory(_Entry):
     skeleton: Annotated[Edges | None, Field(description="the links as 1-based pairs of keypoints")] = None
 
 
-class CocoFile(_Entry):
+class CocoFile(_CocoEntry):
     """A COCO keypoint file."""
 
     info: dict[str, Any] | None = None
@@ -130,7 +130,7 @@ def is_coordinate(value: object) -> bool:
 
 
 # What each field must be; the models say the same to pydantic.
-_RULES: dict[tuple[str, str], str] = {
+_COCO_RULES: dict[tuple[str, str], str] = {
     ("images", "id"): "an integer of at least 0",
     ("images", "file_name"): "a path inside images/, as text",
     ("images", "width"): "an integer of at least 1 (pixels)",
@@ -185,7 +185,7 @@ EDGES_HINT = (
     "COCO's edges are 1-based; `posetools validate --fix` adds 1 to every index where a 0 shows that they are 0-based"
 )
 _REDRAW = "draw it again, or take the annotation out"
-_HINTS = {
+_CODE_HINTS = {
     "E101": "COCO's readers stop with a KeyError here, or drop the entry without a word",
     "E103": "JSON has no NaN and no infinity; label the object again, or take the annotation out",
     "E104": AREA_HINT,
@@ -255,7 +255,7 @@ def finding_from(
     else:
         message = must_be(name, rule, error["input"])
     message += f" (and {more} more of its numbers)" if more else ""
-    hint = _ID_HINT if code == "E102" and field.endswith("id") else _HINTS.get(code, "")
+    hint = _ID_HINT if code == "E102" and field.endswith("id") else _CODE_HINTS.get(code, "")
     if reading:
         hint = _READING_HINTS.get(code, hint)
     if field == "bbox" and ((reading and _box_can_be_made(found)) or (not reading and code == "E101")):
@@ -271,7 +271,7 @@ def _box_can_be_made(entry: object) -> bool:
     return (
         (not box or lacks_size(box))
         and isinstance(keypoints, list)
-        and any(seen in LABELED for seen in keypoints[2::3] if isinstance(seen, int | float))
+        and any(seen in LABELED_VALUES for seen in keypoints[2::3] if isinstance(seen, int | float))
     )
 
 
@@ -303,7 +303,7 @@ def _without_field(error: ErrorDetails, loc: tuple[int | str, ...], document: ob
 def _field_problem(error: ErrorDetails, loc: tuple[int | str, ...]) -> tuple[str, str, str]:
     """Return the code, the field's name with the index in it, and its rule."""
     of, kind, field = error["type"], str(loc[0]), str(loc[2])
-    whole, is_item = _RULES[kind, field], len(loc) > 3
+    whole, is_item = _COCO_RULES[kind, field], len(loc) > 3
     name = join_place(loc[2:])
     if of == "missing" and not is_item:
         return _MISSING_CODES.get(field, "E101"), field, whole

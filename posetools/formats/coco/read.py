@@ -22,9 +22,9 @@ from posetools.files.disk import read_json
 from posetools.files.urls import heads
 from posetools.formats.coco.flat import join_categories
 from posetools.formats.coco.keypoints import assume_visible, has_marks, has_visibility, in_fractions, name_keypoints
-from posetools.formats.coco.model import LABELED, CocoCategory, Note
-from posetools.formats.coco.repair import Prepared, prepare
-from posetools.formats.coco.sources import UNKNOWN_SIZE, Found, PictureLookup, TrustedPictures, split_of
+from posetools.formats.coco.model import LABELED_VALUES, CocoCategory, Note
+from posetools.formats.coco.repair import PreparedDocument, prepare
+from posetools.formats.coco.sources import UNKNOWN_SIZE, FoundPicture, PictureLookup, TrustedPictures, split_of
 from posetools.formats.coco.table import (
     LISTS,
     CocoTable,
@@ -34,7 +34,7 @@ from posetools.formats.coco.table import (
     unreadable_table,
 )
 from posetools.formats.coco.values import NOT_FOUND, plain_values
-from posetools.formats.joined import Repeated
+from posetools.formats.joined import RepeatedFinding
 from posetools.formats.labels import unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.shards import ImageSource, ShardReading
@@ -43,10 +43,10 @@ from posetools.scale.shards import SHARD, cut
 # What finds the pictures of a file.
 Lookup: TypeAlias = PictureLookup | TrustedPictures
 # Places that are listed in one finding.
-_SHOWN = 5
+_SHOWN_PLACES = 5
 
 
-class Columns(NamedTuple):
+class KeypointColumns(NamedTuple):
     """How a category's keypoints become the skeleton's.
 
     Attributes:
@@ -81,14 +81,14 @@ class Reading:
 
     table: CocoTable
     split: str | None
-    pictures: dict[int, Found] = field(default_factory=dict)
-    columns: dict[int, Columns] = field(default_factory=dict)
+    pictures: dict[int, FoundPicture] = field(default_factory=dict)
+    columns: dict[int, KeypointColumns] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     ignored_ids: frozenset[int] = frozenset()
     drop_crowds: bool = False
     broken: set[int] = field(default_factory=set)
-    measured: Mapping[int, Found | Finding] = field(default_factory=dict)
+    measured: Mapping[int, FoundPicture | Finding] = field(default_factory=dict)
 
     def add(self, code: str, place: str, message: str, hint: str = "") -> None:
         """Add a finding of this file."""
@@ -115,7 +115,7 @@ def read_file(path: Path, skeleton: Skeleton, options: ReadOptions, lookup: Look
         table = table_from(document, path)
         return Reading(table, None, findings=list(table.findings))
     strict = clean_table(document, path)
-    measured: dict[int, Found | Finding] = {}
+    measured: dict[int, FoundPicture | Finding] = {}
     taken: tuple[Note, ...] = ()
     original = document
     if strict is None or has_marks(strict):
@@ -185,7 +185,7 @@ def _leave_unlabeled(reading: Reading, document: Mapping[str, Any]) -> None:
 
 
 def _measure(
-    lookup: Lookup, measured: dict[int, Found | Finding], position: int, file_name: str, place: str
+    lookup: Lookup, measured: dict[int, FoundPicture | Finding], position: int, file_name: str, place: str
 ) -> tuple[int, int] | None:
     """Return the size in an image's header, and keep what was found; None when no image is opened."""
     found = measured[position] = lookup.find(file_name, UNKNOWN_SIZE, place)
@@ -213,7 +213,7 @@ def _has_same_entries(document: Mapping[str, Any], other: Mapping[str, Any]) -> 
     )
 
 
-def _take_refused(reading: Reading, prepared: Prepared) -> None:
+def _take_refused(reading: Reading, prepared: PreparedDocument) -> None:
     """Add what the models say of the file, but for the objects left out on purpose, and mark the images of the rest."""
     table = reading.table
     untold = {finding for at in prepared.left_out for finding in table.refused.get(at, ())}
@@ -224,7 +224,9 @@ def _take_refused(reading: Reading, prepared: Prepared) -> None:
         reading.broken |= {image} if isinstance(image, int) else set()
 
 
-def _columns(category: CocoCategory, place: str, skeleton: Skeleton, options: ReadOptions, reading: Reading) -> Columns:
+def _columns(
+    category: CocoCategory, place: str, skeleton: Skeleton, options: ReadOptions, reading: Reading
+) -> KeypointColumns:
     """Return how the file's keypoints map onto the skeleton's; names without a meaning become findings."""
     source: dict[int, int] = {}
     ignored: dict[int, str] = {}
@@ -246,7 +248,7 @@ def _columns(category: CocoCategory, place: str, skeleton: Skeleton, options: Re
             reading.add("E305", place, must_be(f"keypoints[{i}]", rule, label), hint)
         else:
             source[skeleton.index[name]] = i
-    return Columns(
+    return KeypointColumns(
         number=len(category.keypoints or ()),
         source=np.array(list(source.values()), dtype=np.int64),
         target=np.array(list(source), dtype=np.int64),
@@ -279,7 +281,7 @@ def _find_some(
         seen[number] = row
         width, height = images.sizes[row].tolist()
         found = reading.measured.get(int(images.position[row]))
-        if found is None or (isinstance(found, Found) and found.size != (width, height)):
+        if found is None or (isinstance(found, FoundPicture) and found.size != (width, height)):
             found = lookup.find(images.file_names[row], (width, height), place)
         if isinstance(found, Finding):
             reading.findings.append(found)
@@ -304,7 +306,7 @@ def _refuse_doubles(readings: Sequence[Reading]) -> None:
             files = " and ".join(sorted({str(r.table.path) for r, _ in entries}))
             place, what = reading.table.images.place(row), f"an image must be listed once, got several in {files}"
             message += f"; also at {', '.join(others)}"
-            reading.findings.append(Repeated("E313", str(reading.table.path), place, message, hint, what=what))
+            reading.findings.append(RepeatedFinding("E313", str(reading.table.path), place, message, hint, what=what))
             del reading.pictures[row]
 
 
@@ -369,7 +371,7 @@ def _keypoints(reading: Reading, skeleton: Skeleton) -> dict[int, Floats]:
         filled = np.flatnonzero(fits[rows])
         points[filled] = table.points(rows[filled], columns.number)
         for index, label in columns.ignored.items():
-            reading.ignored[label] += int(np.isin(points[:, index, 2], LABELED).sum())
+            reading.ignored[label] += int(np.isin(points[:, index, 2], LABELED_VALUES).sum())
         mapped = np.zeros((len(rows), skeleton.num_keypoints, 3))
         mapped[:, columns.target] = points[:, columns.source]
         stray += int(((mapped[:, :, 2] == 0) & (mapped[:, :, :2] != 0).any(axis=2)).sum())
@@ -395,7 +397,9 @@ def _lengths(reading: Reading, rows: Ints, number: int) -> None:
         places = [table.place(int(row)) for row in of_length]
         message = must_be("keypoints", rule, int(length))
         if len(places) > 1:
-            message += f" in {len(places)} objects: {', '.join(places[:_SHOWN])}" + ", ..." * (len(places) > _SHOWN)
+            message += f" in {len(places)} objects: {', '.join(places[:_SHOWN_PLACES])}" + ", ..." * (
+                len(places) > _SHOWN_PLACES
+            )
         reading.add("E106", places[0], message, "the category's keypoints say how many there are")
 
 

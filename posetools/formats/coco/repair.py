@@ -29,7 +29,7 @@ from posetools.core.place import Origin
 from posetools.core.skeleton import Skeleton
 from posetools.errors import show_value
 from posetools.formats.coco.model import (
-    LABELED,
+    LABELED_VALUES,
     MIN_AREA,
     CocoAnnotation,
     CocoImage,
@@ -40,7 +40,7 @@ from posetools.formats.coco.model import (
     plain_number,
     raw_place,
 )
-from posetools.formats.joining.made_boxes import HINT, Completed, ThinBox, box_round, complete
+from posetools.formats.joining.made_boxes import MARGIN_HINT, BoxCompletion, ThinBox, box_round, complete
 from posetools.formats.labels import is_category
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import Corners
@@ -161,7 +161,7 @@ def _counted(entry: _Entry) -> _Entry:
         return {}
     if not _are_numbers(keypoints):
         return {}
-    count = sum(value in LABELED for value in keypoints[2::3])
+    count = sum(value in LABELED_VALUES for value in keypoints[2::3])
     return {} if "num_keypoints" in entry and said == count else {"num_keypoints": count}
 
 
@@ -223,7 +223,7 @@ def _is_pair(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedDocument:
     """A document that is ready.
 
     Attributes:
@@ -243,7 +243,7 @@ class Prepared:
     notes: tuple[Note, ...]
 
 
-def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> Prepared:
+def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOptions) -> PreparedDocument:
     """Return a COCO document made ready for the models; the argument stays as it is."""
     names = dict(_categories(document))
     ours = frozenset(i for i, name in names.items() if is_category(name, skeleton, options))
@@ -261,7 +261,7 @@ def prepare(document: Mapping[str, Any], skeleton: Skeleton, options: ReadOption
     mended, repairs = repair(filled, OF_OBJECTS)
     untold = set(places.values())
     notes += _repaired([done for done in repairs if done.place not in untold])
-    return Prepared(
+    return PreparedDocument(
         document=mended,
         ours=ours,
         ignored_ids=frozenset(ignored_names),
@@ -357,7 +357,7 @@ def _box_of(entry: Any, sizes: Mapping[int, tuple[int, int]], options: ReadOptio
     if not all(map(is_coordinate, keypoints)):
         return None
     triples = zip(keypoints[::3], keypoints[1::3], keypoints[2::3], strict=True)
-    points = [triple for triple in triples if triple[2] in LABELED]
+    points = [triple for triple in triples if triple[2] in LABELED_VALUES]
     if not points:
         return None
     x, y, _ = points[0]
@@ -386,17 +386,17 @@ def _complete(
             known = (x, y, x + width, y + height)
         if known is not None and not isinstance(known, ThinBox):
             others.append(known)
-    total: Completed | None = None
+    total: BoxCompletion | None = None
     for image, rows in thin.items():
         completed, given, by_others = complete([*(boxes[i] for i in rows), *own[image]], sizes[image])
         boxes.update(zip(rows, completed, strict=False))
         told = [i for i in rows if _category_of(entries[i]) in ours]
         if told:
             place = raw_place("annotations", told[0], entries[told[0]])
-            more = Completed(len(told), len(told) if by_others else 0, min(given), max(given), Origin("", place))
+            more = BoxCompletion(len(told), len(told) if by_others else 0, min(given), max(given), Origin("", place))
             total = more if total is None else total + more
     if total is not None:
-        yield "W333", total.first.place, total.message, HINT
+        yield "W333", total.first.place, total.message, MARGIN_HINT
 
 
 def _lacks_box(entry: Mapping[str, Any]) -> bool:

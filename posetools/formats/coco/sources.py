@@ -17,9 +17,9 @@ from posetools.files.urls import is_url
 from posetools.formats.coco.table import LISTS
 from posetools.formats.sources.locate import (
     Match,
+    PathFrom,
     PictureFinder,
-    Seen,
-    Unsettled,
+    UnsettledImage,
     allowing,
     check_size,
     is_sane,
@@ -32,14 +32,14 @@ ANNOTATIONS = "annotations"
 UNKNOWN_SIZE = (0, 0)
 
 # labelme files say so in their first bytes, and a folder may hold many thousands of them.
-_HEAD = 4096
+_HEAD_BYTES = 4096
 _LOOKED_AT = 5
 # Most names are so; the others cost more.
-_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundPicture:
     """A picture that was found.
 
     Attributes:
@@ -81,7 +81,7 @@ class PictureLookup:
         self._finder = PictureFinder(root, image_roots)
         self._roots = (root, *image_roots)
 
-    def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> Found | Finding:
+    def find(self, file_name: str, size: tuple[int, int], place: str, *, below: str = "") -> FoundPicture | Finding:
         """Return the picture ``file_name``, which is said to be of ``size`` (width, height), or why there is none.
 
         Args:
@@ -92,24 +92,24 @@ class PictureLookup:
         """
         match = self._look([f"{below}/{file_name}", file_name] if below else [file_name])
         name = safe_name(file_name)
-        missing = isinstance(match, Finding) and match.code == "E121" and not isinstance(match, Unsettled)
+        missing = isinstance(match, Finding) and match.code == "E121" and not isinstance(match, UnsettledImage)
         if missing and name and self._trust and not self._needed:
-            return Found(self.path.parent / name, name, self._origin(None), size)
+            return FoundPicture(self.path.parent / name, name, self._origin(None), size)
         if isinstance(match, Finding):
             # A name that leaves the folder is a fault of the COCO file itself; a link that does is none.
-            leaves = match.code == "E308" and not isinstance(match, Unsettled) and safe_name(file_name) is None
+            leaves = match.code == "E308" and not isinstance(match, UnsettledImage) and safe_name(file_name) is None
             return replace(match, place=place, code="E125" if leaves else match.code)
         found_name, origin = self._name(match), self._origin(match.folder)
         notes = tuple(replace(note, place=place) for note in match.notes)
         if self._trust:
-            return Found(match.path, found_name, origin, size, notes)
+            return FoundPicture(match.path, found_name, origin, size, notes)
         located = open_picture(match.path)
         if isinstance(located, Finding):
             return located
         wrong = None if size == UNKNOWN_SIZE else check_size(located, *size, file=self.path, place="image")
         if wrong:
             return replace(wrong, place=place)
-        return Found(match.path, found_name, origin, located.header.size, notes)
+        return FoundPicture(match.path, found_name, origin, located.header.size, notes)
 
     def ahead(self, file_names: Sequence[str]) -> Iterator[str]:
         """Yield the paths at URLs where these pictures probably are."""
@@ -118,7 +118,7 @@ class PictureLookup:
 
     def _look(self, names: Sequence[str]) -> Match | Finding:
         file_name = names[-1]
-        places = [Seen(name, folder) for name in names for folder in (*self._folders, self.path.parent)]
+        places = [PathFrom(name, folder) for name in names for folder in (*self._folders, self.path.parent)]
         match = self._finder.find(places, file=self.path, place="file_name")
         if isinstance(match, Match):
             self._likely = match.folder or self._likely
@@ -159,18 +159,18 @@ class TrustedPictures:
         del file_names
         yield from ()
 
-    def find(self, file_name: str, size: tuple[int, int], place: str) -> Found | Finding:
+    def find(self, file_name: str, size: tuple[int, int], place: str) -> FoundPicture | Finding:
         """Return the picture, or a finding when its name leaves the folder."""
         name = safe_name(file_name)
         if name is None:
             message = must_be("file_name", f"a path that stays in {self.folder}", file_name)
             return Finding("E125", str(self.path), place, message, "write the path as seen from images/")
-        return Found(self.folder / name, name, self.folder.parent.name, size)
+        return FoundPicture(self.folder / name, name, self.folder.parent.name, size)
 
 
 def safe_name(file_name: str) -> str | None:
     """Return a file name, with forward slashes, that cannot leave the folder it is seen from; None when it could."""
-    if _PLAIN.fullmatch(file_name):
+    if _PLAIN_NAME.fullmatch(file_name):
         return file_name
     relative = portable_path(file_name)
     if relative is None or ".." in relative.parts or not relative.parts or "\0" in file_name:
@@ -210,7 +210,7 @@ def is_coco(path: Path) -> bool | None:
     """Return whether a .json file has the three lists of COCO; None when it is not readable as JSON."""
     try:
         with path.open("rb") as file:
-            if b'"shapes"' in file.read(_HEAD):
+            if b'"shapes"' in file.read(_HEAD_BYTES):
                 return False
         document = read_json(path)
     except (OSError, InputError):

@@ -42,13 +42,13 @@ from posetools.scale.shards import no_collection
 
 LISTS = ("images", "annotations", "categories")
 
-_Model = type[CocoImage | CocoAnnotation | CocoCategory]
-_STRUCTS: dict[_Model, type[Any]] = {model: struct_of(model) for model in (CocoImage, CocoAnnotation)}
+_EntryModel = type[CocoImage | CocoAnnotation | CocoCategory]
+_STRUCTS: dict[_EntryModel, type[Any]] = {model: struct_of(model) for model in (CocoImage, CocoAnnotation)}
 # What refuses: msgspec and the models values, both of them text that is no JSON, nesting, integers of too many digits.
 _REFUSED = (msgspec.MsgspecError, RecursionError, ValueError, OverflowError)
 # Entries that are objects at once; more do not stay in the processor's caches.
-_BATCH = 1024
-_CHUNK = 1 << 20
+_FILE_BATCH = 1024
+_TEXT_CHUNK = 1 << 20
 _STRIDE = 64
 _AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
@@ -191,8 +191,8 @@ def _is_utf8(content: bytes) -> bool:
     # In pieces, for as text it may take four times the memory. msgspec looks only into the strings that it keeps.
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        for start in range(0, len(content), _CHUNK):
-            decoder.decode(content[start : start + _CHUNK], start + _CHUNK >= len(content))
+        for start in range(0, len(content), _TEXT_CHUNK):
+            decoder.decode(content[start : start + _TEXT_CHUNK], start + _TEXT_CHUNK >= len(content))
     except UnicodeDecodeError:
         return False
     return True
@@ -273,15 +273,15 @@ class _Reading:
         self,
         kind: str,
         entries: Sequence[Any],
-        model: _Model,
+        model: _EntryModel,
         add: Callable[[Sequence[int], Sequence[Any]], None],
         *,
         raw: bool,
     ) -> None:
         """Add the entries of one list that keep to the model, a batch at a time."""
         decode = _decoder(model, raw=raw)
-        for start in range(0, len(entries), _BATCH):
-            batch = entries[start : start + _BATCH]
+        for start in range(0, len(entries), _FILE_BATCH):
+            batch = entries[start : start + _FILE_BATCH]
             try:
                 made = list(map(decode, batch))
             except _REFUSED:
@@ -295,7 +295,7 @@ class _Reading:
             else:
                 add(range(start, start + len(batch)), made)
 
-    def _judge(self, kind: str, position: int, entry: object, model: _Model, rows: dict[int, Any]) -> None:
+    def _judge(self, kind: str, position: int, entry: object, model: _EntryModel, rows: dict[int, Any]) -> None:
         """Put an entry that a struct refused into the rows, if the model does not refuse it too."""
         try:
             rows[position] = model.model_validate(entry)
@@ -337,7 +337,7 @@ class _Reading:
         )
 
 
-def _decoder(model: _Model, *, raw: bool) -> Callable[[Any], Any]:
+def _decoder(model: _EntryModel, *, raw: bool) -> Callable[[Any], Any]:
     """Return what makes an object of an entry, text or parsed, or refuses it."""
     struct = _STRUCTS.get(model)
     if struct is None:

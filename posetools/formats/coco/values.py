@@ -14,25 +14,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from posetools.errors import Place
-from posetools.formats.coco.model import LABELED, MAX_ID, Note, raw_place
+from posetools.formats.coco.model import LABELED_VALUES, MAX_ID, Note, raw_place
 from posetools.formats.plain_numbers import number_in, whole_number
 
 # The index of an entry in images, its file name and its place -> the image's size, or None when no image is opened.
 Measure = Callable[[int, str, str], tuple[int, int] | None]
 
-_PLAIN = frozenset({int, float})
-_HINT = "the source stays as it is"
-_MISSING = object()
+_PLAIN_TYPES = frozenset({int, float})
+_UNCHANGED_HINT = "the source stays as it is"
+_NO_VALUE = object()
 # The name of a category that cannot be read and that no object has.
 _UNREAD = "(not read)"
 # What some programs write as both coordinates of a keypoint that is missing.
-MARK = -1
+MISSING_MARK = -1
 # The size of an image that cannot be opened: its own finding says why.
 NOT_FOUND = (1, 1)
 
 
 @dataclass(slots=True)
-class _Counted:
+class _RepairCounts:
     """What was taken for what: the list and the words -> how often, and the first place."""
 
     kinds: dict[tuple[str, str], tuple[int, Place]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class _Counted:
     def notes(self) -> Iterator[Note]:
         for (kind, what), (number, first) in self.kinds.items():
             times = "once:" if number == 1 else f"{number} times, the first is"
-            yield "W324", kind, f"{what} ({times} {first})", _HINT
+            yield "W324", kind, f"{what} ({times} {first})", _UNCHANGED_HINT
 
 
 def plain_values(document: Mapping[str, Any], measure: Measure) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
@@ -54,7 +54,7 @@ def plain_values(document: Mapping[str, Any], measure: Measure) -> tuple[Mapping
         document: the file, as parsed; it stays as it is.
         measure: finds the size of an image that the file gives no size of.
     """
-    counted = _Counted()
+    counted = _RepairCounts()
     images = [_image(entry, i, measure, counted) for i, entry in enumerate(document["images"])]
     categories = _categories(document, counted)
     annotations = [_annotation(entry, i, counted) for i, entry in enumerate(document["annotations"])]
@@ -73,7 +73,7 @@ def _is_kept(key: str, value: Any) -> bool:
     )
 
 
-def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> Any:
+def _image(entry: Any, position: int, measure: Measure, counted: _RepairCounts) -> Any:
     if not isinstance(entry, dict) or all(type(entry.get(key)) is int for key in ("width", "height")):
         return entry
     place = raw_place("images", position, entry)
@@ -96,7 +96,7 @@ def _image(entry: Any, position: int, measure: Measure, counted: _Counted) -> An
     return new
 
 
-def _categories(document: Mapping[str, Any], counted: _Counted) -> list[Any]:
+def _categories(document: Mapping[str, Any], counted: _RepairCounts) -> list[Any]:
     """Return the categories without what nothing reads; one that no object has need not be right."""
     given = document["categories"]
     used = [entry.get("category_id") for entry in document["annotations"] if isinstance(entry, dict)]
@@ -125,7 +125,7 @@ def _is_whole(entry: Any) -> bool:
     )
 
 
-def _category(entry: Any, position: int, counted: _Counted) -> Any:
+def _category(entry: Any, position: int, counted: _RepairCounts) -> Any:
     """Return a category without what nothing reads and the models refuse, and with names as texts."""
     if not isinstance(entry, dict):
         return entry
@@ -172,7 +172,7 @@ def _by_names(edges: Any, names: Any) -> list[list[int]] | None:
     return [[index[one], index[two]] for one, two in edges]
 
 
-def _annotation(entry: Any, position: int, counted: _Counted) -> Any:
+def _annotation(entry: Any, position: int, counted: _RepairCounts) -> Any:
     if not isinstance(entry, dict):
         return entry
     change: dict[str, Any] = {}
@@ -186,7 +186,7 @@ def _annotation(entry: Any, position: int, counted: _Counted) -> Any:
         change["iscrowd"] = number
         tell("iscrowd of another type (false, null, text) was taken for 0 or 1")
     area = entry.get("area", 0)
-    if type(area) not in _PLAIN:
+    if type(area) not in _PLAIN_TYPES:
         if area is None:
             drop.append("area")
             tell("area null was taken for missing")
@@ -194,7 +194,7 @@ def _annotation(entry: Any, position: int, counted: _Counted) -> Any:
             change["area"] = said
             tell("area as text was taken for the number that it says")
     box = entry.get("bbox")
-    if isinstance(box, list) and not set(map(type, box)) <= _PLAIN:
+    if isinstance(box, list) and not set(map(type, box)) <= _PLAIN_TYPES:
         numbers = [number_in(value) for value in box]
         if all(value is not None for value in numbers):
             change["bbox"] = numbers
@@ -214,13 +214,13 @@ def _crowd(value: Any) -> int | None:
 
 
 def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str], tell: Callable[[str], None]) -> None:
-    values = entry.get("keypoints", _MISSING)
+    values = entry.get("keypoints", _NO_VALUE)
     if values is None:
         drop.append("keypoints")
         return
     if not isinstance(values, list):
         return
-    if _are_plain(values) and MARK not in values:
+    if _are_plain(values) and MISSING_MARK not in values:
         return
     if set(map(type, values)) == {list} and all(len(point) == 3 for point in values):
         values = [value for point in values for value in point]
@@ -230,7 +230,7 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
         # Whether these are visible is not said: that is asked for.
         change["keypoints"] = [value for point in values for value in point]
         return
-    if not len(values) % 3 and MARK in values:
+    if not len(values) % 3 and MISSING_MARK in values:
         marked = _unlabeled(values, _is_mark)
         if marked is not values:
             values = change["keypoints"] = marked
@@ -251,7 +251,7 @@ def _keypoints(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str]
 
 def _are_plain(values: list[Any]) -> bool:
     """Return whether all are numbers; only NaN differs from itself."""
-    return set(map(type, values)) <= _PLAIN and all(map(operator.eq, values, values))
+    return set(map(type, values)) <= _PLAIN_TYPES and all(map(operator.eq, values, values))
 
 
 def _unlabeled(values: list[Any], is_none: Callable[[Any, Any, Any], bool]) -> list[Any]:
@@ -265,7 +265,7 @@ def _unlabeled(values: list[Any], is_none: Callable[[Any, Any, Any], bool]) -> l
 
 def _is_mark(x: Any, y: Any, seen: Any) -> bool:
     """Return whether a point is at (-1, -1) and said to be labeled."""
-    return bool(x == y == MARK and seen != 0)
+    return bool(x == y == MISSING_MARK and seen != 0)
 
 
 def _lacks_coordinates(x: Any, y: Any, seen: Any) -> bool:
@@ -287,7 +287,7 @@ def _count(entry: Mapping[str, Any], change: dict[str, Any], drop: list[str], te
     elif said is None:
         values = change.get("keypoints", entry.get("keypoints"))
         if isinstance(values, list) and not len(values) % 3:
-            change["num_keypoints"] = sum(value in LABELED for value in values[2::3])
+            change["num_keypoints"] = sum(value in LABELED_VALUES for value in values[2::3])
         else:
             drop.append("num_keypoints")
         tell("num_keypoints null was taken for missing")
@@ -297,7 +297,7 @@ class _Ids:
     """The ids of a list whose entries are given whole numbers as ids, in place; what refers to them is looked up."""
 
     def __init__(
-        self, kind: str, entries: list[Any], counted: _Counted, referred: frozenset[int] = frozenset()
+        self, kind: str, entries: list[Any], counted: _RepairCounts, referred: frozenset[int] = frozenset()
     ) -> None:
         self._exact: dict[tuple[type, Any], int] = {}
         self._same: dict[str, set[int]] = {}
@@ -346,7 +346,7 @@ def _text(number: Any) -> str:
     return str(number).strip() if whole is None else str(whole)
 
 
-def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], counted: _Counted) -> list[Any]:
+def _linked(kind: str, entries: list[Any], key: str, annotations: list[Any], counted: _RepairCounts) -> list[Any]:
     """Give the entries whole numbers as ids, and return the annotations with references to these."""
     references = (entry.get(key) for entry in annotations if isinstance(entry, dict))
     ids = _Ids(kind, entries, counted, frozenset(number for number in references if type(number) is int))

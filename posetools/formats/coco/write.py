@@ -23,10 +23,10 @@ from posetools.files.urls import as_path, fetch, is_url
 from posetools.formats.coco.sources import safe_name
 
 # Pictures that are fetched from a URL at once.
-_TOGETHER = 256
+_FETCHED_TOGETHER = 256
 
 
-class _Image(msgspec.Struct, gc=False):
+class _ImageLine(msgspec.Struct, gc=False):
     id: int
     file_name: str
     width: int
@@ -109,11 +109,11 @@ class _Text:
         yield from _listed(self._annotations())
         yield b'],\n"categories": [\n' + _ENCODER.encode(category_entry(skeleton)) + b"\n]\n}\n"
 
-    def _images(self) -> Iterator[list[_Image]]:
+    def _images(self) -> Iterator[list[_ImageLine]]:
         images = self._split.images
         for at in range(0, len(images), SLICE):
             numbered = enumerate(images[at : at + SLICE], start=self._first + at)
-            yield [_Image(number, image.file_name, image.width, image.height) for number, image in numbered]
+            yield [_ImageLine(number, image.file_name, image.width, image.height) for number, image in numbered]
 
     def _annotations(self) -> Iterator[list[_Annotation]]:
         first_image = self._first
@@ -170,7 +170,7 @@ def _bring(images: Iterable[Image], split: str, seen: dict[str, str], folder: Pa
             remote[folder / name] = as_path(path)
         else:
             transfer(path, folder / name, how)
-        if len(remote) == _TOGETHER:
+        if len(remote) == _FETCHED_TOGETHER:
             fetch(remote)
             remote.clear()
     fetch(remote)

@@ -33,8 +33,8 @@ from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, Place, RequestError, must_be
 from posetools.files.disk import read_bytes
-from posetools.formats.custom.mapping import Mapping, read_mapping
-from posetools.formats.custom.objects import PictureRows, TableRow
+from posetools.formats.custom.mapping import TableMapping, read_mapping
+from posetools.formats.custom.objects import CustomRow, PictureRows
 from posetools.formats.entry import Format
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
@@ -42,8 +42,8 @@ from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources
 
-_SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
-_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TABLE_SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".ndjson")}
+_SPLIT_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) -> Iterator[ShardReading]:
@@ -58,7 +58,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     mapping = read_mapping(options.mapping)
     _check_names(mapping, options.mapping, skeleton, options)
     options = settled(skeleton, replace(options, names={**mapping.names, **options.names}))
-    suffixes = _SUFFIXES[mapping.file]
+    suffixes = _TABLE_SUFFIXES[mapping.file]
     files, _ = list_sources(sources, lambda path: path.suffix.lower() in suffixes, f"{' or '.join(suffixes)} files")
     if not mapping.has_visibility and not options.assume_visible:
         raise RequestError(
@@ -83,7 +83,7 @@ FORMAT = Format(
 )
 
 
-def _check_names(mapping: Mapping, path: Path, skeleton: Skeleton, options: ReadOptions) -> None:
+def _check_names(mapping: TableMapping, path: Path, skeleton: Skeleton, options: ReadOptions) -> None:
     known = (skeleton.category.name, *skeleton.names)
     for name, new in mapping.names.items():
         if new not in known:
@@ -98,7 +98,7 @@ def _check_names(mapping: Mapping, path: Path, skeleton: Skeleton, options: Read
 
 
 def _read_file(
-    source: SourceFile, mapping: Mapping, opener: Opener, skeleton: Skeleton, options: ReadOptions
+    source: SourceFile, mapping: TableMapping, opener: Opener, skeleton: Skeleton, options: ReadOptions
 ) -> list[FileReading]:
     file = str(source.file)
     findings: list[Finding] = []
@@ -118,7 +118,7 @@ def _read_file(
         have = sorted({column for row in rows for column in row.cells})
         message = must_be("the columns", f"with {', '.join(missing)}, as {options.mapping} says", have)
         return [FileReading(source.file, findings=[*findings, Finding("E310", file, "", message, "correct one")])]
-    by_picture: dict[str, list[TableRow]] = {}
+    by_picture: dict[str, list[CustomRow]] = {}
     for row in rows:
         by_picture.setdefault(row.text(mapping.columns.picture), []).append(row)
     for row in by_picture.pop("", []):
@@ -133,7 +133,7 @@ def _read_file(
     return [*readings, FileReading(source.file, findings=findings)]
 
 
-def _csv_rows(text: str, mapping: Mapping) -> Iterator[TableRow]:
+def _csv_rows(text: str, mapping: TableMapping) -> Iterator[CustomRow]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mapping.delimiter, strict=True)
     names = [name.strip() for name in reader.fieldnames or ()]
     if len(set(names)) != len(names):
@@ -143,10 +143,10 @@ def _csv_rows(text: str, mapping: Mapping) -> Iterator[TableRow]:
         if None in row or None in row.values():
             got = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None) or [])
             raise InputError("", f"line {reader.line_num}", must_be("the line", f"{len(names)} values", got))
-        yield TableRow(f"line {reader.line_num}", row)
+        yield CustomRow(f"line {reader.line_num}", row)
 
 
-def _json_rows(text: str, file: str, findings: list[Finding]) -> Iterator[TableRow]:
+def _json_rows(text: str, file: str, findings: list[Finding]) -> Iterator[CustomRow]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -157,7 +157,7 @@ def _json_rows(text: str, file: str, findings: list[Finding]) -> Iterator[TableR
         else:
             problem = must_be("the line", "a JSON object", raw)
         if isinstance(raw, dict):
-            yield TableRow(f"line {number}", dict(_flat(raw, "")))
+            yield CustomRow(f"line {number}", dict(_flat(raw, "")))
         else:
             findings.append(Finding("E309", file, f"line {number}", problem, "correct the line"))
 
@@ -175,8 +175,8 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _read_picture(
     source: SourceFile,
     picture: str,
-    rows: Sequence[TableRow],
-    mapping: Mapping,
+    rows: Sequence[CustomRow],
+    mapping: TableMapping,
     opener: Opener,
     skeleton: Skeleton,
     options: ReadOptions,
@@ -190,7 +190,7 @@ def _read_picture(
     found = PictureRows(str(source.file), reading.size, mapping, skeleton, options, repaired=repaired)
     objects = found.read(rows)
     splits = {row.text(mapping.columns.split) for row in rows} - {""}
-    if len(splits) > 1 or not all(map(_SPLIT.fullmatch, splits)):
+    if len(splits) > 1 or not all(map(_SPLIT_WORD.fullmatch, splits)):
         rule = "one word in all rows of a picture, such as train"
         message = must_be(str(mapping.columns.split), rule, sorted(splits))
         wrong = Finding("E311", str(source.file), place, f"{message} ({len(rows)} rows left out)", "correct the rows")

@@ -49,11 +49,11 @@ Text = Annotated[str, Field(min_length=1)]
 Units = Literal["pixel", "fraction", "percent"]
 
 
-class _Part(BaseModel):
+class _MappingPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ColumnNames(_Part):
+class ColumnNames(_MappingPart):
     """What a row is about: its picture, and if wanted its object, category and split."""
 
     picture: Text
@@ -62,7 +62,7 @@ class ColumnNames(_Part):
     split: Text | None = None
 
 
-class Point(_Part):
+class PointColumns(_MappingPart):
     """One row per point: the columns of its name, x, y and visibility."""
 
     name: Text
@@ -71,7 +71,7 @@ class Point(_Part):
     visibility: Text | None = None
 
 
-class Points(_Part):
+class ObjectColumns(_MappingPart):
     """One row per object: patterns of column names in which ``{name}`` stands for the keypoint's name in the table.
 
     ``names`` are those names; left out, the skeleton's own.
@@ -95,7 +95,7 @@ class Points(_Part):
         return pattern
 
 
-class Box(_Part):
+class BoxColumns(_MappingPart):
     """The four columns of a box, and what they mean."""
 
     columns: tuple[Text, Text, Text, Text] = Field(strict=False)
@@ -103,7 +103,7 @@ class Box(_Part):
     units: Units | None = None
 
 
-class Mapping(_Part):
+class TableMapping(_MappingPart):
     """What the columns of a table are.
 
     Attributes:
@@ -124,9 +124,9 @@ class Mapping(_Part):
     encoding: Text = "utf-8"
     units: Units = "pixel"
     columns: ColumnNames
-    point: Point | None = None
-    points: Points | None = None
-    box: Box | None = None
+    point: PointColumns | None = None
+    points: ObjectColumns | None = None
+    box: BoxColumns | None = None
     visibility: dict[Literal["0", "1", "2"], list[str | int | bool]] = Field(default_factory=dict)
     names: dict[str, str] = Field(default_factory=dict)
 
@@ -140,7 +140,7 @@ class Mapping(_Part):
         return encoding
 
     @model_validator(mode="after")
-    def _check(self) -> Mapping:
+    def _check(self) -> TableMapping:
         if (self.point is None) == (self.points is None):
             got = "neither" if self.point is None else "both"
             raise ValueError(
@@ -159,7 +159,7 @@ class Mapping(_Part):
     @property
     def has_visibility(self) -> bool:
         """Whether points have a visibility."""
-        return (self.point or self.points or Points(x="{name}", y="{name}")).visibility is not None
+        return (self.point or self.points or ObjectColumns(x="{name}", y="{name}")).visibility is not None
 
     @cached_property
     def words(self) -> dict[str, Visibility]:
@@ -194,7 +194,7 @@ def cell_text(value: object) -> str:
     return str(value).strip()
 
 
-def read_mapping(path: Path) -> Mapping:
+def read_mapping(path: Path) -> TableMapping:
     """Return the mapping in a TOML file.
 
     Raises:
@@ -202,6 +202,6 @@ def read_mapping(path: Path) -> Mapping:
     """
     document = read_toml(path)
     try:
-        return Mapping.model_validate(document)
+        return TableMapping.model_validate(document)
     except ValidationError as exc:
         raise from_validation(path, exc) from exc

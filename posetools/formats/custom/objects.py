@@ -20,7 +20,7 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import DECIMALS, MAX_COORDINATE, xyxy_from_xywh, xyxy_from_yolo
 from posetools.core.skeleton import Skeleton
 from posetools.errors import Place, must_be
-from posetools.formats.custom.mapping import Mapping as TableMapping
+from posetools.formats.custom.mapping import TableMapping as TableMapping
 from posetools.formats.custom.mapping import Units, cell_text
 from posetools.formats.joining.made_boxes import box_round
 from posetools.formats.labels import unknown_label
@@ -28,12 +28,12 @@ from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import Corners, PointXYV, Row
 
-_ADVICE = "correct the row"
+_ROW_ADVICE = "correct the row"
 # What a column of integers becomes in programs that have no empty integer.
-_WHOLE = re.compile(r"[0-9]\.0+")
+_WHOLE_TEXT = re.compile(r"[0-9]\.0+")
 
 
-class TableRow(NamedTuple):
+class CustomRow(NamedTuple):
     """One row: its place in the file, and its cells by column."""
 
     place: str
@@ -54,7 +54,7 @@ class Cells(NamedTuple):
 
 
 @dataclass
-class _Object:
+class _ObjectRows:
     place: str
     boxes: dict[Corners, str] = field(default_factory=dict)
     points: dict[int, list[tuple[PointXYV, str]]] = field(default_factory=dict)
@@ -87,9 +87,9 @@ class PictureRows:
     _unknown: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _unlabelled: list[str] = field(default_factory=list)
 
-    def read(self, rows: Sequence[TableRow]) -> list[Row]:
+    def read(self, rows: Sequence[CustomRow]) -> list[Row]:
         """Return the objects in the order of their first rows."""
-        objects: dict[str, _Object] = {}
+        objects: dict[str, _ObjectRows] = {}
         for number, row in enumerate(rows):
             if not self._is_category(row):
                 continue
@@ -107,7 +107,7 @@ class PictureRows:
     def _find(self, code: str, place: str, message: str, hint: str = "") -> None:
         self.findings.append(Finding(code, self.file, place, message, hint))
 
-    def _is_category(self, row: TableRow) -> bool:
+    def _is_category(self, row: CustomRow) -> bool:
         column = self.mapping.columns.category
         label = row.text(column)
         if column is None or (not label and not self._says_something(row)):
@@ -120,20 +120,22 @@ class PictureRows:
             self._unknown.setdefault((label, column), []).append(row.place)
         return False
 
-    def _says_something(self, row: TableRow) -> bool:
+    def _says_something(self, row: CustomRow) -> bool:
         told = self.mapping.point
         columns = [*(self.mapping.box.columns if self.mapping.box else ()), *((told.x, told.y) if told else ())]
         columns += [column for cells in self._wide_cells() for column in (cells.x, cells.y)]
         return any(row.text(column) for column in columns)
 
-    def _add(self, objects: dict[str, _Object], key: str, row: TableRow) -> None:
+    def _add(self, objects: dict[str, _ObjectRows], key: str, row: CustomRow) -> None:
         told = self.mapping.point
         if not self._says_something(row) and not (told and row.text(told.name)):
             return
         if told and self.mapping.columns.object and not key:
-            self._find("E311", row.place, must_be(self.mapping.columns.object, "what tells the object", key), _ADVICE)
+            self._find(
+                "E311", row.place, must_be(self.mapping.columns.object, "what tells the object", key), _ROW_ADVICE
+            )
             return
-        one = objects.setdefault(key, _Object(row.place))
+        one = objects.setdefault(key, _ObjectRows(row.place))
         self._add_box(one, row)
         if told is None:
             for cells in self._wide_cells():
@@ -141,7 +143,7 @@ class PictureRows:
         elif row.text(told.name):
             self._add_point(one, row, Cells(row.text(told.name), told.x, told.y, told.visibility))
         elif row.text(told.x) or row.text(told.y):
-            self._find("E311", row.place, must_be(told.name, "the name of a point", ""), _ADVICE)
+            self._find("E311", row.place, must_be(told.name, "the name of a point", ""), _ROW_ADVICE)
 
     def _wide_cells(self) -> Iterable[Cells]:
         told = self.mapping.points
@@ -151,7 +153,7 @@ class PictureRows:
             visibility = told.visibility.format(name=name) if told.visibility else None
             yield Cells(name, told.x.format(name=name), told.y.format(name=name), visibility)
 
-    def _add_box(self, one: _Object, row: TableRow) -> None:
+    def _add_box(self, one: _ObjectRows, row: CustomRow) -> None:
         told = self.mapping.box
         if told is None or not any(row.text(column) for column in told.columns):
             return
@@ -171,10 +173,10 @@ class PictureRows:
                 one.boxes.setdefault((x1, y1, x2, y2), row.place)
                 return
             rule = f"{told.convention} with width and height"
-        self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ADVICE)
+        self._find("E311", row.place, f"{must_be(field_name, rule, shown)}; the object is left out", _ROW_ADVICE)
         one.is_bad = True
 
-    def _add_point(self, one: _Object, row: TableRow, cells: Cells) -> None:
+    def _add_point(self, one: _ObjectRows, row: CustomRow, cells: Cells) -> None:
         x, y = cell_number(row.cells.get(cells.x)), cell_number(row.cells.get(cells.y))
         word = row.text(cells.visibility)
         visibility = Visibility.VISIBLE if cells.visibility is None else self._visibility(word)
@@ -189,7 +191,7 @@ class PictureRows:
         elif x is None or y is None or math.isnan(x) or math.isnan(y):
             shown = [row.cells.get(cells.x), row.cells.get(cells.y)]
             rule = f"two numbers of at most {MAX_COORDINATE}, or both empty"
-            self._find("E311", row.place, must_be(f"{cells.name} ({cells.x}, {cells.y})", rule, shown), _ADVICE)
+            self._find("E311", row.place, must_be(f"{cells.name} ({cells.x}, {cells.y})", rule, shown), _ROW_ADVICE)
         elif visibility is None:
             rule = f"one of {', '.join(map(repr, self.mapping.words))}"
             hint = "[visibility] in the mapping says which words mean 0, 1 and 2"
@@ -207,7 +209,7 @@ class PictureRows:
         words = self.mapping.words
         if word in words:
             return words[word]
-        whole = words.get(word.rstrip("0").removesuffix(".")) if _WHOLE.fullmatch(word) else None
+        whole = words.get(word.rstrip("0").removesuffix(".")) if _WHOLE_TEXT.fullmatch(word) else None
         alike = {value for known, value in words.items() if known.casefold() == word.casefold()}
         if whole is not None:
             self.repaired["a visibility as a fraction was taken for an integer"] += 1
@@ -221,7 +223,7 @@ class PictureRows:
         whole = {"pixel": (1.0, 1.0), "fraction": self.size, "percent": (self.size[0] / 100, self.size[1] / 100)}
         return np.array(whole[wanted], dtype=np.float64)
 
-    def _finish(self, one: _Object) -> Row | None:
+    def _finish(self, one: _ObjectRows) -> Row | None:
         points: list[PointXYV] = [(0.0, 0.0, 0)] * self.skeleton.num_keypoints
         for keypoint, same in one.points.items():
             if len(same) == 1:
@@ -233,7 +235,7 @@ class PictureRows:
         if len(one.boxes) > 1:
             rule = "the same in every row of an object"
             message = must_be("the box", rule, f"{len(one.boxes)} different ones")
-            self._find("E307", Place.several(*one.boxes.values()), f"{message}; the object is left out", _ADVICE)
+            self._find("E307", Place.several(*one.boxes.values()), f"{message}; the object is left out", _ROW_ADVICE)
             return None
         box = next(iter(one.boxes), None)
         if box is None and self.options.box_from == "keypoints":

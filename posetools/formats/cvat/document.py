@@ -39,16 +39,16 @@ if TYPE_CHECKING:
 
 # Characters of a picture's name in a place.
 _LONGEST_SHOWN = 200
-_EXPORT = "export the task from CVAT as 'CVAT for images 1.1'"
-_Pixels = Annotated[int, Field(gt=0)]
+_EXPORT_IMAGES = "export the task from CVAT as 'CVAT for images 1.1'"
+_SizeInPixels = Annotated[int, Field(gt=0)]
 
 
 class _ImageElement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: Annotated[str, Field(min_length=1)]
-    width: _Pixels | None = None
-    height: _Pixels | None = None
+    width: _SizeInPixels | None = None
+    height: _SizeInPixels | None = None
     subset: str = ""
     task_id: str = ""
 
@@ -65,13 +65,13 @@ def parse_document(data: bytes, file: str) -> tuple[list[CvatImage], list[Findin
     except ParseError as exc:
         line, column = exc.position
         place = f"line {line}, column {column + 1}"
-        return [], [Finding("E310", file, place, f"is not valid XML: {ErrorString(exc.code)}", _EXPORT)]
+        return [], [Finding("E310", file, place, f"is not valid XML: {ErrorString(exc.code)}", _EXPORT_IMAGES)]
     except (DefusedXmlException, LookupError, ValueError) as exc:
         problem = f"must be XML in a known encoding without a document type, got {type(exc).__name__}"
-        return [], [Finding("E310", file, "", problem, _EXPORT)]
+        return [], [Finding("E310", file, "", problem, _EXPORT_IMAGES)]
     if root.tag != "annotations":
         rule = "a CVAT file: an element annotations with image elements"
-        return [], [Finding("E310", file, "", must_be("the file", rule, root.tag), _EXPORT)]
+        return [], [Finding("E310", file, "", must_be("the file", rule, root.tag), _EXPORT_IMAGES)]
     repairs = Counter[str]()
     tracks, entries = len(root.findall("track")), root.findall("image")
     if tracks and entries:
@@ -98,19 +98,19 @@ def _image(index: int, element: Element, file: str, repairs: Counter[str]) -> Cv
         field = str(exc.errors(include_url=False)[0]["loc"][0])
         rule = "the picture's name" if field == "name" else "a positive integer (pixels)"
         message = f"{must_be(field, rule, element.get(field))} ({len(element)} shapes left out)"
-        return Finding("E311", file, place, message, _EXPORT)
+        return Finding("E311", file, place, message, _EXPORT_IMAGES)
     size = (image.width, image.height) if image.width and image.height else UNKNOWN_SIZE
     return CvatImage(place, image.name, size, image.subset, shapes_in(element, repairs), image.task_id)
 
 
 WAY_ON = "export the task from CVAT as 'CVAT for images 1.1': its tracks then are shapes of each frame"
 # Names that a message lists.
-_SHOWN = 3
+_SHOWN_FRAMES = 3
 _FRAME = re.compile(r"\d{1,9}", re.ASCII)
-_PIXELS = re.compile(r"[1-9]\d{0,8}", re.ASCII)
+_PIXELS_TEXT = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 
 
-class _Key(NamedTuple):
+class _ImageKey(NamedTuple):
     """An image: the id and subset of its task, empty in the file of one task, and the number of the frame."""
 
     task: str
@@ -133,7 +133,7 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
         file: its name, for the findings.
         repairs: counts what was taken for something else.
     """
-    shapes: dict[_Key, list[CvatShape]] = defaultdict(list)
+    shapes: dict[_ImageKey, list[CvatShape]] = defaultdict(list)
     tracks: list[_Track] = []
     findings: list[Finding] = []
     for index, track in enumerate(root.findall("track")):
@@ -149,7 +149,7 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
                 continue
             frames.append((int(number), outside == "0"))
             if outside == "0":
-                shapes[_Key(track.get("task_id", ""), track.get("subset", ""), int(number))].append(shape)
+                shapes[_ImageKey(track.get("task_id", ""), track.get("subset", ""), int(number))].append(shape)
         tracks.append(_Track(f"track[{index}]", track.get("task_id", ""), sorted(frames)))
     if findings:
         # The frame that lacks the shape is not known, and would be one with an object too few.
@@ -170,7 +170,7 @@ def frames_of(root: Element, file: str, repairs: Counter[str]) -> tuple[list[Cva
 
 def told_missing(frames: Sequence[CvatImage], file: str, *, of: int) -> Finding:
     """Return the finding for frames of a file, of which it has ``of``, without images."""
-    listed = first_names([frame.name for frame in frames], _SHOWN)
+    listed = first_names([frame.name for frame in frames], _SHOWN_FRAMES)
     message = f"each of its {of} frames must have an image in images/, got none for {len(frames)}: {listed}"
     shapes = sum(len(frame.shapes) for frame in frames)
     hint = f"{WAY_ON}, and it names its images; --image-root DIR searches a further folder for the frames"
@@ -217,6 +217,6 @@ def _size(root: Element) -> tuple[int, int]:
     found = [
         (one.findtext("width", "").strip(), one.findtext("height", "").strip()) for one in root.iter("original_size")
     ]
-    if len(set(found)) != 1 or not all(map(_PIXELS.fullmatch, found[0])):
+    if len(set(found)) != 1 or not all(map(_PIXELS_TEXT.fullmatch, found[0])):
         return UNKNOWN_SIZE
     return int(found[0][0]), int(found[0][1])

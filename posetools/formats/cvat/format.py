@@ -50,11 +50,11 @@ from posetools.formats.coco.sources import PictureLookup, split_in
 from posetools.formats.cvat.document import parse_document, told_missing
 from posetools.formats.cvat.model import CvatImage
 from posetools.formats.cvat.shapes import PictureShapes
-from posetools.formats.cvat.write import ANNOTATIONS, box_label, document_text, picture_name
+from posetools.formats.cvat.write import ANNOTATIONS_XML, box_label, document_text, picture_name
 from posetools.formats.entry import Format
 from posetools.formats.joined import not_carried, repaired
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
+from posetools.formats.joining.shapes import EntryReading, read_shapes, settle_doubles
 from posetools.formats.joining.wording import Wording
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
@@ -64,12 +64,12 @@ from posetools.formats.sources.many import SourceFile, list_sources, parsed, wit
 from posetools.formats.target import check_holdable, put_text
 from posetools.formats.wildcards import LabelNames
 
-_HEAD = 4096
+_HEAD_BYTES = 4096
 # Bytes; no file system has a longer name.
 _LONGEST_NAME = 255
 _SHORTER = "no file system holds it: give the image a shorter name, here and in the file"
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_WORDING = Wording(
+_CVAT_WORDING = Wording(
     tool="CVAT",
     join="select the box and the skeleton (or points) in CVAT and group them (key G)",
     part="give each object a group of its own: ungroup them (Shift+G) and group each box with its skeleton",
@@ -94,7 +94,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     box_names = {box_label(skeleton): skeleton.category.name, **labels.names}
     labels = replace(labels, names=LabelNames(box_names, frozenset(skeleton.names)))
     files, pictures = list_sources(sources, lambda path: _is_xml(path) and _is_cvat(path), "CVAT's .xml files")
-    entries: list[tuple[Entry, CvatImage]] = []
+    entries: list[tuple[EntryReading, CvatImage]] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
         images, wrong = parsed(source.file, parse_document)
@@ -109,7 +109,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
             if reading.picture is not None:
                 parts = PictureShapes(str(source.file), image, skeleton, labels, dropped=dropped, repairs=repairs)
                 reading = _read_image(reading, parts, options)
-            entries.append((Entry(reading, image.place), image))
+            entries.append((EntryReading(reading, image.place), image))
         findings += [*repaired(source.file, repairs), *not_carried(source.file, dropped)]
         options.progress("reading CVAT files", number, len(files))
     readings = settle_doubles([entry for entry, _ in entries])
@@ -133,7 +133,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
             if image.path is not None:
                 transfer(image.path, folder / IMAGES / picture_name(split, image.file_name), how)
     if splits:
-        put_text(folder / ANNOTATIONS, document_text(splits))
+        put_text(folder / ANNOTATIONS_XML, document_text(splits))
 
 
 FORMAT = Format(
@@ -155,7 +155,7 @@ def _is_xml(path: Path) -> bool:
 def _is_cvat(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return b"<annotations" in unmarked(file.read(_HEAD))
+            return b"<annotations" in unmarked(file.read(_HEAD_BYTES))
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -211,7 +211,7 @@ def _read_image(reading: FileReading, parts: PictureShapes, options: ReadOptions
     reading = replace(reading, findings=[*reading.findings, *parts.findings], ignored=parts.ignored)
     place, skeleton, labels = parts.image.place, parts.skeleton, parts.labels
     return read_shapes(
-        reading, parts.shapes, place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING
+        reading, parts.shapes, place, skeleton=skeleton, labels=labels, options=options, wording=_CVAT_WORDING
     )
 
 

@@ -21,86 +21,86 @@ from posetools.formats.plain_numbers import whole
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+CvatCoordinate = Annotated[float, Field(allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 
 
 def _pairs(text: object) -> object:
     return [pair.split(",") for pair in text.split(";")] if isinstance(text, str) else text
 
 
-Points = Annotated[list[tuple[Coordinate, Coordinate]], BeforeValidator(_pairs), Field(min_length=1)]
+CvatPoints = Annotated[list[tuple[CvatCoordinate, CvatCoordinate]], BeforeValidator(_pairs), Field(min_length=1)]
 
 
 class _Element(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class _Labelled(_Element):
+class _LabeledElement(_Element):
     label: str
     group_id: int = 0
     occluded: bool = False
     rotation: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
 
-class Box(_Labelled):
+class CvatBox(_LabeledElement):
     """A rectangle; ``rotation`` turns it clockwise about its centre, in degrees."""
 
-    xtl: Coordinate
-    ytl: Coordinate
-    xbr: Coordinate
-    ybr: Coordinate
+    xtl: CvatCoordinate
+    ytl: CvatCoordinate
+    xbr: CvatCoordinate
+    ybr: CvatCoordinate
 
 
-class PointSet(_Labelled):
+class PointSet(_LabeledElement):
     """``<points>``: one element of a skeleton, or points on their own."""
 
-    points: Points
+    points: CvatPoints
     outside: bool = False
 
 
-class Outline(_Labelled):
+class CvatOutline(_LabeledElement):
     """A polygon or polyline."""
 
-    points: Points
+    points: CvatPoints
 
 
-class Ellipse(_Labelled):
+class CvatEllipse(_LabeledElement):
     """An ellipse; ``rotation`` turns it clockwise about its centre, in degrees."""
 
-    cx: Coordinate
-    cy: Coordinate
-    rx: Coordinate
-    ry: Coordinate
+    cx: CvatCoordinate
+    cy: CvatCoordinate
+    rx: CvatCoordinate
+    ry: CvatCoordinate
 
 
-class Mask(_Labelled):
+class Mask(_LabeledElement):
     """A mask, of which only the extent is of interest."""
 
-    left: Coordinate
-    top: Coordinate
-    width: Coordinate
-    height: Coordinate
+    left: CvatCoordinate
+    top: CvatCoordinate
+    width: CvatCoordinate
+    height: CvatCoordinate
 
 
-class Other(_Labelled):
+class OtherElement(_LabeledElement):
     """A skeleton, a tag, or a shape of which only the label is of interest."""
 
 
-Known: TypeAlias = Box | PointSet | Outline | Ellipse | Mask | Other
+CvatValue: TypeAlias = CvatBox | PointSet | CvatOutline | CvatEllipse | Mask | OtherElement
 
-_MODELS: dict[str, type[Known]] = {
-    "box": Box,
+_ELEMENT_MODELS: dict[str, type[CvatValue]] = {
+    "box": CvatBox,
     "points": PointSet,
-    "polygon": Outline,
-    "polyline": Outline,
-    "ellipse": Ellipse,
+    "polygon": CvatOutline,
+    "polyline": CvatOutline,
+    "ellipse": CvatEllipse,
     "mask": Mask,
-    "cuboid": Other,
-    "skeleton": Other,
-    "tag": Other,
+    "cuboid": OtherElement,
+    "skeleton": OtherElement,
+    "tag": OtherElement,
 }
 _FLAG = "0 or 1"
-_RULES = {
+_CVAT_RULES = {
     "label": "a text",
     "group_id": "an integer",
     "occluded": _FLAG,
@@ -108,11 +108,11 @@ _RULES = {
     "rotation": "a finite number of degrees",
     "points": f"pairs x,y of finite numbers of at most {MAX_COORDINATE} px, with ; between them",
 }
-_NUMBER = f"a finite number of at most {MAX_COORDINATE} px"
+_NUMBER_RULE = f"a finite number of at most {MAX_COORDINATE} px"
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class BadElement:
     """An element that breaks a rule, with what is known of it all the same.
 
     Attributes:
@@ -142,7 +142,7 @@ class CvatShape:
 
     kind: str
     place: str
-    value: Known | Bad
+    value: CvatValue | BadElement
     attributes: dict[str, str]
     parts: Sequence[CvatShape] = ()
 
@@ -194,25 +194,25 @@ def shape_of(
     return CvatShape(element.tag, place, value, attributes, parts)
 
 
-def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> Known | Bad:
+def _check(kind: str, attributes: Mapping[str, str], repairs: Counter[str]) -> CvatValue | BadElement:
     made, changes = lenient_shape(attributes)
     try:
-        value = _MODELS.get(kind, Other).model_validate(made)
+        value = _ELEMENT_MODELS.get(kind, OtherElement).model_validate(made)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
     else:
-        if isinstance(value, Box) and (value.xtl > value.xbr or value.ytl > value.ybr):
+        if isinstance(value, CvatBox) and (value.xtl > value.xbr or value.ytl > value.ybr):
             changes.append("exchanged corners of a box were put in order")
         if changes:
             repairs.update(changes)
         return value
     field = str(error["loc"][0])
     group = made.get("group_id", "0")
-    return Bad(
+    return BadElement(
         label=attributes.get("label"),
         group_id=int(group) if re.fullmatch(r"[0-9]{1,9}", group) else 0,
         field=field,
-        problem=must_be(field, _RULES.get(field, _NUMBER), attributes.get(field)),
+        problem=must_be(field, _CVAT_RULES.get(field, _NUMBER_RULE), attributes.get(field)),
     )
 
 
@@ -229,7 +229,7 @@ def lenient_shape(attributes: Mapping[str, str]) -> tuple[Mapping[str, str], lis
     """Return the attributes of a shape as CVAT writes them where they have one meaning, and what was changed."""
     changes: list[str] = []
     made = attributes
-    for field, (kind, change) in _CHANGES.items():
+    for field, (kind, change) in _ATTRIBUTE_CHANGES.items():
         text = made.get(field)
         # Most attributes are so, of each of many thousand points.
         if text is None or text == "0" or text == "1":
@@ -284,7 +284,7 @@ def _plain_pairs(text: str) -> str:
     return ";".join(map(",".join, pairs)) if pairs else text
 
 
-_CHANGES: dict[str, tuple[str, Callable[[str], str | None]]] = {
+_ATTRIBUTE_CHANGES: dict[str, tuple[str, Callable[[str], str | None]]] = {
     "group_id": ("a group_id as a fraction was taken for an integer, an empty one for none", _plain_group),
     "occluded": ("occluded or outside as a word or a fraction was taken for 0 or 1, an empty one for 0", _plain_flag),
     "outside": ("occluded or outside as a word or a fraction was taken for 0 or 1, an empty one for 0", _plain_flag),

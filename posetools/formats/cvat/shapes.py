@@ -16,11 +16,22 @@ from dataclasses import dataclass, field, replace
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import Place, must_be
-from posetools.formats.cvat.model import Bad, Box, CvatImage, CvatShape, Ellipse, Known, Mask, Other, Outline, PointSet
+from posetools.formats.cvat.model import (
+    BadElement,
+    CvatBox,
+    CvatEllipse,
+    CvatImage,
+    CvatOutline,
+    CvatShape,
+    CvatValue,
+    Mask,
+    OtherElement,
+    PointSet,
+)
 from posetools.formats.joining.label_hints import Advice
-from posetools.formats.joining.shape_labels import Group, Labels, Together
+from posetools.formats.joining.shape_labels import Group, Labels, SharedGroup
 from posetools.formats.joining.shapes import (
-    Placed,
+    PlacedShape,
     bad_shape,
     ellipse_corners,
     hull,
@@ -33,7 +44,7 @@ from posetools.formats.labelme.model import Shape
 from posetools.formats.labels import near_name, unknown_label
 from posetools.formats.unknown_labels import UnknownLabel
 
-_FALSE = frozenset({"false", "0", "no", "off", ""})
+_FALSE_OR_EMPTY = frozenset({"false", "0", "no", "off", ""})
 
 
 @dataclass(slots=True)
@@ -67,7 +78,7 @@ class PictureShapes:
     image: CvatImage
     skeleton: Skeleton
     labels: Labels
-    shapes: list[Placed] = field(default_factory=list)
+    shapes: list[PlacedShape] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
@@ -84,7 +95,7 @@ class PictureShapes:
             else:
                 self._add(shape, _group(shape))
         for one in self._joined(skeletons):
-            group = Together(len(self.shapes), one.shape.place) if one.group is None else one.group
+            group = SharedGroup(len(self.shapes), one.shape.place) if one.group is None else one.group
             for part in one.shape.parts:
                 self._add(part, group)
 
@@ -104,7 +115,7 @@ class PictureShapes:
         value, label, place = shape.value, shape.value.label, Place.within(self.image.place, shape.place)
         if label is not None and self.labels.is_ignored(label):
             self.ignored[label] += 1
-        elif isinstance(value, Bad):
+        elif isinstance(value, BadElement):
             place = Place.field(place, value.field)
             self.findings.append(Finding("E311", self.file, place, value.problem, "correct the skeleton in CVAT"))
         elif self.labels.read(value.label).name != self.labels.category:
@@ -161,12 +172,12 @@ class PictureShapes:
 
     def _add(self, shape: CvatShape, group: Group | None) -> None:
         value, place = shape.value, shape.place
-        if isinstance(value, Bad):
+        if isinstance(value, BadElement):
             bad = bad_shape(value.label, group, value.field, value.problem, is_point=shape.kind == "points")
-            self.shapes.append(Placed(place, bad))
+            self.shapes.append(PlacedShape(place, bad))
         elif isinstance(value, PointSet):
             self._points(shape, value, group)
-        elif isinstance(value, Box):
+        elif isinstance(value, CvatBox):
             is_keypoint = self._is_keypoint(value.label)
             self._note(shape, rotation=value.rotation, occluded=value.occluded and not is_keypoint)
             corners = [(value.xtl, value.ytl), (value.xbr, value.ybr)]
@@ -174,15 +185,15 @@ class PictureShapes:
                 sides = (value.xbr - value.xtl, value.ybr - value.ytl)
                 corners = hull(rotated_corners(*corners[0], *sides, value.rotation, about_centre=True))
             box = made_shape(value.label, "rectangle", corners, group)
-            self.shapes.append(Placed(place, self._seen(shape, value, box)))
+            self.shapes.append(PlacedShape(place, self._seen(shape, value, box)))
         else:
             other = made_shape(value.label, shape.kind, _extent(value), group)
-            self.shapes.append(Placed(place, self._seen(shape, value, other)))
+            self.shapes.append(PlacedShape(place, self._seen(shape, value, other)))
 
     def _is_keypoint(self, label: str) -> bool:
         return self.labels.read(label).name in self.labels.index
 
-    def _seen(self, shape: CvatShape, value: Known, made: Shape) -> Shape:
+    def _seen(self, shape: CvatShape, value: CvatValue, made: Shape) -> Shape:
         """Return a shape that is no single point with what is said of the visibility of the keypoints that it holds."""
         if not self._is_keypoint(value.label) and shape.kind not in ("points", "polyline"):
             return made
@@ -202,15 +213,15 @@ class PictureShapes:
             point = point_shape(name, *value.points[0], group, hidden=value.occluded)
             if said:
                 point = point.model_copy(update={"attributes": said})
-            self.shapes.append(Placed(shape.place, point))
+            self.shapes.append(PlacedShape(shape.place, point))
         else:
             # labelme_group says that a keypoint is one pair of coordinates.
             many = made_shape(value.label, "point", value.points, group)
-            self.shapes.append(Placed(shape.place, self._seen(shape, value, many)))
+            self.shapes.append(PlacedShape(shape.place, self._seen(shape, value, many)))
 
     def _tells(self, name: str, text: str) -> bool:
         """Return whether an attribute says something of a point's visibility; a mark that is off is CVAT's default."""
-        if name.casefold() in self.labels.hidden and text.casefold() in _FALSE:
+        if name.casefold() in self.labels.hidden and text.casefold() in _FALSE_OR_EMPTY:
             return False
         return of_key(name, text, self.labels.hidden) is not None
 
@@ -248,10 +259,10 @@ def _is_outside(shape: CvatShape) -> bool:
     return isinstance(shape.value, PointSet) and shape.value.outside
 
 
-def _extent(value: Outline | Ellipse | Mask | Other) -> list[tuple[float, float]]:
-    if isinstance(value, Outline):
+def _extent(value: CvatOutline | CvatEllipse | Mask | OtherElement) -> list[tuple[float, float]]:
+    if isinstance(value, CvatOutline):
         return value.points
-    if isinstance(value, Ellipse):
+    if isinstance(value, CvatEllipse):
         return ellipse_corners(value.cx, value.cy, value.rx, value.ry, value.rotation)
     if isinstance(value, Mask):
         return [(value.left, value.top), (value.left + value.width, value.top + value.height)]

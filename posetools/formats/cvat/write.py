@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.skeleton import Skeleton
 
-ANNOTATIONS = "annotations.xml"
+ANNOTATIONS_XML = "annotations.xml"
 
 # CVAT draws a skeleton's template in a square of 100 by 100.
 _MIDDLE, _RADIUS = 50.0, 40.0

@@ -63,7 +63,7 @@ from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, check_labelled, put_text, slices
 
-LABELED = "labeled-data"
+LABELED_DATA = "labeled-data"
 SCORER = "posetools"
 # Where pictures go that lie in no folder.
 _FRAMES = "frames"
@@ -265,7 +265,7 @@ class _Rows:
             else:
                 rows.append(Row(box, points, place))
         parent = reading.picture.parent
-        named = f"{parent.name}/{reading.picture.name}" if parent.parent.name == LABELED else reading.name
+        named = f"{parent.name}/{reading.picture.name}" if parent.parent.name == LABELED_DATA else reading.name
         return replace(reading, name=named, rows=rows, findings=[*reading.findings, *findings])
 
     def _objects(self, row: TableRow, findings: list[Finding]) -> dict[str, list[PointXYV]]:
@@ -307,7 +307,7 @@ class _Rows:
 def _written_name(name: str) -> str:
     """Return where a picture goes: DeepLabCut knows one folder below labeled-data/."""
     *folders, last = PurePosixPath(name).parts
-    return f"{LABELED}/{'__'.join(folders) or _FRAMES}/{last}"
+    return f"{LABELED_DATA}/{'__'.join(folders) or _FRAMES}/{last}"
 
 
 def _values(dataset: Dataset, row: int) -> list[float]:

@@ -28,9 +28,9 @@ from posetools.errors import MissingExtraError, first_line, must_be, show_value
 # A file of a few bytes can declare an array of any size. A million pictures with sixteen points need 256 MB.
 LARGEST_BYTES = 1 << 29
 LEVELS = ("scorer", "individuals", "bodyparts", "coords")
-_RULE = f"a table with the column levels {', '.join(LEVELS)}"
+_TABLE_RULE = f"a table with the column levels {', '.join(LEVELS)}"
 # What h5py raises for damaged files, what a pickle can raise, and what wrong shapes and types end in here.
-_BROKEN = (
+_BROKEN_H5 = (
     OSError,
     RuntimeError,
     LookupError,
@@ -45,7 +45,7 @@ _BROKEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class H5Table:
     """The table in a file.
 
     Attributes:
@@ -68,7 +68,7 @@ class _PlainUnpickler(pickle.Unpickler):
         raise _RefusedError(must_be("a pickle in the file", "plain text and numbers", f"{module}.{name}"))
 
 
-def read_frame(path: Path) -> Frame | str:
+def read_frame(path: Path) -> H5Table | str:
     """Return the table in an .h5 file, or why it is not read.
 
     Raises:
@@ -86,11 +86,11 @@ def read_frame(path: Path) -> Frame | str:
             return _frame(file)
     except _RefusedError as exc:
         return str(exc)
-    except _BROKEN as exc:
+    except _BROKEN_H5 as exc:
         return f"is not a table as pandas writes it: {show_value(first_line(exc))}"
 
 
-def _frame(file: Any) -> Frame:
+def _frame(file: Any) -> H5Table:
     groups = [node for node in (_child(file, name) for name in file) if "pandas_type" in node.attrs]
     if len(groups) != 1:
         raise _RefusedError(must_be("the file", "one table of pandas", len(groups)))
@@ -102,7 +102,7 @@ def _frame(file: Any) -> Frame:
     raise _RefusedError(must_be("pandas_type", "frame or frame_table", kind))
 
 
-def _fixed(group: Any) -> Frame:
+def _fixed(group: Any) -> H5Table:
     names, keys = _columns(group, "axis0")
     if _attribute(group, "axis1_variety") == "multi":
         _, pictures = _multi(group, "axis1")
@@ -116,7 +116,7 @@ def _fixed(group: Any) -> Frame:
     return _joined(names, keys, pictures, columns)
 
 
-def _table(group: Any) -> Frame:
+def _table(group: Any) -> H5Table:
     ((axis, listed),) = _plain(group, "non_index_axes")
     names = [str(name) for name in _plain(group, "info").get(axis, {}).get("names", ())]
     keys = _checked(names, listed)
@@ -137,16 +137,16 @@ def _joined(
     keys: Sequence[tuple[str, ...]],
     pictures: Sequence[tuple[str, ...]],
     columns: Mapping[tuple[str, ...], list[float]],
-) -> Frame:
+) -> H5Table:
     heads = {name: [key[level] for key in keys] for level, name in enumerate(names)}
     ordered = [columns[key] for key in keys]
     values = list(zip(*ordered, strict=True)) if ordered else [() for _ in pictures]
-    return Frame(heads, pictures, values)
+    return H5Table(heads, pictures, values)
 
 
 def _columns(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
     if _attribute(group, f"{axis}_variety") != "multi":
-        raise _RefusedError(must_be("the file", _RULE, "columns of one level"))
+        raise _RefusedError(must_be("the file", _TABLE_RULE, "columns of one level"))
     names, keys = _multi(group, axis)
     return names, _checked(names, keys)
 
@@ -154,7 +154,7 @@ def _columns(group: Any, axis: str) -> tuple[list[str], list[tuple[str, ...]]]:
 def _checked(names: Sequence[str], keys: Sequence[Any]) -> list[tuple[str, ...]]:
     """Return the columns' names, once each is one text per level and no two are one."""
     if not set(names) <= set(LEVELS) or len(set(names)) != len(names) or len(names) < 2:
-        raise _RefusedError(must_be("the file", _RULE, names))
+        raise _RefusedError(must_be("the file", _TABLE_RULE, names))
     checked = []
     for key in keys:
         if not isinstance(key, tuple) or len(key) != len(names) or not all(isinstance(text, str) for text in key):

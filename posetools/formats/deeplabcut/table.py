@@ -98,19 +98,19 @@ def read_table(path: Path) -> Table | Finding:
     try:
         return _read_csv(path)
     except InputError as exc:
-        return Finding("E310", str(path), exc.place, exc.problem, ADVICE)
+        return Finding("E310", str(path), exc.place, exc.problem, DLC_ADVICE)
     except csv.Error as exc:
-        return Finding("E310", str(path), "", f"is not valid CSV: {exc}", ADVICE)
+        return Finding("E310", str(path), "", f"is not valid CSV: {exc}", DLC_ADVICE)
 
 
 def _columns(heads: Mapping[str, list[str]], file: str) -> list[Column] | Finding:
     for name in ("bodyparts", "coords"):
         if name not in heads:
-            return Finding("E310", file, "", must_be("the header", f"lines with one {name!r}", list(heads)), ADVICE)
+            return Finding("E310", file, "", must_be("the header", f"lines with one {name!r}", list(heads)), DLC_ADVICE)
     individuals = heads.get("individuals") or [ONLY] * len(heads["coords"])
     if not len(individuals) == len(heads["bodyparts"]) == len(heads["coords"]):
         lengths = {name: len(line) for name, line in heads.items()}
-        return Finding("E310", file, "", must_be("the header's lines", "of one length", lengths), ADVICE)
+        return Finding("E310", file, "", must_be("the header's lines", "of one length", lengths), DLC_ADVICE)
     places: dict[tuple[str, str], dict[str, int]] = {}
     for place, (individual, part, coord) in enumerate(
         zip(individuals, heads["bodyparts"], heads["coords"], strict=True)
@@ -120,18 +120,18 @@ def _columns(heads: Mapping[str, list[str]], file: str) -> list[Column] | Findin
             return Finding("E310", file, "coords", must_be("coords", "x and y", coord), hint)
         if coord in places.setdefault((individual, part), {}):
             rule = f"one column {coord} of {part!r}" + (f" of {individual!r}" if individual else "")
-            return Finding("E310", file, "coords", must_be("the header", rule, "two"), ADVICE)
+            return Finding("E310", file, "coords", must_be("the header", rule, "two"), DLC_ADVICE)
         places[individual, part][coord] = place
     for (_, part), found in places.items():
         if len(found) != 2:
-            return Finding("E310", file, "coords", must_be(f"coords of {part!r}", "x and y", sorted(found)), ADVICE)
+            return Finding("E310", file, "coords", must_be(f"coords of {part!r}", "x and y", sorted(found)), DLC_ADVICE)
     return [Column(individual, part, found["x"], found["y"]) for (individual, part), found in places.items()]
 
 
 def _read_h5(path: Path) -> Table | Finding:
     frame = read_frame(path)
     if isinstance(frame, str):
-        return Finding("E310", str(path), "", frame, ADVICE)
+        return Finding("E310", str(path), "", frame, DLC_ADVICE)
     columns = _columns(frame.heads, str(path))
     if isinstance(columns, Finding):
         return columns
@@ -187,8 +187,8 @@ def write_h5(table: Table, scorer: str, path: Path) -> bool:
     return True
 
 
-ADVICE = "save it again in DeepLabCut, or move it out of the source"
-_FIRST = re.compile(r'\s*"?(?:scorer|individuals|bodyparts|coords)"?([,;\t])')
+DLC_ADVICE = "save it again in DeepLabCut, or move it out of the source"
+_FIRST_CELL = re.compile(r'\s*"?(?:scorer|individuals|bodyparts|coords)"?([,;\t])')
 _COMMA = re.compile(r"\s*[+-]?\d+,(\d+)\s*")
 # What pandas takes for an empty cell, besides NaN, which is a number.
 _EMPTY = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none"})
@@ -227,7 +227,7 @@ def _read_csv(path: Path) -> Table | Finding:
         if "coords" not in heads:
             if cells[0] not in LEVELS:
                 rule = f"a header that begins with one of {', '.join(LEVELS)}"
-                return Finding("E310", str(path), place, must_be("the line", rule, cells[0]), ADVICE)
+                return Finding("E310", str(path), place, must_be("the line", rule, cells[0]), DLC_ADVICE)
             heads[cells[0]] = _without_empty_end(cells)
             if "coords" in heads:
                 # The columns under which the header is empty, and the first, say which image it is.
@@ -245,7 +245,7 @@ def _read_csv(path: Path) -> Table | Finding:
 
 
 def _reader(text: str) -> Any:
-    found = _FIRST.match(text)
+    found = _FIRST_CELL.match(text)
     return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=found[1] if found else ",")
 
 

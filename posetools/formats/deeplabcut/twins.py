@@ -18,10 +18,10 @@ from posetools.formats.deeplabcut.table import Table, read_table
 from posetools.formats.plain_numbers import cell_number
 
 # A .csv file may hold fewer digits than the .h5 file beside it.
-_SAME = 1e-3
+_SAME_NUMBER = 1e-3
 
 # An image's file name, an individual, a body part.
-_Key: TypeAlias = tuple[str, str, str]
+_CellKey: TypeAlias = tuple[str, str, str]
 
 
 @dataclass
@@ -98,9 +98,9 @@ def _name(picture: str) -> str:
     return PurePosixPath(picture.replace("\\", "/")).name
 
 
-def _points(table: Table) -> dict[_Key, tuple[float | None, float | None]]:
+def _points(table: Table) -> dict[_CellKey, tuple[float | None, float | None]]:
     """Return the points that are labelled; None for what is no number."""
-    found: dict[_Key, tuple[float | None, float | None]] = {}
+    found: dict[_CellKey, tuple[float | None, float | None]] = {}
     for row in table.rows:
         if row.problem:
             continue
@@ -119,7 +119,7 @@ def _is_same(one: Sequence[float | None] | None, other: Sequence[float | None] |
     if one is None or other is None:
         return False
     return all(
-        a is not None and b is not None and (abs(a - b) <= _SAME or (math.isnan(a) and math.isnan(b)))
+        a is not None and b is not None and (abs(a - b) <= _SAME_NUMBER or (math.isnan(a) and math.isnan(b)))
         for a, b in zip(one, other, strict=True)
     )
 

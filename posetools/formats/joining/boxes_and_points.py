@@ -22,12 +22,12 @@ from posetools.formats.reading import Corners, PointXYV
 
 # How far outside of its box a point may lie, as a share of the box's width or height: boxes are drawn by eye, and an
 # object's own points stick out by a few percent; what is a tenth away is another object's, or a mistake.
-NEAR = 0.1
+NEAR_BOX = 0.1
 # Points that one message names.
-SHOWN = 5
+SHOWN_POINTS = 5
 
 
-class Kind(Enum):
+class BoxKind(Enum):
     """What a box is."""
 
     OBJECT = "an object's box"
@@ -52,7 +52,7 @@ class Box:
 
     index: int
     group: Group | None
-    kind: Kind
+    kind: BoxKind
     corners: Corners | None
     points: list[Point] = field(default_factory=list)
 
@@ -102,12 +102,12 @@ def just_missed(points: Sequence[Point], boxes: Sequence[Box]) -> tuple[list[tup
         points: those that no box holds.
         boxes: all of the image, with the points that they have already.
     """
-    near = [(p, [b for b in boxes if not b.has(p.keypoint) and b.misses(p) <= NEAR]) for p in points]
+    near = [(p, [b for b in boxes if not b.has(p.keypoint) and b.misses(p) <= NEAR_BOX]) for p in points]
     wanted = Counter((box.index, point.keypoint) for point, around in near for box in around)
     owned: list[tuple[Point, Box]] = []
     lost: list[Point] = []
     for point, around in near:
-        only = around[0] if len(around) == 1 and around[0].kind is Kind.OBJECT else None
+        only = around[0] if len(around) == 1 and around[0].kind is BoxKind.OBJECT else None
         if only is not None and wanted[only.index, point.keypoint] == 1:
             owned.append((point, only))
         else:
@@ -120,9 +120,9 @@ def told_near(owned: Sequence[tuple[Point, Box]], named: Callable[[int], str]) -
     shown = [
         f"{named(point.index)} ({point.label}) lies {box.distance(point):.3g} px, {box.misses(point):.1%} of its "
         f"side, outside {named(box.index)}"
-        for point, box in owned[:SHOWN]
+        for point, box in owned[:SHOWN_POINTS]
     ]
-    more = f"; and {len(owned) - SHOWN} more" if len(owned) > SHOWN else ""
+    more = f"; and {len(owned) - SHOWN_POINTS} more" if len(owned) > SHOWN_POINTS else ""
     return f"points must be in their rectangle, got {len(owned)} just outside: {'; '.join(shown)}{more}"
 
 
@@ -130,17 +130,17 @@ def told_outside(points: Sequence[Point], rule: str) -> str:
     """Return that points are in no box, and where the first of them are, in words."""
     if len(points) == 1:
         return must_be(f"point {points[0].label!r}", rule, list(points[0].value[:2]))
-    shown = ", ".join(f"{point.label!r} at {list(point.value[:2])}" for point in points[:SHOWN])
-    more = f" and {len(points) - SHOWN} more" if len(points) > SHOWN else ""
+    shown = ", ".join(f"{point.label!r} at {list(point.value[:2])}" for point in points[:SHOWN_POINTS])
+    more = f" and {len(points) - SHOWN_POINTS} more" if len(points) > SHOWN_POINTS else ""
     return f"{len(points)} points must be {rule}, got {shown}{more}"
 
 
 # Corners written by other tools are upright to within this many pixels.
-_UPRIGHT = 1.0
+_UPRIGHT_PIXELS = 1.0
 # Shapes that outline an object -> the fewest points that say where it is.
 _OUTLINES = {"oriented_rectangle": 4, "rotation": 4, "polygon": 3, "mask": 2, "circle": 2, "ellipse": 2}
 # From this intersection over union on, a rectangle and an outline are drawn around the same object.
-_SAME = 0.8
+_SAME_OUTLINE = 0.8
 
 
 def is_outline(shape: SoundShape) -> bool:
@@ -185,12 +185,12 @@ def is_upright(shape: SoundShape) -> bool:
     corners = {
         (x - x1 > x2 - x, y - y1 > y2 - y)
         for x, y in shape.points
-        if min(x - x1, x2 - x) <= _UPRIGHT and min(y - y1, y2 - y) <= _UPRIGHT
+        if min(x - x1, x2 - x) <= _UPRIGHT_PIXELS and min(y - y1, y2 - y) <= _UPRIGHT_PIXELS
     }
     return len(corners) == 4
 
 
-class Outlined(NamedTuple):
+class SettledOutlines(NamedTuple):
     """What the outlines of an image are.
 
     Attributes:
@@ -204,7 +204,7 @@ class Outlined(NamedTuple):
     unclear: list[Box]
 
 
-def settle(outlines: Sequence[Box], rectangles: Sequence[Box], pointed: Collection[Group]) -> Outlined:
+def settle(outlines: Sequence[Box], rectangles: Sequence[Box], pointed: Collection[Group]) -> SettledOutlines:
     """Return what each outline of an image is.
 
     Args:
@@ -212,11 +212,11 @@ def settle(outlines: Sequence[Box], rectangles: Sequence[Box], pointed: Collecti
         rectangles: the boxes that are drawn as such.
         pointed: the groups of the image's points: an outline in one of them is an object.
     """
-    result = Outlined([], [], [])
+    result = SettledOutlines([], [], [])
     joined: dict[Group, int] = {}
     grouped = {box.group for box in rectangles} - {None}
     corners = [np.array([_corners(box) for box in boxes]).reshape(-1, 4) for boxes in (outlines, rectangles)]
-    same = pairwise_iou(*corners) >= _SAME
+    same = pairwise_iou(*corners) >= _SAME_OUTLINE
     alike = {
         one.index: [rectangles[at].index for at in np.flatnonzero(row)] for one, row in zip(outlines, same, strict=True)
     }

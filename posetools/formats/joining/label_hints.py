@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from posetools.formats.joining.visibility_words import of_word
 
 _BREAK = r"[-_.:/|@# (\[]"
-_WORD = r"(?P<v>v?[012]|[^\W\d][\w-]*?)"
-_ENDINGS = (
-    re.compile(rf"(?P<s2>{_BREAK}+){_WORD}(?P<c2>[)\]]?)"),
-    re.compile(rf"(?P<s1>{_BREAK}*)(?P<n>\d{{1,9}})(?P<c1>[)\]]?)(?:(?P<s2>{_BREAK}+){_WORD}(?P<c2>[)\]]?))?"),
+_VISIBILITY_WORD = r"(?P<v>v?[012]|[^\W\d][\w-]*?)"
+_LABEL_ENDINGS = (
+    re.compile(rf"(?P<s2>{_BREAK}+){_VISIBILITY_WORD}(?P<c2>[)\]]?)"),
+    re.compile(
+        rf"(?P<s1>{_BREAK}*)(?P<n>\d{{1,9}})(?P<c1>[)\]]?)(?:(?P<s2>{_BREAK}+){_VISIBILITY_WORD}(?P<c2>[)\]]?))?"
+    ),
 )
-_BASE = re.compile(rf"(.*?[^\W_])({_BREAK}+[^\W\d][\w-]*[)\]]?)")
+_BASE_LABEL = re.compile(rf"(.*?[^\W_])({_BREAK}+[^\W\d][\w-]*[)\]]?)")
 # Of these separators a digit behind a keypoint's name is as a rule its visibility.
 _OF_VISIBILITY = ":"
 
 
 @dataclass(frozen=True, slots=True)
-class Extended:
+class LabelParts:
     """A label taken apart.
 
     Attributes:
@@ -49,7 +51,7 @@ class Extended:
 
 def extended(
     label: str, known: Collection[str], hidden: Collection[str], *, points: Collection[str], any_name: bool = False
-) -> Extended | None:
+) -> LabelParts | None:
     """Return a label that is a known name with a visibility or a number behind it; None when it is none.
 
     Args:
@@ -67,7 +69,7 @@ def extended(
     numbered = _numbered_object(label, known, points)
     if numbered is not None:
         return numbered
-    base = _BASE.fullmatch(label) if any_name else None
+    base = _BASE_LABEL.fullmatch(label) if any_name else None
     return _read(base[1], base[2], known, hidden, is_point=True) if base else None
 
 
@@ -94,7 +96,7 @@ class Advice:
     pattern: str = ""
 
 
-def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
+def advice(found: LabelParts, label: str, *, has_pattern: bool) -> Advice:
     """Return the hint for a label that cannot be read without a pattern."""
     leave = f"--ignore {as_typed(label)} leaves it out"
     if has_pattern:
@@ -110,8 +112,10 @@ def advice(found: Extended, label: str, *, has_pattern: bool) -> Advice:
     return Advice(text, found.pattern)
 
 
-def _read(name: str, rest: str, known: Collection[str], hidden: Collection[str], *, is_point: bool) -> Extended | None:
-    match = next((found for one in _ENDINGS if (found := one.fullmatch(rest))), None)
+def _read(
+    name: str, rest: str, known: Collection[str], hidden: Collection[str], *, is_point: bool
+) -> LabelParts | None:
+    match = next((found for one in _LABEL_ENDINGS if (found := one.fullmatch(rest))), None)
     if match is None:
         return None
     told = match.groupdict()
@@ -137,19 +141,19 @@ def _read(name: str, rest: str, known: Collection[str], hidden: Collection[str],
         number = rf"{_literal(parts['s2'])}(?P<instance>\d+){_literal(parts['c2'])}"
         first, second = _whole(seen, known), _whole(number, known)
         if parts["s2"].strip() != _OF_VISIBILITY:
-            return Extended(name, "instance", second, first)
-        return Extended(name, "visibility", first, second)
+            return LabelParts(name, "instance", second, first)
+        return LabelParts(name, "visibility", first, second)
     ending = f"{instance}(?:{seen})?" if instance and seen else instance + seen
-    return Extended(name, says, _whole(ending, known), hides=hides)
+    return LabelParts(name, says, _whole(ending, known), hides=hides)
 
 
-def _numbered_object(label: str, known: Collection[str], points: Collection[str]) -> Extended | None:
+def _numbered_object(label: str, known: Collection[str], points: Collection[str]) -> LabelParts | None:
     """Return a label that begins with an object and its number, and ends with a keypoint's name: ``dog1_nose``."""
     for category in (name for name in known if name not in points):
         found = re.fullmatch(rf"{re.escape(category)}({_BREAK}*)\d{{1,9}}({_BREAK}+)(.+)", label)
         if found and found[3] in points:
             number = rf"{_literal(category)}{_literal(found[1])}(?P<instance>\d+)"
-            return Extended(category, "instance", rf"{number}(?:{_literal(found[2])}(?P<name>.+))?")
+            return LabelParts(category, "instance", rf"{number}(?:{_literal(found[2])}(?P<name>.+))?")
     return None
 
 

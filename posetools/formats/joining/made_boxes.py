@@ -41,7 +41,7 @@ class ThinBox(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
+class BoxCompletion:
     """How boxes with a short side were completed.
 
     Attributes:
@@ -58,8 +58,8 @@ class Completed:
     longest: float
     first: Origin
 
-    def __add__(self, other: Completed) -> Completed:
-        return Completed(
+    def __add__(self, other: BoxCompletion) -> BoxCompletion:
+        return BoxCompletion(
             self.count + other.count,
             self.by_others + other.by_others,
             min(self.shortest, other.shortest),
@@ -87,10 +87,10 @@ class Completed:
     @property
     def finding(self) -> Finding:
         """The finding at the first of them."""
-        return Finding("W333", self.first.file, self.first.place, self.message, HINT)
+        return Finding("W333", self.first.file, self.first.place, self.message, MARGIN_HINT)
 
 
-HINT = "this is the first; --box-margin 20px makes each box 20 px wider than its points on every side"
+MARGIN_HINT = "this is the first; --box-margin 20px makes each box 20 px wider than its points on every side"
 
 
 def box_round(keypoints: Sequence[PointXYV], options: ReadOptions, size: tuple[int, int]) -> Corners | None:

@@ -25,10 +25,10 @@ from typing import TypeVar
 from posetools.core.skeleton import Skeleton
 from posetools.errors import Place, must_be
 from posetools.formats.joining.boxes_and_points import (
-    NEAR,
-    SHOWN,
+    NEAR_BOX,
+    SHOWN_POINTS,
     Box,
-    Kind,
+    BoxKind,
     Point,
     just_missed,
     overlap,
@@ -36,9 +36,9 @@ from posetools.formats.joining.boxes_and_points import (
     told_outside,
 )
 from posetools.formats.joining.made_boxes import box_round, complete
-from posetools.formats.joining.shape_labels import Group, Labels, Together
+from posetools.formats.joining.shape_labels import Group, Labels, SharedGroup
 from posetools.formats.joining.sorting import Sorter
-from posetools.formats.joining.wording import Report
+from posetools.formats.joining.wording import ShapeReport
 from posetools.formats.labelme.model import AnyShape
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import Corners, PointXYV, Row
@@ -66,7 +66,7 @@ class FileShapes:
     skeleton: Skeleton
     labels: Labels
     options: ReadOptions
-    report: Report
+    report: ShapeReport
     ignored: Counter[str] = field(default_factory=Counter)
     _boxes: list[Box] = field(default_factory=list)
     _points: list[Point] = field(default_factory=list)
@@ -83,7 +83,7 @@ class FileShapes:
         if self.options.one_object:
             # What is left out on purpose is no part of the object, and does not take its points along.
             for box in self._boxes:
-                if box.kind is not Kind.IGNORED:
+                if box.kind is not BoxKind.IGNORED:
                     box.group = _THE_ONE
             for point in self._points:
                 point.group = _THE_ONE
@@ -91,7 +91,7 @@ class FileShapes:
         rows = self._join_groups()
         if loose:
             self._place_loose(loose)
-        rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is Kind.OBJECT]
+        rows += [(box.index, self._row(box)) for box in self._boxes if box.kind is BoxKind.OBJECT]
         self.report.close()
         return [row for _, row in sorted(rows, key=lambda pair: pair[0])]
 
@@ -108,14 +108,14 @@ class FileShapes:
         rows = []
         alone: list[Group] = []
         for group in sorted({*boxes, *points}, key=_order):
-            own = [box for box in boxes[group] if box.kind is Kind.OBJECT]
+            own = [box for box in boxes[group] if box.kind is BoxKind.OBJECT]
             if len(own) == 1:
                 own[0].points += self._once_each(points[group])
             elif own:
                 self._refuse_several(group, own, points[group])
             elif points[group]:
                 alone.append(group)
-        homes, unclear = self._houses({group: points[group] for group in alone if isinstance(group, Together)})
+        homes, unclear = self._houses({group: points[group] for group in alone if isinstance(group, SharedGroup)})
         lone = [group for group in alone if not boxes[group] and group not in homes and group not in unclear]
         homes |= self._free_homes({group: points[group] for group in lone})
         for group in alone:
@@ -130,7 +130,7 @@ class FileShapes:
 
         Also the groups that are reported, for more than one box could be theirs.
         """
-        free = {box.index: box for box in self._boxes if box.kind is Kind.OBJECT and not box.points}
+        free = {box.index: box for box in self._boxes if box.kind is BoxKind.OBJECT and not box.points}
         around = {
             group: [index for index, box in free.items() if all(map(box.holds, points))]
             for group, points in groups.items()
@@ -158,7 +158,8 @@ class FileShapes:
             group: [
                 box.index
                 for box in free
-                if (box.group is None or isinstance(group, Together)) and all(box.misses(p) <= NEAR for p in points)
+                if (box.group is None or isinstance(group, SharedGroup))
+                and all(box.misses(p) <= NEAR_BOX for p in points)
             ]
             for group, points in groups.items()
         }
@@ -181,11 +182,11 @@ class FileShapes:
             what, hint = "the image", f"leave out {_ONE_OBJECT} if it shows several objects; else delete the wrong box"
         self.report.tell("E307", indices, f"{what} must have one rectangle, got {len(boxes)}", hint)
         for box in boxes:
-            box.kind = Kind.UNREAD
+            box.kind = BoxKind.UNREAD
 
     def _without_box(self, group: Group, boxes: Sequence[Box], points: Sequence[Point]) -> list[tuple[int, Row]]:
         words = self.report.words
-        if any(box.kind is Kind.IGNORED for box in boxes):
+        if any(box.kind is BoxKind.IGNORED for box in boxes):
             self.ignored.update(point.label for point in points)
             return []
         indices = _indices(points)
@@ -219,7 +220,7 @@ class FileShapes:
         if self._quiet is None:
             loose = [point for point in self._points if point.group is None]
             self._quiet = [box for box in self._boxes if not any(map(box.holds, loose))]
-        return [box for box in self._quiet if box.kind is Kind.OBJECT and not box.points]
+        return [box for box in self._quiet if box.kind is BoxKind.OBJECT and not box.points]
 
     def _free_for(self, points: Sequence[Point], *, makes: bool) -> list[Box]:
         """Return the boxes without points that may be that of these: a box made of them would be a second one.
@@ -231,7 +232,7 @@ class FileShapes:
         extents: list[Corners] = [(min(xs), min(ys), max(xs), max(ys))]
         made = box_round(self._keypoints(points), self.options, self.size)
         if made is not None:
-            drawn = [box.corners for box in self._boxes if box.kind is Kind.OBJECT and box.corners]
+            drawn = [box.corners for box in self._boxes if box.kind is BoxKind.OBJECT and box.corners]
             extents.append(complete([made, *drawn], self.size)[0][0])
         return [
             box
@@ -282,7 +283,7 @@ class FileShapes:
             if not holders:
                 outside.append(point)
             elif self._is_clear(point, holders):
-                own = [box for box in holders if box.kind is Kind.OBJECT]
+                own = [box for box in holders if box.kind is BoxKind.OBJECT]
                 clear[point.keypoint].append((point, own))
         decided: list[tuple[Point, list[Box], Box]] = []
         for keypoint, placed in clear.items():
@@ -301,7 +302,7 @@ class FileShapes:
         owned, lost = just_missed(points, self._boxes)
         if owned:
             self._note_near(owned)
-        flat = [box for box in self._boxes if box.kind is Kind.UNREAD and not box.area]
+        flat = [box for box in self._boxes if box.kind is BoxKind.UNREAD and not box.area]
         if lost and flat:
             # Nobody knows what a box without width or height was to hold; that is told at the box.
             self.report.dependents[flat[0].index] += _indices(lost)
@@ -321,7 +322,7 @@ class FileShapes:
         message = told_outside(points, rule)
         one_each = len({one.keypoint for one in self._points}) == len(self._points)
         hint = f"move it into its box, or {self.report.words.join}"
-        if one_each and all(box.kind is Kind.IGNORED for box in self._boxes):
+        if one_each and all(box.kind is BoxKind.IGNORED for box in self._boxes):
             hint = f"where every image shows one object, {_ONE_OBJECT} says so; else {hint}"
         self.report.tell("E303", [point.index for point in points], message, hint)
 
@@ -348,9 +349,9 @@ class FileShapes:
         shown = [
             f"{named(point.index)} ({point.label}) lies in {self.report.all_named(b.index for b in holders)} "
             f"and was given to {named(box.index)}"
-            for point, holders, box in decided[:SHOWN]
+            for point, holders, box in decided[:SHOWN_POINTS]
         ]
-        more = f"; and {len(decided) - SHOWN} more" if len(decided) > SHOWN else ""
+        more = f"; and {len(decided) - SHOWN_POINTS} more" if len(decided) > SHOWN_POINTS else ""
         message = f"{words.group} must be given where boxes overlap, got none for {len(decided)} points: "
         hint = f"no other choice gives each box each name once; to settle it, {words.join}"
         self.report.find("W321", [point.index for point, _, _ in decided], message + "; ".join(shown) + more, hint)
@@ -358,20 +359,20 @@ class FileShapes:
     def _is_clear(self, point: Point, holders: Sequence[Box]) -> bool:
         """Return whether boxes that can be read hold it; else the point is counted as ignored, or reported."""
         smallest = holders[0]
-        unread = [box for box in holders if box.kind is Kind.UNREAD]
+        unread = [box for box in holders if box.kind is BoxKind.UNREAD]
         if unread:
             self.report.dependents[unread[0].index].append(point.index)
-        elif smallest.kind is Kind.IGNORED and any(box.kind is not Kind.IGNORED for box in holders):
+        elif smallest.kind is BoxKind.IGNORED and any(box.kind is not BoxKind.IGNORED for box in holders):
             reason = f"{self.report.named(smallest.index)}, the smallest, is left out on purpose"
             self._ambiguous.setdefault(reason, []).append(point)
-        elif smallest.kind is Kind.IGNORED:
+        elif smallest.kind is BoxKind.IGNORED:
             self.ignored[point.label] += 1
         else:
             return True
         return False
 
     def _refuse_ambiguous(self) -> None:
-        """Report the points that could have several boxes: one finding for those of the same boxes."""
+        """ShapeReport the points that could have several boxes: one finding for those of the same boxes."""
         for reason, points in self._ambiguous.items():
             several = len(points) > 1
             rule = f"in one rectangle that can only be {'their' if several else 'its'} own"
@@ -389,16 +390,16 @@ class FileShapes:
         return Row(corners, self._keypoints(box.points), self.report.place_of(box.index))
 
     def _name(self, group: Group) -> str:
-        return (group.name or self.report.named(group.first)) if isinstance(group, Together) else f"group {group!r}"
+        return (group.name or self.report.named(group.first)) if isinstance(group, SharedGroup) else f"group {group!r}"
 
 
 def _may_be_of(box: Box, points: Sequence[Point]) -> bool:
     """Return whether a box that cannot be read is around all points, so that it may be theirs."""
-    return box.kind is Kind.UNREAD and box.corners is not None and all(map(box.holds, points))
+    return box.kind is BoxKind.UNREAD and box.corners is not None and all(map(box.holds, points))
 
 
 def _order(group: Group) -> tuple[int, int, str]:
-    if isinstance(group, Together):
+    if isinstance(group, SharedGroup):
         return 2, group.first, ""
     return (1, 0, group) if isinstance(group, str) else (0, group, "")
 

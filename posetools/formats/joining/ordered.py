@@ -11,7 +11,7 @@ from posetools.errors import RequestError, must_be
 from posetools.formats.options import ReadOptions
 
 
-class Misnamed(NamedTuple):
+class NameProblem(NamedTuple):
     """What is wrong with names in their order: a sentence, and a hint."""
 
     problem: str
@@ -22,7 +22,7 @@ class Misnamed(NamedTuple):
 Order = tuple[int | None, ...]
 
 
-def in_skeleton(order: Sequence[str], skeleton: Skeleton, options: ReadOptions) -> Order | Misnamed:
+def in_skeleton(order: Sequence[str], skeleton: Skeleton, options: ReadOptions) -> Order | NameProblem:
     """Return which keypoints of the skeleton these names are, with the user's names and omissions."""
     keypoints: list[int | None] = []
     for label in order:
@@ -34,9 +34,9 @@ def in_skeleton(order: Sequence[str], skeleton: Skeleton, options: ReadOptions) 
             quoted = shlex.quote(f"{label}=NAME")
             names = ", ".join(skeleton.names)
             hint = f"--map {quoted} takes it as one of {names}; --ignore {shlex.quote(label)} skips it"
-            return Misnamed(problem, hint)
+            return NameProblem(problem, hint)
         elif skeleton.index[name] in keypoints:
-            return Misnamed(
+            return NameProblem(
                 must_be("the keypoints' names", "each keypoint once", list(order)), f"{name!r} stands there twice"
             )
         else:
@@ -53,7 +53,7 @@ def stated_order(skeleton: Skeleton, options: ReadOptions) -> Order | None:
     if options.kpt_order is None:
         return None
     found = in_skeleton(options.kpt_order, skeleton, options)
-    if isinstance(found, Misnamed):
+    if isinstance(found, NameProblem):
         raise RequestError(f"--kpt-order: {found.problem}\n  {found.hint}")
     return found
 

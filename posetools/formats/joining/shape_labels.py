@@ -10,14 +10,22 @@ from typing import NamedTuple, TypeAlias
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.errors import RequestError, must_be
-from posetools.formats.joining.label_hints import Advice, Extended, advice, extended
+from posetools.formats.joining.label_hints import Advice, LabelParts, advice, extended
 from posetools.formats.joining.ordered import Order, stated_order
-from posetools.formats.joining.visibility_words import Statement, Unclear, agreed, of_flags, of_key, of_text, of_word
+from posetools.formats.joining.visibility_words import (
+    Statement,
+    UnclearVisibility,
+    agreed,
+    of_flags,
+    of_key,
+    of_text,
+    of_word,
+)
 from posetools.formats.labelme.model import SoundShape
 from posetools.formats.options import ReadOptions
 
 
-class Together(NamedTuple):
+class SharedGroup(NamedTuple):
     """The group of points that one element holds, or that were drawn one after another; the source has no name for it.
 
     Attributes:
@@ -30,10 +38,10 @@ class Together(NamedTuple):
 
 
 # A group_id, or the instance that a label names.
-Group: TypeAlias = int | str | Together
+Group: TypeAlias = int | str | SharedGroup
 
 # Keys beside labelme's own that some writers give a shape.
-OWN_KEYS = ("visible", "occluded", "visibility")
+VISIBILITY_KEYS = ("visible", "occluded", "visibility")
 _SPOKEN = ("0", "1", "2", "visible")
 
 
@@ -104,7 +112,7 @@ class Labels:
             return text in self.ignored
         return (found["name"] or self.category) in self.ignored or frozenset.__contains__(self.ignored, text)
 
-    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | Unclear | None:
+    def visibility(self, shape: SoundShape, word: str | None) -> Visibility | UnclearVisibility | None:
         """Return a point's visibility by its label's word, flags, keys, description; None: the word is unknown."""
         if word is None:
             return self.visibility_of(shape)
@@ -113,7 +121,7 @@ class Labels:
             return None
         return agreed([Statement(f"{word!r} in the label", said), *self._statements(shape)])
 
-    def visibility_of(self, shape: SoundShape) -> Visibility | Unclear:
+    def visibility_of(self, shape: SoundShape) -> Visibility | UnclearVisibility:
         """Return a point's visibility by its flags, keys and description."""
         return agreed(list(self._statements(shape)))
 
@@ -122,7 +130,7 @@ class Labels:
             yield Statement("difficult true", Visibility.HIDDEN)
         if shape.flags:
             yield from of_flags(shape.flags, self.hidden)
-        keys = {key: getattr(shape, key) for key in OWN_KEYS}
+        keys = {key: getattr(shape, key) for key in VISIBILITY_KEYS}
         attributes = shape.attributes if isinstance(shape.attributes, dict) else {}
         said = [of_key(key, value, self.hidden) for key, value in (*keys.items(), *attributes.items())]
         if shape.description:
@@ -135,7 +143,7 @@ class Labels:
         found = extended(name, known, self.hidden, points={*known} - {self.category})
         return advice(found, name, has_pattern=self.pattern is not None) if found else None
 
-    def loss(self, text: str) -> Extended | None:
+    def loss(self, text: str) -> LabelParts | None:
         """Return what the user's mapping of a label to a name loses, if it loses something."""
         name = self.names.get(text)
         if name is None or (self.pattern and self.pattern.fullmatch(text)):

@@ -14,23 +14,23 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from posetools.core.skeleton import Skeleton
-from posetools.formats.joined import SameCause
+from posetools.formats.joined import CauseFinding
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Group, Labels
-from posetools.formats.joining.wording import Report, Wording
+from posetools.formats.joining.wording import ShapeReport, Wording
 from posetools.formats.labelme.model import AnyShape, BadShape, Shape
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 
 
-class Placed(NamedTuple):
+class PlacedShape(NamedTuple):
     """A shape in labelme's terms, and its place in the entry of its picture (``box[2]``)."""
 
     place: str
     shape: AnyShape
 
 
-class Entry(NamedTuple):
+class EntryReading(NamedTuple):
     """What one picture's entry of a file gave, and the place of that entry."""
 
     reading: FileReading
@@ -77,7 +77,7 @@ def bad_shape(label: str | None, group: Group | None, field: str, problem: str, 
 
 def read_shapes(
     reading: FileReading,
-    shapes: Sequence[Placed],
+    shapes: Sequence[PlacedShape],
     place: str,
     *,
     skeleton: Skeleton,
@@ -96,14 +96,14 @@ def read_shapes(
         options: the user's options.
         wording: how the tool calls things.
     """
-    report = Report(str(reading.file), wording, place, [one.place for one in shapes])
+    report = ShapeReport(str(reading.file), wording, place, [one.place for one in shapes])
     group = FileShapes(reading.size, skeleton, labels, options, report)
     rows = group.read([one.shape for one in shapes])
     ignored = Counter(reading.ignored) + group.ignored
     return replace(reading, rows=rows, findings=[*reading.findings, *report.findings], ignored=ignored)
 
 
-def settle_doubles(entries: Sequence[Entry]) -> list[FileReading]:
+def settle_doubles(entries: Sequence[EntryReading]) -> list[FileReading]:
     """Return the readings, those of one picture all without it and with a finding: which is right is not known."""
     by_picture: dict[str, list[int]] = defaultdict(list)
     for index, (reading, _) in enumerate(entries):
@@ -118,12 +118,12 @@ def settle_doubles(entries: Sequence[Entry]) -> list[FileReading]:
             lost = f"{rule}; none of them is read ({reading.objects} shapes here)"
             hint = "take all but one of them out of the source"
             cause = "an image must have one entry"
-            finding = SameCause("E313", str(reading.file), place, lost, hint, cause=cause)
+            finding = CauseFinding("E313", str(reading.file), place, lost, hint, cause=cause)
             readings[index] = replace(reading, picture=None, rows=(), findings=[*reading.findings, finding])
     return readings
 
 
-def _named(entry: Entry, beside: FileReading) -> str:
+def _named(entry: EntryReading, beside: FileReading) -> str:
     same = entry.reading.file == beside.file
     return entry.place if same else f"{entry.reading.file}: {entry.place}"
 

@@ -12,7 +12,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import must_be
 from posetools.formats.joining.boxes_and_points import (
     Box,
-    Kind,
+    BoxKind,
     Point,
     around,
     center,
@@ -21,23 +21,23 @@ from posetools.formats.joining.boxes_and_points import (
     is_upright,
     settle,
 )
-from posetools.formats.joining.label_hints import Extended
+from posetools.formats.joining.label_hints import LabelParts
 from posetools.formats.joining.ordered import advice
-from posetools.formats.joining.shape_labels import Group, Label, Labels, Together
-from posetools.formats.joining.visibility_words import SEEN, Unclear, says_of_visibility
-from posetools.formats.joining.wording import Report
+from posetools.formats.joining.shape_labels import Group, Label, Labels, SharedGroup
+from posetools.formats.joining.visibility_words import SEEN, UnclearVisibility, says_of_visibility
+from posetools.formats.joining.wording import ShapeReport
 from posetools.formats.labelme.model import AnyShape, BadShape, SoundShape
 from posetools.formats.labels import unknown_label
 from posetools.formats.options import ReadOptions
 
 # Shapes that hold several points, and say of none what it is.
-_LISTS = frozenset({"linestrip", "line", "polyline", "points", "point"})
+_LIST_SHAPES = frozenset({"linestrip", "line", "polyline", "points", "point"})
 _NAMELESS = "points must say which keypoint they are"
 # Shapes around a keypoint, of which the center is meant.
 _ROUND = frozenset({"circle", "ellipse"})
 
 
-class _Unnamed(NamedTuple):
+class _UnnamedPoint(NamedTuple):
     """A point without a keypoint's name: its shape, its group, and its number among such points drawn in a row."""
 
     at: int
@@ -64,20 +64,20 @@ class Sorter:
     skeleton: Skeleton
     labels: Labels
     options: ReadOptions
-    report: Report
+    report: ShapeReport
     boxes: list[Box] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     _names_points: bool = False
     _run: int = 0
-    _unnamed: list[_Unnamed] = field(default_factory=list)
+    _unnamed: list[_UnnamedPoint] = field(default_factory=list)
     _unordered: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     _outlines: list[Box] = field(default_factory=list)
     _centers: list[int] = field(default_factory=list)
     _untyped: list[int] = field(default_factory=list)
     _dropped: dict[str, list[int]] = field(default_factory=dict)
     _unclear: dict[str, list[int]] = field(default_factory=dict)
-    _lost: list[tuple[int, str, Extended]] = field(default_factory=list)
+    _lost: list[tuple[int, str, LabelParts]] = field(default_factory=list)
     # What a shape must be and is -> the shapes.
     _misdrawn: dict[tuple[str, str], list[tuple[int, SoundShape]]] = field(default_factory=dict)
 
@@ -101,7 +101,7 @@ class Sorter:
         elif isinstance(shape, BadShape):
             self.report.find_in(index, shape.field, shape.problem, self.report.words.correct)
             if not shape.is_point:
-                self.boxes.append(Box(index, shape.group_id, Kind.UNREAD, None))
+                self.boxes.append(Box(index, shape.group_id, BoxKind.UNREAD, None))
         else:
             self._sort_known(index, shape, self.labels.read(shape.label))
 
@@ -110,19 +110,19 @@ class Sorter:
         if not isinstance(shape, BadShape) and shape.shape_type == "rectangle" and shape.points:
             instance = self.labels.read(label).instance
             group = shape.group_id if instance is None else instance
-            self.boxes.append(Box(index, group, Kind.IGNORED, extent(shape)))
+            self.boxes.append(Box(index, group, BoxKind.IGNORED, extent(shape)))
 
     def _sort_known(self, index: int, shape: SoundShape, label: Label) -> None:
         group = shape.group_id if label.instance is None else label.instance
         self._note_loss(index, shape)
         kind = self._kind(index, shape, label.name)
         if kind == "point" and len(shape.points) == 1 and label.name in (self.labels.category, ""):
-            self._unnamed.append(_Unnamed(index, shape, label, group, self._run))
+            self._unnamed.append(_UnnamedPoint(index, shape, label, group, self._run))
             return
         self._run += 1
         if kind == "point" and label.name in self.labels.index:
             self._add_point(index, shape, label, group)
-        elif label.name != self.labels.category and (label.name or shape.shape_type not in _LISTS):
+        elif label.name != self.labels.category and (label.name or shape.shape_type not in _LIST_SHAPES):
             self._refuse(index, shape, label.name, group)
         elif kind == "rectangle":
             self._add_box(index, shape, group)
@@ -130,7 +130,7 @@ class Sorter:
             self._add_list(index, shape, label, group)
         elif is_outline(shape):
             self._note_flags(index, shape, frozenset())
-            self._outlines.append(Box(index, group, Kind.OBJECT, around(shape)))
+            self._outlines.append(Box(index, group, BoxKind.OBJECT, around(shape)))
         else:
             self._refuse(index, shape, label.name, group)
 
@@ -139,7 +139,7 @@ class Sorter:
         kind, count = shape.shape_type, len(shape.points)
         if kind == "points" and count == 1:
             return "point"
-        if name in self.labels.index and count > 1 and kind not in _LISTS:
+        if name in self.labels.index and count > 1 and kind not in _LIST_SHAPES:
             is_keypoint = kind in _ROUND or self.options.keypoints_from == "categories"
             if is_keypoint and (kind == "rectangle" or is_outline(shape)):
                 self._centers.append(index)
@@ -155,7 +155,7 @@ class Sorter:
 
     def _is_list(self, shape: SoundShape) -> bool:
         """Return whether a shape of the category holds keypoints, or may do so, in their order."""
-        if shape.shape_type in _LISTS:
+        if shape.shape_type in _LIST_SHAPES:
             return len(shape.points) > 1
         if shape.shape_type != "polygon" or self._names_points or self.options.box_from == "outlines":
             return False
@@ -172,7 +172,7 @@ class Sorter:
         if visibility is None:
             return
         self._note_flags(index, shape, self.labels.hidden | SEEN | {"difficult"})
-        own = Together(index) if group is None else group
+        own = SharedGroup(index) if group is None else group
         for keypoint, (x, y) in zip(order, shape.points, strict=True):
             self._put(index, own, keypoint, (x, y, visibility))
 
@@ -185,7 +185,7 @@ class Sorter:
         if self._unnamed and self.labels.order is None:
             self._refuse_unnamed()
             return
-        grouped: dict[Group | None, list[_Unnamed]] = {}
+        grouped: dict[Group | None, list[_UnnamedPoint]] = {}
         for one in self._unnamed:
             grouped.setdefault(None if self.options.one_object else one.group, []).append(one)
         for group, same in grouped.items():
@@ -193,7 +193,7 @@ class Sorter:
             for run in runs if group is None and not self.options.one_object else [same]:
                 self._name_run(run, group)
 
-    def _name_run(self, run: Sequence[_Unnamed], group: Group | None) -> None:
+    def _name_run(self, run: Sequence[_UnnamedPoint], group: Group | None) -> None:
         order = self.labels.order or ()
         count = len(order)
         single = group is not None or self.options.one_object
@@ -207,7 +207,7 @@ class Sorter:
             )
             return
         for start in range(0, len(run), count):
-            own = Together(run[start].at) if group is None else group
+            own = SharedGroup(run[start].at) if group is None else group
             for one, keypoint in zip(run[start : start + count], order, strict=True):
                 visibility = self._seen(one.at, one.shape, one.label)
                 if visibility is not None:
@@ -243,7 +243,7 @@ class Sorter:
         """Make boxes of the outlines of objects that have no rectangle."""
         if not self._outlines:
             return
-        rectangles = [box for box in self.boxes if box.kind is Kind.OBJECT]
+        rectangles = [box for box in self.boxes if box.kind is BoxKind.OBJECT]
         found = settle(self._outlines, rectangles, {point.group for point in self.points if point.group is not None})
         self.boxes += found.objects
         for box in found.unclear:
@@ -254,7 +254,7 @@ class Sorter:
             self.report.tell(
                 "E302", [box.index], problem, hint, "outlines beside rectangles must be those of one object"
             )
-            box.kind = Kind.UNREAD
+            box.kind = BoxKind.UNREAD
         self.boxes += found.unclear
         self._outlines = found.objects + found.doubles
 
@@ -292,7 +292,7 @@ class Sorter:
     def _refuse(self, index: int, shape: SoundShape, name: str, group: Group | None) -> None:
         is_keypoint = name in self.labels.index
         if shape.shape_type != "point" and not is_keypoint:
-            self.boxes.append(Box(index, group, Kind.UNREAD, extent(shape) if shape.points else None))
+            self.boxes.append(Box(index, group, BoxKind.UNREAD, extent(shape) if shape.points else None))
         if name == self.labels.category or is_keypoint:
             wanted = "point" if is_keypoint else "rectangle"
             self._misdrawn.setdefault((wanted, shape.shape_type), []).append((index, shape))
@@ -305,7 +305,7 @@ class Sorter:
         self.report.findings.append(replace(found, of=shape.shape_type))
 
     def _report_misdrawn(self) -> None:
-        """Report known names on shapes of the wrong type: one finding for those of a type."""
+        """ShapeReport known names on shapes of the wrong type: one finding for those of a type."""
         for (wanted, got), drawn in self._misdrawn.items():
             labels = list(dict.fromkeys(shape.label for _, shape in drawn))
             it, each, its, of = "it", "it", "its", repr(labels[0])
@@ -322,10 +322,10 @@ class Sorter:
             rule = "2 opposite or 4 upright corners of a rectangle with width and height"
             value = [list(point) for point in shape.points]
             self.report.find_in(index, "points", must_be("points", rule, value), "draw the rectangle anew")
-            self.boxes.append(Box(index, group, Kind.UNREAD, extent(shape) if shape.points else None))
+            self.boxes.append(Box(index, group, BoxKind.UNREAD, extent(shape) if shape.points else None))
             return
         self._note_flags(index, shape, frozenset())
-        self.boxes.append(Box(index, group, Kind.OBJECT, extent(shape)))
+        self.boxes.append(Box(index, group, BoxKind.OBJECT, extent(shape)))
 
     def _add_point(self, index: int, shape: SoundShape, label: Label, group: Group | None) -> None:
         if len(shape.points) != 1 and index not in self._centers[-1:]:
@@ -349,7 +349,7 @@ class Sorter:
             problem = must_be("visibility in the label", rule, label.visibility)
             self.report.find_in(index, "label", problem, "--hidden-flag WORD adds a word that means hidden")
             return None
-        if isinstance(visibility, Unclear):
+        if isinstance(visibility, UnclearVisibility):
             self._unclear.setdefault(visibility.problem, []).append(index)
             return None
         return int(visibility)

@@ -18,16 +18,16 @@ SEEN = frozenset({"visible"})
 # The key whose number is COCO's: 0 not labeled, 1 labeled but hidden, 2 visible.
 SCALE = frozenset({"visibility"})
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
-_NUMBERS = {"0": Visibility.NOT_LABELLED, "1": Visibility.HIDDEN, "2": Visibility.VISIBLE}
-_OPPOSITE = {Visibility.HIDDEN: Visibility.VISIBLE, Visibility.VISIBLE: Visibility.HIDDEN}
+_NUMBER_WORDS = {"0": Visibility.NOT_LABELLED, "1": Visibility.HIDDEN, "2": Visibility.VISIBLE}
+_OPPOSITE_VISIBILITY = {Visibility.HIDDEN: Visibility.VISIBLE, Visibility.VISIBLE: Visibility.HIDDEN}
 # Between a negation and its word these change nothing.
 _FILLERS = frozenset({"at", "all", "is", "be", "really"})
 _NOT = frozenset({"not", "non", "no", "never", "isn't", "isnt", "un"})
 _CLAUSE = re.compile(r"[,;\n|]+|\.(?:\s|$)")
-_TOKEN = re.compile(r"[:=]|[^\s:=]+")
+_TOKEN_PATTERN = re.compile(r"[:=]|[^\s:=]+")
 
 
-class Unclear(NamedTuple):
+class UnclearVisibility(NamedTuple):
     """A point whose visibility has no single reading; ``problem`` is what was said."""
 
     problem: str
@@ -40,14 +40,14 @@ class Statement(NamedTuple):
     visibility: Visibility | None
 
 
-def agreed(statements: Collection[Statement]) -> Visibility | Unclear:
+def agreed(statements: Collection[Statement]) -> Visibility | UnclearVisibility:
     """Return the visibility that all statements give; visible when there is none."""
     unread = [one.source for one in statements if one.visibility is None]
     if unread:
-        return Unclear(unread[0])
+        return UnclearVisibility(unread[0])
     said = {one.visibility for one in statements}
     if len(said) > 1:
-        return Unclear(" and ".join(dict.fromkeys(one.source for one in statements)))
+        return UnclearVisibility(" and ".join(dict.fromkeys(one.source for one in statements)))
     return next(iter(said)) or Visibility.NOT_LABELLED if said else Visibility.VISIBLE
 
 
@@ -95,19 +95,19 @@ def of_text(text: str, hidden: Collection[str]) -> Statement | None:
 def of_word(word: str, hidden: Collection[str]) -> Visibility | None:
     """Return what the word of visibility in a label says; None when it is not understood."""
     text = word.casefold()
-    if text in _NUMBERS:
-        return _NUMBERS[text]
+    if text in _NUMBER_WORDS:
+        return _NUMBER_WORDS[text]
     return _meaning(text, hidden)
 
 
 def _value(name: str, text: str, hidden: Collection[str]) -> Visibility | None:
-    if name in SCALE and text in _NUMBERS:
-        return _NUMBERS[text]
+    if name in SCALE and text in _NUMBER_WORDS:
+        return _NUMBER_WORDS[text]
     positive = Visibility.HIDDEN if name in hidden else Visibility.VISIBLE
     if text in _TRUE:
         return positive
     if text in _FALSE:
-        return _OPPOSITE[positive]
+        return _OPPOSITE_VISIBILITY[positive]
     said = set(_spoken(text, hidden))
     return said.pop() if len(said) == 1 else None
 
@@ -115,7 +115,7 @@ def _value(name: str, text: str, hidden: Collection[str]) -> Visibility | None:
 def _spoken(text: str, hidden: Collection[str]) -> Iterator[Visibility | None]:
     """Yield what each word about visibility says; None for one with two readings."""
     for clause in _CLAUSE.split(text):
-        tokens = _TOKEN.findall(clause)
+        tokens = _TOKEN_PATTERN.findall(clause)
         for at, token in enumerate(tokens):
             value = (
                 tokens[at + 2] if tokens[at + 1 : at + 2] and tokens[at + 1] in ":=" and at + 2 < len(tokens) else ""
@@ -136,7 +136,7 @@ def _negated(meaning: Visibility, before: list[str]) -> Visibility | None:
     words = [word for word in before if word not in _FILLERS]
     if not _NOT.intersection(words):
         return meaning
-    return _OPPOSITE[meaning] if words[-1] in _NOT and len(_NOT.intersection(words)) == 1 else None
+    return _OPPOSITE_VISIBILITY[meaning] if words[-1] in _NOT and len(_NOT.intersection(words)) == 1 else None
 
 
 def _meaning(word: str, hidden: Collection[str]) -> Visibility | None:
@@ -151,5 +151,5 @@ def _words(hidden: frozenset[str]) -> dict[str, Visibility]:
         for word in plain:
             words[word] = meaning
             for prefix in ("un", "non", "non-", "not-", "not_", "un-"):
-                words.setdefault(prefix + word, _OPPOSITE[meaning])
+                words.setdefault(prefix + word, _OPPOSITE_VISIBILITY[meaning])
     return words

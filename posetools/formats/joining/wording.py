@@ -9,7 +9,7 @@ from functools import lru_cache, reduce
 
 from posetools.core.findings import Finding
 from posetools.errors import Place
-from posetools.formats.joined import Repeated, SameCause, add_dependents
+from posetools.formats.joined import CauseFinding, RepeatedFinding, add_dependents
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Wording:
         return f"correct the {self.shape} in {self.tool}, or delete it"
 
 
-LABELME = Wording()
+LABELME_WORDING = Wording()
 # What errors of several images have in common.
 _CAUSES = {
     "E303": "points must be in a box, or joined with one",
@@ -58,7 +58,7 @@ def shape_name(index: int) -> str:
 
 
 @dataclass(slots=True)
-class Report:
+class ShapeReport:
     """What is found in the shapes of one image.
 
     Attributes:
@@ -71,7 +71,7 @@ class Report:
     """
 
     file: str
-    words: Wording = LABELME
+    words: Wording = LABELME_WORDING
     entry: str = ""
     places: Sequence[str] = ()
     findings: list[Finding] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Report:
     def tell(self, code: str, shapes: Iterable[int] | str, message: str, hint: str, cause: str = "") -> None:
         """Add a finding that is one with those of other images of the same cause, by its code where none is said."""
         cause = cause or _CAUSES[code]
-        self.findings.append(SameCause(code, self.file, self._place(shapes), message, hint, cause=cause, way=hint))
+        self.findings.append(CauseFinding(code, self.file, self._place(shapes), message, hint, cause=cause, way=hint))
 
     def count(self, code: str, indices: Sequence[int], message: str, hint: str = "") -> None:
         """Add a finding at some shapes, if there are any, that is one with those of other images in the same words."""
@@ -113,7 +113,7 @@ class Report:
             place, number = self._place(indices), len(indices)
             # Of errors and flags the places say how many there are.
             text = f"{message} ({number})" if code == "W324" else message
-            self.findings.append(Repeated(code, self.file, place, text, hint, what=message, number=number))
+            self.findings.append(RepeatedFinding(code, self.file, place, text, hint, what=message, number=number))
 
     def _place(self, shapes: Iterable[int] | str) -> str:
         return self.at(*([shapes] if isinstance(shapes, str) else map(self.named, shapes)))

@@ -48,18 +48,18 @@ from posetools.files.disk import Transfer, read_json, transfer
 from posetools.files.walking import files_to_detect
 from posetools.formats.coco.sources import split_in
 from posetools.formats.entry import Format
-from posetools.formats.joined import UNLABELED, SameCause, not_carried
+from posetools.formats.joined import UNLABELED, CauseFinding, not_carried
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.joining.shapes import Entry, read_shapes, settle_doubles
+from posetools.formats.joining.shapes import EntryReading, read_shapes, settle_doubles
 from posetools.formats.joining.wording import Wording
-from posetools.formats.label_studio.model import Task, is_export, parse_document
+from posetools.formats.label_studio.model import StudioTask, is_export, parse_document
 from posetools.formats.label_studio.shapes import shapes_of
 from posetools.formats.label_studio.write import INTERFACE, TASKS, interface_text, tasks_text
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
 from posetools.formats.reading import FileReading
 from posetools.formats.shards import ShardReading, shard_of
-from posetools.formats.sources.locate import Located, Unsettled, check_size, name_below
+from posetools.formats.sources.locate import Location, UnsettledImage, check_size, name_below
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, parsed, without_entry
 from posetools.formats.target import check_holdable, put_text
 from posetools.imaging.header import read_header
@@ -67,7 +67,7 @@ from posetools.imaging.header import read_header
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 # Folders that Label Studio gives to what is uploaded; older versions had no number of a project.
 _UPLOADS = re.compile(r"/upload/(?:\d+/)?$")
-_WORDING = Wording(
+_STUDIO_WORDING = Wording(
     tool="Label Studio",
     shape="region",
     group="parentID",
@@ -95,7 +95,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
     labels = Labels.of(skeleton, options)
     files, pictures = list_sources(sources, _is_wanted, "Label Studio's .json files")
     opener = Opener(options.image_roots)
-    entries: list[Entry] = []
+    entries: list[EntryReading] = []
     findings: list[Finding] = []
     for number, source in enumerate(files, start=1):
         tasks, wrong = parsed(source.file, parse_document)
@@ -103,7 +103,7 @@ def shards(sources: Sequence[Path], skeleton: Skeleton, options: ReadOptions) ->
         dropped = Counter[str]()
         for task in tasks:
             reading = _read_task(source, task, opener, skeleton, labels, options, dropped)
-            entries.append(Entry(reading, task.place))
+            entries.append(EntryReading(reading, task.place))
         findings += not_carried(source.file, dropped)
         options.progress("reading Label Studio files", number, len(files))
     readings = settle_doubles(entries)
@@ -159,7 +159,7 @@ def _is_wanted(path: Path) -> bool:
 
 def _read_task(
     source: SourceFile,
-    task: Task,
+    task: StudioTask,
     opener: Opener,
     skeleton: Skeleton,
     labels: Labels,
@@ -179,25 +179,27 @@ def _read_task(
     if task.regions is None:
         message = "the task must have an annotation, got none that is not cancelled: not labelled yet, left out"
         hint = "submit it without regions if it shows no object"
-        found = SameCause("W322", str(file), task.place, message, hint, cause=UNLABELED)
+        found = CauseFinding("W322", str(file), task.place, message, hint, cause=UNLABELED)
         return replace(reading, picture=None, findings=[found])
     wrong = _wrong_size(reading, task)
     if wrong is not None:
         message = f"{wrong.message} ({reading.objects} regions left out)"
         return replace(reading, picture=None, findings=[replace(wrong, message=message)])
     shapes = shapes_of(task.regions, reading.size, labels, dropped)
-    return read_shapes(reading, shapes, task.place, skeleton=skeleton, labels=labels, options=options, wording=_WORDING)
+    return read_shapes(
+        reading, shapes, task.place, skeleton=skeleton, labels=labels, options=options, wording=_STUDIO_WORDING
+    )
 
 
-def _wrong_size(reading: FileReading, task: Task) -> Finding | None:
+def _wrong_size(reading: FileReading, task: StudioTask) -> Finding | None:
     if task.size is None or reading.picture is None or task.size == reading.size:
         return None
-    located = Located(reading.picture, read_header(reading.picture))
+    located = Location(reading.picture, read_header(reading.picture))
     place = Place.within(task.place, "original_width, original_height")
     return check_size(located, *task.size, file=reading.file, place=place)
 
 
-def _open(source: SourceFile, task: Task, opener: Opener, options: ReadOptions) -> FileReading:
+def _open(source: SourceFile, task: StudioTask, opener: Opener, options: ReadOptions) -> FileReading:
     """Return the reading of a task's picture without objects; or with the finding that says why it is left out."""
     texts = list(dict.fromkeys(_places(task.picture)))
     objects = len(task.regions or ())
@@ -208,7 +210,7 @@ def _open(source: SourceFile, task: Task, opener: Opener, options: ReadOptions) 
         roots = (source.file.parent / IMAGES, source.root, *options.image_roots)
         return replace(reading, name=name_below(reading.picture, roots), split=split_in(task.split))
     found = reading.findings[0] if reading.findings else None
-    if found is None or found.code not in ("E121", "E308") or isinstance(found, Unsettled):
+    if found is None or found.code not in ("E121", "E308") or isinstance(found, UnsettledImage):
         return reading
     rule = "the address of a picture whose file is there"
     message = f"{must_be(task.key, rule, task.picture)} ({objects} regions left out)"

@@ -36,7 +36,7 @@ from posetools.formats.plain_numbers import whole
 
 _CANCELLED = "cancelled annotations"
 _BESIDE_TRUTH = "annotations beside the one marked as ground truth"
-_EXPORT = "export the project from Label Studio as JSON (or JSON-MIN)"
+_EXPORT_JSON = "export the project from Label Studio as JSON (or JSON-MIN)"
 _VIDEO = re.compile(r"\.(mp4|avi|mov|mkv|webm|m4v)([?#].*)?$", re.IGNORECASE)
 # Entries of a result that say something about a region or about the picture, and are no shapes.
 _SAYINGS = frozenset(
@@ -44,12 +44,12 @@ _SAYINGS = frozenset(
 )
 # Those of them that say the label or the visibility.
 _UNDERSTOOD = frozenset({"choices", "textarea", "labels"})
-_RULES = {
+_STUDIO_RULES = {
     "points": "a list of pairs of percent",
     "rotation": "a finite number of degrees",
     "rle": "the bytes of a brush region, each 0 to 255",
 }
-_RULE = f"a finite number of at most {MAX_COORDINATE} percent"
+_PERCENT_RULE = f"a finite number of at most {MAX_COORDINATE} percent"
 
 Json: TypeAlias = Mapping[str, Any]
 Percent = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
@@ -69,7 +69,7 @@ class Rectangle(_Value):
     rotation: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = None
 
 
-class Point(_Value):
+class PercentPoint(_Value):
     """A point in percent of the picture."""
 
     x: Percent
@@ -98,15 +98,15 @@ class Brush(_Value):
     rle: list[Annotated[int, Field(strict=True, ge=0, le=255)]] | None = None
 
 
-class Other(_Value):
+class OtherShape(_Value):
     """A shape of which only the label is of interest."""
 
 
-Shape: TypeAlias = Rectangle | Point | Outline | Ellipse | Brush | Other
+PercentShape: TypeAlias = Rectangle | PercentPoint | Outline | Ellipse | Brush | OtherShape
 
-_MODELS: dict[str, type[Shape]] = {
+_REGION_MODELS: dict[str, type[PercentShape]] = {
     "rectangle": Rectangle,
-    "keypoint": Point,
+    "keypoint": PercentPoint,
     "polygon": Outline,
     "ellipse": Ellipse,
     "brush": Brush,
@@ -114,7 +114,7 @@ _MODELS: dict[str, type[Shape]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class BadRegion:
     """What is wrong with a region: the field and the sentence about it."""
 
     field: str
@@ -143,15 +143,15 @@ class Region:
     label: str | None
     id: str | None
     parent: str | None
-    value: Shape | Bad
+    value: PercentShape | BadRegion
     choices: Sequence[tuple[str, str]] = ()
     text: str = ""
     labels: Sequence[str] = ()
-    drawn: Shape | Bad | None = None
+    drawn: PercentShape | BadRegion | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class StudioTask:
     """One picture.
 
     Attributes:
@@ -182,7 +182,7 @@ def is_export(document: object) -> bool:
     return any(map(is_task, tasks_of(document) or ()))
 
 
-def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
+def parse_document(data: bytes, file: str) -> tuple[list[StudioTask], list[Finding]]:
     """Return the tasks of an export, and what of it cannot be read.
 
     Args:
@@ -192,15 +192,15 @@ def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
     try:
         document = from_json(unmarked(data))
     except ValueError as exc:
-        return [], [Finding("E310", file, *from_json_error(exc), _EXPORT)]
+        return [], [Finding("E310", file, *from_json_error(exc), _EXPORT_JSON)]
     found_tasks = tasks_of(document)
     if found_tasks is None:
         got = sorted(document) if isinstance(document, dict) else document
-        return [], [Finding("E310", file, "", must_be("the file", "a list of Label Studio's tasks", got), _EXPORT)]
-    tasks: list[Task] = []
+        return [], [Finding("E310", file, "", must_be("the file", "a list of Label Studio's tasks", got), _EXPORT_JSON)]
+    tasks: list[StudioTask] = []
     findings: list[Finding] = []
     repairs = Counter[str]()
-    read: dict[int, tuple[Json, Task]] = {}
+    read: dict[int, tuple[Json, StudioTask]] = {}
     for index, raw in enumerate(found_tasks):
         number = raw.get("id") if isinstance(raw, dict) else None
         first = read.get(number) if isinstance(number, int) else None
@@ -209,7 +209,7 @@ def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
             repairs["a task that is in the file more than once, with equal annotations, was read once"] += 1
             continue
         task = _task(index, raw, repairs)
-        if isinstance(task, Task):
+        if isinstance(task, StudioTask):
             tasks.append(task)
             if isinstance(number, int):
                 read.setdefault(number, (raw, task))
@@ -219,9 +219,9 @@ def parse_document(data: bytes, file: str) -> tuple[list[Task], list[Finding]]:
     return tasks, findings
 
 
-def _task(index: int, raw: Any, repairs: Counter[str]) -> Task | tuple[str, str]:
+def _task(index: int, raw: Any, repairs: Counter[str]) -> StudioTask | tuple[str, str]:
     if not isinstance(raw, dict):
-        return must_be("a task", "an object", raw), _EXPORT
+        return must_be("a task", "an object", raw), _EXPORT_JSON
     number = raw.get("id")
     place = f"tasks[{index}]" + (f" (id {number})" if isinstance(number, int) else "")
     has_data = isinstance(raw.get("data"), dict)
@@ -233,7 +233,7 @@ def _task(index: int, raw: Any, repairs: Counter[str]) -> Task | tuple[str, str]
     if _VIDEO.search(data[name]):
         return must_be(f"data.{name}", "the address of an image", data[name]), _way_to_image(data)
     split = next((data[key] for key in ("split", "subset") if isinstance(data.get(key), str)), "")
-    task = Task(place, f"data.{name}" if has_data else name, data[name], split)
+    task = StudioTask(place, f"data.{name}" if has_data else name, data[name], split)
     # Some programs write the image beside the annotations.
     is_full = has_data or (not is_minimal(raw) and not {"annotations", "completions"}.isdisjoint(raw))
     return _full(task, raw, repairs) if is_full else _minimal(task, raw, repairs)
@@ -260,7 +260,7 @@ def _is_address(text: str) -> bool:
     return re.search(r"\.(jpe?g|png|bmp|webp|tiff?)([?#].*)?$", text, re.IGNORECASE) is not None
 
 
-def _full(task: Task, raw: Json, repairs: Counter[str]) -> Task:
+def _full(task: StudioTask, raw: Json, repairs: Counter[str]) -> StudioTask:
     annotations = raw.get("annotations", raw.get("completions"))
     dropped = Counter(
         {key: len(raw[key]) for key in ("drafts", "predictions") if isinstance(raw.get(key), list) and raw[key]}
@@ -271,12 +271,12 @@ def _full(task: Task, raw: Json, repairs: Counter[str]) -> Task:
         annotations = [annotations]
         repairs["an annotation that is not in a list was taken for the only one"] += 1
     if annotations is not None and not isinstance(annotations, list):
-        return replace(task, problem=("E311", must_be("annotations", "a list", annotations), _EXPORT))
+        return replace(task, problem=("E311", must_be("annotations", "a list", annotations), _EXPORT_JSON))
     kept: list[tuple[int, Json]] = []
     for index, one in enumerate(annotations or []):
         if not isinstance(one, dict) or not isinstance(one.get("result"), list):
             rule = "an object with the list result"
-            return replace(task, problem=("E311", must_be(f"annotations[{index}]", rule, one), _EXPORT))
+            return replace(task, problem=("E311", must_be(f"annotations[{index}]", rule, one), _EXPORT_JSON))
         annotation: Json = lenient_annotation(one, repairs)
         if annotation.get("was_cancelled") or annotation.get("skipped"):
             ignored[_CANCELLED] += _regions_in(annotation)
@@ -316,7 +316,7 @@ def _regions_in(annotation: Json) -> int:
     return len(_by_region(annotation["result"])[0])
 
 
-def _minimal(task: Task, raw: Json, repairs: Counter[str]) -> Task:
+def _minimal(task: StudioTask, raw: Json, repairs: Counter[str]) -> StudioTask:
     """Return a task of JSON-MIN: each list of regions becomes a result, with types and without ids."""
     dropped = Counter[str]()
     regions: list[Region] = []
@@ -339,7 +339,7 @@ def _minimal(task: Task, raw: Json, repairs: Counter[str]) -> Task:
     return _sized(replace(task, dropped=dropped), regions, sizes)
 
 
-def _with(task: Task, result: Sequence[Any], place: str, repairs: Counter[str]) -> Task:
+def _with(task: StudioTask, result: Sequence[Any], place: str, repairs: Counter[str]) -> StudioTask:
     dropped = task.dropped
     shapes, said = _by_region([lenient_entry(entry, repairs) for entry in result])
     related = _related(shapes, said.pop(None, []), dropped)
@@ -380,7 +380,7 @@ def _owned(region: Region, related: Sequence[str]) -> Region:
     owners = dict.fromkeys([*([region.parent] if region.parent else []), *related])
     if len(owners) > 1:
         problem = must_be("parentID and relations of a keypoint", "one rectangle", list(owners))
-        return replace(region, parent=None, value=Bad("parentID", problem))
+        return replace(region, parent=None, value=BadRegion("parentID", problem))
     return replace(region, parent=next(iter(owners), None))
 
 
@@ -400,7 +400,7 @@ def _by_region(entries: Sequence[Any]) -> tuple[list[tuple[int, Any]], dict[str 
     return shapes, said
 
 
-def _sized(task: Task, regions: Sequence[Region], entries: Sequence[Any]) -> Task:
+def _sized(task: StudioTask, regions: Sequence[Region], entries: Sequence[Any]) -> StudioTask:
     problem = None
     known = [entry for entry in entries if isinstance(entry, dict)]
     sizes = dict.fromkeys((str(one.get("original_width")), str(one.get("original_height"))) for one in known)
@@ -410,7 +410,7 @@ def _sized(task: Task, regions: Sequence[Region], entries: Sequence[Any]) -> Tas
     if len(sizes) > 1 or None in whole:
         rule = "two positive integers (pixels), the same for all regions of a picture"
         shown = " and ".join(" x ".join(size) for size in sizes)
-        problem = ("E311", must_be("original_width and original_height", rule, shown), _EXPORT)
+        problem = ("E311", must_be("original_width and original_height", rule, shown), _EXPORT_JSON)
     elif turned:
         rule = "0, for else it is not known in which frame the regions are"
         hint = "turn the picture back in Label Studio; turn the file itself before it is labelled"
@@ -427,7 +427,7 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
     name, value = _text_in(entry, "type"), entry.get("value") if isinstance(entry, dict) else None
     if name is None or not isinstance(value, dict):
         problem = must_be("a region", "an object with type and value", entry)
-        return Region(place, "", None, None, None, Bad("", problem))
+        return Region(place, "", None, None, None, BadRegion("", problem))
     kind = name.removesuffix("labels")
     # <RectangleLabels> writes the label into the shape, <Rectangle> with <Labels> beside it.
     beside = [one for one in said if one["type"] == "labels"]
@@ -439,7 +439,7 @@ def _region(place: str, entry: Any, said: Sequence[Json]) -> Region:
         label=labels[0] if len(labels) == 1 else None,
         id=_text_in(entry, "id"),
         parent=_text_in(entry, "parentID") or None,
-        value=_check(kind, value) if len(labels) == 1 else Bad(name, must_be(name, "one label", labels)),
+        value=_check(kind, value) if len(labels) == 1 else BadRegion(name, must_be(name, "one label", labels)),
         choices=tuple(
             (_text_in(one, "from_name") or "", text)
             for one in said
@@ -475,11 +475,11 @@ def _texts(said: Sequence[Json], key: str) -> Iterator[str]:
                 yield text
 
 
-def _check(kind: str, value: Json) -> Shape | Bad:
+def _check(kind: str, value: Json) -> PercentShape | BadRegion:
     try:
-        return _MODELS.get(kind, Other).model_validate(value)
+        return _REGION_MODELS.get(kind, OtherShape).model_validate(value)
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
     name = str(error["loc"][0])
-    rule = _RULES.get(name, _RULE)
-    return Bad(f"value.{name}", must_be(name, rule, value.get(name)))
+    rule = _STUDIO_RULES.get(name, _PERCENT_RULE)
+    return BadRegion(f"value.{name}", must_be(name, rule, value.get(name)))

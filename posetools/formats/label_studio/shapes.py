@@ -16,7 +16,7 @@ from posetools.core.geometry import DECIMALS
 from posetools.errors import must_be
 from posetools.formats.joining.shape_labels import Group, Labels
 from posetools.formats.joining.shapes import (
-    Placed,
+    PlacedShape,
     bad_shape,
     ellipse_corners,
     hull,
@@ -25,7 +25,7 @@ from posetools.formats.joining.shapes import (
     rotated_corners,
 )
 from posetools.formats.joining.visibility_words import SCALE, SEEN, of_text
-from posetools.formats.label_studio.model import Bad, Brush, Ellipse, Outline, Point, Rectangle, Region
+from posetools.formats.label_studio.model import BadRegion, Brush, Ellipse, Outline, PercentPoint, Rectangle, Region
 from posetools.formats.labelme.model import AnyShape, Shape
 
 # Choices that say something only with the name of their control.
@@ -33,7 +33,9 @@ _BARE = frozenset({"0", "1", "2", "true", "false", "yes", "no", "on", "off"})
 _Pairs = Sequence[tuple[float, float]]
 
 
-def shapes_of(regions: Sequence[Region], size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> list[Placed]:
+def shapes_of(
+    regions: Sequence[Region], size: tuple[int, int], labels: Labels, dropped: Counter[str]
+) -> list[PlacedShape]:
     """Return the regions of one picture as labelme's shapes.
 
     A rectangle's group is its own id, a point's that of its parent, or of the region of the category that this is in.
@@ -84,11 +86,13 @@ def _owner(region: Region, by_id: Mapping[str, Region], labels: Labels) -> str |
     return region.parent
 
 
-def _placed(region: Region, group: str | None, size: tuple[int, int], labels: Labels, dropped: Counter[str]) -> Placed:
+def _placed(
+    region: Region, group: str | None, size: tuple[int, int], labels: Labels, dropped: Counter[str]
+) -> PlacedShape:
     value, place = region.value, region.place
     is_point = _is_point(region, labels)
-    if isinstance(value, Bad):
-        return Placed(place, bad_shape(region.label, group, value.field, value.problem, is_point=is_point))
+    if isinstance(value, BadRegion):
+        return PlacedShape(place, bad_shape(region.label, group, value.field, value.problem, is_point=is_point))
     label = region.label or ""
     marks = {choice: True for _, choice in region.choices if choice.casefold() in labels.hidden} if is_point else {}
     said = {choice: text for choice, text in _visibility(region, labels) if choice[1] not in marks} if is_point else {}
@@ -96,9 +100,9 @@ def _placed(region: Region, group: str | None, size: tuple[int, int], labels: La
         other = [choice for choice in region.choices if choice not in said and choice[1] not in marks]
         dropped.update(f"choice {choice!r} of {region.kind} regions" for _, choice in other)
     text = "; ".join([one for one in (region.text, *said.values()) if one])
-    if isinstance(value, Point):
+    if isinstance(value, PercentPoint):
         [(x, y)] = _pixels([(value.x, value.y)], size)
-        return Placed(place, point_shape(label, x, y, group, flags=marks, description=text))
+        return PlacedShape(place, point_shape(label, x, y, group, flags=marks, description=text))
     if isinstance(value, Brush):
         made = _brush(region, value, size, group)
     elif isinstance(value, Rectangle):
@@ -109,7 +113,7 @@ def _placed(region: Region, group: str | None, size: tuple[int, int], labels: La
         made = made_shape(label, region.kind, points, group)
     if is_point and isinstance(made, Shape):
         made = made.model_copy(update={"flags": marks, "description": text})
-    return Placed(place, made)
+    return PlacedShape(place, made)
 
 
 def _visibility(region: Region, labels: Labels) -> Iterator[tuple[tuple[str, str], str]]:

@@ -12,12 +12,12 @@ from typing import Any
 from posetools.formats.labelme.model import coordinate, flag, pairs
 from posetools.formats.plain_numbers import whole
 
-_LARGEST = 10**15
+_LARGEST_ID = 10**15
 _IDS = ("id", "parentID", "from_id", "to_id")
-_SIZES = ("original_width", "original_height")
+_SIZE_KEYS = ("original_width", "original_height")
 # What may differ in copies of a region.
 _OF_ONE_ANNOTATION = frozenset({"origin", "score"})
-_NUMBERS = frozenset({"x", "y", "width", "height", "rotation", "radiusX", "radiusY"})
+_NUMBER_KEYS = frozenset({"x", "y", "width", "height", "rotation", "radiusX", "radiusY"})
 
 
 def tasks_of(document: object) -> list[Any] | None:
@@ -74,7 +74,7 @@ def lenient_entry(raw: Any, repairs: Counter[str]) -> Any:
         if given is None or isinstance(given, str):
             continue
         value = whole(given)
-        if type(value) is int and abs(value) < _LARGEST:
+        if type(value) is int and abs(value) < _LARGEST_ID:
             made[key] = str(value)
             repairs["an id as a number was taken for a text"] += 1
     lenient_sizes(made, repairs)
@@ -86,7 +86,7 @@ def lenient_entry(raw: Any, repairs: Counter[str]) -> Any:
 
 def lenient_sizes(entry: dict[str, Any], repairs: Counter[str]) -> None:
     """Put the size of the image and its rotation, as an entry has them, into numbers; half a size says nothing."""
-    for key in (*_SIZES, "image_rotation"):
+    for key in (*_SIZE_KEYS, "image_rotation"):
         given = entry.get(key)
         if given is None or type(given) is int:
             continue
@@ -94,11 +94,11 @@ def lenient_sizes(entry: dict[str, Any], repairs: Counter[str]) -> None:
         if type(value) is int:
             entry[key] = value
             repairs["a size or rotation of the image as a text or a fraction was taken for an integer"] += 1
-    missing = [entry.get(key) in (None, "") for key in _SIZES]
+    missing = [entry.get(key) in (None, "") for key in _SIZE_KEYS]
     if any(missing):
         if not all(missing):
             repairs["a size without its other half was not used: the image says both"] += 1
-        for key in _SIZES:
+        for key in _SIZE_KEYS:
             entry.pop(key, None)
 
 
@@ -107,7 +107,7 @@ def lenient_value(raw: dict[str, Any], repairs: Counter[str]) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for key, given in raw.items():
         if isinstance(given, str):
-            value = coordinate(given) if key in _NUMBERS else given
+            value = coordinate(given) if key in _NUMBER_KEYS else given
             if value is not given:
                 changed[key] = value
                 repairs["percent as texts were taken for numbers"] += 1

@@ -15,7 +15,7 @@ from posetools.files.disk import dump_json
 TASKS = "tasks.json"
 INTERFACE = "labeling_interface.xml"
 LOCAL_FILES = "/data/local-files/?d="
-HIDDEN = "occluded"
+OCCLUDED = "occluded"
 
 # Percent of the picture's width; only the drawing.
 _POINT_SIZE = 0.5
@@ -56,7 +56,7 @@ def interface_text(skeleton: Skeleton) -> str:
         ),
         "  </KeyPointLabels>",
         '  <Choices name="visibility" toName="image" perRegion="true" choice="multiple" whenTagName="keypoint">',
-        f'    <Choice value="{HIDDEN}"/>',
+        f'    <Choice value="{OCCLUDED}"/>',
         "  </Choices>",
         "</View>",
     ]
@@ -77,7 +77,7 @@ def _object(dataset: Dataset, row: int, image: Image, name: str) -> list[dict[st
         number = f"{name}-{point}"
         entries.append(_entry(number, "keypoint", "keypointlabels", value, [point], image) | {"parentID": name})
         if visibility == Visibility.HIDDEN:
-            entries.append(_entry(number, "visibility", "choices", value, [HIDDEN], image))
+            entries.append(_entry(number, "visibility", "choices", value, [OCCLUDED], image))
     return entries
 
 

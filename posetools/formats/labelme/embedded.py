@@ -22,22 +22,22 @@ from posetools.files.disk import digest_of, portable_path
 from posetools.formats.labelme.model import Document
 from posetools.formats.options import ReadOptions
 from posetools.formats.sources.image_names import named_in
-from posetools.formats.sources.locate import FoundAs
+from posetools.formats.sources.locate import OtherImageFinding
 from posetools.formats.sources.scratch import write_scratch
 from posetools.imaging.header import Header, header_of, without_warnings
 
-_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif"}
+_IMAGE_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif"}
 # What an image may be called differently, and still be of its kind.
-_SAME = {".jpeg": ".jpg", ".tiff": ".tif"}
+_SAME_ENDING = {".jpeg": ".jpg", ".tiff": ".tif"}
 # What base64 has in front of it in a URL.
 _DATA_URL = re.compile(r"data:[\w/+.;=-]{0,100},")
 # What some systems have in no name of a file.
 _UNUSUAL = re.compile(r'[\x00-\x1f\x7f:*?"<>|\ud800-\udfff]')
 # Bytes.
-_LONGEST = 200
+_LONGEST_IMAGE_NAME = 200
 
 
-class Shown(NamedTuple):
+class EmbeddedImage(NamedTuple):
     """The image of a labelme file.
 
     Attributes:
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
 
 def embedded_image(
     document: Document, missing: Finding, file: Path, root: Path, options: ReadOptions
-) -> Shown | Finding:
+) -> EmbeddedImage | Finding:
     """Return the image inside a labelme file, or why it has none.
 
     Args:
@@ -83,22 +83,22 @@ def embedded_image(
         with without_warnings():
             header = header_of(file, io.BytesIO(content))
             with Pillow.open(io.BytesIO(content)) as image:
-                ending = _ENDINGS.get(image.format or "", ".png")
+                ending = _IMAGE_ENDINGS.get(image.format or "", ".png")
     except (InputError, ValueError) as exc:
         reason = exc.problem if isinstance(exc, InputError) else f"is not base64: {exc}"
         return replace(missing, message=f"{missing.message}; imageData holds none either: {reason}")
     name = _name(document.picture, file, ending)
     path = write_scratch(options.scratch, file, name, content)
     identity = _identity(document.picture, file, content)
-    return Shown(path, header, identity, file.parent / name, (_note(name, file, root),))
+    return EmbeddedImage(path, header, identity, file.parent / name, (_note(name, file, root),))
 
 
 def _name(picture: str, file: Path, ending: str) -> str:
     said = Path(named_in(picture).name)
     suffix = said.suffix.lower()
-    if _SAME.get(suffix, suffix) == ending:
+    if _SAME_ENDING.get(suffix, suffix) == ending:
         ending = said.suffix
-    stem = _UNUSUAL.sub("_", said.stem).encode()[:_LONGEST].decode(errors="ignore").strip(". ")
+    stem = _UNUSUAL.sub("_", said.stem).encode()[:_LONGEST_IMAGE_NAME].decode(errors="ignore").strip(". ")
     return f"{stem or file.stem}{ending}"
 
 
@@ -124,4 +124,6 @@ def _note(name: str, file: Path, root: Path) -> Finding:
 
 def _found(code: str, sentence: str, example: str, file: Path, root: Path, hint: str) -> Finding:
     message = f"{sentence.format(images='the image is')}: {example}"
-    return FoundAs(code, str(file), "imageData", message, hint, source=str(root), sentence=sentence, example=example)
+    return OtherImageFinding(
+        code, str(file), "imageData", message, hint, source=str(root), sentence=sentence, example=example
+    )

@@ -39,13 +39,13 @@ from posetools.files.disk import Transfer, read_bytes, transfer
 from posetools.files.urls import real
 from posetools.files.walking import files_to_detect
 from posetools.formats.entry import Format
-from posetools.formats.joined import UNLABELED, SameCause
+from posetools.formats.joined import UNLABELED, CauseFinding
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.labelme.list import Listing, Source, root_of
+from posetools.formats.labelme.list import LabelmeSource, Listing, root_of
 from posetools.formats.labelme.model import Document
 from posetools.formats.labelme.pages import settle, some_reading
 from posetools.formats.labelme.read import ShardReader
-from posetools.formats.labelme.write import Drawn, labelme_document, labelme_text
+from posetools.formats.labelme.write import LabelmeObject, labelme_document, labelme_text
 from posetools.formats.labels import settled
 from posetools.formats.options import ReadOptions
 from posetools.formats.shards import ShardReading, shard_of
@@ -94,7 +94,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is not None:
                 transfer(image.path, folder / image.file_name, how)
-            objects = [Drawn(dataset.boxes[row].tolist(), dataset.keypoints[row].tolist()) for row in rows]
+            objects = [LabelmeObject(dataset.boxes[row].tolist(), dataset.keypoints[row].tolist()) for row in rows]
             document = labelme_document(image.file_name, image.size, objects, dataset.skeleton)
             put_text((folder / image.file_name).with_suffix(".json"), labelme_text(document))
 
@@ -127,10 +127,10 @@ def _is_labelme(path: Path) -> bool:
 
 
 def _shards(
-    reader: ShardReader, shards: Iterable[Sequence[Source]], engine: Engine, progress: Progress
+    reader: ShardReader, shards: Iterable[Sequence[LabelmeSource]], engine: Engine, progress: Progress
 ) -> Iterator[ShardReading]:
     """Yield what the files hold: first those in UTF-8, then all others, which are settled together."""
-    foreign: list[Source] = []
+    foreign: list[LabelmeSource] = []
     for reading, others in run_shards(reader, shards, engine, progress, "reading labelme files"):
         foreign += others
         yield reading
@@ -160,4 +160,4 @@ def _without_file(listing: Listing, named: Container[str]) -> list[Finding]:
     message = "the picture must be named by a labelme file, got none: not labelled yet, left out"
     hint = "save it in labelme without shapes if it shows no object"
     lone = (path for identity, path in unique.items() if identity not in named)
-    return [SameCause("W322", path, "", message, hint, cause=UNLABELED) for path in lone]
+    return [CauseFinding("W322", path, "", message, hint, cause=UNLABELED) for path in lone]

@@ -12,12 +12,12 @@ from typing import TypeAlias
 from posetools.core.folder import CONVERSION, is_record
 from posetools.errors import RequestError, must_be
 from posetools.files.urls import as_path, real
-from posetools.files.walking import Entry, walk
-from posetools.imaging.header import SUFFIXES
+from posetools.files.walking import DirectoryEntry, walk
+from posetools.imaging.header import PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class LabelmeFolder:
     """A folder with labelme files.
 
     Attributes:
@@ -36,7 +36,7 @@ class Folder:
 
 
 # An annotation file: its name, and the folder that it is in. Bare, for there may be millions, sent to other processes.
-Source: TypeAlias = tuple[str, Folder]
+LabelmeSource: TypeAlias = tuple[str, LabelmeFolder]
 
 
 @dataclass(slots=True)
@@ -48,11 +48,11 @@ class Listing:
     """
 
     pictures: list[str] = field(default_factory=list)
-    _listed: list[tuple[Folder, list[str]]] = field(default_factory=list)
+    _listed: list[tuple[LabelmeFolder, list[str]]] = field(default_factory=list)
     # Folder, with every link followed -> the names in it that have been listed.
     _seen: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
-    def files(self, sources: Sequence[Path]) -> Iterator[Source]:
+    def files(self, sources: Sequence[Path]) -> Iterator[LabelmeSource]:
         """Yield the annotation files of some sources, folder by folder.
 
         Raises:
@@ -68,7 +68,7 @@ class Listing:
         """Return the paths of the annotation files that have been listed, without their endings."""
         return {folder.start + name[: name.rfind(".")] for folder, names in self._listed for name in names}
 
-    def _folders(self, source: Path) -> Iterator[tuple[Folder, list[str]]]:
+    def _folders(self, source: Path) -> Iterator[tuple[LabelmeFolder, list[str]]]:
         if not source.is_dir():
             if not source.is_file():
                 raise RequestError(must_be(str(source), "an existing folder or .json file", "nothing there"))
@@ -85,14 +85,14 @@ class Listing:
                 if ending == ".json":
                     if name != CONVERSION or not entry[1] or not is_record(as_path(at) / name):
                         found.append(entry)
-                elif ending in SUFFIXES:
+                elif ending in PICTURE_SUFFIXES:
                     self.pictures.append(folder.start + name)
             number += len(found)
             yield self._new(folder, found)
         if not number:
             raise RequestError(must_be(str(source), "a folder with labelme's .json files", "none in it"))
 
-    def _new(self, folder: Folder, entries: Sequence[Entry]) -> tuple[Folder, list[str]]:
+    def _new(self, folder: LabelmeFolder, entries: Sequence[DirectoryEntry]) -> tuple[LabelmeFolder, list[str]]:
         """Return the folder with the names of the files that have not been listed, perhaps by another path."""
         names = []
         here = self._seen[folder.real]
@@ -113,11 +113,11 @@ def root_of(source: Path) -> Path:
     return source if source.is_dir() else source.parent
 
 
-def _folder(at: str, real_folder: str, root: Path) -> Folder:
+def _folder(at: str, real_folder: str, root: Path) -> LabelmeFolder:
     real_root, real_at = as_path(real(root)), as_path(real_folder)
     below = real_at.relative_to(real_root).as_posix() if real_at.is_relative_to(real_root) else None
     prefix = None if below is None else "" if below == "." else f"{below}/"
-    return Folder(_with_end(as_path(at)), _with_end(real_at), prefix, root, real_root.name)
+    return LabelmeFolder(_with_end(as_path(at)), _with_end(real_at), prefix, root, real_root.name)
 
 
 def _with_end(path: Path) -> str:

@@ -29,8 +29,8 @@ from posetools.errors import from_json_error, join_place, must_be
 from posetools.files.disk import unmarked
 from posetools.formats.plain_numbers import whole
 
-Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
-Pixels = Annotated[int, Field(strict=True, gt=0, le=MAX_COORDINATE)]
+LabelmeCoordinate = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+LabelmePixels = Annotated[int, Field(strict=True, gt=0, le=MAX_COORDINATE)]
 
 
 class Shape(BaseModel):
@@ -39,7 +39,7 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     label: StrictStr
-    points: list[tuple[Coordinate, Coordinate]]
+    points: list[tuple[LabelmeCoordinate, LabelmeCoordinate]]
     group_id: StrictInt | None = None
     # labelme's own default for files that do not say.
     shape_type: StrictStr = "polygon"
@@ -54,13 +54,13 @@ class Shape(BaseModel):
     visibility: Any = None
 
 
-class _Document(BaseModel):
+class _LabelmeDocument(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     imagePath: StrictStr
     imageData: Any = None
-    imageWidth: Pixels | None = None
-    imageHeight: Pixels | None = None
+    imageWidth: LabelmePixels | None = None
+    imageHeight: LabelmePixels | None = None
     shapes: list[Shape]
 
 
@@ -84,8 +84,8 @@ class BadShape:
 
 
 # The pydantic models again, for msgspec. What comes from JSON holds no cycles, and so needs no garbage collector.
-_Coordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
-_Pixels = Annotated[int, msgspec.Meta(gt=0, le=MAX_COORDINATE)]
+_QuickCoordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+_QuickPixels = Annotated[int, msgspec.Meta(gt=0, le=MAX_COORDINATE)]
 _Scalar: TypeAlias = str | int | float | bool | None
 
 
@@ -93,7 +93,7 @@ class QuickShape(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=Tr
     """What Shape is, decoded many times faster, in labelme's order; other keys are read and not looked at."""
 
     label: str
-    points: list[tuple[_Coordinate, _Coordinate]]
+    points: list[tuple[_QuickCoordinate, _QuickCoordinate]]
     group_id: int | None = None
     description: str | None = None
     shape_type: str = "polygon"
@@ -111,15 +111,15 @@ class QuickShape(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=Tr
 
 
 class QuickDocument(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What _Document is; the other keys are read and not looked at."""
+    """What _LabelmeDocument is; the other keys are read and not looked at."""
 
     version: str | None = None
     flags: dict[str, bool] | None = None
     shapes: list[QuickShape]
     imagePath: str
     imageData: str | None = None
-    imageHeight: _Pixels | None = None
-    imageWidth: _Pixels | None = None
+    imageHeight: _QuickPixels | None = None
+    imageWidth: _QuickPixels | None = None
     text: str | None = None
     description: str | None = None
 
@@ -149,7 +149,7 @@ class Document:
     image: str = ""
 
 
-_RULES = {
+_LABELME_RULES = {
     "label": "a text",
     "group_id": "an integer or null",
     "shape_type": "a text",
@@ -158,7 +158,7 @@ _RULES = {
     "difficult": "true, false or null",
 }
 _NAMED_GROUP = "a group_id as a text was taken for the name of a group"
-_ADVICE = "correct the file in labelme, or move it out of the source"
+_FILE_ADVICE = "correct the file in labelme, or move it out of the source"
 
 
 def quick_document(content: bytes) -> QuickDocument | None:
@@ -185,7 +185,7 @@ def parse_document(data: bytes, file: str) -> Document | Finding:
         content = unmarked(data)
     except UnicodeDecodeError as exc:
         problem = "text must be what its byte order mark says, which this byte is not"
-        return Finding("E310", file, f"byte {exc.start}", problem, _ADVICE)
+        return Finding("E310", file, f"byte {exc.start}", problem, _FILE_ADVICE)
     quick = quick_document(content)
     return slow_document(content, file) if quick is None else _document(quick)
 
@@ -193,7 +193,7 @@ def parse_document(data: bytes, file: str) -> Document | Finding:
 def slow_document(content: bytes, file: str) -> Document | Finding:
     """Return what ``parse_document`` does, by the pydantic models alone; ``content`` is without a byte order mark."""
     try:
-        document = _Document.model_validate_json(content)
+        document = _LabelmeDocument.model_validate_json(content)
     except ValidationError:
         return _take_apart(content, file)
     if (document.imageWidth is None) is not (document.imageHeight is None):
@@ -201,7 +201,7 @@ def slow_document(content: bytes, file: str) -> Document | Finding:
     return _document(document)
 
 
-def _document(document: _Document | QuickDocument) -> Document:
+def _document(document: _LabelmeDocument | QuickDocument) -> Document:
     width, height = document.imageWidth, document.imageHeight
     size = None if width is None or height is None else (width, height)
     return Document(document.imagePath, size, document.shapes, image=_text(document.imageData))
@@ -215,14 +215,14 @@ def _take_apart(content: bytes, file: str) -> Document | Finding:
     try:
         raw = from_json(content)
     except ValueError as exc:
-        return Finding("E310", file, *from_json_error(exc), _ADVICE)
+        return Finding("E310", file, *from_json_error(exc), _FILE_ADVICE)
     if not isinstance(raw, dict) or not isinstance(raw.get("shapes"), list):
         keys = sorted(raw) if isinstance(raw, dict) else raw
         rule = "a labelme file: an object with the keys shapes (a list) and imagePath"
-        return Finding("E310", file, "", must_be("the file", rule, keys), _ADVICE)
+        return Finding("E310", file, "", must_be("the file", rule, keys), _FILE_ADVICE)
     picture = raw.get("imagePath")
     if not isinstance(picture, str):
-        return Finding("E310", file, "imagePath", must_be("imagePath", "a text", picture), _ADVICE)
+        return Finding("E310", file, "imagePath", must_be("imagePath", "a text", picture), _FILE_ADVICE)
     repairs: Counter[str] = Counter()
     size = _size(raw, repairs, file)
     if isinstance(size, Finding):
@@ -239,7 +239,7 @@ def _size(raw: dict[str, Any], repairs: Counter[str], file: str) -> tuple[int, i
     for key, value in sizes.items():
         if value is not None and not _is_pixels(value):
             rule = f"a positive integer of at most {MAX_COORDINATE} px (or both sizes null)"
-            return Finding("E311", file, key, must_be(key, rule, said[key]), _ADVICE)
+            return Finding("E311", file, key, must_be(key, rule, said[key]), _FILE_ADVICE)
     width, height = sizes.values()
     if width is None or height is None:
         if width is not height:
@@ -272,7 +272,7 @@ def _check_shape(raw: Any) -> AnyShape:
     if len(location) == 2:
         value, rule = value[location[1]], f"two finite numbers (x, y) of at most {MAX_COORDINATE} px"
     else:
-        rule = _RULES.get(at, "a list of (x, y) pairs")
+        rule = _LABELME_RULES.get(at, "a list of (x, y) pairs")
     label = raw.get("label")
     return BadShape(
         label=label if isinstance(label, str) else None,
@@ -283,7 +283,7 @@ def _check_shape(raw: Any) -> AnyShape:
     )
 
 
-_NUMBER = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?")
+_NUMBER_TEXT = re.compile(r"[+-]?(?:\d{1,15}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE][+-]?\d{1,3})?")
 _BOOLS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -292,7 +292,7 @@ def lenient_shape(raw: Any, repairs: Counter[str]) -> Any:
     if not isinstance(raw, dict):
         return raw
     made = dict(raw)
-    for key, (kind, change) in _CHANGES.items():
+    for key, (kind, change) in _VALUE_CHANGES.items():
         if key in raw:
             value = change(raw[key])
             # 1 equals True, and a list of the one a list of the other.
@@ -340,10 +340,10 @@ def pairs(value: Any) -> Any:
 
 def coordinate(value: Any) -> Any:
     """Return the number that a text is; else the value itself."""
-    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) else value
+    return float(value) if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value.strip()) else value
 
 
-_CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+_VALUE_CHANGES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "label": ("a label as a number was taken for its digits", _label),
     "points": ("coordinates as texts were taken for numbers", pairs),
     "group_id": ("a group_id as a text or a fraction was taken for an integer, an empty one for none", _group),

@@ -19,27 +19,27 @@ from posetools.errors import InputError, shortened
 from posetools.files.disk import read_bytes
 from posetools.files.urls import as_path
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.labelme.list import Source
+from posetools.formats.labelme.list import LabelmeSource
 from posetools.formats.labelme.model import AnyShape, BadShape, Document, parse_document
 from posetools.formats.sources.code_pages import PAGES, fitting, foreign_pieces, is_utf8, likeness, readings
-from posetools.formats.sources.locate import Match, PictureFinder, Seen
+from posetools.formats.sources.locate import Match, PathFrom, PictureFinder
 from posetools.formats.wildcards import fits
 
 # What of a file is known under a code page: the number of a shape, or None for the image.
-Known: TypeAlias = tuple[Path, int | None]
+KnownImage: TypeAlias = tuple[Path, int | None]
 
-_WORD = re.compile(r"\w+")
-_OTHER = "--encoding NAME says another encoding"
+_LABEL_WORD = re.compile(r"\w+")
+_OTHER_ENCODING = "--encoding NAME says another encoding"
 # Files that are parsed to learn what their text means, and bytes of them in all.
-_FILES, _BYTES = 200, 64 << 20
+_SAMPLE_FILES, _SAMPLE_BYTES = 200, 64 << 20
 # Files, code pages and texts that a message lists.
-_LISTED, _OFFERED, _SHOWN = 3, 4, 3
+_LISTED_FILES, _OFFERED, _SHOWN_TEXTS = 3, 4, 3
 # The image in a file is ASCII, and most of the file.
-_IMAGE = re.compile(rb'"imageData"\s*:\s*"[\w+/=:;,\s]*(?:\\[/nr][\w+/=:;,\s]*)*"')
+_IMAGE_DATA = re.compile(rb'"imageData"\s*:\s*"[\w+/=:;,\s]*(?:\\[/nr][\w+/=:;,\s]*)*"')
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Settlement:
     """What was settled.
 
     Attributes:
@@ -50,9 +50,9 @@ class Settled:
     """
 
     pages: dict[Path, str] = field(default_factory=dict)
-    files: list[Source] = field(default_factory=list)
+    files: list[LabelmeSource] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    lost: list[Source] = field(default_factory=list)
+    lost: list[LabelmeSource] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class _Names:
             return True
         said = shape.attributes.values() if isinstance(shape.attributes, dict) else ()
         texts = [*parts, *(shape.flags or ()), shape.description or "", *(one for one in said if isinstance(one, str))]
-        words = {*texts, *_WORD.findall(" ".join(texts))}
+        words = {*texts, *_LABEL_WORD.findall(" ".join(texts))}
         return any(not word.isascii() and word.casefold() in self.labels.hidden for word in words)
 
     def meaning(self, document: Document) -> object:
@@ -99,13 +99,13 @@ class _Files:
         sample: some of them, with their content but the image.
     """
 
-    fitting: list[tuple[Source, tuple[str, ...]]] = field(default_factory=list)
+    fitting: list[tuple[LabelmeSource, tuple[str, ...]]] = field(default_factory=list)
     pieces: set[bytes] = field(default_factory=set)
     misfits: set[bytes] = field(default_factory=set)
     sample: list[tuple[Path, bytes]] = field(default_factory=list)
     _bytes: int = 0
 
-    def add(self, source: Source, pages: Sequence[str], *, given: bool) -> None:
+    def add(self, source: LabelmeSource, pages: Sequence[str], *, given: bool) -> None:
         path = as_path(source[1].start + source[0])
         try:
             content = read_bytes(path)
@@ -118,23 +118,23 @@ class _Files:
         if not found:
             self.misfits |= pieces
             return
-        if pieces - self.pieces and len(self.sample) < _FILES and self._bytes < _BYTES:
-            self.sample.append((path, _IMAGE.sub(b'"imageData":null', content)))
+        if pieces - self.pieces and len(self.sample) < _SAMPLE_FILES and self._bytes < _SAMPLE_BYTES:
+            self.sample.append((path, _IMAGE_DATA.sub(b'"imageData":null', content)))
             self._bytes += len(self.sample[-1][1])
         self.pieces |= pieces
 
     @property
-    def readable(self) -> list[Source]:
+    def readable(self) -> list[LabelmeSource]:
         return [source for source, found in self.fitting if found]
 
     @property
-    def others(self) -> list[Source]:
+    def others(self) -> list[LabelmeSource]:
         return [source for source, found in self.fitting if not found]
 
 
 def settle(
-    sources: Sequence[Source], labels: Labels, encoding: str | None, finders: Mapping[Path, PictureFinder]
-) -> Settled:
+    sources: Sequence[LabelmeSource], labels: Labels, encoding: str | None, finders: Mapping[Path, PictureFinder]
+) -> Settlement:
     """Return the code page of the files of each source folder, or why it is not known.
 
     Args:
@@ -143,7 +143,7 @@ def settle(
         encoding: what the user says; None: what the text tells.
         finders: source folder -> what finds images in it.
     """
-    settled, names = Settled(), _Names.of(labels)
+    settled, names = Settlement(), _Names.of(labels)
     by_root: dict[Path, _Files] = {}
     for source in sources:
         files = by_root.setdefault(source[1].root, _Files())
@@ -202,13 +202,13 @@ def _page_of(root: Path, files: _Files, names: _Names, finder: PictureFinder) ->
     listed, number = _listed(files.readable), len(files.readable)
     if likely and all(meaning == meanings[0] for meaning in meanings):
         page = likely[0]
-        return page, Finding("W324", str(root), "", _taken(page, told[page], number, listed), _OTHER)
+        return page, Finding("W324", str(root), "", _taken(page, told[page], number, listed), _OTHER_ENCODING)
     why = "and neither its labels nor its images" if number == 1 else "and neither labels nor images"
     message = f"{_are(number)} not UTF-8, {why} say which encoding it is: {listed}"
     return None, Finding("E310", str(root), "", message, _offer(known, documents))
 
 
-def _taken(page: str, told: frozenset[Known], number: int, listed: str) -> str:
+def _taken(page: str, told: frozenset[KnownImage], number: int, listed: str) -> str:
     if not told:
         return f"{_are(number)} not UTF-8, in text that says nothing about objects: {listed}"
     why = "labels are known names" if any(shape is not None for _, shape in told) else "images are found"
@@ -228,13 +228,15 @@ def _documents(sample: Sequence[tuple[Path, bytes]], pages: Iterable[str]) -> di
     return {page: documents for page, documents in found.items() if len(documents) == most}
 
 
-def _evidence(documents: Sequence[tuple[Path, Document]], names: _Names, finder: PictureFinder) -> frozenset[Known]:
+def _evidence(
+    documents: Sequence[tuple[Path, Document]], names: _Names, finder: PictureFinder
+) -> frozenset[KnownImage]:
     """Return what tells that a reading is right."""
-    told: set[Known] = set()
+    told: set[KnownImage] = set()
     for path, document in documents:
         told.update((path, number) for number, shape in enumerate(document.shapes) if names.holds(shape))
         if not document.picture.isascii():
-            found = finder.find([Seen(document.picture, path.parent)], file=path, place="imagePath")
+            found = finder.find([PathFrom(document.picture, path.parent)], file=path, place="imagePath")
             if isinstance(found, Match) and found.exact:
                 told.add((path, None))
     return frozenset(told)
@@ -256,12 +258,12 @@ def _texts(documents: Sequence[Document]) -> list[str]:
 
 
 def _short(texts: Sequence[str]) -> list[str]:
-    return [shortened(text) for text in texts[:_SHOWN]]
+    return [shortened(text) for text in texts[:_SHOWN_TEXTS]]
 
 
 def _mixed(root: Path, files: _Files) -> Finding:
     """Return the finding of files of which no code page fits all."""
-    by_pages: dict[tuple[str, ...], list[Source]] = {}
+    by_pages: dict[tuple[str, ...], list[LabelmeSource]] = {}
     for source, pages in files.fitting:
         if pages:
             by_pages.setdefault(pages, []).append(source)
@@ -282,10 +284,10 @@ def _none_fits(root: Path, files: _Files, encoding: str | None) -> Finding:
     return Finding("E310", str(root), "", f"{_are(len(files.others))} {said}: {_listed(files.others)}", hint)
 
 
-def _listed(sources: Sequence[Source]) -> str:
+def _listed(sources: Sequence[LabelmeSource]) -> str:
     """Return the names of some files, as seen from their source."""
-    names = [f"{folder.prefix or ''}{name}" for name, folder in sources[:_LISTED]]
-    more = f" and {len(sources) - _LISTED} more" if len(sources) > _LISTED else ""
+    names = [f"{folder.prefix or ''}{name}" for name, folder in sources[:_LISTED_FILES]]
+    more = f" and {len(sources) - _LISTED_FILES} more" if len(sources) > _LISTED_FILES else ""
     return f"{', '.join(names)}{more}"
 
 

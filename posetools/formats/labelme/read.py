@@ -25,10 +25,10 @@ from posetools.files.urls import as_path, fetched, heads, is_url, real
 from posetools.formats.joined import repaired
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.joining.visibility_words import Unclear
-from posetools.formats.joining.wording import Report, shape_name
-from posetools.formats.labelme.embedded import Shown, embedded_image
-from posetools.formats.labelme.list import Folder, Source
+from posetools.formats.joining.visibility_words import UnclearVisibility
+from posetools.formats.joining.wording import ShapeReport, shape_name
+from posetools.formats.labelme.embedded import EmbeddedImage, embedded_image
+from posetools.formats.labelme.list import LabelmeFolder, LabelmeSource
 from posetools.formats.labelme.model import Document, QuickDocument, QuickShape, parse_document, quick_document
 from posetools.formats.labelme.write import is_untouched
 from posetools.formats.options import ReadOptions
@@ -37,11 +37,11 @@ from posetools.formats.shards import ImageSource, Object, ShardBuilder, ShardRea
 from posetools.formats.sources.code_pages import is_utf8
 from posetools.formats.sources.locate import (
     LONGEST_NAME,
-    FoundAs,
-    Located,
+    Location,
     Match,
+    OtherImageFinding,
+    PathFrom,
     PictureFinder,
-    Seen,
     check_size,
     is_sane,
     name_below,
@@ -75,9 +75,9 @@ class ShardReader:
     options: ReadOptions
     pages: Mapping[Path, str] = field(default_factory=dict)
 
-    def __call__(self, shard: Sequence[Source]) -> tuple[ShardReading, list[Source]]:
+    def __call__(self, shard: Sequence[LabelmeSource]) -> tuple[ShardReading, list[LabelmeSource]]:
         """Return what the files hold, and those that are not UTF-8: put off until it is known what they are in."""
-        builder, foreign = ShardBuilder(self.skeleton), list[Source]()
+        builder, foreign = ShardBuilder(self.skeleton), list[LabelmeSource]()
         remote = [self.named(one) for one in shard] if any(map(is_url, {folder.start for _, folder in shard})) else []
         with no_collection(), fetched(remote), heads(self._named_pictures(remote)):
             for name, folder in shard:
@@ -86,7 +86,7 @@ class ShardReader:
             return builder.build(files=len(shard) - len(foreign)), foreign
 
     @staticmethod
-    def named(source: Source) -> str:
+    def named(source: LabelmeSource) -> str:
         """Return what a message calls a file."""
         name, folder = source
         return folder.start + name
@@ -101,7 +101,7 @@ class ShardReader:
             if quick is not None and _IS_A_NAME(quick.imagePath):
                 yield path[: path.rfind("/") + 1] + quick.imagePath
 
-    def _read(self, path: str, folder: Folder, builder: ShardBuilder) -> bool:
+    def _read(self, path: str, folder: LabelmeFolder, builder: ShardBuilder) -> bool:
         """Add what a file holds; return whether it is known what it is in, for else nothing is added."""
         try:
             data = read_bytes(path)
@@ -121,7 +121,7 @@ class ShardReader:
             builder.add(self._read_any(as_path(path), folder, data), keep_path=self.options.need_pictures)
         return True
 
-    def _add_usual(self, file: str, folder: Folder, document: QuickDocument, builder: ShardBuilder) -> bool:
+    def _add_usual(self, file: str, folder: LabelmeFolder, document: QuickDocument, builder: ShardBuilder) -> bool:
         """Add a file in which all is usual; return whether it is, for else nothing is added."""
         prefix, picture, shapes = folder.prefix, document.imagePath, document.shapes
         if prefix is None or not _IS_A_NAME(picture):
@@ -167,7 +167,7 @@ class ShardReader:
     def _usual(self) -> UsualShapes:
         return UsualShapes.of(self.labels, self.skeleton)
 
-    def _read_any(self, file: Path, folder: Folder, data: bytes) -> FileReading:
+    def _read_any(self, file: Path, folder: LabelmeFolder, data: bytes) -> FileReading:
         root, origin, options = folder.root, folder.origin, self.options
         document = parse_document(data, str(file))
         if isinstance(document, Finding):
@@ -177,7 +177,7 @@ class ShardReader:
         shown = self._shown(document, file, root)
         if isinstance(shown, FileReading):
             return shown
-        shapes = FileShapes(shown.header.size, self.skeleton, self.labels, options, Report(str(file)))
+        shapes = FileShapes(shown.header.size, self.skeleton, self.labels, options, ShapeReport(str(file)))
         rows = shapes.read(document.shapes)
         return FileReading(
             file,
@@ -192,13 +192,13 @@ class ShardReader:
             objects=len(document.shapes),
         )
 
-    def _shown(self, document: Document, file: Path, root: Path) -> Shown | FileReading:
+    def _shown(self, document: Document, file: Path, root: Path) -> EmbeddedImage | FileReading:
         """Return the image of a file, or the reading that says why there is none."""
         match = self._find(document, file, root)
         if isinstance(match, Finding):
             shown = embedded_image(document, match, file, root, self.options)
             if isinstance(shown, Finding):
-                lost = shown if isinstance(shown, FoundAs) else _with_loss(shown, document)
+                lost = shown if isinstance(shown, OtherImageFinding) else _with_loss(shown, document)
                 return FileReading(file, findings=[lost])
         else:
             found = match.path
@@ -206,9 +206,9 @@ class ShardReader:
             picture = self._open(found, document)
             if isinstance(picture, Finding):
                 return FileReading(file, identity=identity, findings=[_with_loss(picture, document, file)])
-            shown = Shown(picture.path, picture.header, identity, picture.path, match.notes)
+            shown = EmbeddedImage(picture.path, picture.header, identity, picture.path, match.notes)
         if document.size is not None:
-            picture = Located(shown.beside, shown.header)
+            picture = Location(shown.beside, shown.header)
             wrong = check_size(picture, *document.size, file=file, place="imageWidth, imageHeight")
             if wrong is not None:
                 return FileReading(file, identity=shown.identity, findings=[_with_loss(wrong, document)])
@@ -221,11 +221,11 @@ class ShardReader:
             path, top = _normal(file.parent / relative), _normal(root)
             if relative.parts and is_sane(path) and path.is_relative_to(top):
                 return Match(path, file.parent)
-        return self.finders[root].find([Seen(document.picture, file.parent)], file=file, place="imagePath")
+        return self.finders[root].find([PathFrom(document.picture, file.parent)], file=file, place="imagePath")
 
-    def _open(self, path: Path, document: Document) -> Located | Finding:
+    def _open(self, path: Path, document: Document) -> Location | Finding:
         if self.options.trust_sizes and document.size is not None:
-            return Located(path, Header(*document.size))
+            return Location(path, Header(*document.size))
         return open_picture(path)
 
 
@@ -301,7 +301,7 @@ class UsualShapes:
         if any(on and flag not in self.labels.hidden for flag, on in (shape.flags or {}).items()):
             raise ValueError
         said = self.labels.visibility_of(shape)
-        if isinstance(said, Unclear) or not said:
+        if isinstance(said, UnclearVisibility) or not said:
             raise ValueError
         return int(said)
 

@@ -24,14 +24,14 @@ from posetools.core.geometry import Bools, Floats
 from posetools.core.skeleton import Skeleton
 from posetools.files.disk import digest_of
 
-VERSION = "5.4.1"
+LABELME_VERSION = "5.4.1"
 HIDDEN_FLAG = "occluded"
 
 # Predictions are written to this many digits of a pixel.
-_DECIMALS = 6
+_PIXEL_DECIMALS = 6
 
 
-class Drawn(NamedTuple):
+class LabelmeObject(NamedTuple):
     """One object as it is drawn.
 
     Attributes:
@@ -48,7 +48,7 @@ class Drawn(NamedTuple):
 
 
 def labelme_document(
-    file_name: str, size: tuple[int, int], objects: Sequence[Drawn], skeleton: Skeleton
+    file_name: str, size: tuple[int, int], objects: Sequence[LabelmeObject], skeleton: Skeleton
 ) -> dict[str, Any]:
     """Return the content of the labelme file of one picture.
 
@@ -70,7 +70,7 @@ def labelme_document(
                 shapes.append(_shape(name, "point", [[x, y]], group, text, hidden=hidden))
     width, height = size
     return {
-        "version": VERSION,
+        "version": LABELME_VERSION,
         "flags": {},
         "shapes": shapes,
         "imagePath": PurePosixPath(file_name).name,
@@ -82,7 +82,7 @@ def labelme_document(
 
 def predicted_objects(
     boxes: Floats, scores: Floats, keypoints: Floats, keypoint_scores: Floats, *, kpt_thr: float
-) -> list[Drawn]:
+) -> list[LabelmeObject]:
     """Return N predicted objects as they are drawn for correction: all points, unsure ones marked as hidden.
 
     Every shape's description says its score (``score 0.93``). An object whose box has no width or height is left out:
@@ -97,16 +97,16 @@ def predicted_objects(
     """
     visibility = np.where(keypoint_scores < kpt_thr, Visibility.HIDDEN, Visibility.VISIBLE)
     rows = zip(
-        boxes.round(_DECIMALS).tolist(),
+        boxes.round(_PIXEL_DECIMALS).tolist(),
         scores.tolist(),
-        keypoints.round(_DECIMALS).tolist(),
+        keypoints.round(_PIXEL_DECIMALS).tolist(),
         visibility.tolist(),
         keypoint_scores.tolist(),
         flat_boxes(boxes).tolist(),
         strict=True,
     )
     return [
-        Drawn(
+        LabelmeObject(
             box,
             [(x, y, v) for (x, y), v in zip(points, shown, strict=True)],
             _said(score),
@@ -119,7 +119,7 @@ def predicted_objects(
 
 def flat_boxes(boxes: Floats) -> Bools:
     """Return for each of (N, 4) boxes whether labelme cannot hold it, because it has no width or height: (N,)."""
-    corners = boxes.round(_DECIMALS)
+    corners = boxes.round(_PIXEL_DECIMALS)
     flat: Bools = (corners[:, 2:] <= corners[:, :2]).any(axis=1)
     return flat
 

@@ -51,10 +51,10 @@ from posetools.formats.sleap.frames import Videos
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, check_labelled, slices
 
-LABELS = "labels.slp"
+LABELS_FILE = "labels.slp"
 # What sleap-io, and h5py below it, raise on a file that is damaged: sleap-io takes what stands in it for granted, and
 # fails where that does not hold.
-_BROKEN = (
+_BROKEN_SLP = (
     OSError,
     RuntimeError,
     LookupError,
@@ -129,9 +129,9 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     ]
     labels = sio.Labels(labeled_frames=frames, videos=[video], skeletons=[nodes])
     try:
-        sio.save_slp(labels, str(folder / LABELS), verbose=False)
+        sio.save_slp(labels, str(folder / LABELS_FILE), verbose=False)
     except OSError as exc:
-        raise OutputError(f"{folder / LABELS}: cannot be written: {exc.strerror or exc}") from exc
+        raise OutputError(f"{folder / LABELS_FILE}: cannot be written: {exc.strerror or exc}") from exc
 
 
 FORMAT = Format(
@@ -168,7 +168,7 @@ def _load(path: Path) -> Any | Finding:
         if harmful:
             return Finding("E310", str(path), *harmful, advice)
         return sio.load_slp(str(path), open_videos=False)
-    except _BROKEN as exc:
+    except _BROKEN_SLP as exc:
         message = f"is not a file that sleap-io can read: {show_value(first_line(exc))}"
         return Finding("E310", str(path), "", message, advice)
 
@@ -196,7 +196,7 @@ class _Frames:
         by_video: dict[int, list[tuple[str, Any]]] = {}
         for index, frame in enumerate(labels.labeled_frames):
             by_video.setdefault(id(frame.video), []).append((f"labeled_frames[{index}]", frame))
-        videos = Videos(self.source, self.options, _BROKEN)
+        videos = Videos(self.source, self.options, _BROKEN_SLP)
         readings: list[FileReading] = []
         places = {id(video): f"videos[{number}]" for number, video in enumerate(labels.videos)}
         for key, frames in by_video.items():
@@ -361,7 +361,7 @@ def _instances(dataset: Dataset, rows: range, nodes: Any, sio: Any) -> Iterator[
 
 
 # Nodes that a message lists.
-_LISTED = 6
+_LISTED_NODES = 6
 
 
 def _other_skeletons(
@@ -388,7 +388,8 @@ def _other_skeletons(
         # Where none fits, each of their nodes is told.
         return others, []
     listed = "; ".join(
-        f"{names[key]!r} with {', '.join(nodes[key][:_LISTED])} ({times[key]} instances left out)" for key in foreign
+        f"{names[key]!r} with {', '.join(nodes[key][:_LISTED_NODES])} ({times[key]} instances left out)"
+        for key in foreign
     )
     fitting = list(dict.fromkeys(names[key] for key in rest if key not in foreign))
     ignore = " ".join(f"--ignore {shlex.quote(names[key])}" for key in foreign)

@@ -46,7 +46,7 @@ _SAYS_ORDER = 1.4
 _MAGIC = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg"}
 
 
-class Frame(NamedTuple):
+class SleapFrame(NamedTuple):
     """One frame of a video.
 
     Attributes:
@@ -68,7 +68,7 @@ class FrameError(Exception):
 
 def embedded_frames(
     path: Path, dataset: str, wanted: Collection[int], input_format: str
-) -> Iterator[Frame | FrameError]:
+) -> Iterator[SleapFrame | FrameError]:
     """Yield the wanted frames that an HDF5 file holds, or why one cannot be read; one that it lacks is left out.
 
     Args:
@@ -105,7 +105,7 @@ def embedded_frames(
                 yield exc
 
 
-def decoded_frames(path: Path, wanted: Collection[int]) -> Iterator[Frame]:
+def decoded_frames(path: Path, wanted: Collection[int]) -> Iterator[SleapFrame]:
     """Yield the wanted frames of a video file as PNG, until it ends.
 
     Raises:
@@ -115,7 +115,7 @@ def decoded_frames(path: Path, wanted: Collection[int]) -> Iterator[Frame]:
     cv2 = opencv()
     for index, picture in frames_at(path, wanted):
         content = cv2.imencode(".png", picture)[1].tobytes()
-        yield Frame(index, content, ".png", (picture.shape[1], picture.shape[0]))
+        yield SleapFrame(index, content, ".png", (picture.shape[1], picture.shape[0]))
 
 
 def _only_rows(file: Any) -> str:
@@ -172,7 +172,7 @@ def _bytes(row: Any, *, padded: bool) -> bytes:
     return content.rstrip(b"\0") if padded else content
 
 
-def _encoded(index: int, content: bytes, order: str) -> Frame:
+def _encoded(index: int, content: bytes, order: str) -> SleapFrame:
     ending = next((ending for magic, ending in _MAGIC.items() if content.startswith(magic)), "")
     try:
         with without_warnings():
@@ -180,7 +180,7 @@ def _encoded(index: int, content: bytes, order: str) -> Frame:
             with Pillow.open(io.BytesIO(content)) as image:
                 is_exchanged = order == "BGR" and image.getbands() == ("R", "G", "B")
                 if ending and header.orientation == header.ignored == 1 and not is_exchanged:
-                    return Frame(index, content, ending, header.size)
+                    return SleapFrame(index, content, ending, header.size)
                 return _as_png(index, Pillow.merge("RGB", image.split()[::-1]) if is_exchanged else image)
     except InputError as exc:
         raise FrameError(f"frame {index}: {exc.problem}") from exc
@@ -201,17 +201,17 @@ def _image(pixels: Any, input_format: str) -> Pillow.Image:
     return Pillow.fromarray(np.ascontiguousarray(values))
 
 
-def _as_png(index: int, image: Pillow.Image) -> Frame:
+def _as_png(index: int, image: Pillow.Image) -> SleapFrame:
     file = io.BytesIO()
     # The orientation is not written: these are the pixels that SLEAP showed.
     image.info.pop("exif", None)
     image.save(file, "PNG")
-    return Frame(index, file.getvalue(), ".png", image.size)
+    return SleapFrame(index, file.getvalue(), ".png", image.size)
 
 
 _PACKAGES = frozenset({".slp", ".h5", ".hdf5"})
-_EXPORT = "in SLEAP, File > Export Labels Package writes a .pkg.slp that holds the images and is read here"
-_LONGEST_NAME = 100
+_EXPORT_PACKAGE = "in SLEAP, File > Export Labels Package writes a .pkg.slp that holds the images and is read here"
+_LONGEST_VIDEO_NAME = 100
 
 
 @dataclass
@@ -259,7 +259,7 @@ class Videos:
         is_own = metadata.get("filename") == "."
         path = self.source.file if is_own else self._find(text)
         if isinstance(path, str):
-            hint = f"--image-root DIR finds a video of this name in a further folder; or {_EXPORT}"
+            hint = f"--image-root DIR finds a video of this name in a further folder; or {_EXPORT_PACKAGE}"
             return f"{must_be('the video', 'an existing file', text)}: {path}", hint
         if metadata.get("crop") is not None:
             hint = "write the cropped frames into a video or a .pkg.slp of their own"
@@ -275,23 +275,23 @@ class Videos:
                 self._check_size(frame, metadata)
                 done[frame.number] = self._reading(frame, path, stem, metadata, lost[frame.number])
         except FrameError as exc:
-            return str(exc), _EXPORT
+            return str(exc), _EXPORT_PACKAGE
         except RequestError:
-            return must_be("the video", "one that OpenCV can open", path.name), _EXPORT
+            return must_be("the video", "one that OpenCV can open", path.name), _EXPORT_PACKAGE
         except self.broken as exc:
             return (
                 f"the video cannot be read: {show_value(first_line(exc))}",
-                _EXPORT,
+                _EXPORT_PACKAGE,
             )
         if reason:
-            return reason, _EXPORT
+            return reason, _EXPORT_PACKAGE
         first = min((index for index in lost if index not in done), default=0)
         rule = "a frame of the package" if path.suffix.lower() in _PACKAGES else "a frame of the video"
-        return f"{must_be(f'frame {first}', rule, path.name)} that has none", _EXPORT
+        return f"{must_be(f'frame {first}', rule, path.name)} that has none", _EXPORT_PACKAGE
 
     def _frames(
         self, path: Path, metadata: Mapping[str, Any], wanted: Mapping[int, int]
-    ) -> Iterator[Frame | FrameError]:
+    ) -> Iterator[SleapFrame | FrameError]:
         if path.suffix.lower() in _PACKAGES:
             harmful = harmful_array(path)
             if harmful:
@@ -305,12 +305,12 @@ class Videos:
         endings = "a video such as .mp4 or .avi, or a .pkg.slp"
         raise FrameError(must_be("the video", endings, path.name))
 
-    def _decoded(self, path: Path, wanted: Mapping[int, int]) -> Iterator[Frame]:
+    def _decoded(self, path: Path, wanted: Mapping[int, int]) -> Iterator[SleapFrame]:
         for number, frame in enumerate(decoded_frames(path, wanted), start=1):
             yield frame
             self.options.progress(f"decoding {path.name}", number, len(wanted))
 
-    def _check_size(self, frame: Frame, metadata: Mapping[str, Any]) -> None:
+    def _check_size(self, frame: SleapFrame, metadata: Mapping[str, Any]) -> None:
         shape = metadata.get("shape")
         if not isinstance(shape, Sequence) or len(shape) != 4 or not all(isinstance(value, int) for value in shape):
             return
@@ -318,7 +318,9 @@ class Videos:
         if min(size) > 0 and frame.size != size:
             raise FrameError(must_be("the video", f"of (width, height) {size}, as it was labeled", frame.size))
 
-    def _reading(self, frame: Frame, path: Path, stem: str, metadata: Mapping[str, Any], objects: int) -> FileReading:
+    def _reading(
+        self, frame: SleapFrame, path: Path, stem: str, metadata: Mapping[str, Any], objects: int
+    ) -> FileReading:
         name = f"{stem}_{frame.number:06d}{frame.ending}"
         if self.options.scratch is None:
             raise FrameError("there is no folder for its images")
@@ -376,4 +378,4 @@ class Videos:
 
 def _plain(stem: str) -> str:
     """Return a name that any system can have."""
-    return re.sub(r"[^\w. -]", "_", stem)[:_LONGEST_NAME].strip(". ") or "video"
+    return re.sub(r"[^\w. -]", "_", stem)[:_LONGEST_VIDEO_NAME].strip(". ") or "video"

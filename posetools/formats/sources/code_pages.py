@@ -31,8 +31,8 @@ PAGES = (
 # No name has characters of these kinds: control, unassigned, private, half of a pair.
 _NOT_TEXT = frozenset({"Cc", "Cn", "Co", "Cs"})
 # What every encoding of an annotation file leaves as it is; one of Python's decodes the name in punycode at its end.
-_PLAIN = b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCXYZ[]^_`abcxyz{|} a.xn--mnchen-3ya"
-_ESCAPE = b"\\u0041"
+_PLAIN_BYTES = b" !\"#$%&'()*+,-./0123456789:;<=>?@ABCXYZ[]^_`abcxyz{|} a.xn--mnchen-3ya"
+_ESCAPED_LETTER = b"\\u0041"
 
 
 def check_encoding(name: str) -> None:
@@ -43,7 +43,11 @@ def check_encoding(name: str) -> None:
     """
     try:
         is_text = codecs.lookup(name)._is_text_encoding
-        sound = is_text and _PLAIN.decode(name) == _PLAIN.decode("ascii") and len(_ESCAPE.decode(name)) == len(_ESCAPE)
+        sound = (
+            is_text
+            and _PLAIN_BYTES.decode(name) == _PLAIN_BYTES.decode("ascii")
+            and len(_ESCAPED_LETTER.decode(name)) == len(_ESCAPED_LETTER)
+        )
     except (LookupError, ValueError):
         sound = False
     if not sound:

@@ -23,10 +23,10 @@ from urllib.parse import unquote, urlsplit
 
 from posetools.files.urls import as_path, is_url, real
 from posetools.files.walking import walk
-from posetools.imaging.header import SUFFIXES, is_picture
+from posetools.imaging.header import PICTURE_SUFFIXES, is_picture
 
 
-class Named(NamedTuple):
+class ImageName(NamedTuple):
     """What an annotation calls an image: the folders that it names, from the last ``..`` on, and the file's name."""
 
     folders: tuple[str, ...]
@@ -34,7 +34,7 @@ class Named(NamedTuple):
     absolute: bool
 
 
-def named_in(text: str) -> Named:
+def named_in(text: str) -> ImageName:
     """Return the folders and the name in a path or URL of any system."""
     absolute = "://" in text
     if absolute:
@@ -47,7 +47,7 @@ def named_in(text: str) -> Named:
     parts = [part for part in path.parts if part != path.anchor]
     ups = [number for number, part in enumerate(parts) if part == ".."]
     parts = parts[ups[-1] + 1 :] if ups else parts
-    return Named(tuple(parts[:-1]), parts[-1] if parts else "", absolute or bool(path.anchor))
+    return ImageName(tuple(parts[:-1]), parts[-1] if parts else "", absolute or bool(path.anchor))
 
 
 def folded(name: str) -> str:
@@ -58,7 +58,7 @@ def folded(name: str) -> str:
 def folded_stem(name: str) -> str:
     """Return the same key without the ending of an image, if the name has one."""
     stem, _, ending = name.rpartition(".")
-    return folded(stem if stem and f".{ending.lower()}" in SUFFIXES else name)
+    return folded(stem if stem and f".{ending.lower()}" in PICTURE_SUFFIXES else name)
 
 
 def agreement(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
@@ -120,7 +120,7 @@ def _listed(folder: Path) -> list[str]:
 
 
 # Whether an image is the one that is named: yes, yes though its folder is another one (which is said), or no.
-Verdict: TypeAlias = Literal["agrees", "by name", "another folder"]
+RootVerdict: TypeAlias = Literal["agrees", "by name", "another folder"]
 
 
 # Folders that formats themselves have their images in: another one above them says nothing.
@@ -174,7 +174,7 @@ class RootImages:
                         identities.add(identity)
                         self._by_name.setdefault(name, []).append(path)
 
-    def like(self, named: Named, *, exactly: bool) -> list[RootImage]:
+    def like(self, named: ImageName, *, exactly: bool) -> list[RootImage]:
         """Return the images of that name, or of one that differs as ``image_names`` says."""
         if exactly:
             return [self._image(path) for path in self._by_name.get(named.name, ())]
@@ -184,7 +184,7 @@ class RootImages:
         same = [path for path in paths if folded(path.name) == folded(named.name)]
         return [self._image(path) for path in same or paths]
 
-    def best(self, images: Sequence[RootImage], named: Named, where: Sequence[str]) -> list[RootImage]:
+    def best(self, images: Sequence[RootImage], named: ImageName, where: Sequence[str]) -> list[RootImage]:
         """Return the images that agree most with what is written; more than one when nothing tells them apart.
 
         Args:
@@ -201,7 +201,7 @@ class RootImages:
             return exact if len(exact) == 1 else equal
         return equal
 
-    def judge(self, image: RootImage, named: Named, where: Sequence[str], *, in_subfolder: bool) -> Verdict:
+    def judge(self, image: RootImage, named: ImageName, where: Sequence[str], *, in_subfolder: bool) -> RootVerdict:
         """Return whether an image is the one that is named.
 
         It is when every folder that the annotation names agrees, or of an absolute path, which is another machine's,

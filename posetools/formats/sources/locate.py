@@ -12,10 +12,10 @@ from posetools.core.findings import Finding
 from posetools.errors import InputError, first_names, must_be, quoted
 from posetools.files.disk import portable_path
 from posetools.files.urls import real
-from posetools.formats.joined import OneOfMany, SameCause
+from posetools.formats.joined import CauseFinding, JoinableFinding
 from posetools.formats.sources.image_names import (
     FolderNames,
-    Named,
+    ImageName,
     RootImage,
     RootImages,
     agreement,
@@ -29,14 +29,14 @@ from posetools.imaging.header import Header, read_header
 
 # Bytes; beyond them Linux answers with an error instead of "there is no such file".
 LONGEST_NAME = 255
-_LONGEST_PATH = 3000
+_LONGEST_ADDRESS = 3000
 # Files that a message names.
-_LISTED = 3
-_SAME = "check that these are the images that were labeled"
+_LISTED_FILES = 3
+_SAME_IMAGES_HINT = "check that these are the images that were labeled"
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class Location:
     """A picture that was found.
 
     Attributes:
@@ -48,7 +48,7 @@ class Located:
     header: Header
 
 
-class Seen(NamedTuple):
+class PathFrom(NamedTuple):
     """Where an image may be: a path as written, and the folder that it is seen from."""
 
     text: str
@@ -72,12 +72,12 @@ class Match(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled(SameCause):
+class UnsettledImage(CauseFinding):
     """A finding on an image for which there are candidates, all of which it names."""
 
 
 @dataclass(frozen=True, slots=True)
-class FoundAs(OneOfMany):
+class OtherImageFinding(JoinableFinding):
     """A finding on an image that was found as another one than was written; one for each source and kind.
 
     Attributes:
@@ -100,7 +100,7 @@ class FoundAs(OneOfMany):
         """Return how many images were found so, and the first of them."""
         first, number = same[0], len(same)
         examples = list(dict.fromkeys(each.example for each in same))
-        listed = first_names(examples, _LISTED)
+        listed = first_names(examples, _LISTED_FILES)
         images = "1 image is" if number == 1 else f"{number} images are"
         return Finding(first.code, first.source, "", f"{first.sentence.format(images=images)}: {listed}", first.hint)
 
@@ -128,7 +128,7 @@ class PictureFinder:
         self._real_root = ended(real(self.root))
         self._images = RootImages(self.extra_roots)
 
-    def find(self, places: Sequence[Seen], *, file: Path, place: str, named: Sequence[str] = ()) -> Match | Finding:
+    def find(self, places: Sequence[PathFrom], *, file: Path, place: str, named: Sequence[str] = ()) -> Match | Finding:
         """Return the picture that an annotation file names, or why there is none.
 
         Args:
@@ -148,20 +148,20 @@ class PictureFinder:
         found = self._in_roots(wanted, file, place, exactly=True) or self._almost(places, file, place)
         return found or self._in_roots(wanted, file, place, exactly=False) or self._missing(places[-1], file, place)
 
-    def _inside(self, seen: Seen) -> Path | None:
+    def _inside(self, seen: PathFrom) -> Path | None:
         """Return where an image would be in the source; an absolute path may be of this machine."""
         relative = portable_path(seen.text)
         path = Path(seen.text) if relative is None else seen.folder / relative
         sane = (relative is not None or path.is_absolute()) and is_sane(path)
         return path if sane and self._holds(path) else None
 
-    def _linked(self, seen: Seen) -> Path | None:
+    def _linked(self, seen: PathFrom) -> Path | None:
         """Return a link in the source that leads into one of the extra roots, which may have another name there."""
         path = self._leading_out(seen) if self.extra_roots else None
         target = None if path is None else real(path)
         return path if target and any(target.startswith(ended(real(root))) for root in self.extra_roots) else None
 
-    def _leading_out(self, seen: Seen) -> Path | None:
+    def _leading_out(self, seen: PathFrom) -> Path | None:
         """Return what is there under the name that is written, but is elsewhere: it, or a folder, is a link."""
         relative = portable_path(seen.text)
         if relative is None or ".." in relative.parts:
@@ -172,7 +172,7 @@ class PictureFinder:
     def _holds(self, path: Path) -> bool:
         return ended(real(path)).startswith(self._real_root)
 
-    def _almost(self, places: Sequence[Seen], file: Path, place: str) -> Match | Finding | None:
+    def _almost(self, places: Sequence[PathFrom], file: Path, place: str) -> Match | Finding | None:
         """Return the one picture in the source whose name is almost the one that is written."""
         found: dict[str, tuple[Path, Path]] = {}
         for seen in places:
@@ -194,7 +194,9 @@ class PictureFinder:
         path, folder = fitting[0]
         return Match(path, folder, exact=False, notes=(self._renamed(path, text, file, place),))
 
-    def _in_roots(self, wanted: Sequence[Named], file: Path, place: str, *, exactly: bool) -> Match | Finding | None:
+    def _in_roots(
+        self, wanted: Sequence[ImageName], file: Path, place: str, *, exactly: bool
+    ) -> Match | Finding | None:
         for named in wanted:
             images = self._images.like(named, exactly=exactly)
             if not images:
@@ -213,7 +215,7 @@ class PictureFinder:
                 message = f"{must_be(place, 'an image in the folder that it names', text)}, and found only {image.path}"
                 hint = f"--image-root {quoted(image.path.parent)} takes the images of that folder, if it is meant"
                 cause = "images must be in the folders that the annotations name"
-                return Unsettled("E121", str(file), place, message, hint, cause=cause, way=hint)
+                return UnsettledImage("E121", str(file), place, message, hint, cause=cause, way=hint)
             alike, equal = agreement((*named.folders, named.name), image.parts)
             notes = [self._renamed(image.path, text, file, place)] if equal < alike or not exactly else []
             if verdict == "by name":
@@ -221,12 +223,12 @@ class PictureFinder:
             return Match(image.path, None, exactly, tuple(notes))
         return None
 
-    def _where(self, named: Named, file: Path) -> tuple[str, ...]:
+    def _where(self, named: ImageName, file: Path) -> tuple[str, ...]:
         """Return the absolute path of the file that would be meant, as seen from the annotation file."""
         folder = real(file.parent)
         return (*path_parts(folder), *named.folders, named.name)
 
-    def _of_another_folder(self, path: Path, named: Named, file: Path, place: str) -> tuple[Finding, ...]:
+    def _of_another_folder(self, path: Path, named: ImageName, file: Path, place: str) -> tuple[Finding, ...]:
         """Return what to say of a picture in the source that bears the name, but not the folder's, that is written."""
         if not named.folders or folded(path.name) != folded(named.name):
             return ()
@@ -249,11 +251,18 @@ class PictureFinder:
 
     def _found_as(self, code: str, sentence: str, example: str, file: Path, place: str) -> Finding:
         message = f"{sentence.format(images='the image is')}: {example}"
-        return FoundAs(
-            code, str(file), place, message, _SAME, source=str(self.root), sentence=sentence, example=example
+        return OtherImageFinding(
+            code,
+            str(file),
+            place,
+            message,
+            _SAME_IMAGES_HINT,
+            source=str(self.root),
+            sentence=sentence,
+            example=example,
         )
 
-    def _missing(self, seen: Seen, file: Path, place: str) -> Finding:
+    def _missing(self, seen: PathFrom, file: Path, place: str) -> Finding:
         relative = portable_path(seen.text)
         path = None if relative is None else seen.folder / relative
         if path is None or (is_sane(path) and not self._holds(path)):
@@ -263,7 +272,7 @@ class PictureFinder:
                 # Unlike Path.resolve, realpath has an answer for links that lead in a circle.
                 target = Path(os.path.realpath(link))
                 return Finding("E308", str(file), place, f"{problem}, a link to {target}", allowing(target))
-            beside = self._inside(Seen(named_in(seen.text).name, seen.folder))
+            beside = self._inside(PathFrom(named_in(seen.text).name, seen.folder))
             hint = "--image-root DIR allows a further folder and finds the image there by the end of its path"
             if beside is not None and beside.is_file():
                 hint = f"--image-root {quoted(seen.folder)} takes {beside}, if it is meant"
@@ -271,7 +280,7 @@ class PictureFinder:
         problem = must_be(place, "an existing picture", seen.text)
         hint = f"looked for at {path}; --image-root DIR searches a further folder by the end of the path"
         cause = "images must be where the annotations say, or in a further folder"
-        return SameCause("E121", str(file), place, problem, hint, cause=cause)
+        return CauseFinding("E121", str(file), place, problem, hint, cause=cause)
 
 
 def allowing(target: Path) -> str:
@@ -282,18 +291,18 @@ def allowing(target: Path) -> str:
 
 
 def _several(paths: Sequence[Path], text: str, file: Path, place: str, hint: str) -> Finding:
-    listed = " and ".join(str(path) for path in paths[:_LISTED])
-    more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+    listed = " and ".join(str(path) for path in paths[:_LISTED_FILES])
+    more = f" and {len(paths) - _LISTED_FILES} more" if len(paths) > _LISTED_FILES else ""
     problem = must_be(place, "a name that exactly one file fits", text)
     message, cause = f"{problem}, and {len(paths)} do: {listed}{more}", "names of images must fit one file each"
-    return Unsettled("E121", str(file), place, message, hint, cause=cause, way=hint)
+    return UnsettledImage("E121", str(file), place, message, hint, cause=cause, way=hint)
 
 
 def _narrower(images: Sequence[RootImage]) -> str:
     """Return what to type when images of several folders fit."""
     folders = list(dict.fromkeys(image.path.parent for image in images))
     innermost = [one for one in folders if not any(one in other.parents for other in folders)]
-    typed = [f"--image-root {quoted(folder)}" for folder in innermost[:_LISTED]]
+    typed = [f"--image-root {quoted(folder)}" for folder in innermost[:_LISTED_FILES]]
     return f"give only the folder that is meant: {' or '.join(typed)}"
 
 
@@ -304,7 +313,7 @@ def _rename(name: str) -> str:
 def is_sane(path: Path) -> bool:
     """Return whether the system can have a file of that name at all (no NUL, nothing too long)."""
     parts = [len(os.fsencode(part)) for part in path.parts]
-    return "\0" not in str(path) and max(parts, default=0) <= LONGEST_NAME and sum(parts) <= _LONGEST_PATH
+    return "\0" not in str(path) and max(parts, default=0) <= LONGEST_NAME and sum(parts) <= _LONGEST_ADDRESS
 
 
 def name_below(path: Path, roots: Sequence[Path]) -> str:
@@ -319,16 +328,16 @@ def name_below(path: Path, roots: Sequence[Path]) -> str:
     return path.name
 
 
-def open_picture(path: Path) -> Located | Finding:
+def open_picture(path: Path) -> Location | Finding:
     """Return the picture with its header, or why it cannot be read."""
     try:
-        return Located(path, read_header(path))
+        return Location(path, read_header(path))
     except InputError as exc:
         hint = exc.hint or "replace the file, or leave the picture out of the source"
         return Finding("E122", str(path), "", exc.problem, hint)
 
 
-def check_size(located: Located, width: int, height: int, *, file: Path, place: str) -> Finding | None:
+def check_size(located: Location, width: int, height: int, *, file: Path, place: str) -> Finding | None:
     """Return a finding when an annotation's width and height are not those of the image as OpenCV decodes it."""
     header = located.header
     if (width, height) == header.size:

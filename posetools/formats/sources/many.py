@@ -16,9 +16,9 @@ from posetools.core.folder import is_record
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
-from posetools.formats.joined import UNLABELED, SameCause
+from posetools.formats.joined import UNLABELED, CauseFinding
 from posetools.formats.reading import FileReading
-from posetools.formats.sources.locate import PictureFinder, Seen, name_below, open_picture
+from posetools.formats.sources.locate import PathFrom, PictureFinder, name_below, open_picture
 from posetools.imaging.header import is_picture
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Opener:
         if source.root not in self._finders:
             self._finders[source.root] = PictureFinder(source.root, self.image_roots)
         finder = self._finders[source.root]
-        places = [Seen(text, source.file.parent) for text in texts]
+        places = [PathFrom(text, source.file.parent) for text in texts]
         match = finder.find(places, file=source.file, place=place, named=named)
         if isinstance(match, Finding):
             lost = replace(match, message=f"{match.message} ({objects} {what} left out)")
@@ -141,4 +141,4 @@ def without_entry(pictures: Sequence[Path], readings: Iterable[FileReading], wha
     unique = {os.path.realpath(path): path for path in pictures}
     message = f"the picture must be named by {what}, got none: not labelled yet, left out"
     lone = (str(path) for real, path in unique.items() if real not in named)
-    return [SameCause("W322", path, "", message, cause=UNLABELED) for path in lone]
+    return [CauseFinding("W322", path, "", message, cause=UNLABELED) for path in lone]

@@ -20,9 +20,9 @@ from pathlib import Path
 from posetools.errors import OutputError, RequestError, printable
 from posetools.files.locks import LOCK, only_one_in
 
-_PREFIX = ".posetools-"
+_SCRATCH_PREFIX = ".posetools-"
 # Seconds after which a folder that nobody holds is what a killed run left.
-_ABANDONED = 60
+_ABANDONED_FOLDER = 60
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def temporary_folder(what: str, *more: Path, needed: int = 0, mark: str = "") ->
             room = next((folder for folder in tried if free[folder] > needed), None)
             if room is None:
                 raise OutputError(f"{what}: it needs {needed} bytes, and at most {max(free.values())} are free")
-            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=f"{_PREFIX}{mark}", dir=room)))
+            made = Path(os.path.realpath(tempfile.mkdtemp(prefix=f"{_SCRATCH_PREFIX}{mark}", dir=room)))
         except OSError as exc:
             raise OutputError(f"{what}: no folder for temporary files can be written: {exc.strerror or exc}") from exc
         held.callback(shutil.rmtree, made, ignore_errors=True)
@@ -72,9 +72,9 @@ def scratch_folder() -> Iterator[Path]:
 def _sweep(folder: Path) -> None:
     """Remove what killed runs left in a folder."""
     with suppress(OSError):
-        for path in list(folder.glob(f"{_PREFIX}*")):
+        for path in list(folder.glob(f"{_SCRATCH_PREFIX}*")):
             with suppress(OSError, RequestError, OutputError):
-                if path.is_symlink() or time.time() - path.stat().st_mtime < _ABANDONED:
+                if path.is_symlink() or time.time() - path.stat().st_mtime < _ABANDONED_FOLDER:
                     continue
                 with only_one_in(path):
                     pass

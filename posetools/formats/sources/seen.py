@@ -17,13 +17,13 @@ from posetools.files.urls import is_url
 from posetools.files.walking import files_to_detect, walk
 from posetools.files.yaml_text import yaml_keys
 from posetools.formats.entry import Format
-from posetools.imaging.header import SUFFIXES as IMAGES
+from posetools.imaging.header import PICTURE_SUFFIXES as IMAGES
 
 # Names and endings that a line lists.
-_NAMED = 5
+_LISTED_ENDINGS = 5
 # Larger files are not parsed for a message.
-_LARGEST = 64 << 20
-_HEAD = 4096
+_LARGEST_FILE = 64 << 20
+_HEAD_BYTES = 4096
 _VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".mts"})
 _ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
@@ -113,7 +113,7 @@ def _of_source(source: Path, formats: Sequence[Format]) -> Iterator[str]:
     known = {*IMAGES, ".json", ".xml", *_TABLES, ".yaml", ".yml", ".txt", ".h5", ".slp", ".zip", *_ARCHIVES}
     others = [f"{ending or 'without ending'} ({number})" for ending, number in endings.items() if ending not in known]
     if others:
-        yield f"other files: {', '.join(sorted(others)[:_NAMED])}{', ...' if len(others) > _NAMED else ''}"
+        yield f"other files: {', '.join(sorted(others)[:_LISTED_ENDINGS])}{', ...' if len(others) > _LISTED_ENDINGS else ''}"
 
 
 def signs_of(formats: Sequence[Format], sources: Sequence[Path]) -> Iterator[str]:
@@ -147,15 +147,15 @@ def _of_json(source: Path, formats: Sequence[Format]) -> Iterator[str]:
         reasons.setdefault(reason, []).append(path.relative_to(source).as_posix())
         details.setdefault(reason, detail)
     for reason, names in reasons.items():
-        more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        more = f", and {len(names) - _LISTED_ENDINGS} more" if len(names) > _LISTED_ENDINGS else ""
         verb = "" if len(names) > 1 else details[reason]
-        yield f"{', '.join(names[:_NAMED])}{more}: {reason}{verb}"
+        yield f"{', '.join(names[:_LISTED_ENDINGS])}{more}: {reason}{verb}"
 
 
 def _why_not(path: Path) -> tuple[str, str]:
     """Return why a .json file says no format, in words that may be those of many, and what is so of this one alone."""
     try:
-        if path.stat().st_size > _LARGEST:
+        if path.stat().st_size > _LARGEST_FILE:
             return "not looked at, for it is large", ""
         if not read_bytes(path).strip():
             return "empty", ""
@@ -173,7 +173,9 @@ def _why_not(path: Path) -> tuple[str, str]:
 def _shape(document: object) -> str:
     if isinstance(document, Mapping):
         keys = list(document)
-        return printable(f"an object with {', '.join(map(show_value, keys[:_NAMED]))}" if keys else "an empty object")
+        return printable(
+            f"an object with {', '.join(map(show_value, keys[:_LISTED_ENDINGS]))}" if keys else "an empty object"
+        )
     if isinstance(document, list):
         return f"a list of {len(document)}" + (f", the first {_shape(document[0])}" if document else "")
     return show_value(document)
@@ -223,7 +225,7 @@ def _head(path: Path) -> bytes:
     """Return the first bytes of a file; of one that cannot be read none."""
     try:
         with path.open("rb") as file:
-            return file.read(_HEAD)
+            return file.read(_HEAD_BYTES)
     except OSError:
         return b""
 
@@ -231,7 +233,7 @@ def _head(path: Path) -> bytes:
 def _of_xml(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            head = file.read(_HEAD_BYTES)
     except OSError as exc:
         return f"cannot be read: {exc.strerror or exc}"
     root = _ROOT.search(head)
@@ -245,7 +247,7 @@ def _of_xml(path: Path) -> str:
 def _of_text(path: Path) -> str:
     """Return what a text file is by the number of its columns, which says only what it is not."""
     try:
-        lines = [line.split() for line in read_text(path).splitlines()[:_NAMED] if line.strip()]
+        lines = [line.split() for line in read_text(path).splitlines()[:_LISTED_ENDINGS] if line.strip()]
     except InputError:
         return "is not text"
     columns = {len(line) for line in lines}
@@ -261,7 +263,7 @@ def _of_text(path: Path) -> str:
 
 def _of_archives(source: Path, ending: str) -> Iterator[str]:
     names = [path.relative_to(source).as_posix() for path in files_to_detect(source, ending, widely=True)]
-    listed = first_names(names, _NAMED)
+    listed = first_names(names, _LISTED_ENDINGS)
     yield f"{listed}: in the folder; " + ("give it as SRC" if ending == ".zip" else "unpack it, and give that folder")
 
 

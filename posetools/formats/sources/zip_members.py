@@ -3,10 +3,10 @@
 Refused, each with one sentence:
 
 - a file without the end record of a zip, or with data behind it: it is cut off, or was joined with another file.
-- more than MEMBERS members, or more than DIRECTORY_BYTES of directory; these are counted before the directory is read.
+- more than MEMBERS members, or more than ZIP_DIR_BYTES of directory; these are counted before the directory is read.
 - names that are absolute, have a drive, ``..``, a backslash or a NUL, are longer than a file system takes, are there
   twice, or stand for a file and a folder. Links, devices, encrypted members, compression that Python does not have.
-- members that overlap, and more than RATIO times the file's own size when unpacked (beyond RATIO_FROM bytes).
+- members that overlap, and more than ZIP_RATIO times the file's own size when unpacked (beyond ZIP_RATIO_FROM bytes).
 
 Left out: folders, zips inside the zip (they are not opened), and what systems leave (``__MACOSX``, ``.DS_Store``).
 """
@@ -28,11 +28,11 @@ from posetools.errors import InputError, show_value
 from posetools.files.disk import is_zip_name
 
 MEMBERS = 250_000
-DIRECTORY_BYTES = 128 << 20
-RATIO, RATIO_FROM = 100, 256 << 20
+ZIP_DIR_BYTES = 128 << 20
+ZIP_RATIO, ZIP_RATIO_FROM = 100, 256 << 20
 
 # What zipfile and the libraries below it raise on a file that is not in order.
-_BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, OverflowError)
 # The end of the directory: signature, two disks, entries here and in all, the directory's size and place, the comment.
 _END = struct.Struct("<4s4H2LH")
 _END_SIGNATURE = b"PK\x05\x06"
@@ -49,12 +49,12 @@ _UNPACKS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile
 _LONGEST_NAME = 255
 _LONGEST_PATH = 1000
 _LEFT_BEHIND = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-_HINT = "unpack it with the program that you trust it to, and give the folder"
+_UNPACK_HINT = "unpack it with the program that you trust it to, and give the folder"
 _BROKEN_HINT = "download it again, or unpack it yourself and give the folder"
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ZipMember:
     """A file in a zip.
 
     Attributes:
@@ -72,13 +72,13 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except NotImplementedError as exc:
-        raise InputError(path, "", f"cannot be unpacked: {exc}", hint=_HINT) from exc
-    except _BROKEN as exc:
+        raise InputError(path, "", f"cannot be unpacked: {exc}", hint=_UNPACK_HINT) from exc
+    except _BROKEN_ZIP as exc:
         said = getattr(exc, "strerror", None) or exc
         raise InputError(path, "", f"is a damaged zip file: {show_value(str(said))}", hint=_BROKEN_HINT) from exc
 
 
-def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | None) -> list[Member]:
+def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | None) -> list[ZipMember]:
     """Return the members of a zip file that are unpacked, all of them checked.
 
     Args:
@@ -91,7 +91,7 @@ def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | 
         InputError: it holds what is refused.
     """
     infos = archive.infolist()
-    members = [Member(_parts(path, info, encoding), info) for info in infos]
+    members = [ZipMember(_parts(path, info, encoding), info) for info in infos]
     for member in members:
         _check_kind(path, member)
     kept = [member for member in members if not member.info.is_dir() and not _is_left_out(member.parts)]
@@ -102,10 +102,12 @@ def members_of(path: Path, archive: zipfile.ZipFile, size: int, encoding: str | 
     _check_doubles(path, kept)
     unpacked = sum(member.info.file_size for member in kept)
     if sum(info.compress_size for info in infos) > size:
-        raise InputError(path, "", "is refused: its members overlap, as in files made to fill a disk", hint=_HINT)
-    if unpacked > max(RATIO * size, RATIO_FROM):
-        problem = f"is refused: {size} bytes would unpack to {unpacked}, more than {RATIO} times as many"
-        raise InputError(path, "", problem, hint=_HINT)
+        raise InputError(
+            path, "", "is refused: its members overlap, as in files made to fill a disk", hint=_UNPACK_HINT
+        )
+    if unpacked > max(ZIP_RATIO * size, ZIP_RATIO_FROM):
+        problem = f"is refused: {size} bytes would unpack to {unpacked}, more than {ZIP_RATIO} times as many"
+        raise InputError(path, "", problem, hint=_UNPACK_HINT)
     return kept
 
 
@@ -135,12 +137,12 @@ def check_directory(path: Path, file: BinaryIO) -> int:
         entries, length, end = record[7], record[8], start + locator - _END64.size
     if length > end:
         raise InputError(path, "", "is a damaged zip file, or one of several parts", hint=_BROKEN_HINT)
-    if entries <= MEMBERS and length <= DIRECTORY_BYTES:
+    if entries <= MEMBERS and length <= ZIP_DIR_BYTES:
         file.seek(end - length)
         # At least as many as there are: a name may hold the signature, too.
         entries = file.read(length).count(_ENTRY_SIGNATURE)
-    if entries > MEMBERS or length > DIRECTORY_BYTES:
-        raise InputError(path, "", f"is refused: it has more than {MEMBERS} members", hint=_HINT)
+    if entries > MEMBERS or length > ZIP_DIR_BYTES:
+        raise InputError(path, "", f"is refused: it has more than {MEMBERS} members", hint=_UNPACK_HINT)
     return size
 
 
@@ -149,13 +151,13 @@ def _parts(path: Path, info: zipfile.ZipInfo, encoding: str | None) -> tuple[str
     shown = show_value(name)
     windows = PureWindowsPath(name)
     if windows.drive or windows.root or "\\" in name or "\0" in info.orig_filename:
-        raise InputError(path, "", f"is refused: the name of a member is no relative path: {shown}", hint=_HINT)
+        raise InputError(path, "", f"is refused: the name of a member is no relative path: {shown}", hint=_UNPACK_HINT)
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     if ".." in parts or not parts:
-        raise InputError(path, "", f"is refused: the name of a member leads out of it: {shown}", hint=_HINT)
+        raise InputError(path, "", f"is refused: the name of a member leads out of it: {shown}", hint=_UNPACK_HINT)
     lengths = [len(os.fsencode(part)) for part in parts]
     if max(lengths) > _LONGEST_NAME or sum(lengths) + len(parts) > _LONGEST_PATH:
-        raise InputError(path, "", f"is refused: the name of a member is too long: {shown}", hint=_HINT)
+        raise InputError(path, "", f"is refused: the name of a member is too long: {shown}", hint=_UNPACK_HINT)
     return parts
 
 
@@ -175,12 +177,12 @@ def _name(path: Path, info: zipfile.ZipInfo, encoding: str | None) -> str:
     raise InputError(path, "", problem, hint=hint)
 
 
-def _check_kind(path: Path, member: Member) -> None:
+def _check_kind(path: Path, member: ZipMember) -> None:
     info, name = member.info, "/".join(member.parts)
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         what = "a link" if kind == stat.S_IFLNK else "no ordinary file"
-        raise InputError(path, name, f"is refused: it is {what}", hint=_HINT)
+        raise InputError(path, name, f"is refused: it is {what}", hint=_UNPACK_HINT)
     if info.flag_bits & _ENCRYPTED:
         raise InputError(path, name, "cannot be read: it is encrypted", hint="unpack it yourself, and give the folder")
     if info.compress_type not in _UNPACKS:
@@ -188,15 +190,15 @@ def _check_kind(path: Path, member: Member) -> None:
         raise InputError(path, name, problem, hint="unpack it yourself, and give the folder")
 
 
-def _check_doubles(path: Path, members: Sequence[Member]) -> None:
+def _check_doubles(path: Path, members: Sequence[ZipMember]) -> None:
     names, folders = set[tuple[str, ...]](), set[tuple[str, ...]]()
     for member in members:
         if member.parts in names:
-            raise InputError(path, "/".join(member.parts), "is refused: it is there twice", hint=_HINT)
+            raise InputError(path, "/".join(member.parts), "is refused: it is there twice", hint=_UNPACK_HINT)
         names.add(member.parts)
         folders.update(member.parts[:number] for number in range(1, len(member.parts)))
     for parts in sorted(names & folders):
-        raise InputError(path, "/".join(parts), "is refused: it is a file and a folder", hint=_HINT)
+        raise InputError(path, "/".join(parts), "is refused: it is a file and a folder", hint=_UNPACK_HINT)
 
 
 def _is_left_out(parts: Sequence[str]) -> bool:

@@ -23,23 +23,23 @@ from posetools.files.disk import existing_folder, is_zip_name, zip_at
 from posetools.files.urls import is_url
 from posetools.files.walking import walk
 from posetools.formats.sources.scratch import temporary_folder
-from posetools.formats.sources.zip_members import Member, check_directory, members_of, reading
+from posetools.formats.sources.zip_members import ZipMember, check_directory, members_of, reading
 from posetools.progress import Progress
 
-_CHUNK = 1 << 20
+_COPY_CHUNK = 1 << 20
 
 
-class InZip(NamedTuple):
+class ZipPath(NamedTuple):
     """A path in a zip file: the file, and where in it."""
 
     file: Path
     below: tuple[str, ...]
 
 
-def in_zip(path: Path) -> InZip | None:
+def in_zip(path: Path) -> ZipPath | None:
     """Return the zip file that a path is, or is in; None when it is or is in none."""
     file = zip_at(path)
-    return InZip(file, path.parts[len(file.parts) :]) if file is not None else None
+    return ZipPath(file, path.parts[len(file.parts) :]) if file is not None else None
 
 
 def zips_in(folder: Path) -> list[Path]:
@@ -132,7 +132,7 @@ class ZipSources:
                     self._known[identity] = self._unpack(file, archive, members)
         return self._known[identity]
 
-    def _unpack(self, file: Path, archive: zipfile.ZipFile, members: Sequence[Member]) -> Path:
+    def _unpack(self, file: Path, archive: zipfile.ZipFile, members: Sequence[ZipMember]) -> Path:
         # The folder's own name is that of the zip, for images of one name in several zips are told apart by it.
         home = self._scratch(file, sum(member.info.file_size for member in members)) / (file.stem.strip(". ") or "zip")
         self._shown[str(home)] = str(file)
@@ -202,7 +202,7 @@ def _write(source: Any, target: Path, made: set[Path]) -> None:
     # Reading raises what `reading` translates; a full disk is the output's fault.
     try:
         with target.open("xb") as file:
-            while chunk := source.read(_CHUNK):
+            while chunk := source.read(_COPY_CHUNK):
                 file.write(chunk)
     except OSError as exc:
         raise OutputError(f"{target}: cannot be unpacked: {exc.strerror or exc}") from exc
@@ -218,7 +218,7 @@ def _make(folder: Path, made: set[Path]) -> None:
 
 
 # What a reader of each format opens in a folder, besides images.
-_ENDINGS = {
+_FORMAT_ENDINGS = {
     "labelme": (".json",),
     # The label files are looked at one by one.
     "yolo-pose": (".yaml", ".yml"),
@@ -245,7 +245,9 @@ def check_inside(sources: Sequence[Path], format_name: str, image_roots: Sequenc
     """
     folders = [source for source in sources if not is_url(source) and source.is_dir()]
     allowed = [os.path.realpath(folder) for folder in (*folders, *image_roots) if not is_url(folder)]
-    found = [(path, target) for folder in folders for path, target in _led_out(folder, _ENDINGS[format_name], allowed)]
+    found = [
+        (path, target) for folder in folders for path, target in _led_out(folder, _FORMAT_ENDINGS[format_name], allowed)
+    ]
     if found:
         (path, target), more = found[0], len(found) - 1
         rule = f"a file inside {' or '.join(str(folder) for folder in (*folders, *image_roots))}"

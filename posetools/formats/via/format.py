@@ -40,7 +40,7 @@ from posetools.errors import InputError
 from posetools.files.disk import Transfer, dump_json, read_bytes, read_text, transfer, unmarked
 from posetools.files.walking import files_to_detect
 from posetools.formats.entry import Format
-from posetools.formats.joined import Repeated, repaired
+from posetools.formats.joined import RepeatedFinding, repaired
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.joining.shapes import read_shapes
 from posetools.formats.joining.wording import Wording
@@ -52,10 +52,10 @@ from posetools.formats.sources.image_names import named_in
 from posetools.formats.sources.many import Opener, SourceFile, list_sources, without_entry
 from posetools.formats.target import check_holdable, put_text, slices
 from posetools.formats.via.model import (
-    COLUMNS,
     METADATA,
-    Entry,
-    Parsed,
+    VIA_COLUMNS,
+    ViaContent,
+    ViaEntry,
     header_of,
     is_via3,
     load_json,
@@ -64,7 +64,7 @@ from posetools.formats.via.model import (
     parse_json,
     parse_via3,
 )
-from posetools.formats.via.regions import Region, RegionReader, Roles
+from posetools.formats.via.regions import RegionReader, Roles, ViaRegion
 from posetools.formats.via.unlabeled import finding_of, unsettled
 
 PROJECT = "via_project.json"
@@ -84,7 +84,7 @@ def _words(attribute: str) -> Wording:
     )
 
 
-_WORDING = _words("object")
+_VIA_WORDING = _words("object")
 
 
 def detect(path: Path, *, widely: bool = False) -> bool:
@@ -169,7 +169,7 @@ def _is_via(path: Path, *, damaged: bool = False) -> bool:
     data = b""
     try:
         if path.suffix.lower() == ".csv":
-            return set(COLUMNS) <= set(header_of(read_text(path).partition("\n")[0])[0])
+            return set(VIA_COLUMNS) <= set(header_of(read_text(path).partition("\n")[0])[0])
         data = unmarked(read_bytes(path))
         # Asked of other formats' files too, which can be large: only what may be VIA's is parsed.
         if b'"regions"' not in data and b'"attribute"' not in data:
@@ -182,7 +182,7 @@ def _is_via(path: Path, *, damaged: bool = False) -> bool:
         return damaged and (b'"regions"' in data or b'"fid_list"' in data)
 
 
-def _parse(file: Path, reader: RegionReader) -> Parsed:
+def _parse(file: Path, reader: RegionReader) -> ViaContent:
     try:
         if file.suffix.lower() == ".csv":
             return parse_csv(read_text(file), str(file), reader)
@@ -196,22 +196,22 @@ def _parse(file: Path, reader: RegionReader) -> Parsed:
     return parse_json(raw, str(file), reader)
 
 
-def _wording(entries: Sequence[Entry], roles: Roles) -> Wording:
+def _wording(entries: Sequence[ViaEntry], roles: Roles) -> Wording:
     """Return VIA's words; where an attribute without a role may number the objects, what to do names it."""
     if "object" in roles.asked:
         return _words(roles.names["object"][0])
     if not (name := _numbering(entries)):
-        return _WORDING
+        return _VIA_WORDING
     typed = f"--attribute {shlex.quote(f'object={name}')} takes {name} as the object"
-    return replace(_WORDING, join=f"{_WORDING.join}; {typed}, if it is the same for a box and its points")
+    return replace(_VIA_WORDING, join=f"{_VIA_WORDING.join}; {typed}, if it is the same for a box and its points")
 
 
-def _numbering(entries: Sequence[Entry]) -> str:
+def _numbering(entries: Sequence[ViaEntry]) -> str:
     """Return the attribute that the regions of an object may share: no value has a label twice in an image."""
     labels: dict[str, Counter[tuple[int, str, str]]] = {}
     for at, entry in enumerate(entries):
         for _, region in entry.regions:
-            for name, text in region.others.items() if isinstance(region, Region) else ():
+            for name, text in region.others.items() if isinstance(region, ViaRegion) else ():
                 labels.setdefault(name, Counter())[at, text, region.label or ""] += 1
     for name, found in labels.items():
         sizes = Counter((at, text) for at, text, _ in found)
@@ -223,7 +223,7 @@ def _numbering(entries: Sequence[Entry]) -> str:
 
 def _read_entry(
     source: SourceFile,
-    entry: Entry,
+    entry: ViaEntry,
     opener: Opener,
     skeleton: Skeleton,
     labels: Labels,
@@ -252,7 +252,7 @@ def _read_entry(
         return reading
     listed = ", ".join(entry.notes)
     message = f"file attributes ({listed}) say nothing that COCO keypoints hold here; they are not carried over"
-    note = Repeated("W323", str(file), entry.picture, message, what=message)
+    note = RepeatedFinding("W323", str(file), entry.picture, message, what=message)
     return replace(reading, findings=[*reading.findings, note])
 
 

@@ -22,13 +22,13 @@ from posetools.core.findings import Finding
 from posetools.core.geometry import MAX_COORDINATE
 from posetools.errors import Place, must_be
 from posetools.files.disk import unmarked
-from posetools.formats.joining.shapes import Placed
+from posetools.formats.joining.shapes import PlacedShape
 from posetools.formats.labelme.model import AnyShape, coordinate
 from posetools.formats.plain_numbers import whole
 from posetools.formats.via.regions import RegionReader, bad, says
 
 METADATA = "_via_img_metadata"
-COLUMNS = (
+VIA_COLUMNS = (
     "filename",
     "file_size",
     "file_attributes",
@@ -37,12 +37,12 @@ COLUMNS = (
     "region_shape_attributes",
     "region_attributes",
 )
-ADVICE = "save it again in VIA, or move it out of the source"
-_PARTS = COLUMNS[5:]
+VIA_ADVICE = "save it again in VIA, or move it out of the source"
+_PART_COLUMNS = VIA_COLUMNS[5:]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ViaEntry:
     """One image's entry.
 
     Attributes:
@@ -56,14 +56,14 @@ class Entry:
 
     picture: str
     place: str
-    regions: list[Placed] = field(default_factory=list)
+    regions: list[PlacedShape] = field(default_factory=list)
     notes: Sequence[str] = ()
     problem: str = ""
     paths: Sequence[str] = ()
 
 
 # The images of a file, and the findings on it as a whole.
-Parsed: TypeAlias = tuple[list[Entry], list[Finding]]
+ViaContent: TypeAlias = tuple[list[ViaEntry], list[Finding]]
 
 
 def load_json(data: bytes, file: str) -> Any:
@@ -71,15 +71,15 @@ def load_json(data: bytes, file: str) -> Any:
     try:
         return from_json(unmarked(data))
     except ValueError as exc:
-        return Finding("E310", file, "", f"is not valid JSON in UTF-8: {exc}", ADVICE)
+        return Finding("E310", file, "", f"is not valid JSON in UTF-8: {exc}", VIA_ADVICE)
 
 
-def parse_json(raw: Any, file: str, reader: RegionReader) -> Parsed:
+def parse_json(raw: Any, file: str, reader: RegionReader) -> ViaContent:
     """Return the entries of a VIA 2 project or JSON export."""
     metadata = metadata_of(raw)
     if metadata is None:
         rule = f"a VIA 2 project ({METADATA}), a JSON export of one (entries with filename and regions), or VIA 3's"
-        return [], [Finding("E310", file, "", must_be("the file", rule, raw), ADVICE)]
+        return [], [Finding("E310", file, "", must_be("the file", rule, raw), VIA_ADVICE)]
     folder = _folder(raw)
     return [_entry(str(key), one, folder, reader) for key, one in metadata.items()], []
 
@@ -102,44 +102,44 @@ def header_of(line: str) -> tuple[list[str], str]:
     return [name.strip('" \r\n') for name in line.removeprefix("#").split(separator)], separator
 
 
-def parse_csv(text: str, file: str, reader: RegionReader) -> Parsed:
+def parse_csv(text: str, file: str, reader: RegionReader) -> ViaContent:
     """Return the entries of VIA's CSV export."""
     separator = header_of(text.partition("\n")[0])[1]
     if separator != ",":
         reader.repairs["semicolons between the columns were taken for commas"] += 1
     rows = csv.DictReader(io.StringIO(text.removeprefix("#"), newline=""), strict=True, delimiter=separator)
-    entries: dict[tuple[str, str], Entry] = {}
+    entries: dict[tuple[str, str], ViaEntry] = {}
     counts: dict[tuple[str, str], str] = {}
     ids: dict[tuple[str, str], list[str]] = {}
     try:
-        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
+        missing = [name for name in VIA_COLUMNS if name not in (rows.fieldnames or ())]
         if missing:
-            problem = must_be("the columns", f"VIA's columns {', '.join(COLUMNS)}", list(rows.fieldnames or ()))
-            return [], [Finding("E310", file, "line 1", problem, ADVICE)]
+            problem = must_be("the columns", f"VIA's columns {', '.join(VIA_COLUMNS)}", list(rows.fieldnames or ()))
+            return [], [Finding("E310", file, "line 1", problem, VIA_ADVICE)]
         for row in rows:
             line = f"line {rows.line_num}"
             if None in row or None in row.values():
-                problem = must_be("the line", f"{len(COLUMNS)} values", row)
-                return [], [Finding("E310", file, line, problem, ADVICE)]
+                problem = must_be("the line", f"{len(VIA_COLUMNS)} values", row)
+                return [], [Finding("E310", file, line, problem, VIA_ADVICE)]
             key = row["filename"], row["file_size"]
-            entry = entries.setdefault(key, Entry(row["filename"], Place.within(line, "filename")))
+            entry = entries.setdefault(key, ViaEntry(row["filename"], Place.within(line, "filename")))
             counts.setdefault(key, row["region_count"])
             if _add_row(entry, row, line, reader):
                 ids.setdefault(key, []).append(row["region_id"])
     except csv.Error as exc:
         problem = f"is not valid CSV: {exc}"
-        return [], [Finding("E310", file, f"line {rows.line_num}", problem, ADVICE)]
+        return [], [Finding("E310", file, f"line {rows.line_num}", problem, VIA_ADVICE)]
     sorted_entries = {key: _in_order(entry, ids.get(key, [])) for key, entry in entries.items()}
     return [_counted(entry, counts[key], reader) for key, entry in sorted_entries.items()], []
 
 
-def _add_row(entry: Entry, row: Mapping[str, str], line: str, reader: RegionReader) -> bool:
+def _add_row(entry: ViaEntry, row: Mapping[str, str], line: str, reader: RegionReader) -> bool:
     """Add the region of a line; return whether it has one."""
     count = row["region_count"].strip()
-    if whole(count) == 0 or (not count and row[_PARTS[0]].strip() in ("", "{}")):
+    if whole(count) == 0 or (not count and row[_PART_COLUMNS[0]].strip() in ("", "{}")):
         return False
     parts = []
-    for column in _PARTS:
+    for column in _PART_COLUMNS:
         try:
             parts.append(from_json(row[column]) if row[column].strip() else "")
         except ValueError:
@@ -147,11 +147,11 @@ def _add_row(entry: Entry, row: Mapping[str, str], line: str, reader: RegionRead
             break
     else:
         shape = reader.read(*parts)
-    entry.regions.append(Placed(line, shape))
+    entry.regions.append(PlacedShape(line, shape))
     return True
 
 
-def _in_order(entry: Entry, ids: Sequence[str]) -> Entry:
+def _in_order(entry: ViaEntry, ids: Sequence[str]) -> ViaEntry:
     """Return an entry with its regions as their ids count them, whatever the order of the lines."""
     order = _counting(ids)
     return replace(entry, regions=[entry.regions[at] for at in order])
@@ -165,7 +165,7 @@ def _counting(ids: Sequence[str]) -> list[int]:
     return sorted(range(len(ids)), key=numbers.__getitem__)
 
 
-def _counted(entry: Entry, count: str, reader: RegionReader) -> Entry:
+def _counted(entry: ViaEntry, count: str, reader: RegionReader) -> ViaEntry:
     number = count.strip()
     if whole(number) == len(entry.regions) or not number:
         if number != str(len(entry.regions)):
@@ -183,10 +183,10 @@ def _folder(raw: Mapping[str, Any]) -> str:
     return found.rstrip("/\\") + "/" if isinstance(found, str) and found.strip() else ""
 
 
-def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> Entry:
+def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> ViaEntry:
     where = f"{METADATA}[{key!r}]"
     if not isinstance(raw, dict) or not isinstance(raw.get("filename"), str):
-        return Entry("", where, problem=must_be("the entry", "an object with filename (a text) and regions", raw))
+        return ViaEntry("", where, problem=must_be("the entry", "an object with filename (a text) and regions", raw))
     name = raw["filename"]
     regions = raw.get("regions")
     if regions is None or regions == "":
@@ -198,10 +198,10 @@ def _entry(key: str, raw: Any, folder: str, reader: RegionReader) -> Entry:
     else:
         listed = regions
     if not isinstance(listed, list):
-        return Entry(name, where, problem=must_be("regions", "a list", regions))
-    placed = [Placed(Place.within(name, f"regions[{at}]"), _region(one, reader)) for at, one in enumerate(listed)]
+        return ViaEntry(name, where, problem=must_be("regions", "a list", regions))
+    placed = [PlacedShape(Place.within(name, f"regions[{at}]"), _region(one, reader)) for at, one in enumerate(listed)]
     notes = said_by(raw.get("file_attributes"))
-    return Entry(name, Place.within(name, "filename"), placed, notes, paths=[folder + name] if folder else [])
+    return ViaEntry(name, Place.within(name, "filename"), placed, notes, paths=[folder + name] if folder else [])
 
 
 def _region(raw: Any, reader: RegionReader) -> AnyShape:
@@ -218,15 +218,15 @@ def said_by(attributes: Any) -> list[str]:
 
 TABLES = ("attribute", "file", "view", "metadata")
 # What VIA calls the shapes and their numbers, by VIA 3's number of the shape; 8 and 9 are told by points of their edge.
-_SHAPES: Mapping[int, tuple[str, tuple[str, ...]]] = {
+_VIA3_SHAPES: Mapping[int, tuple[str, tuple[str, ...]]] = {
     1: ("point", ("cx", "cy")),
     2: ("rect", ("x", "y", "width", "height")),
     3: ("circle", ("cx", "cy", "r")),
     4: ("ellipse", ("cx", "cy", "rx", "ry")),
 }
-_LINES = {5: "polyline", 6: "polyline", 7: "polygon"}
+_LINE_SHAPES = {5: "polyline", 6: "polyline", 7: "polygon"}
 _EXTREME_RECTANGLE, _EXTREME_CIRCLE = 8, 9
-_IMAGE, _VIDEO, _AUDIO = 2, 4, 8
+_IMAGE_KIND, _VIDEO_KIND, _AUDIO = 2, 4, 8
 # Attributes whose value is the id of an option, or several.
 _CHECKBOX, _CHOICES = 2, (3, 4)
 # Where a file is: by a path or an address in ``src``.
@@ -241,7 +241,7 @@ def is_via3(raw: Any) -> bool:
     return isinstance(raw, dict) and all(isinstance(raw.get(name), dict | list) for name in TABLES) and "project" in raw
 
 
-def parse_via3(raw: Mapping[str, Any], file: str, reader: RegionReader) -> Parsed:
+def parse_via3(raw: Mapping[str, Any], file: str, reader: RegionReader) -> ViaContent:
     """Return the images of a VIA 3 project, and what else it holds as findings."""
     reader = replace(reader, parts=("xy", "av"))
     # An empty table is a list where PHP wrote the file.
@@ -249,7 +249,7 @@ def parse_via3(raw: Mapping[str, Any], file: str, reader: RegionReader) -> Parse
     wrong = [name for name in TABLES if isinstance(raw[name], list) and raw[name]]
     if wrong:
         problem = must_be(wrong[0], "an object of a VIA 3 project", raw[wrong[0]])
-        return [], [Finding("E310", file, wrong[0], problem, ADVICE)]
+        return [], [Finding("E310", file, wrong[0], problem, VIA_ADVICE)]
     regions: dict[str, list[_Via3Region]] = defaultdict(list)
     lost: list[str] = []
     for key, one in tables["metadata"].items():
@@ -271,7 +271,7 @@ def parse_via3(raw: Mapping[str, Any], file: str, reader: RegionReader) -> Parse
     if lost:
         problem = must_be("vid", "a view that the project has", f"{len(lost)} of metadata with another")
         place = f"metadata[{lost[0]!r}]"
-        findings.append(Finding("E311", file, place, problem, f"{ADVICE}; --keep-going reads the others"))
+        findings.append(Finding("E311", file, place, problem, f"{VIA_ADVICE}; --keep-going reads the others"))
     return entries, findings
 
 
@@ -299,7 +299,7 @@ def _file_of(view: Any, files: Mapping[str, Any]) -> dict[str, Any] | str:
 
 def _is_timed(source: Mapping[str, Any], regions: Sequence[_Via3Region]) -> bool:
     kind = whole(source.get("type"))
-    return kind in (_VIDEO, _AUDIO) or (kind != _IMAGE and any(raw.get("z") for _, raw in regions))
+    return kind in (_VIDEO_KIND, _AUDIO) or (kind != _IMAGE_KIND and any(raw.get("z") for _, raw in regions))
 
 
 def _via3_entry(
@@ -308,23 +308,23 @@ def _via3_entry(
     regions: Sequence[_Via3Region],
     attributes: Mapping[str, Any],
     reader: RegionReader,
-) -> Entry:
+) -> ViaEntry:
     name = "" if isinstance(source, str) else source["fname"]
-    shapes: list[Placed] = []
+    shapes: list[PlacedShape] = []
     notes: dict[str, bool] = {}
     for key, raw in regions:
         said = _said(raw.get("av"), attributes)
         if raw.get("xy"):
-            shapes.append(Placed(Place.within(name, f"metadata[{key!r}]"), _shape(raw["xy"], said, reader)))
+            shapes.append(PlacedShape(Place.within(name, f"metadata[{key!r}]"), _shape(raw["xy"], said, reader)))
         elif isinstance(said, dict):
             # Without a shape it speaks of the whole image.
             notes |= {note: True for note, value in said.items() if says(value)}
     if isinstance(source, str):
-        return Entry("", f"view[{view!r}]", shapes, problem=source)
+        return ViaEntry("", f"view[{view!r}]", shapes, problem=source)
     path = source.get("src")
     is_there = whole(source.get("loc")) in _BY_SOURCE and isinstance(path, str) and path
     paths = [str(path)] if is_there else []
-    return Entry(name, Place.within(name, "fname"), shapes, list(notes), paths=paths)
+    return ViaEntry(name, Place.within(name, "fname"), shapes, list(notes), paths=paths)
 
 
 def _said(values: Any, attributes: Mapping[str, Any]) -> Any:
@@ -367,14 +367,14 @@ def _named(shape: Any, numbers: Sequence[Any]) -> dict[str, Any] | None:
     """Return a shape as VIA 2 has it, or None when it is none."""
     if not isinstance(shape, int) or isinstance(shape, bool):
         return None
-    if shape in _SHAPES:
-        name, fields = _SHAPES[shape]
+    if shape in _VIA3_SHAPES:
+        name, fields = _VIA3_SHAPES[shape]
         return {"name": name, **dict(zip(fields, numbers, strict=True))} if len(numbers) == len(fields) else None
     if len(numbers) < 2 or len(numbers) % 2:
         return None
     xs, ys = numbers[::2], numbers[1::2]
-    if shape in _LINES:
-        return {"name": _LINES[shape], "all_points_x": xs, "all_points_y": ys}
+    if shape in _LINE_SHAPES:
+        return {"name": _LINE_SHAPES[shape], "all_points_x": xs, "all_points_y": ys}
     if not all(isinstance(n, int | float) and not isinstance(n, bool) and abs(n) <= MAX_COORDINATE for n in numbers):
         return None
     if shape == _EXTREME_RECTANGLE:

@@ -27,18 +27,18 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "visibility": ("visibility", "visible", "occluded", "hidden"),
 }
 # The numbers that each shape must have.
-_NUMBERS = {
+_SHAPE_NUMBERS = {
     "rect": ("x", "y", "width", "height"),
     "point": ("cx", "cy"),
     "circle": ("cx", "cy", "r"),
     "ellipse": ("cx", "cy", "rx", "ry"),
 }
-_LISTS = ("all_points_x", "all_points_y")
+_POINT_LISTS = ("all_points_x", "all_points_y")
 
-Points = list[tuple[float, float]]
+ViaPoints = list[tuple[float, float]]
 
 
-class Region(Shape):
+class ViaRegion(Shape):
     """A region as a shape. Its object can be a text, and ``attributes`` holds what is said of its visibility."""
 
     # VIA's attributes are texts; labelme_group takes both for a group.
@@ -113,12 +113,12 @@ class RegionReader:
         if label is None:
             return bad(f"{of_region}.{named}", "one label", value, is_point=kind == "point")
         points = self._points(kind, shape)
-        if isinstance(points, _Wrong):
+        if isinstance(points, _ShapeProblem):
             return bad(f"{of_shape}{points.place}", points.rule, points.value, label, is_point=kind == "point")
         grouped, group = self._first("object", said)
         seen = self._visibility(said) if kind in ("point", "circle") else {}
         used = {named, grouped, *seen}
-        return Region.model_construct(
+        return ViaRegion.model_construct(
             label=label,
             points=points,
             group_id=self._group(group),
@@ -210,13 +210,13 @@ class RegionReader:
         """Return the name by which an attribute that is not carried over is named, and not taken for visibility."""
         return f"{self.parts[1]}.{name}" if says_of_visibility(name, self.roles.hidden) else name
 
-    def _points(self, kind: str, shape: Mapping[str, Any]) -> Points | _Wrong:
+    def _points(self, kind: str, shape: Mapping[str, Any]) -> ViaPoints | _ShapeProblem:
         """Return the points of a shape as labelme has them: two corners, one point, a circle's center and edge."""
         numbers: dict[str, float] = {}
-        for name in _NUMBERS.get(kind, ()):
+        for name in _SHAPE_NUMBERS.get(kind, ()):
             value = self._number(shape.get(name))
             if value is None:
-                return _Wrong(f".{name}", "a finite number", shape.get(name))
+                return _ShapeProblem(f".{name}", "a finite number", shape.get(name))
             numbers[name] = value
         if kind == "rect":
             points = self._rectangle(**numbers)
@@ -228,14 +228,14 @@ class RegionReader:
             points = ellipse_corners(**numbers, degrees=math.degrees(self._number(shape.get("theta")) or 0.0))
         else:
             points = self._outline(kind, shape)
-        if not isinstance(points, _Wrong) and any(abs(n) > MAX_COORDINATE for point in points for n in point):
-            return _Wrong("", f"a shape within {MAX_COORDINATE} px", dict(shape))
+        if not isinstance(points, _ShapeProblem) and any(abs(n) > MAX_COORDINATE for point in points for n in point):
+            return _ShapeProblem("", f"a shape within {MAX_COORDINATE} px", dict(shape))
         return points
 
-    def _rectangle(self, x: float, y: float, width: float, height: float) -> Points | _Wrong:
+    def _rectangle(self, x: float, y: float, width: float, height: float) -> ViaPoints | _ShapeProblem:
         for name, side in (("width", width), ("height", height)):
             if side == 0:
-                return _Wrong(f".{name}", "a number greater than 0", 0)
+                return _ShapeProblem(f".{name}", "a number greater than 0", 0)
         if width < 0 or height < 0:
             self.repairs["a rectangle with a negative width or height was taken for the same drawn the other way"] += 1
         return [
@@ -243,19 +243,19 @@ class RegionReader:
             (max(x, x + width) + 0.0, max(y, y + height) + 0.0),
         ]
 
-    def _outline(self, kind: str, shape: Mapping[str, Any]) -> Points | _Wrong:
-        if kind not in ("polygon", "polyline") and not any(name in shape for name in _LISTS):
+    def _outline(self, kind: str, shape: Mapping[str, Any]) -> ViaPoints | _ShapeProblem:
+        if kind not in ("polygon", "polyline") and not any(name in shape for name in _POINT_LISTS):
             return []
         columns = []
-        for name in _LISTS:
+        for name in _POINT_LISTS:
             raw = shape.get(name)
             values = [self._number(value) for value in raw] if isinstance(raw, list) else [None]
             if None in values:
-                return _Wrong(f".{name}", "a list of finite numbers", raw)
+                return _ShapeProblem(f".{name}", "a list of finite numbers", raw)
             columns.append([value for value in values if value is not None])
         xs, ys = columns
         if len(xs) != len(ys):
-            return _Wrong(f".{_LISTS[1]}", f"{len(xs)} numbers, one for each x", len(ys))
+            return _ShapeProblem(f".{_POINT_LISTS[1]}", f"{len(xs)} numbers, one for each x", len(ys))
         return list(zip(xs, ys, strict=True))
 
     def _number(self, raw: Any) -> float | None:
@@ -268,7 +268,7 @@ class RegionReader:
         return float(value) + 0.0
 
 
-class _Wrong(NamedTuple):
+class _ShapeProblem(NamedTuple):
     """What is wrong with a shape: the place in it, the rule and the value."""
 
     place: str

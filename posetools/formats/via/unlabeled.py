@@ -14,20 +14,20 @@ from posetools.errors import Place
 from posetools.formats.joining.shape_labels import Labels
 from posetools.formats.labelme.model import AnyShape, BadShape
 from posetools.formats.options import ReadOptions
-from posetools.formats.via.model import Entry
-from posetools.formats.via.regions import Region, Roles
+from posetools.formats.via.model import ViaEntry
+from posetools.formats.via.regions import Roles, ViaRegion
 
 # Places, and values of an attribute, that a finding names.
-_NAMED = 3
+_NAMED_PLACES = 3
 
 
-def unsettled(entry: Entry, labels: Labels, options: ReadOptions) -> list[tuple[str, Region]]:
+def unsettled(entry: ViaEntry, labels: Labels, options: ReadOptions) -> list[tuple[str, ViaRegion]]:
     """Return the regions without a label that no option says what to make of, after their places."""
-    regions = ((place, shape) for place, shape in entry.regions if isinstance(shape, Region))
+    regions = ((place, shape) for place, shape in entry.regions if isinstance(shape, ViaRegion))
     return [(place, region) for place, region in regions if _is_unsettled(region, labels, options)]
 
 
-def _is_unsettled(region: Region, labels: Labels, options: ReadOptions) -> bool:
+def _is_unsettled(region: ViaRegion, labels: Labels, options: ReadOptions) -> bool:
     if region.label or labels.is_ignored(""):
         return False
     name = labels.read("").name
@@ -39,7 +39,7 @@ def _is_unsettled(region: Region, labels: Labels, options: ReadOptions) -> bool:
 
 
 def finding_of(
-    file: str, entries: Sequence[Entry], roles: Roles, labels: Labels, options: ReadOptions
+    file: str, entries: Sequence[ViaEntry], roles: Roles, labels: Labels, options: ReadOptions
 ) -> Finding | None:
     """Return the finding on all regions of a file without a label; None when there is none.
 
@@ -63,12 +63,12 @@ def finding_of(
     if others:
         message += f" ({others} other regions left out with it)"
     places = [place for (place, _), *_ in bare.values()]
-    place = Place.several(*places[:_NAMED], *(["..."] if len(places) > _NAMED else []))
+    place = Place.several(*places[:_NAMED_PLACES], *(["..."] if len(places) > _NAMED_PLACES else []))
     labeled = [shape for entry in entries for _, shape in entry.regions if shape.label]
     return Finding("E311", file, place, message, _hint(regions, labeled, roles, labels))
 
 
-def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
+def _hint(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
     leave = "--ignore '' leaves such regions out"
     by_attribute = _of_attributes(regions, labeled, roles, labels)
     if by_attribute:
@@ -85,7 +85,7 @@ def _hint(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, 
     return f"{'; '.join(typed)}; {leave}"
 
 
-def _of_attributes(regions: Sequence[Region], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
+def _of_attributes(regions: Sequence[ViaRegion], labeled: Sequence[AnyShape], roles: Roles, labels: Labels) -> str:
     """Return which attributes to take as the label: those with names of the skeleton, or one that has no other role."""
     known = {labels.category, *labels.index}
     chosen = _covering(regions, lambda _, text: labels.read(text).name in known)
@@ -96,16 +96,16 @@ def _of_attributes(regions: Sequence[Region], labeled: Sequence[AnyShape], roles
     if not chosen:
         return ""
     values = Counter(one.said[name] for one in regions for name in chosen if name in one.said)
-    shown = ", ".join(repr(text[:40]) for text, _ in values.most_common(_NAMED))
-    shown += ", ..." if len(values) > _NAMED else ""
+    shown = ", ".join(repr(text[:40]) for text, _ in values.most_common(_NAMED_PLACES))
+    shown += ", ..." if len(values) > _NAMED_PLACES else ""
     # What has a label already keeps it.
-    known_by = Counter(one.named for one in labeled if isinstance(one, Region))
+    known_by = Counter(one.named for one in labeled if isinstance(one, ViaRegion))
     names = ",".join([*(name for name, _ in known_by.most_common()), *chosen])
     typed = f"--attribute {shlex.quote(f'label={names}')} takes {_listed(chosen, 'and')} ({shown}) as the label"
     return typed if fits else f"{typed}, and --map 'OLD=NEW' its values as names of the skeleton"
 
 
-def _covering(regions: Sequence[Region], fits: Callable[[str, str], bool]) -> list[str]:
+def _covering(regions: Sequence[ViaRegion], fits: Callable[[str, str], bool]) -> list[str]:
     """Return attributes that fit, each the one of most regions that have none of those before it."""
     chosen: list[str] = []
     while regions:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from posetools.core.findings import Finding
 from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, PosetoolsError, RequestError, must_be
-from posetools.formats.joining.ordered import Misnamed, in_skeleton
+from posetools.formats.joining.ordered import NameProblem, in_skeleton
 from posetools.formats.labels import is_category
 from posetools.formats.options import ReadOptions
-from posetools.formats.yolo_pose.data_yaml import Source
+from posetools.formats.yolo_pose.data_yaml import YoloSet
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class LineColumns:
     """What a data set's lines are made of.
 
     Attributes:
@@ -34,7 +34,7 @@ class Columns:
         return 5 + len(self.keypoints) * self.dims
 
 
-def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions, findings: list[Finding]) -> Columns:
+def declare_columns(source: YoloSet, skeleton: Skeleton, options: ReadOptions, findings: list[Finding]) -> LineColumns:
     """Return the columns of a data set, by data.yaml and by the user's options.
 
     Args:
@@ -59,13 +59,13 @@ def declare_columns(source: Source, skeleton: Skeleton, options: ReadOptions, fi
         problem = must_be("the keypoints' names", f"{count}, as kpt_shape says", list(order))
         raise _refusal(source, options, problem, f"--kpt-order A,B,... names the {count} columns in their order")
     keypoints = in_skeleton(order, skeleton, options)
-    if isinstance(keypoints, Misnamed):
+    if isinstance(keypoints, NameProblem):
         raise _refusal(source, options, *keypoints)
     _check_flips(source, skeleton, options, keypoints, findings)
-    return Columns(dims, keypoints, classes)
+    return LineColumns(dims, keypoints, classes)
 
 
-def _shape(source: Source, options: ReadOptions, findings: list[Finding]) -> tuple[int, int]:
+def _shape(source: YoloSet, options: ReadOptions, findings: list[Finding]) -> tuple[int, int]:
     declared = source.declared.kpt_shape
     if declared is None and options.kpt_shape is None:
         raise RequestError(
@@ -80,7 +80,7 @@ def _shape(source: Source, options: ReadOptions, findings: list[Finding]) -> tup
     return shape[0], shape[1]
 
 
-def _order(source: Source, skeleton: Skeleton, options: ReadOptions, count: int) -> Sequence[str]:
+def _order(source: YoloSet, skeleton: Skeleton, options: ReadOptions, count: int) -> Sequence[str]:
     if options.kpt_order is not None:
         return options.kpt_order
     names = source.declared.keypoint_names()
@@ -101,7 +101,7 @@ def _order(source: Source, skeleton: Skeleton, options: ReadOptions, count: int)
 
 
 def _check_flips(
-    source: Source,
+    source: YoloSet,
     skeleton: Skeleton,
     options: ReadOptions,
     keypoints: Sequence[int | None],
@@ -142,7 +142,7 @@ def _check_flips(
     raise InputError(source.where, "flip_idx", problem, hint=hint)
 
 
-def _refusal(source: Source, options: ReadOptions, problem: str, hint: str) -> PosetoolsError:
+def _refusal(source: YoloSet, options: ReadOptions, problem: str, hint: str) -> PosetoolsError:
     if options.kpt_order is not None:
         return RequestError(f"--kpt-order: {problem}\n  {hint}")
     return InputError(source.where, "kpt_names", problem, hint=hint)

@@ -23,7 +23,7 @@ from posetools.files.disk import is_inside, portable_path, read_text
 from posetools.files.walking import walk_files
 from posetools.files.yaml_text import parse_yaml
 from posetools.formats.plain_numbers import whole
-from posetools.formats.sources.locate import Match, PictureFinder, Seen, is_sane
+from posetools.formats.sources.locate import Match, PathFrom, PictureFinder, is_sane
 from posetools.imaging.header import is_picture
 
 # The key under which names of keypoints stand that are not told apart by class.
@@ -58,7 +58,7 @@ def _texts(value: object) -> object:
 
 
 # What may be written in more than one way with the same meaning.
-_PLAIN: Mapping[str, Callable[[object], object]] = {
+_PLAIN_FORMS: Mapping[str, Callable[[object], object]] = {
     "kpt_shape": _whole_numbers,
     "flip_idx": lambda value: _whole_numbers(value) or None,
     "names": _texts,
@@ -94,7 +94,7 @@ class DataYaml(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class YoloSet:
     """One YOLO-pose data set.
 
     Attributes:
@@ -130,8 +130,8 @@ def read_yaml(path: Path) -> tuple[DataYaml, tuple[Finding, ...]]:
     document = parse_yaml(path, read_text(path))
     read: list[str] = []
     if isinstance(document, dict):
-        for key in document.keys() & _PLAIN.keys():
-            value, document[key] = document[key], _PLAIN[key](document[key])
+        for key in document.keys() & _PLAIN_FORMS.keys():
+            value, document[key] = document[key], _PLAIN_FORMS[key](document[key])
             if repr(value) != repr(document[key]):
                 read.append(f"{key} {show_value(value)} as {show_value(document[key])}")
     try:
@@ -145,7 +145,7 @@ IMAGES = "images"
 
 
 def declared_pictures(
-    source: Source, image_roots: Sequence[Path], findings: list[Finding]
+    source: YoloSet, image_roots: Sequence[Path], findings: list[Finding]
 ) -> Iterator[tuple[Path, Path, str]]:
     """Yield the declared pictures, the folders that their names are seen from, and their splits.
 
@@ -157,7 +157,7 @@ def declared_pictures(
     Raises:
         InputError: a declared folder or text file does not exist.
     """
-    declared = _Declared(source, image_roots, findings)
+    declared = _DeclaredSplits(source, image_roots, findings)
     for split, texts in source.declared.entries().items():
         for number, text in enumerate(texts):
             place = f"{split}[{number}]" if len(texts) > 1 else split
@@ -168,10 +168,10 @@ def declared_pictures(
 
 
 @dataclass
-class _Declared:
+class _DeclaredSplits:
     """What data.yaml names, looked for on this machine."""
 
-    source: Source
+    source: YoloSet
     image_roots: Sequence[Path]
     findings: list[Finding]
     # Folders that may not be read, and the place that names each.
@@ -269,7 +269,7 @@ class _Declared:
             self.findings.append(Finding("W336", str(file), "", message, "found by the end of their paths"))
 
     def _line(self, text: str, file: Path, place: str, moved: list[str]) -> Match | Finding:
-        places = [Seen(text, folder) for folder in (file.parent, self.source.home, file.parent)]
+        places = [PathFrom(text, folder) for folder in (file.parent, self.source.home, file.parent)]
         match = self.finder.find(places, file=file, place=place)
         if isinstance(match, Finding) and portable_path(text) is None:
             other = self.finder_of_others.find(places, file=file, place=place)

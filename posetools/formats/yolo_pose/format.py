@@ -52,7 +52,7 @@ from posetools.core.skeleton import Skeleton
 from posetools.errors import InputError, RequestError, must_be
 from posetools.files.disk import Transfer, read_text, transfer
 from posetools.formats.entry import Format
-from posetools.formats.joined import Repeated, SameCause, repaired
+from posetools.formats.joined import CauseFinding, RepeatedFinding, repaired
 from posetools.formats.labels import is_category, settled, unknown_label
 from posetools.formats.options import ReadOptions
 from posetools.formats.plain_numbers import cell_number
@@ -60,11 +60,11 @@ from posetools.formats.reading import FileReading, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import name_below, open_picture
 from posetools.formats.target import check_holdable, put_text, slices
-from posetools.formats.yolo_pose.columns import Columns, declare_columns
-from posetools.formats.yolo_pose.data_yaml import IMAGES, Source
+from posetools.formats.yolo_pose.columns import LineColumns, declare_columns
+from posetools.formats.yolo_pose.data_yaml import IMAGES, YoloSet
 from posetools.formats.yolo_pose.layout import (
-    SPLITS,
-    Listed,
+    YOLO_SPLITS,
+    YoloPicture,
     is_yolo_pose,
     label_path,
     list_pictures,
@@ -79,15 +79,15 @@ _SLACK = 1e-6
 # Class, centre and size.
 _BOX_ALONE = 5
 # What some programs write as both coordinates of a keypoint that is missing.
-_MISSING = -1.0
+_MISSING_COORDINATE = -1.0
 # No box in fractions has a larger number; a box in pixels has.
-_PIXELS = 2
+_LARGEST_FRACTION = 2
 
 
 class _Task(NamedTuple):
-    listed: Listed
-    source: Source
-    columns: Columns
+    listed: YoloPicture
+    source: YoloSet
+    columns: LineColumns
     origin: str
 
 
@@ -126,9 +126,9 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
         InputError: YOLO-pose cannot hold something (see the module's text).
         OutputError: a file cannot be written.
     """
-    unknown = sorted(set(splits) - set(SPLITS))
+    unknown = sorted(set(splits) - set(YOLO_SPLITS))
     if unknown:
-        raise RequestError(must_be("splits of a YOLO-pose data set", f"among {', '.join(SPLITS)}", unknown))
+        raise RequestError(must_be("splits of a YOLO-pose data set", f"among {', '.join(YOLO_SPLITS)}", unknown))
     check_holdable(splits, "YOLO-pose", lambda split, name: str(_label_name(split, name)))
     for dataset in slices(splits.values()):
         _check_inside(dataset)
@@ -140,7 +140,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
             text = _label_text(dataset.boxes[part], dataset.keypoints[part], image.size)
             put_text(folder / _label_name(split, image.file_name), text)
     for skeleton in [part.skeleton for part in splits.values()][:1]:
-        put_text(folder / "data.yaml", _data_yaml(skeleton, [split for split in SPLITS if split in splits]))
+        put_text(folder / "data.yaml", _data_yaml(skeleton, [split for split in YOLO_SPLITS if split in splits]))
 
 
 FORMAT = Format(
@@ -155,7 +155,7 @@ FORMAT = Format(
 )
 
 
-def _check_classes(source: Source, columns: Columns, skeleton: Skeleton, options: ReadOptions) -> None:
+def _check_classes(source: YoloSet, columns: LineColumns, skeleton: Skeleton, options: ReadOptions) -> None:
     """Refuse a data set none of whose named classes is the category: every line of it would be a finding."""
     if columns.classes is None or any(is_category(name, skeleton, options) for name in columns.classes.values()):
         return
@@ -186,7 +186,7 @@ def _read_picture(task: _Task, *, skeleton: Skeleton, options: ReadOptions) -> F
     else:
         message = f"the picture must have a label file, got none at {label}: taken as one without objects"
         hint, cause = "an empty label file says that it shows none", "images without a label file have no objects"
-        lines.findings.append(SameCause("W322", str(picture), "", message, hint, cause=cause))
+        lines.findings.append(CauseFinding("W322", str(picture), "", message, hint, cause=cause))
     return FileReading(
         label,
         picture=picture,
@@ -208,7 +208,7 @@ class _Lines:
 
     file: str
     size: tuple[int, int]
-    columns: Columns
+    columns: LineColumns
     skeleton: Skeleton
     options: ReadOptions
     findings: list[Finding] = field(default_factory=list)
@@ -248,7 +248,7 @@ class _Lines:
     def _visibility(self, points: Floats) -> Floats:
         """Return the (N, K) visibilities of (N, K, 2 or 3) points, and make those that are missing zeros."""
         scores = 0
-        missing = np.isnan(points).any(axis=2) | (points[:, :, :2] == _MISSING).all(axis=2)
+        missing = np.isnan(points).any(axis=2) | (points[:, :, :2] == _MISSING_COORDINATE).all(axis=2)
         if self.columns.dims == 2:
             missing |= (points < 0).any(axis=2)
             visibility = np.where((points == 0).all(axis=2), Visibility.NOT_LABELLED, Visibility.VISIBLE)
@@ -276,7 +276,7 @@ class _Lines:
 
     def _repeat(self, code: str, number: int, message: str, hint: str, what: str) -> None:
         """Add a finding that is told once for all lines of a run."""
-        self.findings.append(Repeated(code, self.file, f"line {number}", message, hint, what=what))
+        self.findings.append(RepeatedFinding(code, self.file, f"line {number}", message, hint, what=what))
 
     def _is_read(self, number: int, token: str) -> bool:
         value = _as_number(token)
@@ -336,7 +336,7 @@ class _Lines:
         if self._has_scores(values):
             hint = "scores? --assume-visible takes every point of such lines as visible, and (0, 0) as not labeled"
             self._repeat("E311", number, problem, hint, "visibility must be 0, 1 or 2, got fractions in lines")
-        elif max(values[1:_BOX_ALONE]) > _PIXELS:
+        elif max(values[1:_BOX_ALONE]) > _LARGEST_FRACTION:
             hint = "pixels? YOLO has fractions: divide x and w by the image's width, y and h by its height"
             self._repeat("E311", number, problem, hint, "a box must be in fractions of the image, got larger numbers")
         else:
@@ -372,7 +372,7 @@ class _Lines:
             listed = ", ".join(f"line {number}" for number in numbers)
             message = "points with visibility 0 must be 0 0 0, got coordinates, which are not carried over"
             hint = "visibility 1 means labeled but not visible"
-            found = Repeated("W203", self.file, listed, message, hint, what=message, number=len(numbers))
+            found = RepeatedFinding("W203", self.file, listed, message, hint, what=message, number=len(numbers))
             self.findings.append(found)
 
 

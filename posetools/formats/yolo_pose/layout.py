@@ -23,13 +23,13 @@ from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import is_inside
 from posetools.files.walking import walk_files
 from posetools.files.yaml_text import yaml_keys
-from posetools.formats.joined import Repeated
-from posetools.formats.yolo_pose.data_yaml import IMAGES, DataYaml, Source, declared_pictures, read_yaml
+from posetools.formats.joined import RepeatedFinding
+from posetools.formats.yolo_pose.data_yaml import IMAGES, DataYaml, YoloSet, declared_pictures, read_yaml
 from posetools.imaging.header import is_picture
 
-SPLITS = ("train", "val", "test")
+YOLO_SPLITS = ("train", "val", "test")
 DATA_YAML = ("data.yaml", "data.yml")
-LABELS = "labels"
+LABELS_FOLDER = "labels"
 
 _YAML_ENDINGS = (".yaml", ".yml")
 # LabelImg's list of classes lies among the labels and is none.
@@ -37,7 +37,7 @@ _NO_LABELS = frozenset({"classes.txt"})
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class YoloPicture:
     """A picture of a data set.
 
     Attributes:
@@ -53,7 +53,7 @@ class Listed:
     split: str | None
 
 
-def open_source(source: Path) -> Source:
+def open_source(source: Path) -> YoloSet:
     """Return the data set in a folder, or of a YAML file.
 
     Raises:
@@ -61,7 +61,7 @@ def open_source(source: Path) -> Source:
         InputError: the YAML file cannot be read or breaks a rule.
     """
     if source.is_file():
-        return Source(source.parent, source, *read_yaml(source))
+        return YoloSet(source.parent, source, *read_yaml(source))
     if not source.is_dir():
         raise RequestError(must_be(str(source), "an existing folder or data.yaml", "nothing there"))
     files = _yaml_files(source)
@@ -70,8 +70,8 @@ def open_source(source: Path) -> Source:
         problem = must_be(str(source), "a folder with one YAML file that declares kpt_shape", named)
         raise RequestError(f"{problem}\n  give the one that is meant as SRC: {quoted(files[0])}, or another")
     if files:
-        return Source(source, files[0], *read_yaml(files[0]))
-    return Source(source, None, DataYaml())
+        return YoloSet(source, files[0], *read_yaml(files[0]))
+    return YoloSet(source, None, DataYaml())
 
 
 def _yaml_files(folder: Path) -> list[Path]:
@@ -100,7 +100,7 @@ def is_yolo_pose(path: Path) -> bool:
     if any("kpt_shape" in yaml_keys(file) for file in _yaml_files(path)):
         return True
     homes = [path, *(folder for folder, _ in _split_folders(path))]
-    return any((home / IMAGES).is_dir() and _has_labels(home / LABELS) for home in homes)
+    return any((home / IMAGES).is_dir() and _has_labels(home / LABELS_FOLDER) for home in homes)
 
 
 def label_path(picture: Path, roots: Iterable[Path]) -> Path:
@@ -111,14 +111,14 @@ def label_path(picture: Path, roots: Iterable[Path]) -> Path:
             parts = list(below.parts)
             places = [i for i, part in enumerate(parts[:-1]) if part == IMAGES]
             if places:
-                parts[places[-1]] = LABELS
+                parts[places[-1]] = LABELS_FOLDER
             return root.joinpath(*parts).with_suffix(".txt")
     return picture.with_suffix(".txt")
 
 
 def list_pictures(
-    source: Source, image_roots: Sequence[Path], *, new_split: bool
-) -> tuple[list[Listed], list[Finding]]:
+    source: YoloSet, image_roots: Sequence[Path], *, new_split: bool
+) -> tuple[list[YoloPicture], list[Finding]]:
     """Return the pictures of a data set in order, each once, and what is wrong with the list.
 
     Args:
@@ -134,7 +134,7 @@ def list_pictures(
     if source.declared.entries():
         roots = (source.root, *image_roots)
         pictures = declared_pictures(source, image_roots, findings)
-        found = [Listed(picture, label_path(picture, roots), base, split) for picture, base, split in pictures]
+        found = [YoloPicture(picture, label_path(picture, roots), base, split) for picture, base, split in pictures]
     else:
         found = list(_by_folders(source.root))
     if not found and not findings:
@@ -159,9 +159,9 @@ def _has_labels(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix == ".txt" for path in walk_files(folder))
 
 
-def _with_labels_beside(source: Source, listed: Sequence[Listed], findings: list[Finding]) -> list[Listed]:
+def _with_labels_beside(source: YoloSet, listed: Sequence[YoloPicture], findings: list[Finding]) -> list[YoloPicture]:
     """Return the pictures with the label files beside those that have none where label files lie."""
-    found: list[Listed] = []
+    found: list[YoloPicture] = []
     beside: list[Path] = []
     for one in listed:
         label = one.picture.with_suffix(".txt")
@@ -173,35 +173,37 @@ def _with_labels_beside(source: Source, listed: Sequence[Listed], findings: list
             beside.append(label)
     if beside:
         files = "1 label file" if len(beside) == 1 else f"{len(beside)} label files"
-        message = f"read {files} beside the images, as there are none in {LABELS}/, the first {beside[0]}"
+        message = f"read {files} beside the images, as there are none in {LABELS_FOLDER}/, the first {beside[0]}"
         findings.append(Finding("W324", str(source.where), "", message))
     return found
 
 
-def _by_folders(root: Path) -> Iterator[Listed]:
+def _by_folders(root: Path) -> Iterator[YoloPicture]:
     for path in walk_files(root / IMAGES):
         if is_picture(path):
             first = path.relative_to(root / IMAGES).parts[0]
             split = split_folder(first)
-            yield Listed(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
+            yield YoloPicture(path, label_path(path, [root]), root / IMAGES / first if split else root / IMAGES, split)
     for folder, split in _split_folders(root):
         for path in walk_files(folder / IMAGES):
             if is_picture(path):
-                yield Listed(path, label_path(path, [root]), folder / IMAGES, split)
+                yield YoloPicture(path, label_path(path, [root]), folder / IMAGES, split)
 
 
 def _split_folders(root: Path) -> list[tuple[Path, str]]:
     """Return the folders in one that are called after a split, train first, with their splits."""
     found = [(root / name, split) for name in _names_in(root) if (split := split_folder(name))]
-    return sorted(found, key=lambda each: (SPLITS.index(each[1]), each[0]))
+    return sorted(found, key=lambda each: (YOLO_SPLITS.index(each[1]), each[0]))
 
 
-def _once(source: Source, found: Iterable[Listed], findings: list[Finding], *, new_split: bool) -> list[Listed]:
+def _once(
+    source: YoloSet, found: Iterable[YoloPicture], findings: list[Finding], *, new_split: bool
+) -> list[YoloPicture]:
     """Return each picture once; what a second split lists again is an error, for it is trained on and evaluated.
 
     Where train and val are split again it is none: an image that test lists is test's, and others are split.
     """
-    first: dict[str, Listed] = {}
+    first: dict[str, YoloPicture] = {}
     again: dict[tuple[str, str], list[Path]] = {}
     for listed in found:
         real = os.path.realpath(listed.picture)
@@ -221,7 +223,7 @@ def _once(source: Source, found: Iterable[Listed], findings: list[Finding], *, n
     return list(first.values())
 
 
-def _own_labels(listed: Sequence[Listed], findings: list[Finding]) -> list[Listed]:
+def _own_labels(listed: Sequence[YoloPicture], findings: list[Finding]) -> list[YoloPicture]:
     """Return the pictures whose label file is theirs alone."""
     by_label: dict[Path, list[Path]] = {}
     for one in listed:
@@ -234,7 +236,7 @@ def _own_labels(listed: Sequence[Listed], findings: list[Finding]) -> list[Liste
     return [one for one in listed if len(by_label[one.label]) == 1]
 
 
-def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
+def _unused_labels(source: YoloSet, listed: Sequence[YoloPicture]) -> list[Finding]:
     """Return findings for label files that belong to no picture, or to pictures that no split lists."""
     used = {one.label for one in listed}
     files = walk_files(source.root)
@@ -243,14 +245,14 @@ def _unused_labels(source: Source, listed: Sequence[Listed]) -> list[Finding]:
     left_out: list[Path] = []
     for path in files:
         folders = path.relative_to(source.root).parts[:-1]
-        if path.suffix != ".txt" or LABELS not in folders or path.name in _NO_LABELS or path in used:
+        if path.suffix != ".txt" or LABELS_FOLDER not in folders or path.name in _NO_LABELS or path in used:
             continue
         if path in others:
             left_out.append(path)
             continue
         message = f"the label file must be that of an image in {IMAGES}/, got no image of that name: left out"
         what = f"label files must be those of images in {IMAGES}/: left out"
-        findings.append(Repeated("W337", str(path), "", message, what=what))
+        findings.append(RepeatedFinding("W337", str(path), "", message, what=what))
     if left_out:
         message = f"{len(left_out)} label files are of pictures that no split lists, the first {left_out[0]}: left out"
         findings.append(Finding("W323", str(source.where), "", message, "list their folder as a split to read them"))

@@ -22,15 +22,15 @@ from posetools import __version__
 from posetools.core.dataset import Visibility
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.own_skeleton import keep_skeleton
-from posetools.datasets.shown import Labelled, Mark
+from posetools.datasets.shown import LabeledImage, Mark
 from posetools.errors import RequestError, must_be
 from posetools.files.disk import check_free, is_inside, staged_folder, write_json, write_text
-from posetools.formats.labelme.write import Drawn, labelme_document, labelme_text
+from posetools.formats.labelme.write import LabelmeObject, labelme_document, labelme_text
 from posetools.imaging.drawing import DEFAULT_STYLE
 from posetools.imaging.header import save_picture
 from posetools.labeling.review import scores
 from posetools.labeling.review.data import Candidate, Candidates, features, predicted, read_candidates, with_predictions
-from posetools.labeling.review.links import PICTURES, RECORD, Links, link_files
+from posetools.labeling.review.links import PICTURES, REVIEW_RECORD, LinkKind, link_files
 from posetools.labeling.sheet import HIDDEN
 from posetools.labeling.view import View, draw_sheet
 from posetools.pairs.pipeline import PosePipeline
@@ -47,7 +47,7 @@ TERMS: Mapping[str, Callable[[Candidates], Sequence[scores.Term | None]]] = {
 }
 VARIETY = "variety"
 BY = (*TERMS, VARIETY)
-TABLE, SHEET = "review.csv", "sheet.jpg"
+TABLE, REVIEW_SHEET = "review.csv", "sheet.jpg"
 # The sheet shows the first of them; more would be too small to see.
 _ON_SHEET = 100
 
@@ -80,12 +80,12 @@ class ReviewRequest:
     only: Only = "all"
     predictions: Path | None = None
     skeleton: str | Path | None = None
-    links: Links | None = None
+    links: LinkKind | None = None
     overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenPicture:
     """One picture of the list.
 
     Attributes:
@@ -124,7 +124,7 @@ class ReviewResult:
         notes: what else is to be said, a sentence each.
     """
 
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[ChosenPicture, ...]
     among: int
     by: tuple[str, ...]
     notes: tuple[str, ...]
@@ -208,7 +208,7 @@ def rank(candidates: Candidates, request: ReviewRequest, progress: Progress = si
     looks = features(pictures, progress) if weight else np.zeros((len(pictures), 1))
     rows, apart = scores.choose(priority, looks, request.number, weight)
     chosen = [
-        Chosen(pictures[row], float(priority[row] + weight * distance), terms[row], distance)
+        ChosenPicture(pictures[row], float(priority[row] + weight * distance), terms[row], distance)
         for row, distance in zip(rows, apart, strict=True)
     ]
     notes = list(candidates.notes)
@@ -236,10 +236,10 @@ def _write(result: ReviewResult, candidates: Candidates, request: ReviewRequest,
         entries = [_entry(rank, one) for rank, one in enumerate(result.chosen, start=1)]
         document: dict[str, Any] = {"posetools": __version__, "data": request.data.as_posix(), "by": list(result.by)}
         document |= {"among": result.among, "notes": list(result.notes), "pictures": entries}
-        write_json(staged / RECORD, {**document, "links": [link.model_dump() for link in links]})
+        write_json(staged / REVIEW_RECORD, {**document, "links": [link.model_dump() for link in links]})
         write_text(staged / TABLE, _table(entries, result.by))
         keep_skeleton(staged, candidates.skeleton)
-        save_picture(_sheet(result, candidates.skeleton, request, progress), staged / SHEET)
+        save_picture(_sheet(result, candidates.skeleton, request, progress), staged / REVIEW_SHEET)
 
 
 def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> None:
@@ -248,11 +248,11 @@ def _write_labels(result: ReviewResult, skeleton: Skeleton, staged: Path) -> Non
         image, labels = one.candidate.image, one.candidate.labels
         if labels is not None:
             drawn = zip(labels.boxes.tolist(), labels.keypoints.tolist(), strict=True)
-            document = labelme_document(image.file_name, image.size, [Drawn(*each) for each in drawn], skeleton)
+            document = labelme_document(image.file_name, image.size, [LabelmeObject(*each) for each in drawn], skeleton)
             write_text((staged / PICTURES / image.file_name).with_suffix(".json"), labelme_text(document))
 
 
-def _entry(rank: int, one: Chosen) -> dict[str, Any]:
+def _entry(rank: int, one: ChosenPicture) -> dict[str, Any]:
     candidate = one.candidate
     entry: dict[str, Any] = {"rank": rank, "file_name": candidate.image.file_name, "score": round(one.score, 4)}
     entry |= {name: None if term is None else round(term.value, 4) for name, term in one.terms.items()}
@@ -279,12 +279,12 @@ def _sheet(result: ReviewResult, skeleton: Skeleton, request: ReviewRequest, pro
         image, labels, found = one.candidate.image, one.candidate.labels, one.candidate.found
         if labels is None and found is not None and not paired:
             seen = np.where(found.keypoint_scores < KPT_THR, Visibility.HIDDEN, Visibility.VISIBLE)[..., None]
-            labels = Labelled(image, found.boxes, np.concatenate([found.keypoints, seen], axis=2), ())
+            labels = LabeledImage(image, found.boxes, np.concatenate([found.keypoints, seen], axis=2), ())
             rings.add(f"score below {KPT_THR:g}")
         elif labels is not None:
             rings.add(HIDDEN)
         if labels is None:
-            labels = Labelled(image, np.zeros((0, 4)), np.zeros((0, skeleton.num_keypoints, 3)), ())
+            labels = LabeledImage(image, np.zeros((0, 4)), np.zeros((0, skeleton.num_keypoints, 3)), ())
         mark = Mark(((frozenset(), one.why),))
         views.append(View(replace(labels, image=image), mark=mark, predicted=found if paired else None))
     title = f"{request.data}: {len(result.chosen)} of {result.among} pictures, by {', '.join(result.by)}"

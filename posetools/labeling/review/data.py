@@ -17,7 +17,7 @@ from posetools.core.folder import refuse_zip
 from posetools.core.geometry import Floats
 from posetools.core.skeleton import Skeleton
 from posetools.datasets.own_skeleton import own_skeleton
-from posetools.datasets.shown import Labelled, labelled, read_labels
+from posetools.datasets.shown import LabeledImage, labelled, read_labels
 from posetools.errors import InputError, RequestError, must_be, quoted
 from posetools.files.disk import read_bytes
 from posetools.files.walking import walk_files
@@ -32,7 +32,7 @@ from posetools.prediction.read import PicturePredictions, image_ids_of, join_ids
 from posetools.progress import Progress
 
 # Pictures are told apart by this many grey cells a side, and by what is found in them.
-_CELLS = 8
+_GREY_CELLS = 8
 _MANY_OBJECTS = 8
 
 
@@ -47,7 +47,7 @@ class Candidate:
     """
 
     image: Image
-    labels: Labelled | None = None
+    labels: LabeledImage | None = None
     found: PicturePredictions | None = None
 
     @property
@@ -124,7 +124,7 @@ def _of_folder(folder: Path, skeleton: Skeleton, progress: Progress) -> Candidat
     return Candidates(tuple(pictures), skeleton, notes=tuple(notes))
 
 
-def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[dict[str, Labelled], list[str]]:
+def _labelled_in(folder: Path, skeleton: Skeleton, progress: Progress) -> tuple[dict[str, LabeledImage], list[str]]:
     """Return the labelled pictures of a folder by their paths with links followed."""
     if not labelme.detect(folder):
         return {}, []
@@ -189,18 +189,18 @@ def features(pictures: Sequence[Candidate], progress: Progress) -> Floats:
     """
     rows = []
     for done, one in enumerate(pictures, start=1):
-        rows.append(np.concatenate([_thumbnail(one) / _CELLS, _layout(one)]))
+        rows.append(np.concatenate([_thumbnail(one) / _GREY_CELLS, _layout(one)]))
         progress("comparing pictures", done, len(pictures))
-    return np.array(rows, dtype=np.float64).reshape(len(pictures), _CELLS**2 + 4)
+    return np.array(rows, dtype=np.float64).reshape(len(pictures), _GREY_CELLS**2 + 4)
 
 
 def _thumbnail(one: Candidate) -> Floats:
     """Return (cells x cells,) grey values from 0 to 1."""
-    grey = np.full(_CELLS**2, 0.5)
+    grey = np.full(_GREY_CELLS**2, 0.5)
     try:
         # A JPEG is decoded at a fraction of its size.
-        upright, _ = open_decoded(one.path, "L", (_CELLS * 8, _CELLS * 8))
-        small = upright.resize((_CELLS, _CELLS), Pillow.Resampling.BOX)
+        upright, _ = open_decoded(one.path, "L", (_GREY_CELLS * 8, _GREY_CELLS * 8))
+        small = upright.resize((_GREY_CELLS, _GREY_CELLS), Pillow.Resampling.BOX)
     except InputError:
         return grey
     return np.asarray(small, dtype=np.float64).ravel() / 255

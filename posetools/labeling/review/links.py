@@ -21,13 +21,13 @@ from posetools.files import disk
 from posetools.files.disk import digest_of, portable_path, read_bytes, transfer
 from posetools.formats.labelme.write import is_untouched
 
-RECORD = "review.json"
+REVIEW_RECORD = "review.json"
 PICTURES = "pictures"
 
-Links: TypeAlias = Literal["symlink", "copy"]
+LinkKind: TypeAlias = Literal["symlink", "copy"]
 
 
-class Link(BaseModel):
+class OriginalLink(BaseModel):
     """A labelme file of the folder and its original, which may not be there yet.
 
     Attributes:
@@ -43,7 +43,7 @@ class Link(BaseModel):
     digest: str
 
     @model_validator(mode="after")
-    def _check(self) -> Link:
+    def _check(self) -> OriginalLink:
         relative = portable_path(self.file)
         if relative is None or ".." in relative.parts:
             raise ValueError(must_be("file", "a path below the folder of links", self.file))
@@ -55,11 +55,11 @@ class Link(BaseModel):
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
-    links: list[Link] = []
+    links: list[OriginalLink] = []
 
 
 @dataclass(frozen=True, slots=True)
-class BroughtBack:
+class BringBackResult:
     """What was brought back: how many files, and a sentence for each that could not be."""
 
     files: int = 0
@@ -67,8 +67,8 @@ class BroughtBack:
 
 
 def link_files(
-    pictures: Sequence[tuple[str, Path]], staged: Path, final: Path, how: Links, *, labels: bool = True
-) -> list[Link]:
+    pictures: Sequence[tuple[str, Path]], staged: Path, final: Path, how: LinkKind, *, labels: bool = True
+) -> list[OriginalLink]:
     """Link pictures and the labelme files beside them into a folder that is being made.
 
     Args:
@@ -97,7 +97,9 @@ def link_files(
             digest = digest_of(read_bytes(original))
             transfer(original, file, how, option="--links")
         back = Path(os.path.relpath(original, os.path.realpath(final))).as_posix()
-        links.append(Link(file=PurePosixPath(name).with_suffix(".json").as_posix(), original=back, digest=digest))
+        links.append(
+            OriginalLink(file=PurePosixPath(name).with_suffix(".json").as_posix(), original=back, digest=digest)
+        )
     return links
 
 
@@ -107,10 +109,10 @@ def is_review(folder: Path) -> bool:
 
 
 def _root(folder: Path) -> Path | None:
-    return next((one for one in (folder, folder.parent) if (one / RECORD).is_file()), None)
+    return next((one for one in (folder, folder.parent) if (one / REVIEW_RECORD).is_file()), None)
 
 
-def bring_back(folder: Path) -> BroughtBack:
+def bring_back(folder: Path) -> BringBackResult:
     """Write what was saved in a folder of links to the originals; any other folder is left alone.
 
     Args:
@@ -122,12 +124,12 @@ def bring_back(folder: Path) -> BroughtBack:
     """
     root = _root(folder)
     if root is None:
-        return BroughtBack()
-    content = disk.read_json(root / RECORD)
+        return BringBackResult()
+    content = disk.read_json(root / REVIEW_RECORD)
     try:
         record = _Record.model_validate(content)
     except ValidationError as exc:
-        raise from_validation(root / RECORD, exc) from exc
+        raise from_validation(root / REVIEW_RECORD, exc) from exc
     problems: list[str] = []
     links: list[dict[str, Any]] = []
     files = 0
@@ -137,11 +139,11 @@ def bring_back(folder: Path) -> BroughtBack:
         problems += [problem] if problem else []
         links.append({**link.model_dump(), "digest": digest})
     if files:
-        disk.write_json(root / RECORD, {**content, "links": links})
-    return BroughtBack(files, tuple(problems))
+        disk.write_json(root / REVIEW_RECORD, {**content, "links": links})
+    return BringBackResult(files, tuple(problems))
 
 
-def _bring_one(link: Link, root: Path) -> tuple[str, str]:
+def _bring_one(link: OriginalLink, root: Path) -> tuple[str, str]:
     """Return the original's digest as it is then, and what is wrong, if anything."""
     file = root / PICTURES / link.file
     # Without the dots, for messages; the root's own links are followed before.

@@ -19,7 +19,7 @@ from posetools.core.dataset import Visibility
 from posetools.core.geometry import Floats, pairwise_iou
 from posetools.core.matching import best_free
 from posetools.core.skeleton import Skeleton
-from posetools.datasets.shown import Labelled
+from posetools.datasets.shown import LabeledImage
 from posetools.labeling.review.data import Candidates
 from posetools.prediction.read import PicturePredictions
 from posetools.runtime.results import KPT_THR
@@ -104,7 +104,7 @@ def by_labels(candidates: Candidates) -> list[Term | None]:
     ]
 
 
-def _difference(labels: Labelled, found: PicturePredictions, skeleton: Skeleton) -> Term:
+def _difference(labels: LabeledImage, found: PicturePredictions, skeleton: Skeleton) -> Term:
     matched = _matched(labels.boxes, found)
     terms = [Term(0.0, "labels and predictions agree")]
     for row, other in enumerate(matched):
@@ -128,7 +128,7 @@ def _matched(boxes: Floats, found: PicturePredictions) -> list[int]:
     return matched
 
 
-def _apart(labels: Labelled, row: int, found: PicturePredictions, other: int, skeleton: Skeleton) -> Term:
+def _apart(labels: LabeledImage, row: int, found: PicturePredictions, other: int, skeleton: Skeleton) -> Term:
     points = labels.keypoints[row]
     given = np.flatnonzero(points[:, 2] > 0)
     if not len(given):
@@ -184,12 +184,12 @@ def choose(priority: Floats, features: Floats, number: int, variety: float) -> t
 # An object of fewer points fits nearly anything.
 _ENOUGH_POINTS = 5
 # A misfit of this share of the box's diagonal counts fully: about what one point at a fifth of it causes.
-_FULL = 0.05
+_WORST_MISFIT = 0.05
 # How exactly points lie where nothing is wrong: this share of the box's diagonal, and at least so many pixels.
 _EXACT, _EXACT_PIXELS = 0.01, 1.0
 
 
-class _Object(NamedTuple):
+class _RigidObject(NamedTuple):
     """One object: the picture it is in, its points (K, 3) from the picture's middle, its diagonal, the longer side."""
 
     picture: int
@@ -220,14 +220,14 @@ def by_geometry(candidates: Candidates) -> list[Term | None]:
         worst = int(distances.argmax())
         said = f"{candidates.skeleton.names[worst]} by {distances[worst]:.0f} px"
         reason = f"the points fit no {candidates.skeleton.category.name} by {rms:.0f} px, {said}"
-        term = Term(float(np.clip(rms / (_FULL * one.diagonal), 0, 1)), reason)
+        term = Term(float(np.clip(rms / (_WORST_MISFIT * one.diagonal), 0, 1)), reason)
         before = terms[one.picture]
         if before is None or term.value > before.value:
             terms[one.picture] = term
     return terms
 
 
-def _objects(candidates: Candidates) -> list[_Object]:
+def _objects(candidates: Candidates) -> list[_RigidObject]:
     objects = []
     for index, one in enumerate(candidates.pictures):
         if one.found is not None:
@@ -239,11 +239,11 @@ def _objects(candidates: Candidates) -> list[_Object]:
     return objects
 
 
-def _enough(picture: int, boxes: Floats, keypoints: Floats, size: Sequence[int]) -> list[_Object]:
+def _enough(picture: int, boxes: Floats, keypoints: Floats, size: Sequence[int]) -> list[_RigidObject]:
     objects = []
     for box, points in zip(boxes, keypoints, strict=True):
         diagonal = float(np.linalg.norm(box[2:] - box[:2]))
         if (points[:, 2] > 0).sum() >= _ENOUGH_POINTS and diagonal > 0:
             moved = points.astype(np.float64) - np.array([size[0] / 2, size[1] / 2, 0.0])
-            objects.append(_Object(picture, moved, diagonal, float(max(size))))
+            objects.append(_RigidObject(picture, moved, diagonal, float(max(size))))
     return objects

@@ -19,8 +19,8 @@ from PIL import ImageDraw
 
 from posetools.core.dataset import Dataset, Visibility
 from posetools.core.geometry import Floats
-from posetools.evaluation.diagnosis.diagnosis import Case
-from posetools.evaluation.diagnosis.mend import LABELS
+from posetools.evaluation.diagnosis.diagnosis import PoseCase
+from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import Report
 from posetools.evaluation.tables import short_names
 from posetools.evaluation.verdict import sure_on_nothing
@@ -31,11 +31,11 @@ from posetools.runtime.results import KPT_THR
 
 NUMBER = 50
 BACKGROUND = "background"
-NOTHING, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
-_GOOD = (None, "good")
+NOTHING_SHOWN, NOT_BY_THIS = "nothing was found", "not predicted by this pair"
+_GOOD_KINDS = (None, "good")
 
 
-class Panel(NamedTuple):
+class CasePanel(NamedTuple):
     """One drawn picture of a case: ``label``, ``prediction`` or the pair's name; its URI, if it can be read; a text."""
 
     name: str
@@ -60,18 +60,18 @@ class ShownCase:
     place: str
     kinds: tuple[str, ...]
     oks: float | None
-    panels: tuple[Panel, ...]
+    panels: tuple[CasePanel, ...]
     row: int = -1
 
     @property
-    def thumbnail(self) -> Panel:
+    def thumbnail(self) -> CasePanel:
         """The picture that shows best what is wrong: the label where nothing is predicted, else a prediction."""
-        predicted = [panel for panel in self.panels[1:] if panel.text not in (NOTHING, NOT_BY_THIS)]
+        predicted = [panel for panel in self.panels[1:] if panel.text not in (NOTHING_SHOWN, NOT_BY_THIS)]
         return predicted[0] if predicted else self.panels[0]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Spot:
+class _CaseSpot:
     """A case before it is drawn: of object ``row``, or of what report ``of`` predicted in its row ``predicted``."""
 
     image: int
@@ -103,37 +103,37 @@ def case_id(number: int) -> str:
     return f"case-{number}"
 
 
-def kinds_of(case: Case) -> tuple[str, ...]:
+def kinds_of(case: PoseCase) -> tuple[str, ...]:
     """Return the kinds of error of an object's points, the most frequent first; none for one that is good."""
-    counts = Counter(kind for kind in case.kinds if kind not in _GOOD)
+    counts = Counter(kind for kind in case.kinds if kind not in _GOOD_KINDS)
     return tuple(str(kind) for kind, _ in counts.most_common())
 
 
-def _objects(reports: Sequence[Report]) -> Iterator[_Spot]:
+def _objects(reports: Sequence[Report]) -> Iterator[_CaseSpot]:
     for several in zip(*(report.detected.diagnosis.cases for report in reports), strict=True):
         worst = min(several, key=lambda case: case.oks)
         kinds = dict.fromkeys([*kinds_of(worst), *(kind for case in several for kind in kinds_of(case))])
         if kinds:
-            yield _Spot(worst.image, worst.row, tuple(kinds), 1.0 - worst.oks)
+            yield _CaseSpot(worst.image, worst.row, tuple(kinds), 1.0 - worst.oks)
 
 
-def _on_nothing(reports: Sequence[Report]) -> Iterator[_Spot]:
+def _on_nothing(reports: Sequence[Report]) -> Iterator[_CaseSpot]:
     for number, report in enumerate(reports):
         for row, score in sure_on_nothing(report):
             image = int(report.detected.predicted.image_index[row])
-            yield _Spot(image, -1, (BACKGROUND,), score, number, row)
+            yield _CaseSpot(image, -1, (BACKGROUND,), score, number, row)
 
 
-def _chosen(spots: Sequence[_Spot], number: int) -> list[_Spot]:
+def _chosen(spots: Sequence[_CaseSpot], number: int) -> list[_CaseSpot]:
     """Return so many of the worst, the main kinds taking turns."""
-    queues: dict[str, list[_Spot]] = {}
+    queues: dict[str, list[_CaseSpot]] = {}
     for spot in sorted(spots, key=lambda each: -each.badness):
         queues.setdefault(spot.kinds[0], []).append(spot)
     turns = (spot for turn in zip_longest(*queues.values()) for spot in turn if spot is not None)
     return [spot for spot, _ in zip(turns, range(number), strict=False)]
 
 
-def _shown(reports: Sequence[Report], spot: _Spot) -> ShownCase:
+def _shown(reports: Sequence[Report], spot: _CaseSpot) -> ShownCase:
     truth = reports[0].truth
     image = truth.images[spot.image]
     names = short_names(reports) if len(reports) > 1 else ("prediction",)
@@ -142,18 +142,18 @@ def _shown(reports: Sequence[Report], spot: _Spot) -> ShownCase:
     of_case = [case.predicted if case else (spot.predicted if at == spot.of else -1) for at, case in enumerate(cases)]
     opened = open_upright(image.path) if image.path is not None else None
     view = cut_out(opened[0], _region(reports, spot, of_case), opened[1]) if opened else None
-    panels = [Panel("label", _label(truth, spot, view), "" if spot.row >= 0 else "nothing is labelled here")]
+    panels = [CasePanel("label", _label(truth, spot, view), "" if spot.row >= 0 else "nothing is labelled here")]
     for at, (report, case, row) in enumerate(zip(reports, cases, of_case, strict=True)):
         text = _text(report, case, row, of_it=spot.of in (-1, at))
-        panels.append(Panel(names[at], _predicted(report, case, row, view), text))
+        panels.append(CasePanel(names[at], _predicted(report, case, row, view), text))
     oks = min((case.oks for case in cases if case), default=None)
     place = str(truth.origins[spot.row]) if spot.row >= 0 else ""
     return ShownCase(image.file_name, place, spot.kinds, oks, tuple(panels), spot.row)
 
 
-def _text(report: Report, case: Case | None, row: int, *, of_it: bool) -> str:
+def _text(report: Report, case: PoseCase | None, row: int, *, of_it: bool) -> str:
     if row < 0:
-        return NOTHING if of_it else NOT_BY_THIS
+        return NOTHING_SHOWN if of_it else NOT_BY_THIS
     poses = report.detected.poses
     kept = int(poses.kept[row])
     score = f"score {poses.every.scores[kept]:.2f} (box {poses.box_scores[kept]:.2f})"
@@ -161,13 +161,13 @@ def _text(report: Report, case: Case | None, row: int, *, of_it: bool) -> str:
         return score
     wrong: dict[str, list[str]] = {}
     for name, kind in zip(report.truth.skeleton.names, case.kinds, strict=True):
-        if kind not in _GOOD:
-            wrong.setdefault(LABELS[str(kind)], []).append(name)
+        if kind not in _GOOD_KINDS:
+            wrong.setdefault(ERROR_NAMES[str(kind)], []).append(name)
     errors = [f"{label}: {', '.join(names)}" for label, names in wrong.items()]
     return "; ".join([f"OKS {case.oks:.2f}, box IoU {case.iou:.2f}, {score}", *errors])
 
 
-def _region(reports: Sequence[Report], spot: _Spot, rows: Sequence[int]) -> tuple[int, int, int, int]:
+def _region(reports: Sequence[Report], spot: _CaseSpot, rows: Sequence[int]) -> tuple[int, int, int, int]:
     """Return what is shown: the label, all boxes that belong to it, and their points as far as they are near."""
     truth = reports[0].truth
     boxes = [report.detected.predicted.boxes[row] for report, row in zip(reports, rows, strict=True) if row >= 0]
@@ -181,14 +181,14 @@ def _region(reports: Sequence[Report], spot: _Spot, rows: Sequence[int]) -> tupl
     return region_of(np.concatenate([low, high])[None], keypoints[None], truth.images[spot.image].size)
 
 
-def _label(truth: Dataset, spot: _Spot, view: Cutout | None) -> str:
+def _label(truth: Dataset, spot: _CaseSpot, view: Cutout | None) -> str:
     if view is None:
         return ""
     rows = [spot.row] if spot.row >= 0 else np.flatnonzero(truth.image_index == spot.image).tolist()
     return data_uri(view.draw(truth.boxes[rows], truth.keypoints[rows], truth.skeleton))
 
 
-def _predicted(report: Report, case: Case | None, row: int, view: Cutout | None) -> str:
+def _predicted(report: Report, case: PoseCase | None, row: int, view: Cutout | None) -> str:
     if view is None or row < 0:
         return data_uri(view.picture) if view else ""
     truth, predicted = report.truth, report.detected.predicted
@@ -200,7 +200,7 @@ def _predicted(report: Report, case: Case | None, row: int, view: Cutout | None)
     if case is not None:
         _, points = view.place(predicted.boxes[[row]], both)
         _, labels = view.place(truth.boxes[[case.row]], truth.keypoints[[case.row]])
-        wrong = [k for k, kind in enumerate(case.kinds) if kind not in _GOOD]
+        wrong = [k for k, kind in enumerate(case.kinds) if kind not in _GOOD_KINDS]
         _mark(drawn, points[0, wrong, :2], labels[0, wrong, :2])
     return data_uri(drawn)
 

@@ -18,28 +18,28 @@ from posetools.evaluation.calibration import Calibration
 from posetools.evaluation.coco import RECALLS, Evaluation
 from posetools.evaluation.diagnosis.diagnosis import Diagnosis
 from posetools.evaluation.diagnosis.match import POINT_KINDS
-from posetools.evaluation.diagnosis.mend import LABELS
+from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import Report
 from posetools.evaluation.scoring import has_points
 from posetools.evaluation.tables import short_names
-from posetools.evaluation.thresholds import Curve
+from posetools.evaluation.thresholds import ThresholdCurve
 from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, tooltip, upwards, words
 from posetools.pages.evaluation.cases import ShownCase, case_id
 
-_WIDTH, _HEIGHT = 340.0, 220.0
-_LEFT, _TOP, _RIGHT, _FOOT = 34.0, 6.0, 8.0, 32.0
+_PLOT_WIDTH, _PLOT_HEIGHT = 340.0, 220.0
+_LEFT_SPACE, _TOP, _RIGHT, _FOOT_SPACE = 34.0, 6.0, 8.0, 32.0
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_SHARES = tuple((tick, f"{tick:g}") for tick in _TICKS)
+_SHARE_TICKS = tuple((tick, f"{tick:g}") for tick in _TICKS)
 # Of the bars of keypoints: all, what their names take, and what the number after a bar does.
-_BARS, _NAMES, _NUMBERS = 460.0, 150.0, 34.0
+_BARS, _NAMES_WIDTH, _NUMBERS_WIDTH = 460.0, 150.0, 34.0
 # Offsets are counted in so many cells across, which reach to this share of the box's longer side on both sides.
-CELLS = 25
+GRID = 25
 REACH = 0.25
 _RINGS = (0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Line:
+class ChartLine:
     """One line of a chart.
 
     Attributes:
@@ -59,7 +59,7 @@ class Line:
     dots: bool = False
 
 
-def line_chart(lines: Sequence[Line], *, label: str, x: str, y: str, diagonal: bool = False) -> Markup:
+def line_chart(lines: Sequence[ChartLine], *, label: str, x: str, y: str, diagonal: bool = False) -> Markup:
     """Return lines in a square from 0 to 1 on both axes.
 
     Args:
@@ -74,7 +74,7 @@ def line_chart(lines: Sequence[Line], *, label: str, x: str, y: str, diagonal: b
         parts.append(_line("ideal", _across(0.0), _up(0.0), _across(1.0), _up(1.0)))
     for line in lines:
         parts += _drawn(line)
-    return svg("curve", (_WIDTH, _HEIGHT), label, parts)
+    return svg("curve", (_PLOT_WIDTH, _PLOT_HEIGHT), label, parts)
 
 
 def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, label: str, x: str, y: str) -> Markup:
@@ -90,7 +90,7 @@ def dot_chart(dots: Sequence[Dot], ticks: Sequence[tuple[float, str]], *, label:
     parts = [*_axes(x, y, ticks)]
     for dot in sorted(dots, key=lambda each: bool(each.link)):
         parts.append(draw_dot(dot, _across(dot.x), _up(dot.y), 3.5 if dot.link else 2.0))
-    return svg("curve", (_WIDTH, _HEIGHT), label, parts, links=True)
+    return svg("curve", (_PLOT_WIDTH, _PLOT_HEIGHT), label, parts, links=True)
 
 
 def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[str], *, label: str, x: str) -> Markup:
@@ -104,7 +104,7 @@ def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[
     """
     row = 10.0 * max(1, len(names)) + 8.0
     height = row * len(values) + 30.0
-    left, width = _NAMES, _BARS - _NAMES - _NUMBERS
+    left, width = _NAMES_WIDTH, _BARS - _NAMES_WIDTH - _NUMBERS_WIDTH
     parts = [_line("grid", left + width * tick, 0.0, left + width * tick, height - 28.0) for tick in _TICKS]
     parts += [words(left + width * tick, height - 17.0, "middle", f"{tick:g}") for tick in (0.0, 0.5, 1.0)]
     parts += [words(left + width / 2, height - 4.0, "middle", x), words(left - 6.0, height - 4.0, "end", "keypoint")]
@@ -126,21 +126,21 @@ def keypoint_bars(values: Mapping[str, Sequence[float | None]], names: Sequence[
 
 
 def offset_counts(offsets: Floats) -> Ints:
-    """Return (CELLS, CELLS) counts, rows down, of (P, 2) offsets in the box's longer side, without farther ones.
+    """Return (GRID, GRID) counts, rows down, of (P, 2) offsets in the box's longer side, without farther ones.
 
     Args:
         offsets: of predicted points from their labels; those that are not finite are left out.
     """
     known = offsets[np.isfinite(offsets).all(axis=1)]
-    cells = np.floor((known + REACH) / (2 * REACH) * CELLS).astype(np.int64)
-    columns, rows = cells[((cells >= 0) & (cells < CELLS)).all(axis=1)].T
-    counts: Ints = np.bincount(rows * CELLS + columns, minlength=CELLS * CELLS).reshape(CELLS, CELLS)
+    cells = np.floor((known + REACH) / (2 * REACH) * GRID).astype(np.int64)
+    columns, rows = cells[((cells >= 0) & (cells < GRID)).all(axis=1)].T
+    counts: Ints = np.bincount(rows * GRID + columns, minlength=GRID * GRID).reshape(GRID, GRID)
     return counts
 
 
 def _offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
     """Return where predictions of a keypoint lie about their label, which is in the middle; dots lie on top."""
-    middle = CELLS / 2
+    middle = GRID / 2
     rings = [
         Markup('<circle class="ring" cx="{0:g}" cy="{0:g}" r="{1:g}"/>').format(middle, share / REACH * middle)
         for share in _RINGS
@@ -152,22 +152,22 @@ def _offset_map(counts: Ints, name: str, dots: Sequence[Dot]) -> Markup:
         for dot, near in zip(dots, far, strict=True)
     ]
     label = f"{name} about its label: {int(counts.sum())} points"
-    return svg("heat", (CELLS, CELLS), label, [heat_squares(counts), *rings, *on_top], links=bool(dots))
+    return svg("heat", (GRID, GRID), label, [heat_squares(counts), *rings, *on_top], links=bool(dots))
 
 
-def _axes(x: str, y: str, ticks: Sequence[tuple[float, str]] = _SHARES) -> list[Markup]:
+def _axes(x: str, y: str, ticks: Sequence[tuple[float, str]] = _SHARE_TICKS) -> list[Markup]:
     parts = []
-    for tick, text in _SHARES:
+    for tick, text in _SHARE_TICKS:
         parts.append(_line("grid", _across(0.0), _up(tick), _across(1.0), _up(tick)))
-        parts.append(words(_LEFT - 4.0, _up(tick) + 3.5, "end", text))
+        parts.append(words(_LEFT_SPACE - 4.0, _up(tick) + 3.5, "end", text))
     for tick, text in ticks:
         parts.append(_line("grid", _across(tick), _up(0.0), _across(tick), _up(1.0)))
         parts.append(words(_across(tick), _up(0.0) + 12.0, "middle", text))
-    parts.append(words(_across(0.5), _HEIGHT - 5.0, "middle", x))
+    parts.append(words(_across(0.5), _PLOT_HEIGHT - 5.0, "middle", x))
     return [*parts, upwards(_up(0.5), y)]
 
 
-def _drawn(line: Line) -> list[Markup]:
+def _drawn(line: ChartLine) -> list[Markup]:
     style = f"line c{line.color % SPLIT_COLORS}{' dashed' if line.dashed else ''}"
     pieces, pen = [], "M"
     for across, up in zip(line.x.tolist(), line.y.tolist(), strict=True):
@@ -189,11 +189,11 @@ def _drawn(line: Line) -> list[Markup]:
 
 
 def _across(value: float) -> float:
-    return _LEFT + (_WIDTH - _LEFT - _RIGHT) * min(1.0, max(0.0, value))
+    return _LEFT_SPACE + (_PLOT_WIDTH - _LEFT_SPACE - _RIGHT) * min(1.0, max(0.0, value))
 
 
 def _up(value: float) -> float:
-    return _HEIGHT - _FOOT - (_HEIGHT - _FOOT - _TOP) * min(1.0, max(0.0, value))
+    return _PLOT_HEIGHT - _FOOT_SPACE - (_PLOT_HEIGHT - _FOOT_SPACE - _TOP) * min(1.0, max(0.0, value))
 
 
 def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
@@ -202,7 +202,7 @@ def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 # A point that is farther from its label than this share of the box's longer side is an outlier of its map, which links
 # to so many of them. A chart of objects has so many dots at most, besides those that are links.
-_FAR, _DOTS = 0.1, 3
+_FAR_DOTS, _DOTS = 0.1, 3
 _MOST_DOTS = 600
 
 
@@ -290,7 +290,7 @@ def offset_maps(report: Report, cases: Sequence[ShownCase]) -> tuple[tuple[str, 
     maps = []
     for k, name in enumerate(truth.skeleton.names):
         away = np.linalg.norm(offsets[:, k], axis=1)
-        far = [(row, number) for number, row in shown if labelled[row, k] and away[row] > _FAR]
+        far = [(row, number) for number, row in shown if labelled[row, k] and away[row] > _FAR_DOTS]
         dots = []
         for row, number in sorted(far, key=lambda each: -away[each[0]])[:_DOTS]:
             x, y = offsets[row, k].tolist()
@@ -338,36 +338,37 @@ def _kinds(diagnosis: Diagnosis, keypoint: str | None = None) -> Markup:
     parts, left = [], 0.0
     for kind, share in shares.items():
         rect = Markup('<rect class="k-{}" x="{:.2f}" width="{:.2f}" height="10">{}</rect>')
-        parts.append(rect.format(kind, 100 * left, 100 * share, tooltip(f"{LABELS[kind]}: {share:.1%}")))
+        parts.append(rect.format(kind, 100 * left, 100 * share, tooltip(f"{ERROR_NAMES[kind]}: {share:.1%}")))
         left += share
-    return bar(", ".join(f"{LABELS[kind]} {share:.0%}" for kind, share in shares.items()), parts)
+    return bar(", ".join(f"{ERROR_NAMES[kind]} {share:.0%}" for kind, share in shares.items()), parts)
 
 
 def _precision_recall(title: str, measure: str, found: Sequence[Evaluation], names: Sequence[str]) -> Chart:
     lines = []
     for i, (evaluation, name) in enumerate(zip(found, names, strict=True)):
         if len(found) > 1:
-            lines.append(Line(name, i, RECALLS, evaluation.curves.mean(axis=0)))
+            lines.append(ChartLine(name, i, RECALLS, evaluation.curves.mean(axis=0)))
             continue
         thresholds = evaluation.thresholds.round(2).tolist()
         for color, threshold in enumerate(each for each in (0.5, 0.75, 0.9) if each in thresholds):
             lines.append(
-                Line(f"{measure} {threshold:g}", color, RECALLS, evaluation.curves[thresholds.index(threshold)])
+                ChartLine(f"{measure} {threshold:g}", color, RECALLS, evaluation.curves[thresholds.index(threshold)])
             )
-        lines.append(Line(f"mean of {measure} 0.50:0.95", 5, RECALLS, evaluation.curves.mean(axis=0), dashed=True))
+        lines.append(ChartLine(f"mean of {measure} 0.50:0.95", 5, RECALLS, evaluation.curves.mean(axis=0), dashed=True))
     note = f"mean over {measure} 0.50:0.95" if len(found) > 1 else ""
     return _chart(title, lines, "recall", "precision", note=note)
 
 
-def _sweep_chart(curves: Sequence[Curve], names: Sequence[str]) -> Chart:
+def _sweep_chart(curves: Sequence[ThresholdCurve], names: Sequence[str]) -> Chart:
     lines = []
     for i, (curve, name) in enumerate(zip(curves, names, strict=True)):
         if len(curves) > 1:
-            lines.append(Line(name, i, curve.thresholds, curve.f1))
+            lines.append(ChartLine(name, i, curve.thresholds, curve.f1))
             continue
         every = {"precision": curve.precision, "recall": curve.recall, "F1": curve.f1}
         lines += [
-            Line(what, color, *_thin(curve.thresholds, values)) for color, (what, values) in enumerate(every.items())
+            ChartLine(what, color, *_thin(curve.thresholds, values))
+            for color, (what, values) in enumerate(every.items())
         ]
     y = "F1" if len(curves) > 1 else "share"
     return _chart("what a threshold of the boxes' score gives", lines, "score", y)
@@ -381,7 +382,7 @@ def _visibility_chart(reports: Sequence[Report], names: Sequence[str]) -> Chart:
                 continue
             of = f"{name}, " if len(reports) > 1 else ""
             values = _thin(found.curve.recall, found.curve.precision)
-            lines.append(Line(f"{of}against {other}", i, *values, dashed=other != "hidden"))
+            lines.append(ChartLine(f"{of}against {other}", i, *values, dashed=other != "hidden"))
     note = "; ".join(dict.fromkeys(note for report in reports for note in report.labelled.visibility.notes()))
     return _chart("visible points by score, labelled boxes", lines, "recall", "precision", note=note)
 
@@ -392,12 +393,12 @@ def _calibration_chart(title: str, found: Sequence[Calibration], names: Sequence
         bins = [each for each in one.bins if each.score is not None and each.right is not None]
         x = np.array([each.score for each in bins], dtype=np.float64)
         y = np.array([each.right for each in bins], dtype=np.float64)
-        lines.append(Line(name, color, x, y, dots=True))
+        lines.append(ChartLine(name, color, x, y, dots=True))
         notes[f"Right: {one.what}. {one.note}".strip()] = None
     return _chart(title, lines, "mean score", "share right", diagonal=True, note=" ".join(notes))
 
 
-def _chart(title: str, lines: Sequence[Line], x: str, y: str, *, diagonal: bool = False, note: str = "") -> Chart:
+def _chart(title: str, lines: Sequence[ChartLine], x: str, y: str, *, diagonal: bool = False, note: str = "") -> Chart:
     svg = line_chart(lines, label=title, x=x, y=y, diagonal=diagonal)
     legend = tuple((f"s{line.color % SPLIT_COLORS}", f"{line.name}{' (dashed)' * line.dashed}") for line in lines)
     return Chart(title, svg, legend if len(lines) > 1 else (), note)

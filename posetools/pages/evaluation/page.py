@@ -9,7 +9,7 @@ from typing import Any
 
 from posetools.evaluation import tables
 from posetools.evaluation.diagnosis.match import POINT_KINDS
-from posetools.evaluation.diagnosis.mend import LABELS
+from posetools.evaluation.diagnosis.mend import ERROR_NAMES
 from posetools.evaluation.report import BOXES, POSES, Report
 from posetools.evaluation.tables import DOUBT, number
 from posetools.evaluation.verdict import evaluation_verdict
@@ -20,7 +20,7 @@ from posetools.progress import Progress, silent
 from posetools.runtime.results import KPT_THR
 
 # So many cases are shown right below the verdict: the worst of each of so many kinds of error.
-FIRST = 6
+FIRST_CASES = 6
 
 
 def write_report(reports: Sequence[Report], path: Path, progress: Progress = silent) -> None:
@@ -58,19 +58,19 @@ def render(reports: Sequence[Report], cases: Sequence[ShownCase]) -> str:
         if any(report.says_nothing(part) for report in reports for part in report.remarks)
         else "",
         "verdict": evaluation_verdict(reports),
-        "first": list(enumerate(cases, start=1))[:FIRST],
+        "first": list(enumerate(cases, start=1))[:FIRST_CASES],
         "linked": any(case.row >= 0 for case in cases),
         "runs": [_run(name, report, cases) for name, report in zip(names, reports, strict=True)],
         "sides": tuple(first.sides),
-        "kinds": [(kind, LABELS[kind]) for kind in POINT_KINDS if any(each.counts[kind] for each in diagnoses)],
+        "kinds": [(kind, ERROR_NAMES[kind]) for kind in POINT_KINDS if any(each.counts[kind] for each in diagnoses)],
         "box_charts": charts.box_charts(reports),
         "pose_charts": (*charts.pose_charts(reports), charts.object_chart(reports, cases)),
         "box_tables": (tables.thresholds(reports),),
         "flip_tables": tables.flip_tests(reports),
         "pose_tables": (tables.visible_points(reports), tables.calibrations(reports)),
         "cases": cases,
-        "case_kinds": [(kind, label, counts[kind]) for kind, label in LABELS.items() if counts[kind]],
-        "labels": LABELS,
+        "case_kinds": [(kind, label, counts[kind]) for kind, label in ERROR_NAMES.items() if counts[kind]],
+        "labels": ERROR_NAMES,
         "kpt_thr": KPT_THR,
     }
     return render_page("evaluation", values)

@@ -22,14 +22,14 @@ from posetools.errors import counted
 from posetools.pages.charts import SPLIT_COLORS, Dot, bar, draw_dot, heat_squares, svg, tooltip, upwards, words
 
 # Near an outlier lies less than this share of the values, and nothing where there are few.
-_ALONE = 0.005
+_ALONE_SHARE = 0.005
 # Of fewer objects none can be said to be unlike the others.
-_LEAST = 20
+_LEAST_OBJECTS = 20
 # How many of a chart are linked, and of all maps of keypoints together.
 _PER_CHART, _PER_MAPS = 4, 8
 # How near is near: in octaves, in keypoints, in shares of the box (a map is counted in cells of half of that).
-_OCTAVES, _KEYPOINTS, _SHARE = 0.5, 1.0, 0.125
-_CELLS = 64
+_OCTAVES, _KEYPOINTS, _NEAR_SHARE = 0.5, 1.0, 0.125
+_MAP_CELLS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def place_outliers(objects: Mapping[str, SoundObjects], names: tuple[str, ...]) 
 
 def _sides(objects: SoundObjects) -> Floats:
     sides: Floats = objects.boxes[:, 2:] - objects.boxes[:, :2]
-    return sides.clip(min=0, max=_LARGEST)
+    return sides.clip(min=0, max=_LARGEST_SIDE)
 
 
 def _whole(objects: Mapping[str, SoundObjects], values: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -112,13 +112,13 @@ def _outliers(values: Mapping[str, Floats], near: float, text: Callable[[float],
     """Return the outliers, the farthest from the median first."""
     every = np.sort(np.concatenate([np.zeros(0), *values.values()]))
     every = every[np.isfinite(every)]
-    if len(every) < _LEAST:
+    if len(every) < _LEAST_OBJECTS:
         return ()
     middle = float(np.median(every))
     found = []
     for split, of_split in values.items():
         others = np.searchsorted(every, of_split + near, "right") - np.searchsorted(every, of_split - near) - 1
-        for row in np.flatnonzero(np.isfinite(of_split) & (others < _ALONE * len(every))).tolist():
+        for row in np.flatnonzero(np.isfinite(of_split) & (others < _ALONE_SHARE * len(every))).tolist():
             found.append((split, row, float(of_split[row])))
     found.sort(key=lambda each: (-abs(each[2] - middle), each[:2]))
     return tuple(Outlier(split, row, x, 0.0, text(x)) for split, row, x in found[:_PER_CHART])
@@ -128,10 +128,10 @@ def _alone_in_map(places: Mapping[str, Floats]) -> list[tuple[str, int, float]]:
     """Return split, row and distance from the median of the outliers among (R, 2) places, the farthest first."""
     every = np.concatenate([np.zeros((0, 2)), *places.values()])
     every = every[np.isfinite(every[:, 0])]
-    if len(every) < _LEAST:
+    if len(every) < _LEAST_OBJECTS:
         return []
     middle = np.median(every, axis=0)
-    counts = np.zeros((2 * _CELLS, 2 * _CELLS), dtype=np.int64)
+    counts = np.zeros((2 * _MAP_CELLS, 2 * _MAP_CELLS), dtype=np.int64)
     np.add.at(counts, tuple(_cells(every).T), 1)
     # All that lies in a square of 5 x 5 cells is near.
     near = np.lib.stride_tricks.sliding_window_view(np.pad(counts, 2), (5, 5)).sum(axis=(2, 3))
@@ -139,25 +139,25 @@ def _alone_in_map(places: Mapping[str, Floats]) -> list[tuple[str, int, float]]:
     for split, of_split in places.items():
         known = np.flatnonzero(np.isfinite(of_split[:, 0]))
         others = near[tuple(_cells(of_split[known]).T)] - 1
-        for row in known[others < _ALONE * len(every)].tolist():
+        for row in known[others < _ALONE_SHARE * len(every)].tolist():
             found.append((split, row, float(np.linalg.norm(of_split[row] - middle))))
     return sorted(found, key=lambda each: (-each[2], each[:2]))[:_PER_CHART]
 
 
 def _cells(places: Floats) -> Ints:
     """Return the (P, 2) cells of places; the box is in the middle of the grid, what is far out at its edge."""
-    cells: Ints = np.floor(places / (_SHARE / 2)).astype(np.int64) + _CELLS
-    return cells.clip(0, 2 * _CELLS - 1)
+    cells: Ints = np.floor(places / (_NEAR_SHARE / 2)).astype(np.int64) + _MAP_CELLS
+    return cells.clip(0, 2 * _MAP_CELLS - 1)
 
 
 # Boxes are counted by size in half octaves, by shape in quarter octaves up to 1:6.
 _SIZE_STEP = 0.5
 # No picture is larger: a box whose numbers are nonsense is counted as one of this size.
-_LARGEST = 2.0**16
-_SHAPES = 2.0 ** np.arange(-2.5, 2.51, 0.25)
-# The box in a heat map, and what is around it: so many cells wide from -EDGE to 1 + EDGE of the box.
-CELLS = 24
-EDGE = 0.25
+_LARGEST_SIDE = 2.0**16
+_SHAPE_EDGES = 2.0 ** np.arange(-2.5, 2.51, 0.25)
+# The box in a heat map, and what is around it: so many cells wide from -BOX_EDGE to 1 + BOX_EDGE of the box.
+BOX_GRID = 24
+BOX_EDGE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Figures:
     Attributes:
         keypoints: keypoint -> split -> how often it is not labelled, hidden, visible.
         histograms: of boxes and objects.
-        places: keypoint -> (CELLS, CELLS) counts of where it lies in its box, by row and column.
+        places: keypoint -> (BOX_GRID, BOX_GRID) counts of where it lies in its box, by row and column.
         outliers: keypoint -> objects in which it is far from its usual place.
     """
 
@@ -239,14 +239,14 @@ def _shapes(objects: Mapping[str, SoundObjects]) -> Histogram:
     shapes = {}
     for split, each in objects.items():
         sides = _whole_sides(each)
-        shapes[split] = np.clip(sides[:, 0] / sides[:, 1], _SHAPES[0], np.nextafter(_SHAPES[-1], 0))
-    names = [f"{edge:.1f}:1" if edge >= 1 else f"1:{1 / edge:.1f}" for edge in _SHAPES]
-    first, second = np.log2(_SHAPES[:2]).tolist()
-    last = len(_SHAPES) - 1.5
+        shapes[split] = np.clip(sides[:, 0] / sides[:, 1], _SHAPE_EDGES[0], np.nextafter(_SHAPE_EDGES[-1], 0))
+    names = [f"{edge:.1f}:1" if edge >= 1 else f"1:{1 / edge:.1f}" for edge in _SHAPE_EDGES]
+    first, second = np.log2(_SHAPE_EDGES[:2]).tolist()
+    last = len(_SHAPE_EDGES) - 1.5
     outliers = tuple(
         (min(max((each.x - first) / (second - first), 0.5), last), each) for each in shape_outliers(objects)
     )
-    return replace(_histogram("Box shape", shapes, _SHAPES, names), x="width : height", outliers=outliers)
+    return replace(_histogram("Box shape", shapes, _SHAPE_EDGES, names), x="width : height", outliers=outliers)
 
 
 def _histogram(title: str, values: Mapping[str, Floats], edges: Floats, names: Sequence[str]) -> Histogram:
@@ -274,16 +274,16 @@ def _visible(objects: Mapping[str, SoundObjects], k: int) -> Histogram:
 
 
 def _places(objects: Sequence[SoundObjects], k: int) -> Ints:
-    """Return (K, CELLS, CELLS) counts of where in its box each labelled point lies."""
-    counts = np.zeros((k, CELLS, CELLS), dtype=np.int64)
+    """Return (K, BOX_GRID, BOX_GRID) counts of where in its box each labelled point lies."""
+    counts = np.zeros((k, BOX_GRID, BOX_GRID), dtype=np.int64)
     for each in objects:
         sides = (each.boxes[:, 2:] - each.boxes[:, :2])[:, None]
         labelled = (each.keypoints[:, :, 2] > 0) & (sides > 0).all(axis=2)
         with np.errstate(over="ignore", invalid="ignore"):
             share = (each.keypoints[:, :, :2] - each.boxes[:, None, :2]) / np.where(sides > 0, sides, 1)
         # What lies further out than the map reaches is counted nowhere: W202 finds it.
-        cell = np.floor((share.clip(-1, 2) + EDGE) / (1 + 2 * EDGE) * CELLS)
-        inside = labelled & ((cell >= 0) & (cell < CELLS)).all(axis=2)
+        cell = np.floor((share.clip(-1, 2) + BOX_EDGE) / (1 + 2 * BOX_EDGE) * BOX_GRID)
+        inside = labelled & ((cell >= 0) & (cell < BOX_GRID)).all(axis=2)
         _, points = np.nonzero(inside)
         columns, rows = cell[inside].astype(np.int64).T
         np.add.at(counts, (points, rows, columns), 1)
@@ -291,9 +291,9 @@ def _places(objects: Sequence[SoundObjects], k: int) -> Ints:
 
 
 # The ids of places in the page by split and row.
-Links: TypeAlias = Mapping[tuple[str, int], str]
+FindingLinks: TypeAlias = Mapping[tuple[str, int], str]
 
-_LEFT, _WIDTH, _HEIGHT, _FOOT = 44.0, 316.0, 120.0, 30.0
+_LEFT_MARGIN, _WIDTH, _HEIGHT, _FOOT = 44.0, 316.0, 120.0, 30.0
 _LABELS = 9
 _DOT = 4.0
 
@@ -312,7 +312,7 @@ def visibility_bar(counts: Sequence[int]) -> Markup:
     return bar(text, parts)
 
 
-def histogram(chart: Histogram, links: Links) -> Markup:
+def histogram(chart: Histogram, links: FindingLinks) -> Markup:
     """Return bars side by side for the splits, each as a share of its split, with its outliers as links."""
     splits = list(chart.counts)
     shares = [np.array(chart.counts[split]) / max(1, sum(chart.counts[split])) for split in splits]
@@ -324,7 +324,7 @@ def histogram(chart: Histogram, links: Links) -> Markup:
         for at, (count, share) in enumerate(zip(chart.counts[split], shares[number].tolist(), strict=True)):
             if count:
                 high = max(1.0, _HEIGHT * share / tallest)
-                x = _LEFT + at * step + 0.08 * step + number * width
+                x = _LEFT_MARGIN + at * step + 0.08 * step + number * width
                 text = f"{split}: {count} of {sum(chart.counts[split])} ({share:.1%}), {chart.ranges[at]}"
                 parts.append(
                     Markup('<rect class="s{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}">{}</rect>').format(
@@ -332,51 +332,53 @@ def histogram(chart: Histogram, links: Links) -> Markup:
                     )
                 )
     parts += _dots(chart, step, links)
-    return svg("histogram", (_LEFT + _WIDTH, _HEIGHT + _FOOT), chart.title, parts, links=bool(chart.outliers))
+    return svg("histogram", (_LEFT_MARGIN + _WIDTH, _HEIGHT + _FOOT), chart.title, parts, links=bool(chart.outliers))
 
 
 def _axes(chart: Histogram, tallest: float) -> Iterator[Markup]:
     """Yield both axes, named: shares of a split up to the tallest bar, and the bins."""
     for share in (0.0, 0.5, 1.0):
         y = _HEIGHT * (1 - share)
-        yield Markup('<line x1="{:g}" y1="{:.1f}" x2="{:g}" y2="{:.1f}"/>').format(_LEFT, y, _LEFT + _WIDTH, y)
-        yield words(_LEFT - 4, max(8.0, y + 3.5), "end", f"{tallest * share:.{0 if tallest > 0.1 else 1}%}")
+        yield Markup('<line x1="{:g}" y1="{:.1f}" x2="{:g}" y2="{:.1f}"/>').format(
+            _LEFT_MARGIN, y, _LEFT_MARGIN + _WIDTH, y
+        )
+        yield words(_LEFT_MARGIN - 4, max(8.0, y + 3.5), "end", f"{tallest * share:.{0 if tallest > 0.1 else 1}%}")
     yield upwards(_HEIGHT / 2, "share of objects")
     step = _WIDTH / max(1, len(chart.labels))
     # A range begins at the left of its bars; a number is that of the bars above it.
     shift = 0.5 if chart.ranges and " to " not in chart.ranges[0] else 0.0
     for at in range(0, len(chart.labels), -(-len(chart.labels) // _LABELS)):
         anchor = "middle" if at or shift else "start"
-        yield words(_LEFT + (at + shift) * step, _HEIGHT + 12, anchor, chart.labels[at])
-    yield words(_LEFT + _WIDTH / 2, _HEIGHT + 26, "middle", chart.x)
+        yield words(_LEFT_MARGIN + (at + shift) * step, _HEIGHT + 12, anchor, chart.labels[at])
+    yield words(_LEFT_MARGIN + _WIDTH / 2, _HEIGHT + 26, "middle", chart.x)
 
 
-def _dots(chart: Histogram, step: float, links: Links) -> Iterator[Markup]:
+def _dots(chart: Histogram, step: float, links: FindingLinks) -> Iterator[Markup]:
     """Yield the outliers, above each other where they are at one place."""
     places: dict[int, int] = {}
     for bins, outlier in chart.outliers:
-        x = min(_LEFT + _WIDTH - _DOT, max(_LEFT + _DOT, _LEFT + bins * step))
+        x = min(_LEFT_MARGIN + _WIDTH - _DOT, max(_LEFT_MARGIN + _DOT, _LEFT_MARGIN + bins * step))
         level = places[round(x / (2 * _DOT))] = places.get(round(x / (2 * _DOT)), -1) + 1
         yield draw_dot(_dot(outlier, links), x, _HEIGHT - 3 * _DOT - 2.5 * _DOT * level, _DOT)
 
 
-def _dot(outlier: Outlier, links: Links) -> Dot:
+def _dot(outlier: Outlier, links: FindingLinks) -> Dot:
     text = f"{outlier.split}: {outlier.text}; show its image"
     link = links[outlier.split, outlier.row]
     return Dot(outlier.x, outlier.y, text, link, label=f"outlier: {outlier.text}")
 
 
-def heat_map(counts: Ints, name: str, outliers: Sequence[Outlier], links: Links) -> Markup:
-    """Return where a keypoint lies in its box: (CELLS, CELLS) counts as squares, darker where there are more."""
-    inner = CELLS * EDGE / (1 + 2 * EDGE)
+def heat_map(counts: Ints, name: str, outliers: Sequence[Outlier], links: FindingLinks) -> Markup:
+    """Return where a keypoint lies in its box: (BOX_GRID, BOX_GRID) counts as squares, darker where there are more."""
+    inner = BOX_GRID * BOX_EDGE / (1 + 2 * BOX_EDGE)
     box = Markup('<rect class="box" x="{0:g}" y="{0:g}" width="{1:g}" height="{1:g}"/>').format(
-        inner, CELLS - 2 * inner
+        inner, BOX_GRID - 2 * inner
     )
     dots = [draw_dot(_dot(each, links), _in_map(each.x), _in_map(each.y), 1.0) for each in outliers]
     label = f"where {name} lies in its box: {int(counts.sum())} points"
-    return svg("heat", (CELLS, CELLS), label, [heat_squares(counts), box, *dots], links=bool(dots))
+    return svg("heat", (BOX_GRID, BOX_GRID), label, [heat_squares(counts), box, *dots], links=bool(dots))
 
 
 def _in_map(share: float) -> float:
     """Return where in a heat map a share of the box is; at the edge where it is farther out."""
-    return min(CELLS - 1.0, max(1.0, (share + EDGE) / (1 + 2 * EDGE) * CELLS))
+    return min(BOX_GRID - 1.0, max(1.0, (share + BOX_EDGE) / (1 + 2 * BOX_EDGE) * BOX_GRID))

@@ -28,7 +28,7 @@ from posetools.pages.sealed import data_uri
 _MOST_RINGED = 3
 
 
-class Crop(NamedTuple):
+class CropImage(NamedTuple):
     """A picture in the page: the picture itself, and its split and name."""
 
     uri: str
@@ -36,7 +36,7 @@ class Crop(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Spot:
+class _FindingSpot:
     """A place in a picture: ``whole`` shows all of it, with the M objects; else what is around the one object."""
 
     split: str
@@ -54,28 +54,28 @@ class Cropper:
         self._splits = {str(table.path): split for split, table in checked.tables.items()}
         self._documents: dict[str, CocoDocument] = {}
 
-    def crops(self, finding: Finding) -> tuple[Crop, ...]:
+    def crops(self, finding: Finding) -> tuple[CropImage, ...]:
         """Return pictures of what a finding is about: none, one, or the two that are alike."""
         ringed = finding.keypoints if len(finding.keypoints) <= _MOST_RINGED else ()
         drawn = (self._draw(spot, ringed) for spot in self._spots(finding))
         return tuple(crop for crop in drawn if crop)
 
-    def object_crop(self, split: str, row: int) -> Crop | None:
+    def object_crop(self, split: str, row: int) -> CropImage | None:
         """Return a picture of one of a split's sound objects; None where its image cannot be read."""
         return self._draw(self._object(split, row), ())
 
-    def _object(self, split: str, row: int) -> _Spot:
+    def _object(self, split: str, row: int) -> _FindingSpot:
         objects = self._checked.objects[split]
         name = self._checked.tables[split].images.file_names[int(objects.images[row])]
-        return _Spot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
+        return _FindingSpot(split, name, objects.boxes[[row]], objects.keypoints[[row]], False)
 
-    def _spots(self, finding: Finding) -> Iterator[_Spot]:
+    def _spots(self, finding: Finding) -> Iterator[_FindingSpot]:
         for at in (Origin(finding.file, finding.place), finding.other):
             spot = self._spot(at.file, at.place) if at else None
             if spot:
                 yield spot
 
-    def _spot(self, file: str, place: str) -> _Spot | None:
+    def _spot(self, file: str, place: str) -> _FindingSpot | None:
         split = self._splits.get(file)
         if split is None or not isinstance(place, Place) or place.kind not in ("images", "annotations"):
             return None
@@ -86,14 +86,14 @@ class Cropper:
                 return None
             of_picture = objects.images == row
             boxes, keypoints = objects.boxes[of_picture], objects.keypoints[of_picture]
-            return _Spot(split, table.images.file_names[row], boxes, keypoints, True)
+            return _FindingSpot(split, table.images.file_names[row], boxes, keypoints, True)
         row = _row(table.annotations.position, position)
         at = None if row is None else _row(objects.rows, row)
         if at is None:
             return self._raw(split, position)
         return self._object(split, at)
 
-    def _raw(self, split: str, position: int) -> _Spot | None:
+    def _raw(self, split: str, position: int) -> _FindingSpot | None:
         """Return the place of an annotation that breaks the model, as far as the file tells it."""
         if split not in self._documents:
             self._documents[split] = read_document(self._checked.tables[split].path)
@@ -104,11 +104,11 @@ class Cropper:
         k = self._checked.skeleton.num_keypoints
         box, points = _numbers(entry.get("bbox"), 4), _numbers(entry.get("keypoints"), 3 * k)
         if box is None:
-            return _Spot(split, name, np.zeros((0, 4)), np.zeros((0, k, 3)), True)
+            return _FindingSpot(split, name, np.zeros((0, 4)), np.zeros((0, k, 3)), True)
         keypoints = np.zeros((1, k, 3)) if points is None else points.reshape(1, k, 3)
-        return _Spot(split, name, xyxy_from_xywh(box[None]), keypoints, bool((box[2:] <= 0).any()))
+        return _FindingSpot(split, name, xyxy_from_xywh(box[None]), keypoints, bool((box[2:] <= 0).any()))
 
-    def _draw(self, spot: _Spot, ringed: Sequence[str]) -> Crop | None:
+    def _draw(self, spot: _FindingSpot, ringed: Sequence[str]) -> CropImage | None:
         name = safe_name(spot.name)
         opened = open_upright(self._checked.folder / name) if name else None
         if opened is None:
@@ -121,7 +121,7 @@ class Cropper:
         drawn = cut.draw(boxes, points, self._checked.skeleton)
         _, points = cut.place(boxes, points)
         _ring(drawn, points, [self._checked.skeleton.index[each] for each in ringed])
-        return Crop(data_uri(drawn), f"{spot.split}: {spot.name}")
+        return CropImage(data_uri(drawn), f"{spot.split}: {spot.name}")
 
 
 def _row(values: Any, wanted: int) -> int | None:

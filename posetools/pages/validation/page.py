@@ -15,30 +15,30 @@ from posetools.pages.charts import SPLIT_COLORS
 from posetools.pages.sealed import check_target, render_page, write_page
 from posetools.pages.validation import charts
 from posetools.pages.validation.charts import Figures, figures_of
-from posetools.pages.validation.crops import Crop, Cropper
+from posetools.pages.validation.crops import CropImage, Cropper
 from posetools.progress import Progress, silent
 
 # So many kinds of findings are shown right below the verdict.
-FIRST = 6
+FIRST_KINDS = 6
 # Findings of one code beyond this are counted, not shown: those that are lie evenly spread over all.
 SHOWN_PER_CODE = 25
 
 
-class First(NamedTuple):
+class FirstLook(NamedTuple):
     """What to look at first: the findings of one code, with one of them and what is drawn of it."""
 
     thing: Thing
     finding: Finding
-    crop: Crop | None
+    crop: CropImage | None
 
 
-class Shown(NamedTuple):
+class LinkedObject(NamedTuple):
     """An object that charts link to: its id in the page, what is unusual about it, file and place, what is drawn."""
 
     id: str
     texts: tuple[str, ...]
     where: str
-    crop: Crop | None
+    crop: CropImage | None
 
 
 class Section(NamedTuple):
@@ -49,7 +49,7 @@ class Section(NamedTuple):
     title: str
     why: str
     number: int
-    shown: tuple[tuple[Finding, tuple[Crop, ...]], ...]
+    shown: tuple[tuple[Finding, tuple[CropImage, ...]], ...]
 
 
 def write_report(report: ValidationReport, path: Path, *, progress: Progress = silent) -> None:
@@ -103,18 +103,18 @@ def render(report: ValidationReport, progress: Progress = silent) -> str:
     return render_page("validation", values)
 
 
-def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[First, ...]:
+def _first(things: Sequence[Thing], sections: Sequence[Section]) -> tuple[FirstLook, ...]:
     """Return the most serious kinds of findings, each with one that can be shown, if any can."""
     by_code = {section.code: section for section in sections}
     first = []
-    for thing in things[:FIRST]:
+    for thing in things[:FIRST_KINDS]:
         shown = by_code[thing.code].shown
         finding, crops = next((each for each in shown if each[1]), shown[0])
-        first.append(First(thing, finding, crops[0] if crops else None))
+        first.append(FirstLook(thing, finding, crops[0] if crops else None))
     return tuple(first)
 
 
-def _outliers(figures: Figures, checked: CheckedData, cropper: Cropper) -> dict[tuple[str, int], Shown]:
+def _outliers(figures: Figures, checked: CheckedData, cropper: Cropper) -> dict[tuple[str, int], LinkedObject]:
     """Return the objects that charts link to, by split and row."""
     found = [outlier for chart in figures.histograms for _, outlier in chart.outliers]
     found += [outlier for of_keypoint in figures.outliers.values() for outlier in of_keypoint]
@@ -125,7 +125,7 @@ def _outliers(figures: Figures, checked: CheckedData, cropper: Cropper) -> dict[
     for number, ((split, row), of_object) in enumerate(texts.items(), start=1):
         table, objects = checked.tables[split], checked.objects[split]
         where = f"{table.path}: {table.annotations.place(int(objects.rows[row]))}"
-        shown[split, row] = Shown(f"outlier-{number}", tuple(of_object), where, cropper.object_crop(split, row))
+        shown[split, row] = LinkedObject(f"outlier-{number}", tuple(of_object), where, cropper.object_crop(split, row))
     return shown
 
 

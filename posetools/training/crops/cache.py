@@ -24,11 +24,11 @@ from posetools.imaging.header import read_header
 from posetools.mm.stack import RunHook, failures
 from posetools.progress import Progress
 from posetools.training.crops.store import (
+    CropPixels,
     CropStore,
     DiskCrops,
     Layout,
     MemoryCrops,
-    Pixels,
     check_room,
     files_of,
     fill_folder,
@@ -41,10 +41,10 @@ from posetools.training.crops.window import Reach, crop_rects, reach_of
 Cache: TypeAlias = Literal["crops", "crops-ram"]
 CACHES: tuple[Cache, ...] = ("crops", "crops-ram")
 # Within the work folder, when no folder is named.
-FOLDER = "crops"
+CROPS_FOLDER = "crops"
 
 # Seconds between two lines about how far the building is.
-_PAUSE = 5.0
+_PROGRESS_PAUSE = 5.0
 
 Say: TypeAlias = Callable[[str], None]
 # By the path of the picture, as the data set says it.
@@ -80,7 +80,7 @@ def crops_cache(cache: str | None, folder: Path | None, *, stage: str, work_dir:
         raise RequestError("--cache is for --stage pose: the detector looks at whole pictures")
     if cache == "crops-ram" and folder is not None:
         raise RequestError("--cache crops-ram keeps crops in memory\n  --cache-dir is for --cache crops")
-    return CropsCache(cache, folder or work_dir / FOLDER)
+    return CropsCache(cache, folder or work_dir / CROPS_FOLDER)
 
 
 class CropsHook(RunHook):
@@ -192,9 +192,9 @@ def layouts_of(entries: Iterator[tuple[str, Any]], reaches: Sequence[Reach]) -> 
 def _stores(of_splits: Mapping[str, Layouts], cache: CropsCache, say: Say) -> Sequence[CropStore]:
     from mmpose.datasets.transforms import LoadImage
 
-    def read(picture: str) -> Pixels:
+    def read(picture: str) -> CropPixels:
         with failures(f"{picture}: cannot be decoded"):
-            pixels: Pixels = LoadImage().transform({"img_path": picture})["img"]
+            pixels: CropPixels = LoadImage().transform({"img_path": picture})["img"]
         return pixels
 
     counts = {split: sum(layout.objects for layout in layouts.values()) for split, layouts in of_splits.items()}
@@ -210,7 +210,7 @@ def _stores(of_splits: Mapping[str, Layouts], cache: CropsCache, say: Say) -> Se
 
 
 def _on_disk(
-    of_splits: Iterable[Layouts], folder: Path, objects: str, read: Callable[[str], Pixels], say: Say
+    of_splits: Iterable[Layouts], folder: Path, objects: str, read: Callable[[str], CropPixels], say: Say
 ) -> list[CropStore]:
     from mmengine.dist import barrier, get_rank, get_world_size
 
@@ -242,7 +242,7 @@ def _telling(say: Say) -> Progress:
 
     def tell(what: str, done: int, total: int) -> None:
         nonlocal told
-        if time.monotonic() - told >= _PAUSE:
+        if time.monotonic() - told >= _PROGRESS_PAUSE:
             told = time.monotonic()
             say(f"{what}: {done} of {total} pictures")
 

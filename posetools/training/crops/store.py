@@ -41,11 +41,11 @@ _CHANNELS = 3
 # A file that changed less than so many seconds ago may change again within one tick of its clock.
 _SETTLED = 2.0
 # Seconds after which a file that was being written belongs to a process that is gone.
-_ABANDONED = 3600.0
+_ABANDONED_FILE = 3600.0
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+_BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
-Pixels = npt.NDArray[np.uint8]
+CropPixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class CachedCrop:
         size: (width, height) of the picture.
     """
 
-    pixels: Pixels
+    pixels: CropPixels
     origin: tuple[int, int]
     size: tuple[int, int]
 
@@ -93,7 +93,7 @@ class Layout:
         """How long all of them are."""
         return int(self.offsets[-1])
 
-    def cut(self, picture: str, pixels: Pixels, out: Pixels) -> None:
+    def cut(self, picture: str, pixels: CropPixels, out: CropPixels) -> None:
         """Write the crops of a picture (H, W, 3) into ``out`` (nbytes,).
 
         Raises:
@@ -124,7 +124,7 @@ class CropStore(ABC):
         return None if pixels is None else CachedCrop(pixels, (x1, y1), layout.size)
 
     @abstractmethod
-    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> Pixels | None:
+    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> CropPixels | None:
         """Return the pixels that begin at a byte of a picture's crops; None when they are gone."""
 
 
@@ -135,7 +135,7 @@ class DiskCrops(CropStore):
         super().__init__(layouts)
         self._files = files
 
-    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> Pixels | None:
+    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> CropPixels | None:
         with contextlib.suppress(FileNotFoundError, ValueError):
             return np.memmap(self._files[picture], np.uint8, "r", offset, shape)
         return None
@@ -161,9 +161,9 @@ class MemoryCrops(CropStore):
                 f"--cache crops-ram: the crops need {show_bytes(need)} of memory, {show_bytes(free)} are available\n"
                 "  --cache crops keeps them on disk"
             )
-        self._buffer: Pixels = np.frombuffer(mmap.mmap(-1, max(1, need)), np.uint8)
+        self._buffer: CropPixels = np.frombuffer(mmap.mmap(-1, max(1, need)), np.uint8)
 
-    def fill(self, read: Callable[[str], Pixels], told: Progress) -> None:
+    def fill(self, read: Callable[[str], CropPixels], told: Progress) -> None:
         """Decode every picture once, in threads."""
 
         def one(picture: str) -> None:
@@ -172,7 +172,7 @@ class MemoryCrops(CropStore):
 
         for_all(one, tuple(self._layouts), "crops", told)
 
-    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> Pixels:
+    def _pixels(self, picture: str, offset: int, shape: tuple[int, int, int]) -> CropPixels:
         start = self._starts[picture] + offset
         return self._buffer[start : start + prod(shape)].reshape(shape)
 
@@ -180,7 +180,7 @@ class MemoryCrops(CropStore):
 def fill_folder(
     files: Sequence[Path],
     layouts: Mapping[Path, tuple[str, Layout]],
-    read: Callable[[str], Pixels],
+    read: Callable[[str], CropPixels],
     told: Progress,
 ) -> None:
     """Decode pictures, in threads, into the files of their crops.
@@ -206,7 +206,7 @@ def fill_folder(
 def _clear_abandoned(folders: Iterable[Path]) -> None:
     for left in (left for folder in folders for left in folder.glob("*/.*.tmp")):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _ABANDONED:
+            if time.time() - left.stat().st_mtime > _ABANDONED_FILE:
                 left.unlink()
 
 
@@ -214,7 +214,7 @@ def files_of(layouts: Mapping[str, Layout], folder: Path, told: Progress) -> dic
     """Return, by picture, the file that its crops belong into; whether it is there is another question."""
     import cv2
 
-    known = _Known(folder / KNOWN)
+    known = _KnownHashes(folder / KNOWN)
     for_all(known.look_at, tuple(layouts), "reading pictures", told)
     names = {}
     for picture, layout in layouts.items():
@@ -232,7 +232,7 @@ def is_there(file: Path, layout: Layout) -> bool:
     return False
 
 
-class _Known:
+class _KnownHashes:
     """The hashes of pictures, remembered from run to run."""
 
     def __init__(self, path: Path) -> None:
@@ -293,5 +293,5 @@ def check_room(folder: Path, need: int) -> int:
 
 def show_bytes(number: int) -> str:
     """Return a size as people read it: ``3.4 GB``."""
-    power = min((len(str(number)) - 1) // 3, len(_UNITS) - 1)
-    return f"{number / 1000**power:.{min(power, 1)}f} {_UNITS[power]}"
+    power = min((len(str(number)) - 1) // 3, len(_BYTE_UNITS) - 1)
+    return f"{number / 1000**power:.{min(power, 1)}f} {_BYTE_UNITS[power]}"

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from posetools.core.geometry import Ints
-from posetools.training.crops.store import CropStore, Pixels
+from posetools.training.crops.store import CropPixels, CropStore
 
 # Where the crop in results["img"] begins in the picture: (x, y).
 ORIGIN = "crop_origin"
@@ -92,12 +92,12 @@ def _flipped_origin(results: dict[str, Any]) -> tuple[int, int]:
 
 
 def warp(
-    pixels: Pixels,
+    pixels: CropPixels,
     origin: tuple[int, int],
     picture: tuple[int, int],
     matrix: npt.NDArray[np.floating[Any]],
     size: tuple[int, int],
-) -> Pixels:
+) -> CropPixels:
     """Return cv2.warpAffine of a whole picture, of which only a part is there.
 
     Args:
@@ -123,7 +123,7 @@ def warp(
     ]
     limits = np.iinfo(np.int16)
     places = np.stack([x - columns.start, y - rows.start], axis=-1).clip(limits.min, limits.max).astype(np.int16)
-    warped: Pixels = cv2.remap(part, places, fraction, cv2.INTER_LINEAR)
+    warped: CropPixels = cv2.remap(part, places, fraction, cv2.INTER_LINEAR)
     return warped
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # What each process finds in the folder: the run that was planned, and the pipe by which the first one tells.
 RUN, CHANNEL = "run.pickle", "channel"
 # Seconds in which a process that has ended must have been heard to the end.
-_PATIENCE = 5.0
+_ENDING_PATIENCE = 5.0
 
 
 def to_start(request: TrainRequest) -> tuple[int, str]:
@@ -154,7 +154,7 @@ def _heard(folder: Path, listener: TrainListener) -> Iterator[list[TrainResult]]
         finally:
             with suppress(BrokenPipeError):
                 own.write(pickle.dumps(None))
-            thread.join(_PATIENCE)
+            thread.join(_ENDING_PATIENCE)
 
 
 @contextmanager

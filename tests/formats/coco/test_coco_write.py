@@ -196,7 +196,7 @@ def test_pictures_at_urls_are_fetched_some_at_once(tmp_path: Path, monkeypatch: 
         fetch(remote)
 
     monkeypatch.setattr(coco_write, "fetch", watch)
-    monkeypatch.setattr(coco_write, "_TOGETHER", 2)
+    monkeypatch.setattr(coco_write, "_FETCHED_TOGETHER", 2)
     write({"train": builder.build()}, tmp_path / "d", "copy")
     assert {name: (tmp_path / "d" / "images" / name).read_bytes() for name in names} == {n: n.encode() for n in names}
     assert together == [2, 2, 1]

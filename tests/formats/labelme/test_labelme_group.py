@@ -15,7 +15,7 @@ from posetools.core.findings import Severity
 from posetools.core.skeleton import load_skeleton
 from posetools.formats.joining.objects import FileShapes
 from posetools.formats.joining.shape_labels import Labels
-from posetools.formats.joining.wording import Report
+from posetools.formats.joining.wording import ShapeReport
 from posetools.formats.labelme.model import AnyShape, Document, QuickShape, Shape, parse_document
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
@@ -234,7 +234,7 @@ def test_every_shape_is_read_or_reported_or_counted(content: Json, ignore: set[s
     parsed = parse_document(json.dumps(content).encode(), "a.json")
     assert isinstance(parsed, Document)
     options = ReadOptions(ignore=frozenset(ignore))
-    shapes = FileShapes((320, 240), CAR8, Labels.of(CAR8, options), options, Report("a.json"))
+    shapes = FileShapes((320, 240), CAR8, Labels.of(CAR8, options), options, ShapeReport("a.json"))
     rows = shapes.read(parsed.shapes)
     reported = [
         int(index)

@@ -8,13 +8,21 @@ import pytest
 
 from posetools.core.findings import Finding
 from posetools.formats.joined import joined
-from posetools.formats.sources.locate import Located, Match, PictureFinder, Seen, check_size, name_below, open_picture
+from posetools.formats.sources.locate import (
+    Location,
+    Match,
+    PathFrom,
+    PictureFinder,
+    check_size,
+    name_below,
+    open_picture,
+)
 from posetools.imaging.header import read_header
 from tests.build import make_picture
 
 
 def find(finder: PictureFinder, text: str, beside: Path) -> Match | Finding:
-    return finder.find([Seen(text, beside.parent)], file=beside, place="imagePath")
+    return finder.find([PathFrom(text, beside.parent)], file=beside, place="imagePath")
 
 
 @pytest.fixture
@@ -259,7 +267,7 @@ def test_sizes_are_those_of_the_upright_frame(
     tmp_path: Path, size: tuple[int, int], orientation: int, code: str | None, part: str
 ) -> None:
     path = make_picture(tmp_path / "a.jpg", (16, 8), orientation=orientation)
-    finding = check_size(Located(path, read_header(path)), *size, file=Path("a.json"), place="imageWidth")
+    finding = check_size(Location(path, read_header(path)), *size, file=Path("a.json"), place="imageWidth")
     assert (finding.code if finding else None) == code
     if finding:
         assert (finding.file, finding.place) == ("a.json", "imageWidth")
@@ -268,7 +276,7 @@ def test_sizes_are_those_of_the_upright_frame(
 
 def test_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
     path = make_picture(tmp_path / "a.jpg", (16, 8))
-    assert open_picture(path) == Located(path, read_header(path))
+    assert open_picture(path) == Location(path, read_header(path))
     path.write_bytes(b"\xff\xd8\xff")
     found = open_picture(path)
     assert isinstance(found, Finding)

@@ -22,7 +22,7 @@ from posetools.errors import InputError, RequestError
 from posetools.formats.options import ReadOptions
 from posetools.formats.result import ReadResult
 from posetools.formats.via import format as via
-from posetools.formats.via.model import COLUMNS
+from posetools.formats.via.model import VIA_COLUMNS
 from tests.build import make_dataset, make_picture
 
 CAR8 = load_skeleton("car8")
@@ -60,7 +60,7 @@ def save(folder: Path, regions: Any, **more: Any) -> Path:
 def save_csv(folder: Path, regions: list[dict[str, Any]], **more: str) -> Path:
     make_picture(folder / "a.jpg")
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
+    writer = csv.DictWriter(text, VIA_COLUMNS)
     writer.writeheader()
     for number, region in enumerate(regions or [{"shape_attributes": {}, "region_attributes": {}}]):
         row = {
@@ -309,8 +309,8 @@ def test_a_csv_of_a_picture_without_regions(tmp_path: Path) -> None:
         ("a.json", "{", "is not valid JSON in UTF-8"),
         ("a.json", "[]", "the file must be a VIA 2 project (_via_img_metadata)"),
         ("a.csv", "filename,x\na.jpg,1\n", "the columns must be VIA's columns filename, file_size"),
-        ("a.csv", ",".join(COLUMNS) + "\na.jpg,1\n", "the line must be 7 values"),
-        ("a.csv", ",".join(COLUMNS) + '\na.jpg,1,"{}"x,0,0,{},{}\n', "is not valid CSV"),
+        ("a.csv", ",".join(VIA_COLUMNS) + "\na.jpg,1\n", "the line must be 7 values"),
+        ("a.csv", ",".join(VIA_COLUMNS) + '\na.jpg,1,"{}"x,0,0,{},{}\n', "is not valid CSV"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, text: str, said: str) -> None:

@@ -17,10 +17,10 @@ from posetools.progress import silent
 from posetools.training.crops.cache import CropsCache, crops_cache, layouts_of
 from posetools.training.crops.store import (
     KNOWN,
+    CropPixels,
     DiskCrops,
     Layout,
     MemoryCrops,
-    Pixels,
     check_room,
     files_of,
     fill_folder,
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.train
 REACH = Reach(padding=1.25, aspect=0.75, shift=0.16, scale=1.4, rotation=30)
 
 
-def _read(picture: str) -> Pixels:
+def _read(picture: str) -> CropPixels:
     import cv2
 
     return np.asarray(cv2.imread(picture), np.uint8)

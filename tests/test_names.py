@@ -1,0 +1,45 @@
+"""One word for one thing: a class has one definition, and a constant or type has one value wherever it is defined."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+
+from tools.layers import ROOT
+
+# Every format's module says what it is under this name.
+INTERFACES = {"FORMAT"}
+# An option of the command line is called as a user types it, in every command that has it; a type variable is nothing.
+NO_THINGS = {"typer", "TypeVar", "_choice", "_looks", "_source", "_split"}
+CLASS = "class"
+
+
+def _meanings(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names of classes, and of the module's constants and types with their values."""
+    yield from ((node.name, CLASS) for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                yield from _assigned(target, node.value)
+
+
+def _assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, str]]:
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for one, its in zip(target.elts, value.elts, strict=True):
+            yield from _assigned(one, its)
+    elif isinstance(target, ast.Name):
+        used = {node.id for node in ast.walk(value) if isinstance(node, ast.Name)}
+        if target.id.lstrip("_")[:1].isupper() and target.id not in INTERFACES and not NO_THINGS & used:
+            yield target.id, ast.unparse(value)
+
+
+def test_no_name_of_a_class_or_constant_stands_for_two_things() -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(ROOT.rglob("*.py")):
+        for name, meaning in _meanings(ast.parse(path.read_text(encoding="utf-8"))):
+            found[name].append(meaning)
+            places[name].append(path.relative_to(ROOT).as_posix())
+    wrong = {name: places[name] for name, same in found.items() if same.count(CLASS) > 1 or len(set(same)) > 1}
+    assert wrong == {}, "two things have two names; one thing is defined once, and imported"
