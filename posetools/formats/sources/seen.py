@@ -20,7 +20,7 @@ from posetools.formats.entry import Format
 from posetools.imaging.header import PICTURE_SUFFIXES as IMAGES
 
 # Names and endings that a line lists.
-_LISTED_ENDINGS = 5
+_FIRST_FEW = 5
 # Larger files are not parsed for a message.
 _LARGEST_FILE = 64 << 20
 _HEAD_BYTES = 4096
@@ -113,7 +113,7 @@ def _of_source(source: Path, formats: Sequence[Format]) -> Iterator[str]:
     known = {*IMAGES, ".json", ".xml", *_TABLES, ".yaml", ".yml", ".txt", ".h5", ".slp", ".zip", *_ARCHIVES}
     others = [f"{ending or 'without ending'} ({number})" for ending, number in endings.items() if ending not in known]
     if others:
-        yield f"other files: {', '.join(sorted(others)[:_LISTED_ENDINGS])}{', ...' if len(others) > _LISTED_ENDINGS else ''}"
+        yield f"other files: {first_names(sorted(others), _FIRST_FEW)}"
 
 
 def signs_of(formats: Sequence[Format], sources: Sequence[Path]) -> Iterator[str]:
@@ -147,9 +147,9 @@ def _of_json(source: Path, formats: Sequence[Format]) -> Iterator[str]:
         reasons.setdefault(reason, []).append(path.relative_to(source).as_posix())
         details.setdefault(reason, detail)
     for reason, names in reasons.items():
-        more = f", and {len(names) - _LISTED_ENDINGS} more" if len(names) > _LISTED_ENDINGS else ""
+        more = f", and {len(names) - _FIRST_FEW} more" if len(names) > _FIRST_FEW else ""
         verb = "" if len(names) > 1 else details[reason]
-        yield f"{', '.join(names[:_LISTED_ENDINGS])}{more}: {reason}{verb}"
+        yield f"{', '.join(names[:_FIRST_FEW])}{more}: {reason}{verb}"
 
 
 def _why_not(path: Path) -> tuple[str, str]:
@@ -174,7 +174,7 @@ def _shape(document: object) -> str:
     if isinstance(document, Mapping):
         keys = list(document)
         return printable(
-            f"an object with {', '.join(map(show_value, keys[:_LISTED_ENDINGS]))}" if keys else "an empty object"
+            f"an object with {', '.join(map(show_value, keys[:_FIRST_FEW]))}" if keys else "an empty object"
         )
     if isinstance(document, list):
         return f"a list of {len(document)}" + (f", the first {_shape(document[0])}" if document else "")
@@ -247,7 +247,7 @@ def _of_xml(path: Path) -> str:
 def _of_text(path: Path) -> str:
     """Return what a text file is by the number of its columns, which says only what it is not."""
     try:
-        lines = [line.split() for line in read_text(path).splitlines()[:_LISTED_ENDINGS] if line.strip()]
+        lines = [line.split() for line in read_text(path).splitlines()[:_FIRST_FEW] if line.strip()]
     except InputError:
         return "is not text"
     columns = {len(line) for line in lines}
@@ -263,7 +263,7 @@ def _of_text(path: Path) -> str:
 
 def _of_archives(source: Path, ending: str) -> Iterator[str]:
     names = [path.relative_to(source).as_posix() for path in files_to_detect(source, ending, widely=True)]
-    listed = first_names(names, _LISTED_ENDINGS)
+    listed = first_names(names, _FIRST_FEW)
     yield f"{listed}: in the folder; " + ("give it as SRC" if ending == ".zip" else "unpack it, and give that folder")
 
 
