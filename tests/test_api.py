@@ -80,7 +80,7 @@ def test_the_type_checker_sees_what_is_loaded() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert seen == {name: f"posetools.{place}" for name, place in posetools._PLACES.items()}
+    assert seen == {name: f"posetools.{place}" for name, place in posetools._EXPORTS.items()}
     assert sorted(seen) == sorted(set(posetools.__all__) - {"__version__"})
 
 

@@ -127,7 +127,7 @@ def print_result(result: TrainResult, stage: Stage) -> None:
     """Print what a run left, and the command that evaluates it."""
     out = console()
     rows = {"iterations": str(result.iterations)} if result.iterations else {}
-    rows |= {"work folder": str(result.work_dir), "last checkpoint": result.last.name}
+    rows |= {"work folder": f"{result.work_dir}", "last checkpoint": result.last.name}
     rows |= {"best checkpoint": result.best.name if result.best else "none"}
     rows |= {name: f"{value:.3f}" for name, value in result.metrics.items()}
     out.print(table_of(rows.items(), title=f"{stage}: epoch {result.epochs}"))

@@ -17,8 +17,16 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from posetools.errors import from_validation, must_be
-from posetools.files import disk
-from posetools.files.disk import digest_of, portable_path, read_bytes, transfer
+from posetools.files.disk import (
+    digest_of,
+    portable_path,
+    read_bytes,
+    read_json,
+    read_text,
+    transfer,
+    write_json,
+    write_text,
+)
 from posetools.formats.labelme.write import is_untouched
 
 REVIEW_RECORD = "review.json"
@@ -125,7 +133,7 @@ def bring_back(folder: Path) -> BringBackResult:
     root = _root(folder)
     if root is None:
         return BringBackResult()
-    content = disk.read_json(root / REVIEW_RECORD)
+    content = read_json(root / REVIEW_RECORD)
     try:
         record = _Record.model_validate(content)
     except ValidationError as exc:
@@ -139,7 +147,7 @@ def bring_back(folder: Path) -> BringBackResult:
         problems += [problem] if problem else []
         links.append({**link.model_dump(), "digest": digest})
     if files:
-        disk.write_json(root / REVIEW_RECORD, {**content, "links": links})
+        write_json(root / REVIEW_RECORD, {**content, "links": links})
     return BringBackResult(files, tuple(problems))
 
 
@@ -160,7 +168,7 @@ def _bring_one(link: OriginalLink, root: Path) -> tuple[str, str]:
         return saved, ""
     if now != link.digest:
         return link.digest, f"{file}: was saved, and so was {original} since; neither is touched: keep the one you want"
-    disk.write_text(original, disk.read_text(file))
+    write_text(original, read_text(file))
     _link_again(file, original)
     return digest_of(read_bytes(original)), ""
 
