@@ -46,7 +46,7 @@ import msgspec  # noqa: E402
 from labelme_files import PER_FOLDER, make  # noqa: E402
 from targets import verdict  # noqa: E402
 
-FLOOR_RATIO, PEER_RATIO, WORKERS_RATIO, MEMORY_MB = 2.6, 15.0, 1.5, 400.0
+FLOOR_RATIO, PEER_RATIO, WORKERS_RATIO, MEMORY_MB = 2.6, 15.0, 1.7, 400.0
 _SPINS = 6_000_000
 
 PEER = """
