@@ -1,6 +1,6 @@
 """Greedy matching: which rows and columns belong together when each may be taken once and the better pairs come first.
 
-COCO's matching, which repeats this for many thresholds and ranges of area at once, is evaluation/coco_match.py.
+COCO's matching, which repeats this for many thresholds and ranges of area at once, is evaluation/coco.py.
 """
 
 from __future__ import annotations

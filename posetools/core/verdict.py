@@ -1,4 +1,4 @@
-"""What a report says first: one sentence, and what to look at. That of an evaluation: evaluation_verdict.py."""
+"""What a report says first: one sentence, and what to look at. That of an evaluation: evaluation/verdict.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing boxes, keypoints, links and heatmaps into pictures. Pillow and numpy only; sheets: drawing_sheet.py.
+"""Drawing boxes, keypoints, links and heatmaps into pictures. Pillow and numpy only; sheets: labeling/sheet.py.
 
 Lines, points and text scale with the picture and with the objects: a drawing of 320 pixels and one of 4K look alike,
 and small objects are not covered. What is drawn costs by its own size, not by the picture's: each shape is a mask of

@@ -260,7 +260,7 @@ def predicted_labelme(
         file_name: the picture's; its last part is written, for the file lies beside it.
         target: the file that is written, for messages.
         kpt_thr: a point with a lower score gets the flag ``occluded``.
-        facts: what the mark says besides (formats/labelme/mark.py).
+        facts: what the mark says besides (formats/labelme/write.py).
         kept: what takes the place of the document's own keys, or is added to them.
 
     Raises:

@@ -1,7 +1,7 @@
 """What a recipe needs to know of the machine that trains: its cores, its GPUs and their memory.
 
 Emitting needs no torch, and asking it would cost seconds of import. So the signs of a GPU are looked for first, among
-the device files; only where there is one does ``mm/machine.py`` ask torch for its name and memory.
+the device files; only where there is one does ``mm/device.py`` ask torch for its name and memory.
 """
 
 from __future__ import annotations

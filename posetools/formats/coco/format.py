@@ -1,7 +1,7 @@
 """COCO keypoints.
 
 A COCO file is one JSON object with the lists ``images``, ``annotations`` and ``categories``; posetools/formats/
-coco_model.py has its models, schemas/coco_keypoints.schema.json the JSON Schema made from them.
+model.py has its models, schemas/coco_keypoints.schema.json the JSON Schema made from them.
 
 Reading
 - A source is a folder with ``*_coco.json`` (``train_coco.json`` and ``val_coco.json`` and ``images/``, as posetools

@@ -5,7 +5,7 @@ Read as follows; docs/formats.md explains it to users, tests/formats/cvat/test_c
 - An object is a ``skeleton`` labelled with the category, and the ``box`` of the same ``group_id`` (0 is none; ids count
   per picture). CVAT's skeletons have no box of their own, and CVAT gives a box another label than a skeleton: it is
   ``<category>-box``, or the category, or what the user maps to it. A skeleton without a group belongs to the one box
-  around it that can only be its own (see labelme_group); without such a box the object is a finding, unless the user
+  around it that can only be its own (see formats/joining/); without such a box the object is a finding, unless the user
   has boxes made from keypoints. A box without a skeleton is an object without labelled keypoints; polygons, ellipses
   and masks are boxes as in labelme.
 - A skeleton's point with ``outside="1"`` is not labelled, with ``occluded="1"`` hidden, else visible. ``points``

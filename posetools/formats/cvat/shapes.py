@@ -1,7 +1,7 @@
 """From the elements of one picture of a CVAT file to shapes that labelme's rules can join.
 
 A skeleton is its points with one group; the box of that group is the object's. CVAT keeps group_id per task, 0 is none.
-A skeleton without a group is a group that has no name (Together), whose box labelme_group finds.
+A skeleton without a group is a group that has no name (Together), whose box formats/joining/ finds.
 
 What an attribute of a point says about its visibility is read as in labelme. An attribute may also name the
 keypoint, of a point whose label means nothing of its own.
@@ -215,7 +215,7 @@ class PictureShapes:
                 point = point.model_copy(update={"attributes": said})
             self.shapes.append(PlacedShape(shape.place, point))
         else:
-            # labelme_group says that a keypoint is one pair of coordinates.
+            # formats/joining/ says that a keypoint is one pair of coordinates.
             many = made_shape(value.label, "point", value.points, group)
             self.shapes.append(PlacedShape(shape.place, self._seen(shape, value, many)))
 

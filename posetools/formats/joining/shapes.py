@@ -1,7 +1,7 @@
 """Reading the shapes of one picture of another tool by labelme's rules: which points belong to which rectangle.
 
 CVAT and Label Studio hold what labelme holds, under other names: rectangles, points, and something that joins them.
-Their readers translate each shape into labelme's, and here labelme_group joins them, with the places of the tool's own
+Their readers translate each shape into labelme's, and here objects.py joins them, with the places of the tool's own
 file and the tool's words.
 """
 

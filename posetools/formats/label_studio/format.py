@@ -4,7 +4,7 @@ Read as follows; docs/formats.md explains it to users, tests/formats/label_studi
 
 - An object is a rectangle labelled with the category; its keypoints are the key points labelled with the keypoints'
   names whose ``parentID`` is the rectangle's id, or that a relation joins to it. Points without either belong to a
-  rectangle that holds them, as in labelme (see labelme_group). JSON-MIN has no ids.
+  rectangle that holds them, as in labelme (see formats/joining/). JSON-MIN has no ids.
 - Label Studio has no visibility of its own. A point is hidden when a choice per region says so (``occluded``), or its
   meta information or a text per region holds that word, or its label by the user's pattern; else it is visible. Other
   words and the controls ``visible`` and ``visibility`` are read by visibility_words. A keypoint that an object does not

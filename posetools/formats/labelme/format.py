@@ -7,15 +7,15 @@ Read as follows. docs/formats.md explains each point to users; tests/formats/lab
   its width times height.
 - Points belong to the rectangle with the same ``group_id`` (0 is a group like any other; ids count per file), or with
   the same ``instance`` in the label, when a label pattern is given. Points without group belong to the smallest
-  rectangle that holds them: see labelme_group, which also says when that is ambiguous and hence a finding.
+  rectangle that holds them: see formats/joining/, which also says when that is ambiguous and hence a finding.
 - A point is visible (2) unless it is marked hidden (1): by a flag that is on, by a word of the description, by
   X-AnyLabeling's ``difficult``, or by the ``visibility`` part of the label pattern. A keypoint that an object does not
   have is not labelled (0).
 - Coordinates are pixels of the upright picture (after EXIF rotation), (0, 0) its corner; points may lie outside it.
 - The picture is ``imagePath`` seen from the JSON file, with backslashes counted as slashes; it must lie in the source
   folder, or be found by name in a folder that the user allows. ``imageWidth`` and ``imageHeight``, when given, must be
-  its upright size. Where there is no such picture, it is the one in ``imageData``: see labelme_embedded.
-- A file is UTF-8, or what its byte order mark says, or in a code page: see labelme_pages.
+  its upright size. Where there is no such picture, it is the one in ``imageData``: see embedded.py.
+- A file is UTF-8, or what its byte order mark says, or in a code page: see pages.py.
 - A file without shapes makes its picture one without objects. A picture that no file names is not labelled yet: it is
   reported and left out. Files and folders whose name begins with a dot are not looked at.
 

@@ -1,7 +1,7 @@
 """From labelme files to a ShardReading: what a process does with a shard of them.
 
 Most files are usual: the picture lies beside them, every shape has a group, every group is one rectangle and points of
-different names. Those are read in one pass over their shapes. All others go the way of labelme_group, which knows all
+different names. Those are read in one pass over their shapes. All others go through formats/joining/, which knows all
 conventions and has a finding for whatever it cannot read; a test holds that both ways read the same.
 """
 

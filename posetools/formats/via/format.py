@@ -3,7 +3,7 @@
 Read as follows; docs/formats.md explains it to users, tests/formats/via/test_via.py has one test for each point.
 
 - An object is a ``rect`` region labeled with the skeleton's category; its keypoints are ``point`` regions labeled
-  with the keypoints' names. Which point belongs to which rectangle is decided as for labelme: see labelme_group.
+  with the keypoints' names. Which point belongs to which rectangle is decided as for labelme: see formats/joining/.
   Without rectangles of the category, outlines of it (polygon, circle, ellipse) give their upright box.
 - VIA has no fixed attributes. The label is ``region_attributes``'s ``label``, else ``name``, else ``class``; the object
   (what a rectangle and its points share) is ``object``, ``group``, ``instance`` or ``group_id``; the visibility is

@@ -1,4 +1,4 @@
-"""A region of VIA as the Shape that labelme_group knows: a rectangle, a point, an outline, or something else.
+"""A region of VIA as the Shape that formats/joining/ knows: a rectangle, a point, an outline, or something else.
 
 VIA has no fixed attributes: which of them holds the label, the object and the visibility is decided by ROLES, or by the
 user. A region without a label is a Region whose label is empty; one that breaks a rule is a BadShape, and the others of
@@ -41,7 +41,7 @@ ViaPoints = list[tuple[float, float]]
 class ViaRegion(Shape):
     """A region as a shape. Its object can be a text, and ``attributes`` holds what is said of its visibility."""
 
-    # VIA's attributes are texts; labelme_group takes both for a group.
+    # VIA's attributes are texts; formats/joining/ takes both for a group.
     group_id: int | str | None = None  # type: ignore[assignment]
     # The attribute that the label is from; of a region without a label: attribute -> its text.
     named: str = ""
