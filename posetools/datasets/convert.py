@@ -169,11 +169,11 @@ def _convert(request: ConvertRequest, target: Format, zips: ZipSources, progress
         local = replace(local, read=replace(options, scratch=None if elsewhere else scratch))
         read = _read(source, own.skeleton, local, progress)
         check_images(scratch, request.images)
-        findings = tuple(zips.finding(finding) for finding in _told_once(read, local.read))
+        findings = tuple(zips.finding(finding) for finding in told_once(read, local.read))
         return _split_and_write(replace(read, findings=findings), source, target, request, progress, zips)
 
 
-def _told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
+def told_once(read: ReadResult, options: ReadOptions) -> list[Finding]:
     """Return what was found, one finding for each cause."""
     findings = joined(read.findings)
     if not any(isinstance(finding, UnknownLabel) for finding in findings):

@@ -11,6 +11,7 @@ from posetools.core.dataset import Dataset
 from posetools.core.findings import Finding, Severity, has_errors, sort_findings
 from posetools.core.folder import CONVERSION, check_out, refuse_zip
 from posetools.core.record import count, findings_sections
+from posetools.datasets.convert import told_once
 from posetools.datasets.own_skeleton import source_skeleton
 from posetools.errors import PosetoolsError, PosetoolsWarning, RequestError, must_be, printable_lines
 from posetools.files.disk import Transfer, staged_folder, write_json
@@ -18,12 +19,10 @@ from posetools.files.urls import as_path
 from posetools.files.walking import walked_once
 from posetools.formats import FORMATS, check_way, told_format
 from posetools.formats.entry import Format
-from posetools.formats.joined import joined
 from posetools.formats.losses import losses
 from posetools.formats.options import ReadOptions
 from posetools.formats.sources.seen import check_source
 from posetools.formats.sources.zip_sources import check_inside
-from posetools.formats.unknown_labels import one_table
 
 # Errors that a message lists.
 _LISTED_ERRORS = 10
@@ -90,7 +89,7 @@ def read(
         check_inside(paths, source.name, options.image_roots)
         known = source_skeleton(source, paths, skeleton, options).skeleton
         result = source.read(paths, known, options)
-    findings = one_table(joined(result.findings), known, options.names, count(result.dataset))
+    findings = told_once(result, options)
     if has_errors(findings):
         raise ReadError(sort_findings(findings))
     _warn(map(_text, sort_findings(findings)))

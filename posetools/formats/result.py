@@ -57,6 +57,12 @@ class ReadResult:
         """All of it, as one Dataset."""
         return self.take(self.images, np.arange(len(self.images)))
 
+    @cached_property
+    def _ends(self) -> Ints:
+        """After which object each shard ends, counted through all of them."""
+        ends: Ints = np.cumsum([len(shard) for shard in self._shards])
+        return ends
+
     def select(self, rows: Sequence[int]) -> SelectedImages:
         """Return some of the images, by ascending indices."""
         return SelectedImages(self, tuple(self.images[row] for row in rows), np.array(rows, dtype=np.int64))
@@ -73,7 +79,7 @@ class ReadResult:
         before = np.repeat(counts.cumsum() - counts, counts)
         objects = np.repeat(self._firsts[rows], counts) + np.arange(len(image_index)) - before
         # From shard to shard, and then back into the order of the images.
-        ends = np.cumsum([len(shard) for shard in self._shards])
+        ends = self._ends
         at_shard = np.searchsorted(ends, objects, side="right")
         order = np.argsort(at_shard, kind="stable")
         back = np.empty_like(order)

@@ -17,6 +17,11 @@ def slices(splits: Iterable[Split]) -> Iterator[Dataset]:
     return (dataset for split in splits for dataset in split.slices())
 
 
+def slices_of_splits(splits: Mapping[str, Split]) -> Iterator[tuple[str, Dataset]]:
+    """Yield what is in some splits, as ``slices`` does, each Dataset with the name of its split."""
+    return ((split, dataset) for split, part in splits.items() for dataset in part.slices())
+
+
 def check_holdable(splits: Mapping[str, Split], title: str, annotation_of: Callable[[str, str], str]) -> None:
     """Refuse what a format with one annotation file per picture, boxes and points cannot hold.
 

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.skeleton import Skeleton
+from posetools.formats.target import slices_of_splits
 
 ANNOTATIONS_XML = "annotations.xml"
 
@@ -33,7 +34,7 @@ def document_text(splits: Mapping[str, Split]) -> str:
     skeleton = next(iter(splits.values())).skeleton
     lines += _meta(splits, skeleton)
     first_image, first_group = 0, 1
-    for split, dataset in ((split, dataset) for split, part in splits.items() for dataset in part.slices()):
+    for split, dataset in slices_of_splits(splits):
         for number, (image, rows) in enumerate(zip(dataset.images, dataset.rows_of_images(), strict=True)):
             lines += _image(dataset, image, rows, split, first_image + number, first_group)
         first_image += len(dataset.images)

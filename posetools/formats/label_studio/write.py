@@ -11,6 +11,7 @@ from posetools.core.dataset import Dataset, Image, Split, Visibility
 from posetools.core.folder import IMAGES
 from posetools.core.skeleton import Skeleton
 from posetools.files.disk import dump_json
+from posetools.formats.target import slices_of_splits
 
 TASKS = "tasks.json"
 INTERFACE = "labeling_interface.xml"
@@ -24,7 +25,7 @@ _POINT_SIZE = 0.5
 def tasks_text(splits: Mapping[str, Split]) -> str:
     """Return the JSON of all splits: one task per picture, numbered from 1."""
     tasks: list[dict[str, Any]] = []
-    for split, dataset in ((split, dataset) for split, part in splits.items() for dataset in part.slices()):
+    for split, dataset in slices_of_splits(splits):
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             number = len(tasks) + 1
             result = [entry for row in rows for entry in _object(dataset, row, image, f"{number}-{row - rows.start}")]

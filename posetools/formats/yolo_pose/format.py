@@ -59,7 +59,7 @@ from posetools.formats.plain_numbers import cell_number
 from posetools.formats.reading import FileReading, Row
 from posetools.formats.shards import ShardReading, shard_of
 from posetools.formats.sources.locate import name_below, open_picture
-from posetools.formats.target import check_holdable, put_text, slices
+from posetools.formats.target import check_holdable, put_text, slices, slices_of_splits
 from posetools.formats.yolo_pose.columns import LineColumns, declare_columns
 from posetools.formats.yolo_pose.data_yaml import IMAGES, YoloSet
 from posetools.formats.yolo_pose.layout import (
@@ -132,7 +132,7 @@ def write(splits: Mapping[str, Split], folder: Path, how: Transfer) -> None:
     check_holdable(splits, "YOLO-pose", lambda split, name: str(_label_name(split, name)))
     for dataset in slices(splits.values()):
         _check_inside(dataset)
-    for split, dataset in ((split, dataset) for split, part in splits.items() for dataset in part.slices()):
+    for split, dataset in slices_of_splits(splits):
         for image, rows in zip(dataset.images, dataset.rows_of_images(), strict=True):
             if image.path is not None:
                 transfer(image.path, folder / IMAGES / split / image.file_name, how)
