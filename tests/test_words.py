@@ -1,4 +1,4 @@
-"""Phrases that are never right in docs, help, messages and comments; ``python -m tests.test_words PATH ...`` lists them."""
+"""Phrases that texts never use; ``python -m tests.test_words PATH ...`` lists them."""
 
 from __future__ import annotations
 
