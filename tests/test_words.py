@@ -40,12 +40,10 @@ QUOTED = re.compile(r"\"[\w.-]+\"|'[\w.-]+'|`[^`\n]+`|``[^`\n]+``|--[\w-]+|\w+_\
 
 
 def _files(prefixes: tuple[str, ...]) -> list[Path]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    )
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     return [
         ROOT / name
-        for name in listed
+        for name in done.stdout.splitlines()
         if name and name.startswith(prefixes) and not name.startswith(SKIPPED) and Path(name).suffix in SUFFIXES
     ]
 
