@@ -128,10 +128,11 @@ format: install-core  ## let ruff format and mend what it can
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-generate: install-core  ## write what is made from code: JSON Schemas, tables in docs/, data/ from its labelme files, configs/
+generate: install-core  ## write what is made from code: JSON Schemas, tables and pages in docs/, the notebook, data/ from its labelme files, configs/
 	@.venv/bin/python -m tools.schemas
 	@.venv/bin/python -m tools.docs_pages
 	@.venv/bin/python -m tools.cli_page
+	@.venv/bin/python -m tools.notebook
 	@.venv/bin/python -m tools.sample_data
 
 clean:  ## remove the environments and what the demo made

@@ -111,7 +111,7 @@ def test_search_knows_every_page(site: Path) -> None:
 @pytest.mark.parametrize("link", ["[a](absent.md)", "[a](convert.md#absent)", "[a](../absent/README.md)"])
 def test_a_broken_link_stops_the_build(tmp_path: Path, link: str) -> None:
     copy = tmp_path / "copy"
-    for name in ("docs", "tools", "benchmarks"):
+    for name in ("docs", "tools", "benchmarks", "notebooks"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (*ROOT.glob("*.md"), ROOT / "mkdocs.yml"):
         shutil.copy(path, copy)

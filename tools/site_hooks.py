@@ -17,13 +17,14 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-# Files outside docs/ that are pages of the site.
+# Files outside docs/ that are part of the site.
 PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
+    "notebooks/road.ipynb": "road.ipynb",
 }
 _FILES = {page: file for file, page in PAGES.items()}
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -36,7 +37,7 @@ _CODE_OR_LINK = re.compile(
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Add the pages whose files are outside docs/."""
+    """Add the files outside docs/."""
     for file, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / file).read_text(encoding="utf-8")))
     return files
