@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ PAGE = "cli.md"
 WIDTH = 80
 # An option's text starts in this column, or on a line of its own below a longer name.
 _INDENT = 28
+_CODE_OR_OPTION = re.compile(r"`[^`]*`|--[a-z][\w-]*")
 
 _HEAD = """\
 <!-- made from the commands by `make generate` -->
@@ -49,7 +51,8 @@ def _section(page: str, name: str, command: Command) -> str:
     for panel, of_panel in panels.items():
         help_text += ["", f"{panel}:"]
         help_text += [line for row in of_panel for line in _lines(row)]
-    about, guide = inspect.getdoc(command) or "", page.removesuffix(".md")
+    about = _CODE_OR_OPTION.sub(lambda found: f"`{found[0].strip('`')}`", inspect.getdoc(command) or "")
+    guide = page.removesuffix(".md")
     block = "\n".join(help_text)
     return f"### posetools {name}\n\n{about}\n\n```text\n{block}\n```\n\nGuide: [{guide}]({page})\n"
 
