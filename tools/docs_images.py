@@ -1,7 +1,7 @@
-"""Makes the screenshots in docs/images/ from rendered cars and from the demo's pair.
+"""Makes the screenshots in docs/images/, with Chromium and chromedriver.
 
-``python -m tools.docs_images WORK`` makes those that need no model; ``--demo DIR``, the folder of `posetools demo`, adds
-those that show its pair. It needs Chromium and chromedriver.
+``python -m tools.docs_images WORK`` makes those that need no model.
+``--demo DIR``, a folder of `posetools demo`, adds those that show its pair.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from posetools import render_set
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDTH, PAGE_WIDTH = 1400, 1100
-_SWAP_SIDES = {"left": "right", "right": "left"}
 
 
 def posetools(*arguments: str | Path) -> None:
@@ -33,7 +32,7 @@ def posetools(*arguments: str | Path) -> None:
 
 
 def save(image: Image.Image, name: str) -> None:
-    """Write an image as WebP, at most as wide as the others."""
+    """Write an image as WebP."""
     image.thumbnail((WIDTH, 10 * WIDTH))
     image.convert("RGB").save(IMAGES / name, quality=80, method=6)
     print(f"docs/images/{name}: {(IMAGES / name).stat().st_size // 1000} KB")
@@ -71,7 +70,7 @@ def mirror(shapes: list[dict[str, Any]]) -> None:
     """Exchange left and right."""
     for shape in shapes[1:]:
         side, _, rest = shape["label"].partition("-")
-        shape["label"] = f"{_SWAP_SIDES[side]}-{rest}"
+        shape["label"] = f"{'right' if side == 'left' else 'left'}-{rest}"
 
 
 def shrink(shapes: list[dict[str, Any]]) -> None:
@@ -82,11 +81,10 @@ def shrink(shapes: list[dict[str, Any]]) -> None:
 
 def data() -> None:
     """Show the report of a data set with a few mistakes."""
-    cars = Path("cars")
-    render_set(cars, pictures=60, size=(480, 360), seed=7, overwrite=True)
+    render_set(Path("cars"), pictures=60, size=(480, 360), seed=7, overwrite=True)
     for number, edit in ((4, mirror), (17, mirror), (30, mirror), (23, shrink), (36, shrink), (40, shrink)):
-        change(cars / f"car_{number:04d}.json", edit)
-    posetools("convert", cars, "--out", "data", "--val", "0.2", "--overwrite")
+        change(Path("cars", f"car_{number:04d}.json"), edit)
+    posetools("convert", "cars", "--out", "data", "--val", "0.2", "--overwrite")
     posetools("validate", "data", "--report", "data.html")
     shoot(Path("data.html"), "data-report.webp", "body", ".charts")
     shoot(Path("data.html"), "findings.webp", "#findings", "section.code", "#off=W211")
@@ -94,12 +92,11 @@ def data() -> None:
 
 def trained(demo: Path) -> None:
     """Show the demo's pair: its report, its learning curves, and what it makes of images without labels."""
-    link = Path("demo")
-    link.unlink(missing_ok=True)
-    link.symlink_to(demo, target_is_directory=True)
+    Path("demo").unlink(missing_ok=True)
+    Path("demo").symlink_to(demo, target_is_directory=True)
     posetools("eval", "--run", "demo/work_dirs", "--data", "demo/data", "--report", "eval.html")
-    shoot(Path("eval.html"), "eval-report.webp", "body", "#boxes")
-    shoot(Path("eval.html"), "eval-cases.webp", "#cases", "#case-1")
+    shoot(Path("eval.html"), "eval-report.webp", "body", "[aria-labelledby=reached]")
+    shoot(Path("eval.html"), "eval-cases.webp", "#cases", "#case-3")
     posetools("plot", "demo/work_dirs", "--out", "curves.png")
     save(Image.open("curves.png"), "curves.webp")
     render_set(Path("photos"), pictures=24, size=(320, 240), seed=3, overwrite=True)
@@ -110,20 +107,15 @@ def trained(demo: Path) -> None:
     save(Image.open("next/sheet.jpg"), "review.webp")
 
 
-def main() -> None:
-    """Make the images that were asked for."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--demo", type=Path)
     asked = parser.parse_args()
-    demo = asked.demo and asked.demo.resolve()
+    demo_folder = asked.demo and asked.demo.resolve()
     # Pages show paths as they are given.
     asked.work.mkdir(exist_ok=True)
     os.chdir(asked.work)
     data()
-    if demo:
-        trained(demo)
-
-
-if __name__ == "__main__":
-    main()
+    if demo_folder:
+        trained(demo_folder)
